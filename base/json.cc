@@ -1,0 +1,108 @@
+#include "base/json.h"
+
+#include <boost/json/basic_parser_impl.hpp>
+#include <unordered_set>
+
+namespace base {
+namespace {
+
+// Finds keys that one object has twice. Boost.JSON's own parser keeps the last silently.
+struct DuplicateFinder {
+  static constexpr size_t max_object_size = static_cast<size_t>(-1);
+  static constexpr size_t max_array_size = static_cast<size_t>(-1);
+  static constexpr size_t max_key_size = static_cast<size_t>(-1);
+  static constexpr size_t max_string_size = static_cast<size_t>(-1);
+
+  struct Level {
+    bool is_array = false;
+    size_t index = 0;
+    std::unordered_set<std::string> keys;
+    std::string key;
+  };
+  std::vector<Level> levels;
+  std::string partial;
+  std::vector<std::string>* found = nullptr;
+
+  void value_done() {
+    if (!levels.empty() && levels.back().is_array) ++levels.back().index;
+  }
+  std::string path() const {
+    std::string out;
+    for (const Level& level : levels) {
+      if (level.is_array) out += "[" + std::to_string(level.index) + "]";
+      else out += (out.empty() ? "" : ".") + level.key;
+    }
+    return out;
+  }
+  using ec = boost::system::error_code;
+  using sv = boost::json::string_view;
+  bool on_document_begin(ec&) { return true; }
+  bool on_document_end(ec&) { return true; }
+  bool on_object_begin(ec&) { levels.emplace_back(); return true; }
+  bool on_object_end(size_t, ec&) { levels.pop_back(); value_done(); return true; }
+  bool on_array_begin(ec&) { levels.emplace_back().is_array = true; return true; }
+  bool on_array_end(size_t, ec&) { levels.pop_back(); value_done(); return true; }
+  bool on_key_part(sv part, size_t, ec&) { partial.append(part.data(), part.size()); return true; }
+  bool on_key(sv part, size_t, ec&) {
+    partial.append(part.data(), part.size());
+    Level& level = levels.back();
+    level.key = partial;
+    if (!level.keys.insert(partial).second && found->size() < 100) found->push_back(path());
+    partial.clear();
+    return true;
+  }
+  bool on_string_part(sv, size_t, ec&) { return true; }
+  bool on_string(sv, size_t, ec&) { value_done(); return true; }
+  bool on_number_part(sv, ec&) { return true; }
+  bool on_int64(int64_t, sv, ec&) { value_done(); return true; }
+  bool on_uint64(uint64_t, sv, ec&) { value_done(); return true; }
+  bool on_double(double, sv, ec&) { value_done(); return true; }
+  bool on_bool(bool, ec&) { value_done(); return true; }
+  bool on_null(ec&) { value_done(); return true; }
+  bool on_comment_part(sv, ec&) { return true; }
+  bool on_comment(sv, ec&) { return true; }
+};
+
+}  // namespace
+
+Result<json::value> parse_json(std::string_view text, std::vector<std::string>* duplicates) {
+  boost::system::error_code ec;
+  json::parse_options options;
+  options.max_depth = kMaxJsonDepth;
+  json::value value;
+  try {
+    value = json::parse({text.data(), text.size()}, ec, {}, options);
+  } catch (const std::exception& e) {  // std::bad_alloc and length errors of the library
+    return make_error(Kind::kExhausted, "parse JSON", {}, e.what());
+  }
+  if (ec) return make_error(Kind::kInvalid, "parse JSON", {}, ec.message());
+  if (duplicates) {
+    json::basic_parser<DuplicateFinder> parser(options);
+    parser.handler().found = duplicates;
+    parser.write_some(false, text.data(), text.size(), ec);
+  }
+  return value;
+}
+
+std::string to_json(const json::value& value) { return json::serialize(value); }
+
+const json::value* find(const json::value& value, std::string_view key) {
+  const json::object* object = value.if_object();
+  return object ? object->if_contains({key.data(), key.size()}) : nullptr;
+}
+std::string_view as_string(const json::value* value) {
+  const json::string* text = value ? value->if_string() : nullptr;
+  return text ? std::string_view(text->data(), text->size()) : std::string_view();
+}
+int64_t as_int(const json::value* value, int64_t fallback) {
+  if (!value) return fallback;
+  if (const int64_t* n = value->if_int64()) return *n;
+  if (const uint64_t* n = value->if_uint64(); n && *n <= INT64_MAX) return static_cast<int64_t>(*n);
+  return fallback;
+}
+bool as_bool(const json::value* value, bool fallback) {
+  const bool* flag = value ? value->if_bool() : nullptr;
+  return flag ? *flag : fallback;
+}
+
+}  // namespace base

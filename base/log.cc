@@ -1,0 +1,44 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace base::log {
+namespace {
+spdlog::level::level_enum to_spdlog(Level level) {
+  switch (level) {
+    case Level::kDebug: return spdlog::level::debug;
+    case Level::kInfo: return spdlog::level::info;
+    case Level::kWarning: return spdlog::level::warn;
+    case Level::kError: return spdlog::level::err;
+  }
+  return spdlog::level::info;
+}
+std::shared_ptr<spdlog::logger>& logger() {
+  static auto instance = std::make_shared<spdlog::logger>(
+      "", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  return instance;
+}
+}  // namespace
+
+void init(std::string program, Level level) {
+  logger() = std::make_shared<spdlog::logger>(std::move(program),
+                                              std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger()->set_level(to_spdlog(level));
+  logger()->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %n: %v", spdlog::pattern_time_type::utc);
+  logger()->flush_on(spdlog::level::debug);
+}
+bool parse_level(std::string_view text, Level* level) {
+  if (text == "debug") *level = Level::kDebug;
+  else if (text == "info") *level = Level::kInfo;
+  else if (text == "warning") *level = Level::kWarning;
+  else if (text == "error") *level = Level::kError;
+  else return false;
+  return true;
+}
+bool enabled(Level level) { return logger()->should_log(to_spdlog(level)); }
+void write(Level level, std::string_view line) {
+  logger()->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
+}
+
+}  // namespace base::log

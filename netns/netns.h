@@ -1,0 +1,92 @@
+// The one header of netns/: the node's bridge, routes and the Pods' veths, over netlink. A Pod's
+// namespace is made by sampan-pod; what is in it is set through a netlink socket that sampan-pod
+// opened there, so no thread of a daemon ever enters a namespace. IPv4 now; addresses are strings
+// in the usual form.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace netns {
+
+// ---- addresses (pure) ---------------------------------------------------------------------
+struct Cidr {
+  uint32_t address = 0;  // host byte order, host bits cleared
+  int prefix = 0;
+  uint32_t size() const { return prefix == 0 ? 0 : 1u << (32 - prefix); }
+  bool contains(uint32_t ip) const;
+};
+std::optional<uint32_t> parse_ipv4(std::string_view text);
+std::string format_ipv4(uint32_t address);
+std::optional<Cidr> parse_cidr(std::string_view text);
+std::string format_cidr(const Cidr& cidr);
+
+// Hands out Pod addresses of one node's CIDR: the network, the gateway (first address) and the
+// broadcast are never given; a freed address comes back last, so that a stale peer meets nobody.
+class AddressPool {
+ public:
+  explicit AddressPool(Cidr cidr);
+  base::Result<uint32_t> allocate();          // kExhausted names the CIDR
+  base::Status reserve(uint32_t address);     // found in use at start
+  void release(uint32_t address);
+  uint32_t gateway() const;
+  size_t used() const;
+
+ private:
+  Cidr cidr_;
+  std::set<uint32_t> used_;
+  uint32_t next_ = 0;
+};
+
+// ---- the node's network: observe, plan, act -------------------------------------------------
+struct NodeNetwork {                         // desired
+  std::string bridge = "sampan0";
+  Cidr pod_cidr;                             // the bridge gets its first address
+  int mtu = 1500;
+  std::map<std::string, std::string> routes; // other nodes: "10.244.1.0/24" -> "192.0.2.12"
+};
+struct Observed {
+  bool bridge_exists = false, bridge_up = false;
+  int bridge_mtu = 0;
+  std::vector<std::string> bridge_addresses; // "10.244.0.1/24"
+  std::map<std::string, std::string> routes; // ours alone: those with protocol kRouteProtocol
+  bool forwarding = false;
+};
+struct Action {
+  enum class Kind { kAddBridge, kSetMtu, kUp, kAddAddress, kRemoveAddress, kAddRoute, kRemoveRoute,
+                    kEnableForwarding } kind;
+  std::string subject, value;
+  std::string text() const;                  // "add-route 10.244.1.0/24 via 192.0.2.12"
+};
+constexpr int kRouteProtocol = 83;           // rtm_protocol of our routes; see /etc/iproute2/rt_protos
+base::Result<Observed> observe(const std::string& bridge);
+std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed);
+base::Status act(const NodeNetwork& desired, const std::vector<Action>& actions);
+base::Status remove_bridge(const std::string& bridge);  // absent is fine
+
+// ---- one Pod --------------------------------------------------------------------------------
+struct PodLink {
+  std::string host_name;                     // "veth" + 11 characters derived from the Pod's uid
+  std::string bridge = "sampan0";
+  std::string address;                       // "10.244.0.5/24"
+  std::string gateway;                       // "10.244.0.1"
+  int mtu = 1500;
+  bool hairpin = true;                       // a Pod may reach itself through its Service
+};
+std::string host_link_name(std::string_view pod_uid);
+// Makes the veth pair (peer "eth0" born inside `netns`), attaches it, sets the address and the
+// default route through `pod_netlink`, brings both ends and lo up. Idempotent.
+base::Status attach_pod(const PodLink& link, int netns, int pod_netlink);
+base::Status detach_pod(const std::string& host_name);  // absent is fine
+struct PodAddress {
+  std::string host_name, address;            // as configured inside, without the prefix length
+};
+base::Result<std::optional<std::string>> pod_address(int pod_netlink);  // eth0's, if any
+
+}  // namespace netns

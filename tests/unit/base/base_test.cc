@@ -1,0 +1,78 @@
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "base/sys.h"
+
+namespace base {
+namespace {
+
+TEST(Error, SaysWhatOnWhatWhyAndWhatToDo) {
+  Error e = sys::error_from_errno(ENOENT, "mount overlay on", "/merged", "pull the image again");
+  e.reason = "lowerdir missing";
+  EXPECT_EQ(e.message(), "mount overlay on /merged: lowerdir missing (ENOENT): pull the image again");
+  EXPECT_EQ(e.kind, Kind::kNotFound);
+  EXPECT_EQ(wrap(e, "start container", "web").message(),
+            "start container web: mount overlay on /merged: lowerdir missing (ENOENT): pull the image again");
+}
+
+TEST(Json, FindsDuplicateKeysWithTheirPaths) {
+  std::vector<std::string> duplicates;
+  auto v = parse_json(R"({"a":1,"b":[{"c":1},{"c":{"d":1,"d":2}}],"a":2})", &duplicates);
+  ASSERT_TRUE(v.ok());
+  EXPECT_EQ(duplicates, (std::vector<std::string>{"b[1].c.d", "a"}));
+}
+TEST(Json, RefusesWhatIsNotJson) {
+  EXPECT_FALSE(parse_json("{").ok());
+  EXPECT_FALSE(parse_json("{} x").ok());
+  EXPECT_FALSE(parse_json("\"\xff\"").ok());
+  EXPECT_FALSE(parse_json(std::string(200, '[') + std::string(200, ']')).ok());
+}
+
+TEST(Clock, RoundTrips) {
+  for (const char* text : {"2026-01-02T03:04:05Z", "1970-01-01T00:00:00Z", "2024-02-29T23:59:59Z"})
+    EXPECT_EQ(format_time(*parse_time(text)), text);
+  EXPECT_EQ(format_micro_time(*parse_time("2026-01-02T03:04:05.123456Z")), "2026-01-02T03:04:05.123456Z");
+  EXPECT_EQ(format_time(*parse_time("2026-01-02T03:04:05+01:00")), "2026-01-02T02:04:05Z");
+  for (const char* text : {"", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05.Z"})
+    EXPECT_FALSE(parse_time(text)) << text;
+}
+
+TEST(Process, FeedsAndReads) {
+  auto result = run_command({"sh", "-c", "cat; echo err >&2; exit 3"}, "hello");
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->out, "hello");
+  EXPECT_EQ(result->err, "err\n");
+  EXPECT_EQ(result->status.code, 3);
+  EXPECT_FALSE(run_command({"/no/such/program"}).ok());
+}
+
+TEST(Sys, PassesFds) {
+  auto pair = sys::socketpair(SOCK_SEQPACKET).value();
+  auto pipe = sys::pipe().value();
+  int fd = pipe.write.get();
+  ASSERT_TRUE(sys::send_with_fds(pair.read.get(), "x", {&fd, 1}).ok());
+  auto message = sys::recv_with_fds(pair.write.get()).value();
+  ASSERT_EQ(message.fds.size(), 1u);
+  ASSERT_TRUE(sys::write_all(message.fds[0].get(), "through").ok());
+  message.fds.clear();
+  pipe.write.reset();
+  EXPECT_EQ(sys::read_all(pipe.read.get()).value(), "through");
+}
+
+TEST(Sys, ReplacesFilesWhole) {
+  std::string dir = ::testing::TempDir() + "sampan-base-test";
+  ASSERT_TRUE(sys::mkdir_all(dir + "/a/b").ok());
+  ASSERT_TRUE(sys::write_file_atomic(dir + "/a/b/f", "one").ok());
+  ASSERT_TRUE(sys::write_file_atomic(dir + "/a/b/f", "two").ok());
+  EXPECT_EQ(sys::read_file(dir + "/a/b/f").value(), "two");
+  EXPECT_EQ(sys::list_dir(dir + "/a/b").value(), std::vector<std::string>{"f"});
+  EXPECT_EQ(sys::read_file(dir + "/none").error().kind, Kind::kNotFound);
+  EXPECT_TRUE(sys::remove_all(dir).ok());
+  EXPECT_TRUE(sys::remove_all(dir).ok());
+  EXPECT_FALSE(sys::exists(dir));
+}
+}  // namespace
+}  // namespace base
