@@ -1,0 +1,86 @@
+#!/usr/bin/python3
+"""Who may include whom. The table below is the rule; ARCHITECTURE.md explains it."""
+import os
+import pathlib
+import re
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import cases
+
+# folder -> patterns of the headers of ours that it may include, besides its own.
+ALLOWED = {
+    "base": [],
+    "api": [r"base/.*"],
+    "runtime": [r"base/.*"],
+    "netns": [r"base/.*"],
+    "kubelet": [r"base/.*", r"api/.*", r"runtime/runtime\.h", r"netns/netns\.h"],
+    "proxy": [r"base/.*", r"api/.*", r"netns/netns\.h"],
+    "master": [r"base/.*", r"api/.*"],
+    "cli": [r"base/.*", r"api/.*", r"runtime/runtime\.h", r"runtime/image[a-z_]*\.h",
+            r"netns/netns\.h"],
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.M)
+
+
+def ours(root):
+    for folder in ALLOWED:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in (".h", ".cc"):
+                yield folder, path
+
+
+def violations(folder, name, text):
+    """Sentences on what `text`, the file `name` in `folder`, may not include."""
+    found = []
+    for quote, header in INCLUDE.findall(text):
+        top = header.split("/")[0]
+        if "/" not in header and quote == '"':
+            found.append(f'{name}: #include "{header}": write the path from the top folder')
+        elif top in ALLOWED and top != folder and not any(
+                re.fullmatch(pattern, header) for pattern in ALLOWED[folder]):
+            found.append(f"{name}: {folder} may not include {header}")
+        elif top in ("tests", "scripts"):
+            found.append(f"{name}: product code may not include {header}")
+    return found
+
+
+class IncludeDirections(unittest.TestCase):
+    def test_every_source_keeps_the_directions(self):
+        files = list(ours(cases.SOURCE))
+        self.assertGreater(len(files), 20, f"hardly any source below {cases.SOURCE}")
+        found = [line for folder, path in files
+                 for line in violations(folder, path.relative_to(cases.SOURCE), path.read_text())]
+        self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_the_check_sees_violations(self):
+        for folder, include in (("base", "api/core.h"), ("runtime", "api/core.h"),
+                                ("proxy", "kubelet/pod.h"), ("kubelet", "runtime/cgroup.h"),
+                                ("master", "kubelet/pod.h"), ("proxy", "runtime/runtime.h"),
+                                ("netns", "runtime/runtime.h"), ("cli", "master/store.h")):
+            self.assertEqual(len(violations(folder, "x.cc", f'#include "{include}"\n')), 1,
+                             f"{folder} including {include} went unseen")
+        for folder, include in (("api", "base/result.h"), ("kubelet", "netns/netns.h"),
+                                ("cli", "runtime/image_pull.h"), ("proxy", "api/client/x.h")):
+            self.assertEqual(violations(folder, "x.cc", f'#include "{include}"\n'), [])
+
+    def test_targets_link_what_their_folder_may_include(self):
+        for folder in ALLOWED:
+            path = cases.SOURCE / folder / "CMakeLists.txt"
+            if not path.exists():
+                continue
+            for target in re.findall(r"\bsampan_([a-z]+)\b", path.read_text()):
+                if target not in ALLOWED or target == folder:
+                    continue
+                self.assertTrue(any(p.startswith(target) for p in ALLOWED[folder]),
+                                f"{folder}/CMakeLists.txt names sampan_{target}")
+
+    def test_every_header_opens_with_what_it_owns(self):
+        missing = [str(path.relative_to(cases.SOURCE)) for _, path in ours(cases.SOURCE)
+                   if path.suffix == ".h" and not path.read_text().startswith("//")]
+        self.assertEqual(missing, [], "headers that do not open with a comment")
+
+
+if __name__ == "__main__":
+    cases.main()
