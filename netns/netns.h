@@ -57,10 +57,13 @@ struct Observed {
   std::vector<std::string> bridge_addresses; // "10.244.0.1/24"
   std::map<std::string, std::string> routes; // ours alone: those with protocol kRouteProtocol
   bool forwarding = false;
+  // No ICMP redirects out of the bridge: a Pod told to send to its neighbour directly would bypass
+  // this node's connection tracking, and with it the way back through a Service.
+  bool redirects_off = false;
 };
 struct Action {
   enum class Kind { kAddBridge, kSetMtu, kUp, kAddAddress, kRemoveAddress, kAddRoute, kRemoveRoute,
-                    kEnableForwarding } kind;
+                    kEnableForwarding, kDisableRedirects } kind;
   std::string subject, value;
   std::string text() const;                  // "add-route 10.244.1.0/24 via 192.0.2.12"
 };
@@ -81,12 +84,24 @@ struct PodLink {
 };
 std::string host_link_name(std::string_view pod_uid);
 // Makes the veth pair (peer "eth0" born inside `netns`), attaches it, sets the address and the
-// default route through `pod_netlink`, brings both ends and lo up. Idempotent.
+// default route through `pod_netlink`, brings both ends and lo up. The Pod reaches everything,
+// its neighbours too, through the gateway: what a Service rewrote must pass this node's connection
+// tracking both ways, without br_netfilter. Idempotent.
 base::Status attach_pod(const PodLink& link, int netns, int pod_netlink);
 base::Status detach_pod(const std::string& host_name);  // absent is fine
 struct PodAddress {
   std::string host_name, address;            // as configured inside, without the prefix length
 };
 base::Result<std::optional<std::string>> pod_address(int pod_netlink);  // eth0's, if any
+
+// ---- addresses of the node itself -----------------------------------------------------------
+struct DummyLink {                           // the DNS server's address, the route to Services
+  std::string name;                          // "sampan-dns"
+  std::vector<std::string> addresses;        // "10.96.0.10/32"
+  std::vector<std::string> routes;           // "10.96.0.0/16": so that local sockets find a route
+};
+// Makes the link if it is absent and adds what it lacks. Idempotent.
+base::Status ensure_dummy_link(const DummyLink& link);
+base::Status remove_link(const std::string& name);  // absent is fine
 
 }  // namespace netns

@@ -1,0 +1,155 @@
+// One Pod's veth: the pair is born with its peer already inside the Pod's namespace, and what is in
+// there is set through the socket that came from there. Never enters the namespace.
+#include <arpa/inet.h>
+#include <linux/if_addr.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <netlink/attr.h>
+
+#include <cerrno>
+
+#include "base/sys.h"
+#include "netns/netlink.h"
+#include "netns/netns.h"
+
+namespace netns {
+namespace {
+
+constexpr const char* kPodLink = "eth0";
+
+Message veth_message(const PodLink& link, int bridge_index, int netns) {
+  ifinfomsg up{};
+  up.ifi_flags = up.ifi_change = IFF_UP;
+  Message message = make_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, up);
+  put_string(message, IFLA_IFNAME, link.host_name);
+  put_u32(message, IFLA_MTU, static_cast<uint32_t>(link.mtu));
+  put_u32(message, IFLA_MASTER, static_cast<uint32_t>(bridge_index));
+  nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
+  put_string(message, IFLA_INFO_KIND, "veth");
+  nlattr* data = nla_nest_start(message.get(), IFLA_INFO_DATA);
+  nlattr* peer = nla_nest_start(message.get(), VETH_INFO_PEER);
+  // The peer can't be born up: the kernel opens it before it knows its other half (ENOTCONN).
+  ifinfomsg down{};
+  SAMPAN_CHECK(nlmsg_append(message.get(), &down, sizeof down, NLMSG_ALIGNTO) == 0);
+  put_string(message, IFLA_IFNAME, kPodLink);
+  put_u32(message, IFLA_MTU, static_cast<uint32_t>(link.mtu));
+  put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
+  nla_nest_end(message.get(), peer);
+  nla_nest_end(message.get(), data);
+  nla_nest_end(message.get(), info);
+  return message;
+}
+
+// By name and as a bridge port's own data, so that it fits into the batch that makes the link.
+Message hairpin_message(const PodLink& link) {
+  Message message = make_message(RTM_NEWLINK, 0, ifinfomsg{});
+  put_string(message, IFLA_IFNAME, link.host_name);
+  nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
+  put_string(message, IFLA_INFO_SLAVE_KIND, "bridge");
+  nlattr* data = nla_nest_start(message.get(), IFLA_INFO_SLAVE_DATA);
+  put_u8(message, IFLA_BRPORT_MODE, link.hairpin);
+  nla_nest_end(message.get(), data);
+  nla_nest_end(message.get(), info);
+  return message;
+}
+
+base::Status make_veth(int fd, const PodLink& link, int bridge_index, int netns) {
+  Batch batch;
+  batch.add(veth_message(link, bridge_index, netns), "make veth", link.host_name);
+  batch.add(hairpin_message(link), "set hairpin mode", link.host_name);
+  return batch.run(fd);
+}
+
+base::Status configure_pod(const PodLink& link, int pod_netlink, int eth0) {
+  auto address = parse_ipv4(std::string_view(link.address).substr(0, link.address.find('/')));
+  auto cidr = parse_cidr(link.address);
+  auto gateway = parse_ipv4(link.gateway);
+  if (!address || !cidr || !gateway)
+    return base::make_error(base::Kind::kInvalid, "configure Pod network", link.host_name,
+                            "address " + link.address + " or gateway " + link.gateway +
+                                " is not IPv4");
+  Batch batch;
+  for (int index : {1, eth0}) {  // lo is always 1
+    ifinfomsg up{};
+    up.ifi_index = index;
+    up.ifi_flags = up.ifi_change = IFF_UP;
+    batch.add(make_message(RTM_NEWLINK, 0, up), "bring up link", index == 1 ? "lo" : kPodLink);
+  }
+  ifaddrmsg header{};
+  header.ifa_family = AF_INET;
+  header.ifa_prefixlen = static_cast<uint8_t>(cidr->prefix);
+  header.ifa_index = static_cast<uint32_t>(eth0);
+  Message add = make_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, header);
+  put_ipv4(add, IFA_LOCAL, *address);
+  put_ipv4(add, IFA_ADDRESS, *address);
+  put_ipv4(add, IFA_BROADCAST, cidr->address + cidr->size() - 1);
+  put_u32(add, IFA_FLAGS, IFA_F_NOPREFIXROUTE);
+  batch.add(std::move(add), "add address " + link.address, kPodLink, {EEXIST});
+
+  rtmsg route{};
+  route.rtm_family = AF_INET;
+  route.rtm_table = RT_TABLE_MAIN;
+  route.rtm_protocol = RTPROT_BOOT;
+  route.rtm_type = RTN_UNICAST;
+  route.rtm_scope = RT_SCOPE_LINK;
+  route.rtm_dst_len = 32;
+  Message on_link = make_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
+  put_ipv4(on_link, RTA_DST, *gateway);
+  put_ipv4(on_link, RTA_PREFSRC, *address);
+  put_u32(on_link, RTA_OIF, static_cast<uint32_t>(eth0));
+  batch.add(std::move(on_link), "add route to gateway " + link.gateway, kPodLink);
+  route.rtm_scope = RT_SCOPE_UNIVERSE;
+  route.rtm_dst_len = 0;
+  Message otherwise = make_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
+  put_ipv4(otherwise, RTA_GATEWAY, *gateway);
+  put_ipv4(otherwise, RTA_PREFSRC, *address);
+  put_u32(otherwise, RTA_OIF, static_cast<uint32_t>(eth0));
+  batch.add(std::move(otherwise), "add default route via " + link.gateway, kPodLink);
+  return batch.run(pod_netlink);
+}
+
+}  // namespace
+
+base::Status attach_pod(const PodLink& link, int netns, int pod_netlink) {
+  base::UniqueFd fd = TRY(open_netlink());
+  auto bridge = TRY(find_link(fd.get(), link.bridge));
+  if (!bridge)
+    return base::make_error(base::Kind::kNotFound, "attach Pod", link.host_name,
+                            "no bridge " + link.bridge, "the node's network is set up first");
+  base::Status made = make_veth(fd.get(), link, bridge->index, netns);
+  if (!made.ok() && made.error().errno_value != EEXIST) return made;
+  auto eth0 = TRY(find_link(pod_netlink, kPodLink));
+  if (!made.ok() && !eth0) {
+    // The name is taken by a pair whose other end is elsewhere: a dead Pod's.
+    TRY(delete_link(fd.get(), link.host_name));
+    TRY(make_veth(fd.get(), link, bridge->index, netns));
+    eth0 = TRY(find_link(pod_netlink, kPodLink));
+  }
+  if (!eth0)
+    return base::make_error(base::Kind::kConflict, "attach Pod", link.host_name,
+                            "eth0 did not appear in the Pod's namespace",
+                            "the netlink socket must come from that namespace");
+  return configure_pod(link, pod_netlink, eth0->index);
+}
+
+base::Status detach_pod(const std::string& host_name) { return remove_link(host_name); }
+
+base::Result<std::optional<std::string>> pod_address(int pod_netlink) {
+  auto eth0 = TRY(find_link(pod_netlink, kPodLink));
+  if (!eth0) return std::optional<std::string>();
+  ifaddrmsg header{};
+  header.ifa_family = AF_INET;
+  std::optional<std::string> found;
+  TRY(dump(pod_netlink, make_message(RTM_GETADDR, 0, header), "list Pod addresses",
+           [&](nlmsghdr* answer) {
+             auto* info = static_cast<ifaddrmsg*>(nlmsg_data(answer));
+             nlattr* local = nlmsg_find_attr(answer, sizeof *info, IFA_LOCAL);
+             if (static_cast<int>(info->ifa_index) == eth0->index && local && !found)
+               found = format_ipv4(ntohl(nla_get_u32(local)));
+           }));
+  return found;
+}
+
+}  // namespace netns
