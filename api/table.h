@@ -1,0 +1,23 @@
+// The columns of `kubectl get`, for server-side tables (application/json;as=Table). Pure; the
+// clock is an argument.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "api/schema.h"
+#include "base/clock.h"
+
+namespace api {
+
+// columnDefinitions of the kind ("v1/Pod"), and one row's cells in the same order. Kinds without
+// columns of their own show Name and Created At.
+json::array table_columns(std::string_view gvk);
+json::array table_cells(std::string_view gvk, const json::value& object, base::Time now);
+
+// "5s", "3m20s", "2d4h", "3y10d": kubectl's ages.
+std::string human_duration(base::Duration age);
+// Age of an RFC 3339 time, "<unknown>" when it is absent.
+std::string human_age(std::string_view timestamp, base::Time now);
+
+}  // namespace api
