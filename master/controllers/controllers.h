@@ -1,0 +1,41 @@
+// All controllers of the master behind one door: shared informers over `transport`, then one
+// reconciler per concern (replicas, Deployments, endpoints, namespaces, nodes, garbage, Pod GC).
+// Never talks to the store, never keeps a whole Pod; everything runs on the loop's thread.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "api/client/client.h"
+#include "base/clock.h"
+#include "base/loop.h"
+
+namespace master::controllers {
+
+struct Options {
+  std::string cluster_cidr = "10.244.0.0/16";  // node Pod CIDRs are cut from it; "" allocates none
+  int node_mask_size = 24;
+  std::string ca_pem;                          // goes into ConfigMap kube-root-ca.crt
+  std::string cluster_domain = "cluster.local";
+  base::Duration node_grace = std::chrono::seconds(40);      // lease not renewed: NotReady
+  base::Duration node_quarantine = std::chrono::seconds(40);  // before Pods of a deleted node go
+  int terminated_pod_threshold = 12500;
+  std::function<base::Time()> now = base::wall_now;
+};
+
+class Controllers {
+ public:
+  // Does nothing until start(). Destroying it stops all work; requests in flight are dropped.
+  Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options);
+  ~Controllers();
+  // Once, when the API server answers (it may also come up later: informers retry).
+  void start();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace master::controllers
