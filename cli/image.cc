@@ -1,0 +1,107 @@
+// sampan image …: everything that writes the image store, and a view of it. The kubelet runs
+// `sampan image pull --json` as a child, so that no daemon carries curl or archives.
+#include "base/json.h"
+#include "base/sys.h"
+#include "cli/command.h"
+#include "runtime/image.h"
+#include "runtime/image_reference.h"
+#include "runtime/runtime.h"
+
+namespace cli {
+namespace {
+
+namespace json = base::json;
+
+struct Options {
+  std::string root = "/var/lib/sampan/images";
+  std::string file, name;
+  std::vector<std::string> names;
+  bool as_json = false, dry_run = false;
+};
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+base::Status load(const Options& options) {
+  auto loaded = TRY(runtime::load_images(options.root, options.file, options.name));
+  for (const auto& image : loaded) print(image.name + " " + image.digest + "\n");
+  return {};
+}
+
+json::object describe(const runtime::Image& image) {
+  auto strings = [](const std::vector<std::string>& list) {
+    json::array out;
+    for (const std::string& item : list) out.emplace_back(item);
+    return out;
+  };
+  return {{"name", image.name}, {"digest", image.digest}, {"configDigest", image.config_digest},
+          {"sizeBytes", image.size_bytes}, {"layers", strings(image.layers)},
+          {"entrypoint", strings(image.entrypoint)}, {"cmd", strings(image.cmd)},
+          {"env", strings(image.env)}, {"user", image.user}, {"workingDir", image.working_dir},
+          {"stopSignal", image.stop_signal}};
+}
+
+base::Status list(const Options& options) {
+  auto images = TRY(runtime::list_images(options.root));
+  if (options.as_json) {
+    json::array out;
+    for (const auto& image : images) out.emplace_back(describe(image));
+    print(base::to_json(out) + "\n");
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows = {{"NAME", "DIGEST", "LAYERS", "SIZE"}};
+  for (const auto& image : images)
+    rows.push_back({image.name, image.digest.substr(0, 19), std::to_string(image.layers.size()),
+                    format_size(image.size_bytes)});
+  print(format_table(rows));
+  return {};
+}
+
+base::Status inspect(const Options& options) {
+  auto image = TRY(runtime::find_image(options.root, options.name));
+  print(base::to_json(describe(image)) + "\n");
+  return {};
+}
+
+base::Status remove(const Options& options) {
+  for (const std::string& name : options.names) {
+    auto removed = TRY(runtime::remove_image(options.root, name));
+    print("removed " + removed.name + "\n");
+  }
+  return {};
+}
+
+base::Status gc(const Options& options) {
+  auto result = TRY(runtime::collect_garbage(options.root, options.dry_run));
+  for (const std::string& path : result.removed) print((options.dry_run ? "would remove " : "removed ") + path + "\n");
+  print(format_size(result.freed_bytes) + (options.dry_run ? " would be freed\n" : " freed\n"));
+  return {};
+}
+
+}  // namespace
+
+void add_image(CLI::App& app, Outcome& outcome) {
+  auto options = std::make_shared<Options>();
+  CLI::App* image = app.add_subcommand("image", "Images of this node");
+  image->require_subcommand(1);
+  auto add = [&](const char* name, const char* help, base::Status (*run)(const Options&)) {
+    CLI::App* command = image->add_subcommand(name, help);
+    command->add_option("--image-root", options->root, "The image store")->capture_default_str();
+    command->callback([options, run, &outcome] { outcome.set(run(*options)); });
+    return command;
+  };
+  for (const char* name : {"load", "import-layout"}) {
+    CLI::App* command = add(name, "Bring in a docker save or an OCI layout: a tar file, a directory, or -", load);
+    command->add_option("file", options->file, "The archive")->required();
+    command->add_option("--name", options->name, "Name it so, whatever the archive says");
+  }
+  CLI::App* command = add("list", "Show the images of the store", list);
+  command->add_flag("--json", options->as_json, "All that is known, as one JSON array");
+  command = add("inspect", "Show one image as JSON", inspect);
+  command->add_option("name", options->name, "A name or a sha256 digest")->required();
+  command = add("rm", "Take names away; gc frees the space", remove);
+  command->add_option("name", options->names, "Names")->required();
+  command = add("gc", "Remove what no image, pin or running container needs", gc);
+  command->add_flag("--dry-run", options->dry_run, "Only say what would go");
+}
+
+}  // namespace cli

@@ -1,0 +1,19 @@
+// sampan: the one command people type. This file only puts the commands together.
+#include <csignal>
+
+#include "cli/command.h"
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app("Linux containers and Pods, steered through the Kubernetes API", "sampan");
+  app.set_version_flag("--version", std::string("sampan ") + SAMPAN_VERSION);
+  app.require_subcommand(1);
+  cli::Outcome outcome;
+  cli::add_image(app, outcome);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return outcome.exit_code;
+}

@@ -1,0 +1,31 @@
+// Bringing images into the store, out of it and to an end: what `sampan image …` does. Blocking;
+// links libcurl and libarchive, so no daemon includes this (the kubelet runs the command).
+// Reading the store is runtime.h's part. Needs root.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "runtime/image_writer.h"
+
+namespace runtime {
+
+struct StoredImage {
+  std::string name, digest;  // the manifest's
+};
+
+// A docker-archive (docker save) or an OCI layout, as a tar file (plain, gzip, zstd) or as a
+// directory. "-" is stdin. `name` replaces the archive's own names; needed when it has none.
+base::Result<std::vector<StoredImage>> load_images(const std::string& image_root,
+                                                   const std::string& path, std::string_view name);
+// One tar that is an OCI layout and that `docker load` takes as well. Written whole or not at all.
+base::Status save_images(const std::string& image_root, const std::vector<std::string>& names,
+                         const std::string& path);
+
+// Takes the name away; gc frees the space.
+base::Result<StoredImage> remove_image(const std::string& image_root, std::string_view name);
+
+}  // namespace runtime
