@@ -41,8 +41,9 @@ class Client {
   [[nodiscard]] std::unique_ptr<Call> upgrade(Request request,
                                               std::function<void(Result<Upgraded>)> done);
 
- private:
   struct Impl;
+
+ private:
   std::shared_ptr<Impl> impl_;
 };
 

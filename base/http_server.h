@@ -49,8 +49,9 @@ class Server {
   std::vector<int> ports() const;             // of all listeners, in order
   size_t connections() const;
 
- private:
   struct Impl;
+
+ private:
   std::shared_ptr<Impl> impl_;
 };
 

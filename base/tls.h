@@ -9,6 +9,7 @@
 #include "base/result.h"
 
 struct ssl_ctx_st;
+struct ssl_st;
 
 namespace base::tls {
 
@@ -42,5 +43,13 @@ class Context {
   explicit Context(ssl_ctx_st* context) : context_(context) {}
   ssl_ctx_st* context_;
 };
+
+// What a finished handshake proved about the other end: subject CN and every O.
+struct PeerName {
+  bool verified = false;  // false: it sent no certificate; the rest is empty then
+  std::string common_name;
+  std::vector<std::string> organizations;
+};
+PeerName peer_name(const ssl_st* ssl);
 
 }  // namespace base::tls

@@ -1,0 +1,178 @@
+#include "base/http_parser.h"
+
+#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/error.hpp>
+
+namespace base::http {
+namespace beast = boost::beast;
+namespace bhttp = boost::beast::http;
+using beast::error_code;
+
+namespace {
+std::string str(beast::string_view text) { return std::string(text.data(), text.size()); }
+
+template <bool kIsRequest>
+class Base : public bhttp::basic_parser<kIsRequest> {
+ public:
+  size_t feed(std::string_view data, error_code& error) {
+    return this->put(boost::asio::const_buffer(data.data(), data.size()), error);
+  }
+
+ protected:
+  void on_chunk_header_impl(std::uint64_t, beast::string_view, error_code&) override {}
+  void on_finish_impl(error_code&) override {}
+  void on_header_impl(error_code&) override {}
+};
+}  // namespace
+
+struct RequestParser::Impl : Base<true> {
+  explicit Impl(Request& request) : request(request) {}
+  Request& request;
+  bool expects_continue = false, has_host = false;
+  int version = 11;
+
+  void on_request_impl(bhttp::verb, beast::string_view method, beast::string_view target,
+                       int version_found, error_code&) override {
+    version = version_found;
+    request.method.assign(method.data(), method.size());
+    request.target.assign(target.data(), target.size());
+    request.headers.list.reserve(8);
+  }
+  void on_response_impl(int, beast::string_view, int, error_code&) override {}
+  void on_field_impl(bhttp::field field, beast::string_view name, beast::string_view value,
+                     error_code&) override {
+    if (field == bhttp::field::host) has_host = true;
+    if (field == bhttp::field::expect) expects_continue = beast::iequals(value, "100-continue");
+    request.headers.list.emplace_back(str(name), str(value));
+  }
+  void on_body_init_impl(boost::optional<std::uint64_t> const& size, error_code&) override {
+    if (size) request.body.reserve(std::min<std::uint64_t>(*size, 1u << 20));
+  }
+  size_t on_body_impl(beast::string_view data, error_code&) override {
+    request.body.append(data.data(), data.size());
+    return data.size();
+  }
+  size_t on_chunk_body_impl(std::uint64_t, beast::string_view data, error_code&) override {
+    request.body.append(data.data(), data.size());
+    return data.size();
+  }
+};
+
+RequestParser::RequestParser(size_t max_body_bytes, size_t max_header_bytes)
+    : max_body_bytes_(max_body_bytes), max_header_bytes_(max_header_bytes) {
+  reset();
+}
+RequestParser::~RequestParser() = default;
+
+void RequestParser::reset() {
+  request = Request{};
+  error_status_ = 0;
+  // One allocation for the parser is reused by building it again in place.
+  if (impl_) {
+    impl_->~Impl();
+    new (impl_.get()) Impl(request);
+  } else {
+    impl_ = std::make_unique<Impl>(request);
+  }
+  impl_->eager(true);
+  impl_->header_limit(static_cast<std::uint32_t>(max_header_bytes_));
+  impl_->body_limit(max_body_bytes_);
+}
+
+size_t RequestParser::put(std::string_view data) {
+  size_t consumed = 0;
+  while (consumed < data.size() && !impl_->is_done()) {
+    bool head_was_done = impl_->is_header_done();
+    error_code error;
+    size_t n = impl_->feed(data.substr(consumed), error);
+    consumed += n;
+    if (!head_was_done && impl_->is_header_done() && impl_->version >= 11 && !impl_->has_host) {
+      error_status_ = 400;
+      error_text_ = "missing Host header";
+      return consumed;
+    }
+    if (error == bhttp::error::need_more) break;
+    if (error) {
+      error_status_ = error == bhttp::error::body_limit     ? 413
+                      : error == bhttp::error::header_limit ? 431
+                      : error == bhttp::error::bad_version  ? 505
+                                                            : 400;
+      error_text_ = error.message();
+      return consumed;
+    }
+    if (n == 0) break;
+  }
+  return consumed;
+}
+bool RequestParser::head_done() const { return impl_->is_header_done(); }
+bool RequestParser::done() const { return impl_->is_done(); }
+bool RequestParser::keep_alive() const { return impl_->keep_alive(); }
+bool RequestParser::http10() const { return impl_->version < 11; }
+bool RequestParser::expects_continue() const { return impl_->expects_continue; }
+
+struct ResponseParser::Impl : Base<false> {
+  Impl(Response& response, std::function<void(std::string_view)> on_body)
+      : response(response), on_body(std::move(on_body)) {}
+  Response& response;
+  std::function<void(std::string_view)> on_body;
+
+  void on_request_impl(bhttp::verb, beast::string_view, beast::string_view, int,
+                       error_code&) override {}
+  void on_response_impl(int status, beast::string_view, int, error_code&) override {
+    response.status = status;
+  }
+  void on_field_impl(bhttp::field, beast::string_view name, beast::string_view value,
+                     error_code&) override {
+    response.headers.list.emplace_back(str(name), str(value));
+  }
+  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
+  size_t on_body_impl(beast::string_view data, error_code&) override {
+    on_body(std::string_view(data.data(), data.size()));
+    return data.size();
+  }
+  size_t on_chunk_body_impl(std::uint64_t, beast::string_view data, error_code&) override {
+    on_body(std::string_view(data.data(), data.size()));
+    return data.size();
+  }
+};
+
+ResponseParser::ResponseParser(bool head_request, std::function<void(std::string_view)> on_body)
+    : impl_(std::make_unique<Impl>(response, std::move(on_body))) {
+  impl_->header_limit(256 << 10);
+  impl_->body_limit(boost::none);  // the client counts what it keeps
+  impl_->skip(head_request);
+}
+ResponseParser::~ResponseParser() = default;
+
+size_t ResponseParser::put(std::string_view data) {
+  size_t consumed = 0;
+  while (consumed < data.size() && !impl_->is_done()) {
+    bool head_was_done = impl_->is_header_done();
+    error_code error;
+    size_t n = impl_->feed(data.substr(consumed), error);
+    consumed += n;
+    if (error == bhttp::error::need_more) break;
+    if (error) {
+      failed_ = true;
+      error_text_ = error.message();
+      break;
+    }
+    if (!head_was_done && impl_->is_header_done()) break;
+    if (n == 0) break;
+  }
+  return consumed;
+}
+void ResponseParser::put_end() {
+  if (impl_->is_done() || failed_) return;
+  error_code error;
+  if (impl_->is_header_done()) impl_->put_eof(error);
+  if (error || !impl_->is_done()) {
+    failed_ = true;
+    error_text_ = error ? error.message() : "connection closed before the answer";
+  }
+}
+bool ResponseParser::head_done() const { return impl_->is_header_done(); }
+bool ResponseParser::done() const { return impl_->is_done(); }
+bool ResponseParser::keep_alive() const { return impl_->keep_alive(); }
+
+}  // namespace base::http
