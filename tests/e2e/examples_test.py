@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+"""Every file of examples/ is applied as its reader would, and its effect checked."""
+import pathlib
+import re
+
+import cases
+import cluster
+from cluster import is_ready, restarts
+
+EXAMPLES = cases.SOURCE / "examples"
+
+
+class Examples(cluster.ClusterTest):
+    load = ()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for archive in cluster.load_script("demo").make_images():
+            cls.cluster.load(archive)
+
+    def example(self, number):
+        path, = EXAMPLES.glob(f"{number:02}-*.yaml")
+        self.kubectl("apply", "-f", path)
+        return path
+
+    def test_all_examples_are_tested(self):
+        numbers = {int(path.name[:2]) for path in EXAMPLES.glob("*.yaml")}
+        tested = {int(m[1]) for m in (re.match(r"test_(\d\d)_", name) for name in dir(self)) if m}
+        self.assertEqual(numbers, tested)
+        for path in EXAMPLES.glob("*.yaml"):
+            self.assertTrue(path.read_text().startswith("# "), f"{path.name} does not say what it shows")
+            self.assertIn(path.name, (EXAMPLES / "README.md").read_text())
+
+    def test_01_pod(self):
+        self.example(1)
+        self.wait("condition=Ready", "pod/hello")
+        self.assertIn("Debian", self.exec("hello", "cat", "/etc/os-release").stdout)
+        ip = self.jsonpath("{.status.podIP}", "pod", "hello")
+        self.assertIn("nginx", self.inside("curl", "-s", f"http://{ip}/").stdout)
+
+    def test_02_replicationcontroller(self):
+        self.example(2)
+        pods = self.until("/api/v1/namespaces/{ns}/pods", lambda items: sum(
+            map(is_ready, items.values())) == 3)
+        for name, item in pods.items():
+            answer = self.inside("curl", "-s", f"http://{item['status']['podIP']}/").stdout
+            self.assertEqual(answer.strip(), name)
+
+    def test_03_service(self):
+        self.example(2)
+        self.example(3)
+        self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: "backend-service" in items and
+                   sum(len(s.get("addresses") or [])
+                       for s in items["backend-service"].get("subsets") or []) == 3)
+        names = {item["metadata"]["name"] for item in self.get("pods")["items"]}
+        answers = {self.inside("curl", "-s", "--max-time", "5",
+                               f"http://backend-service.{self.ns}.svc.cluster.local/").stdout.strip()
+                   for _ in range(30)}
+        self.assertEqual(answers, names)
+
+    def test_04_deployment(self):
+        self.example(4)
+        self.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+        url = f"http://shop.{self.ns}.svc.cluster.local/"
+        self.assertIn("version 1", self.inside("curl", "-s", url).stdout)
+        self.kubectl("set", "image", "deployment/shop", "nginx=demo/nginx:2")
+        self.kubectl("rollout", "status", "deployment/shop", "--timeout=90s")
+        self.assertIn("version 2", self.inside("curl", "-s", url).stdout)
+        self.kubectl("rollout", "undo", "deployment/shop")
+        self.kubectl("rollout", "status", "deployment/shop", "--timeout=90s")
+        self.assertIn("version 1", self.inside("curl", "-s", url).stdout)
+
+    def test_05_configmap_secret(self):
+        self.example(5)
+        self.wait("condition=Ready", "pod/settings")
+        out = self.exec("settings", "sh", "-c",
+                        "echo $COLOUR $PASSWORD; cat /etc/settings/motd /etc/credentials/password").stdout
+        self.assertEqual(out, "blue not-so-secret\nthree planks\nnot-so-secret")
+        self.assertIn("-r--------", self.exec("settings", "ls", "-lL", "/etc/credentials").stdout)
+
+    def test_06_volumes(self):
+        self.example(6)
+        self.wait("condition=Ready", "pod/volumes")
+        writer = ("exec", "volumes", "-c", "writer", "--", "sh", "-c")
+        self.kubectl(*writer, "echo mine > /data/note; kill 1", check=False)
+        self.until_pod("volumes", lambda p: restarts(p, "writer") == 1 and is_ready(p), 30)
+        read = self.kubectl("exec", "volumes", "-c", "reader", "--", "cat", "/data/note").stdout
+        self.assertEqual(read, "mine\n")
+        starts = self.kubectl(*writer, "wc -l < /data/starts").stdout
+        self.assertEqual(int(starts), 2)
+        self.assertIn("tmpfs", self.kubectl(*writer, "grep ' /scratch ' /proc/mounts").stdout)
+
+    def test_07_probes(self):
+        self.example(7)
+        self.wait("condition=Ready", "pod/probes")
+        self.exec("probes", "rm", "/tmp/ready")
+        self.until_pod("probes", lambda p: not is_ready(p), 15)
+        self.exec("probes", "rm", "/tmp/alive")
+        self.until_pod("probes", lambda p: restarts(p, "main") == 1 and is_ready(p), 30)
+
+    def test_08_init_and_hooks(self):
+        steps = pathlib.Path("/tmp/sampan-example-steps")
+        self.addCleanup(lambda: (steps / "steps").unlink(missing_ok=True) or steps.rmdir())
+        self.example(8)
+        self.wait("condition=Ready", "pod/steps")
+        self.assertEqual(self.kubectl("logs", "steps", "-c", "second").stdout, "first\nsecond\n")
+        self.kubectl("delete", "pod", "steps")
+        self.assertEqual((steps / "steps").read_text(), "first\nsecond\npostStart\npreStop\n")
+
+    def test_09_security(self):
+        self.example(9)
+        self.wait("condition=Ready", "pod/locked")
+        status = self.exec("locked", "cat", "/proc/1/status").stdout
+        self.assertRegex(status, r"CapEff:\s+0{16}")
+        self.assertRegex(status, r"Seccomp:\s+2")
+        self.assertRegex(status, r"NoNewPrivs:\s+1")
+        self.assertEqual(self.exec("locked", "id").stdout.strip().split(" groups")[0],
+                         "uid=1000 gid=1000")
+        self.assertNotEqual(self.exec("locked", "touch", "/here", check=False).returncode, 0)
+        self.exec("locked", "touch", "/tmp/here")
+
+    def test_10_resources(self):
+        self.example(10)
+        self.wait("condition=Ready", "pod/bounded")
+        self.assertEqual(self.jsonpath("{.status.qosClass}", "pod", "bounded"), "Burstable")
+        uid = self.jsonpath("{.metadata.uid}", "pod", "bounded")
+        limits = set()
+        for path in self.cluster.cgroups():
+            if uid in str(path):
+                for name in ("memory.limit_in_bytes", "memory.max"):
+                    if (path / name).exists():
+                        limits.add((path / name).read_text().strip())
+        self.assertIn(str(64 << 20), limits)
+        self.exec("bounded", "sh", "-c", "tail /dev/zero", check=False)
+        self.assertTrue(self.get("pod", "bounded"))
+
+
+if __name__ == "__main__":
+    cluster.main()
