@@ -21,9 +21,9 @@ os.environ.setdefault("SAMPAN_BIN_DIR", str(cases.BIN))
 
 
 def load_script(name):
-    loader = importlib.machinery.SourceFileLoader(f"sampan_{name}", str(cases.SOURCE / "scripts" / name))
+    loader = importlib.machinery.SourceFileLoader(f"sampan_{name.removesuffix('.py')}", str(cases.SOURCE / "scripts" / name))
     spec = importlib.util.spec_from_loader(loader.name, loader)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[loader.name] = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
     return module
 

@@ -16,7 +16,7 @@ class Examples(cluster.ClusterTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        for archive in cluster.load_script("demo").make_images():
+        for archive in cluster.load_script("story.py").make_images():
             cls.cluster.load(archive)
 
     def example(self, number):
