@@ -1,0 +1,14 @@
+// Base64 as JSON's []byte fields carry it (RFC 4648, padded). Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace api {
+
+std::string base64_encode(std::string_view bytes);
+// Line ends are skipped, as Go does; anything else that is not base64 is nullopt.
+std::optional<std::string> base64_decode(std::string_view text);
+
+}  // namespace api
