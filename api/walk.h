@@ -27,11 +27,12 @@ void prune(const Type& type, json::value& object, std::vector<std::string>* unkn
 // The tables' default= marks, inside objects that are present; a default never makes its parent.
 void apply_defaults(const Type& type, json::value& object);
 
-// Splits "apps/v1/Deployment" or "v1/Pod"; the package of its types; null for a kind unknown here.
+// Splits "apps/v1/Deployment" or "v1/Pod". find_kind: null for a kind unknown here.
 struct Gvk {
   std::string group, version, kind;
 };
 Gvk parse_gvk(std::string_view gvk);
 const Type* find_kind(std::string_view gvk);
+Gvk gvk_of(const Type& type);  // {"apps", "v1", "Deployment"}; of a package's other types, too
 
 }  // namespace api
