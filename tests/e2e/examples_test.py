@@ -35,9 +35,9 @@ class Examples(cluster.ClusterTest):
     def test_01_pod(self):
         self.example(1)
         self.wait("condition=Ready", "pod/hello")
-        self.assertIn("Debian", self.exec("hello", "cat", "/etc/os-release").stdout)
+        self.assertIn("nginx/", self.exec("hello", "nginx", "-v").stderr)
         ip = self.jsonpath("{.status.podIP}", "pod", "hello")
-        self.assertIn("nginx", self.inside("curl", "-s", f"http://{ip}/").stdout)
+        self.assertEqual(self.inside("curl", "-s", f"http://{ip}/").stdout, "hello version 1\n")
 
     def test_02_replicationcontroller(self):
         self.example(2)
@@ -45,7 +45,7 @@ class Examples(cluster.ClusterTest):
             map(is_ready, items.values())) == 3)
         for name, item in pods.items():
             answer = self.inside("curl", "-s", f"http://{item['status']['podIP']}/").stdout
-            self.assertEqual(answer.strip(), name)
+            self.assertEqual(answer, f"{name} version 1\n")
 
     def test_03_service(self):
         self.example(2)
@@ -55,7 +55,7 @@ class Examples(cluster.ClusterTest):
                        for s in items["backend-service"].get("subsets") or []) == 3)
         names = {item["metadata"]["name"] for item in self.get("pods")["items"]}
         answers = {self.inside("curl", "-s", "--max-time", "5",
-                               f"http://backend-service.{self.ns}.svc.cluster.local/").stdout.strip()
+                               f"http://backend-service.{self.ns}.svc.cluster.local/").stdout.split()[0]
                    for _ in range(30)}
         self.assertEqual(answers, names)
 

@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+"""Controllers as seen through kubectl: ReplicationController, ReplicaSet, Deployment, garbage
+collection by owner, namespaces."""
+import json
+
+import cluster
+from cluster import BUSYBOX, is_ready, pod
+
+SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"]
+PODS = "/api/v1/namespaces/{ns}/pods"
+
+
+def template(labels, env="1"):
+    return {"metadata": {"labels": labels}, "spec": {
+        "terminationGracePeriodSeconds": 1, "containers": [
+            {"name": "c", "image": BUSYBOX, "command": SLEEP,
+             "env": [{"name": "VERSION", "value": env}]}]}}
+
+
+def controller(name, replicas, labels=None):
+    labels = labels or {"app": name}
+    return {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": name},
+            "spec": {"replicas": replicas, "selector": labels, "template": template(labels)}}
+
+
+def deployment(name, replicas=3, env="1", **strategy):
+    labels = {"app": name}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
+                     "template": template(labels, env), **strategy}}
+
+
+class Controllers(cluster.ClusterTest):
+    def settled(self, count, selector="", seconds=60):
+        """Exactly `count` Pods, all Ready, none ending."""
+        def good(items):
+            return len(items) == count and all(
+                is_ready(p) and "deletionTimestamp" not in p["metadata"] for p in items.values())
+        path = PODS + (f"?labelSelector={selector}" if selector else "")
+        return self.until(path, good, seconds, f"{count} Pods of {selector or 'the namespace'}")
+
+    def test_adopts_releases_and_removes_the_surplus(self):
+        orphan = pod("orphan", *SLEEP, labels={"app": "rc"})
+        self.apply(orphan)
+        self.wait("condition=Ready", "pod/orphan")
+        self.apply(controller("rc", 3))
+        pods = self.settled(3, "app%3Drc")
+        self.assertIn("orphan", pods, "a Pod that matches was not adopted")
+        owner = self.get("pod", "orphan")["metadata"]["ownerReferences"][0]
+        self.assertEqual((owner["kind"], owner["name"], owner["controller"]),
+                         ("ReplicationController", "rc", True))
+        # Its label taken away: released, and replaced.
+        self.kubectl("label", "pod", "orphan", "app-")
+        pods = self.settled(3, "app%3Drc")
+        self.assertNotIn("orphan", pods)
+        self.until(PODS, lambda items: not items["orphan"]["metadata"].get("ownerReferences"), 15)
+        # It comes back: one too many, one goes.
+        self.kubectl("label", "pod", "orphan", "app=rc")
+        self.settled(3, "app%3Drc")
+
+    def test_scale_subresource_and_status(self):
+        self.apply(controller("rc", 1))
+        self.settled(1)
+        self.kubectl("scale", "rc", "rc", "--current-replicas=1", "--replicas=4")
+        self.settled(4)
+        done = self.kubectl("scale", "rc", "rc", "--current-replicas=9", "--replicas=1", check=False)
+        self.assertIn("Expected replicas to be 9, was 4", done.stderr)
+        self.until("/api/v1/namespaces/{ns}/replicationcontrollers", lambda items:
+                   items["rc"]["status"].get("readyReplicas") == 4
+                   and items["rc"]["status"]["observedGeneration"] == items["rc"]["metadata"]["generation"])
+        scale = json.loads(self.kubectl(
+            "get", "--raw", f"/api/v1/namespaces/{self.ns}/replicationcontrollers/rc/scale").stdout)
+        self.assertEqual((scale["kind"], scale["spec"]["replicas"], scale["status"]["replicas"],
+                          scale["status"]["selector"]), ("Scale", 4, 4, "app=rc"))
+        self.kubectl("scale", "rc", "rc", "--replicas=0")
+        self.until(PODS, lambda items: not items)
+
+    def test_rollout_history_and_undo(self):
+        self.apply(deployment("d"))
+        self.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+        first = set(self.settled(3))
+        self.apply(deployment("d", env="2"))
+        self.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+        second = set(self.settled(3))
+        self.assertFalse(first & second)
+        self.assertEqual(self.exec(sorted(second)[0], "sh", "-c", "echo $VERSION").stdout, "2\n")
+        self.kubectl("rollout", "undo", "deployment/d")
+        self.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+        third = self.settled(3)
+        self.assertEqual(self.exec(sorted(third)[0], "sh", "-c", "echo $VERSION").stdout, "1\n")
+        sets = self.get("replicasets")["items"]
+        self.assertEqual(len(sets), 2, "undo did not go back to the first ReplicaSet")
+        self.assertEqual(sorted(s["spec"]["replicas"] for s in sets), [0, 3])
+        history = self.kubectl("rollout", "history", "deployment/d").stdout
+        self.assertRegex(history, r"(?m)^2\b[\s\S]*^3\b")
+
+    def test_a_rollout_that_cannot_work_keeps_the_old_pods(self):
+        bad = deployment("d", env="2", strategy={"type": "RollingUpdate", "rollingUpdate": {
+            "maxSurge": 1, "maxUnavailable": 0}}, progressDeadlineSeconds=5)
+        good = json.loads(json.dumps(bad))
+        good["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "1"
+        self.apply(good)
+        self.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+        before = set(self.settled(3))
+        bad["spec"]["template"]["spec"]["containers"][0]["image"] = "test/absent:1"
+        bad["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "Never"
+        self.apply(bad)
+        done = self.kubectl("rollout", "status", "deployment/d", "--timeout=60s", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("exceeded its progress deadline", done.stderr + done.stdout)
+        ready = {name for name, p in self.until(PODS, lambda items: True).items() if is_ready(p)}
+        self.assertEqual(ready, before)
+
+    def test_recreate(self):
+        self.apply(deployment("d", 2, strategy={"type": "Recreate"}))
+        first = set(self.settled(2))
+        self.apply(deployment("d", 2, env="2", strategy={"type": "Recreate"}))
+        self.kubectl("rollout", "status", "deployment/d", "--timeout=60s")
+        self.assertFalse(first & set(self.settled(2)))
+
+    def test_deleting_the_owner_deletes_the_owned(self):
+        self.apply(deployment("d", 2))
+        self.settled(2)
+        self.kubectl("delete", "deployment", "d")
+        self.until(PODS, lambda items: not items)
+        self.until("/apis/apps/v1/namespaces/{ns}/replicasets", lambda items: not items)
+
+    def test_orphans_stay(self):
+        self.apply(controller("rc", 2))
+        self.settled(2)
+        self.kubectl("delete", "rc", "rc", "--cascade=orphan")
+        pods = self.until(PODS, lambda items: len(items) == 2 and not any(
+            p["metadata"].get("ownerReferences") for p in items.values()), 20)
+        self.assertFalse([p for p in pods.values() if "deletionTimestamp" in p["metadata"]])
+
+    def test_foreground_waits_for_the_owned(self):
+        self.apply(controller("rc", 2))
+        self.settled(2)
+        self.kubectl("delete", "rc", "rc", "--cascade=foreground")
+        self.assertEqual(self.get("pods")["items"], [])
+
+    def test_a_namespace_goes_with_everything_in_it(self):
+        self.kubectl("create", "namespace", "going", namespace=None)
+        self.kubectl("create", "configmap", "c", namespace="going")
+        self.kubectl("apply", "-f", "-", input=controller("rc", 2), namespace="going")
+        self.until("/api/v1/namespaces/going/pods", lambda items: sum(map(is_ready, items.values())) == 2)
+        self.kubectl("delete", "namespace", "going", namespace=None)
+        done = self.kubectl("get", "namespace", "going", namespace=None, check=False)
+        self.assertIn("not found", done.stderr)
+        done = self.kubectl("create", "configmap", "late", namespace="going", check=False)
+        self.assertIn("not found", done.stderr)
+
+    def test_every_namespace_gets_an_account(self):
+        self.until("/api/v1/namespaces/{ns}/serviceaccounts", lambda items: "default" in items, 15)
+        self.until("/api/v1/namespaces/{ns}/configmaps", lambda items: "kube-root-ca.crt" in items, 15)
+
+
+if __name__ == "__main__":
+    cluster.main()
