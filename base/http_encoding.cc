@@ -42,7 +42,7 @@ Bytes gzip(const std::vector<Bytes>& parts) {
   z.next_out = raw(out);
   z.avail_out = static_cast<uInt>(out.size());
   for (const Bytes& part : parts) {
-    if (!part) continue;
+    if (!part || part->empty()) continue;  // nothing in and nothing out is an error to zlib
     z.next_in = raw(*part);
     z.avail_in = static_cast<uInt>(part->size());
     SAMPAN_CHECK(deflate(&z, Z_NO_FLUSH) == Z_OK);
