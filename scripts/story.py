@@ -6,8 +6,6 @@ Stands on scripts/cluster and kubectl alone. Every step checks what it claims an
 with exit code 1 at the first claim that does not hold. tests/e2e/demo_test.py drives the same steps.
 """
 import collections
-import importlib.machinery
-import importlib.util
 import json
 import os
 import pathlib
@@ -17,19 +15,12 @@ import subprocess
 import sys
 import time
 
-SOURCE = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lib"))
+from system import Failure
+from throwaway_cluster import SOURCE, Cluster
+
 EXAMPLES = SOURCE / "examples"
 IMAGES = SOURCE / "build/images"
-
-
-def _load_cluster():
-    loader = importlib.machinery.SourceFileLoader("sampan_cluster", str(SOURCE / "scripts/cluster"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    loader.exec_module(module)
-    return module
-
-
-cluster_script = sys.modules.get("sampan_cluster") or _load_cluster()
 
 
 class Broken(Exception):
@@ -293,7 +284,7 @@ class Story:
 
 
 def up():
-    cluster = cluster_script.Cluster("demo")
+    cluster = Cluster("demo")
     began = time.monotonic()
     if cluster.leftovers():
         print("== An earlier demo cluster is there: removing it", flush=True)
@@ -306,7 +297,7 @@ def up():
           f"({time.monotonic() - step:.1f} s)", flush=True)
 
     print("== A one-node cluster in network namespaces of its own", flush=True)
-    bin_dir = cluster_script.programs("release")
+    bin_dir = pathlib.Path(os.environ.get("SAMPAN_BIN_DIR", SOURCE / "build/release/bin"))
     try:
         seconds = cluster.up(1, bin_dir)
     except BaseException:
@@ -344,7 +335,7 @@ def up():
 
 
 def down():
-    cluster = cluster_script.Cluster("demo")
+    cluster = Cluster("demo")
     before = collections.Counter(line.split()[0] for line in cluster.leftovers())
     cluster.down()
     after = collections.Counter(line.split()[0] for line in cluster.leftovers())
@@ -366,7 +357,7 @@ if __name__ == "__main__":
             down()
         else:
             sys.exit("usage: scripts/demo [--down]")
-    except (Broken, cluster_script.Failure) as error:
+    except (Broken, Failure) as error:
         sys.exit(f"demo: {error}\nThe cluster, if it started, is left for a look: scripts/cluster "
                  "logs demo kubelet; scripts/demo --down removes it.")
     except KeyboardInterrupt:

@@ -3,8 +3,6 @@
 Waits are on events (watches, kubectl wait, pidfds) and bounded. A case that fails prints what the
 cluster looked like. Down must leave nothing: that is checked after every script.
 """
-import importlib.machinery
-import importlib.util
 import json
 import os
 import pathlib
@@ -15,21 +13,15 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
+sys.path[1:1] = [str(cases.SOURCE / "scripts"), str(cases.SOURCE / "scripts/lib")]
 import images
+from api_client import Api
+from system import Failure, cgroup_hierarchies, open_process, start_ticks, wait_dead
+from throwaway_cluster import Cluster
 
 os.environ.setdefault("SAMPAN_BIN_DIR", str(cases.BIN))
 
 
-def load_script(name):
-    loader = importlib.machinery.SourceFileLoader(f"sampan_{name.removesuffix('.py')}", str(cases.SOURCE / "scripts" / name))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    module = sys.modules[loader.name] = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
-scripts_cluster = load_script("cluster")
-Cluster, Api, Failure = scripts_cluster.Cluster, scripts_cluster.Api, scripts_cluster.Failure
 BUSYBOX = "test/busybox:1"
 
 
@@ -44,7 +36,7 @@ def missing_capability():
                           stderr=subprocess.PIPE)
     if done.returncode != 0:
         return "nftables (nft: " + done.stderr.decode().strip() + ")"
-    if not scripts_cluster.cgroup_hierarchies():
+    if not cgroup_hierarchies():
         return "a cgroup file system"
     return None
 

@@ -3,9 +3,9 @@
 with kubectl. At the end down must leave empty lists."""
 import cases
 import cluster
+import story
 from cluster import is_ready
 
-story_script = cluster.load_script("story.py")
 
 
 class Demo(cluster.ClusterTest):
@@ -14,42 +14,42 @@ class Demo(cluster.ClusterTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        for archive in story_script.make_images():
+        for archive in story.make_images():
             cls.cluster.load(archive)
 
     def names(self, app="web"):
         return {item["metadata"]["name"] for item in self.get("pods", "-l", f"app={app}")["items"]
                 if is_ready(item) and "deletionTimestamp" not in item["metadata"]}
 
-    def story(self):
+    def new_story(self):
         self.said = []
-        return story_script.Story(self.cluster, self.said.append, self.ns)
+        return story.Story(self.cluster, self.said.append, self.ns)
 
     def test_requests_are_spread_a_killed_pod_is_replaced_and_scaling_follows(self):
-        story = self.story()
-        names = story.replicas()
+        told = self.new_story()
+        names = told.replicas()
         self.assertEqual((names, len(names)), (self.names(), 3))
 
-        by_ip, by_name = story.service(names)
+        by_ip, by_name = told.service(names)
         for counts in (by_ip, by_name):
             self.assertEqual((counts.total, counts.failed), (300, 0))
             self.assertEqual(set(counts.answers), names)
             for name, times in counts.answers.items():
                 self.assertGreater(times, 50, f"{name} hardly answered: {counts.answers}")
 
-        after, counts = story.replacement(names)
+        after, counts = told.replacement(names)
         self.assertEqual(len(names - after), 1)
         self.assertEqual(after, self.names())
         self.assertEqual(counts.failed, 0, counts.failures)
         self.assertGreater(counts.total, 50, "hardly any request during the replacement")
 
         for replicas in (5, 2):
-            self.assertEqual(len(story.scale(replicas)), replicas)
+            self.assertEqual(len(told.scale(replicas)), replicas)
             self.assertEqual(len(self.names()), replicas)
             self.assertEqual(self.jsonpath("{.status.readyReplicas}", "rc", "web"), str(replicas))
 
     def test_rolling_update_loses_no_request(self):
-        counts = self.story().rolling_update()
+        counts = self.new_story().rolling_update()
         self.assertEqual(counts.failed, 0, counts.failures)
         self.assertGreater(counts.total, 200)
         images = {c["image"] for item in self.get("pods", "-l", "app=shop")["items"]
@@ -59,11 +59,11 @@ class Demo(cluster.ClusterTest):
         self.assertRegex(history, r"(?m)^1\b[\s\S]*^2\b")
 
     def test_data_survives_a_container_restart(self):
-        self.assertLess(self.story().volume(), 15)
+        self.assertLess(self.new_story().volume(), 15)
 
     def test_the_client_sees_failures(self):
         """The zero of the story counts: the same client against nothing reports every failure."""
-        counts = story_script.Load(self.cluster, "192.0.2.11", 9, 5).finish(stop=False)
+        counts = story.Load(self.cluster, "192.0.2.11", 9, 5).finish(stop=False)
         self.assertEqual((counts.total, counts.failed), (5, 5))
         self.assertIn("refused", str(counts.failures))
 

@@ -5,6 +5,7 @@ import re
 
 import cases
 import cluster
+import story
 from cluster import is_ready, restarts
 
 EXAMPLES = cases.SOURCE / "examples"
@@ -16,7 +17,7 @@ class Examples(cluster.ClusterTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        for archive in cluster.load_script("story.py").make_images():
+        for archive in story.make_images():
             cls.cluster.load(archive)
 
     def example(self, number):
