@@ -131,7 +131,12 @@ base::Status attach_pod(const PodLink& link, int netns, int pod_netlink) {
     return base::make_error(base::Kind::kConflict, "attach Pod", link.host_name,
                             "eth0 did not appear in the Pod's namespace",
                             "the netlink socket must come from that namespace");
-  return configure_pod(link, pod_netlink, eth0->index);
+  TRY(configure_pod(link, pod_netlink, eth0->index));
+  // The host's end got its carrier when eth0 came up; the bridge forwards only once the kernel's
+  // link watch has run. Asking for the link runs it (since 6.8), else the Pod's first ARP request
+  // could be lost, and with it a second.
+  TRY(find_link(fd.get(), link.host_name));
+  return {};
 }
 
 base::Status detach_pod(const std::string& host_name) { return remove_link(host_name); }

@@ -1,0 +1,116 @@
+// The elements of our nftables table as plain values, who claims each, and what must change: pure.
+// Knows neither Kubernetes nor netlink. IPv4 now: a second family is a second Table with another Ip.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace proxy {
+
+using Ip = uint32_t;  // host byte order
+std::string format_ip(Ip ip);
+std::string protocol_name(uint8_t protocol);  // IPPROTO_*: "tcp"
+
+struct Key {  // where a client connects to
+  Ip ip = 0;
+  uint8_t protocol = 0;
+  uint16_t port = 0;
+  auto operator<=>(const Key&) const = default;
+  std::string text() const;  // "10.96.0.1 . tcp . 443"
+};
+
+// Chains that pick one of `count` endpoints at random and rewrite the destination. They differ in
+// whose source address is rewritten as well, so that the answer comes back through this node.
+struct Class {
+  enum class Mode : uint8_t {
+    kCluster,   // of clients outside the cluster CIDR: the cluster IP
+    kExternal,  // of everybody: NodePort, external and load-balancer addresses
+    kLocal,     // of nobody: externalTrafficPolicy Local keeps the client's address
+  } mode = Mode::kCluster;
+  uint16_t count = 0;
+  uint32_t sticky_seconds = 0;  // sessionAffinity ClientIP
+  auto operator<=>(const Class&) const = default;
+  std::string chain() const;  // "class_3", "class_3_external", "class_3_local_sticky_10800"
+  std::string map() const;    // "ep_3", "ep_3_local", "ep_3_sticky", "ep_3_local_sticky"
+};
+std::optional<Class> parse_class(std::string_view chain);
+
+enum class Set : uint8_t {
+  kEndpoints,       // ep_N: key . index : endpoint
+  kEndpointsLocal,  // ep_N_local: the same, of this node alone
+  kEndpointsSticky, kEndpointsLocalSticky,  // the same for classes with affinity
+  kServices,        // services: key : class
+  kExternalLocal,   // external_local: asked first for clients outside the cluster CIDR
+  kBlocked,         // blocked: key : drop or refuse; asked when nothing rewrote the destination
+  kHairpin,         // hairpin: addresses of local endpoints, which may meet themselves
+};
+Set endpoint_set(const Class& c);
+struct Element {
+  Set set = Set::kServices;
+  uint16_t count = 0;  // N of the endpoint maps
+  Key key;             // kHairpin: the address alone
+  uint16_t index = 0;
+  auto operator<=>(const Element&) const = default;
+  bool is_endpoint() const { return set <= Set::kEndpointsLocalSticky; }
+  std::string set_name() const;
+  std::string text() const;
+};
+struct Value {
+  enum class Kind : uint8_t { kNone, kEndpoint, kClass, kAccept, kDrop, kRefuse } kind = Kind::kNone;
+  Ip ip = 0;
+  uint16_t port = 0;
+  Class to;
+  auto operator<=>(const Value&) const = default;
+  std::string text() const;
+};
+using Elements = std::map<Element, Value>;
+
+struct Action {
+  enum class Kind : uint8_t { kAddClass, kAdd, kDelete } kind;
+  Class add;  // kAddClass
+  Element element;
+  Value value;
+  std::string text() const;  // "add services 10.96.0.1 . tcp . 443 : class_3"
+};
+std::string text(const std::vector<Action>& actions);
+
+// What the kernel holds.
+struct Observed {
+  std::set<Class> classes;
+  Elements elements;
+};
+
+class Table {
+ public:
+  // Replaces what `owner` wants in the table. Two owners of one element (the same external address
+  // and port): the first by name has it, so that the outcome does not depend on the order of events.
+  // Returns what changes, in an order that one transaction accepts.
+  std::vector<Action> set(const std::string& owner, Elements wanted);
+  // What makes `observed` this table. Afterwards set() counts on it having been done.
+  std::vector<Action> reconcile(const Observed& observed);
+  Elements elements() const;
+  const Value* find(const Element& element) const;
+
+ private:
+  struct Hash {
+    size_t operator()(const Element& element) const;
+  };
+  struct Claim {
+    const std::string* owner;  // key of owned_
+    Value value;
+  };
+  void add_class(const Class& wanted, std::vector<Action>& actions);
+  void add_maps(const std::vector<Action>& added, std::vector<Action>& classes);
+
+  std::map<std::string, std::vector<Element>> owned_;        // sorted
+  std::unordered_map<Element, Claim, Hash> effective_;
+  std::multimap<Element, Claim> others_;                     // claims that lost
+  std::set<Class> classes_;
+};
+
+}  // namespace proxy

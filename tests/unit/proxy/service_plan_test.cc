@@ -1,0 +1,188 @@
+#include "proxy/service_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/proxy/fixture.h"
+
+namespace proxy {
+namespace {
+
+std::string plan(const Service& service, std::vector<EndpointSlice> slices) {
+  std::vector<const EndpointSlice*> pointers;
+  for (const EndpointSlice& slice : slices) pointers.push_back(&slice);
+  Table table;
+  return text(table.set("s", elements_of(service, pointers, node_one())));
+}
+
+TEST(ServicePlan, ClusterIp) {
+  EXPECT_EQ(plan(service("web 10.96.0.5 http:80/tcp"),
+                 {slice("web-1 web http:8080/tcp | 10.244.0.5@n1 10.244.1.6@n2")}),
+            "add-class class_2\n"
+            "add ep_2 10.96.0.5 . tcp . 80 . 0 : 10.244.0.5 . 8080\n"
+            "add ep_2 10.96.0.5 . tcp . 80 . 1 : 10.244.1.6 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_2\n"
+            "add hairpin 10.244.0.5 . 10.244.0.5\n");
+}
+TEST(ServicePlan, NamedPortsAndTwoSlices) {
+  EXPECT_EQ(plan(service("dns 10.96.0.6 dns:53/udp dns-tcp:53/tcp"),
+                 {slice("dns-1 dns dns:5353/udp dns-tcp:5353/tcp | 10.244.1.5@n2"),
+                  slice("dns-2 dns dns:5354/udp | 10.244.1.6@n2")}),
+            "add-class class_1\n"
+            "add-class class_2\n"
+            "add ep_1 10.96.0.6 . tcp . 53 . 0 : 10.244.1.5 . 5353\n"
+            "add ep_2 10.96.0.6 . udp . 53 . 0 : 10.244.1.5 . 5353\n"
+            "add ep_2 10.96.0.6 . udp . 53 . 1 : 10.244.1.6 . 5354\n"
+            "add services 10.96.0.6 . tcp . 53 : class_1\n"
+            "add services 10.96.0.6 . udp . 53 : class_2\n");
+}
+TEST(ServicePlan, NoEndpointsRefuses) {
+  EXPECT_EQ(plan(service("web 10.96.0.5 http:80/tcp:30080"), {}),
+            "add blocked 10.96.0.5 . tcp . 80 : refuse\n"
+            "add blocked 192.0.2.11 . tcp . 30080 : refuse\n");
+}
+TEST(ServicePlan, HeadlessAndExternalNameHaveNoRules) {
+  EXPECT_EQ(plan(service("db None sql:5432/tcp"), {slice("a db sql:5432/tcp | 10.244.0.5@n1")}), "");
+  Service external = service("ext 10.96.0.9 a:80/tcp");
+  external.type = "ExternalName";
+  EXPECT_EQ(plan(external, {}), "");
+}
+TEST(ServicePlan, ReadyFirstThenServingTerminating) {
+  const char* refused = "add blocked 10.96.0.5 . tcp . 80 : refuse\n";
+  auto web = service("web 10.96.0.5 http:80/tcp");
+  EXPECT_EQ(plan(web, {slice("s web http:1/tcp | 10.244.1.5@n2 10.244.1.6@n2,terminating "
+                             "10.244.1.7@n2,unready")}),
+            "add-class class_1\n"
+            "add ep_1 10.96.0.5 . tcp . 80 . 0 : 10.244.1.5 . 1\n"
+            "add services 10.96.0.5 . tcp . 80 : class_1\n");
+  EXPECT_EQ(plan(web, {slice("s web http:1/tcp | 10.244.1.6@n2,terminating 10.244.1.7@n2,unready")}),
+            "add-class class_1\n"
+            "add ep_1 10.96.0.5 . tcp . 80 . 0 : 10.244.1.6 . 1\n"
+            "add services 10.96.0.5 . tcp . 80 : class_1\n");
+  EXPECT_EQ(plan(web, {slice("s web http:1/tcp | 10.244.1.6@n2,dead 10.244.1.7@n2,unready")}), refused);
+}
+TEST(ServicePlan, NodePortAndLoadBalancer) {
+  Service web = service("web 10.96.0.5 http:80/tcp:30080");
+  web.external_ips = {"203.0.113.5"};
+  web.load_balancer_ips = {"203.0.113.9", "2001:db8::9"};
+  EXPECT_EQ(plan(web, {slice("s web http:8080/tcp | 10.244.1.5@n2")}),
+            "add-class class_1\n"
+            "add-class class_1_external\n"
+            "add ep_1 10.96.0.5 . tcp . 80 . 0 : 10.244.1.5 . 8080\n"
+            "add ep_1 192.0.2.11 . tcp . 30080 . 0 : 10.244.1.5 . 8080\n"
+            "add ep_1 203.0.113.5 . tcp . 80 . 0 : 10.244.1.5 . 8080\n"
+            "add ep_1 203.0.113.9 . tcp . 80 . 0 : 10.244.1.5 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_1\n"
+            "add services 192.0.2.11 . tcp . 30080 : class_1_external\n"
+            "add services 203.0.113.5 . tcp . 80 : class_1_external\n"
+            "add services 203.0.113.9 . tcp . 80 : class_1_external\n");
+}
+TEST(ServicePlan, ExternalTrafficPolicyLocal) {
+  Service web = service("web 10.96.0.5 http:80/tcp:30080");
+  web.external_local = true;
+  EXPECT_EQ(plan(web, {slice("s web http:8080/tcp | 10.244.0.5@n1 10.244.1.5@n2")}),
+            "add-class class_2\n"
+            "add-class class_1_local\n"
+            "add ep_2 10.96.0.5 . tcp . 80 . 0 : 10.244.0.5 . 8080\n"
+            "add ep_2 10.96.0.5 . tcp . 80 . 1 : 10.244.1.5 . 8080\n"
+            "add ep_2 192.0.2.11 . tcp . 30080 . 0 : 10.244.0.5 . 8080\n"
+            "add ep_2 192.0.2.11 . tcp . 30080 . 1 : 10.244.1.5 . 8080\n"
+            "add ep_1_local 192.0.2.11 . tcp . 30080 . 0 : 10.244.0.5 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_2\n"
+            "add services 192.0.2.11 . tcp . 30080 : class_2\n"
+            "add external_local 192.0.2.11 . tcp . 30080 : class_1_local\n"
+            "add hairpin 10.244.0.5 . 10.244.0.5\n");
+  EXPECT_EQ(plan(web, {slice("s web http:8080/tcp | 10.244.1.5@n2")}),
+            "add-class class_1\n"
+            "add ep_1 10.96.0.5 . tcp . 80 . 0 : 10.244.1.5 . 8080\n"
+            "add ep_1 192.0.2.11 . tcp . 30080 . 0 : 10.244.1.5 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_1\n"
+            "add services 192.0.2.11 . tcp . 30080 : class_1\n"
+            "add external_local 192.0.2.11 . tcp . 30080 : accept\n"
+            "add blocked 192.0.2.11 . tcp . 30080 : drop\n");
+}
+TEST(ServicePlan, InternalTrafficPolicyLocal) {
+  Service web = service("web 10.96.0.5 http:80/tcp");
+  web.internal_local = true;
+  EXPECT_EQ(plan(web, {slice("s web http:8080/tcp | 10.244.0.5@n1 10.244.1.5@n2")}),
+            "add-class class_1\n"
+            "add ep_1 10.96.0.5 . tcp . 80 . 0 : 10.244.0.5 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_1\n"
+            "add hairpin 10.244.0.5 . 10.244.0.5\n");
+  EXPECT_EQ(plan(web, {slice("s web http:8080/tcp | 10.244.1.5@n2")}),
+            "add blocked 10.96.0.5 . tcp . 80 : drop\n");
+}
+TEST(ServicePlan, Affinity) {
+  Service web = service("web 10.96.0.5 http:80/tcp");
+  web.affinity_seconds = 10800;
+  EXPECT_EQ(plan(web, {slice("s web http:8080/tcp | 10.244.1.5@n2 10.244.1.6@n2")}),
+            "add-class class_2_sticky_10800\n"
+            "add ep_2_sticky 10.96.0.5 . tcp . 80 . 0 : 10.244.1.5 . 8080\n"
+            "add ep_2_sticky 10.96.0.5 . tcp . 80 . 1 : 10.244.1.6 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_2_sticky_10800\n");
+}
+TEST(ServicePlan, OtherFamilyAndZeroPortsAreLeftOut) {
+  EXPECT_EQ(plan(service("web 10.96.0.5 http:80/tcp"),
+                 {slice("s web http:8080/tcp | fd00::5@n2"), slice("t web http:0/tcp | 10.244.1.5@n2")}),
+            "add blocked 10.96.0.5 . tcp . 80 : refuse\n");
+  EXPECT_EQ(plan(service("web fd00::1 http:80/tcp"), {}), "");
+}
+
+TEST(Table, OneEndpointChanged) {
+  Table table;
+  auto apply = [&](const std::string& s) {
+    EndpointSlice one = slice(s);
+    return text(table.set("default/web", elements_of(service("web 10.96.0.5 http:80/tcp"), {&one}, node_one())));
+  };
+  apply("s web http:8080/tcp | 10.244.1.5@n2 10.244.1.6@n2");
+  EXPECT_EQ(apply("s web http:8080/tcp | 10.244.1.5@n2 10.244.1.7@n2"),
+            "delete ep_2 10.96.0.5 . tcp . 80 . 1\n"
+            "add ep_2 10.96.0.5 . tcp . 80 . 1 : 10.244.1.7 . 8080\n");
+  EXPECT_EQ(apply("s web http:8080/tcp | 10.244.1.5@n2 10.244.1.7@n2"), "");
+  EXPECT_EQ(apply("s web http:8080/tcp | 10.244.1.5@n2"),
+            "add-class class_1\n"
+            "delete ep_2 10.96.0.5 . tcp . 80 . 0\n"
+            "delete ep_2 10.96.0.5 . tcp . 80 . 1\n"
+            "delete services 10.96.0.5 . tcp . 80\n"
+            "add ep_1 10.96.0.5 . tcp . 80 . 0 : 10.244.1.5 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_1\n");
+  EXPECT_EQ(text(table.set("default/web", {})),
+            "delete ep_1 10.96.0.5 . tcp . 80 . 0\n"
+            "delete services 10.96.0.5 . tcp . 80\n");
+}
+TEST(Table, TheFirstByNameHasASharedAddress) {
+  Table table;
+  Elements a{{{Set::kBlocked, 0, {1, 6, 80}, 0}, {Value::Kind::kRefuse, 0, 0, {}}}};
+  Elements b{{{Set::kBlocked, 0, {1, 6, 80}, 0}, {Value::Kind::kDrop, 0, 0, {}}}};
+  EXPECT_EQ(text(table.set("b", b)), "add blocked 0.0.0.1 . tcp . 80 : drop\n");
+  EXPECT_EQ(text(table.set("a", a)),
+            "delete blocked 0.0.0.1 . tcp . 80\nadd blocked 0.0.0.1 . tcp . 80 : refuse\n");
+  EXPECT_EQ(text(table.set("a", {})),
+            "delete blocked 0.0.0.1 . tcp . 80\nadd blocked 0.0.0.1 . tcp . 80 : drop\n");
+  EXPECT_EQ(text(table.set("b", {})), "delete blocked 0.0.0.1 . tcp . 80\n");
+}
+TEST(Table, ReconcileRepairsWhatDiffers) {
+  Table table;
+  EndpointSlice one = slice("s web http:8080/tcp | 10.244.1.5@n2");
+  (void)table.set("web", elements_of(service("web 10.96.0.5 http:80/tcp"), {&one}, node_one()));
+  Observed observed;
+  observed.elements = {{{Set::kServices, 0, {0x0a600005, 6, 80}, 0}, {Value::Kind::kClass, 0, 0, {Class::Mode::kCluster, 3, 0}}},
+                       {{Set::kHairpin, 0, {0x0af40005, 0, 0}, 0}, {}}};
+  EXPECT_EQ(text(table.reconcile(observed)),
+            "add-class class_1\n"
+            "delete services 10.96.0.5 . tcp . 80\n"
+            "delete hairpin 10.244.0.5 . 10.244.0.5\n"
+            "add ep_1 10.96.0.5 . tcp . 80 . 0 : 10.244.1.5 . 8080\n"
+            "add services 10.96.0.5 . tcp . 80 : class_1\n");
+}
+TEST(Class, NamesGoBothWays) {
+  for (const char* name : {"class_1", "class_65535_external", "class_2_local_sticky_30", "class_3_sticky_10800"}) {
+    auto found = parse_class(name);
+    ASSERT_TRUE(found) << name;
+    EXPECT_EQ(found->chain(), name);
+  }
+  for (const char* name : {"class_", "class_x", "class_1_", "prerouting", "class_1_sticky_", "class_99999"})
+    EXPECT_FALSE(parse_class(name)) << name;
+}
+
+}  // namespace
+}  // namespace proxy
