@@ -12,11 +12,17 @@ namespace {
 
 namespace json = base::json;
 
+constexpr const char* kRegistriesFile = "/etc/sampan/registries.json";
+constexpr size_t kMaxSettingsBytes = 1u << 20;
+
 struct Options {
   std::string root = "/var/lib/sampan/images";
   std::string file, name;
   std::vector<std::string> names;
-  bool as_json = false, dry_run = false;
+  std::string registries = kRegistriesFile;
+  std::string docker_config;
+  bool registries_given = false;
+  bool as_json = false, dry_run = false, quiet = false;
 };
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
@@ -24,6 +30,60 @@ void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), s
 base::Status load(const Options& options) {
   auto loaded = TRY(runtime::load_images(options.root, options.file, options.name));
   for (const auto& image : loaded) print(image.name + " " + image.digest + "\n");
+  return {};
+}
+
+base::Result<runtime::Registries> read_registries(const Options& options) {
+  auto read = [](const std::string& path) { return base::sys::read_file(path, kMaxSettingsBytes); };
+  runtime::Registries registries;
+  // The default file need not be there; one that was asked for must.
+  if (options.registries_given || base::sys::exists(options.registries)) {
+    std::string text = TRY_WRAP(read(options.registries), "read registries file", options.registries);
+    registries = TRY(runtime::Registries::parse(text, options.registries, read));
+  }
+  if (!options.docker_config.empty()) {
+    std::string text = TRY_WRAP(read(options.docker_config), "read Docker config", options.docker_config);
+    TRY(registries.add_docker_config(text, options.docker_config));
+  }
+  return registries;
+}
+
+base::Result<runtime::StoredImage> do_pull(const Options& options) {
+  runtime::Registries registries = TRY(read_registries(options));
+  runtime::PullOptions pull;
+  pull.registries = &registries;
+  bool terminal = !options.quiet && ::isatty(2);
+  auto began = std::chrono::steady_clock::now();
+  if (terminal)
+    pull.progress = [began, &options](const runtime::PullProgress& now) {
+      double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+      auto rate = static_cast<uint64_t>(static_cast<double>(now.bytes_done) / std::max(seconds, 0.001));
+      std::string line = fmt::format("{}: {}/{} layers, {} of {}, {}/s", options.name, now.layers_done, now.layers,
+                                     format_size(static_cast<uint64_t>(now.bytes_done)),
+                                     format_size(static_cast<uint64_t>(now.bytes)), format_size(rate));
+      std::fprintf(stderr, "\r%s\033[K", line.c_str());
+    };
+  auto pulled = runtime::pull_image(options.root, options.name, pull);
+  if (terminal) std::fprintf(stderr, "\r\033[K");
+  return pulled;
+}
+
+base::Status pull(const Options& options) {
+  auto pulled = do_pull(options);
+  if (!options.as_json) {
+    if (!pulled.ok()) return std::move(pulled).error();
+    print(pulled->name + " " + pulled->digest + "\n");
+    return {};
+  }
+  json::object out;
+  if (pulled.ok()) {
+    out = {{"name", pulled->name}, {"digest", pulled->digest}};
+  } else {
+    out = {{"error", error_word(pulled.error())}, {"kind", base::kind_name(pulled.error().kind)},
+           {"message", pulled.error().message()}};
+  }
+  print(base::to_json(out) + "\n");
+  if (!pulled.ok()) return std::move(pulled).error();
   return {};
 }
 
@@ -70,6 +130,10 @@ base::Status remove(const Options& options) {
   return {};
 }
 
+base::Status save(const Options& options) {
+  return runtime::save_images(options.root, options.names, options.file);
+}
+
 base::Status gc(const Options& options) {
   auto result = TRY(runtime::collect_garbage(options.root, options.dry_run));
   for (const std::string& path : result.removed) print((options.dry_run ? "would remove " : "removed ") + path + "\n");
@@ -94,12 +158,22 @@ void add_image(CLI::App& app, Outcome& outcome) {
     command->add_option("file", options->file, "The archive")->required();
     command->add_option("--name", options->name, "Name it so, whatever the archive says");
   }
-  CLI::App* command = add("list", "Show the images of the store", list);
+  CLI::App* command = add("pull", "Fetch an image from its registry", pull);
+  command->add_option("name", options->name, "nginx, demo/nginx:1, registry.example:5000/a/b@sha256:…")->required();
+  command->add_option("--registries", options->registries, "Mirrors, TLS and credentials, as JSON (docs/registries.md)")
+      ->capture_default_str()->each([options](const std::string&) { options->registries_given = true; });
+  command->add_option("--docker-config", options->docker_config, "A Docker config.json or .dockerconfigjson with credentials");
+  command->add_flag("--json", options->as_json, "Print {name,digest} or {error,kind,message}");
+  command->add_flag("--quiet", options->quiet, "No progress");
+  command = add("list", "Show the images of the store", list);
   command->add_flag("--json", options->as_json, "All that is known, as one JSON array");
   command = add("inspect", "Show one image as JSON", inspect);
   command->add_option("name", options->name, "A name or a sha256 digest")->required();
   command = add("rm", "Take names away; gc frees the space", remove);
   command->add_option("name", options->names, "Names")->required();
+  command = add("save", "Write images into one tar: an OCI layout that docker load takes too", save);
+  command->add_option("name", options->names, "Names")->required();
+  command->add_option("--out", options->file, "The tar")->required();
   command = add("gc", "Remove what no image, pin or running container needs", gc);
   command->add_flag("--dry-run", options->dry_run, "Only say what would go");
 }

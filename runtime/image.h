@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runtime/image_registry.h"
 #include "runtime/image_writer.h"
 
 namespace runtime {
@@ -24,6 +25,22 @@ base::Result<std::vector<StoredImage>> load_images(const std::string& image_root
 // One tar that is an OCI layout and that `docker load` takes as well. Written whole or not at all.
 base::Status save_images(const std::string& image_root, const std::vector<std::string>& names,
                          const std::string& path);
+
+struct PullProgress {
+  size_t layers_done = 0, layers = 0;
+  int64_t bytes_done = 0, bytes = 0;
+};
+struct PullOptions {
+  const Registries* registries = nullptr;  // required
+  unsigned parallel = 3;                   // layers at once
+  std::function<void(const PullProgress&)> progress;  // about five times a second, on the caller's thread
+};
+// By tag or digest; of an index, this machine's platform. Asks the registry even when the image is
+// there (a tag may have moved), downloads only what is not. kNotFound: no such name, tag or
+// platform; kDenied: 401, 403, certificate; kCorrupt: wrong digest; kExhausted: disk full;
+// kUnavailable, kTimeout: not reached.
+base::Result<StoredImage> pull_image(const std::string& image_root, std::string_view name,
+                                     const PullOptions& options);
 
 // Takes the name away; gc frees the space.
 base::Result<StoredImage> remove_image(const std::string& image_root, std::string_view name);

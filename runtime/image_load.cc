@@ -184,8 +184,11 @@ base::Result<std::vector<StoredImage>> load_images(const std::string& image_root
                                                    const std::string& path, std::string_view name) {
   if (!name.empty()) TRY(parse_image_reference(name));
   StoreWriter writer = TRY(StoreWriter::open(image_root));
-  auto source = TRY(open_image_source(writer, path));
-  return Loader(writer, *source, path, std::string(name)).run();
+  auto load = [&]() -> base::Result<std::vector<StoredImage>> {
+    auto source = TRY(open_image_source(writer, path));
+    return Loader(writer, *source, path, std::string(name)).run();
+  };
+  return explain_disk_full(image_root, load());
 }
 
 }  // namespace runtime

@@ -2,6 +2,10 @@
 // images.json is complete on disk, so a reader needs nothing but it and the config blob.
 #include "runtime/image_store.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "base/json.h"
 #include "base/sys.h"
 #include "runtime/image_reference.h"
@@ -138,6 +142,28 @@ base::Result<Image> find_image(const std::string& image_root, std::string_view n
   }
   return make_error(Kind::kNotFound, "find image", std::string(name), "not in " + image_root,
                     "sampan image pull or sampan image load brings it");
+}
+
+namespace {
+base::Result<std::string> pin_path(const std::string& root, const std::string& holder) {
+  bool plain = !holder.empty() && holder.size() <= 200 && holder != "." && holder != "..";
+  for (char c : holder)
+    plain &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+  if (!plain) return make_error(Kind::kInvalid, "pin image for", holder, "no file name could be made of it");
+  return root + "/pins/" + holder;
+}
+}  // namespace
+
+base::Status pin_image(const std::string& image_root, const std::string& holder, const std::string& digest) {
+  if (!is_digest(digest)) return make_error(Kind::kInvalid, "pin image for", holder, "'" + digest + "' is no digest");
+  std::string path = TRY(pin_path(image_root, holder));
+  TRY_WRAP(base::sys::write_file_atomic(path, digest + "\n"), "pin image for", holder);
+  return {};
+}
+base::Status unpin_image(const std::string& image_root, const std::string& holder) {
+  std::string path = TRY(pin_path(image_root, holder));
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return base::sys::last_error("unlink", path);
+  return {};
 }
 
 base::Result<std::vector<Image>> list_images(const std::string& image_root) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 
 #include <atomic>
 #include <cerrno>
@@ -40,6 +41,19 @@ Status clear_temporary(const std::string& root, bool downloads_too) {
   for (const std::string& name : TRY(sys::list_dir(root + "/tmp")))
     if (downloads_too || !name.starts_with("download-")) TRY(sys::remove_all(root + "/tmp/" + name));
   return {};
+}
+
+base::Error explain_disk_full(const std::string& image_root, base::Error error) {
+  int number = 0;
+  for (const base::Error* at = &error; at && number == 0; at = at->cause.get()) number = at->errno_value;
+  if (number != ENOSPC && number != EDQUOT) return error;
+  struct statvfs info;
+  std::string free = ::statvfs(image_root.c_str(), &info) == 0
+      ? std::to_string(info.f_bavail * info.f_frsize >> 20) + " MiB and " + std::to_string(info.f_favail) + " inodes are free"
+      : std::string("its file system is full");
+  return base::Error{Kind::kExhausted, number, "store image in", image_root, free,
+                     "remove images (sampan image rm, sampan image gc) or give it a larger disk",
+                     std::make_shared<const base::Error>(std::move(error))};
 }
 
 base::Result<StoreWriter> StoreWriter::open(const std::string& image_root) {

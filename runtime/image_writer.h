@@ -71,6 +71,14 @@ class StoreWriter {
   base::UniqueFd lock_;
 };
 
+// Says where the space is missing and what frees some, when that is why `result` failed.
+base::Error explain_disk_full(const std::string& image_root, base::Error error);
+template <typename T>
+base::Result<T> explain_disk_full(const std::string& image_root, base::Result<T> result) {
+  if (result.ok()) return result;
+  return explain_disk_full(image_root, std::move(result).error());
+}
+
 // What dead writers left in tmp/. The caller holds the store's lock alone.
 base::Status clear_temporary(const std::string& image_root, bool downloads_too);
 

@@ -37,6 +37,10 @@ base::Result<std::string> normalize_image_name(std::string_view name);
 // kNotFound when it is not in the store. Cheap: reads two small files, no network.
 base::Result<Image> find_image(const std::string& image_root, std::string_view name);
 base::Result<std::vector<Image>> list_images(const std::string& image_root);
+// Keeps an image (by its digest) from `sampan image gc`, for as long as `holder` (a container id,
+// [a-zA-Z0-9_.-]) needs it, also when its name is taken away or moves on. Idempotent; survives us.
+base::Status pin_image(const std::string& image_root, const std::string& holder, const std::string& digest);
+base::Status unpin_image(const std::string& image_root, const std::string& holder);  // absent is fine
 
 // uid:gid and supplementary groups of "user", "uid", "user:group"… in the image's /etc/passwd and
 // /etc/group, looked up through the layers (highest first), symlinks never followed out of them.
