@@ -1,0 +1,257 @@
+// Reading projections from JSON. Absent or wrongly typed members read as empty: the API server
+// validated what it stored, and a controller must survive anything else.
+#include "master/controllers/objects.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace master::controllers {
+using base::as_bool;
+using base::as_int;
+using base::as_string;
+using base::find;
+using base::find_path;
+using base::string_at;
+
+std::string key_of(std::string_view ns, std::string_view name) {
+  if (ns.empty()) return std::string(name);
+  std::string key;
+  key.reserve(ns.size() + name.size() + 1);
+  return key.append(ns).append("/").append(name);
+}
+std::pair<std::string, std::string> split_key(std::string_view key) {
+  size_t slash = key.find('/');
+  if (slash == key.npos) return {"", std::string(key)};
+  return {std::string(key.substr(0, slash)), std::string(key.substr(slash + 1))};
+}
+
+uint64_t revision_of(const json::value& object) {
+  std::string_view text = string_at(object, "metadata", "resourceVersion");
+  uint64_t revision = 0;
+  std::from_chars(text.data(), text.data() + text.size(), revision);
+  return revision;
+}
+
+Meta read_meta(const json::value& object) {
+  Meta meta;
+  const json::value* in = find(object, "metadata");
+  if (!in) return meta;
+  meta.ns = as_string(find(*in, "namespace"));
+  meta.name = as_string(find(*in, "name"));
+  meta.uid = as_string(find(*in, "uid"));
+  meta.revision = revision_of(object);
+  meta.generation = as_int(find(*in, "generation"));
+  meta.created = base::parse_time(as_string(find(*in, "creationTimestamp"))).value_or(base::Time{});
+  meta.deleting = !as_string(find(*in, "deletionTimestamp")).empty();
+  return meta;
+}
+
+std::vector<OwnerRef> read_owners(const json::value& object) {
+  std::vector<OwnerRef> owners;
+  const json::value* list = find_path(object, "metadata", "ownerReferences");
+  if (!list || !list->is_array()) return owners;
+  for (const json::value& item : list->get_array()) {
+    owners.push_back({std::string(string_at(item, "apiVersion")), std::string(string_at(item, "kind")),
+                      std::string(string_at(item, "name")), std::string(string_at(item, "uid")),
+                      as_bool(find(item, "controller")), as_bool(find(item, "blockOwnerDeletion"))});
+  }
+  return owners;
+}
+OwnerRef controller_owner(const json::value& object) {
+  for (OwnerRef& owner : read_owners(object))
+    if (owner.controller) return std::move(owner);
+  return {};
+}
+
+Labels read_labels(const json::value* in) {
+  Labels labels;
+  if (!in || !in->is_object()) return labels;
+  for (const auto& item : in->get_object())
+    labels.emplace_back(std::string(item.key()), std::string(as_string(&item.value())));
+  std::sort(labels.begin(), labels.end());
+  return labels;
+}
+static const std::string* find_label(const Labels& labels, std::string_view key) {
+  auto at = std::lower_bound(labels.begin(), labels.end(), key,
+                             [](const auto& item, std::string_view k) { return item.first < k; });
+  return at != labels.end() && at->first == key ? &at->second : nullptr;
+}
+std::string_view label(const Labels& labels, std::string_view key) {
+  const std::string* value = find_label(labels, key);
+  return value ? std::string_view(*value) : std::string_view();
+}
+
+bool Selector::matches(const Labels& labels) const {
+  if (nothing) return false;
+  for (const Term& term : terms) {
+    const std::string* value = find_label(labels, term.key);
+    bool in = value && std::find(term.values.begin(), term.values.end(), *value) != term.values.end();
+    if (term.op == "In" ? !in
+        : term.op == "NotIn" ? in
+        : term.op == "Exists" ? !value
+        : term.op == "DoesNotExist" ? value != nullptr
+                                    : true)
+      return false;
+  }
+  return true;
+}
+Selector Selector::of_map(const json::value* map) {
+  Selector selector;
+  for (auto& [key, value] : read_labels(map)) selector.terms.push_back({key, "In", {value}});
+  selector.nothing = selector.terms.empty();
+  return selector;
+}
+Selector Selector::of_selector(const json::value* in) {
+  if (!in || !in->is_object()) return of_map(nullptr);
+  Selector selector = of_map(find(*in, "matchLabels"));
+  if (const json::value* list = find(*in, "matchExpressions"); list && list->is_array()) {
+    for (const json::value& item : list->get_array()) {
+      Term term{std::string(string_at(item, "key")), std::string(string_at(item, "operator")), {}};
+      if (const json::value* values = find(item, "values"); values && values->is_array())
+        for (const json::value& value : values->get_array()) term.values.emplace_back(as_string(&value));
+      selector.terms.push_back(std::move(term));
+    }
+  }
+  selector.nothing = selector.terms.empty();
+  return selector;
+}
+
+bool tolerates(const Toleration& toleration, const Taint& taint) {
+  if (!toleration.effect.empty() && toleration.effect != taint.effect) return false;
+  if (!toleration.key.empty() && toleration.key != taint.key) return false;
+  if (toleration.op == "Exists") return true;
+  if (toleration.key.empty()) return false;  // an empty key goes with Exists only
+  return toleration.value == taint.value;
+}
+std::vector<Toleration> read_tolerations(const json::value* list) {
+  std::vector<Toleration> out;
+  if (!list || !list->is_array()) return out;
+  for (const json::value& item : list->get_array()) {
+    Toleration t{std::string(string_at(item, "key")), std::string(string_at(item, "operator")),
+                 std::string(string_at(item, "value")), std::string(string_at(item, "effect")), {}};
+    if (const json::value* seconds = find(item, "tolerationSeconds"); seconds && seconds->is_number())
+      t.seconds = as_int(seconds);
+    out.push_back(std::move(t));
+  }
+  return out;
+}
+std::vector<Taint> read_taints(const json::value* list) {
+  std::vector<Taint> out;
+  if (!list || !list->is_array()) return out;
+  for (const json::value& item : list->get_array())
+    out.push_back({std::string(string_at(item, "key")), std::string(string_at(item, "value")),
+                   std::string(string_at(item, "effect")), std::string(string_at(item, "timeAdded"))});
+  return out;
+}
+
+static PodShape read_shape(const json::value& object) {
+  PodShape shape;
+  shape.labels = read_labels(find_path(object, "metadata", "labels"));
+  std::string_view cost = string_at(object, "metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost");
+  std::from_chars(cost.data(), cost.data() + cost.size(), shape.deletion_cost);
+  const json::value* spec = find(object, "spec");
+  if (!spec) return shape;
+  shape.tolerations = read_tolerations(find(*spec, "tolerations"));
+  shape.restart_policy = string_at(*spec, "restartPolicy");
+  shape.hostname = string_at(*spec, "hostname");
+  shape.subdomain = string_at(*spec, "subdomain");
+  auto ports_of = [&](const json::value& container) {
+    const json::value* ports = find(container, "ports");
+    if (!ports || !ports->is_array()) return;
+    for (const json::value& port : ports->get_array()) {
+      if (string_at(port, "name").empty()) continue;
+      std::string_view protocol = string_at(port, "protocol");
+      shape.ports.push_back({std::string(string_at(port, "name")),
+                             std::string(protocol.empty() ? "TCP" : protocol),
+                             static_cast<int>(as_int(find(port, "containerPort")))});
+    }
+  };
+  if (const json::value* list = find(*spec, "containers"); list && list->is_array())
+    for (const json::value& container : list->get_array()) ports_of(container);
+  if (const json::value* list = find(*spec, "initContainers"); list && list->is_array())
+    for (const json::value& container : list->get_array())
+      if (string_at(container, "restartPolicy") == "Always") ports_of(container);  // a sidecar
+  return shape;
+}
+static std::string shape_text(const PodShape& shape) {
+  std::string text;
+  auto put = [&text](std::string_view part) { text.append(part).push_back('\0'); };
+  for (const auto& [key, value] : shape.labels) put(key), put(value);
+  put("/");
+  for (const NamedPort& port : shape.ports) put(port.name), put(port.protocol), put(std::to_string(port.port));
+  put("/");
+  for (const Toleration& t : shape.tolerations)
+    put(t.key), put(t.op), put(t.value), put(t.effect), put(t.seconds ? std::to_string(*t.seconds) : "-");
+  put("/");
+  put(shape.restart_policy), put(shape.hostname), put(shape.subdomain), put(std::to_string(shape.deletion_cost));
+  return text;
+}
+
+std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
+  auto pod = std::make_shared<Pod>();
+  pod->meta = read_meta(object);
+  PodShape shape = read_shape(object);
+  std::weak_ptr<const PodShape>& known = shapes_[shape_text(shape)];
+  if (!(pod->shape = known.lock()))
+    known = pod->shape = std::make_shared<const PodShape>(std::move(shape));
+  if (shapes_.size() > sweep_at_) {
+    std::erase_if(shapes_, [](const auto& item) { return item.second.expired(); });
+    sweep_at_ = std::max<size_t>(1024, 2 * shapes_.size());
+  }
+  OwnerRef owner = controller_owner(object);
+  pod->owner_uid = owner.uid;
+  pod->owner_kind = owner.kind;
+  pod->owner_name = owner.name;
+  pod->node = string_at(object, "spec", "nodeName");
+  if (pod->meta.deleting)
+    pod->deletion_at = base::parse_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});
+  const json::value* status = find(object, "status");
+  if (!status) return pod;
+  pod->phase = string_at(*status, "phase");
+  if (const json::value* list = find(*status, "podIPs"); list && list->is_array())
+    for (const json::value& item : list->get_array())
+      if (!string_at(item, "ip").empty()) pod->ips.emplace_back(string_at(item, "ip"));
+  if (pod->ips.empty() && !string_at(*status, "podIP").empty())
+    pod->ips.emplace_back(string_at(*status, "podIP"));
+  if (const json::value* list = find(*status, "conditions"); list && list->is_array())
+    if (const json::object* ready = find_condition(list->get_array(), "Ready")) {
+      pod->ready = as_string(ready->if_contains("status")) == "True";
+      pod->ready_since = base::parse_time(as_string(ready->if_contains("lastTransitionTime"))).value_or(base::Time{});
+    }
+  if (const json::value* list = find(*status, "containerStatuses"); list && list->is_array())
+    for (const json::value& item : list->get_array())
+      pod->restarts = std::max(pod->restarts, static_cast<int>(as_int(find(item, "restartCount"))));
+  return pod;
+}
+
+const json::object* find_condition(const json::array& conditions, std::string_view type) {
+  for (const json::value& item : conditions)
+    if (item.is_object() && string_at(item, "type") == type) return &item.get_object();
+  return nullptr;
+}
+bool set_condition(json::array& conditions, std::string_view type, std::string_view status,
+                   std::string_view reason, std::string_view message, base::Time now,
+                   bool extra_update_time) {
+  const std::string time = base::format_time(now);
+  json::object* at = const_cast<json::object*>(find_condition(conditions, type));
+  if (!at) {
+    conditions.push_back(json::object{{"type", type}});
+    at = &conditions.back().get_object();
+  }
+  bool same_status = as_string(at->if_contains("status")) == status;
+  bool same = same_status && as_string(at->if_contains("reason")) == reason &&
+              as_string(at->if_contains("message")) == message;
+  if (same) return false;
+  (*at)["status"] = status;
+  (*at)["reason"] = reason;
+  (*at)["message"] = message;
+  if (!same_status) (*at)["lastTransitionTime"] = time;
+  if (extra_update_time) (*at)["lastUpdateTime"] = time;
+  return true;
+}
+void remove_condition(json::array& conditions, std::string_view type) {
+  for (auto at = conditions.begin(); at != conditions.end();)
+    at = string_at(*at, "type") == type ? conditions.erase(at) : at + 1;
+}
+
+}  // namespace master::controllers

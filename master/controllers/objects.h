@@ -1,0 +1,122 @@
+// What controllers keep of objects: small projections read straight from JSON, labels and
+// tolerations shared between the many Pods of one template, label selectors.
+// Never a whole Pod; templates only of their owners. Single-threaded.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json.h"
+
+namespace master::controllers {
+
+namespace json = base::json;
+using Labels = std::vector<std::pair<std::string, std::string>>;  // sorted by key
+
+std::string key_of(std::string_view ns, std::string_view name);  // "ns/name"; "name" without ns
+std::pair<std::string, std::string> split_key(std::string_view key);
+
+// metadata.resourceVersion as the number our store writes; 0 when absent.
+uint64_t revision_of(const json::value& object);
+
+struct OwnerRef {
+  std::string api_version, kind, name, uid;
+  bool controller = false, block = false;
+};
+
+struct Meta {
+  std::string ns, name, uid;
+  uint64_t revision = 0;
+  int64_t generation = 0;
+  base::Time created{};
+  bool deleting = false;
+  std::string key() const { return key_of(ns, name); }
+};
+Meta read_meta(const json::value& object);
+std::vector<OwnerRef> read_owners(const json::value& object);
+// The one with controller: true; empty uid when there is none.
+OwnerRef controller_owner(const json::value& object);
+Labels read_labels(const json::value* labels);
+std::string_view label(const Labels& labels, std::string_view key);
+
+// metav1.LabelSelector, or the plain map of a ReplicationController or Service.
+struct Selector {
+  struct Term {
+    std::string key, op;  // In, NotIn, Exists, DoesNotExist
+    std::vector<std::string> values;
+  };
+  std::vector<Term> terms;
+  bool nothing = false;  // an unset selector matches nothing; an empty one everything
+  bool matches(const Labels& labels) const;
+  static Selector of_map(const json::value* map);        // null or empty: nothing
+  static Selector of_selector(const json::value* selector);  // null: nothing; empty: nothing too,
+                                                             // since owners may not select all
+};
+
+struct Toleration {
+  std::string key, op, value, effect;
+  std::optional<int64_t> seconds;
+  bool operator==(const Toleration&) const = default;
+};
+struct Taint {
+  std::string key, value, effect;
+  std::string time_added;
+  bool operator==(const Taint&) const = default;
+};
+bool tolerates(const Toleration& toleration, const Taint& taint);
+std::vector<Toleration> read_tolerations(const json::value* list);
+std::vector<Taint> read_taints(const json::value* list);
+
+struct NamedPort {
+  std::string name, protocol;
+  int port = 0;
+  bool operator==(const NamedPort&) const = default;
+};
+// What Pods of one template have in common; shared by Interner.
+struct PodShape {
+  Labels labels;
+  std::vector<NamedPort> ports;
+  std::vector<Toleration> tolerations;
+  std::string restart_policy, hostname, subdomain;
+  int deletion_cost = 0;
+};
+
+struct Pod {
+  Meta meta;
+  std::shared_ptr<const PodShape> shape;
+  std::string owner_uid, owner_kind, owner_name;  // the controller
+  std::string phase, node;
+  std::vector<std::string> ips;
+  bool ready = false;
+  base::Time ready_since{};
+  base::Time deletion_at{};  // metadata.deletionTimestamp
+  int restarts = 0;
+  bool active() const { return !meta.deleting && phase != "Succeeded" && phase != "Failed"; }
+  bool finished() const { return phase == "Succeeded" || phase == "Failed"; }
+};
+
+class PodReader {
+ public:
+  std::shared_ptr<const Pod> read(const json::value& object);
+
+ private:
+  std::unordered_map<std::string, std::weak_ptr<const PodShape>> shapes_;
+  size_t sweep_at_ = 1024;
+};
+
+// Conditions are kept as JSON objects; these two are all that is done with them.
+const json::object* find_condition(const json::array& conditions, std::string_view type);
+// Sets type/status/reason/message; lastTransitionTime moves only when status does. Returns
+// whether anything but times changed. `extra_update_time` also maintains lastUpdateTime.
+bool set_condition(json::array& conditions, std::string_view type, std::string_view status,
+                   std::string_view reason, std::string_view message, base::Time now,
+                   bool extra_update_time = false);
+void remove_condition(json::array& conditions, std::string_view type);
+
+}  // namespace master::controllers
