@@ -42,7 +42,7 @@ std::shared_ptr<const ReplicaOwner> read_replicas(const json::value& object, boo
   owner->labels = read_labels(find_path(object, "metadata", "labels"));
   const json::value* selector = find_path(object, "spec", "selector");
   owner->pod_template = copy(find_path(object, "spec", "template"));
-  owner->selector = replication_controller ? Selector::of_map(selector) : Selector::of_selector(selector);
+  owner->selector = replication_controller ? map_selector(selector) : label_selector(selector);
   owner->annotations = read_annotations(object);
   owner->replicas = read_int(object, "replicas", 1);
   owner->min_ready_seconds = read_int(object, "minReadySeconds", 0);
@@ -54,7 +54,7 @@ std::shared_ptr<const Deployment> read_deployment(const json::value& object) {
   d->meta = read_meta(object);
   d->annotations = read_annotations(object);
   d->selector_json = copy(find_path(object, "spec", "selector"));
-  d->selector = Selector::of_selector(&d->selector_json);
+  d->selector = label_selector(&d->selector_json);
   d->pod_template = copy(find_path(object, "spec", "template"));
   d->replicas = read_int(object, "replicas", 1);
   d->min_ready_seconds = read_int(object, "minReadySeconds", 0);
@@ -71,7 +71,7 @@ std::shared_ptr<const Service> read_service(const json::value& object) {
   auto s = std::make_shared<Service>();
   s->meta = read_meta(object);
   s->labels = read_labels(find_path(object, "metadata", "labels"));
-  s->selector = Selector::of_map(find_path(object, "spec", "selector"));
+  s->selector = map_selector(find_path(object, "spec", "selector"));
   s->external_name = string_at(object, "spec", "type") == "ExternalName";
   std::string_view cluster_ip = string_at(object, "spec", "clusterIP");
   s->headless = cluster_ip == "None";

@@ -66,54 +66,25 @@ OwnerRef controller_owner(const json::value& object) {
 Labels read_labels(const json::value* in) {
   Labels labels;
   if (!in || !in->is_object()) return labels;
-  for (const auto& item : in->get_object())
-    labels.emplace_back(std::string(item.key()), std::string(as_string(&item.value())));
-  std::sort(labels.begin(), labels.end());
+  for (const auto& item : in->get_object()) labels.emplace(item.key(), as_string(&item.value()));
   return labels;
 }
-static const std::string* find_label(const Labels& labels, std::string_view key) {
-  auto at = std::lower_bound(labels.begin(), labels.end(), key,
-                             [](const auto& item, std::string_view k) { return item.first < k; });
-  return at != labels.end() && at->first == key ? &at->second : nullptr;
-}
-std::string_view label(const Labels& labels, std::string_view key) {
-  const std::string* value = find_label(labels, key);
-  return value ? std::string_view(*value) : std::string_view();
+std::string_view label(const Labels& labels, const std::string& key) {
+  auto at = labels.find(key);
+  return at == labels.end() ? std::string_view() : std::string_view(at->second);
 }
 
-bool Selector::matches(const Labels& labels) const {
-  if (nothing) return false;
-  for (const Term& term : terms) {
-    const std::string* value = find_label(labels, term.key);
-    bool in = value && std::find(term.values.begin(), term.values.end(), *value) != term.values.end();
-    if (term.op == "In" ? !in
-        : term.op == "NotIn" ? in
-        : term.op == "Exists" ? !value
-        : term.op == "DoesNotExist" ? value != nullptr
-                                    : true)
-      return false;
-  }
-  return true;
-}
-Selector Selector::of_map(const json::value* map) {
-  Selector selector;
-  for (auto& [key, value] : read_labels(map)) selector.terms.push_back({key, "In", {value}});
-  selector.nothing = selector.terms.empty();
+Selector map_selector(const json::value* map) {
+  Selector selector = api::selector_of(read_labels(map));
+  selector.nothing |= selector.requirements.empty();
   return selector;
 }
-Selector Selector::of_selector(const json::value* in) {
-  if (!in || !in->is_object()) return of_map(nullptr);
-  Selector selector = of_map(find(*in, "matchLabels"));
-  if (const json::value* list = find(*in, "matchExpressions"); list && list->is_array()) {
-    for (const json::value& item : list->get_array()) {
-      Term term{std::string(string_at(item, "key")), std::string(string_at(item, "operator")), {}};
-      if (const json::value* values = find(item, "values"); values && values->is_array())
-        for (const json::value& value : values->get_array()) term.values.emplace_back(as_string(&value));
-      selector.terms.push_back(std::move(term));
-    }
-  }
-  selector.nothing = selector.terms.empty();
-  return selector;
+Selector label_selector(const json::value* in) {
+  auto selector = api::selector_of_json(in);
+  Selector nothing;
+  nothing.nothing = true;
+  if (!selector.ok() || selector->requirements.empty()) return nothing;
+  return *selector;
 }
 
 bool tolerates(const Toleration& toleration, const Taint& taint) {

@@ -11,13 +11,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "api/selector.h"
 #include "base/clock.h"
 #include "base/json.h"
 
 namespace master::controllers {
 
 namespace json = base::json;
-using Labels = std::vector<std::pair<std::string, std::string>>;  // sorted by key
+using Labels = std::map<std::string, std::string>;
+using api::Selector;
 
 std::string key_of(std::string_view ns, std::string_view name);  // "ns/name"; "name" without ns
 std::pair<std::string, std::string> split_key(std::string_view key);
@@ -43,21 +45,12 @@ std::vector<OwnerRef> read_owners(const json::value& object);
 // The one with controller: true; empty uid when there is none.
 OwnerRef controller_owner(const json::value& object);
 Labels read_labels(const json::value* labels);
-std::string_view label(const Labels& labels, std::string_view key);
+std::string_view label(const Labels& labels, const std::string& key);
 
-// metav1.LabelSelector, or the plain map of a ReplicationController or Service.
-struct Selector {
-  struct Term {
-    std::string key, op;  // In, NotIn, Exists, DoesNotExist
-    std::vector<std::string> values;
-  };
-  std::vector<Term> terms;
-  bool nothing = false;  // an unset selector matches nothing; an empty one everything
-  bool matches(const Labels& labels) const;
-  static Selector of_map(const json::value* map);        // null or empty: nothing
-  static Selector of_selector(const json::value* selector);  // null: nothing; empty: nothing too,
-                                                             // since owners may not select all
-};
+// Selectors of owners: a plain map (ReplicationController, Service) or a metav1.LabelSelector.
+// Absent, empty or malformed selects nothing here, since no owner may claim every Pod.
+Selector map_selector(const json::value* map);
+Selector label_selector(const json::value* selector);
 
 struct Toleration {
   std::string key, op, value, effect;

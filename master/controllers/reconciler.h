@@ -45,7 +45,7 @@ class Reconciler {
   // while the gate holds the key.
   Reconciler(Hub& hub, std::function<void(const std::string& key, Finish finish)> sync);
   void add(const std::string& key);
-  void add_after(const std::string& key, base::Duration delay);
+  void add_after(const std::string& key, base::Duration delay);  // no-op when due sooner anyway
   Gate gate;
 
  private:
@@ -53,6 +53,7 @@ class Reconciler {
   Hub& hub_;
   std::function<void(const std::string&, Finish)> sync_;
   std::set<std::string> waiting_;  // until synced
+  std::unordered_map<std::string, base::Time> due_;  // by add_after
   std::map<std::string, bool> busy_;  // value: came again meanwhile
   api::WorkQueue queue_;
 };

@@ -1,0 +1,28 @@
+#include "master/controllers/controllers.h"
+
+#include "master/controllers/endpoints_controller.h"
+#include "master/controllers/hub.h"
+#include "master/controllers/namespace_controller.h"
+#include "master/controllers/replica_controller.h"
+
+namespace master::controllers {
+
+struct Controllers::Impl {
+  Impl(base::Loop& loop, std::shared_ptr<api::Transport> transport, const Options& options)
+      : hub(loop, std::move(transport), options),
+        replication_controllers(hub, hub.replication_controllers, api::resources::replication_controllers),
+        replica_sets(hub, hub.replica_sets, api::resources::replica_sets),
+        endpoints(hub),
+        namespaces(hub) {}
+  Hub hub;
+  ReplicaController replication_controllers, replica_sets;
+  EndpointsController endpoints;
+  NamespaceController namespaces;
+};
+
+Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)
+    : impl_(std::make_unique<Impl>(loop, std::move(transport), options)) {}
+Controllers::~Controllers() = default;
+void Controllers::start() { impl_->hub.start(); }
+
+}  // namespace master::controllers

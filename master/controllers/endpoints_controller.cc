@@ -1,0 +1,159 @@
+#include "master/controllers/endpoints_controller.h"
+
+#include "base/log.h"
+
+namespace master::controllers {
+using base::string_at;
+
+namespace {
+// Changes that come together (a rollout, a node going away) become one write.
+constexpr base::Duration kGather = std::chrono::milliseconds(2);
+
+bool same_for_endpoints(const Pod& a, const Pod& b) {
+  return a.shape == b.shape && a.ips == b.ips && a.ready == b.ready && a.node == b.node && a.phase == b.phase &&
+         a.meta.deleting == b.meta.deleting && a.meta.uid == b.meta.uid;
+}
+bool ours(const Whole& slice) {
+  return label(slice.labels, "endpointslice.kubernetes.io/managed-by") == "endpointslice-controller.k8s.io";
+}
+}  // namespace
+
+EndpointsController::EndpointsController(Hub& hub)
+    : hub_(hub),
+      reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+  hub_.services.on_change([this](const auto& before, const auto& after) { service_changed(before, after); });
+  hub_.pods.on_change([this](const auto& before, const auto& after) { pod_changed(before, after); });
+  auto written = [this](const std::shared_ptr<const Whole>& before, const std::shared_ptr<const Whole>& after,
+                        const std::string& service) {
+    // Ours coming back is no news, but it may be what the gate waits for.
+    if (!before || !after || before->meta.revision != after->meta.revision) reconciler_.add(service);
+  };
+  hub_.endpoints.on_change([written](const auto& before, const auto& after) {
+    written(before, after, (after ? after : before)->meta.key());
+  });
+  hub_.slices.on_change([written](const auto& before, const auto& after) {
+    const Whole& slice = after ? *after : *before;
+    if (ours(slice)) written(before, after, key_of(slice.meta.ns, label(slice.labels, "kubernetes.io/service-name")));
+  });
+}
+
+void EndpointsController::service_changed(const std::shared_ptr<const Service>& before,
+                                          const std::shared_ptr<const Service>& after) {
+  const std::string key = (after ? after : before)->meta.key();
+  if (!after) {
+    members_.erase(key);
+  } else if (!before || before->selector != after->selector) {
+    std::set<std::string>& members = members_[key];
+    members.clear();
+    if (!after->selector.nothing)
+      for (const auto& pod : hub_.pods.in_namespace(after->meta.ns))
+        if (after->selector.matches(pod->shape->labels)) members.insert(pod->meta.key());
+  }
+  reconciler_.add(key);
+}
+
+void EndpointsController::pod_changed(const std::shared_ptr<const Pod>& before, const std::shared_ptr<const Pod>& after) {
+  if (before && after && same_for_endpoints(*before, *after)) return;
+  const Pod& pod = after ? *after : *before;
+  const std::string key = pod.meta.key();
+  for (const auto& service : hub_.services.in_namespace(pod.meta.ns)) {
+    if (service->selector.nothing) continue;
+    const std::string service_key = service->meta.key();
+    std::set<std::string>& members = members_[service_key];
+    const bool was = members.count(key), is = after && service->selector.matches(after->shape->labels);
+    if (is) members.insert(key);
+    else members.erase(key);
+    if (!was && !is) continue;
+    if (hub_.synced()) reconciler_.add_after(service_key, kGather);
+    else reconciler_.add(service_key);
+  }
+}
+
+void EndpointsController::sync(const std::string& key, Reconciler::Finish finish) {
+  auto service = hub_.services.get(key);
+  std::vector<Step> steps;
+  if (!service || (service->external_name && !service->selector.nothing)) {
+    // Endpoints bear the Service's name and no owner; slices are collected by their owner.
+    auto endpoints = hub_.endpoints.get(key);
+    if (endpoints && !endpoints->meta.deleting &&
+        label(endpoints->labels, "endpoints.kubernetes.io/managed-by") == "endpoint-controller")
+      steps.push_back([this, endpoints](auto done) {
+        hub_.client.remove(api::resources::endpoints, endpoints->meta.ns, endpoints->meta.name,
+                           json::object{{"preconditions", {{"uid", endpoints->meta.uid}}}},
+                           [done](base::Result<json::value> result) {
+                             bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
+                             done(gone ? base::Status() : base::Status(result.error()));
+                           });
+      });
+  } else if (!service->selector.nothing && !service->meta.deleting) {
+    Pods pods;
+    for (const std::string& pod_key : members_[key])
+      if (auto pod = hub_.pods.get(pod_key)) pods.push_back(std::move(pod));
+    if (Step step = write_endpoints(key, *service, pods)) steps.push_back(std::move(step));
+    write_slices(key, *service, pods, steps);
+  }
+  all(std::move(steps), [key, finish](base::Status status) {
+    if (status.ok()) return finish(Reconciler::Outcome::kDone);
+    if (status.error().kind != base::Kind::kConflict && status.error().kind != base::Kind::kNotFound)
+      base::log::warning("endpoints of Service {}: {}", key, status.error().message());
+    finish(Reconciler::Outcome::kRetry);
+  });
+}
+
+Step EndpointsController::write_endpoints(const std::string& key, const Service& service, const Pods& pods) {
+  json::object wanted = plan_endpoints(service, pods);
+  auto stored = hub_.endpoints.get(key);
+  if (stored && same_endpoints(stored->object, wanted)) return {};
+  if (stored) base::object_at(wanted, "metadata")["resourceVersion"] = std::to_string(stored->meta.revision);
+  return [this, key, wanted = std::move(wanted), ns = service.meta.ns, name = service.meta.name,
+          exists = stored != nullptr](auto done) {
+    auto finish = [this, key, done](base::Result<json::value> result) {
+      if (!result.ok()) return done(base::Status(base::wrap(result.error(), "write Endpoints", key)));
+      reconciler_.gate.wrote(key, hub_.endpoints, revision_of(*result), hub_.now());
+      done(base::Status());
+    };
+    if (exists) hub_.client.update(api::resources::endpoints, ns, name, wanted, finish);
+    else hub_.client.create(api::resources::endpoints, ns, wanted, finish);
+  };
+}
+
+void EndpointsController::write_slices(const std::string& key, const Service& service, const Pods& pods,
+                                       std::vector<Step>& steps) {
+  std::vector<std::shared_ptr<const Whole>> slices;
+  for (const auto& slice : hub_.slices.find(key))
+    if (ours(*slice)) slices.push_back(slice);
+  SlicePlan plan = plan_slices(service, pods, slices, [this](const std::string& node) {
+    auto known = hub_.nodes.get(node);
+    return known ? known->zone : std::string();
+  });
+  if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("EndpointSlices of {}: {}", key, plan.text());
+  auto finish = [this, key](std::function<void(base::Status)> done) {
+    return [this, key, done](base::Result<json::value> result) {
+      if (!result.ok()) return done(base::wrap(result.error(), "write an EndpointSlice of", key));
+      reconciler_.gate.wrote(key, hub_.slices, revision_of(*result), hub_.now());
+      done({});
+    };
+  };
+  const std::string ns = service.meta.ns;
+  for (json::object& slice : plan.create)
+    steps.push_back([this, ns, finish, slice = std::move(slice)](auto done) {
+      hub_.client.create(api::resources::endpoint_slices, ns, slice, finish(done));
+    });
+  for (json::object& slice : plan.update)
+    steps.push_back([this, ns, finish, slice = std::move(slice)](auto done) {
+      std::string name(base::as_string(base::find(slice.at("metadata"), "name")));
+      hub_.client.update(api::resources::endpoint_slices, ns, name, slice, finish(done));
+    });
+  for (const std::string& name : plan.remove)
+    steps.push_back([this, ns, name, key](auto done) {
+      hub_.client.remove(api::resources::endpoint_slices, ns, name, nullptr,
+                         [this, key, slice_key = key_of(ns, name), done](base::Result<json::value> result) {
+                           if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
+                           reconciler_.gate.deleted(
+                               key, [this, slice_key] { return !hub_.slices.get(slice_key); }, hub_.now());
+                           done({});
+                         });
+    });
+}
+
+}  // namespace master::controllers
