@@ -33,16 +33,9 @@ void Reconciler::add(const std::string& key) {
   if (!hub_.synced()) waiting_.insert(key);
   else queue_.add(key);
 }
-void Reconciler::add_after(const std::string& key, base::Duration delay) {
-  const base::Time now = hub_.now(), due = now + delay;
-  auto [at, fresh] = due_.try_emplace(key, due);
-  if (!fresh && at->second > now && at->second <= due) return;
-  at->second = due;
-  queue_.add_after(key, delay);
-}
+void Reconciler::add_after(const std::string& key, base::Duration delay) { queue_.add_after(key, delay); }
 
 void Reconciler::work(const std::string& key) {
-  if (auto at = due_.find(key); at != due_.end() && at->second <= hub_.now()) due_.erase(at);
   if (auto at = busy_.find(key); at != busy_.end()) {
     at->second = true;
     return;

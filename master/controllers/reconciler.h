@@ -53,7 +53,6 @@ class Reconciler {
   Hub& hub_;
   std::function<void(const std::string&, Finish)> sync_;
   std::set<std::string> waiting_;  // until synced
-  std::unordered_map<std::string, base::Time> due_;  // by add_after
   std::map<std::string, bool> busy_;  // value: came again meanwhile
   api::WorkQueue queue_;
 };
