@@ -16,6 +16,7 @@ struct Outcome {
 };
 
 void add_image(CLI::App& app, Outcome& outcome);
+void add_kubeconfig(CLI::App& app, Outcome& outcome);
 
 // A terminal gets tables, a pipe gets them too: columns padded with spaces, two apart.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);

@@ -1,6 +1,7 @@
 // sampan: the one command people type. This file only puts the commands together.
 #include <csignal>
 
+#include "base/log.h"
 #include "cli/command.h"
 
 int main(int argc, char** argv) {
@@ -8,8 +9,14 @@ int main(int argc, char** argv) {
   CLI::App app("Linux containers and Pods, steered through the Kubernetes API", "sampan");
   app.set_version_flag("--version", std::string("sampan ") + SAMPAN_VERSION);
   app.require_subcommand(1);
+  base::log::Level level = base::log::Level::kWarning;
+  app.add_option_function<std::string>("--log-level", [&](const std::string& text) {
+        if (!base::log::parse_level(text, &level)) throw CLI::ValidationError("--log-level", "debug, info, warning or error");
+        base::log::init("sampan", level);
+      }, "debug, info, warning or error")->default_str("warning");
   cli::Outcome outcome;
   cli::add_image(app, outcome);
+  cli::add_kubeconfig(app, outcome);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
