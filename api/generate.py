@@ -53,6 +53,7 @@ class Field:
                 sys.exit("%s: unknown mark '%s'" % (where, mark))
             self.marks[key] = value
         self.target = None  # Type, for structs
+        self.wire, self.wire_pointer = 0, False
 
     def member(self):
         text = self.name.lstrip("$").replace("-", "_")
@@ -130,6 +131,30 @@ def parse(directory):
     return types
 
 
+def read_wire_numbers(path, types):
+    """Numbers of the protobuf form; a path a/b/c is packed as bytes, the innermost last."""
+    by_name = {(t.package, t.name): t for t in types.values()}
+    package = None
+    for number, line in enumerate(open(path), 1):
+        words = line.split()
+        if not words or words[0] == "#":
+            continue
+        if words[0] == "package":
+            package = words[1]
+            continue
+        where = "%s:%d" % (path, number)
+        if (package, words[0]) not in by_name:
+            sys.exit("%s: no type %s in %s" % (where, words[0], package))
+        fields = {f.name: f for f in by_name[(package, words[0])].fields}
+        for word in words[1:]:
+            name, _, numbers = word.partition("=")
+            if name not in fields:
+                sys.exit("%s: %s has no field %s" % (where, words[0], name))
+            fields[name].wire_pointer = numbers.endswith("*")
+            for part in numbers.rstrip("*").split("/"):
+                fields[name].wire = fields[name].wire << 8 | int(part)
+
+
 def choose_structs(types):
     order, taken = [], {}
 
@@ -189,12 +214,13 @@ def row(type_, field):
         ops = "&members::Ops<%s>::value" % field.cpp_type()
         offset = "offsetof(%s, %s)" % (type_.cpp, field.member())
     flag = lambda name: "true" if name in marks else "false"
-    return "    {%s, Shape::%s, Holder::%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s}," % (
+    return "    {%s, Shape::%s, Holder::%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %d, %s}," % (
         quoted(field.name), shape, field.holder, flag("required"), flag("immutable"),
         "true" if "strategy" in marks else "false",
         "&" + field.target.symbol() if field.target else "nullptr", quoted(marks.get("default")),
         quoted(marks.get("enum")), quoted(marks.get("rule")), quoted(marks.get("merge")),
-        quoted(list_type), quoted(marks.get("map") or None), quoted(field.doc), ops, offset)
+        quoted(list_type), quoted(marks.get("map") or None), quoted(field.doc), ops, offset,
+        field.wire, "true" if field.wire_pointer else "false")
 
 
 def tables(types, group):
@@ -236,6 +262,7 @@ def write(path, text):
 
 def main():
     types = parse(sys.argv[1])
+    read_wire_numbers(os.path.join(sys.argv[1], "wire.numbers"), types)
     order = choose_structs(types)
     out = sys.argv[2]
     os.makedirs(out, exist_ok=True)

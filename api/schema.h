@@ -46,6 +46,8 @@ struct Field {
   const char* doc;                   // may be ""
   const MemberOps* ops;
   size_t offset;
+  uint32_t wire;       // protobuf field numbers, a byte each, innermost last; 0: JSON only
+  bool wire_pointer;   // there, absent and zero differ
 };
 
 struct Type {
