@@ -77,7 +77,12 @@ base::Result<Quantity> Quantity::parse(std::string_view text) {
   Wide mantissa = 0;
   int exponent = 0;  // of ten
   bool any = false, point = false, lost = false;
-  size_t at = 0;
+  size_t at = std::min(rest.find_first_not_of("0123456789."), rest.size());
+  Suffix suffix;
+  bool suffix_right = parse_suffix(rest.substr(at), &suffix);
+  rest = rest.substr(0, at);
+  const Wide most = Wide{1} << (suffix.two ? 60 : 120);  // leaves room for the power of two
+  at = 0;
   for (; at < rest.size(); ++at) {
     char c = rest[at];
     if (c == '.') {
@@ -85,9 +90,8 @@ base::Result<Quantity> Quantity::parse(std::string_view text) {
       point = true;
       continue;
     }
-    if (c < '0' || c > '9') break;
     any = true;
-    if (mantissa < (Wide{1} << 60)) {
+    if (mantissa < most) {
       mantissa = mantissa * 10 + static_cast<Wide>(c - '0');
       if (point) --exponent;
     } else {  // more digits than any quantity can hold: only their presence counts
@@ -96,8 +100,7 @@ base::Result<Quantity> Quantity::parse(std::string_view text) {
     }
   }
   if (!any) return bad(text, kForm);
-  Suffix suffix;
-  if (!parse_suffix(rest.substr(at), &suffix)) return bad(text, kSuffix);
+  if (!suffix_right) return bad(text, kSuffix);
   Quantity out;
   out.format_ = suffix.format;
   mantissa <<= suffix.two;  // < 2^64 * 2^60

@@ -51,8 +51,10 @@ FieldErrors validate_status_update(std::string_view gvk, const json::value& afte
 void defaults(std::string_view gvk, json::value& object);
 
 // What a kind does to an object before it is stored: Secret's stringData into data, Namespace's
-// finalizers and name label, Event's times. For create and update.
+// finalizers and name label. For create and update.
 void normalize(std::string_view gvk, json::value& object);
+// status.qosClass: "Guaranteed", "Burstable" or "BestEffort".
+std::string qos_class(const json::value& pod);
 
 // Single checks; each returns the sentences that are wrong with `value`, none when it is right.
 std::vector<std::string> check_dns1123_label(std::string_view value);

@@ -56,7 +56,7 @@ std::string json_word(const json::value& value) {
 }
 
 base::Error refuse(std::string sentence) {
-  return base::make_error(base::Kind::kInvalid, std::move(sentence));
+  return base::make_error(base::Kind::kInvalid, {}, {}, std::move(sentence));  // shown as it is
 }
 
 class TypeCheck {

@@ -1,0 +1,193 @@
+#include "api/patch.h"
+
+#include <algorithm>
+
+namespace api {
+namespace {
+
+constexpr size_t kMaxCopiedBytes = 16u << 20;  // "copy" can double a document at each step
+
+base::Error malformed(std::string reason) {
+  return base::make_error(base::Kind::kInvalid, "apply JSON patch", {}, std::move(reason));
+}
+base::Error inapplicable(std::string reason) {
+  return base::make_error(base::Kind::kConflict, "apply JSON patch", {}, std::move(reason));
+}
+
+// RFC 6901
+base::Result<std::vector<std::string>> parse_pointer(std::string_view text) {
+  std::vector<std::string> out;
+  if (text.empty()) return out;
+  if (text[0] != '/') return malformed("path \"" + std::string(text) + "\" does not start with '/'");
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '/') {
+      out.emplace_back();
+    } else if (text[i] == '~') {
+      char next = i + 1 < text.size() ? text[i + 1] : 0;
+      if (next != '0' && next != '1') return malformed("path \"" + std::string(text) + "\" has a '~' that quotes nothing");
+      out.back().push_back(next == '0' ? '~' : '/');
+      ++i;
+    } else {
+      out.back().push_back(text[i]);
+    }
+  }
+  return out;
+}
+// Of an element that is there; SIZE_MAX otherwise.
+size_t index_of(const std::string& token, size_t size) {
+  if (token.empty() || token.size() > 9 || (token[0] == '0' && token.size() > 1)) return SIZE_MAX;
+  size_t n = 0;
+  for (char c : token) {
+    if (c < '0' || c > '9') return SIZE_MAX;
+    n = n * 10 + static_cast<size_t>(c - '0');
+  }
+  return n < size ? n : SIZE_MAX;
+}
+json::value* step(json::value& at, const std::string& token) {
+  if (json::object* object = at.if_object()) return object->if_contains(token);
+  if (json::array* array = at.if_array()) {
+    size_t i = index_of(token, array->size());
+    return i == SIZE_MAX ? nullptr : &(*array)[i];
+  }
+  return nullptr;
+}
+json::value* walk_to(json::value& root, const std::vector<std::string>& path, size_t steps) {
+  json::value* at = &root;
+  for (size_t i = 0; at && i < steps; ++i) at = step(*at, path[i]);
+  return at;
+}
+
+class JsonPatch {
+ public:
+  explicit JsonPatch(const json::value& document) : root_(document) {}
+
+  base::Status run(const json::value& operation) {
+    if (!operation.is_object()) return malformed("an operation is not an object");
+    std::string_view op = base::string_at(operation, "op");
+    const json::value* path = base::find(operation, "path");
+    if (!path || !path->is_string()) return malformed("an operation has no path");
+    text_ = base::as_string(path);
+    auto to = TRY(parse_pointer(text_));
+    const json::value* value = base::find(operation, "value");
+    if (op == "remove") return remove(to);
+    if (op == "add" || op == "replace" || op == "test") {
+      if (!value && op != "test") return malformed("\"" + std::string(op) + "\" of " + text_ + " has no value");
+      if (op == "add") return add(to, *value);
+      if (op == "replace") return replace(to, *value);
+      return test(to, value ? *value : json::value(nullptr));
+    }
+    if (op == "move" || op == "copy") {
+      const json::value* from_value = base::find(operation, "from");
+      if (!from_value || !from_value->is_string()) return malformed("\"" + std::string(op) + "\" has no from");
+      auto from = TRY(parse_pointer(base::as_string(from_value)));
+      json::value* source = walk_to(root_, from, from.size());
+      if (!source) return inapplicable("from \"" + std::string(base::as_string(from_value)) + "\" does not exist");
+      if (op == "copy") {
+        copied_bytes_ += base::to_json(*source).size();
+        if (copied_bytes_ > kMaxCopiedBytes) return inapplicable("the copies are larger than 16 MiB");
+        return add(to, json::value(*source));
+      }
+      if (to.size() > from.size() && std::equal(from.begin(), from.end(), to.begin()))
+        return inapplicable("a value cannot move into itself");
+      json::value moved = *source;
+      if (auto status = remove(from); !status.ok()) return status;
+      return add(to, std::move(moved));
+    }
+    return malformed("unknown op \"" + std::string(op) + "\"");
+  }
+  json::value take() { return std::move(root_); }
+
+ private:
+  base::Error missing() const { return inapplicable("path \"" + text_ + "\" does not exist"); }
+
+  base::Status add(const std::vector<std::string>& path, json::value value) {
+    if (path.empty()) return root_ = std::move(value), base::Status();
+    json::value* parent = walk_to(root_, path, path.size() - 1);
+    if (!parent) return missing();
+    if (json::object* object = parent->if_object()) {
+      (*object)[path.back()] = std::move(value);
+      return {};
+    }
+    json::array* array = parent->if_array();
+    if (!array) return missing();
+    size_t at = path.back() == "-" ? array->size() : index_of(path.back(), array->size() + 1);
+    if (at == SIZE_MAX) return missing();
+    array->insert(array->begin() + static_cast<std::ptrdiff_t>(at), std::move(value));
+    return {};
+  }
+  base::Status remove(const std::vector<std::string>& path) {
+    if (path.empty()) return inapplicable("the whole document cannot be removed");
+    json::value* parent = walk_to(root_, path, path.size() - 1);
+    if (!parent || !step(*parent, path.back())) return missing();
+    if (json::object* object = parent->if_object()) object->stable_erase(object->find(path.back()));
+    else {
+      json::array& array = parent->get_array();
+      array.erase(array.begin() + static_cast<std::ptrdiff_t>(index_of(path.back(), array.size())));
+    }
+    return {};
+  }
+  base::Status replace(const std::vector<std::string>& path, json::value value) {
+    json::value* at = walk_to(root_, path, path.size());
+    if (!at) return missing();
+    *at = std::move(value);
+    return {};
+  }
+  base::Status test(const std::vector<std::string>& path, const json::value& value) {
+    json::value* at = walk_to(root_, path, path.size());
+    if (at ? *at == value : value.is_null()) return {};
+    return inapplicable("testing value " + text_ + " failed");
+  }
+  json::value root_;
+  std::string text_;
+  size_t copied_bytes_ = 0;
+};
+
+}  // namespace
+
+base::Result<json::value> json_patch(const json::value& document, const json::value& patch) {
+  const json::array* operations = patch.if_array();
+  if (!operations) return malformed("a JSON patch is a list of operations");
+  if (operations->size() > kMaxJsonPatchOperations)
+    return malformed("The allowed maximum operations in a JSON patch is " + std::to_string(kMaxJsonPatchOperations) +
+                     ", got " + std::to_string(operations->size()));
+  JsonPatch run(document);
+  for (const json::value& operation : *operations)
+    if (auto status = run.run(operation); !status.ok()) return std::move(status).error();
+  return run.take();
+}
+
+json::value merge_patch(json::value document, const json::value& patch) {
+  const json::object* changes = patch.if_object();
+  if (!changes) return patch;
+  if (!document.is_object()) document = json::object();
+  json::object& out = document.get_object();
+  for (const auto& item : *changes) {
+    auto it = out.find(item.key());
+    if (item.value().is_null()) {
+      if (it != out.end()) out.stable_erase(it);
+    } else if (it == out.end()) {
+      out.emplace(item.key(), merge_patch(nullptr, item.value()));
+    } else {
+      it->value() = merge_patch(std::move(it->value()), item.value());
+    }
+  }
+  return document;
+}
+
+json::value diff_merge_patch(const json::value& before, const json::value& after) {
+  const json::object* a = before.if_object();
+  const json::object* b = after.if_object();
+  if (!a || !b) return after;
+  json::object out;
+  for (const auto& item : *a)
+    if (!b->contains(item.key())) out.emplace(item.key(), nullptr);
+  for (const auto& item : *b) {
+    const json::value* old = a->if_contains(item.key());
+    if (old && *old == item.value()) continue;
+    out.emplace(item.key(), old && old->is_object() && item.value().is_object()
+                                ? diff_merge_patch(*old, item.value()) : item.value());
+  }
+  return out;
+}
+
+}  // namespace api

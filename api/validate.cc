@@ -1,0 +1,302 @@
+#include "api/validate.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "api/quantity.h"
+#include "api/validate_rules.h"
+#include "api/walk.h"
+
+namespace api {
+namespace rules {
+
+std::string text_of(std::string_view value) { return base::to_json(json::value(value)); }
+std::string text_of(const json::value& value) { return base::to_json(value); }
+std::string text_of(const IntOrString& value) {
+  return value.is_string ? text_of(std::string_view(value.text)) : std::to_string(value.number);
+}
+void Errors::not_supported(std::string field, std::string_view value, std::vector<std::string> supported) {
+  std::sort(supported.begin(), supported.end());
+  std::string detail = "supported values: ";
+  for (size_t i = 0; i < supported.size(); ++i) detail += (i ? ", " : "") + text_of(std::string_view(supported[i]));
+  list.push_back({Type::not_supported, std::move(field), text_of(value), std::move(detail)});
+}
+
+bool is_ipv4(std::string_view text) {
+  in_addr address;
+  return inet_pton(AF_INET, std::string(text).c_str(), &address) == 1;
+}
+bool is_ipv6(std::string_view text) {
+  in6_addr address;
+  return inet_pton(AF_INET6, std::string(text).c_str(), &address) == 1;
+}
+bool is_ip(std::string_view text) { return is_ipv4(text) || is_ipv6(text); }
+
+void labels(Errors& e, const std::string& field, const json::value& labels) {
+  if (!labels.is_object()) return;
+  for (const auto& item : labels.get_object()) {
+    e.all(field, item.key(), check_qualified_name(item.key()));
+    std::string_view value = base::as_string(&item.value());
+    e.all(field, value, check_label_value(value));
+  }
+}
+void quantity(Errors& e, const std::string& field, const std::string& value) {
+  auto parsed = Quantity::parse(value);
+  if (!parsed.ok()) e.invalid(field, value, parsed.error().reason);
+  else if (parsed->negative()) e.invalid(field, value, "must be greater than or equal to 0");
+}
+
+namespace {
+
+std::vector<std::string> split(const char* text) {
+  std::vector<std::string> out(1);
+  for (; *text; ++text) {
+    if (*text == ',') out.emplace_back();
+    else out.back().push_back(*text);
+  }
+  return out;
+}
+
+void config_keys(Errors& e, const std::string& field, const json::value& map) {
+  if (!map.is_object()) return;
+  for (const auto& item : map.get_object()) {
+    std::string_view key(item.key().data(), item.key().size());
+    std::string at = field + "[" + std::string(key) + "]";
+    if (key.size() > 253) e.invalid(at, key, "must be no more than 253 characters");
+    bool form = !key.empty() && std::all_of(key.begin(), key.end(), [](unsigned char c) {
+      return std::isalnum(c) || c == '-' || c == '_' || c == '.';
+    });
+    if (!form)
+      e.invalid(at, key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
+    if (key == "." || key == "..") e.invalid(at, key, "must not be '" + std::string(key) + "'");
+    else if (key.starts_with("..")) e.invalid(at, key, "must not start with '..'");
+  }
+}
+
+void apply_rule(Errors& e, std::string_view rule, const std::string& field, const json::value& value) {
+  std::string_view text = base::as_string(&value);
+  int64_t number = base::as_int(&value);
+  if (rule == "labels") return labels(e, field, value);
+  if (rule == "config-keys") return config_keys(e, field, value);
+  if (rule == "annotations") {
+    if (!value.is_object()) return;
+    size_t total = 0;
+    for (const auto& item : value.get_object()) {
+      std::string key(item.key());
+      total += key.size() + base::as_string(&item.value()).size();
+      std::transform(key.begin(), key.end(), key.begin(), [](unsigned char c) { return std::tolower(c); });
+      e.all(field, item.key(), check_qualified_name(key));
+    }
+    if (total > 256 * 1024) e.too_long(field, 256 * 1024);
+    return;
+  }
+  if (rule == "non-negative") {
+    if (number < 0) e.invalid(field, number, "must be greater than or equal to 0");
+    return;
+  }
+  if (rule == "port" || rule == "port-or-zero") {
+    if ((number < 1 || number > 65535) && !(rule == "port-or-zero" && number == 0))
+      e.invalid(field, number, "must be between 1 and 65535, inclusive");
+    return;
+  }
+  if (text.empty()) return;  // absent
+  if (rule == "dns1123-label") return e.all(field, text, check_dns1123_label(text));
+  if (rule == "dns1123-subdomain") return e.all(field, text, check_dns1123_subdomain(text));
+  if (rule == "port-name") return e.all(field, text, check_port_name(text));
+  if (rule == "env-name") {
+    if (!std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f && c != '='; }))
+      e.invalid(field, text, "a valid environment variable name must consist only of printable ASCII characters other than '='");
+    return;
+  }
+}
+
+bool empty(const json::value& value) {
+  if (const auto* text = value.if_string()) return text->empty();
+  if (const auto* list = value.if_array()) return list->empty();
+  return false;
+}
+// "required" of the API's documents, which Go's types cannot tell from "".
+bool may_be_empty(const Type& type, const Field& field) {
+  std::string_view t = type.name, f = field.name;
+  return f == "value" && (t == "HTTPHeader" || t == "Sysctl");
+}
+
+void schema_object(Errors& e, const Type& type, const json::object& in, const std::string& path, bool root) {
+  for (const Field& field : type.fields) {
+    std::string_view name = field.name;
+    if (root && (name == "metadata" || name == "status" || name == "apiVersion" || name == "kind")) continue;
+    std::string at = path.empty() ? std::string(name) : path + "." + std::string(name);
+    const json::value* value = in.if_contains(name);
+    if (!value || value->is_null() || (field.required && empty(*value))) {
+      if (field.required && !may_be_empty(type, field)) e.required(at);
+      continue;
+    }
+    auto single = [&](const json::value& one, const std::string& where) {
+      if (field.shape == Shape::kStruct && one.is_object())
+        return schema_object(e, *field.type, one.get_object(), where, false);
+      if (!field.enum_values) return;
+      std::string_view text = base::as_string(&one);
+      if (text.empty()) return;  // absent
+      auto allowed = split(field.enum_values);
+      if (std::find(allowed.begin(), allowed.end(), text) != allowed.end()) return;
+      std::erase(allowed, "");
+      e.not_supported(where, text, std::move(allowed));
+    };
+    if (field.rule) apply_rule(e, field.rule, at, *value);
+    if (const json::array* list = value->if_array(); list && field.holder == Holder::kList) {
+      for (size_t i = 0; i < list->size(); ++i) single((*list)[i], rules::at(at, i));
+    } else if (const json::object* map = value->if_object(); map && field.holder == Holder::kMap) {
+      for (const auto& item : *map) single(item.value(), at + "[" + std::string(item.key()) + "]");
+    } else {
+      single(*value, at);
+    }
+  }
+}
+
+void kind_rules(Errors& e, std::string_view gvk, const json::value& after, const json::value* before) {
+  if (gvk == "v1/Pod") return pod(e, after, before);
+  if (gvk == "v1/ReplicationController" || gvk == "apps/v1/ReplicaSet" || gvk == "apps/v1/Deployment")
+    return workload(e, gvk, after, before);
+  if (gvk == "v1/Service") return service(e, after, before);
+  if (gvk == "v1/Endpoints") return endpoints(e, after);
+  if (gvk == "discovery.k8s.io/v1/EndpointSlice") return endpoint_slice(e, after, before);
+  if (gvk == "v1/ConfigMap") return config_map(e, after, before);
+  if (gvk == "v1/Secret") return secret(e, after, before);
+  if (gvk == "v1/Node") return node(e, after, before);
+  if (gvk == "coordination.k8s.io/v1/Lease") return lease(e, after);
+  if (gvk == "v1/Event") return event(e, after);
+}
+
+void immutable_metadata(Errors& e, const json::value& after, const json::value& before) {
+  for (const char* name : {"name", "namespace", "uid", "creationTimestamp"}) {
+    std::string_view now = base::string_at(after, "metadata", name), was = base::string_at(before, "metadata", name);
+    if (now != was && !was.empty()) e.invalid(std::string("metadata.") + name, now, "field is immutable");
+  }
+  if (base::string_at(before, "metadata", "deletionTimestamp").empty()) return;
+  const json::value* old_list = base::find_path(before, "metadata", "finalizers");
+  const json::value* new_list = base::find_path(after, "metadata", "finalizers");
+  if (!new_list || !new_list->is_array()) return;
+  std::string added;
+  for (const json::value& one : new_list->get_array()) {
+    bool known = false;
+    if (old_list && old_list->is_array())
+      for (const json::value& old : old_list->get_array()) known |= old == one;
+    if (!known) added += (added.empty() ? "" : ", ") + text_of(one);
+  }
+  if (!added.empty())
+    e.forbidden("metadata.finalizers",
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}");
+}
+
+}  // namespace
+}  // namespace rules
+
+using rules::Errors;
+
+FieldErrors validate_schema(const Type& type, const json::value& object) {
+  Errors e;
+  if (object.is_object()) rules::schema_object(e, type, object.get_object(), "", true);
+  return std::move(e.list);
+}
+
+NameRule name_rule(std::string_view gvk) {
+  if (gvk == "v1/Service") return NameRule::kDns1035Label;
+  if (gvk == "v1/Namespace") return NameRule::kDns1123Label;
+  if (gvk.starts_with("rbac.authorization.k8s.io/")) return NameRule::kPathSegment;
+  return NameRule::kDns1123Subdomain;
+}
+
+FieldErrors validate_metadata(const json::value& object, bool namespaced, NameRule rule) {
+  Errors e;
+  auto check = [&](const std::string& field, std::string_view value, std::string_view shown) {
+    switch (rule) {
+      case NameRule::kDns1123Subdomain: return e.all(field, shown, check_dns1123_subdomain(value));
+      case NameRule::kDns1123Label: return e.all(field, shown, check_dns1123_label(value));
+      case NameRule::kDns1035Label: return e.all(field, shown, check_dns1035_label(value));
+      case NameRule::kPathSegment: return e.all(field, shown, check_path_segment(value));
+    }
+  };
+  const json::value* metadata = base::find(object, "metadata");
+  static const json::value kNone = json::object();
+  if (!metadata || !metadata->is_object()) metadata = &kNone;
+  std::string_view prefix = base::string_at(*metadata, "generateName");
+  if (!prefix.empty()) {
+    std::string masked(prefix);  // what will follow may not start with '-'
+    if (masked.back() == '-') masked.back() = 'a';
+    check("metadata.generateName", masked, prefix);
+  }
+  std::string_view name = base::string_at(*metadata, "name");
+  if (!name.empty()) check("metadata.name", name, name);
+  else if (prefix.empty()) e.required("metadata.name", "name or generateName is required");
+  std::string_view ns = base::string_at(*metadata, "namespace");
+  if (namespaced) {
+    if (ns.empty()) e.required("metadata.namespace");
+    else e.all("metadata.namespace", ns, check_dns1123_label(ns));
+  } else if (!ns.empty()) {
+    e.forbidden("metadata.namespace", "not allowed on this type");
+  }
+  static const Type& meta_type = type_of<ObjectMeta>();
+  for (FieldError& error : validate_schema(meta_type, *metadata)) {  // labels, annotations, references
+    error.field = "metadata." + error.field;
+    e.list.push_back(std::move(error));
+  }
+  if (const json::value* list = base::find(*metadata, "finalizers"); list && list->is_array())
+    for (const json::value& one : list->get_array())
+      e.all("metadata.finalizers", base::as_string(&one), check_qualified_name(base::as_string(&one)));
+  std::string controller;
+  if (const json::value* list = base::find(*metadata, "ownerReferences"); list && list->is_array())
+    for (const json::value& one : list->get_array()) {
+      if (!base::as_bool(base::find(one, "controller"))) continue;
+      std::string who = std::string(base::string_at(one, "kind")) + "/" + std::string(base::string_at(one, "name"));
+      if (!controller.empty())
+        e.invalid("metadata.ownerReferences", *list,
+                  "Only one reference can have Controller set to true. Found \"true\" in references for " + controller + " and " + who);
+      controller = who;
+    }
+  return std::move(e.list);
+}
+
+FieldErrors validate_create(std::string_view gvk, const json::value& object, bool namespaced) {
+  Errors e;
+  e.list = validate_metadata(object, namespaced, name_rule(gvk));
+  if (const Type* type = find_kind(gvk))
+    for (FieldError& error : validate_schema(*type, object)) e.list.push_back(std::move(error));
+  rules::kind_rules(e, gvk, object, nullptr);
+  return std::move(e.list);
+}
+
+FieldErrors validate_update(std::string_view gvk, const json::value& after, const json::value& before, bool namespaced) {
+  Errors e;
+  e.list = validate_metadata(after, namespaced, name_rule(gvk));
+  rules::immutable_metadata(e, after, before);
+  if (const Type* type = find_kind(gvk))
+    for (FieldError& error : validate_schema(*type, after)) e.list.push_back(std::move(error));
+  rules::kind_rules(e, gvk, after, &before);
+  return std::move(e.list);
+}
+
+FieldErrors validate_status_update(std::string_view gvk, const json::value& after, const json::value& before) {
+  Errors e;
+  rules::immutable_metadata(e, after, before);
+  auto non_negative = [&](const char* name) {
+    int64_t n = base::as_int(base::find_path(after, "status", name));
+    if (n < 0) e.invalid(std::string("status.") + name, n, "must be greater than or equal to 0");
+  };
+  if (gvk == "v1/ReplicationController" || gvk == "apps/v1/ReplicaSet" || gvk == "apps/v1/Deployment") {
+    for (const char* name : {"replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas",
+                             "observedGeneration", "updatedReplicas", "unavailableReplicas"})
+      non_negative(name);
+  }
+  if (gvk == "v1/Pod") {
+    std::string_view phase = base::string_at(after, "status", "phase");
+    if (!phase.empty() && phase != "Pending" && phase != "Running" && phase != "Succeeded" && phase != "Failed" && phase != "Unknown")
+      e.not_supported("status.phase", phase, {"Pending", "Running", "Succeeded", "Failed", "Unknown"});
+    if (std::string_view ip = base::string_at(after, "status", "podIP"); !ip.empty() && !rules::is_ip(ip))
+      e.invalid("status.podIP", ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+  }
+  return std::move(e.list);
+}
+
+}  // namespace api

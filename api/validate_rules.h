@@ -1,0 +1,78 @@
+// What the per-kind rules share: collecting errors with their paths. Private to api/validate*.cc.
+#pragma once
+
+#include <concepts>
+#include <string>
+
+#include "api/types.h"
+#include "api/validate.h"
+
+namespace api::rules {
+
+std::string text_of(std::string_view value);        // as an error shows it: quoted
+std::string text_of(const json::value& value);
+template <std::integral T>
+std::string text_of(T value) { return std::to_string(value); }
+std::string text_of(const IntOrString& value);
+
+struct Errors {
+  FieldErrors list;
+  using Type = FieldError::Type;
+  void required(std::string field, std::string detail = {}) { list.push_back({Type::required, std::move(field), {}, std::move(detail)}); }
+  void forbidden(std::string field, std::string detail) { list.push_back({Type::forbidden, std::move(field), {}, std::move(detail)}); }
+  template <typename T>
+  void invalid(std::string field, const T& value, std::string detail) {
+    list.push_back({Type::invalid, std::move(field), text_of(value), std::move(detail)});
+  }
+  template <typename T>
+  void duplicate(std::string field, const T& value) { list.push_back({Type::duplicate, std::move(field), text_of(value), {}}); }
+  template <typename T>
+  void not_found(std::string field, const T& value) { list.push_back({Type::not_found, std::move(field), text_of(value), {}}); }
+  void not_supported(std::string field, std::string_view value, std::vector<std::string> supported);
+  void too_long(std::string field, size_t limit) {
+    list.push_back({Type::too_long, std::move(field), {}, "may not be more than " + std::to_string(limit) + " bytes"});
+  }
+  void too_many(std::string field, size_t have, size_t limit) {
+    list.push_back({Type::too_many, std::move(field), std::to_string(have), "must have at most " + std::to_string(limit) + " items"});
+  }
+  // Each sentence of a check of validate.h becomes one error.
+  void all(const std::string& field, std::string_view value, const std::vector<std::string>& wrong) {
+    for (const auto& sentence : wrong) invalid(field, value, sentence);
+  }
+};
+inline std::string at(const std::string& list, size_t i) { return list + "[" + std::to_string(i) + "]"; }
+
+bool is_ip(std::string_view text);
+bool is_ipv4(std::string_view text);
+bool is_ipv6(std::string_view text);
+
+void labels(Errors& e, const std::string& field, const json::value& labels);
+void pod_spec(Errors& e, const std::string& field, const PodSpec& spec);
+void label_selector(Errors& e, const std::string& field, const LabelSelector& selector);
+void quantity(Errors& e, const std::string& field, const std::string& value);
+
+// Per kind; `before` is null for a create.
+void pod(Errors& e, const json::value& after, const json::value* before);
+void workload(Errors& e, std::string_view gvk, const json::value& after, const json::value* before);
+void service(Errors& e, const json::value& after, const json::value* before);
+void endpoints(Errors& e, const json::value& after);
+void endpoint_slice(Errors& e, const json::value& after, const json::value* before);
+void config_map(Errors& e, const json::value& after, const json::value* before);
+void secret(Errors& e, const json::value& after, const json::value* before);
+void node(Errors& e, const json::value& after, const json::value* before);
+void lease(Errors& e, const json::value& after);
+void event(Errors& e, const json::value& after);
+
+// Decodes into a struct; an error (which check_types() rules out) is reported as one.
+template <typename T>
+bool read(Errors& e, const json::value& object, T* out) {
+  auto decoded = decode<T>(object);
+  if (!decoded.ok()) {
+    e.list.push_back({FieldError::Type::type_invalid, "", {}, decoded.error().message()});
+    return false;
+  }
+  *out = std::move(decoded).value();
+  return true;
+}
+
+}  // namespace api::rules
