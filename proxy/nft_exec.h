@@ -3,6 +3,7 @@
 // or nothing. Works in the network namespace of the thread that calls it. Never touches another table.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 

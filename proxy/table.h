@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
