@@ -105,7 +105,7 @@ void add_external(Builder& builder, const Key& key, const Targets& targets, bool
 Elements elements_of(const Service& service, const std::vector<const EndpointSlice*>& slices,
                      const Node& node) {
   auto cluster_ip = netns::parse_ipv4(service.cluster_ip);
-  if (!cluster_ip || service.type == "ExternalName") return {};
+  if (!cluster_ip || service.type == "ExternalName" || !service.rules) return {};
   std::vector<Ip> external;
   for (const auto* list : {&service.external_ips, &service.load_balancer_ips})
     for (const std::string& text : *list)

@@ -25,6 +25,7 @@ struct Service {
   std::vector<ServicePort> ports;
   bool external_local = false, internal_local = false;
   bool publish_not_ready = false;
+  bool rules = true;                     // false: another proxy serves it; DNS knows it all the same
   uint32_t affinity_seconds = 0;         // 0 = no affinity
   bool headless() const { return cluster_ip == "None"; }
 };

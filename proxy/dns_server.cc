@@ -1,0 +1,171 @@
+// See dns_server.h.
+#include "proxy/dns_server.h"
+
+#include <arpa/inet.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "base/sys.h"
+
+namespace proxy::dns {
+namespace {
+
+constexpr size_t kMaxConnections = 512, kMaxQueued = 256 << 10, kTcpBytes = 0xffff;
+constexpr auto kIdle = std::chrono::seconds(10);
+constexpr int kPerWake = 64;  // datagrams handled before other events get their turn
+
+base::Result<base::UniqueFd> bind_socket(int type, const std::string& ip, uint16_t port) {
+  std::string subject = fmt::format("{}:{}/{}", ip, port, type == SOCK_DGRAM ? "udp" : "tcp");
+  base::UniqueFd fd(::socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return base::sys::last_error("open DNS socket", subject);
+  int on = 1, size = 1 << 20;
+  ::setsockopt(fd.get(), SOL_SOCKET, type == SOCK_DGRAM ? SO_RCVBUF : SO_REUSEADDR,
+               type == SOCK_DGRAM ? &size : &on, sizeof on);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  if (::inet_pton(AF_INET, ip.c_str(), &to.sin_addr) != 1)
+    return base::make_error(base::Kind::kInvalid, "bind DNS server", subject, "not an IPv4 address");
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0)
+    return base::sys::last_error("bind DNS server", subject, "another DNS server has the port?");
+  if (type == SOCK_STREAM && ::listen(fd.get(), 128) != 0)
+    return base::sys::last_error("listen DNS server", subject);
+  return fd;
+}
+
+}  // namespace
+
+struct Server::Connection {
+  base::UniqueFd fd;
+  base::Loop::Handle ready, idle;
+  std::string in, out;
+};
+
+Server::Server(base::Loop& loop, Config config, Upstream& upstream, Lookup lookup)
+    : loop_(loop), config_(std::move(config)), upstream_(upstream), lookup_(std::move(lookup)) {}
+Server::~Server() { *alive_ = false; }
+
+base::Status Server::listen(const std::string& ip, uint16_t port) {
+  udp_ = TRY(bind_socket(SOCK_DGRAM, ip, port));
+  sockaddr_in bound{};
+  socklen_t size = sizeof bound;
+  if (::getsockname(udp_.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0)
+    return base::sys::last_error("getsockname");
+  port_ = ntohs(bound.sin_port);
+  tcp_ = TRY(bind_socket(SOCK_STREAM, ip, port_));
+  return {};
+}
+void Server::start() {
+  udp_ready_ = loop_.watch(udp_.get(), EPOLLIN, [this](uint32_t) { on_udp(); });
+  tcp_ready_ = loop_.watch(tcp_.get(), EPOLLIN, [this](uint32_t) { on_accept(); });
+}
+
+void Server::handle(std::string_view wire, size_t limit, Reply reply) {
+  ++queries_;
+  auto parsed = parse_query(wire);
+  if (!parsed.ok()) return reply(encode_format_error(wire));
+  const Query& query = *parsed;
+  if (limit == 0) limit = query.udp_bytes;
+  if (query.opcode != 0) return reply(encode_error(query, kNotImp));
+  if (!query.has_question) return reply(encode_error(query, kFormErr));
+  if (query.edns && query.edns_version != 0) return reply(encode_error(query, kNoError));  // BADVERS
+  std::string outside = query.name;
+  std::vector<Record> before;
+  if (query.dns_class == 1) {
+    Answer found = lookup_(query.lower_name, query.type);
+    if (found.ours && !found.continue_at.empty()) {
+      outside = found.continue_at;
+      before = found.answers;
+      Answer target = lookup_(outside, query.type);  // an ExternalName may name another Service
+      if (target.ours) {
+        for (Record& record : target.answers) {
+          if (record.name.empty()) record.name = outside;
+          found.answers.push_back(record);
+        }
+        return reply(encode_answer(query, found, config_, limit));
+      }
+      if (!upstream_.has_servers()) return reply(encode_answer(query, found, config_, limit));
+    } else if (found.ours) {
+      return reply(encode_answer(query, found, config_, limit, static_cast<uint32_t>(queries_)));
+    }
+  }
+  if (!upstream_.has_servers() || !query.recursion_desired)
+    return reply(encode_error(query, kRefused));
+  upstream_.resolve(query, outside,
+                    [query, limit, before, reply = std::move(reply), alive = alive_](
+                        std::string_view answer, uint32_t age) {
+    if (!*alive) return;
+    reply(answer.empty() ? encode_error(query, kServFail)
+                         : adapt_upstream(answer, query, age, limit, before));
+  });
+}
+
+void Server::on_udp() {
+  char buffer[4096];
+  for (int i = 0; i < kPerWake; ++i) {
+    sockaddr_in from{};
+    socklen_t size = sizeof from;
+    ssize_t n = ::recvfrom(udp_.get(), buffer, sizeof buffer, 0,
+                           reinterpret_cast<sockaddr*>(&from), &size);
+    if (n < 0) return;  // EAGAIN, or an ICMP error of an earlier answer: the next round reads on
+    handle({buffer, static_cast<size_t>(n)}, 0, [this, from](std::string wire) {
+      if (wire.empty()) return;
+      // UDP may lose it; the client asks again.
+      (void)::sendto(udp_.get(), wire.data(), wire.size(), MSG_NOSIGNAL,
+                     reinterpret_cast<const sockaddr*>(&from), sizeof from);
+    });
+  }
+}
+
+void Server::on_accept() {
+  base::UniqueFd fd(::accept4(tcp_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!fd || connections_.size() >= kMaxConnections) return;
+  auto connection = std::make_shared<Connection>();
+  int number = fd.get();
+  connection->fd = std::move(fd);
+  connection->ready = loop_.watch(number, EPOLLIN, [this, weak = std::weak_ptr(connection)](uint32_t events) {
+    if (auto strong = weak.lock()) on_connection(strong, events);
+  });
+  connection->idle = loop_.after(kIdle, [this, number] { close(number); });
+  connections_[number] = connection;
+}
+void Server::close(int fd) { connections_.erase(fd); }
+
+void Server::flush(const std::shared_ptr<Connection>& connection) {
+  int fd = connection->fd.get();
+  ssize_t n = ::send(fd, connection->out.data(), connection->out.size(), MSG_NOSIGNAL);
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return close(fd);
+  if (n > 0) connection->out.erase(0, static_cast<size_t>(n));
+  if (connection->out.size() > kMaxQueued) return close(fd);
+  loop_.change(connection->ready, connection->out.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
+void Server::on_connection(const std::shared_ptr<Connection>& connection, uint32_t events) {
+  int fd = connection->fd.get();
+  if (events & EPOLLOUT) flush(connection);
+  if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
+  char buffer[4096];
+  ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) return close(fd);
+  connection->in.append(buffer, static_cast<size_t>(n));
+  connection->idle = loop_.after(kIdle, [this, fd] { close(fd); });
+  while (connection->in.size() >= 2) {
+    size_t length = static_cast<size_t>(static_cast<uint8_t>(connection->in[0])) << 8 |
+                    static_cast<uint8_t>(connection->in[1]);
+    if (connection->in.size() < 2 + length) return;
+    std::string wire = connection->in.substr(2, length);
+    connection->in.erase(0, 2 + length);
+    handle(wire, kTcpBytes, [this, weak = std::weak_ptr(connection)](std::string reply) {
+      auto strong = weak.lock();
+      if (!strong || reply.empty() || reply.size() > kTcpBytes) return;
+      strong->out += {static_cast<char>(reply.size() >> 8), static_cast<char>(reply.size())};
+      strong->out += reply;
+      flush(strong);
+    });
+  }
+}
+
+}  // namespace proxy::dns

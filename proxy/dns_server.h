@@ -1,0 +1,54 @@
+// The node's DNS server: UDP and TCP on one address, answers from memory, the rest from upstream.
+// On the loop's thread. Bounded: TCP connections, their idle time, what waits for a slow reader.
+#pragma once
+
+#include <netinet/in.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/loop.h"
+#include "proxy/dns_upstream.h"
+#include "proxy/dns_wire.h"
+
+namespace proxy::dns {
+
+class Server {
+ public:
+  using Lookup = std::function<Answer(std::string_view lower_name, uint16_t type)>;
+  Server(base::Loop& loop, Config config, Upstream& upstream, Lookup lookup);
+  ~Server();
+
+  // Binds. Queries wait in the sockets until start(): a proxy that does not know the cluster yet
+  // must not say that a name does not exist.
+  base::Status listen(const std::string& ip, uint16_t port = 53);
+  void start();
+  uint16_t port() const { return port_; }
+  uint64_t queries() const { return queries_; }
+
+ private:
+  struct Connection;
+  using Reply = std::function<void(std::string wire)>;
+  void on_udp();
+  void on_accept();
+  void on_connection(const std::shared_ptr<Connection>& connection, uint32_t events);
+  void flush(const std::shared_ptr<Connection>& connection);
+  void close(int fd);
+  // `limit` 0: what the client's EDNS allows (UDP).
+  void handle(std::string_view wire, size_t limit, Reply reply);
+
+  base::Loop& loop_;
+  Config config_;
+  Upstream& upstream_;
+  Lookup lookup_;
+  base::UniqueFd udp_, tcp_;
+  base::Loop::Handle udp_ready_, tcp_ready_;
+  std::map<int, std::shared_ptr<Connection>> connections_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  uint16_t port_ = 0;
+  uint64_t queries_ = 0;
+};
+
+}  // namespace proxy::dns

@@ -1,0 +1,159 @@
+// See proxier.h.
+#include "proxy/proxier.h"
+
+#include <netinet/in.h>
+
+#include "base/log.h"
+#include "proxy/conntrack.h"
+
+namespace proxy {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto kGather = 2ms;           // events of one change come close together
+constexpr auto kSlowResync = 5min;      // the net below: somebody changed our table by hand
+constexpr auto kFirstRetry = 50ms;
+constexpr auto kLastRetry = 30s;
+
+}  // namespace
+
+Proxier::Proxier(base::Loop& loop, Nftables& nft, std::string node_name) : loop_(loop), nft_(nft) {
+  node_.name = std::move(node_name);
+}
+
+void Proxier::set_service(Service service) {
+  std::string key = service.ns + "/" + service.name;
+  cluster_.set_service(std::move(service));
+  touch(key);
+}
+void Proxier::remove_service(const std::string& ns, const std::string& name) {
+  cluster_.remove_service(ns, name);
+  touch(ns + "/" + name);
+}
+void Proxier::set_slice(EndpointSlice slice) {
+  for (const std::string& key : cluster_.set_slice(std::move(slice))) touch(key);
+}
+void Proxier::remove_slice(const std::string& ns, const std::string& name) {
+  for (const std::string& key : cluster_.remove_slice(ns, name)) touch(key);
+}
+void Proxier::set_node(Node node) {
+  if (node.name != node_.name || node.addresses == node_.addresses) return;
+  node_ = std::move(node);
+  for (const auto& [key, service] : cluster_.services()) touch(key);
+}
+void Proxier::start() {
+  started_ = true;
+  schedule(0ms);
+}
+void Proxier::resync() {
+  resync_ = true;
+  schedule(0ms);
+}
+
+void Proxier::touch(const std::string& key) {
+  dirty_.insert(key);
+  if (!next_.active()) schedule(kGather);
+}
+void Proxier::schedule(base::Duration delay) {
+  if (started_) next_ = loop_.after(delay, [this] { round(); });
+}
+
+void Proxier::round() {
+  auto begin = std::chrono::steady_clock::now();
+  base::Status status = converge();
+  counters_.last_round_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  ++counters_.rounds;
+  if (status.ok()) {
+    counters_.last_error.clear();
+    failed_in_a_row_ = 0;
+    slow_ = loop_.after(kSlowResync, [this] { resync(); });
+    return;
+  }
+  ++counters_.failures;
+  counters_.last_error = status.error().message();
+  auto delay = std::min<base::Duration>(kFirstRetry * (1 << std::min(failed_in_a_row_, 12)), kLastRetry);
+  // Rules that changed while we read them are no news; they are read again.
+  if (status.error().kind == base::Kind::kConflict && failed_in_a_row_ < 3)
+    base::log::debug("{}; again", counters_.last_error);
+  else
+    base::log::warning("{}; again in {} ms", counters_.last_error,
+                       std::chrono::duration_cast<std::chrono::milliseconds>(delay).count());
+  ++failed_in_a_row_;
+  resync_ = true;
+  schedule(delay);
+}
+
+base::Status Proxier::converge() {
+  std::vector<Action> actions;
+  std::set<std::string> dirty;
+  dirty.swap(dirty_);
+  for (const std::string& key : dirty) {
+    const Service* service = cluster_.service(key);
+    auto changed = table_.set(
+        key, service ? elements_of(*service, cluster_.slices(key), node_) : Elements());
+    actions.insert(actions.end(), changed.begin(), changed.end());
+  }
+  if (resync_) {
+    TRY(repair(actions));
+    resync_ = false;
+  } else {
+    TRY(nft_.act(actions));
+  }
+  if (actions.empty()) return {};
+  counters_.actions += actions.size();
+  base::log::info("{} changes for {} Services", actions.size(), dirty.size());
+  if (base::log::enabled(base::log::Level::kDebug))
+    for (const Action& action : actions) base::log::debug("{}", action.text());
+  return after_change(actions);
+}
+
+// Reads the kernel's table and makes it ours; what was done is added to `done`.
+base::Status Proxier::repair(std::vector<Action>& done) {
+  if (!TRY(nft_.has_skeleton())) {
+    TRY(nft_.load_skeleton());
+    ++counters_.skeletons;
+    base::log::info("loaded the rules of the table");
+  }
+  Observed observed = TRY(nft_.observe());
+  std::vector<Action> actions = table_.reconcile(observed);
+  TRY(nft_.act(actions, nft_.observed_generation()));
+  // The Services that changed count as changed even where the kernel agreed already.
+  done.insert(done.end(), actions.begin(), actions.end());
+  return {};
+}
+
+base::Status Proxier::after_change(const std::vector<Action>& done) {
+  std::set<Key> udp;
+  bool affinity = false;
+  for (const Action& action : done) {
+    if (action.kind == Action::Kind::kAddClass) continue;
+    const Element& e = action.element;
+    if (e.key.protocol == IPPROTO_UDP) udp.insert(e.key);
+    affinity |= action.kind == Action::Kind::kDelete &&
+                (e.set == Set::kEndpointsSticky || e.set == Set::kEndpointsLocalSticky);
+  }
+  auto valid = [this](const Key& key, Ip ip, uint16_t port) { return leads_to(key, ip, port); };
+  if (affinity) TRY(nft_.purge_affinity(valid));
+  size_t removed = TRY(remove_stale_udp(udp, valid));
+  counters_.stale_udp += removed;
+  if (removed) base::log::info("removed {} UDP connections of endpoints that are gone", removed);
+  return {};
+}
+
+bool Proxier::leads_to(const Key& key, Ip ip, uint16_t port) const {
+  bool is_service = false;
+  for (Set set : {Set::kServices, Set::kExternalLocal}) {
+    const Value* value = table_.find({set, 0, key, 0});
+    if (!value || value->kind != Value::Kind::kClass) continue;
+    is_service = true;
+    for (uint16_t i = 0; i < value->to.count; ++i) {
+      const Value* endpoint = table_.find({endpoint_set(value->to), value->to.count, key, i});
+      if (endpoint && endpoint->ip == ip && endpoint->port == port) return true;
+    }
+  }
+  // No Service any more: what was never rewritten is not ours.
+  return !is_service && ip == key.ip && port == key.port;
+}
+
+}  // namespace proxy

@@ -1,0 +1,58 @@
+// The proxy's loop: what the API says, to elements, to the kernel. Events are gathered for a moment
+// and handled together; a failure makes the next round read the kernel's table and repair it. Until
+// start() the kernel's table is left alone, so that a restart keeps what works.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "base/loop.h"
+#include "proxy/nft_exec.h"
+#include "proxy/service_plan.h"
+
+namespace proxy {
+
+class Proxier {
+ public:
+  Proxier(base::Loop& loop, Nftables& nft, std::string node_name);
+
+  void set_service(Service service);
+  void remove_service(const std::string& ns, const std::string& name);
+  void set_slice(EndpointSlice slice);
+  void remove_slice(const std::string& ns, const std::string& name);
+  void set_node(Node node);
+  void start();   // everything was listed once
+  void resync();  // reads the kernel's table in the next round
+
+  const Cluster& cluster() const { return cluster_; }
+  bool started() const { return started_; }
+  struct Counters {
+    uint64_t rounds = 0, failures = 0, actions = 0, skeletons = 0, stale_udp = 0;
+    double last_round_seconds = 0;
+    std::string last_error;  // "" = the last round succeeded
+  };
+  const Counters& counters() const { return counters_; }
+  size_t elements() const { return table_.elements().size(); }
+
+ private:
+  void touch(const std::string& key);
+  void schedule(base::Duration delay);
+  void round();
+  base::Status converge();
+  base::Status repair(std::vector<Action>& done);
+  base::Status after_change(const std::vector<Action>& done);
+  bool leads_to(const Key& key, Ip ip, uint16_t port) const;
+
+  base::Loop& loop_;
+  Nftables& nft_;
+  Node node_;
+  Cluster cluster_;
+  Table table_;
+  std::set<std::string> dirty_;      // "ns/name" of Services
+  bool started_ = false, resync_ = true;
+  int failed_in_a_row_ = 0;
+  base::Loop::Handle next_, slow_;
+  Counters counters_;
+};
+
+}  // namespace proxy
