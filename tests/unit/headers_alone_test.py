@@ -18,7 +18,7 @@ import cases
 FOLDERS = ("base", "api", "runtime", "netns", "kubelet", "proxy", "master", "cli")
 BUILD = cases.BIN.parent
 FLAGS = ["-std=gnu++20", "-fsyntax-only", "-O0", "-Wall", "-Wextra", "-Werror",
-         "-Wno-unused-function", "-DFMT_HEADER_ONLY=1", "-I", str(cases.SOURCE)]
+         "-Wno-unused-function", "-DFMT_HEADER_ONLY=1", "-I", str(cases.SOURCE), "-I", str(BUILD / "generated")]
 
 
 def library_flags():
