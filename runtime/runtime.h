@@ -53,6 +53,14 @@ base::Result<User> resolve_user(const Image& image, std::string_view user);
 
 // ---- containers ---------------------------------------------------------------------------
 
+// What a container gets that asks for nothing; the lists of containerd and podman.
+const std::vector<std::string>& default_capabilities();            // "CAP_CHOWN", …
+// linux.seccomp of the profile "RuntimeDefault" for a process with these capabilities.
+base::json::value default_seccomp(const std::vector<std::string>& capabilities);
+// A whole config.json: default capabilities, mounts, namespaces, devices denied, masked and
+// read-only paths; no seccomp. Replace process.args, env, cwd, user and add mounts and limits.
+base::json::object default_config();
+
 struct ContainerSpec {
   std::string id;                         // unique in the Pod, [a-zA-Z0-9_.-]
   base::json::value config;               // OCI runtime-spec config.json; root.path is ignored when
@@ -104,6 +112,8 @@ class Pod {
   // Mounts the rootfs, makes the cgroup and starts the process; done when execve succeeded.
   virtual void start(ContainerSpec spec, std::function<void(base::Result<ContainerState>)> done) = 0;
   virtual void signal(const std::string& container, int signal, Done done) = 0;
+  // The log file was renamed (rotation): go on in a new one of the old name.
+  virtual void reopen_log(const std::string& container, Done done);
   // After its exit: unmounts and removes work_dir and cgroup.
   virtual void remove(const std::string& container, Done done) = 0;
   virtual void list(std::function<void(base::Result<std::vector<ContainerState>>)> done) = 0;
@@ -125,7 +135,10 @@ class Pod {
                     std::function<void(int exit_code)> exited) = 0;
   virtual void signal_exec(const std::string& exec_id, int signal, Done done) = 0;
   // The container's own stdio for attach: stdin (if open_stdin) and a pipe that gets a copy of
-  // stdout and one of stderr from now on; or the pty master (terminal).
+  // stdout and one of stderr from now on; or, for a container with a terminal, the pty's master
+  // to write to and to resize, and in `out` the pipe that gets a copy of what it prints (the
+  // master itself is read by sampan-pod, for the log). A copy that is not read is dropped, so that
+  // a stuck client can't stop the container.
   struct Attached {
     base::UniqueFd in, out, err, terminal;
   };

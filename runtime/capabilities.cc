@@ -1,0 +1,67 @@
+#include "runtime/capabilities.h"
+
+#include <linux/capability.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cerrno>
+
+namespace runtime {
+
+int capability_number(std::string_view name) {
+  if (!name.starts_with("CAP_") || name.size() > 40) return -1;
+  cap_value_t value;
+  std::string lower(name);
+  if (cap_from_name(lower.c_str(), &value) != 0) return -1;
+  return value <= last_capability() ? value : -1;
+}
+std::string capability_name(int number) {
+  char* name = cap_to_name(number);
+  std::string out = name ? name : "";
+  if (name) cap_free(name);
+  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+int last_capability() {
+  static const int last = cap_max_bits() - 1;
+  return last;
+}
+bool have_capability(int number) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  if (::syscall(SYS_capget, &header, data) != 0) return false;
+  return data[number / 32].effective & (1u << (number % 32));
+}
+
+int child_drop_bounding(const Step& step) {
+  for (int i = 0; i < 64; ++i) {
+    if (step.x & (uint64_t{1} << i)) continue;
+    if (::prctl(PR_CAPBSET_DROP, i, 0, 0, 0) == 0) continue;
+    if (errno == EINVAL) break;  // past the kernel's last capability
+    return -errno;
+  }
+  return 0;
+}
+int child_set_capabilities(const Step& step) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  for (int i = 0; i < 2; ++i) {
+    data[i].effective = static_cast<uint32_t>(step.x >> (32 * i));
+    data[i].permitted = static_cast<uint32_t>(step.y >> (32 * i));
+    data[i].inheritable = static_cast<uint32_t>(step.z >> (32 * i));
+  }
+  return ::syscall(SYS_capset, &header, data) == 0 ? 0 : -errno;
+}
+int child_raise_ambient(const Step& step) {
+  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return -errno;
+  for (int i = 0; i < 64; ++i)
+    if ((step.x & (uint64_t{1} << i)) &&
+        ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) != 0)
+      return -errno;
+  return 0;
+}
+
+}  // namespace runtime

@@ -1,0 +1,51 @@
+// What the child between clone and execve works with: fds and buffers prepared by the parent.
+// Functions named child_… make system calls only: no allocation, no locks, no stdio; they return
+// 0 or -errno.
+#pragma once
+
+#include <linux/filter.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/step.h"
+
+namespace runtime {
+
+struct Child {
+  // Prepared by the parent; fds are close-on-exec.
+  int socket = -1;                      // SOCK_SEQPACKET to the parent
+  const int* tasks = nullptr;           // cgroup v1 `tasks` files
+  size_t tasks_count = 0;
+  const int* namespaces = nullptr;      // one per kJoinNamespace, in order
+  int container = -1;                   // pidfd for kJoinContainer
+  int stdio[3] = {-1, -1, -1};          // -1: leave what is there
+  int console_socket = -1;              // gets the pty's master (SCM_RIGHTS)
+  int host_ptmx = -1;                   // master made by the parent when /dev/pts is not ours
+  int start_fifo = -1;
+  sock_fprog seccomp{};
+  uint64_t seccomp_flags = 0;
+  char* const* const* argvs = nullptr;  // [0] the container's, then one per kHook
+  char* const* const* envps = nullptr;
+
+  // Made by the child.
+  int root = -1;                        // the new root, as the mount's fd
+  int proc = -1;                        // the container's own procfs
+  int pts = -1;                         // the container's own devpts
+  int null_tree = -1;                   // an attached bind of the host's /dev/null
+  int empty_tree = -1;                  // an attached empty read-only tmpfs
+  int terminal = -1;                    // the pty's slave
+  const char* program = nullptr;        // found by kFindProgram
+  bool host_proc = false;               // proc was opened from what is mounted (exec)
+};
+
+// Messages on `socket`, child to parent.
+enum class Report : uint32_t { kFailed, kHooks, kReady, kExec };
+struct Message {
+  Report report;
+  uint32_t step;
+  int32_t error;                        // errno
+};
+
+}  // namespace runtime

@@ -1,0 +1,158 @@
+#include "runtime/devices.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "runtime/kernel.h"
+#include "runtime/mounts.h"
+
+namespace runtime {
+namespace {
+struct Node {
+  const char* path;
+  unsigned major, minor;
+};
+constexpr Node kNodes[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
+                           {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
+constexpr const char* kLinks[][2] = {{"/proc/self/fd", "/dev/fd"},
+                                     {"/proc/self/fd/0", "/dev/stdin"},
+                                     {"/proc/self/fd/1", "/dev/stdout"},
+                                     {"/proc/self/fd/2", "/dev/stderr"},
+                                     {"/proc/kcore", "/dev/core"}};
+}  // namespace
+
+void plan_devices(const Config& config, std::vector<Step>& steps) {
+  bool own_pts = false;
+  for (const Mount& mount : config.mounts) {
+    // A host's /dev that is bound in stays as it is.
+    if (clean_path(mount.destination) == "/dev" && mount.type != "tmpfs") return;
+    own_pts |= clean_path(mount.destination) == "/dev/pts" && mount.type == "devpts";
+  }
+  auto given = [&](const char* path) {
+    for (const DeviceNode& node : config.devices)
+      if (clean_path(node.path) == path) return true;
+    return false;
+  };
+  for (const Node& node : kNodes)
+    if (!given(node.path))
+      steps.push_back({.op = Op::kNode, .b = node.path, .x = S_IFCHR | 0666,
+                       .y = makedev(node.major, node.minor)});
+  for (const DeviceNode& node : config.devices) {
+    mode_t type = node.type == 'b' ? S_IFBLK : node.type == 'p' ? S_IFIFO : S_IFCHR;
+    steps.push_back({.op = Op::kNode, .b = clean_path(node.path), .x = type | (node.mode & 07777),
+                     .y = makedev(static_cast<unsigned>(node.major), static_cast<unsigned>(node.minor)),
+                     .z = uint64_t{node.uid} << 32 | node.gid});
+  }
+  for (const auto& link : kLinks) steps.push_back({.op = Op::kSymlink, .a = link[0], .b = link[1]});
+  if (own_pts) steps.push_back({.op = Op::kSymlink, .a = "pts/ptmx", .b = "/dev/ptmx"});
+}
+
+std::vector<DeviceRule> default_device_rules() {
+  std::vector<DeviceRule> rules = {{true, 'c', -1, -1, "m"}, {true, 'b', -1, -1, "m"}};
+  for (const Node& node : kNodes) rules.push_back({true, 'c', node.major, node.minor, "rwm"});
+  rules.push_back({true, 'c', 5, 1, "rwm"});    // /dev/console
+  rules.push_back({true, 'c', 5, 2, "rwm"});    // /dev/ptmx
+  rules.push_back({true, 'c', 136, -1, "rwm"}); // /dev/pts/*
+  return rules;
+}
+
+int child_node(Child& child, const Step& step) {
+  const char* name;
+  int parent = parent_in_root(child, step.b.c_str(), &name);
+  if (parent < 0) return parent;
+  auto mode = static_cast<mode_t>(step.x);
+  int error = 0;
+  if (::mknodat(parent, name, mode, step.y) != 0) error = -errno;
+  if (error == -EPERM) {
+    // In a user namespace nodes can't be made: bind the host's in.
+    int tree = kernel::open_tree(AT_FDCWD, step.b.c_str(), OPEN_TREE_CLONE);
+    if (tree >= 0) {
+      struct stat info;
+      int target = ::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 && info.st_rdev == step.y
+                       ? make_in_root(child, step.b.c_str(), Make::kFile)
+                       : -EPERM;
+      error = target < 0 ? target : attach(tree, target);
+      if (target >= 0) ::close(target);
+      ::close(tree);
+    }
+    ::close(parent);
+    return error;
+  }
+  if (error == -EEXIST) {
+    // The image brought something by that name; it must be the very node.
+    struct stat info;
+    bool same = ::fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+                (info.st_mode & S_IFMT) == (mode & S_IFMT) && info.st_rdev == step.y;
+    if (!same) error = ::unlinkat(parent, name, 0) == 0 && ::mknodat(parent, name, mode, step.y) == 0
+                           ? 0 : -errno;
+    else error = 0;
+  }
+  if (!error && step.z != 0 &&
+      ::fchownat(parent, name, static_cast<uid_t>(step.z >> 32), static_cast<gid_t>(step.z),
+                 AT_SYMLINK_NOFOLLOW) != 0)
+    error = -errno;
+  ::close(parent);
+  return error;
+}
+
+int child_symlink(Child& child, const Step& step) {
+  const char* name;
+  int parent = parent_in_root(child, step.b.c_str(), &name);
+  if (parent < 0) return parent;
+  int error = ::symlinkat(step.a.c_str(), parent, name) == 0 || errno == EEXIST ? 0 : -errno;
+  ::close(parent);
+  return error;
+}
+
+int child_console(Child& child, const Step& step) {
+  int master = child.host_ptmx;
+  if (child.pts >= 0) master = kernel::openat2(child.pts, "ptmx", O_RDWR | O_NOCTTY, 0,
+                                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+  if (master < 0) return child.pts >= 0 ? master : -ENODEV;
+  int unlock = 0;
+  if (::ioctl(master, TIOCSPTLCK, &unlock) != 0) return -errno;
+  int slave = ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (slave < 0) return -errno;
+  if (step.x && step.y) {
+    winsize size{static_cast<unsigned short>(step.x), static_cast<unsigned short>(step.y), 0, 0};
+    if (::ioctl(master, TIOCSWINSZ, &size) != 0) return -errno;
+  }
+  if (::fchown(slave, static_cast<uid_t>(step.z), static_cast<gid_t>(-1)) != 0) return -errno;
+  if (!step.b.empty()) {
+    int target = make_in_root(child, step.b.c_str(), Make::kFile);
+    if (target < 0) return target;
+    // The slave itself, by fd: a path below /dev/pts could have been swapped.
+    int tree = kernel::open_tree(slave, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+    int error = tree < 0 ? tree : attach(tree, target);
+    if (tree >= 0) ::close(tree);
+    ::close(target);
+    if (error) return error;
+  }
+  char byte = 0;
+  iovec part{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &master, sizeof master);
+  if (::sendmsg(child.console_socket, &message, MSG_NOSIGNAL) < 0) return -errno;
+  ::close(master);
+  child.terminal = slave;
+  return 0;
+}
+
+}  // namespace runtime

@@ -1,0 +1,152 @@
+#include "runtime/identity.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/magic.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstring>
+
+#include "runtime/kernel.h"
+
+namespace runtime {
+
+int child_session() { return ::setsid() >= 0 || errno == EPERM ? 0 : -errno; }
+
+int child_stdio(Child& child, const Step& step) {
+  for (int i = 0; i < 3; ++i) {
+    int fd = child.terminal >= 0 ? child.terminal : child.stdio[i];
+    if (fd < 0) fd = i;
+    // A pipe must belong to the user, or /dev/stdout, which opens it anew, is refused.
+    struct stat info;
+    if (::fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode) && info.st_uid != step.x &&
+        ::fchown(fd, static_cast<uid_t>(step.x), static_cast<gid_t>(-1)) != 0)
+      return -errno;
+    if (fd != i && ::dup2(fd, i) < 0) return -errno;
+    if (fd == i) ::fcntl(fd, F_SETFD, 0);
+  }
+  if (child.terminal >= 0 && ::ioctl(0, TIOCSCTTY, 0) != 0) return -errno;
+  return 0;
+}
+
+int child_rlimit(const Step& step) {
+  rlimit limit{step.y, step.z};
+  return ::prlimit(0, static_cast<__rlimit_resource>(step.x), &limit, nullptr) == 0 ? 0 : -errno;
+}
+
+int child_write_proc(Child& child, const char* path, const char* value) {
+  if (child.proc < 0) {
+    // No /proc in this container: a detached procfs of its pid namespace that nobody else sees.
+    int fs = kernel::fsopen("proc");
+    if (fs < 0) return fs;
+    int error = kernel::fsconfig_create(fs);
+    child.proc = error ? error : kernel::fsmount(fs, 0);
+    ::close(fs);
+    if (child.proc < 0) return child.proc;
+  }
+  // RESOLVE_NO_XDEV: whatever an image or a mount laid over a path below /proc is not followed.
+  int fd = kernel::openat2(child.proc, path, O_WRONLY, 0,
+                           RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
+  if (fd < 0) return fd;
+  struct statfs info;
+  int error = 0;
+  if (::fstatfs(fd, &info) != 0) error = -errno;
+  else if (info.f_type != PROC_SUPER_MAGIC) error = -EXDEV;
+  size_t length = std::strlen(value);
+  if (!error && ::write(fd, value, length) != static_cast<ssize_t>(length)) error = -errno;
+  ::close(fd);
+  return error;
+}
+
+int child_user(const Step& step) {
+  // Through syscall(2): glibc's wrappers would signal the parent's threads, which are not ours.
+  if (::syscall(SYS_setgroups, step.gids.size(), step.gids.data()) != 0) return -errno;
+  if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return -errno;
+  auto uid = static_cast<uid_t>(step.x);
+  auto gid = static_cast<gid_t>(step.y);
+  if (::syscall(SYS_setresgid, gid, gid, gid) != 0) return -errno;
+  if (::syscall(SYS_setresuid, uid, uid, uid) != 0) return -errno;
+  return 0;
+}
+
+int child_seccomp(const Child& child) {
+  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, child.seccomp_flags, &child.seccomp) == 0
+             ? 0 : -errno;
+}
+
+int child_working_directory(const Step& step) {
+  if (::chdir(step.a.c_str()) != 0) return -errno;
+  // A directory outside the root, reached through a leaked fd, reads "(unreachable)/…".
+  char path[PATH_MAX];
+  long n = ::syscall(SYS_getcwd, path, sizeof path);
+  if (n < 0) return -errno;
+  return path[0] == '/' ? 0 : -EXDEV;
+}
+
+int child_find_program(Child& child, const Step& step) {
+  int error = -ENOENT;
+  for (const std::string& candidate : step.list) {
+    struct stat info;
+    if (::stat(candidate.c_str(), &info) != 0) {
+      if (errno == EACCES) error = -EACCES;
+      continue;
+    }
+    if (!S_ISREG(info.st_mode) ||
+        ::syscall(SYS_faccessat2, AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) != 0) {
+      error = -EACCES;
+      continue;
+    }
+    child.program = candidate.c_str();
+    return 0;
+  }
+  return error;
+}
+
+int child_hook(Child& child, const Step& step, const char* state, size_t state_size) {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return -errno;
+  long pid = ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+  if (pid < 0) return -errno;
+  if (pid == 0) {
+    if (::dup2(fds[0], 0) >= 0)
+      ::execve(step.a.c_str(), child.argvs[step.x], child.envps[step.x]);
+    ::_exit(127);
+  }
+  ::close(fds[0]);
+  (void)!::write(fds[1], state, state_size);
+  ::close(fds[1]);
+  if (step.timeout_s > 0) {
+    int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+    pollfd wait{pidfd, POLLIN, 0};
+    int n = ::poll(&wait, 1, step.timeout_s * 1000);
+    ::close(pidfd);
+    if (n == 0) {
+      ::kill(static_cast<pid_t>(pid), SIGKILL);
+      ::waitpid(static_cast<pid_t>(pid), nullptr, 0);
+      return -ETIMEDOUT;
+    }
+  }
+  int status = 0;
+  if (::waitpid(static_cast<pid_t>(pid), &status, 0) < 0) return -errno;
+  return status == 0 ? 0 : -ECHILD;
+}
+
+int child_exec(Child& child, const Step&) {
+  ::execve(child.program, child.argvs[0], child.envps[0]);
+  return -errno;
+}
+
+}  // namespace runtime

@@ -1,0 +1,414 @@
+#include "runtime/launch.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstring>
+
+#include "base/process.h"
+#include "base/sys.h"
+#include "runtime/capabilities.h"
+#include "runtime/child.h"
+#include "runtime/devices.h"
+#include "runtime/identity.h"
+#include "runtime/kernel.h"
+#include "runtime/masks.h"
+#include "runtime/mounts.h"
+
+extern char** environ;
+
+namespace runtime {
+namespace {
+
+namespace sys = base::sys;
+constexpr size_t kMaxStateBytes = 64 << 10;
+
+// ---- the child: raw system calls on prepared data until execve -----------------------------
+
+void report(const Child& child, Report what, size_t step, int error) {
+  Message message{what, static_cast<uint32_t>(step), error};
+  (void)!::send(child.socket, &message, sizeof message, MSG_NOSIGNAL);
+}
+int await_parent(const Child& child) {
+  char byte;
+  ssize_t n;
+  do n = ::recv(child.socket, &byte, 1, 0);
+  while (n < 0 && errno == EINTR);
+  if (n == 0) ::_exit(1);  // the parent died: nobody wrote us down
+  return n < 0 ? -errno : 0;
+}
+
+int wait_start(const Child& child, size_t index) {
+  report(child, Report::kReady, index, 0);
+  char byte;
+  ssize_t n;
+  do n = ::read(child.start_fifo, &byte, 1);
+  while (n < 0 && errno == EINTR);
+  return n == 1 ? 0 : n < 0 ? -errno : -EPIPE;
+}
+
+int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_used) {
+  switch (step.op) {
+    case Op::kJoinNamespace:
+      return ::setns(child.namespaces[namespaces_used++], static_cast<int>(step.x)) == 0 ? 0 : -errno;
+    case Op::kJoinContainer:
+      return ::setns(child.container, static_cast<int>(step.x)) == 0 ? 0 : -errno;
+    case Op::kWaitMaps: return await_parent(child);
+    case Op::kCommit: return await_parent(child);
+    case Op::kEnterCgroup:
+      // A thread that moves itself through `tasks` takes no lock that waits for an RCU grace
+      // period (cgroup_procs_write_start, kernel 5.7); a write of our pid by the parent would.
+      for (size_t i = 0; i < child.tasks_count; ++i)
+        if (::write(child.tasks[i], "0", 1) != 1) return -errno;
+      return 0;
+    case Op::kUnshareCgroup: return ::unshare(CLONE_NEWCGROUP) == 0 ? 0 : -errno;
+    case Op::kSession: return child_session();
+    case Op::kPropagation: return child_propagation(child, step);
+    case Op::kRootOverlay: return child_root_overlay(child, step);
+    case Op::kRootBind: return child_root_bind(child, step);
+    case Op::kMount: return child_mount(child, step);
+    case Op::kBind: return child_bind(child, step);
+    case Op::kCgroup1: return child_cgroup1(child, step);
+    case Op::kCgroupBind: return child_cgroup_bind(child, step);
+    case Op::kMakeDirectory: {
+      int fd = make_in_root(child, step.b.c_str(), Make::kDirectory);
+      if (fd < 0) return fd;
+      return ::close(fd);
+    }
+    case Op::kNode: return child_node(child, step);
+    case Op::kSymlink: return child_symlink(child, step);
+    case Op::kConsole: return child_console(child, step);
+    case Op::kSysctl: {
+      char path[512] = "sys/";
+      if (step.a.size() + 5 > sizeof path) return -ENAMETOOLONG;
+      std::strcat(path, step.a.c_str());
+      return child_write_proc(child, path, step.b.c_str());
+    }
+    case Op::kHostname: return ::sethostname(step.a.c_str(), step.a.size()) == 0 ? 0 : -errno;
+    case Op::kDomainname: return ::setdomainname(step.a.c_str(), step.a.size()) == 0 ? 0 : -errno;
+    case Op::kMask: return child_mask(child, step);
+    case Op::kReadonlyPath: return child_readonly_path(child, step);
+    case Op::kRootReadonly: return set_attributes(child.root, MOUNT_ATTR_RDONLY, 0, 0, false);
+    case Op::kRootPropagation:
+      return ::mount(nullptr, "/", nullptr, static_cast<unsigned long>(step.x), nullptr) == 0 ? 0 : -errno;
+    case Op::kPivot: return child_pivot(child, step.x != 0);
+    case Op::kHooks:
+      report(child, Report::kHooks, index, 0);
+      return await_parent(child);
+    case Op::kHook: {
+      static char state[kMaxStateBytes];
+      report(child, Report::kHooks, index, 0);
+      ssize_t n = ::recv(child.socket, state, sizeof state, 0);
+      if (n <= 0) ::_exit(1);
+      return child_hook(child, step, state, static_cast<size_t>(n));
+    }
+    case Op::kStdio: return child_stdio(child, step);
+    case Op::kRlimit: return child_rlimit(step);
+    case Op::kOomScoreAdj: return child_write_proc(child, "self/oom_score_adj", step.a.c_str());
+    case Op::kLabel: {
+      char path[64] = "self/attr/";
+      std::strcat(path, step.a.c_str());
+      return child_write_proc(child, path, step.b.c_str());
+    }
+    case Op::kUmask: ::umask(static_cast<mode_t>(step.x)); return 0;
+    case Op::kDropBounding: return child_drop_bounding(step);
+    case Op::kSeccomp: return child_seccomp(child);
+    case Op::kUser: return child_user(step);
+    case Op::kCapabilities: return child_set_capabilities(step);
+    case Op::kAmbient: return child_raise_ambient(step);
+    case Op::kNoNewPrivileges: return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno;
+    case Op::kWorkingDirectory: return child_working_directory(step);
+    case Op::kFindProgram: return child_find_program(child, step);
+    case Op::kDeathSignal: return ::prctl(PR_SET_PDEATHSIG, step.x, 0, 0, 0) == 0 ? 0 : -errno;
+    case Op::kWaitStart: return wait_start(child, index);
+    case Op::kCloseFds:
+      // Marked, not closed: the report must still get out if execve fails.
+      return ::syscall(SYS_close_range, step.x, ~0u, 4u /*CLOSE_RANGE_CLOEXEC*/) == 0 ? 0 : -errno;
+    case Op::kExec:
+      report(child, Report::kExec, index, 0);
+      return child_exec(child, step);
+  }
+  return -ENOSYS;
+}
+
+[[noreturn]] void run_child(Child& child, const std::vector<Step>& steps) {
+  // Signals: nothing blocked, and SIGPIPE, which our programs ignore, as a program expects it.
+  ::signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::umask(0022);
+  size_t namespaces_used = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    bool exact_mode = steps[i].op == Op::kNode;
+    if (exact_mode) ::umask(0);
+    int error = run_step(child, steps[i], i, namespaces_used);
+    if (exact_mode) ::umask(0022);
+    if (error < 0) {
+      report(child, Report::kFailed, i, -error);
+      ::_exit(1);
+    }
+  }
+  ::_exit(1);
+}
+
+// ---- the parent ------------------------------------------------------------------------------
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  out.reserve(strings.size() + 1);
+  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+base::Error step_error(const Step& step, int error) {
+  base::Error out = sys::error_from_errno(error, step.text());
+  if (step.op == Op::kFindProgram || step.op == Op::kExec) {
+    out.operation = fmt::format("exec: \"{}\"", step.a);
+    if (error == ENOENT && step.op == Op::kFindProgram && step.a.find('/') == std::string::npos)
+      out.reason = "executable file not found in $PATH";
+    if (error == ENOENT && step.op == Op::kExec)
+      out.hint = "its interpreter or dynamic loader is missing in the image";
+    if (error == ENOEXEC) out.hint = "the image may be for another architecture";
+  } else if (step.op == Op::kWorkingDirectory && error == EXDEV) {
+    out.reason = "is outside the container's root";
+  } else if ((step.op == Op::kMask || step.op == Op::kReadonlyPath) && error == EXDEV) {
+    out.reason = "is not on the container's own procfs";
+  } else if (step.op == Op::kMount && error == ELOOP) {
+    out.reason = "the mount point is a symbolic link";
+  } else if (step.op == Op::kBind && error == ENOENT) {
+    out.hint = "the source must exist";
+  } else if (step.op == Op::kRlimit && error == EPERM) {
+    out.hint = "raising a hard limit needs CAP_SYS_RESOURCE";
+  } else if (step.op == Op::kOomScoreAdj && error == EACCES) {
+    out.hint = "lowering it needs CAP_SYS_RESOURCE";
+  } else if (step.op == Op::kHook) {
+    if (error == ECHILD) out.reason = "the hook failed";
+    if (error == ETIMEDOUT) out.reason = "the hook ran into its timeout";
+  }
+  return out;
+}
+
+struct Prepared {
+  Child child;
+  std::vector<base::UniqueFd> fds;
+  std::vector<int> tasks, namespaces;
+  std::vector<std::vector<char*>> arrays;
+  std::vector<char* const*> argvs, envps;
+  base::UniqueFd pid_namespace, own_pid_namespace, cgroup;
+};
+
+base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& p) {
+  for (const std::string& directory : plan.cgroup.directories) {
+    p.fds.push_back(TRY(sys::open(directory + "/tasks", O_WRONLY)));
+    p.tasks.push_back(p.fds.back().get());
+  }
+  for (const Step& step : plan.steps)
+    if (step.op == Op::kJoinNamespace) {
+      p.fds.push_back(TRY(sys::open(step.a, O_RDONLY)));
+      p.namespaces.push_back(p.fds.back().get());
+    }
+  if (!plan.cgroup.unified.empty()) {
+    p.cgroup = TRY(sys::open(plan.cgroup.unified, O_RDONLY | O_DIRECTORY));
+  }
+  bool join_pid = !plan.pid_namespace.empty();
+  if (join_pid) p.pid_namespace = TRY(sys::open(plan.pid_namespace, O_RDONLY));
+  if (join_pid || inputs.container >= 0)
+    p.own_pid_namespace = TRY(sys::open("/proc/self/ns/pid", O_RDONLY));
+
+  auto add = [&](const std::vector<std::string>& argv, const std::vector<std::string>& env) {
+    p.arrays.push_back(pointers(argv));
+    p.argvs.push_back(p.arrays.back().data());
+    p.arrays.push_back(pointers(env));
+    p.envps.push_back(p.arrays.back().data());
+  };
+  p.arrays.reserve(64);
+  add(inputs.process->args, inputs.process->env);
+  if (inputs.hooks)
+    for (const auto* list : {&inputs.hooks->create_container, &inputs.hooks->start_container})
+      for (const Hook& hook : *list)
+        add(hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args, hook.env);
+
+  Child& child = p.child;
+  child.tasks = p.tasks.data();
+  child.tasks_count = p.tasks.size();
+  child.namespaces = p.namespaces.data();
+  child.container = inputs.container;
+  std::copy(std::begin(inputs.stdio), std::end(inputs.stdio), child.stdio);
+  child.console_socket = inputs.console_socket;
+  child.start_fifo = inputs.start_fifo;
+  if (inputs.filter) {
+    child.seccomp.len = static_cast<unsigned short>(inputs.filter->size());
+    child.seccomp.filter = const_cast<sock_filter*>(inputs.filter->data());
+    child.seccomp_flags = inputs.filter_flags;
+  }
+  child.argvs = p.argvs.data();
+  child.envps = p.envps.data();
+  if (inputs.process->terminal) {
+    if (inputs.console_socket < 0)
+      return base::make_error(base::Kind::kInvalid, "launch", "process.terminal",
+                              "nobody takes the terminal", "give a console socket");
+    p.fds.push_back(TRY(sys::open("/dev/ptmx", O_RDWR | O_NOCTTY)));
+    child.host_ptmx = p.fds.back().get();
+  }
+  return {};
+}
+
+pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& p, int* pidfd) {
+  clone_args arguments{};
+  arguments.flags = plan.clone_flags | CLONE_PIDFD;
+  arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);
+  arguments.exit_signal = SIGCHLD;
+  if (p.cgroup.valid()) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<uint64_t>(p.cgroup.get());
+  }
+  // setns of a pid namespace is for children only; ours is put back at once.
+  int join = p.pid_namespace.valid() ? p.pid_namespace.get() : inputs.container;
+  if (join >= 0 && ::setns(join, CLONE_NEWPID) != 0) return -1;
+  long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (pid == 0) run_child(p.child, plan.steps);
+  int error = errno;
+  if (join >= 0) SAMPAN_CHECK(::setns(p.own_pid_namespace.get(), CLONE_NEWPID) == 0);
+  errno = error;
+  return static_cast<pid_t>(pid);
+}
+
+base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int socket, pid_t pid) {
+  if (inputs.record) TRY(inputs.record(pid));
+  if (::send(socket, "c", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
+  bool exec_reached = false;
+  for (;;) {
+    Message message{};
+    ssize_t n = ::recv(socket, &message, sizeof message, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno != ECONNRESET) return sys::last_error("recv");
+    if (n <= 0) {
+      // Closed by execve, or by death.
+      if (exec_reached) return {};
+      return base::make_error(base::Kind::kInternal, "launch", inputs.process->args[0],
+                              "the process died before it could run the program",
+                              "is its memory limit too small?");
+    }
+    SAMPAN_CHECK(static_cast<size_t>(n) == sizeof message && message.step < plan.steps.size());
+    const Step& step = plan.steps[message.step];
+    switch (message.report) {
+      case Report::kFailed: return step_error(step, message.error);
+      case Report::kReady: return {};
+      case Report::kExec: exec_reached = true; break;
+      case Report::kHooks: {
+        std::string state = inputs.state ? inputs.state(pid) : "{}";
+        if (state.size() > kMaxStateBytes) return base::make_error(base::Kind::kExhausted, step.text());
+        if (step.op == Op::kHook) {
+          if (::send(socket, state.data(), state.size(), MSG_NOSIGNAL) < 0) return sys::last_error("send");
+          break;
+        }
+        TRY(run_hooks(step.a == "prestart" ? inputs.hooks->prestart : inputs.hooks->create_runtime,
+                      step.a.c_str(), state));
+        if (::send(socket, "h", 1, MSG_NOSIGNAL) < 0) return sys::last_error("send");
+        break;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs) {
+  TRY(act_cgroup(plan.cgroup));
+  Prepared prepared;
+  TRY(prepare(plan, inputs, prepared));
+  sys::Pipe sockets = TRY(sys::socketpair(SOCK_SEQPACKET));
+  prepared.child.socket = sockets.write.get();
+  int pidfd = -1;
+  pid_t pid = clone_child(plan, inputs, prepared, &pidfd);
+  if (pid < 0) {
+    base::Error error = sys::last_error("clone", inputs.process->args[0]);
+    if (errno == EAGAIN) error.hint = "a pids limit is reached";
+    return error;
+  }
+  Launched launched{pid, base::UniqueFd(pidfd)};
+  sockets.write.reset();
+  prepared.fds.clear();
+  if (auto status = converse(plan, inputs, sockets.read.get(), pid); !status.ok()) {
+    base::ignore(sys::pidfd_send_signal(pidfd, SIGKILL), "it may be dead already");
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+    return status.error();
+  }
+  return launched;
+}
+
+base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state) {
+  for (const Hook& hook : hooks) {
+    auto failed = [&](std::string why) {
+      return base::make_error(base::Kind::kInternal, std::string("hook ") + name, hook.path, std::move(why));
+    };
+    base::Command command;
+    command.argv = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
+    std::string argv0 = command.argv[0];
+    command.argv[0] = hook.path;
+    command.environment = hook.env;
+    sys::Pipe input = TRY(sys::pipe());
+    command.stdin_fd = input.read.get();
+    base::Child child = TRY(base::spawn(command));
+    input.read.reset();
+    (void)!::write(input.write.get(), state.data(), state.size());  // a hook need not read it
+    input.write.reset();
+    if (hook.timeout_s > 0) {
+      pollfd wait{child.pidfd.get(), POLLIN, 0};
+      if (::poll(&wait, 1, hook.timeout_s * 1000) == 0) {
+        base::ignore(sys::pidfd_send_signal(child.pidfd.get(), SIGKILL), "it may be dead already");
+        base::ignore(base::wait_child(child), "killed");
+        return failed(fmt::format("still runs after {} s", hook.timeout_s));
+      }
+    }
+    base::ExitStatus status = TRY(base::wait_child(child));
+    if (status.signal) return failed(fmt::format("killed by signal {}", status.signal));
+    if (status.code) return failed(fmt::format("exit code {}", status.code));
+  }
+  return {};
+}
+
+base::Status protect_own_program(char** argv) {
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys::last_error("prctl", "PR_SET_DUMPABLE");
+  struct statvfs info;
+  if (::statvfs("/proc/self/exe", &info) != 0) return sys::last_error("statvfs", "/proc/self/exe");
+  if (info.f_flag & ST_RDONLY) return {};
+  int tree = kernel::open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE);
+  if (tree < 0) return sys::error_from_errno(-tree, "clone mount of", "/proc/self/exe");
+  int error = set_attributes(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, 0, false);
+  if (error) return sys::error_from_errno(-error, "make read-only", "/proc/self/exe");
+  ::syscall(SYS_execveat, tree, "", argv, environ, AT_EMPTY_PATH);
+  return sys::last_error("execveat", "/proc/self/exe");
+}
+
+bool kernel_at_least(int major, int minor) {
+  static const auto version = [] {
+    std::pair<int, int> out{0, 0};
+    utsname name;
+    if (::uname(&name) == 0) std::sscanf(name.release, "%d.%d", &out.first, &out.second);
+    return out;
+  }();
+  return version >= std::pair(major, minor);
+}
+int own_oom_score_adj() {
+  auto text = sys::read_file("/proc/self/oom_score_adj");
+  return text.ok() ? std::atoi(text->c_str()) : 0;
+}
+
+}  // namespace runtime

@@ -1,0 +1,503 @@
+#include "runtime/mounts.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "runtime/kernel.h"
+
+namespace runtime {
+
+std::string clean_path(std::string_view path) {
+  std::vector<std::string_view> parts;
+  while (!path.empty()) {
+    size_t slash = path.find('/');
+    std::string_view part = path.substr(0, slash);
+    path = slash == std::string_view::npos ? "" : path.substr(slash + 1);
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else {
+      parts.push_back(part);
+    }
+  }
+  std::string out;
+  for (std::string_view part : parts) out.append("/").append(part);
+  return out.empty() ? "/" : out;
+}
+
+namespace {
+struct Option {
+  const char* name;
+  uint64_t set, clear;
+};
+// mount(8)'s generic options as mount attributes; "r…" forms apply to the whole tree (bind only).
+constexpr Option kOptions[] = {
+    {"ro", MOUNT_ATTR_RDONLY, 0},
+    {"rw", 0, MOUNT_ATTR_RDONLY},
+    {"nosuid", MOUNT_ATTR_NOSUID, 0},
+    {"suid", 0, MOUNT_ATTR_NOSUID},
+    {"nodev", MOUNT_ATTR_NODEV, 0},
+    {"dev", 0, MOUNT_ATTR_NODEV},
+    {"noexec", MOUNT_ATTR_NOEXEC, 0},
+    {"exec", 0, MOUNT_ATTR_NOEXEC},
+    {"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
+    {"atime", 0, MOUNT_ATTR__ATIME},
+    {"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
+    {"norelatime", 0, MOUNT_ATTR__ATIME},
+    {"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
+    {"nostrictatime", 0, MOUNT_ATTR__ATIME},
+    {"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
+    {"diratime", 0, MOUNT_ATTR_NODIRATIME},
+    {"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0},
+    {"symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW},
+    {"defaults", 0, 0},
+};
+struct Propagation {
+  const char* name;
+  uint64_t flags;
+};
+constexpr Propagation kPropagations[] = {
+    {"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
+    {"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
+    {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
+    {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC}};
+// Options of util-linux that say nothing to the kernel, and superblock flags.
+constexpr const char* kSuperblock[] = {"sync", "async", "dirsync", "mand", "nomand", "lazytime",
+                                       "nolazytime", "silent", "loud", "iversion", "noiversion"};
+}  // namespace
+
+uint64_t propagation_flags(std::string_view name) {
+  for (const Propagation& p : kPropagations)
+    if (name == p.name) return p.flags;
+  return 0;
+}
+std::string propagation_name(uint64_t flags) {
+  for (const Propagation& p : kPropagations)
+    if (flags == p.flags) return p.name;
+  return "";
+}
+std::string attributes_text(uint64_t attributes) {
+  std::string out;
+  for (const Option& option : kOptions)
+    if (option.set && (attributes & option.set) == option.set)
+      out += (out.empty() ? "" : ",") + std::string(option.name);
+  return out;
+}
+
+base::Result<Step> plan_mount(const Mount& mount) {
+  auto invalid = [&](std::string why) {
+    return base::make_error(base::Kind::kInvalid, "read", mount.field, std::move(why));
+  };
+  Step step{.op = Op::kMount};
+  step.b = clean_path(mount.destination);
+  bool bind = mount.type == "bind";
+  uint64_t set = 0, clear = 0;
+  for (const std::string& name : mount.options) {
+    if (name == "bind" || name == "rbind") {
+      bind = true;
+      if (name == "rbind") step.z |= kBindRecursive;
+      continue;
+    }
+    if (uint64_t flags = propagation_flags(name)) {
+      step.w = flags;
+      continue;
+    }
+    const Option* found = nullptr;
+    bool recursive = false;
+    for (const Option& option : kOptions) {
+      if (name == option.name) found = &option;
+      // "rro", "rnosuid"…; "rw" and "relatime" are themselves.
+      else if (!found && name.size() > 1 && name[0] == 'r' && name.substr(1) == option.name) {
+        found = &option;
+        recursive = true;
+      }
+    }
+    if (found) {
+      set = (set & ~found->clear) | found->set;
+      clear = (clear & ~found->set) | found->clear;
+      if (recursive) step.z |= kBindRecursiveAttributes;
+      continue;
+    }
+    if (name == "idmap" || name == "ridmap" || name == "tmpcopyup")
+      return invalid("option '" + name + "' is not supported: remove it");
+    step.list.push_back(name);
+  }
+  step.x = set;
+  step.y = clear & ~set;
+  // MOUNT_ATTR__ATIME is a field, not a bit: it may stay in `clear` beside a value in `set`.
+  if (clear & MOUNT_ATTR__ATIME) step.y |= MOUNT_ATTR__ATIME;
+  if (bind) {
+    step.op = Op::kBind;
+    if (mount.source.empty()) return invalid("a bind mount needs a source");
+    if (mount.source[0] != '/') return invalid("source '" + mount.source + "' must be absolute");
+    for (const std::string& name : step.list) {
+      bool known = false;
+      for (const char* superblock : kSuperblock) known |= name == superblock;
+      if (!known) return invalid("option '" + name + "' is unknown for a bind mount");
+    }
+    step.list.clear();
+    step.a = mount.source;
+    return step;
+  }
+  if (mount.type.empty()) return invalid("type is required");
+  if (step.z & kBindRecursiveAttributes)
+    return invalid("recursive attributes are for bind mounts");
+  step.a = mount.type;
+  step.c = mount.source.empty() ? mount.type : mount.source;
+  return step;
+}
+
+int attach(int mount, int target) {
+  return kernel::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+int set_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive) {
+  mount_attr attributes{};
+  if (set || clear) {
+    attributes.attr_set = set;
+    attributes.attr_clr = clear;
+    int error = kernel::mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
+                                      &attributes);
+    if (error) return error;
+  }
+  if (propagation) {
+    mount_attr other{};
+    other.propagation = propagation & ~uint64_t{MS_REC};
+    return kernel::mount_setattr(mount, "",
+                                 AT_EMPTY_PATH | (propagation & MS_REC ? AT_RECURSIVE : 0), &other);
+  }
+  return 0;
+}
+
+int open_in_root(const Child& child, const char* path, uint64_t flags, uint64_t extra_resolve) {
+  return kernel::openat2(child.root, path, flags, 0,
+                         RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | extra_resolve);
+}
+
+namespace {
+constexpr int kMaxLinks = 40;  // as the kernel's MAXSYMLINKS
+
+// Makes the directories of `path` that are absent, following what symlinks exist (also dangling
+// ones, as an image's /var/run) inside the root. Returns an O_PATH fd of the last one.
+int make_directories(const Child& child, const char* path) {
+  int fd = open_in_root(child, path, O_PATH | O_DIRECTORY);
+  if (fd != -ENOENT) return fd;
+  char buffer[PATH_MAX];
+  if (std::strlen(path) >= sizeof buffer) return -ENAMETOOLONG;
+  std::strcpy(buffer, path);
+  int links = 0;
+  int parent = open_in_root(child, "/", O_PATH | O_DIRECTORY);
+  for (char* at = buffer; parent >= 0;) {
+    while (*at == '/') ++at;
+    if (*at == 0) return parent;
+    char* end = std::strchr(at, '/');
+    if (end) *end = 0;
+    // Resolved from the root again, so that ".." of a link can't leave it.
+    int next = open_in_root(child, buffer, O_PATH | O_DIRECTORY);
+    if (next == -ENOENT) {
+      if (::mkdirat(parent, at, 0755) == 0) {
+        next = kernel::openat2(parent, at, O_PATH | O_DIRECTORY, 0,
+                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+      } else if (errno == EEXIST) {
+        char link[PATH_MAX], rest[PATH_MAX];
+        ssize_t n = ::readlinkat(parent, at, link, sizeof link - 1);
+        if (n < 0) next = -errno;
+        else if (++links > kMaxLinks) next = -ELOOP;
+        else {
+          link[n] = 0;
+          rest[0] = 0;
+          if (end) std::strcpy(rest, end + 1);
+          size_t before = link[0] == '/' ? 0 : static_cast<size_t>(at - buffer);
+          if (before + static_cast<size_t>(n) + std::strlen(rest) + 2 > sizeof buffer) {
+            next = -ENAMETOOLONG;
+          } else {
+            std::strcpy(buffer + before, link);
+            std::strcat(buffer, "/");
+            std::strcat(buffer, rest);
+            ::close(parent);
+            parent = open_in_root(child, "/", O_PATH | O_DIRECTORY);
+            at = buffer;
+            continue;
+          }
+        }
+      } else {
+        next = -errno;
+      }
+    }
+    ::close(parent);
+    parent = next;
+    if (!end) return parent;
+    *end = '/';
+    at = end + 1;
+  }
+  return parent;
+}
+}  // namespace
+
+int parent_in_root(const Child& child, const char* path, const char** name) {
+  const char* slash = std::strrchr(path, '/');
+  *name = slash + 1;
+  char buffer[PATH_MAX];
+  size_t length = static_cast<size_t>(slash - path);
+  if (length >= sizeof buffer) return -ENAMETOOLONG;
+  std::memcpy(buffer, path, length);
+  buffer[length] = 0;
+  return make_directories(child, length == 0 ? "/" : buffer);
+}
+
+int make_in_root(const Child& child, const char* path, Make what) {
+  if (what == Make::kDirectory) return make_directories(child, path);
+  char buffer[PATH_MAX];
+  if (std::strlen(path) >= sizeof buffer) return -ENAMETOOLONG;
+  std::strcpy(buffer, path);
+  for (int links = 0; links <= kMaxLinks; ++links) {
+    int fd = open_in_root(child, buffer, O_PATH);
+    if (fd != -ENOENT) return fd;
+    const char* name;
+    int parent = parent_in_root(child, buffer, &name);
+    if (parent < 0) return parent;
+    int made = ::openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (made >= 0) {
+      ::close(made);
+      fd = kernel::openat2(parent, name, O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+      ::close(parent);
+      return fd;
+    }
+    int error = -errno;
+    char link[PATH_MAX];
+    ssize_t n = error == -EEXIST ? ::readlinkat(parent, name, link, sizeof link - 1) : -1;
+    ::close(parent);
+    if (n < 0) return error;
+    // A dangling link (an image's /etc/resolv.conf): make what it points at, inside the root.
+    link[n] = 0;
+    size_t before = link[0] == '/' ? 0 : static_cast<size_t>(std::strrchr(buffer, '/') - buffer + 1);
+    if (before + static_cast<size_t>(n) + 1 > sizeof buffer) return -ENAMETOOLONG;
+    std::strcpy(buffer + before, link);
+  }
+  return -ELOOP;
+}
+
+int child_propagation(Child&, const Step& step) {
+  if (::mount(nullptr, "/", nullptr, static_cast<unsigned long>(step.x), nullptr) != 0) return -errno;
+  if ((step.x & MS_SHARED) == 0) return 0;
+  // pivot_root(2) refuses a new root whose parent mount is shared: make that one private. The
+  // nearest ancestor that is a mount point is it.
+  char path[PATH_MAX];
+  if (step.a.size() >= sizeof path) return -ENAMETOOLONG;
+  std::strcpy(path, step.a.c_str());
+  for (;;) {
+    if (::mount(nullptr, path[0] ? path : "/", nullptr, MS_PRIVATE, nullptr) == 0) return 0;
+    if (errno != EINVAL && errno != ENOENT) return -errno;
+    char* slash = std::strrchr(path, '/');
+    if (!slash) return -EINVAL;
+    *slash = 0;
+  }
+}
+
+namespace {
+int mount_root(Child& child, int mount, const char* target) {
+  int fd = kernel::openat2(AT_FDCWD, target, O_PATH | O_DIRECTORY, 0, 0);
+  if (fd < 0) return fd;
+  int error = attach(mount, fd);
+  ::close(fd);
+  if (error == 0) child.root = mount;
+  return error;
+}
+}  // namespace
+
+int child_root_overlay(Child& child, const Step& step) {
+  if (!step.c.empty()) {
+    // Before kernel 6.8 fsconfig takes at most 256 bytes of lowerdir; mount(2) takes a page.
+    if (::mount("overlay", step.b.c_str(), "overlay", 0, step.c.c_str()) != 0) return -errno;
+    child.root = kernel::openat2(AT_FDCWD, step.b.c_str(), O_PATH | O_DIRECTORY, 0, 0);
+    return child.root < 0 ? child.root : 0;
+  }
+  int fs = kernel::fsopen("overlay");
+  if (fs < 0) return fs;
+  int error = kernel::fsconfig_string(fs, "source", "overlay");
+  // One call per layer, highest first; no escaping and no limit of length together.
+  for (size_t i = step.list.size() - 2; i-- > 0 && !error;)
+    error = kernel::fsconfig_string(fs, "lowerdir+", step.list[i].c_str());
+  if (!error) error = kernel::fsconfig_string(fs, "upperdir", step.list[step.list.size() - 2].c_str());
+  if (!error) error = kernel::fsconfig_string(fs, "workdir", step.list[step.list.size() - 1].c_str());
+  if (!error) error = kernel::fsconfig_create(fs);
+  int mount = error ? error : kernel::fsmount(fs, 0);
+  ::close(fs);
+  return mount < 0 ? mount : mount_root(child, mount, step.b.c_str());
+}
+
+int child_root_bind(Child& child, const Step& step) {
+  int tree = kernel::open_tree(AT_FDCWD, step.a.c_str(), OPEN_TREE_CLONE | AT_RECURSIVE);
+  return tree < 0 ? tree : mount_root(child, tree, step.a.c_str());
+}
+
+namespace {
+int make_file_system(const Step& step) {
+  int fs = kernel::fsopen(step.a.c_str());
+  if (fs < 0) return fs;
+  int error = kernel::fsconfig_string(fs, "source", step.c.c_str());
+  for (const std::string& option : step.list) {
+    if (error) break;
+    char key[256];
+    size_t equals = option.find('=');
+    if (equals == std::string::npos) {
+      error = kernel::fsconfig_flag(fs, option.c_str());
+    } else if (equals >= sizeof key) {
+      error = -EINVAL;
+    } else {
+      std::memcpy(key, option.data(), equals);
+      key[equals] = 0;
+      error = kernel::fsconfig_string(fs, key, option.c_str() + equals + 1);
+    }
+  }
+  if (!error) error = kernel::fsconfig_create(fs);
+  int mount = error ? error : kernel::fsmount(fs, step.x);
+  ::close(fs);
+  return mount;
+}
+}  // namespace
+
+int child_mount(Child& child, const Step& step) {
+  // procfs and sysfs over a symlink would put the real one elsewhere and leave masks and labels
+  // applied to a decoy (CVE-2019-19921, CVE-2023-27561).
+  bool proc = step.a == "proc";
+  bool strict = proc || step.a == "sysfs";
+  int target = strict ? open_in_root(child, step.b.c_str(), O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS)
+                      : make_in_root(child, step.b.c_str(), Make::kDirectory);
+  if (strict && target == -ENOENT) target = make_in_root(child, step.b.c_str(), Make::kDirectory);
+  if (target < 0) return target;
+  int mount = make_file_system(step);
+  if (mount < 0) {
+    ::close(target);
+    return mount;
+  }
+  int error = step.w ? set_attributes(mount, 0, 0, step.w, false) : 0;
+  if (!error) error = attach(mount, target);
+  ::close(target);
+  if (error) {
+    ::close(mount);
+    return error;
+  }
+  if (proc && child.proc < 0 && step.b == "/proc") child.proc = mount;
+  else if (step.a == "devpts" && child.pts < 0 && step.b == "/dev/pts") child.pts = mount;
+  else ::close(mount);
+  return 0;
+}
+
+int child_bind(Child& child, const Step& step) {
+  int tree = kernel::open_tree(AT_FDCWD, step.a.c_str(),
+                               OPEN_TREE_CLONE | (step.z & kBindRecursive ? AT_RECURSIVE : 0));
+  if (tree < 0) return tree;
+  struct stat info;
+  int error = ::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 ? 0 : -errno;
+  int target = error;
+  if (!error) {
+    target = make_in_root(child, step.b.c_str(), S_ISDIR(info.st_mode) ? Make::kDirectory
+                                                                       : Make::kFile);
+    if (target < 0) error = target;
+  }
+  if (!error) error = set_attributes(tree, step.x, step.y, step.w, step.z & kBindRecursiveAttributes);
+  if (!error) error = attach(tree, target);
+  if (target >= 0) ::close(target);
+  ::close(tree);
+  return error;
+}
+
+namespace {
+// A tmpfs at the target with one directory per hierarchy, and the hierarchies in them.
+template <typename Mounter>
+int mount_hierarchies(Child& child, const Step& step, Mounter mount_one) {
+  int target = make_in_root(child, step.b.c_str(), Make::kDirectory);
+  if (target < 0) return target;
+  int fs = kernel::fsopen("tmpfs");
+  int error = fs < 0 ? fs : kernel::fsconfig_string(fs, "mode", "755");
+  if (!error) error = kernel::fsconfig_create(fs);
+  int base = error ? error : kernel::fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  if (fs >= 0) ::close(fs);
+  if (base >= 0) error = attach(base, target);
+  else error = base;
+  ::close(target);
+  for (const std::string& entry : step.list) {
+    if (error) break;
+    const char* directory = std::strchr(entry.c_str(), '=') + 1;
+    char what[PATH_MAX];
+    size_t length = static_cast<size_t>(directory - 1 - entry.c_str());
+    if (length >= sizeof what) return -ENAMETOOLONG;
+    std::memcpy(what, entry.c_str(), length);
+    what[length] = 0;
+    if (::mkdirat(base, directory, 0755) != 0) {
+      error = -errno;
+      break;
+    }
+    int at = ::openat(base, directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int mount = at < 0 ? -errno : mount_one(what);
+    if (mount >= 0) {
+      error = attach(mount, at);
+      ::close(mount);
+    } else {
+      error = mount;
+    }
+    if (at >= 0) ::close(at);
+  }
+  if (!error) error = set_attributes(base, step.x | MOUNT_ATTR_RDONLY, 0, 0, false);
+  if (base >= 0) ::close(base);
+  return error;
+}
+}  // namespace
+
+int child_cgroup1(Child& child, const Step& step) {
+  return mount_hierarchies(child, step, [&](char* controllers) {
+    bool unified = std::strcmp(controllers, "cgroup2") == 0;
+    int fs = kernel::fsopen(unified ? "cgroup2" : "cgroup");
+    if (fs < 0) return fs;
+    int error = 0;
+    // "cpu,cpuacct" or "name=systemd".
+    for (char* at = controllers; at && !error && !unified;) {
+      char* comma = std::strchr(at, ',');
+      if (comma) *comma = 0;
+      if (std::strncmp(at, "name=", 5) == 0) {
+        error = kernel::fsconfig_flag(fs, "none");
+        if (!error) error = kernel::fsconfig_string(fs, "name", at + 5);
+      } else {
+        error = kernel::fsconfig_flag(fs, at);
+      }
+      at = comma ? comma + 1 : nullptr;
+    }
+    if (!error) error = kernel::fsconfig_create(fs);
+    int mount = error ? error
+                      : kernel::fsmount(fs, step.x | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                                                MOUNT_ATTR_NOEXEC);
+    ::close(fs);
+    return mount;
+  });
+}
+int child_cgroup_bind(Child& child, const Step& step) {
+  return mount_hierarchies(child, step, [&](char* source) {
+    int tree = kernel::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE);
+    if (tree < 0) return tree;
+    int error = set_attributes(
+        tree, step.x | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, 0, false);
+    if (!error) return tree;
+    ::close(tree);
+    return error;
+  });
+}
+
+int child_pivot(Child& child, bool shared) {
+  if (::fchdir(child.root) != 0) return -errno;
+  if (::syscall(SYS_pivot_root, ".", ".") != 0) return -errno;
+  // The old root now lies over the new one at "."; without this the unmount would travel to the
+  // host through shared mounts.
+  if (shared && ::mount(nullptr, ".", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return -errno;
+  if (::umount2(".", MNT_DETACH) != 0) return -errno;
+  return ::chdir("/") == 0 ? 0 : -errno;
+}
+
+}  // namespace runtime

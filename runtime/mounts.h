@@ -1,0 +1,40 @@
+// Mounts: OCI mount options as data (pure), and the child's side: the root, file systems and binds,
+// with every target resolved beneath the root by fd. Never follows a symlink out of the root and
+// never mounts by path string.
+#pragma once
+
+#include "base/result.h"
+#include "runtime/child.h"
+#include "runtime/oci.h"
+#include "runtime/step.h"
+
+namespace runtime {
+
+// Lexically clean absolute path: no "//", ".", ".." ("/../x" is "/x").
+std::string clean_path(std::string_view path);
+uint64_t propagation_flags(std::string_view name);    // "rslave" -> MS_SLAVE | MS_REC; 0 unknown
+std::string propagation_name(uint64_t flags);
+std::string attributes_text(uint64_t attributes);     // "ro,nosuid"
+
+// One mount of the config as a step; kInvalid names the option that no file system or kernel knows.
+base::Result<Step> plan_mount(const Mount& mount);
+
+int child_propagation(Child& child, const Step& step);
+int child_root_overlay(Child& child, const Step& step);
+int child_root_bind(Child& child, const Step& step);
+int child_mount(Child& child, const Step& step);
+int child_bind(Child& child, const Step& step);
+int child_cgroup1(Child& child, const Step& step);
+int child_cgroup_bind(Child& child, const Step& step);
+int child_pivot(Child& child, bool shared);
+
+// Shared with devices and masks. fds returned are O_PATH; negative = -errno.
+int open_in_root(const Child& child, const char* path, uint64_t flags, uint64_t extra_resolve = 0);
+enum class Make { kDirectory, kFile };
+int make_in_root(const Child& child, const char* path, Make what);
+// The open parent directory of `path` (made if absent); *name points at its last component.
+int parent_in_root(const Child& child, const char* path, const char** name);
+int attach(int mount, int target);                    // move_mount
+int set_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
+
+}  // namespace runtime

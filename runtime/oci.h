@@ -1,0 +1,115 @@
+// The OCI runtime-spec's config.json as plain values. Owns the reading of it: every wrong field is
+// one line naming the field, and a field of the specification that this runtime does not honour is
+// an error, never ignored (unknown names are ignored, as the specification demands). No I/O.
+// Source of the rules: opencontainers/runtime-spec config.md and config-linux.md, version 1.2.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace runtime {
+
+struct IdMap {
+  uint32_t container = 0, host = 0, size = 0;
+};
+struct Mount {
+  std::string destination, type, source;
+  std::vector<std::string> options;
+  std::string field;                       // "mounts[3]": for messages
+};
+struct Namespace {
+  uint64_t flag = 0;                       // CLONE_NEW…
+  std::string path;                        // empty: a new one
+};
+struct Rlimit {
+  int resource = 0;
+  uint64_t soft = 0, hard = 0;
+};
+struct Capabilities {                      // bit n = capability n
+  uint64_t bounding = 0, effective = 0, permitted = 0, inheritable = 0, ambient = 0;
+};
+struct Process {
+  bool terminal = false;
+  uint16_t rows = 0, columns = 0;
+  uint32_t uid = 0, gid = 0;
+  std::optional<uint32_t> umask;
+  std::vector<uint32_t> additional_gids;
+  std::vector<std::string> args, env;
+  std::string cwd = "/";
+  Capabilities capabilities;
+  std::vector<Rlimit> rlimits;
+  bool no_new_privileges = false;
+  std::optional<int> oom_score_adj;
+  std::string apparmor_profile, selinux_label;
+};
+struct DeviceNode {
+  std::string path;
+  char type = 'c';                         // c, b, u, p
+  int64_t major = 0, minor = 0;
+  uint32_t mode = 0666, uid = 0, gid = 0;
+};
+struct DeviceRule {
+  bool allow = false;
+  char type = 'a';                         // a, b, c
+  int64_t major = -1, minor = -1;          // -1: any
+  std::string access = "rwm";
+};
+struct ThrottleDevice {
+  int64_t major = 0, minor = 0;
+  uint64_t rate = 0;
+};
+struct Resources {
+  std::vector<DeviceRule> devices;
+  std::optional<int64_t> memory_limit, memory_reservation, memory_swap;
+  std::optional<uint64_t> swappiness;
+  std::optional<bool> disable_oom_killer;
+  std::optional<uint64_t> cpu_shares, cpu_period, cpu_burst, cpu_rt_period;
+  std::optional<int64_t> cpu_quota, cpu_idle, cpu_rt_runtime;
+  std::string cpus, mems;
+  std::optional<int64_t> pids_limit;
+  std::optional<uint16_t> blkio_weight;
+  std::vector<ThrottleDevice> read_bps, write_bps, read_iops, write_iops;
+  std::vector<std::pair<std::string, uint64_t>> hugepages;  // "2MB", bytes
+  std::map<std::string, std::string> unified;               // cgroup v2 files
+};
+struct Hook {
+  std::string path;
+  std::vector<std::string> args, env;
+  int timeout_s = 0;                       // 0: none
+};
+struct Hooks {
+  std::vector<Hook> prestart, create_runtime, create_container, start_container, poststart, poststop;
+};
+struct Config {
+  std::string oci_version, hostname, domainname, root_path;
+  bool root_readonly = false;
+  std::optional<Process> process;
+  std::vector<Mount> mounts;
+  Hooks hooks;
+  std::map<std::string, std::string> annotations;
+  std::vector<Namespace> namespaces;
+  std::vector<IdMap> uid_mappings, gid_mappings;
+  std::vector<DeviceNode> devices;
+  std::string cgroups_path;
+  Resources resources;
+  std::map<std::string, std::string> sysctl;
+  std::vector<std::string> masked_paths, readonly_paths;
+  std::string rootfs_propagation;
+  base::json::value seccomp;               // null: none; compiled by seccomp.h
+
+  const Namespace* find_namespace(uint64_t flag) const;
+};
+
+// kInvalid with one line per wrong field ("process.cwd: must be an absolute path").
+base::Result<Config> parse_config(const base::json::value& value);
+base::Result<Process> parse_process(const base::json::value& value);      // `exec --process`
+base::Result<Resources> parse_resources(const base::json::value& value);  // `update`, Pod cgroups
+int signal_number(std::string_view name);                                 // "TERM", "SIGTERM", "15"; -1
+
+}  // namespace runtime

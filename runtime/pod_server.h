@@ -1,0 +1,71 @@
+// sampan-pod: holds one Pod's namespaces and cgroup, launches and reaps its containers, writes
+// their logs and answers its clients. Single-threaded. What it makes is written into its record
+// before it is made, so that clean_dead_pod finds it all.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "base/loop.h"
+#include "runtime/cgroup.h"
+#include "runtime/pod_container.h"
+#include "runtime/pod_protocol.h"
+
+namespace runtime {
+
+class PodServer {
+ public:
+  PodServer(base::Loop& loop, std::string id, std::string run_dir);
+  // The first client: the one that started us; its first request is `create`.
+  base::Status run(base::UniqueFd connection);
+
+ private:
+  struct Client {
+    base::UniqueFd socket;
+    base::Loop::Handle watch;
+  };
+  struct ExecProcess {
+    std::string id, container;
+    pid_t pid = 0;
+    uint64_t client = 0;
+    base::UniqueFd pidfd;
+  };
+  using Body = base::json::object;
+  using Fds = std::vector<base::UniqueFd>;
+
+  void add_client(base::UniqueFd socket);
+  void read_client(uint64_t id);
+  void drop_client(uint64_t id);
+  void send(uint64_t client, const Body& body, const Fds& fds = {});
+  base::Status answer(uint64_t client, const std::string& op, protocol::Packet& packet, Body& reply,
+                      Fds& fds);
+
+  base::Status create(const SandboxSpec& spec);
+  base::Status make_namespaces();
+  base::Status sandbox(Body& reply, Fds& fds);
+  base::Result<ContainerState> start(ContainerSpec spec);
+  base::Status start_in(PodContainer& container);
+  base::Status exec(uint64_t client, protocol::Packet& packet, Body& reply, Fds& fds);
+  base::Status remove(const std::string& id);
+  base::Status shutdown();
+  base::Result<PodContainer*> find(const std::string& id);
+  base::Status write_record();
+  void reap();
+  void exited(PodContainer& container, int status);
+
+  base::Loop& loop_;
+  std::string id_, run_dir_;
+  SandboxSpec spec_;
+  const CgroupLayout* layout_ = nullptr;
+  bool created_ = false;
+  base::UniqueFd listener_, netns_, netlink_;
+  base::Loop::Handle listen_watch_, signal_watch_;
+  pid_t pause_pid_ = 0;                     // init of the shared pid namespace
+  uint64_t next_client_ = 1, next_exec_ = 1;
+  std::map<uint64_t, Client> clients_;
+  std::map<std::string, std::unique_ptr<PodContainer>> containers_;
+  std::map<std::string, ExecProcess> execs_;
+};
+
+}  // namespace runtime

@@ -1,0 +1,240 @@
+#include "runtime/seccomp.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <list>
+
+#include "base/sys.h"
+
+namespace runtime {
+namespace {
+
+namespace json = base::json;
+
+struct Name {
+  std::string_view name;
+  uint32_t value;
+};
+constexpr Name kArchitectures[] = {
+    {"SCMP_ARCH_X86", SCMP_ARCH_X86},         {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
+    {"SCMP_ARCH_X32", SCMP_ARCH_X32},         {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
+    {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64}, {"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
+    {"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},   {"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
+    {"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},   {"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
+    {"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32}, {"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
+    {"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},     {"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
+    {"SCMP_ARCH_S390", SCMP_ARCH_S390},       {"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
+    {"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},   {"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
+    {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64}};
+constexpr Name kOperators[] = {
+    {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},
+    {"SCMP_CMP_EQ", SCMP_CMP_EQ}, {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
+    {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+constexpr Name kFlags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
+                           {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
+                           {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW}};
+
+template <size_t N>
+const Name* find_name(const Name (&table)[N], std::string_view name) {
+  for (const Name& row : table)
+    if (row.name == name) return &row;
+  return nullptr;
+}
+
+base::Error invalid(std::string field, std::string why) {
+  return base::make_error(base::Kind::kInvalid, "read", "linux.seccomp" + field, std::move(why));
+}
+
+base::Result<uint32_t> action(const json::value* name, const json::value* errno_value,
+                              const std::string& field) {
+  std::string_view text = base::as_string(name);
+  auto code = static_cast<uint16_t>(base::as_int(errno_value, EPERM));
+  if (text == "SCMP_ACT_ALLOW") return uint32_t{SCMP_ACT_ALLOW};
+  if (text == "SCMP_ACT_ERRNO") return uint32_t{SCMP_ACT_ERRNO(code)};
+  if (text == "SCMP_ACT_KILL" || text == "SCMP_ACT_KILL_THREAD") return uint32_t{SCMP_ACT_KILL_THREAD};
+  if (text == "SCMP_ACT_KILL_PROCESS") return uint32_t{SCMP_ACT_KILL_PROCESS};
+  if (text == "SCMP_ACT_TRAP") return uint32_t{SCMP_ACT_TRAP};
+  if (text == "SCMP_ACT_LOG") return uint32_t{SCMP_ACT_LOG};
+  if (text == "SCMP_ACT_TRACE") return uint32_t{SCMP_ACT_TRACE(code)};
+  return invalid(field, fmt::format("action '{}' is not supported", text));
+}
+
+struct Context {
+  scmp_filter_ctx handle = nullptr;
+  ~Context() {
+    if (handle) seccomp_release(handle);
+  }
+};
+
+base::Status add_rule(scmp_filter_ctx handle, const json::value& entry, uint32_t default_action,
+                      const std::string& field) {
+  uint32_t what = TRY(action(base::find(entry, "action"), base::find(entry, "errnoRet"),
+                             field + ".action"));
+  if (what == default_action) return {};  // libseccomp refuses rules that change nothing
+  std::vector<scmp_arg_cmp> arguments;
+  bool repeated = false;
+  if (const json::value* args = base::find(entry, "args"); args && !args->is_null()) {
+    if (!args->is_array()) return invalid(field + ".args", "must be an array");
+    for (const json::value& arg : args->get_array()) {
+      const Name* op = find_name(kOperators, base::string_at(arg, "op"));
+      int64_t index = base::as_int(base::find(arg, "index"), -1);
+      if (!op) return invalid(field + ".args", "unknown op");
+      if (index < 0 || index > 5) return invalid(field + ".args", "index must be from 0 to 5");
+      auto number = [&](std::string_view key) {
+        const json::value* v = base::find(arg, key);
+        if (v && v->is_uint64()) return v->get_uint64();
+        return static_cast<uint64_t>(base::as_int(v));
+      };
+      scmp_arg_cmp compare{};
+      compare.arg = static_cast<unsigned>(index);
+      compare.op = static_cast<scmp_compare>(op->value);
+      compare.datum_a = number("value");
+      compare.datum_b = number("valueTwo");
+      for (const scmp_arg_cmp& other : arguments) repeated |= other.arg == compare.arg;
+      arguments.push_back(compare);
+    }
+  }
+  const json::value* names = base::find(entry, "names");
+  if (!names || !names->is_array() || names->get_array().empty())
+    return invalid(field + ".names", "is required");
+  for (const json::value& name : names->get_array()) {
+    if (!name.is_string()) return invalid(field + ".names", "must be strings");
+    int call = seccomp_syscall_resolve_name(name.get_string().c_str());
+    if (call == __NR_SCMP_ERROR) continue;
+    int error = 0;
+    if (repeated) {
+      // Several conditions on one argument mean "any of them": one rule each.
+      for (const scmp_arg_cmp& compare : arguments)
+        if (!error) error = seccomp_rule_add_array(handle, what, call, 1, &compare);
+    } else {
+      error = seccomp_rule_add_array(handle, what, call, static_cast<unsigned>(arguments.size()),
+                                     arguments.data());
+    }
+    // -EEXIST: the same rule was given before, which is harmless.
+    if (error != 0 && error != -EEXIST)
+      return base::sys::error_from_errno(-error, "add seccomp rule", std::string(name.get_string()));
+  }
+  return {};
+}
+
+}  // namespace
+
+uint64_t seccomp_flags(const json::value& profile) {
+  uint64_t flags = 0;
+  if (const json::value* list = base::find(profile, "flags"); list && list->is_array())
+    for (const json::value& flag : list->get_array())
+      if (const Name* known = find_name(kFlags, base::as_string(&flag))) flags |= known->value;
+  return flags & ~uint64_t{SECCOMP_FILTER_FLAG_TSYNC};  // one thread: nothing to synchronise
+}
+
+base::Result<Filter> compile_seccomp(const json::value& profile) {
+  if (!profile.is_object()) return invalid("", "must be an object");
+  for (const char* key : {"listenerPath", "listenerMetadata"})
+    if (!base::string_at(profile, key).empty())
+      return invalid(std::string(".") + key, "is not supported: remove it");
+  if (const json::value* list = base::find(profile, "flags"); list && list->is_array())
+    for (const json::value& flag : list->get_array())
+      if (!find_name(kFlags, base::as_string(&flag)))
+        return invalid(".flags", "unknown flag " + base::to_json(flag));
+  uint32_t fallback = TRY(action(base::find(profile, "defaultAction"),
+                                 base::find(profile, "defaultErrnoRet"), ".defaultAction"));
+  Context context;
+  context.handle = seccomp_init(fallback);
+  if (!context.handle) return invalid(".defaultAction", "refused by libseccomp");
+  // The container's no_new_privs is the config's own field.
+  seccomp_attr_set(context.handle, SCMP_FLTATR_CTL_NNP, 0);
+  seccomp_attr_set(context.handle, SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree, not a chain
+  if (const json::value* list = base::find(profile, "architectures"); list && list->is_array())
+    for (const json::value& entry : list->get_array()) {
+      const Name* arch = find_name(kArchitectures, base::as_string(&entry));
+      if (!arch) return invalid(".architectures", "unknown " + base::to_json(entry));
+      int error = seccomp_arch_add(context.handle, arch->value);
+      if (error != 0 && error != -EEXIST)
+        return base::sys::error_from_errno(-error, "add seccomp architecture", std::string(arch->name));
+    }
+  if (const json::value* list = base::find(profile, "syscalls"); list && !list->is_null()) {
+    if (!list->is_array()) return invalid(".syscalls", "must be an array");
+    size_t i = 0;
+    for (const json::value& entry : list->get_array())
+      TRY(add_rule(context.handle, entry, fallback, fmt::format(".syscalls[{}]", i++)));
+  }
+  base::UniqueFd memory(::memfd_create("seccomp", MFD_CLOEXEC));
+  if (!memory.valid()) return base::sys::last_error("memfd_create");
+  if (int error = seccomp_export_bpf(context.handle, memory.get()); error != 0)
+    return base::sys::error_from_errno(-error, "compile seccomp profile");
+  ::lseek(memory.get(), 0, SEEK_SET);
+  std::string bytes = TRY(base::sys::read_all(memory.get()));
+  auto filter = std::make_shared<std::vector<sock_filter>>(bytes.size() / sizeof(sock_filter));
+  std::memcpy(filter->data(), bytes.data(), filter->size() * sizeof(sock_filter));
+  if (filter->size() > BPF_MAXINSNS)
+    return invalid("", fmt::format("{} instructions, the kernel takes {}", filter->size(), BPF_MAXINSNS));
+  return Filter(std::move(filter));
+}
+
+namespace {
+// FNV-1a, 64 bits: names the cache file; the profile inside decides.
+uint64_t hash(std::string_view text) {
+  uint64_t value = 14695981039346656037ull;
+  for (unsigned char c : text) value = (value ^ c) * 1099511628211ull;
+  return value;
+}
+constexpr std::string_view kMagic = "sampan-seccomp-1\n";
+constexpr size_t kMaxCached = 16;
+struct Cached {
+  std::string text;
+  Filter filter;
+};
+std::list<Cached>& memory_cache() {
+  static std::list<Cached> cache;  // single-threaded programs
+  return cache;
+}
+
+Filter read_cache(const std::string& path, std::string_view text) {
+  auto bytes = base::sys::read_file(path, 4u << 20);
+  if (!bytes.ok()) return nullptr;
+  std::string_view rest = *bytes;
+  if (!rest.starts_with(kMagic)) return nullptr;
+  rest.remove_prefix(kMagic.size());
+  if (rest.size() < text.size() + 1 || rest.substr(0, text.size()) != text ||
+      rest[text.size()] != '\0')
+    return nullptr;
+  rest.remove_prefix(text.size() + 1);
+  if (rest.empty() || rest.size() % sizeof(sock_filter) != 0) return nullptr;
+  auto filter = std::make_shared<std::vector<sock_filter>>(rest.size() / sizeof(sock_filter));
+  std::memcpy(filter->data(), rest.data(), rest.size());
+  return filter;
+}
+}  // namespace
+
+base::Result<Filter> load_seccomp(const json::value& profile, const std::string& directory) {
+  // The compiler and the kernel's table of names are the library's: a new one compiles anew.
+  const scmp_version* version = seccomp_version();
+  std::string text = fmt::format("{}.{}.{} {}", version->major, version->minor, version->micro,
+                                 base::to_json(profile));
+  for (const Cached& cached : memory_cache())
+    if (cached.text == text) return cached.filter;
+  std::string path = directory.empty() ? "" : fmt::format("{}/{:016x}.bpf", directory, hash(text));
+  Filter filter = path.empty() ? nullptr : read_cache(path, text);
+  if (!filter) {
+    filter = TRY(compile_seccomp(profile));
+    if (!path.empty()) {
+      std::string bytes = std::string(kMagic) + text + '\0';
+      bytes.append(reinterpret_cast<const char*>(filter->data()),
+                   filter->size() * sizeof(sock_filter));
+      base::ignore(base::sys::mkdir_all(directory, 0700), "only a cache");
+      base::ignore(base::sys::write_file_atomic(path, bytes, 0600), "only a cache");
+    }
+  }
+  memory_cache().push_front({std::move(text), filter});
+  if (memory_cache().size() > kMaxCached) memory_cache().pop_back();
+  return filter;
+}
+
+}  // namespace runtime

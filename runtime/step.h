@@ -1,0 +1,75 @@
+// Step: one action of a launch, as plain data prepared before clone. The launch plan is a list of
+// them; the child interprets it with raw system calls and reports {index, errno}. A step never
+// points at something that the child would have to allocate or look up.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace runtime {
+
+enum class Op : uint8_t {
+  kJoinNamespace,   // a = path, x = CLONE_NEW…, fd opened by the parent
+  kJoinContainer,   // x = CLONE_NEW… flags; through the container's pidfd
+  kWaitMaps,        // until the parent wrote uid_map and gid_map; then become root inside
+  kCommit,          // until the parent recorded the pid; if the parent dies before, so do we
+  kEnterCgroup,     // write "0" into the `tasks` files the parent opened
+  kUnshareCgroup,
+  kSession,
+  kPropagation,     // x = MS_… flags for "/"
+  kRootOverlay,     // list = lower directories, lowest first, then upper, work; b = mount point;
+                    // c = all of it as mount(2)'s data on kernels before 6.8
+  kRootBind,        // a = directory
+  kMount,           // a = type, b = target, list = data options, c = source, x = attributes
+  kBind,            // a = source, b = target, x/y = attributes set/cleared, z = flags below
+  kCgroup1,         // list = "controllers=directory name", b = target, x = attributes
+  kCgroupBind,      // the same, without a cgroup namespace: list = "source=directory name"
+  kMakeDirectory,   // b
+  kNode,            // b, x = mode with type, y = device number, z = uid << 32 | gid
+  kSymlink,         // a = target, b = path
+  kConsole,         // b = "/dev/console" or "" (no bind mount); x = rows, y = columns, z = uid
+  kSysctl,          // a = path below /proc/sys, b = value
+  kHostname, kDomainname,  // a
+  kMask,            // b
+  kReadonlyPath,    // b
+  kRootReadonly,
+  kRootPropagation, // x = MS_… flags
+  kPivot,
+  kHooks,           // a = list name; run by the parent in the runtime's namespaces
+  kHook,            // a = path, b = list name, x = index of its argv and envp; run by the child
+  kStdio,           // the parent's fds, or the terminal, to 0, 1, 2; x = uid that owns pipes
+  kRlimit,          // x = resource, y = soft, z = hard
+  kOomScoreAdj,     // a = text
+  kLabel,           // a = file below /proc/self/attr, b = text (AppArmor, SELinux)
+  kUmask,           // x
+  kDropBounding,    // x = set to keep
+  kSeccomp,
+  kUser,            // x = uid, y = gid; gids = supplementary
+  kCapabilities,    // x = effective, y = permitted, z = inheritable
+  kAmbient,         // x
+  kNoNewPrivileges,
+  kWorkingDirectory,// a
+  kFindProgram,     // list = candidates
+  kDeathSignal,     // x = signal
+  kWaitStart,       // until `start` writes to the fifo
+  kCloseFds,        // x = first fd that must not survive execve
+  kExec,
+};
+
+// z of kBind.
+constexpr uint64_t kBindRecursive = 1, kBindRecursiveAttributes = 2, kBindOptional = 4;
+// w of kMount and kBind: MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, with MS_REC.
+
+struct Step {
+  Op op;
+  std::string a = {}, b = {}, c = {};
+  std::vector<std::string> list = {};
+  uint64_t x = 0, y = 0, z = 0, w = 0;
+  std::vector<uint32_t> gids = {};
+  int timeout_s = 0;                     // kHook
+
+  std::string text() const;              // one line, e.g. "mount tmpfs on /dev nosuid mode=755"
+};
+
+}  // namespace runtime
