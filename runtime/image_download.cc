@@ -4,7 +4,6 @@
 #include <sys/file.h>
 
 #include <cerrno>
-#include <condition_variable>
 
 #include "base/sys.h"
 
@@ -18,6 +17,7 @@ using base::UniqueFd;
 namespace sys = base::sys;
 
 constexpr int kMaxTries = 5;  // without a byte of progress between them
+constexpr int kMaxAnswers = 100;  // with progress: a registry that sends a byte at a time ends too
 constexpr auto kFirstPause = std::chrono::milliseconds(100);
 
 class Download {
@@ -120,25 +120,30 @@ Status download_blob(StoreWriter& writer, RegistryClient& registry, HttpClient& 
   }
   TRY(download.resume());
   bool resumed = download.size() > 0;
+  bool restarted = false;
   auto pause = kFirstPause;
-  for (int tries = 0; download.size() < blob.size || blob.size == 0;) {
+  for (int tries = 0, answers = 0; download.size() < blob.size || blob.size == 0;) {
     uint64_t before = download.size();
     download.begin();
     auto done = registry.blob(http, blob.digest, before,
                               [&](int status, std::string_view piece) { return download.take(status, piece); }, &stop);
     if (done.ok() && download.size() == blob.size) break;
-    base::Error error = done.ok()
-        ? make_error(Kind::kUnavailable, "download", blob.digest, "cut short at " + std::to_string(download.size()) +
-                     " of " + std::to_string(blob.size) + " bytes", "pull again")
-        : done.error();
-    if (error.kind == Kind::kInvalid && before > 0) {  // 416: what we have is not what it has
+    if (done.ok()) {  // a whole answer, so this is all it has
+      download.discard();
+      return make_error(Kind::kCorrupt, "download", blob.digest, "it has " + std::to_string(download.size()) +
+                        " of the " + std::to_string(blob.size) + " bytes of the manifest",
+                        "the registry is broken: push the image again");
+    }
+    base::Error error = done.error();
+    if (error.kind == Kind::kInvalid && before > 0 && !restarted) {  // 416: it has less than we do
+      restarted = true;
       TRY(download.restart());
       continue;
     }
     if (error.kind == Kind::kExhausted) download.discard();  // a full disk is not helped by a part
     if (!worth_a_retry(error) || stop) return error;
     if (download.size() > before) tries = 0, pause = kFirstPause;
-    if (++tries >= kMaxTries) return error;
+    if (++tries >= kMaxTries || ++answers >= kMaxAnswers) return error;
     // A registry that just refused needs a moment; there is no event to wait for.
     timespec wait{pause.count() / 1000, pause.count() % 1000 * 1'000'000};
     ::nanosleep(&wait, nullptr);
