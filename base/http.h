@@ -60,7 +60,7 @@ std::string_view status_text(int status);
 // A raw byte stream: what is left of a connection after an upgrade.
 class ByteStream {
  public:
-  virtual ~ByteStream() = default;  // closes at once
+  virtual ~ByteStream() = default;  // closes at once; after finish(), when the queue is written
   // Data and end are delivered only after this call. on_end is called once: the peer closed
   // (empty error) or the connection failed.
   virtual void on_data(std::function<void(std::string_view)> data, std::function<void(Status)> end) = 0;
@@ -69,6 +69,7 @@ class ByteStream {
   virtual void on_drain(std::function<void()> drained) = 0;  // queue fell to zero
   virtual void pause(bool paused) = 0;       // stop reading: back-pressure
   virtual void finish() = 0;                 // close after the queue is written
+  virtual void half_close() = 0;             // the same for our direction only: reading goes on
 };
 // Copies both ways with back-pressure until either side ends; owns both.
 void splice(std::unique_ptr<ByteStream> a, std::unique_ptr<ByteStream> b);

@@ -48,7 +48,7 @@ Bytes gzip(const std::vector<Bytes>& parts) {
     SAMPAN_CHECK(deflate(&z, Z_NO_FLUSH) == Z_OK);
   }
   SAMPAN_CHECK(deflate(&z, Z_FINISH) == Z_STREAM_END);
-  out.resize(z.total_out);
+  out.erase(z.total_out);
   deflateEnd(&z);
   out.shrink_to_fit();
   return bytes(std::move(out));

@@ -194,6 +194,12 @@ class Http1Exchange final : public Exchange {
     if (connection_) connection_->finish();
   }
   size_t queued_bytes() const override { return connection_ ? connection_->queued_bytes() : 0; }
+  void on_drain(std::function<void()> drained) override {
+    on_drain_ = std::make_shared<std::function<void()>>(std::move(drained));
+  }
+  void drained() {
+    if (auto callback = on_drain_) (*callback)();
+  }
   std::unique_ptr<ByteStream> upgrade(Headers headers) override {
     if (!connection_) return nullptr;
     SAMPAN_CHECK(!answered_);
@@ -209,6 +215,7 @@ class Http1Exchange final : public Exchange {
     closed_ = closed;
     auto callback = std::move(on_close_);
     on_close_ = nullptr;
+    on_drain_.reset();
     if (closed && callback) callback();  // may destroy this
   }
 
@@ -218,6 +225,7 @@ class Http1Exchange final : public Exchange {
   Request request_;
   bool answered_ = false, closed_ = false;
   std::function<void()> on_close_;
+  std::shared_ptr<std::function<void()>> on_drain_;
 };
 
 void Connection::close() {
@@ -498,6 +506,7 @@ void Connection::flush() {
     case Io::kOk:
       if (close_when_written_ && !lingering_) linger();
       else if (!exchange_ && !processing_ && !in_.empty()) resume();
+      else if (exchange_ && started_) exchange_->drained();
       return;
     case Io::kBlocked: return;
     default: return close();

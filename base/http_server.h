@@ -27,6 +27,8 @@ class Exchange {
   virtual void write(Bytes chunk) = 0;
   virtual void finish() = 0;
   virtual size_t queued_bytes() const = 0;
+  // Called when a started answer's queue fell to zero. Where nothing ever queues, never.
+  virtual void on_drain(std::function<void()> drained) { (void)drained; }
   // 101 with `headers`; the stream gets what the client already sent behind the request.
   virtual std::unique_ptr<ByteStream> upgrade(Headers headers) = 0;
   virtual bool closed() const = 0;

@@ -319,7 +319,10 @@ void Transport::close_write() {
 namespace {
 using namespace std::chrono_literals;
 
-// Kept alive by its ByteStream, and after finish() by itself until the queue is written.
+constexpr auto kFinishTimeout = 10min;  // for a peer that never takes the queue after finish()
+constexpr auto kEndTimeout = 5s;        // for the peer's end after ours
+
+// Kept alive by its ByteStream, and after finish() by its timer until the queue is written.
 struct Core : std::enable_shared_from_this<Core> {
   std::unique_ptr<Transport> transport;
   std::string early;
@@ -327,18 +330,18 @@ struct Core : std::enable_shared_from_this<Core> {
   std::shared_ptr<std::function<void(std::string_view)>> data;
   std::shared_ptr<std::function<void(Status)>> end;
   std::shared_ptr<std::function<void()>> drained;
-  bool paused = false, finishing = false, shut = false, closed = false, flush_posted = false;
-  std::shared_ptr<Core> self;  // set by finish()
+  bool paused = false, finishing = false, halving = false, shut = false, closed = false, flush_posted = false;
+  bool shut_for_good = false;
   Loop::Handle linger;
 
   void close() {
     if (closed) return;
     closed = true;
+    auto keep = shared_from_this();
     linger.cancel();
     data.reset();
     end.reset();
     drained.reset();
-    auto keep = std::move(self);
     auto& loop = transport->loop();
     // Not at once: we may be inside a callback of the transport.
     loop.post([transport = std::shared_ptr<Transport>(std::move(transport)),
@@ -354,7 +357,9 @@ struct Core : std::enable_shared_from_this<Core> {
   void failed() {
     ended(make_error(Kind::kUnavailable, "connection", "", transport->error_text()));
   }
-  void reading() { transport->want_read(!paused && (data || finishing)); }
+  // Without a reader only a socket is read on, for its end; a pipe may be open for writing alone.
+  bool reads() const { return data || (finishing && transport->is_socket()); }
+  void reading() { transport->want_read(!paused && reads()); }
   void start() {
     auto keep = shared_from_this();
     transport->set_ready([weak = weak_from_this()](uint32_t) {
@@ -378,7 +383,7 @@ struct Core : std::enable_shared_from_this<Core> {
   }
   void ready() {
     if (transport->queued_bytes() > 0 && !flush()) return;
-    for (int rounds = 0; rounds < 16 && !closed && !paused && (data || finishing); ++rounds) {
+    for (int rounds = 0; rounds < 16 && !closed && !paused && reads(); ++rounds) {
       deliver_early();
       if (closed || paused) return;
       std::string_view text;
@@ -417,6 +422,14 @@ struct Core : std::enable_shared_from_this<Core> {
       shut_down();
       return !closed;
     }
+    if (halving && !shut) {
+      shut = true;
+      transport->close_write();
+      if (!transport->is_socket()) {
+        ended({});
+        return false;
+      }
+    }
     if (auto callback = drained) (*callback)();
     return !closed;
   }
@@ -431,16 +444,15 @@ struct Core : std::enable_shared_from_this<Core> {
     });
   }
   void shut_down() {
-    if (shut) return;
-    shut = true;
-    transport->close_write();
+    if (std::exchange(shut_for_good, true)) return;
+    if (!std::exchange(shut, true)) transport->close_write();
     if (!transport->is_socket()) return ended({});
     // Reads on until the peer has closed too: closing with unread bytes would reset the
     // connection, and the peer could lose the end of what we wrote.
     paused = false;
     reading();
     if (transport->has_pending()) post_ready();
-    linger = transport->loop().after(5s, [this] { ended({}); });
+    linger = transport->loop().after(kEndTimeout, [keep = shared_from_this()] { keep->ended({}); });
   }
 };
 
@@ -452,7 +464,7 @@ class TransportStream final : public ByteStream {
       core_->data.reset();
       core_->end.reset();
       core_->drained.reset();
-      return;  // the core holds itself
+      return;  // the timer holds the core
     }
     core_->close();
   }
@@ -464,7 +476,7 @@ class TransportStream final : public ByteStream {
     core_->start();
   }
   void write(std::string data) override {
-    if (core_->closed || core_->finishing) return;
+    if (core_->closed || core_->finishing || core_->halving) return;
     core_->transport->queue(std::move(data));
     core_->flush_soon();
   }
@@ -484,10 +496,16 @@ class TransportStream final : public ByteStream {
   void finish() override {
     if (core_->closed || core_->finishing) return;
     core_->finishing = true;
-    core_->self = core_;
+    core_->linger =
+        core_->transport->loop().after(kFinishTimeout, [core = core_] { core->ended({}); });
     core_->paused = false;
     if (!core_->data) core_->start();
     core_->reading();
+    core_->flush_soon();
+  }
+  void half_close() override {
+    if (core_->closed || core_->finishing || core_->halving) return;
+    core_->halving = true;
     core_->flush_soon();
   }
 

@@ -40,7 +40,15 @@ Loop::Loop() {
   event.data.u64 = 0;  // id 0 is the wake-up
   SAMPAN_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) == 0);
 }
-Loop::~Loop() = default;
+Loop::~Loop() {
+  // Closures may own handles of this loop: while they die, there must still be a loop to ask.
+  while (!posted_.empty() || !timers_.empty() || !watches_.empty()) {
+    auto posted = std::exchange(posted_, {});
+    auto timers = std::exchange(timers_, {});
+    auto watches = std::exchange(watches_, {});
+    timer_due_.clear();
+  }
+}
 
 void Loop::post(Task task) {
   {

@@ -77,7 +77,7 @@ class Deflater {
     z_.next_out = reinterpret_cast<Bytef*>(out.data());
     z_.avail_out = static_cast<uInt>(out.size());
     SAMPAN_CHECK(deflate(&z_, Z_SYNC_FLUSH) == Z_OK && z_.avail_in == 0 && z_.avail_out > 0);
-    out.resize(out.size() - z_.avail_out);
+    out.erase(out.size() - z_.avail_out);
     return out;
   }
 

@@ -336,6 +336,7 @@ class Tunnel final : public http::ByteStream {
   void on_drain(std::function<void()> drained) override { connection_->on_drain(std::move(drained)); }
   void pause(bool paused) override { connection_->pause(paused); }
   void finish() override { connection_->close(kNormal); }
+  void half_close() override { connection_->close(kNormal); }  // WebSocket knows no half
 
  private:
   std::unique_ptr<Connection> connection_;

@@ -144,6 +144,12 @@ class Pod {
   };
   virtual void attach(const std::string& container,
                       std::function<void(base::Result<Attached>)> done) = 0;
+  // A TCP connection to 127.0.0.1:port (else [::1]:port) from inside the Pod's network namespace,
+  // opened by sampan-pod. kUnavailable: nobody listens there.
+  virtual void connect(uint16_t port, std::function<void(base::Result<base::UniqueFd>)> done) {
+    done(base::make_error(base::Kind::kUnsupported, "connect to port", std::to_string(port),
+                          "this sampan-pod opens no connections"));
+  }
   // Kills what runs, removes everything of the Pod (mounts, cgroup, socket) and ends sampan-pod.
   virtual void shutdown(Done done) = 0;
 
