@@ -1,0 +1,240 @@
+// What is served, told to clients: plain and aggregated discovery, OpenAPI v2 and v3.
+#include "api/openapi.h"
+#include "master/server.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+json::array to_array(const std::vector<std::string_view>& list) {
+  json::array out;
+  for (std::string_view item : list) out.push_back(json::value(item));
+  return out;
+}
+json::array split(std::string_view text) {
+  json::array out;
+  while (!text.empty()) {
+    size_t end = text.find(',');
+    out.push_back(json::value(text.substr(0, end)));
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return out;
+}
+
+// Group versions in order of resources().
+std::vector<std::pair<std::string, std::string>> group_versions() {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const ResourceInfo& r : resources()) {
+    std::pair<std::string, std::string> gv{r.group, r.version};
+    if (std::find(out.begin(), out.end(), gv) == out.end()) out.push_back(gv);
+  }
+  return out;
+}
+std::string join(const std::pair<std::string, std::string>& gv) {
+  return gv.first.empty() ? gv.second : gv.first + "/" + gv.second;
+}
+
+json::value resource_list(std::string_view group, std::string_view version) {
+  json::array list;
+  for (const ResourceInfo& r : resources()) {
+    if (r.group != group || r.version != version) continue;
+    json::object row{{"name", r.plural}, {"singularName", r.singular}, {"namespaced", r.namespaced},
+                     {"kind", r.kind}, {"verbs", to_array(verbs_of(r))}};
+    if (*r.short_names) row["shortNames"] = split(r.short_names);
+    if (*r.categories) row["categories"] = split(r.categories);
+    list.push_back(std::move(row));
+    for (const Subresource& s : subresources_of(r)) {
+      json::object sub{{"name", std::string(r.plural) + "/" + std::string(s.name)}, {"singularName", ""},
+                       {"namespaced", r.namespaced}, {"kind", s.kind}, {"verbs", to_array(s.verbs)}};
+      if (s.group != r.group || s.version != r.version) {
+        sub["group"] = s.group;
+        sub["version"] = s.version;
+      }
+      list.push_back(std::move(sub));
+    }
+  }
+  if (list.empty()) return nullptr;
+  return json::object{{"kind", "APIResourceList"}, {"apiVersion", "v1"},
+                      {"groupVersion", group.empty() ? std::string(version) : std::string(group) + "/" + std::string(version)},
+                      {"resources", std::move(list)}};
+}
+
+json::object api_group(std::string_view group) {
+  json::array versions;
+  for (const auto& gv : group_versions())
+    if (gv.first == group) versions.push_back(json::object{{"groupVersion", join(gv)}, {"version", gv.second}});
+  json::value preferred = versions.empty() ? json::value() : versions[0];
+  return {{"name", group}, {"versions", std::move(versions)}, {"preferredVersion", std::move(preferred)}};
+}
+
+// APIGroupDiscoveryList v2 (KEP-3352): everything in one answer.
+json::value aggregated(bool core) {
+  json::array groups;
+  for (const auto& gv : group_versions()) {
+    if (gv.first.empty() != core) continue;
+    json::array list;
+    for (const ResourceInfo& r : resources()) {
+      if (r.group != gv.first || r.version != gv.second) continue;
+      auto kind = [](std::string_view group, std::string_view version, std::string_view name) {
+        return json::object{{"group", group}, {"version", version}, {"kind", name}};
+      };
+      json::object row{{"resource", r.plural}, {"responseKind", kind(r.group, r.version, r.kind)},
+                       {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
+                       {"verbs", to_array(verbs_of(r))}};
+      if (*r.short_names) row["shortNames"] = split(r.short_names);
+      if (*r.categories) row["categories"] = split(r.categories);
+      json::array subs;
+      for (const Subresource& s : subresources_of(r))
+        subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});
+      if (!subs.empty()) row["subresources"] = std::move(subs);
+      list.push_back(std::move(row));
+    }
+    groups.push_back(json::object{
+        {"metadata", json::object{{"name", gv.first}, {"creationTimestamp", nullptr}}},
+        {"versions", json::array{json::object{{"version", gv.second}, {"resources", std::move(list)}, {"freshness", "Current"}}}}});
+  }
+  return json::object{{"kind", "APIGroupDiscoveryList"}, {"apiVersion", "apidiscovery.k8s.io/v2"},
+                      {"metadata", json::object()}, {"items", std::move(groups)}};
+}
+
+std::vector<api::ServedGroupVersion> served() {
+  std::vector<api::ServedGroupVersion> out;
+  for (const auto& gv : group_versions()) {
+    api::ServedGroupVersion group{gv.first, gv.second, {}};
+    for (const ResourceInfo& r : resources()) {
+      if (r.group != gv.first || r.version != gv.second) continue;
+      std::string gvk = std::string(r.group_version()) + "/" + r.kind;
+      std::vector<std::string> verbs;
+      for (std::string_view verb : verbs_of(r)) verbs.emplace_back(verb);
+      group.resources.push_back({r.plural, "", r.kind, gvk, r.namespaced, verbs});
+      for (const Subresource& s : subresources_of(r)) {
+        std::vector<std::string> sub_verbs(s.verbs.begin(), s.verbs.end());
+        std::string sub_gvk = (s.group.empty() ? "" : std::string(s.group) + "/") + std::string(s.version) + "/" + std::string(s.kind);
+        group.resources.push_back({r.plural, std::string(s.name), std::string(s.kind), sub_gvk, r.namespaced, sub_verbs});
+      }
+    }
+    out.push_back(std::move(group));
+  }
+  return out;
+}
+
+// Documents are made at the first request and kept: they depend on nothing but this program.
+struct Document {
+  base::http::Bytes text;
+  std::string hash;
+};
+std::string hash_of(std::string_view text) {
+  // FNV-1a twice with different seeds: an ETag, not a signature.
+  auto fnv = [&](uint64_t hash) {
+    for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3ull;
+    return hash;
+  };
+  char out[40];
+  std::snprintf(out, sizeof out, "%016llX%016llX", static_cast<unsigned long long>(fnv(0xcbf29ce484222325ull)),
+                static_cast<unsigned long long>(fnv(0x84222325cbf29ce4ull)));
+  return out;
+}
+const std::map<std::string, Document>& openapi_documents() {
+  static const std::map<std::string, Document> documents = [] {
+    std::map<std::string, Document> out;
+    for (const auto& group : served()) {
+      std::string text = base::to_json(api::openapi_v3(group));
+      std::string hash = hash_of(text);
+      out[group.path()] = {base::http::bytes(std::move(text)), hash};
+    }
+    return out;
+  }();
+  return documents;
+}
+
+}  // namespace
+
+bool ApiServer::serve_discovery(RequestPtr request) {
+  std::string_view path = request->http().path();
+  if (request->http().method != "GET" && request->http().method != "HEAD") return false;
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  std::string_view accept = request->http().headers.get("Accept");
+  bool wants_aggregated = accept.find("as=APIGroupDiscoveryList") != std::string_view::npos &&
+                          accept.find("v=v2;") != std::string_view::npos;
+  auto reply_aggregated = [&](bool core) {
+    request->reply_bytes(200, {base::http::bytes(base::to_json(aggregated(core)))},
+                         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    return true;
+  };
+  if (path == "/") {
+    json::array paths;
+    for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"})
+      paths.push_back(json::value(p));
+    for (const auto& gv : group_versions())
+      if (!gv.first.empty()) paths.push_back(json::value("/apis/" + join(gv)));
+    request->reply(200, json::object{{"paths", std::move(paths)}});
+    return true;
+  }
+  if (path == "/api") {
+    if (wants_aggregated) return reply_aggregated(true);
+    request->reply(200, json::object{{"kind", "APIVersions"}, {"versions", json::array{"v1"}},
+                                     {"serverAddressByClientCIDRs", json::array{json::object{
+                                         {"clientCIDR", "0.0.0.0/0"}, {"serverAddress", options_.advertise_address + ":" + std::to_string(options_.advertise_port)}}}}});
+    return true;
+  }
+  if (path == "/apis") {
+    if (wants_aggregated) return reply_aggregated(false);
+    json::array groups;
+    std::string last;
+    for (const auto& gv : group_versions())
+      if (!gv.first.empty() && gv.first != last) {
+        groups.push_back(api_group(gv.first));
+        last = gv.first;
+      }
+    request->reply(200, json::object{{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
+    return true;
+  }
+  if (path == "/openapi/v3") {
+    std::vector<std::pair<std::string, std::string>> index;
+    for (const auto& [name, document] : openapi_documents()) index.emplace_back(name, document.hash);
+    request->reply(200, api::openapi_v3_index(index));
+    return true;
+  }
+  if (path.starts_with("/openapi/v3/")) {
+    auto it = openapi_documents().find(std::string(path.substr(12)));
+    if (it == openapi_documents().end()) return false;
+    base::http::Headers headers;
+    headers.add("Content-Type", "application/json");
+    headers.add("ETag", "\"" + it->second.hash + "\"");
+    headers.add("Vary", "Accept");
+    if (request->http().headers.get("If-None-Match") == "\"" + it->second.hash + "\"") {
+      request->exchange->respond(304, std::move(headers), std::vector<base::http::Bytes>{});
+      return true;
+    }
+    request->exchange->respond(200, std::move(headers), std::vector<base::http::Bytes>{it->second.text});
+    return true;
+  }
+  if (path == "/openapi/v2") {
+    static const base::http::Bytes document = base::http::bytes(base::to_json(api::openapi_v2(served(), "v1.36.0")));
+    request->reply_bytes(200, {document});
+    return true;
+  }
+  if (path.starts_with("/api/") || path.starts_with("/apis/")) {
+    bool core = path.starts_with("/api/");
+    std::string_view rest = path.substr(core ? 5 : 6);
+    size_t slash = rest.find('/');
+    if (!core && slash == std::string_view::npos) {
+      json::object group = api_group(rest);
+      if (group["versions"].get_array().empty()) return false;
+      group["kind"] = "APIGroup";
+      group["apiVersion"] = "v1";
+      request->reply(200, group);
+      return true;
+    }
+    json::value list = core ? resource_list("", rest) : resource_list(rest.substr(0, slash), rest.substr(slash + 1));
+    if (list.is_null()) return false;
+    request->reply(200, list);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace master

@@ -1,0 +1,166 @@
+#include "master/object_cache.h"
+
+#include <algorithm>
+
+namespace master {
+namespace {
+
+namespace json = base::json;
+
+// History is bounded by count and by the bytes it keeps alive beyond the current states.
+constexpr size_t kMaxHistory = 4096;
+constexpr size_t kMaxHistoryBytes = 16u << 20;
+
+constexpr std::string_view kMetadata = "\"metadata\":{";
+
+std::string field_text(const json::value& object, const std::vector<std::string_view>& path) {
+  const json::value* at = &object;
+  for (std::string_view part : path) {
+    at = base::find(*at, part);
+    if (!at) return {};
+  }
+  if (at->is_string()) return std::string(at->get_string());
+  if (at->is_object()) return std::string(base::string_at(*at, "component"));  // events: source
+  if (at->is_null()) return {};
+  return base::to_json(*at);
+}
+
+}  // namespace
+
+std::string object_key(std::string_view ns, std::string_view name) {
+  std::string key;
+  key.reserve(ns.size() + name.size() + 1);
+  key.append(ns).append("/").append(name);
+  return key;
+}
+
+std::string to_stored_text(const json::value& object) {
+  const json::object& in = object.get_object();
+  json::object out(in.storage());
+  for (const char* first : {"apiVersion", "kind", "metadata"})
+    if (const json::value* v = in.if_contains(first)) out.emplace(first, *v);
+  out["metadata"].get_object().erase("resourceVersion");
+  for (const auto& item : in)
+    if (!out.contains(item.key())) out.emplace(item.key(), item.value());
+  return json::serialize(out);
+}
+
+std::string with_revision(std::string_view stored, int64_t revision) {
+  // apiVersion and kind stand before metadata and are identifiers, so the first match is ours.
+  size_t at = stored.find(kMetadata);
+  SAMPAN_CHECK(at != std::string_view::npos);
+  at += kMetadata.size();
+  std::string number = std::to_string(revision);
+  std::string out;
+  out.reserve(stored.size() + number.size() + 24);
+  out.append(stored.substr(0, at)).append("\"resourceVersion\":\"").append(number).append("\"");
+  if (stored[at] != '}') out += ',';
+  out.append(stored.substr(at));
+  return out;
+}
+
+ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored,
+                      int64_t revision) {
+  auto object = std::make_shared<StoredObject>();
+  object->key = std::move(key);
+  object->revision = revision;
+  object->text = base::http::bytes(with_revision(stored, revision));
+  json::monotonic_resource arena;
+  json::value parsed = json::parse({stored.data(), stored.size()}, &arena);
+  if (const json::value* labels = base::find_path(parsed, "metadata", "labels"); labels && labels->is_object()) {
+    for (const auto& label : labels->get_object())
+      if (label.value().is_string())
+        object->labels.emplace(std::string(label.key()), std::string(label.value().get_string()));
+  }
+  object->fields.reserve(resource.selector_paths.size());
+  for (const auto& path : resource.selector_paths) object->fields.push_back(field_text(parsed, path));
+  return object;
+}
+
+Bytes event_line(std::string_view type, std::string_view object_json) {
+  std::string line;
+  line.reserve(object_json.size() + 40);
+  line.append("{\"type\":\"").append(type).append("\",\"object\":").append(object_json).append("}\n");
+  return base::http::bytes(std::move(line));
+}
+
+const Bytes& WatchEvent::line() const {
+  if (!line_)
+    line_ = event_line(type == Type::kAdded ? "ADDED" : type == Type::kModified ? "MODIFIED" : "DELETED",
+                       *object->text);
+  return line_;
+}
+
+ObjectRef ObjectCache::find(std::string_view key) const {
+  auto it = objects_.find(key);
+  return it == objects_.end() ? nullptr : it->second;
+}
+
+std::pair<ObjectCache::Map::const_iterator, ObjectCache::Map::const_iterator> ObjectCache::range(
+    std::string_view ns) const {
+  if (ns.empty()) return {objects_.begin(), objects_.end()};
+  std::string first = object_key(ns, ""), last = first;
+  last.back() = '/' + 1;  // the character after the separator ends the namespace's range
+  return {objects_.lower_bound(first), objects_.lower_bound(last)};
+}
+
+void ObjectCache::load(ObjectRef object) { objects_[object->key] = std::move(object); }
+
+void ObjectCache::put(ObjectRef object) {
+  SAMPAN_CHECK(object->revision > last_revision_);
+  ObjectRef& slot = objects_[object->key];
+  WatchEvent event{slot ? WatchEvent::Type::kModified : WatchEvent::Type::kAdded, object->revision, object, slot};
+  slot = std::move(object);
+  publish(std::move(event));
+}
+
+void ObjectCache::erase(std::string_view key, int64_t revision) {
+  SAMPAN_CHECK(revision > last_revision_);
+  auto it = objects_.find(key);
+  SAMPAN_CHECK(it != objects_.end());
+  ObjectRef last = it->second;
+  objects_.erase(it);
+  // The event shows the object as it was, at the revision of its deletion, as etcd watches do.
+  auto gone = std::make_shared<StoredObject>(*last);
+  gone->revision = revision;
+  std::string text = *last->text;
+  std::string old = "\"resourceVersion\":\"" + std::to_string(last->revision) + "\"";
+  if (size_t at = text.find(old); at != std::string::npos)
+    text.replace(at, old.size(), "\"resourceVersion\":\"" + std::to_string(revision) + "\"");
+  gone->text = base::http::bytes(std::move(text));
+  publish({WatchEvent::Type::kDeleted, revision, std::move(gone), std::move(last)});
+}
+
+void ObjectCache::publish(WatchEvent event) {
+  last_revision_ = event.revision;
+  history_bytes_ += event.object->text->size();
+  history_.push_back(std::move(event));
+  while (history_.size() > kMaxHistory || (history_bytes_ > kMaxHistoryBytes && history_.size() > 64)) {
+    oldest_revision_ = history_.front().revision;
+    history_bytes_ -= history_.front().object->text->size();
+    history_.pop_front();
+  }
+  if (listeners_.empty()) return;
+  (void)history_.back().line();  // once, shared by the copy and by the history
+  // A listener may subscribe or unsubscribe others while it runs.
+  std::vector<std::shared_ptr<Listener>> listeners;
+  listeners.reserve(listeners_.size());
+  for (auto& [id, listener] : listeners_) listeners.push_back(listener);
+  WatchEvent copy = history_.back();  // history_ may grow and drop it below us
+  for (auto& listener : listeners) (*listener)(copy);
+}
+
+void ObjectCache::replay(int64_t after, const std::function<void(const WatchEvent&)>& each) const {
+  auto it = std::upper_bound(history_.begin(), history_.end(), after,
+                             [](int64_t revision, const WatchEvent& e) { return revision < e.revision; });
+  for (; it != history_.end(); ++it) each(*it);
+}
+
+uint64_t ObjectCache::subscribe(Listener listener) {
+  uint64_t id = next_listener_++;
+  listeners_.emplace(id, std::make_shared<Listener>(std::move(listener)));
+  return id;
+}
+void ObjectCache::unsubscribe(uint64_t id) { listeners_.erase(id); }
+
+}  // namespace master

@@ -1,0 +1,92 @@
+// ObjectCache: every object of one resource as the bytes that clients get, made once per change,
+// and the bounded history that watches resume from. Reads never touch the store. Loop thread only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/http.h"
+#include "master/resource.h"
+
+namespace master {
+
+using base::http::Bytes;
+
+// One state of one object. Immutable and shared by the cache, the history and the answers that
+// are being written.
+struct StoredObject {
+  std::string key;       // "default/web", "/node-1" for cluster-scoped
+  int64_t revision = 0;
+  Bytes text;            // JSON with apiVersion, kind, metadata first and resourceVersion set
+  std::map<std::string, std::string> labels;
+  std::vector<std::string> fields;  // values of ResourceInfo::selector_names
+  std::string_view ns() const { return std::string_view(key).substr(0, key.find('/')); }
+  std::string_view name() const { return std::string_view(key).substr(key.find('/') + 1); }
+};
+using ObjectRef = std::shared_ptr<const StoredObject>;
+
+std::string object_key(std::string_view ns, std::string_view name);
+// What goes into the store: canonical order, no resourceVersion; and what comes out of it.
+std::string to_stored_text(const base::json::value& object);
+std::string with_revision(std::string_view stored, int64_t revision);
+ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision);
+
+struct WatchEvent {
+  enum class Type : uint8_t { kAdded, kModified, kDeleted } type;
+  int64_t revision;
+  ObjectRef object;    // for kDeleted: the last state, with the revision of the deletion
+  ObjectRef previous;  // null for kAdded
+  // The line as most watchers get it, encoded by the first that asks.
+  const Bytes& line() const;
+
+ private:
+  mutable Bytes line_;
+};
+Bytes event_line(std::string_view type, std::string_view object_json);
+
+class ObjectCache {
+ public:
+  explicit ObjectCache(const ResourceInfo& resource) : resource_(resource) {}
+  const ResourceInfo& resource() const { return resource_; }
+
+  ObjectRef find(std::string_view key) const;
+  using Map = std::map<std::string, ObjectRef, std::less<>>;
+  const Map& objects() const { return objects_; }
+  // [first, last) of one namespace, or of everything when `ns` is empty.
+  std::pair<Map::const_iterator, Map::const_iterator> range(std::string_view ns) const;
+
+  void load(ObjectRef object);        // at start: no event
+  void put(ObjectRef object);         // revisions must rise
+  void erase(std::string_view key, int64_t revision);
+
+  // Revision of the last change of this resource.
+  int64_t last_revision() const { return last_revision_; }
+  // Watches may start after this one; older is 410 Gone.
+  int64_t oldest_revision() const { return oldest_revision_; }
+  void set_loaded(int64_t revision) { oldest_revision_ = last_revision_ = revision; }
+  // Events with a revision greater than `after`, oldest first.
+  void replay(int64_t after, const std::function<void(const WatchEvent&)>& each) const;
+
+  using Listener = std::function<void(const WatchEvent&)>;
+  uint64_t subscribe(Listener listener);
+  void unsubscribe(uint64_t id);
+  size_t subscribers() const { return listeners_.size(); }
+
+ private:
+  void publish(WatchEvent event);
+
+  const ResourceInfo& resource_;
+  Map objects_;
+  std::deque<WatchEvent> history_;
+  size_t history_bytes_ = 0;
+  int64_t last_revision_ = 0, oldest_revision_ = 0;
+  std::map<uint64_t, std::shared_ptr<Listener>> listeners_;
+  uint64_t next_listener_ = 1;
+};
+
+}  // namespace master

@@ -1,0 +1,175 @@
+// DELETE: grace for Pods, finalizers, propagation policies, preconditions.
+#include "api/status.h"
+#include "master/server.h"
+#include "master/strategy.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+api::GroupResource named(const ResourceInfo& r) { return {r.group, r.plural}; }
+
+void add_finalizer(json::object& metadata, std::string_view name) {
+  json::value& list = metadata["finalizers"];
+  if (!list.is_array()) list = json::array();
+  for (const json::value& item : list.get_array())
+    if (base::as_string(&item) == name) return;
+  list.get_array().push_back(json::value(name));
+}
+void drop_finalizer(json::object& metadata, std::string_view name) {
+  json::value* list = metadata.if_contains("finalizers");
+  if (!list || !list->is_array()) return;
+  json::array kept;
+  for (const json::value& item : list->get_array())
+    if (base::as_string(&item) != name) kept.push_back(item);
+  if (kept.empty()) metadata.erase("finalizers");
+  else *list = std::move(kept);
+}
+bool has_items(const json::value* list) { return list && list->is_array() && !list->get_array().empty(); }
+
+// DeleteOptions from the body, with the query parameters over it.
+json::value read_options(const RequestInfo& request, json::value* refusal) {
+  json::value options = json::object();
+  if (!request.http().body.empty()) {
+    auto parsed = base::parse_json(request.http().body);
+    if (!parsed.ok() || !parsed->is_object()) {
+      *refusal = api::bad_request("could not decode DeleteOptions: " + (parsed.ok() ? std::string("not an object") : parsed.error().message()));
+      return options;
+    }
+    options = std::move(*parsed);
+  }
+  json::object& object = options.get_object();
+  if (std::string_view grace = request.param("gracePeriodSeconds"); !grace.empty())
+    object["gracePeriodSeconds"] = std::atoll(std::string(grace).c_str());
+  if (std::string_view policy = request.param("propagationPolicy"); !policy.empty()) object["propagationPolicy"] = policy;
+  std::string_view policy = base::string_at(options, "propagationPolicy");
+  if (!policy.empty() && policy != "Foreground" && policy != "Background" && policy != "Orphan")
+    *refusal = api::bad_request("invalid propagationPolicy: " + std::string(policy));
+  if (const json::value* grace = base::find(options, "gracePeriodSeconds"); grace && !grace->is_null() && base::as_int(grace, -1) < 0)
+    *refusal = api::bad_request("gracePeriodSeconds must not be negative");
+  return options;
+}
+
+bool dry_run(const RequestInfo& request, const json::value& options) {
+  const json::value* list = base::find(options, "dryRun");
+  return request.dry_run() || has_items(list);
+}
+
+}  // namespace
+
+void ApiServer::remove(RequestPtr request) {
+  json::value refusal;
+  json::value options = read_options(*request, &refusal);
+  if (!refusal.is_null()) return request->reply_status(refusal);
+  ResourceInfo& resource = *request->resource;
+  remove_object(request, object_key(request->ns, request->name), std::move(options), [this, request, &resource](Outcome outcome) {
+    if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+    // As kube-apiserver: what is still there, and Pods, come back whole; the rest as a Status.
+    if (!outcome.deleted || std::string_view(resource.plural) == "pods") return reply_written(request, 200, outcome);
+    json::value object = json::parse(*outcome.object->text);
+    json::object details{{"name", outcome.object->name()}, {"kind", resource.plural}, {"uid", base::string_at(object, "metadata", "uid")}};
+    if (*resource.group) details["group"] = resource.group;
+    request->reply_status(api::make_success(std::move(details)));
+  });
+}
+
+void ApiServer::remove_object(RequestPtr request, std::string key, json::value options, Written done, int tries) {
+  ResourceInfo& resource = *request->resource;
+  ObjectRef current = cache(resource).find(key);
+  std::string name = key.substr(key.find('/') + 1);
+  if (!current) return done({nullptr, api::not_found(named(resource), name), false});
+  json::value before = json::parse(*current->text);
+
+  if (std::string_view uid = base::string_at(options, "preconditions", "uid"); !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
+    return done({nullptr, api::conflict(named(resource), name, "Precondition failed: UID in precondition: " + std::string(uid) +
+                                        ", UID in object meta: " + std::string(base::string_at(before, "metadata", "uid"))), false});
+  if (std::string_view version = base::string_at(options, "preconditions", "resourceVersion");
+      !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
+    return done({nullptr, api::conflict(named(resource), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
+  if (resource.namespaced == false && std::string_view(resource.plural) == "namespaces" &&
+      (name == "default" || name == "kube-system" || name == "kube-public"))
+    return done({nullptr, api::forbidden(named(resource), name, "this namespace may not be deleted"), false});
+
+  json::value updated = before;
+  json::object& metadata = updated.at("metadata").get_object();
+  std::string_view policy = base::string_at(options, "propagationPolicy");
+  if (base::as_bool(base::find(options, "orphanDependents"))) policy = "Orphan";
+  if (policy == "Orphan") {
+    add_finalizer(metadata, "orphan");
+    drop_finalizer(metadata, "foregroundDeletion");
+  } else if (policy == "Foreground") {
+    add_finalizer(metadata, "foregroundDeletion");
+    drop_finalizer(metadata, "orphan");
+  }
+  int64_t asked = base::as_int(base::find(options, "gracePeriodSeconds"), -1);
+  int64_t grace = grace_seconds(resource, updated, asked);
+  bool is_namespace = std::string_view(resource.plural) == "namespaces";
+  bool waits = has_items(metadata.if_contains("finalizers")) ||
+               (is_namespace && has_items(base::find_path(updated, "spec", "finalizers")));
+  bool deleting = metadata.contains("deletionTimestamp");
+  if (deleting) {
+    // A second deletion may only shorten the first one's grace.
+    int64_t had = base::as_int(metadata.if_contains("deletionGracePeriodSeconds"));
+    if (asked < 0 || grace > had) grace = had;
+  }
+  bool removes = grace == 0 && !waits;
+  if (!removes) {
+    if (!deleting || base::as_int(metadata.if_contains("deletionGracePeriodSeconds")) != grace) {
+      // metav1: the time at which the object is to be gone.
+      base::Time when = base::wall_now() + std::chrono::seconds(grace);
+      metadata["deletionTimestamp"] = base::format_time(when);
+      metadata["deletionGracePeriodSeconds"] = grace;
+      if (const json::value* generation = metadata.if_contains("generation"); generation && !deleting)
+        metadata["generation"] = base::as_int(generation) + 1;
+    }
+    if (is_namespace) base::object_at(updated.get_object(), "status")["phase"] = "Terminating";
+    if (to_stored_text(updated) == to_stored_text(before)) return done({current, nullptr, false});
+  }
+  if (dry_run(*request, options))
+    return done({removes ? current : make_object(resource, key, to_stored_text(updated), current->revision), nullptr, removes});
+  auto gone = std::make_shared<json::value>(std::move(before));
+  commit(resource, key, removes ? json::value(nullptr) : updated, current,
+         [this, request, key, &resource, name, options = std::move(options), done = std::move(done), tries, removes, gone](base::Result<ObjectRef> result) {
+           if (result.ok()) {
+             if (removes && std::string_view(resource.plural) == "services") allocator_.release(*gone);
+             return done({std::move(*result), nullptr, removes});
+           }
+           if (result.error().kind == base::Kind::kConflict && tries < 16)
+             return remove_object(request, key, options, done, tries + 1);
+           done({nullptr, api::internal_error(name + ": " + result.error().message()), false});
+         });
+}
+
+void ApiServer::remove_collection(RequestPtr request) {
+  json::value refusal;
+  json::value options = read_options(*request, &refusal);
+  if (!refusal.is_null()) return request->reply_status(refusal);
+  std::vector<ObjectRef> selected;
+  if (refusal = select(*request, &selected); !refusal.is_null()) return request->reply_status(refusal);
+  ResourceInfo& resource = *request->resource;
+  struct Progress {
+    size_t left;
+    json::array items;
+    json::value failure;
+  };
+  auto progress = std::make_shared<Progress>();
+  progress->left = selected.size() + 1;
+  auto finish = [request, progress, &resource] {
+    if (--progress->left != 0) return;
+    if (!progress->failure.is_null()) return request->reply_status(progress->failure);
+    request->reply(200, json::object{{"kind", std::string(resource.kind) + "List"}, {"apiVersion", resource.group_version()},
+                                     {"metadata", json::object()}, {"items", std::move(progress->items)}});
+  };
+  for (const ObjectRef& object : selected)
+    remove_object(request, object->key, options, [progress, finish](Outcome outcome) {
+      // Gone meanwhile is what was asked for.
+      if (!outcome.status.is_null() && base::as_int(base::find(outcome.status, "code")) != 404) progress->failure = outcome.status;
+      if (outcome.object) progress->items.push_back(json::parse(*outcome.object->text));
+      finish();
+    });
+  finish();
+}
+
+}  // namespace master

@@ -1,0 +1,148 @@
+#include "master/request.h"
+
+#include <algorithm>
+
+namespace master {
+namespace {
+
+std::vector<std::string_view> segments(std::string_view path) {
+  std::vector<std::string_view> out;
+  while (!path.empty()) {
+    if (path.front() == '/') {
+      path.remove_prefix(1);
+      continue;
+    }
+    size_t end = path.find('/');
+    out.push_back(path.substr(0, end));
+    if (end == std::string_view::npos) break;
+    path.remove_prefix(end);
+  }
+  return out;
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  return text;
+}
+
+std::string verb_of(std::string_view method, const RequestInfo& info) {
+  bool watch = info.flag("watch");
+  if (method == "GET" || method == "HEAD")
+    return info.name.empty() ? (watch ? "watch" : "list") : (watch ? "watch" : "get");
+  if (method == "POST") return "create";
+  if (method == "PUT") return "update";
+  if (method == "PATCH") return "patch";
+  if (method == "DELETE") return info.name.empty() ? "deletecollection" : "delete";
+  return {};
+}
+
+}  // namespace
+
+bool User::in_group(std::string_view group) const {
+  return std::find(groups.begin(), groups.end(), group) != groups.end();
+}
+
+std::string_view RequestInfo::param(std::string_view key) const {
+  for (const auto& [name, value] : query)
+    if (name == key) return value;
+  return {};
+}
+bool RequestInfo::flag(std::string_view key) const {
+  std::string_view value = param(key);
+  return value == "true" || value == "1";
+}
+
+void RequestInfo::reply_bytes(int status, std::vector<Bytes> body, std::string_view content_type) {
+  base::http::Headers headers;
+  headers.add("Content-Type", std::string(content_type));
+  for (const std::string& warning : warnings) {
+    std::string quoted;
+    for (char c : warning) {
+      if (c == '"' || c == '\\') quoted += '\\';
+      if (static_cast<unsigned char>(c) >= 0x20) quoted += c;
+    }
+    headers.add("Warning", "299 - \"" + quoted + "\"");
+  }
+  exchange->respond(status, std::move(headers), std::move(body));
+}
+void RequestInfo::reply(int status, const base::json::value& body) {
+  reply_bytes(status, {base::http::bytes(base::to_json(body))});
+}
+void RequestInfo::reply_status(const base::json::value& status) {
+  reply(static_cast<int>(base::as_int(base::find(status, "code"), 500)), status);
+}
+
+bool parse_resource_path(std::string_view path, std::string_view method, RequestInfo* info) {
+  std::vector<std::string_view> parts = segments(path);
+  size_t at = 0;
+  std::string_view group, version;
+  if (parts.size() >= 3 && parts[0] == "api") {
+    version = parts[1];
+    at = 2;
+  } else if (parts.size() >= 4 && parts[0] == "apis") {
+    group = parts[1];
+    version = parts[2];
+    at = 3;
+  } else {
+    return false;
+  }
+  bool legacy_watch = parts[at] == "watch";  // /api/v1/watch/…, deprecated but served
+  if (legacy_watch && ++at >= parts.size()) return false;
+  auto take = [&](std::string* out) {
+    if (at >= parts.size()) return true;
+    auto decoded = base::http::unescape(parts[at++]);
+    if (!decoded.ok()) return false;
+    *out = std::move(*decoded);
+    return true;
+  };
+  // "namespaces/NAME/RESOURCE" is a resource in a namespace, but "namespaces/NAME/status" and
+  // "namespaces/NAME/finalize" are the namespace's own.
+  if (parts[at] == "namespaces" && parts.size() > at + 2 && parts[at + 2] != "status" &&
+      parts[at + 2] != "finalize") {
+    ++at;
+    if (!take(&info->ns)) return false;
+  }
+  info->resource = find_resource(group, version, parts[at++]);
+  if (!info->resource) return false;
+  if (!info->ns.empty() && !info->resource->namespaced) return false;
+  if (!take(&info->name) || !take(&info->subresource)) return false;
+  while (at < parts.size()) {
+    info->rest += '/';
+    info->rest += parts[at++];
+  }
+  if (info->resource->namespaced && info->ns.empty() && !info->name.empty()) return false;
+  if (legacy_watch) info->query.emplace_back("watch", "true");
+  info->verb = verb_of(method, *info);
+  return true;
+}
+
+bool negotiate(std::string_view accept, Rendering* rendering) {
+  *rendering = Rendering::kObject;
+  if (accept.empty()) return true;
+  while (!accept.empty()) {
+    size_t end = accept.find(',');
+    std::string_view range = trim(accept.substr(0, end));
+    accept = end == std::string_view::npos ? std::string_view() : accept.substr(end + 1);
+    std::string_view type = trim(range.substr(0, range.find(';')));
+    if (type != "application/json" && type != "*/*" && type != "application/*") continue;
+    std::string_view as, version;
+    for (size_t at = range.find(';'); at != std::string_view::npos;) {
+      range.remove_prefix(at + 1);
+      at = range.find(';');
+      std::string_view parameter = trim(range.substr(0, at));
+      if (parameter.starts_with("as=")) as = parameter.substr(3);
+      if (parameter.starts_with("v=")) version = parameter.substr(2);
+    }
+    if (as.empty()) return true;
+    if (version != "v1") continue;  // v1beta1 tables are gone from Kubernetes too
+    if (as == "Table") *rendering = Rendering::kTable;
+    else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList")
+      *rendering = Rendering::kPartialMetadata;
+    else continue;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace master

@@ -1,0 +1,51 @@
+// A request as the API server sees it: who asks, for what, and how the answer shall look.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/http_server.h"
+#include "master/resource.h"
+
+namespace master {
+
+struct User {
+  std::string name;
+  std::vector<std::string> groups;
+  bool in_group(std::string_view group) const;
+};
+
+// What "Accept" asks for, in the forms that clients use.
+enum class Rendering : uint8_t { kObject, kTable, kPartialMetadata };
+
+struct RequestInfo {
+  std::shared_ptr<base::http::Exchange> exchange;
+  User user;
+  std::string verb;                  // "get", "list", "watch", "create"…, for authorization
+  ResourceInfo* resource = nullptr;  // null: not a resource path
+  std::string ns, name, subresource, rest;  // rest: behind the subresource
+  std::vector<std::pair<std::string, std::string>> query;
+  Rendering rendering = Rendering::kObject;
+  std::vector<std::string> warnings;
+
+  std::string_view param(std::string_view key) const;  // "" when absent
+  bool flag(std::string_view key) const;               // "true" or "1"
+  bool dry_run() const { return param("dryRun") == "All"; }
+  const base::http::Request& http() const { return exchange->request(); }
+
+  void reply(int status, const base::json::value& body);
+  void reply_bytes(int status, std::vector<base::http::Bytes> body,
+                   std::string_view content_type = "application/json");
+  void reply_status(const base::json::value& status);  // its "code" is the HTTP status
+};
+using RequestPtr = std::shared_ptr<RequestInfo>;
+
+// Splits the path into resource, namespace, name…; false when the path is no resource path of ours.
+// `method` decides the verb together with ?watch=.
+bool parse_resource_path(std::string_view path, std::string_view method, RequestInfo* info);
+// False when nothing acceptable is asked for.
+bool negotiate(std::string_view accept, Rendering* rendering);
+
+}  // namespace master

@@ -1,0 +1,83 @@
+// The scale subresource: spec.replicas of another object, seen as an autoscaling/v1 Scale.
+#include "api/patch.h"
+#include "api/selector.h"
+#include "api/status.h"
+#include "api/validate.h"
+#include "master/server.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+json::value to_scale(const ResourceInfo& resource, const json::value& object) {
+  json::object metadata;
+  for (const char* key : {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"})
+    if (const json::value* value = base::find_path(object, "metadata", key)) metadata[key] = *value;
+  json::object status{{"replicas", base::as_int(base::find_path(object, "status", "replicas"))}};
+  const json::value* selector = base::find_path(object, "spec", "selector");
+  bool plain = std::string_view(resource.plural) == "replicationcontrollers";
+  if (selector) {
+    if (plain) status["selector"] = api::selector_of_map(selector).text();
+    else if (auto parsed = api::selector_of_json(selector); parsed.ok()) status["selector"] = parsed->text();
+  }
+  return json::object{{"kind", "Scale"}, {"apiVersion", "autoscaling/v1"}, {"metadata", std::move(metadata)},
+                      {"spec", json::object{{"replicas", base::as_int(base::find_path(object, "spec", "replicas"))}}},
+                      {"status", std::move(status)}};
+}
+
+}  // namespace
+
+void ApiServer::scale(RequestPtr request) {
+  ResourceInfo& resource = *request->resource;
+  static const api::Type* type = api::find_type("io.k8s.api.autoscaling.v1", "Scale");
+  auto reply = [request, &resource](Outcome outcome) {
+    if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+    request->reply(200, to_scale(resource, json::parse(*outcome.object->text)));
+  };
+  if (request->verb == "get") {
+    ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
+    if (!object) return request->reply_status(api::not_found({resource.group, resource.plural}, request->name));
+    return reply({object, nullptr, false});
+  }
+  auto take = [request](const json::value& wanted, const json::value& current, json::value* updated) -> json::value {
+    const json::value* replicas = base::find_path(wanted, "spec", "replicas");
+    int64_t count = base::as_int(replicas);
+    if (count < 0 || (replicas && !replicas->is_int64()))
+      return api::invalid("autoscaling", "Scale", request->name,
+                          {{api::FieldError::Type::invalid, "spec.replicas", replicas ? base::to_json(*replicas) : "", "must be greater than or equal to 0"}});
+    std::string_view version = base::string_at(wanted, "metadata", "resourceVersion");
+    *updated = current;
+    base::object_at(updated->get_object(), "spec")["replicas"] = count;
+    if (!version.empty()) base::object_at(updated->get_object(), "metadata")["resourceVersion"] = version;
+    return nullptr;
+  };
+  if (request->verb == "update") {
+    json::value wanted;
+    if (!decode_body(*request, *type, "Scale", &wanted)) return;
+    return update_object(request, "", [take, wanted](const json::value& current, json::value* updated) { return take(wanted, current, updated); }, reply);
+  }
+  auto body = base::parse_json(request->http().body);
+  if (!body.ok()) return request->reply_status(api::bad_request("error decoding patch: " + body.error().message()));
+  std::string_view media = request->http().headers.get("Content-Type");
+  bool is_json = media.starts_with("application/json-patch+json");
+  if (!is_json && !media.starts_with("application/merge-patch+json") && !media.starts_with("application/strategic-merge-patch+json"))
+    return request->reply_status(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"));
+  update_object(
+      request, "",
+      [take, is_json, &resource, patch = std::move(*body)](const json::value& current, json::value* updated) {
+        json::value wanted = to_scale(resource, current);
+        if (is_json) {
+          auto result = api::json_patch(wanted, patch);
+          if (!result.ok()) return api::bad_request(result.error().message());
+          wanted = std::move(*result);
+        } else {
+          wanted = api::merge_patch(std::move(wanted), patch);
+        }
+        return take(wanted, current, updated);
+      },
+      reply);
+}
+
+}  // namespace master

@@ -1,0 +1,212 @@
+// Routing, filters, and the one way into the store.
+#include "master/server.h"
+
+#include "api/status.h"
+#include "base/log.h"
+#include "master/auth.h"
+
+namespace master {
+
+namespace json = base::json;
+using base::http::Bytes;
+
+ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options)
+    : loop_(loop), store_(std::move(store)), options_(std::move(options)),
+      allocator_(options_.service_cidr, options_.cluster_dns) {
+  for (const ResourceInfo& resource : resources())
+    caches_.emplace(&resource, std::make_unique<ObjectCache>(resource));
+}
+ApiServer::~ApiServer() = default;
+
+ObjectCache& ApiServer::cache(const ResourceInfo& resource) { return *caches_.at(&resource); }
+
+namespace {
+// "/apps/deployments/default/web": sorted by resource, then namespace.
+std::string store_key(const ResourceInfo& resource, std::string_view key) {
+  return "/" + std::string(resource.group) + "/" + resource.plural + "/" + std::string(key);
+}
+}  // namespace
+
+base::Status ApiServer::start() {
+  durable_revision_ = store_->loaded_revision();
+  TRY(store_->load([&](std::string key, std::string value, int64_t revision) {
+    size_t group_end = key.find('/', 1), plural_end = key.find('/', group_end + 1);
+    std::string_view view = key;
+    ResourceInfo* resource = nullptr;
+    if (group_end != std::string::npos && plural_end != std::string::npos) {
+      for (ResourceInfo& candidate : resources())
+        if (view.substr(1, group_end - 1) == candidate.group &&
+            view.substr(group_end + 1, plural_end - group_end - 1) == candidate.plural)
+          resource = &candidate;
+    }
+    if (!resource) {
+      base::log::warning("store holds {}, which this version does not serve: left alone", key);
+      return;
+    }
+    ObjectRef object = make_object(*resource, key.substr(plural_end + 1), value, revision);
+    if (std::string_view(resource->plural) == "services")
+      if (auto parsed = base::parse_json(*object->text); parsed.ok()) allocator_.take(*parsed);
+    cache(*resource).load(std::move(object));
+  }));
+  for (auto& [resource, cache] : caches_) cache->set_loaded(durable_revision_);
+  bootstrap();
+  return {};
+}
+
+void ApiServer::commit(ResourceInfo& resource, std::string key, const json::value& object, ObjectRef current,
+                       std::function<void(base::Result<ObjectRef>)> done) {
+  ObjectCache& objects = cache(resource);
+  bool removes = object.is_null();
+  std::string text = removes ? std::string() : to_stored_text(object);
+  if (resource.is_volatile) {
+    ObjectRef now = objects.find(key);
+    if ((now ? now->revision : 0) != (current ? current->revision : 0)) {
+      done(base::make_error(base::Kind::kConflict, "write", key, "changed meanwhile"));
+      return;
+    }
+    int64_t revision = store_->next_volatile_revision();
+    if (removes) {
+      objects.erase(key, revision);
+      done(std::move(current));
+      return;
+    }
+    ObjectRef made = make_object(resource, key, text, revision);
+    objects.put(made);
+    done(std::move(made));
+    return;
+  }
+  StoreWrite write{store_key(resource, key), text, current ? current->revision : 0};
+  store_->submit(std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current,
+                                    done = std::move(done)](base::Result<int64_t> result) {
+    if (!result.ok()) {
+      done(result.error());
+      return;
+    }
+    ObjectCache& objects = cache(resource);
+    durable_revision_ = *result;
+    if (text.empty()) {
+      objects.erase(key, *result);
+      done(current);
+      return;
+    }
+    ObjectRef made = make_object(resource, key, text, *result);
+    objects.put(made);
+    done(std::move(made));
+  });
+}
+
+void ApiServer::handle(std::shared_ptr<base::http::Exchange> exchange) {
+  auto request = std::make_shared<RequestInfo>();
+  request->exchange = std::move(exchange);
+  request->user = authenticate(request->http());
+  dispatch(std::move(request));
+}
+
+void ApiServer::dispatch(RequestPtr request) {
+  const base::http::Request& http = request->http();
+  request->query = base::http::parse_query(http.query());
+  if (serve_plain(request)) return;
+  bool is_resource = parse_resource_path(http.path(), http.method, request.get());
+  if (!is_resource) {
+    request->resource = nullptr;
+    request->verb = "get";
+  }
+  if (request->user.in_group("system:unauthenticated")) {
+    request->reply_status(api::unauthorized());
+    return;
+  }
+  if (!allowed(request->user, *request)) {
+    api::GroupResource resource{request->resource ? request->resource->group : "",
+                                request->resource ? request->resource->plural : ""};
+    request->reply_status(api::forbidden(resource, request->name, forbidden_text(request->user, *request)));
+    return;
+  }
+  if (!is_resource) {
+    if (!serve_discovery(request)) request->reply_status(api::no_such_path());
+    return;
+  }
+  serve_resource(std::move(request));
+}
+
+// Health and version: what anybody may see.
+bool ApiServer::serve_plain(RequestPtr request) {
+  std::string_view path = request->http().path();
+  auto text = [&](int status, std::string body) {
+    request->reply_bytes(status, {base::http::bytes(std::move(body))}, "text/plain; charset=utf-8");
+    return true;
+  };
+  if (path == "/livez" || path == "/healthz") return text(200, "ok");
+  if (path == "/readyz") return ready_ ? text(200, "ok") : text(503, "the controllers are starting");
+  if (path == "/version" || path == "/version/") {
+    request->reply(200, {{"major", "1"}, {"minor", "36"}, {"gitVersion", "v1.36.0+sampan"}, {"gitCommit", ""},
+                         {"gitTreeState", "clean"}, {"buildDate", "1970-01-01T00:00:00Z"}, {"goVersion", ""},
+                         {"compiler", "gcc"}, {"platform", "linux/amd64"}});
+    return true;
+  }
+  if (path == "/metrics" && !request->user.in_group("system:unauthenticated"))
+    return text(200, metrics_text());
+  return false;
+}
+
+std::string ApiServer::metrics_text() const {
+  std::string out = "# HELP apiserver_storage_objects Number of stored objects by resource.\n"
+                    "# TYPE apiserver_storage_objects gauge\n";
+  for (const auto& [resource, cache] : caches_)
+    out += "apiserver_storage_objects{resource=\"" + resource->qualified() + "\"} " +
+           std::to_string(cache->objects().size()) + "\n";
+  out += "# HELP apiserver_longrunning_requests Number of watches under way by resource.\n"
+         "# TYPE apiserver_longrunning_requests gauge\n";
+  for (const auto& [resource, cache] : caches_)
+    out += "apiserver_longrunning_requests{verb=\"WATCH\",resource=\"" + resource->qualified() + "\"} " +
+           std::to_string(cache->subscribers()) + "\n";
+  out += "# HELP apiserver_request_total Requests by verb and resource.\n"
+         "# TYPE apiserver_request_total counter\n";
+  for (const auto& [key, count] : request_counts_) {
+    size_t space = key.find(' ');
+    out += "apiserver_request_total{verb=\"" + key.substr(0, space) + "\",resource=\"" + key.substr(space + 1) +
+           "\"} " + std::to_string(count) + "\n";
+  }
+  return out;
+}
+
+void ApiServer::serve_resource(RequestPtr request) {
+  ResourceInfo& resource = *request->resource;
+  ++request_counts_[request->verb + " " + resource.qualified()];
+  api::GroupResource named{resource.group, resource.plural};
+  if (!negotiate(request->http().headers.get("Accept"), &request->rendering)) {
+    request->reply_status(api::not_acceptable("application/json"));
+    return;
+  }
+  const std::string& verb = request->verb;
+  const std::string& sub = request->subresource;
+  if (sub.empty()) {
+    if (verb == "get") return get(request);
+    if (verb == "list") return list(request);
+    if (verb == "watch") return watch(request);
+    if (verb == "create" && request->name.empty()) return create(request);
+    if (verb == "update" && !request->name.empty()) return update(request);
+    if (verb == "patch" && !request->name.empty()) return patch(request);
+    if (verb == "delete") return remove(request);
+    if (verb == "deletecollection") return remove_collection(request);
+    return request->reply_status(api::method_not_allowed(named, verb));
+  }
+  bool known = false, verb_known = false;
+  for (const Subresource& s : subresources_of(resource)) {
+    if (s.name != sub) continue;
+    known = true;
+    for (std::string_view v : s.verbs) verb_known |= v == verb;
+  }
+  if (!known) return request->reply_status(api::no_such_path());
+  if (!verb_known) return request->reply_status(api::method_not_allowed(named, verb));
+  if (sub == "scale") return scale(request);
+  if (sub == "binding") return bind_pod(request);
+  if (sub == "finalize") return finalize_namespace(request);
+  if (sub == "status") {
+    if (verb == "get") return get(request);
+    if (verb == "update") return update(request);
+    return patch(request);
+  }
+  pod_stream(request);
+}
+
+}  // namespace master

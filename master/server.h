@@ -1,0 +1,139 @@
+// ApiServer: the REST API over the object caches and the store. One loop thread; every request
+// runs to its reply or to its one wait (the store, a node) without blocking.
+// Files: server.cc routes and filters, read.cc, write.cc, remove.cc the verbs, scale.cc,
+// discovery.cc, node_proxy.cc, local_transport.cc.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "api/client/client.h"
+#include "base/http_client.h"
+#include "base/http_server.h"
+#include "master/allocator.h"
+#include "master/object_cache.h"
+#include "master/request.h"
+#include "master/store.h"
+
+namespace master {
+
+struct ServerOptions {
+  std::string service_cidr = "10.96.0.0/16";
+  std::string cluster_dns = "10.96.0.10";
+  std::string advertise_address;
+  int advertise_port = 6443;
+  std::shared_ptr<base::tls::Context> node_client;  // shown to kubelets; null in tests
+};
+
+class ApiServer {
+ public:
+  ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options);
+  ~ApiServer();
+  // Loads everything from the store, makes the default namespaces and the kubernetes Service.
+  base::Status start();
+  void handle(std::shared_ptr<base::http::Exchange> exchange);
+  // The same server for code in this process: no TLS, no socket, same rules.
+  std::shared_ptr<api::Transport> local_transport(User user);
+  ObjectCache& cache(const ResourceInfo& resource);
+  base::Loop& loop() { return loop_; }
+  void set_ready() { ready_ = true; }
+
+ private:
+  friend class LocalTransport;
+  struct Watcher;
+  using json_value = base::json::value;
+  // What a write did, or the Status to answer with.
+  struct Outcome {
+    ObjectRef object;
+    json_value status;  // null on success
+    bool deleted = false;
+  };
+  using Written = std::function<void(Outcome)>;
+
+  // server.cc
+  void dispatch(RequestPtr request);
+  bool serve_plain(RequestPtr request);
+  void serve_resource(RequestPtr request);
+  bool authorized(const RequestInfo& request) const;
+  std::string metrics_text() const;
+  // Writes `object` (null: deletes) where `current` is what it replaces, null to create.
+  void commit(ResourceInfo& resource, std::string key, const json_value& object, ObjectRef current,
+              std::function<void(base::Result<ObjectRef>)> done);
+
+  // read.cc
+  void get(RequestPtr request);
+  void list(RequestPtr request);
+  void watch(RequestPtr request);
+  void send_bookmarks();
+  // What the request's namespace and selectors select now; null or the Status that refuses.
+  json_value select(const RequestInfo& request, std::vector<ObjectRef>* out) const;
+  std::string render(const RequestInfo& request, const StoredObject& object, bool with_columns) const;
+
+  // write.cc
+  using Mutate = std::function<json_value(const json_value& current, json_value* updated)>;
+  void create(RequestPtr request);
+  void update(RequestPtr request);
+  void patch(RequestPtr request);
+  // Decodes and checks the body; false when it has been answered.
+  bool decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json_value* out);
+  void create_object(RequestPtr request, json_value object, Written done);
+  // Runs `mutate` on the current state until the write meets no other one; mutate returns null or
+  // the Status that refuses. `retry` is false when the client named a resourceVersion.
+  void update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries = 0);
+  void reply_written(RequestPtr request, int code, const Outcome& outcome);
+  json_value prepare_update(RequestInfo& request, const std::string& subresource,
+                            const json_value& current, json_value* updated);
+  void bind_pod(RequestPtr request);
+  void finalize_namespace(RequestPtr request);
+
+  // remove.cc
+  void remove(RequestPtr request);
+  void remove_collection(RequestPtr request);
+  void remove_object(RequestPtr request, std::string key, json_value options, Written done, int tries = 0);
+
+  // scale.cc
+  void scale(RequestPtr request);
+
+  // discovery.cc
+  bool serve_discovery(RequestPtr request);
+
+  // node_proxy.cc
+  void pod_stream(RequestPtr request);
+  base::http::Client* node_client(const std::string& node, json_value* refusal);
+
+  // bootstrap.cc
+  void bootstrap();
+
+  base::Loop& loop_;
+  std::unique_ptr<Store> store_;
+  ServerOptions options_;
+  std::map<const ResourceInfo*, std::unique_ptr<ObjectCache>> caches_;
+  int64_t durable_revision_ = 0;  // all writes up to here are in the caches
+  bool ready_ = false;
+  ServiceAllocator allocator_;
+
+  std::map<uint64_t, std::shared_ptr<Watcher>> watchers_;
+  uint64_t next_watcher_ = 1;
+  base::Loop::Handle bookmark_timer_;
+  // Snapshots that continue tokens refer to, oldest first.
+  struct Snapshot {
+    int64_t revision;
+    const ResourceInfo* resource;
+    std::vector<ObjectRef> objects;
+  };
+  std::map<uint64_t, std::shared_ptr<Snapshot>> snapshots_;
+  uint64_t next_snapshot_ = 1;
+
+  struct Node {
+    std::string endpoint;
+    std::unique_ptr<base::http::Client> client;
+  };
+  std::map<std::string, Node> nodes_;
+  std::map<uint64_t, std::unique_ptr<base::http::Client::Call>> calls_;
+  uint64_t next_call_ = 1;
+  std::map<std::string, uint64_t> request_counts_;  // "verb resource code"
+};
+
+}  // namespace master

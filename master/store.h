@@ -1,0 +1,42 @@
+// Store: where objects are durable. Compare-and-swap on revisions, one global revision counter,
+// completions in revision order. The API server keeps every object in memory (object_cache.h) and
+// reads the store only once, at start. Implementations: SQLite (store_sqlite.cc); etcd later.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/result.h"
+
+namespace master {
+
+struct StoreWrite {
+  std::string key;             // "/pods/default/web"; see object_key()
+  std::string value;           // empty: delete
+  int64_t expected_revision;   // what the key must be at; 0: absent
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+  // Every stored object, in key order, before the first submit.
+  virtual base::Status load(
+      const std::function<void(std::string key, std::string value, int64_t revision)>& each) = 0;
+  // `done` runs on the loop's thread once the write is on disk, with its revision; kConflict when
+  // the key is at another revision; kExhausted when the disk is full (nothing was written).
+  // Calls of `done` come in the order of their revisions.
+  virtual void submit(StoreWrite write, std::function<void(base::Result<int64_t>)> done) = 0;
+  // A revision greater than all before, for objects that live in memory only. Never given again,
+  // not even after a crash.
+  virtual int64_t next_volatile_revision() = 0;
+  virtual int64_t loaded_revision() const = 0;  // of the last run's end or later
+};
+
+// `path` is the database file; made if absent (mode 0600).
+base::Result<std::unique_ptr<Store>> open_sqlite_store(base::Loop& loop, const std::string& path);
+
+}  // namespace master

@@ -1,0 +1,29 @@
+// What the registry does to an object of a kind besides the tables and api/validate: who owns
+// status, what a new object starts with, how long a deletion waits. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "master/resource.h"
+
+namespace master {
+
+// metadata that the registry owns; `object` has a name.
+void stamp_new(base::json::object& metadata, base::Time now);
+std::string new_uid();
+std::string random_suffix();  // five characters for generateName
+
+// Status of a new object, generation, and admission defaults (Pod tolerations, service account…).
+void prepare_create(const ResourceInfo& resource, base::json::value& object);
+// Copies what an update may not touch from `current`; bumps the generation when spec changed.
+void prepare_update(const ResourceInfo& resource, std::string_view subresource,
+                    const base::json::value& current, base::json::value& updated);
+
+// Seconds that a deletion of `object` waits for its agent; 0: gone at once. `asked` is
+// DeleteOptions.gracePeriodSeconds or -1.
+int64_t grace_seconds(const ResourceInfo& resource, const base::json::value& object, int64_t asked);
+std::string qos_class(const base::json::value& pod);
+
+}  // namespace master

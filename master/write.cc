@@ -1,0 +1,396 @@
+// CREATE, UPDATE and PATCH: body -> types -> defaults -> registry -> validation -> store.
+#include "api/patch.h"
+#include "api/status.h"
+#include "api/validate.h"
+#include "api/walk.h"
+#include "master/server.h"
+#include "master/strategy.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+constexpr int kMaxTries = 16;
+
+api::GroupResource named(const ResourceInfo& r) { return {r.group, r.plural}; }
+std::string gvk_of(const ResourceInfo& r) { return std::string(r.group_version()) + "/" + r.kind; }
+
+std::string_view media_type(const RequestInfo& request) {
+  std::string_view type = request.http().headers.get("Content-Type");
+  return type.substr(0, type.find(';'));
+}
+
+// The Status for a failed store write.
+json::value store_refusal(const ResourceInfo& resource, std::string_view name, const base::Error& error) {
+  if (error.kind == base::Kind::kExhausted)
+    return api::make_status(507, "InsufficientStorage", error.message());
+  (void)resource;
+  return api::internal_error(std::string(name) + ": " + error.message());
+}
+
+// Immutable order of the checks after a body became an object: unknown and duplicate fields.
+json::value check_fields(RequestInfo& request, const api::Type& type, std::string_view kind, json::value& object,
+                         const std::vector<std::string>& duplicates) {
+  const ResourceInfo& resource = *request.resource;
+  if (auto status = api::check_types(type, object); !status.ok())
+    return api::cannot_decode(resource.group_version(), kind, status.error().message());
+  std::vector<std::string> unknown;
+  api::prune(type, object, &unknown);
+  std::string_view mode = request.param("fieldValidation");
+  if (mode == "Ignore") return nullptr;
+  if (mode == "Strict" && (!unknown.empty() || !duplicates.empty()))
+    return api::strict_decoding_error(resource.group_version(), kind, unknown, duplicates);
+  for (const std::string& field : unknown) request.warnings.push_back("unknown field \"" + field + "\"");
+  for (const std::string& field : duplicates) request.warnings.push_back("duplicate field \"" + field + "\"");
+  return nullptr;
+}
+
+}  // namespace
+
+bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json::value* out) {
+  const ResourceInfo& resource = *request.resource;
+  std::string_view media = media_type(request);
+  if (!media.empty() && media != "application/json") {
+    request.reply_status(api::unsupported_media_type("application/json"));
+    return false;
+  }
+  std::string_view mode = request.param("fieldValidation");
+  if (!mode.empty() && mode != "Strict" && mode != "Warn" && mode != "Ignore") {
+    request.reply_status(api::bad_request("invalid fieldValidation: " + std::string(mode) + ": supported values: Ignore, Warn, Strict"));
+    return false;
+  }
+  std::vector<std::string> duplicates;
+  auto parsed = base::parse_json(request.http().body, mode == "Ignore" ? nullptr : &duplicates);
+  if (!parsed.ok() || !parsed->is_object()) {
+    request.reply_status(api::cannot_decode(resource.group_version(), kind,
+                                            parsed.ok() ? "the body is not a JSON object" : parsed.error().message()));
+    return false;
+  }
+  json::object& object = parsed->get_object();
+  std::string_view sent_kind = base::string_at(*parsed, "kind"), sent_version = base::string_at(*parsed, "apiVersion");
+  std::string expected_version = kind == "Scale" ? "autoscaling/v1" : std::string(resource.group_version());
+  if ((!sent_kind.empty() && sent_kind != kind) || (!sent_version.empty() && sent_version != expected_version)) {
+    request.reply_status(api::bad_request(std::string(sent_kind) + " in version \"" + std::string(sent_version) +
+                                          "\" cannot be handled as a " + std::string(kind) + ": the request is for " +
+                                          expected_version + " " + std::string(kind)));
+    return false;
+  }
+  object["kind"] = kind;
+  object["apiVersion"] = expected_version;
+  if (json::value refusal = check_fields(request, type, kind, *parsed, duplicates); !refusal.is_null()) {
+    request.reply_status(refusal);
+    return false;
+  }
+  *out = std::move(*parsed);
+  return true;
+}
+
+void ApiServer::reply_written(RequestPtr request, int code, const Outcome& outcome) {
+  if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+  if (request->rendering == Rendering::kObject) return request->reply_bytes(code, {outcome.object->text});
+  request->reply_bytes(code, {base::http::bytes(render(*request, *outcome.object, true))});
+}
+
+void ApiServer::create(RequestPtr request) {
+  ResourceInfo& resource = *request->resource;
+  json::value object;
+  if (!decode_body(*request, *resource.type, resource.kind, &object)) return;
+  create_object(request, std::move(object), [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
+}
+
+void ApiServer::create_object(RequestPtr request, json::value object, Written done) {
+  ResourceInfo& resource = *request->resource;
+  json::object& metadata = base::object_at(object.get_object(), "metadata");
+  auto refuse = [&](json::value status) { done({nullptr, std::move(status), false}); };
+  if (resource.namespaced) {
+    std::string ns(base::as_string(metadata.if_contains("namespace")));
+    if (request->ns.empty()) request->ns = ns.empty() ? "default" : ns;
+    if (!ns.empty() && ns != request->ns)
+      return refuse(api::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+    metadata["namespace"] = request->ns;
+  } else {
+    metadata.erase("namespace");
+  }
+  if (!base::as_string(metadata.if_contains("resourceVersion")).empty())
+    return refuse(api::bad_request("resourceVersion should not be set on objects to be created"));
+  std::string name(base::as_string(metadata.if_contains("name")));
+  if (name.empty()) {
+    std::string prefix(base::as_string(metadata.if_contains("generateName")));
+    if (!prefix.empty()) metadata["name"] = name = prefix.substr(0, 58) + random_suffix();
+  }
+  stamp_new(metadata, base::wall_now());
+  std::string gvk = gvk_of(resource);
+  api::normalize(gvk, object);
+  api::defaults(gvk, object);
+  prepare_create(resource, object);
+  api::FieldErrors errors = api::validate_create(gvk, object, resource.namespaced);
+  if (!errors.empty()) return refuse(api::invalid(resource.group, resource.kind, name, errors));
+  if (resource.namespaced) {
+    ResourceInfo* namespaces = find_resource("", "v1", "namespaces");
+    ObjectRef ns = cache(*namespaces).find(object_key("", request->ns));
+    if (!ns) return refuse(api::not_found(named(*namespaces), request->ns));
+    if (ns->text->find("\"deletionTimestamp\":") != std::string::npos)
+      return refuse(api::forbidden(named(resource), name, "unable to create new content in namespace " + request->ns +
+                                                              " because it is being terminated"));
+  }
+  std::string key = object_key(request->ns, name);
+  if (cache(resource).find(key)) return refuse(api::already_exists(named(resource), name));
+  bool is_service = std::string_view(resource.plural) == "services";
+  if (is_service) {
+    if (auto status = allocator_.allocate(object, nullptr); !status.ok()) {
+      if (status.error().kind == base::Kind::kExhausted) return refuse(api::internal_error(status.error().message()));
+      std::string value(base::string_at(object, "spec", "clusterIP"));
+      return refuse(api::invalid("", "Service", name,
+                                 {{api::FieldError::Type::invalid, status.error().subject, "\"" + value + "\"", status.error().reason}}));
+    }
+  }
+  if (request->dry_run()) {
+    if (is_service) allocator_.release(object);
+    return done({make_object(resource, key, to_stored_text(object), 0), nullptr, false});
+  }
+  auto shared = std::make_shared<json::value>(std::move(object));
+  commit(resource, key, *shared, nullptr, [this, &resource, shared, name, done, is_service](base::Result<ObjectRef> result) {
+    if (result.ok()) return done({std::move(*result), nullptr, false});
+    if (is_service) allocator_.release(*shared);
+    if (result.error().kind == base::Kind::kConflict) return done({nullptr, api::already_exists(named(resource), name), false});
+    done({nullptr, store_refusal(resource, name, result.error()), false});
+  });
+}
+
+void ApiServer::update(RequestPtr request) {
+  ResourceInfo& resource = *request->resource;
+  json::value object;
+  if (!decode_body(*request, *resource.type, resource.kind, &object)) return;
+  auto refuse = [&](std::string_view why) { request->reply_status(api::bad_request(why)); };
+  std::string_view name = base::string_at(object, "metadata", "name"), ns = base::string_at(object, "metadata", "namespace");
+  if (name.empty()) return refuse("name must be provided");
+  if (name != request->name)
+    return refuse("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request->name + ")");
+  if (resource.namespaced && !ns.empty() && ns != request->ns)
+    return refuse("the namespace of the object (" + std::string(ns) + ") does not match the namespace on the URL (" + request->ns + ")");
+  auto sent = std::make_shared<json::value>(std::move(object));
+  update_object(
+      request, request->subresource,
+      [sent](const json::value&, json::value* updated) {
+        *updated = *sent;
+        return json::value(nullptr);
+      },
+      [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
+}
+
+void ApiServer::patch(RequestPtr request) {
+  ResourceInfo& resource = *request->resource;
+  std::string media(media_type(*request));
+  enum { kJson, kMerge, kStrategic, kApply } kind;
+  if (media == "application/json-patch+json") kind = kJson;
+  else if (media == "application/merge-patch+json") kind = kMerge;
+  else if (media == "application/strategic-merge-patch+json") kind = kStrategic;
+  else if (media == "application/apply-patch+yaml" || media == "application/apply-patch+json") kind = kApply;
+  else
+    return request->reply_status(api::unsupported_media_type(
+        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, "
+        "application/strategic-merge-patch+json"));
+  auto duplicates = std::make_shared<std::vector<std::string>>();
+  auto parsed = base::parse_json(request->http().body, duplicates.get());
+  if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
+  if (kind != kJson && !parsed->is_object())
+    return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));
+  auto body = std::make_shared<json::value>(std::move(*parsed));
+  api::FieldManager manager{std::string(request->param("fieldManager")), std::string(resource.group_version()),
+                            request->subresource, base::wall_now()};
+  bool force = request->flag("force");
+  if (kind == kApply && manager.name.empty())
+    return request->reply_status(api::bad_request("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"));
+  if (kind == kApply) {
+    std::vector<std::string> unknown;
+    if (json::value refusal = check_fields(*request, *resource.type, resource.kind, *body, *duplicates); !refusal.is_null())
+      return request->reply_status(refusal);
+    if (!cache(resource).find(object_key(request->ns, request->name)) && request->subresource.empty()) {
+      auto applied = api::apply_patch(*resource.type, nullptr, *body, manager, force);
+      if (!applied.ok()) return request->reply_status(api::bad_request(applied.error().message()));
+      create_object(request, std::move(applied->object), [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
+      return;
+    }
+  }
+  Mutate mutate = [this, request, &resource, kind, body, duplicates, manager, force](const json::value& current, json::value* updated) {
+    json::value document = current;
+    auto refuse = [&](const base::Error& error) {
+      if (error.kind == base::Kind::kConflict)
+        return api::make_status(422, "Invalid", "the server rejected our request due to an error in our request: " + error.message());
+      return api::bad_request(error.message());
+    };
+    if (kind == kApply) {
+      auto applied = api::apply_patch(*resource.type, document, *body, manager, force);
+      if (!applied.ok()) return refuse(applied.error());
+      if (!applied->conflicts.empty()) {
+        std::vector<api::FieldError> causes;
+        std::string text = "Apply failed with " + std::to_string(applied->conflicts.size()) +
+                           (applied->conflicts.size() == 1 ? " conflict: " : " conflicts: ");
+        for (size_t i = 0; i < applied->conflicts.size(); ++i) {
+          const auto& conflict = applied->conflicts[i];
+          causes.push_back({api::FieldError::Type::invalid, conflict.field, "", "conflict with \"" + conflict.manager + "\""});
+          text += (i ? ", " : "") + ("conflict with \"" + conflict.manager + "\": " + conflict.field);
+        }
+        return api::apply_conflict(causes, text);
+      }
+      *updated = std::move(applied->object);
+      return json::value(nullptr);
+    }
+    if (kind == kMerge) {
+      *updated = api::merge_patch(std::move(document), *body);
+    } else {
+      auto result = kind == kJson ? api::json_patch(document, *body)
+                                  : api::strategic_merge_patch(*resource.type, document, *body);
+      if (!result.ok()) return refuse(result.error());
+      *updated = std::move(*result);
+    }
+    if (!updated->is_object()) return api::bad_request("the patch leaves no object");
+    request->warnings.clear();  // a retry would repeat them
+    return check_fields(*request, *resource.type, resource.kind, *updated, *duplicates);
+  };
+  update_object(request, request->subresource, std::move(mutate),
+                [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
+}
+
+json::value ApiServer::prepare_update(RequestInfo& request, const std::string& subresource, const json::value& current,
+                                      json::value* updated) {
+  ResourceInfo& resource = *request.resource;
+  std::string gvk = gvk_of(resource);
+  const json::object& old_metadata = current.at("metadata").get_object();
+  json::object& metadata = base::object_at(updated->get_object(), "metadata");
+  if (std::string_view version = base::as_string(metadata.if_contains("resourceVersion"));
+      !version.empty() && version != base::as_string(old_metadata.if_contains("resourceVersion")))
+    return api::modified_conflict(named(resource), request.name);
+  if (std::string_view uid = base::as_string(metadata.if_contains("uid"));
+      !uid.empty() && uid != base::as_string(old_metadata.if_contains("uid")))
+    return api::conflict(named(resource), request.name,
+                         "Precondition failed: UID in precondition: " + std::string(uid) + ", UID in object meta: " +
+                             std::string(base::as_string(old_metadata.if_contains("uid"))));
+  if (std::string_view name = base::as_string(metadata.if_contains("name")); !name.empty() && name != request.name)
+    return api::bad_request("the name of the object cannot be changed");
+  // What the server itself changes needs no defaults and no permission to change.
+  if (subresource == "binding" || subresource == "finalize") return nullptr;
+  updated->get_object()["kind"] = resource.kind;
+  updated->get_object()["apiVersion"] = resource.group_version();
+  if (subresource == "status") {
+    master::prepare_update(resource, subresource, current, *updated);
+    api::FieldErrors errors = api::validate_status_update(gvk, *updated, current);
+    return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, request.name, errors);
+  }
+  api::normalize(gvk, *updated);
+  api::defaults(gvk, *updated);
+  if (std::string_view(resource.plural) == "services") {
+    if (auto status = allocator_.allocate(*updated, current); !status.ok()) {
+      std::string value(base::string_at(*updated, "spec", "clusterIP"));
+      return api::invalid("", "Service", request.name,
+                          {{api::FieldError::Type::invalid, status.error().subject, "\"" + value + "\"", status.error().reason}});
+    }
+  }
+  master::prepare_update(resource, subresource, current, *updated);
+  api::FieldErrors errors = api::validate_update(gvk, *updated, current, resource.namespaced);
+  return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, request.name, errors);
+}
+
+void ApiServer::update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries) {
+  ResourceInfo& resource = *request->resource;
+  std::string key = object_key(request->ns, request->name);
+  ObjectRef current = cache(resource).find(key);
+  if (!current) return done({nullptr, api::not_found(named(resource), request->name), false});
+  json::value before = json::parse(*current->text);
+  json::value updated;
+  json::value refusal = mutate(before, &updated);
+  if (refusal.is_null()) refusal = prepare_update(*request, subresource, before, &updated);
+  if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
+  // A deletion that waited for finalizers ends with the last of them.
+  const json::value* finalizers = base::find_path(updated, "metadata", "finalizers");
+  bool has_finalizers = finalizers && finalizers->is_array() && !finalizers->get_array().empty();
+  bool deleting = base::find_path(updated, "metadata", "deletionTimestamp") != nullptr;
+  const json::value* spec_finalizers = base::find_path(updated, "spec", "finalizers");
+  bool is_namespace = std::string_view(resource.plural) == "namespaces";
+  if (is_namespace) has_finalizers |= spec_finalizers && spec_finalizers->is_array() && !spec_finalizers->get_array().empty();
+  bool had_finalizers = base::find_path(before, "metadata", "finalizers") != nullptr || is_namespace;
+  bool removes = deleting && !has_finalizers && had_finalizers &&
+                 (base::as_int(base::find_path(updated, "metadata", "deletionGracePeriodSeconds")) == 0);
+  if (!removes && to_stored_text(updated) == to_stored_text(before))
+    return done({current, nullptr, false});  // nothing changes: no write, no event
+  if (request->dry_run()) return done({make_object(resource, key, to_stored_text(updated), current->revision), nullptr, false});
+  auto shared = std::make_shared<std::pair<json::value, json::value>>(std::move(before), std::move(updated));
+  commit(resource, key, removes ? json::value(nullptr) : shared->second, current,
+         [this, request, &resource, subresource = std::move(subresource), mutate = std::move(mutate), done = std::move(done),
+          tries, shared, removes](base::Result<ObjectRef> result) {
+           bool is_service = std::string_view(resource.plural) == "services";
+           if (result.ok()) {
+             if (is_service) {
+               if (removes) allocator_.release(shared->first);
+               else allocator_.release_difference(shared->first, shared->second);
+             }
+             return done({std::move(*result), nullptr, removes});
+           }
+           if (is_service) allocator_.release_difference(shared->second, shared->first);
+           if (result.error().kind != base::Kind::kConflict)
+             return done({nullptr, store_refusal(resource, request->name, result.error()), false});
+           if (tries + 1 >= kMaxTries) return done({nullptr, api::modified_conflict(named(resource), request->name), false});
+           update_object(request, subresource, mutate, done, tries + 1);
+         });
+}
+
+// POST pods/NAME/binding: the scheduler's decision.
+void ApiServer::bind_pod(RequestPtr request) {
+  static const api::Type* type = api::find_type("io.k8s.api.core.v1", "Binding");
+  json::value binding;
+  if (!decode_body(*request, *type, "Binding", &binding)) return;
+  std::string node(base::string_at(binding, "target", "name"));
+  if (node.empty()) {
+    return request->reply_status(api::invalid("", "Binding", request->name,
+                                              {{api::FieldError::Type::required, "target.name", "", ""}}));
+  }
+  std::string uid(base::string_at(binding, "metadata", "uid"));
+  update_object(
+      request, "binding",
+      [request, node, uid](const json::value& current, json::value* updated) {
+        const ResourceInfo& resource = *request->resource;
+        if (!uid.empty() && uid != base::string_at(current, "metadata", "uid"))
+          return api::conflict(named(resource), request->name, "the pod was replaced by another of the same name");
+        if (base::find_path(current, "metadata", "deletionTimestamp"))
+          return api::conflict(named(resource), request->name, "pod " + request->name + " is being deleted, cannot be assigned to a host");
+        if (std::string_view has = base::string_at(current, "spec", "nodeName"); !has.empty())
+          return api::conflict(named(resource), request->name, "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
+        *updated = current;
+        base::object_at(updated->get_object(), "spec")["nodeName"] = node;
+        json::object& status = base::object_at(updated->get_object(), "status");
+        json::array conditions;
+        if (const json::value* old = status.if_contains("conditions"); old && old->is_array())
+          for (const json::value& condition : old->get_array())
+            if (base::string_at(condition, "type") != "PodScheduled") conditions.push_back(condition);
+        conditions.push_back(json::object{{"type", "PodScheduled"}, {"status", "True"},
+                                          {"lastTransitionTime", base::format_time(base::wall_now())}});
+        status["conditions"] = std::move(conditions);
+        return json::value(nullptr);
+      },
+      [request](Outcome outcome) {
+        if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+        json::value success = api::make_success();
+        success.get_object()["code"] = 201;
+        request->reply_status(success);
+      });
+}
+
+// PUT namespaces/NAME/finalize: the namespace controller's last word.
+void ApiServer::finalize_namespace(RequestPtr request) {
+  json::value sent;
+  if (!decode_body(*request, *request->resource->type, "Namespace", &sent)) return;
+  json::value finalizers = json::array();
+  if (const json::value* list = base::find_path(sent, "spec", "finalizers"); list && list->is_array()) finalizers = *list;
+  update_object(
+      request, "finalize",
+      [finalizers](const json::value& current, json::value* updated) {
+        *updated = current;
+        base::object_at(updated->get_object(), "spec")["finalizers"] = finalizers;
+        return json::value(nullptr);
+      },
+      [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
+}
+
+}  // namespace master
