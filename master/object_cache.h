@@ -36,11 +36,15 @@ std::string to_stored_text(const base::json::value& object);
 std::string with_revision(std::string_view stored, int64_t revision);
 ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision);
 
-struct WatchEvent {
-  enum class Type : uint8_t { kAdded, kModified, kDeleted } type;
+class WatchEvent {
+ public:
+  enum class Type : uint8_t { kAdded, kModified, kDeleted };
+  Type type;
   int64_t revision;
   ObjectRef object;    // for kDeleted: the last state, with the revision of the deletion
   ObjectRef previous;  // null for kAdded
+  WatchEvent(Type t, int64_t r, ObjectRef o, ObjectRef p)
+      : type(t), revision(r), object(std::move(o)), previous(std::move(p)) {}
   // The line as most watchers get it, encoded by the first that asks.
   const Bytes& line() const;
 

@@ -53,7 +53,7 @@ bool RequestInfo::flag(std::string_view key) const {
   return value == "true" || value == "1";
 }
 
-void RequestInfo::reply_bytes(int status, std::vector<Bytes> body, std::string_view content_type) {
+void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body, std::string_view content_type) {
   base::http::Headers headers;
   headers.add("Content-Type", std::string(content_type));
   for (const std::string& warning : warnings) {

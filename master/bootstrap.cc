@@ -1,0 +1,98 @@
+// What every cluster has from its first start: the namespaces, and the Service by which Pods find
+// the API server. Level-triggered: checked at each start, written only where it differs.
+#include "base/log.h"
+#include "master/server.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+// An exchange whose answer nobody waits for, but whose refusal is logged.
+class SelfExchange final : public base::http::Exchange {
+ public:
+  explicit SelfExchange(base::http::Request request) : request_(std::move(request)) {}
+  const base::http::Request& request() const override { return request_; }
+  void respond(int status, base::http::Headers, std::vector<base::http::Bytes> body) override {
+    if (status < 400) return;
+    std::string text;
+    for (const auto& part : body) text += *part;
+    base::log::error("{} {}: {}", request_.method, request_.target, text);
+  }
+  void start(int, base::http::Headers) override {}
+  void write(base::http::Bytes) override {}
+  void finish() override {}
+  size_t queued_bytes() const override { return 0; }
+  std::unique_ptr<base::http::ByteStream> upgrade(base::http::Headers) override { return nullptr; }
+  bool closed() const override { return false; }
+  void on_close(std::function<void()>) override {}
+
+ private:
+  base::http::Request request_;
+};
+
+}  // namespace
+
+void ApiServer::bootstrap() {
+  auto send = [this](std::string method, std::string target, const json::value& body) {
+    base::http::Request http;
+    http.method = std::move(method);
+    http.target = std::move(target);
+    http.headers.add("Content-Type", "application/json");
+    http.body = base::to_json(body);
+    auto request = std::make_shared<RequestInfo>();
+    request->exchange = std::make_shared<SelfExchange>(std::move(http));
+    request->user = {"system:apiserver", {"system:masters"}};
+    dispatch(std::move(request));
+  };
+  ObjectCache& namespaces = cache(*find_resource("", "v1", "namespaces"));
+  for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
+    if (!namespaces.find(object_key("", name)))
+      send("POST", "/api/v1/namespaces", json::object{{"metadata", json::object{{"name", name}}}});
+
+  // The rest needs the namespace "default", which the first start is just writing.
+  std::string ip = allocator_.first_address();
+  json::object labels{{"component", "apiserver"}, {"provider", "kubernetes"}};
+  json::object service{{"metadata", json::object{{"name", "kubernetes"}, {"labels", labels}}},
+                       {"spec", json::object{{"clusterIP", ip},
+                                             {"ports", json::array{json::object{{"name", "https"}, {"port", 443}, {"protocol", "TCP"},
+                                                                                {"targetPort", options_.advertise_port}}}}}}};
+  json::object port{{"name", "https"}, {"port", options_.advertise_port}, {"protocol", "TCP"}};
+  json::object endpoints{{"metadata", json::object{{"name", "kubernetes"},
+                                                   {"labels", json::object{{"endpointslice.kubernetes.io/skip-mirror", "true"}}}}},
+                         {"subsets", json::array{json::object{{"addresses", json::array{json::object{{"ip", options_.advertise_address}}}},
+                                                              {"ports", json::array{port}}}}}};
+  json::object slice{{"metadata", json::object{{"name", "kubernetes"},
+                                               {"labels", json::object{{"kubernetes.io/service-name", "kubernetes"}}}}},
+                     {"addressType", "IPv4"},
+                     {"endpoints", json::array{json::object{{"addresses", json::array{json::value(options_.advertise_address)}},
+                                                            {"conditions", json::object{{"ready", true}}}}}},
+                     {"ports", json::array{port}}};
+  auto ensure = [this, send](const char* group, const char* plural, std::string collection, json::object object) {
+    ObjectRef current = cache(*find_resource(group, "v1", plural)).find(object_key("default", "kubernetes"));
+    if (!current) return send("POST", collection, object);
+    json::value stored = json::parse(*current->text);
+    json::value merged = stored;
+    for (const char* part : {"subsets", "endpoints", "ports"})
+      if (object.contains(part)) merged.get_object()[part] = object[part];
+    if (merged != stored) send("PUT", collection + "/kubernetes", merged);
+  };
+  auto rest = [ensure, service, endpoints, slice] {
+    ensure("", "services", "/api/v1/namespaces/default/services", service);
+    ensure("", "endpoints", "/api/v1/namespaces/default/endpoints", endpoints);
+    ensure("discovery.k8s.io", "endpointslices", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
+  };
+  if (namespaces.find(object_key("", "default"))) return rest();
+  auto id = std::make_shared<uint64_t>(0);
+  *id = namespaces.subscribe([this, id, rest, &namespaces](const WatchEvent& event) {
+    if (event.object->name() != "default" || *id == 0) return;
+    uint64_t mine = std::exchange(*id, 0);
+    loop_.post([mine, rest, &namespaces] {
+      namespaces.unsubscribe(mine);
+      rest();
+    });
+  });
+}
+
+}  // namespace master

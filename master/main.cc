@@ -1,0 +1,141 @@
+// sampan-master: API server, scheduler and controllers in one process, one event loop, one writer
+// thread for the store. SIGTERM ends it cleanly; kill -9 loses nothing that was acknowledged.
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+
+#include "api/client/transport.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "master/controllers/controllers.h"
+#include "master/pki.h"
+#include "master/scheduler/scheduler.h"
+#include "master/server.h"
+
+namespace {
+
+using base::Status;
+
+struct Flags {
+  std::string data_dir = "/var/lib/sampan/master";
+  std::vector<std::string> listen;
+  std::string advertise_address = "127.0.0.1";
+  std::string service_cidr = "10.96.0.0/16", cluster_cidr = "10.244.0.0/16";
+  std::string cluster_dns = "10.96.0.10", cluster_domain = "cluster.local";
+  std::string log_level = "info";
+};
+
+// sd_listen_fds(3): sockets 3… when LISTEN_PID is ours.
+int inherited_sockets() {
+  const char *pid = std::getenv("LISTEN_PID"), *count = std::getenv("LISTEN_FDS");
+  if (!pid || !count || std::atoi(pid) != ::getpid()) return 0;
+  return std::atoi(count);
+}
+// sd_notify(3).
+void notify_ready() {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (!path || !*path) return;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::string_view name = path;
+  if (name.size() >= sizeof address.sun_path) return;
+  name.copy(address.sun_path, name.size());
+  if (address.sun_path[0] == '@') address.sun_path[0] = 0;
+  base::UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  std::string_view message = "READY=1";
+  (void)!::sendto(socket.get(), message.data(), message.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
+                  static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size()));
+}
+
+base::Result<std::string> first_service_address(const std::string& cidr) {
+  size_t slash = cidr.find('/');
+  unsigned a, b, c, d;
+  if (slash == std::string::npos || std::sscanf(cidr.c_str(), "%u.%u.%u.%u", &a, &b, &c, &d) != 4)
+    return base::make_error(base::Kind::kInvalid, "read --service-cidr", cidr, "not an IPv4 CIDR", "give one like 10.96.0.0/16");
+  return master::ServiceAllocator(cidr, "").first_address();
+}
+
+Status run(const Flags& flags) {
+  base::Loop loop;
+  auto signals = TRY(loop.on_signals({SIGTERM, SIGINT}, [&](int) { loop.stop(); }));
+  std::string service_ip = TRY(first_service_address(flags.service_cidr));
+  TRY(base::sys::mkdir_all(flags.data_dir, 0700));
+  std::string domain = flags.cluster_domain;
+  master::Pki pki = TRY(master::load_or_make_pki(
+      flags.data_dir, {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + domain},
+      {"127.0.0.1", "::1", flags.advertise_address, service_ip}));
+
+  master::ServerOptions options;
+  options.service_cidr = flags.service_cidr;
+  options.cluster_dns = flags.cluster_dns;
+  options.advertise_address = flags.advertise_address;
+  options.node_client = TRY(base::tls::Context::client(pki.ca.certificate_pem, pki.node_client));
+  // The port Pods and nodes use is the first one listened on.
+  auto context = TRY(base::tls::Context::server(pki.server, pki.ca.certificate_pem));
+  std::unique_ptr<master::ApiServer> api;
+  base::http::Server http(loop, context, {}, [&](std::shared_ptr<base::http::Exchange> exchange) { api->handle(std::move(exchange)); });
+  for (const std::string& address : flags.listen) TRY(http.listen(address));
+  for (int i = 0; i < inherited_sockets(); ++i) TRY(http.adopt(base::UniqueFd(3 + i)));
+  if (http.ports().empty())
+    return base::make_error(base::Kind::kInvalid, "start", "", "nothing to listen on", "give --listen ADDRESS:PORT");
+  options.advertise_port = http.ports()[0];
+
+  auto store = TRY(master::open_sqlite_store(loop, flags.data_dir + "/store.db"));
+  api = std::make_unique<master::ApiServer>(loop, std::move(store), options);
+  TRY(api->start());
+
+  api::KubeConfig admin;
+  // A socket that was handed in is the user's own door (on the host's loopback); prefer it.
+  int admin_port = http.ports()[flags.listen.size() < http.ports().size() ? flags.listen.size() : 0];
+  admin.server = "https://" + std::string(inherited_sockets() ? "127.0.0.1" : flags.advertise_address) + ":" + std::to_string(admin_port);
+  admin.ca_pem = pki.ca.certificate_pem;
+  admin.client = pki.admin;
+  TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf", api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
+
+  master::controllers::Options controller_options;
+  controller_options.cluster_cidr = flags.cluster_cidr;
+  controller_options.ca_pem = pki.ca.certificate_pem;
+  controller_options.cluster_domain = domain;
+  master::controllers::Controllers controllers(
+      loop, api->local_transport({"system:kube-controller-manager", {"system:masters"}}), controller_options);
+  master::scheduler::Scheduler scheduler(loop, api->local_transport({"system:kube-scheduler", {"system:masters"}}));
+  controllers.start();
+  scheduler.start();
+  api->set_ready();
+  notify_ready();
+  base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(), http.ports()[0], flags.data_dir);
+  loop.run();
+  base::log::info("stopping");
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app{"sampan-master: the Kubernetes API server, scheduler and controllers of a Sampan cluster"};
+  app.set_version_flag("--version", "sampan-master 0.1.0");
+  app.add_option("--data-dir", flags.data_dir, "store, certificates and admin.conf")->capture_default_str();
+  app.add_option("--listen", flags.listen, "ADDRESS:PORT to serve on; may be given again");
+  app.add_option("--advertise-address", flags.advertise_address, "address by which nodes and Pods reach this server")->capture_default_str();
+  app.add_option("--service-cidr", flags.service_cidr, "cluster IPs of Services")->capture_default_str();
+  app.add_option("--cluster-cidr", flags.cluster_cidr, "Pod addresses; a /24 of it for each node")->capture_default_str();
+  app.add_option("--cluster-dns", flags.cluster_dns, "address of the nodes' DNS servers; never given to a Service")->capture_default_str();
+  app.add_option("--cluster-domain", flags.cluster_domain, "DNS domain of Services")->capture_default_str();
+  app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  base::log::Level level = base::log::Level::kInfo;
+  if (!base::log::parse_level(flags.log_level, &level)) {
+    std::fprintf(stderr, "sampan-master: --log-level %s: expected debug, info, warning or error\n", flags.log_level.c_str());
+    return 2;
+  }
+  base::log::init("sampan-master", level);
+  std::signal(SIGPIPE, SIG_IGN);
+  if (Status status = run(flags); !status.ok()) {
+    base::log::error("{}", status.error().message());
+    return 1;
+  }
+  return 0;
+}

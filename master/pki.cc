@@ -1,0 +1,79 @@
+#include "master/pki.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/sys.h"
+
+namespace master {
+
+using base::Result;
+using base::tls::KeyPair;
+namespace sys = base::sys;
+
+namespace {
+
+constexpr auto kCaLifetime = std::chrono::hours(24 * 3650);
+constexpr auto kLifetime = std::chrono::hours(24 * 365);
+constexpr auto kRenewBefore = std::chrono::hours(24 * 90);
+
+base::Status write_pair(const std::string& stem, const KeyPair& pair) {
+  // The key first: a certificate without its key is what a crash must not leave.
+  TRY(sys::write_file_atomic(stem + ".key", pair.key_pem, 0600));
+  TRY(sys::write_file_atomic(stem + ".crt", pair.certificate_pem, 0644));
+  return {};
+}
+Result<KeyPair> read_pair(const std::string& stem) {
+  return KeyPair{TRY(sys::read_file(stem + ".crt")), TRY(sys::read_file(stem + ".key"))};
+}
+// Reads <stem>.{crt,key}; makes and writes them when absent, when older than they may be, or when
+// the names they are for (in <stem>.names) differ.
+Result<KeyPair> load_or_sign(const std::string& stem, const KeyPair& ca, const base::tls::CertificateRequest& request) {
+  std::string names;
+  for (const auto& name : request.dns_names) names += name + "\n";
+  for (const auto& address : request.ip_addresses) names += address + "\n";
+  struct stat info;
+  bool fresh = ::stat((stem + ".crt").c_str(), &info) == 0 &&
+               base::wall_now() - base::Time(std::chrono::seconds(info.st_mtime)) < kLifetime - kRenewBefore;
+  auto had = sys::read_file(stem + ".names");
+  if (fresh && had.ok() && *had == names)
+    if (auto pair = read_pair(stem); pair.ok()) return pair;
+  KeyPair pair = TRY(base::tls::sign(ca, request));
+  TRY(write_pair(stem, pair));
+  TRY(sys::write_file_atomic(stem + ".names", names));
+  return pair;
+}
+
+}  // namespace
+
+Result<Pki> load_or_make_pki(const std::string& data_dir, const std::vector<std::string>& dns_names,
+                             const std::vector<std::string>& addresses) {
+  std::string dir = data_dir + "/pki";
+  TRY(sys::mkdir_all(dir, 0700));
+  Pki pki;
+  if (sys::exists(dir + "/ca.crt")) {
+    pki.ca = TRY_WRAP(read_pair(dir + "/ca"), "read the cluster's CA", dir);
+  } else {
+    pki.ca = TRY(base::tls::make_ca("kubernetes", kCaLifetime));
+    TRY(write_pair(dir + "/ca", pki.ca));
+  }
+  base::tls::CertificateRequest server;
+  server.common_name = "kube-apiserver";
+  server.dns_names = dns_names;
+  server.ip_addresses = addresses;
+  server.server = true;
+  server.lifetime = kLifetime;
+  pki.server = TRY(load_or_sign(dir + "/apiserver", pki.ca, server));
+  base::tls::CertificateRequest node;
+  node.common_name = "kube-apiserver-kubelet-client";
+  node.organizations = {"system:masters"};
+  node.client = true;
+  node.lifetime = kLifetime;
+  pki.node_client = TRY(load_or_sign(dir + "/apiserver-kubelet-client", pki.ca, node));
+  base::tls::CertificateRequest admin = node;
+  admin.common_name = "kubernetes-admin";
+  pki.admin = TRY(load_or_sign(dir + "/admin", pki.ca, admin));
+  return pki;
+}
+
+}  // namespace master
