@@ -70,7 +70,8 @@ void RequestInfo::reply(int status, const base::json::value& body) {
   reply_bytes(status, {base::http::bytes(base::to_json(body))});
 }
 void RequestInfo::reply_status(const base::json::value& status) {
-  reply(static_cast<int>(base::as_int(base::find(status, "code"), 500)), status);
+  bool success = base::string_at(status, "status") == "Success";
+  reply(static_cast<int>(base::as_int(base::find(status, "code"), success ? 200 : 500)), status);
 }
 
 bool parse_resource_path(std::string_view path, std::string_view method, RequestInfo* info) {

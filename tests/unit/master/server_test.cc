@@ -1,0 +1,248 @@
+#include "server_fixture.h"
+
+namespace master {
+namespace {
+
+namespace json = base::json;
+using ::base::string_at;
+
+TEST_F(ServerTest, CreatesReadsUpdatesDeletes) {
+  auto made = ok(call("POST", kMaps, config_map("a", "1")), 201);
+  EXPECT_EQ(string_at(made, "kind"), "ConfigMap");
+  EXPECT_EQ(string_at(made, "metadata", "namespace"), "default");
+  EXPECT_EQ(string_at(made, "metadata", "uid").size(), 36u);
+  std::string version(string_at(made, "metadata", "resourceVersion"));
+  EXPECT_EQ(ok(call("GET", std::string(kMaps) + "/a")), made);
+  EXPECT_EQ(refused(call("POST", kMaps, config_map("a", "1")), 409), "AlreadyExists: configmaps \"a\" already exists");
+
+  made.at("data").get_object()["k"] = "2";
+  auto changed = ok(call("PUT", std::string(kMaps) + "/a", base::to_json(made)));
+  EXPECT_NE(string_at(changed, "metadata", "resourceVersion"), version);
+  EXPECT_EQ(string_at(changed, "metadata", "uid"), string_at(made, "metadata", "uid"));
+  EXPECT_NE(refused(call("PUT", std::string(kMaps) + "/a", base::to_json(made)), 409).find("the object has been modified"), std::string::npos);
+  // Nothing changes: no write.
+  EXPECT_EQ(ok(call("PUT", std::string(kMaps) + "/a", base::to_json(changed))), changed);
+
+  EXPECT_EQ(string_at(ok(call("DELETE", std::string(kMaps) + "/a")), "status"), "Success");
+  EXPECT_EQ(refused(call("GET", std::string(kMaps) + "/a"), 404), "NotFound: configmaps \"a\" not found");
+  EXPECT_EQ(refused(call("DELETE", std::string(kMaps) + "/a"), 404), "NotFound: configmaps \"a\" not found");
+}
+
+TEST_F(ServerTest, KeepsEverythingOverARestart) {
+  auto made = ok(call("POST", kMaps, config_map("a", "1")), 201);
+  ok(call("POST", kMaps, config_map("b", "1")), 201);
+  ok(call("DELETE", std::string(kMaps) + "/b"));
+  reopen();
+  EXPECT_EQ(ok(call("GET", std::string(kMaps) + "/a")), made);
+  refused(call("GET", std::string(kMaps) + "/b"), 404);
+  auto later = ok(call("POST", kMaps, config_map("c", "1")), 201);
+  EXPECT_GT(std::stoll(std::string(string_at(later, "metadata", "resourceVersion"))),
+            std::stoll(std::string(string_at(made, "metadata", "resourceVersion"))));
+}
+
+TEST_F(ServerTest, PatchesInThreeWays) {
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  std::string a = std::string(kMaps) + "/a";
+  EXPECT_EQ(string_at(ok(call("PATCH", a, R"({"data":{"k":"2"}})", "application/merge-patch+json")), "data", "k"), "2");
+  EXPECT_EQ(string_at(ok(call("PATCH", a, R"({"data":{"k":"3"}})", "application/strategic-merge-patch+json")), "data", "k"), "3");
+  EXPECT_EQ(string_at(ok(call("PATCH", a, R"([{"op":"replace","path":"/data/k","value":"4"}])", "application/json-patch+json")), "data", "k"), "4");
+  refused(call("PATCH", a, "{}", "text/plain"), 415);
+  refused(call("PATCH", a, R"({"metadata":{"name":"b"}})", "application/merge-patch+json"), 400);
+  EXPECT_NE(refused(call("PATCH", a, R"({"metadata":{"resourceVersion":"1"}})", "application/merge-patch+json"), 409).find("modified"), std::string::npos);
+}
+
+TEST_F(ServerTest, WatchSeesEveryChangeOnceAndResumes) {
+  auto list = ok(call("GET", kMaps));
+  std::string version(string_at(list, "metadata", "resourceVersion"));
+  auto w = watch(std::string(kMaps) + "?watch=1&resourceVersion=" + version);
+  auto made = ok(call("POST", kMaps, config_map("a", "1")), 201);
+  ok(call("PATCH", std::string(kMaps) + "/a", R"({"data":{"k":"2"}})", "application/merge-patch+json"));
+  ok(call("DELETE", std::string(kMaps) + "/a"));
+  wait_for([&] { return w->lines.size() >= 3; });
+  EXPECT_EQ(w->names(), (std::vector<std::string>{"ADDED a", "MODIFIED a", "DELETED a"}));
+  auto resumed = watch(std::string(kMaps) + "?watch=1&resourceVersion=" + std::string(string_at(made, "metadata", "resourceVersion")));
+  wait_for([&] { return resumed->lines.size() >= 2; });
+  EXPECT_EQ(resumed->names(), (std::vector<std::string>{"MODIFIED a", "DELETED a"}));
+}
+
+TEST_F(ServerTest, SelectorsMakeObjectsEnterAndLeaveAWatch) {
+  std::string version(string_at(ok(call("GET", kMaps)), "metadata", "resourceVersion"));
+  auto w = watch(std::string(kMaps) + "?watch=1&labelSelector=app%3Dx&resourceVersion=" + version);
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  ok(call("PATCH", std::string(kMaps) + "/a", R"({"metadata":{"labels":{"app":"x"}}})", "application/merge-patch+json"));
+  ok(call("PATCH", std::string(kMaps) + "/a", R"({"data":{"k":"2"}})", "application/merge-patch+json"));
+  ok(call("PATCH", std::string(kMaps) + "/a", R"({"metadata":{"labels":null}})", "application/merge-patch+json"));
+  wait_for([&] { return w->lines.size() >= 3; });
+  EXPECT_EQ(w->names(), (std::vector<std::string>{"ADDED a", "MODIFIED a", "DELETED a"}));
+  EXPECT_EQ(ok(call("GET", std::string(kMaps) + "?fieldSelector=metadata.name%3Da")).at("items").as_array().size(), 1u);
+  EXPECT_NE(refused(call("GET", std::string(kMaps) + "?fieldSelector=spec.foo%3Da"), 400).find("field label not supported: spec.foo"), std::string::npos);
+}
+
+TEST_F(ServerTest, WatchTooOldIsGone) {
+  reopen();
+  auto w = watch(std::string(kMaps) + "?watch=1&resourceVersion=1");
+  wait_for([&] { return w->ended; });
+  auto event = base::parse_json(w->lines.at(0)).value();
+  EXPECT_EQ(string_at(event, "type"), "ERROR");
+  EXPECT_EQ(base::as_int(base::find_path(event, "object", "code")), 410);
+}
+
+TEST_F(ServerTest, WatchListEndsWithABookmark) {
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  auto w = watch(std::string(kMaps) + "?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan");
+  wait_for([&] { return w->lines.size() >= 2; });
+  EXPECT_EQ(w->names().at(0), "ADDED a");
+  EXPECT_NE(w->lines.back().find("k8s.io/initial-events-end"), std::string::npos);
+}
+
+TEST_F(ServerTest, ListsInPagesOfOneSnapshot) {
+  for (char c = 'a'; c <= 'e'; ++c) ok(call("POST", kMaps, config_map(std::string(1, c), "1")), 201);
+  auto first = ok(call("GET", std::string(kMaps) + "?limit=2"));
+  EXPECT_EQ(first.at("items").as_array().size(), 2u);
+  EXPECT_EQ(base::as_int(base::find_path(first, "metadata", "remainingItemCount")), 3);
+  ok(call("DELETE", std::string(kMaps) + "/d"));
+  std::string token(string_at(first, "metadata", "continue"));
+  auto second = ok(call("GET", std::string(kMaps) + "?limit=2&continue=" + token));
+  auto third = ok(call("GET", std::string(kMaps) + "?limit=2&continue=" + std::string(string_at(second, "metadata", "continue"))));
+  EXPECT_EQ(string_at(second.at("items").at(1), "metadata", "name"), "d");  // gone now, not in this snapshot
+  EXPECT_EQ(string_at(third.at("items").at(0), "metadata", "name"), "e");
+  EXPECT_EQ(string_at(third, "metadata", "continue"), "");
+  refused(call("GET", std::string(kMaps) + "?limit=2&continue=999.2"), 410);
+}
+
+TEST_F(ServerTest, PodsAreDeletedWithGrace) {
+  const char* pods = "/api/v1/namespaces/default/pods";
+  ok(call("POST", pods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})"), 201);
+  ok(call("POST", std::string(pods) + "/p/binding", R"({"target":{"kind":"Node","name":"n1"}})"), 201);
+  auto pod = ok(call("GET", std::string(pods) + "/p"));
+  EXPECT_EQ(string_at(pod, "spec", "nodeName"), "n1");
+  EXPECT_EQ(string_at(pod.at("status").at("conditions").at(0), "type"), "PodScheduled");
+  EXPECT_EQ(string_at(pod, "spec", "restartPolicy"), "Always");
+  refused(call("POST", std::string(pods) + "/p/binding", R"({"target":{"kind":"Node","name":"n2"}})"), 409);
+  auto deleting = ok(call("DELETE", std::string(pods) + "/p"));
+  EXPECT_EQ(base::as_int(base::find_path(deleting, "metadata", "deletionGracePeriodSeconds")), 30);
+  EXPECT_NE(string_at(deleting, "metadata", "deletionTimestamp"), "");
+  EXPECT_EQ(ok(call("GET", std::string(pods) + "?fieldSelector=spec.nodeName%3Dn1")).at("items").as_array().size(), 1u);
+  ok(call("DELETE", std::string(pods) + "/p", R"({"gracePeriodSeconds":0})"));
+  refused(call("GET", std::string(pods) + "/p"), 404);
+}
+
+TEST_F(ServerTest, FinalizersHoldADeletion) {
+  std::string a = std::string(kMaps) + "/a";
+  ok(call("POST", kMaps, R"({"metadata":{"name":"a","finalizers":["example.com/hold"]}})"), 201);
+  EXPECT_NE(string_at(ok(call("DELETE", a)), "metadata", "deletionTimestamp"), "");
+  ok(call("GET", a));
+  ok(call("PATCH", a, R"({"metadata":{"finalizers":null}})", "application/merge-patch+json"));
+  refused(call("GET", a), 404);
+}
+
+TEST_F(ServerTest, StatusAndSpecAreKeptApart) {
+  const char* rcs = "/api/v1/namespaces/default/replicationcontrollers";
+  auto rc = ok(call("POST", rcs, R"({"metadata":{"name":"r"},"spec":{"replicas":2,"selector":{"a":"b"},"template":{
+      "metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}},"status":{"replicas":9}})"), 201);
+  EXPECT_EQ(base::as_int(base::find_path(rc, "status", "replicas")), 0);
+  EXPECT_EQ(base::as_int(base::find_path(rc, "metadata", "generation")), 1);
+  std::string r = std::string(rcs) + "/r";
+  auto patched = ok(call("PATCH", r + "/status", R"({"status":{"replicas":2},"spec":{"replicas":7}})", "application/merge-patch+json"));
+  EXPECT_EQ(base::as_int(base::find_path(patched, "spec", "replicas")), 2);
+  EXPECT_EQ(base::as_int(base::find_path(patched, "status", "replicas")), 2);
+  EXPECT_EQ(base::as_int(base::find_path(patched, "metadata", "generation")), 1);
+
+  auto scale = ok(call("GET", r + "/scale"));
+  EXPECT_EQ(string_at(scale, "status", "selector"), "a=b");
+  ok(call("PATCH", r + "/scale", R"({"spec":{"replicas":5}})", "application/merge-patch+json"));
+  auto scaled = ok(call("GET", r));
+  EXPECT_EQ(base::as_int(base::find_path(scaled, "spec", "replicas")), 5);
+  EXPECT_EQ(base::as_int(base::find_path(scaled, "metadata", "generation")), 2);
+  refused(call("PATCH", r + "/scale", R"({"spec":{"replicas":-1}})", "application/merge-patch+json"), 422);
+}
+
+TEST_F(ServerTest, RefusalsSayWhatPeopleKnow) {
+  const char* pods = "/api/v1/namespaces/default/pods";
+  EXPECT_NE(refused(call("POST", std::string(pods) + "?fieldValidation=Strict",
+                         R"({"metadata":{"name":"p"},"spec":{"foo":1,"containers":[{"name":"c","image":"i"}]}})"), 400)
+                .find("strict decoding error: unknown field \"spec.foo\""), std::string::npos);
+  refused(call("POST", pods, R"({"metadata":{"name":"p"},"spec":{"containers":"x"}})"), 400);
+  refused(call("POST", pods, "{"), 400);
+  auto bad = call("POST", pods, R"({"metadata":{"name":"P_"},"spec":{"containers":[]}})");
+  auto status = base::parse_json(bad.body).value();
+  EXPECT_EQ(bad.status, 422);
+  EXPECT_EQ(string_at(status, "reason"), "Invalid");
+  EXPECT_GE(status.at("details").at("causes").as_array().size(), 2u);
+  refused(call("POST", "/api/v1/namespaces/nowhere/configmaps", config_map("a", "1")), 404);
+  refused(call("GET", "/api/v1/nonsense"), 404);
+  refused(call("POST", std::string(kMaps) + "/a", config_map("a", "1")), 405);
+  refused(call("GET", kMaps, "", "application/json", "application/vnd.kubernetes.protobuf"), 406);
+}
+
+TEST_F(ServerTest, ServicesGetAddresses) {
+  const char* services = "/api/v1/namespaces/default/services";
+  auto one = ok(call("POST", services, R"({"metadata":{"name":"a"},"spec":{"type":"NodePort","ports":[{"port":80}]}})"), 201);
+  std::string ip(string_at(one, "spec", "clusterIP"));
+  EXPECT_TRUE(ip.starts_with("10.96."));
+  int64_t port = base::as_int(base::find(one.at("spec").at("ports").at(0), "nodePort"));
+  EXPECT_GE(port, 30000);
+  EXPECT_NE(refused(call("POST", services, R"({"metadata":{"name":"b"},"spec":{"clusterIP":")" + ip + R"(","ports":[{"port":80}]}})"), 422)
+                .find("already allocated"), std::string::npos);
+  ok(call("DELETE", std::string(services) + "/a"));
+  ok(call("POST", services, R"({"metadata":{"name":"b"},"spec":{"clusterIP":")" + ip + R"(","ports":[{"port":80}]}})"), 201);
+  EXPECT_EQ(string_at(ok(call("GET", std::string(services) + "/kubernetes")), "spec", "clusterIP"), "10.96.0.1");
+}
+
+TEST_F(ServerTest, NamespacesEndWithTheirFinalizer) {
+  ok(call("POST", "/api/v1/namespaces", R"({"metadata":{"name":"x"}})"), 201);
+  auto ns = ok(call("DELETE", "/api/v1/namespaces/x"));
+  EXPECT_EQ(string_at(ns, "status", "phase"), "Terminating");
+  EXPECT_NE(refused(call("POST", "/api/v1/namespaces/x/configmaps", config_map("a", "1")), 403).find("being terminated"), std::string::npos);
+  ns.at("spec").as_object().erase("finalizers");
+  ok(call("PUT", "/api/v1/namespaces/x/finalize", base::to_json(ns)));
+  refused(call("GET", "/api/v1/namespaces/x"), 404);
+  refused(call("DELETE", "/api/v1/namespaces/default"), 403);
+}
+
+TEST_F(ServerTest, LeasesLiveInMemoryWithRisingVersions) {
+  const char* leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+  auto made = ok(call("POST", leases, R"({"metadata":{"name":"n1"},"spec":{"holderIdentity":"n1"}})"), 201);
+  auto again = ok(call("PATCH", std::string(leases) + "/n1", R"({"spec":{"holderIdentity":"n2"}})", "application/merge-patch+json"));
+  EXPECT_GT(std::stoll(std::string(string_at(again, "metadata", "resourceVersion"))),
+            std::stoll(std::string(string_at(made, "metadata", "resourceVersion"))));
+  std::string last(string_at(again, "metadata", "resourceVersion"));
+  reopen();
+  refused(call("GET", std::string(leases) + "/n1"), 404);
+  auto after = ok(call("POST", leases, R"({"metadata":{"name":"n1"}})"), 201);
+  EXPECT_GT(std::stoll(std::string(string_at(after, "metadata", "resourceVersion"))), std::stoll(last));
+}
+
+TEST_F(ServerTest, TablesAndPartialMetadata) {
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  auto table = ok(call("GET", kMaps, "", "application/json", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"));
+  EXPECT_EQ(string_at(table, "kind"), "Table");
+  EXPECT_EQ(string_at(table.at("rows").at(0).at("object"), "metadata", "name"), "a");
+  auto partial = ok(call("GET", kMaps, "", "application/json", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"));
+  EXPECT_EQ(string_at(partial, "kind"), "PartialObjectMetadataList");
+}
+
+TEST_F(ServerTest, NodesMayDoTheirWorkAndNoMore) {
+  transport_ = server_->local_transport({"system:node:n1", {"system:nodes", "system:authenticated"}});
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1"}})"), 201);
+  ok(call("PATCH", "/api/v1/nodes/n1/status", R"({"status":{"phase":"Running"}})", "application/merge-patch+json"));
+  EXPECT_NE(refused(call("PATCH", "/api/v1/nodes/n2/status", "{}", "application/merge-patch+json"), 403)
+                .find("User \"system:node:n1\" cannot patch resource \"nodes/status\""), std::string::npos);
+  refused(call("DELETE", "/api/v1/namespaces/default"), 403);
+  transport_ = server_->local_transport({"nobody", {"system:authenticated"}});
+  refused(call("GET", kMaps), 403);
+  transport_ = server_->local_transport({"system:anonymous", {"system:unauthenticated"}});
+  refused(call("GET", kMaps), 401);
+  EXPECT_EQ(call("GET", "/livez").body, "ok");
+}
+
+TEST_F(ServerTest, DiscoveryTellsWhatIsServed) {
+  EXPECT_EQ(string_at(ok(call("GET", "/api/v1")), "groupVersion"), "v1");
+  EXPECT_EQ(string_at(ok(call("GET", "/apis/apps")), "kind"), "APIGroup");
+  auto all = ok(call("GET", "/apis", "", "application/json", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"));
+  EXPECT_EQ(string_at(all, "kind"), "APIGroupDiscoveryList");
+  refused(call("GET", "/apis/nonsense.example.com/v1"), 404);
+}
+
+}  // namespace
+}  // namespace master

@@ -1,0 +1,127 @@
+#include "master/store.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "base/sys.h"
+
+namespace master {
+namespace {
+
+class StoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = ::testing::TempDir() + "sampan-store-" + std::to_string(::getpid()) + ".db";
+    clean();
+  }
+  void TearDown() override { clean(); }
+  void clean() {
+    for (const char* suffix : {"", "-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
+  }
+  base::Result<int64_t> write(base::Loop& loop, Store& store, std::string key, std::string value, int64_t expected) {
+    base::Result<int64_t> out = int64_t{-1};
+    bool done = false;
+    store.submit({std::move(key), std::move(value), expected}, [&](base::Result<int64_t> r) { out = std::move(r); done = true; });
+    for (int i = 0; i < 1000 && !done; ++i) loop.run_once(std::chrono::milliseconds(10));
+    EXPECT_TRUE(done);
+    return out;
+  }
+  std::map<std::string, std::string> contents() {
+    base::Loop loop;
+    auto store = open_sqlite_store(loop, path_).value();
+    std::map<std::string, std::string> out;
+    EXPECT_TRUE(store->load([&](std::string key, std::string value, int64_t) { out[key] = value; }).ok());
+    return out;
+  }
+  static void nothing(std::string, std::string, int64_t) {}
+  std::string path_;
+};
+
+TEST_F(StoreTest, ComparesRevisions) {
+  base::Loop loop;
+  auto store = open_sqlite_store(loop, path_).value();
+  ASSERT_TRUE(store->load(nothing).ok());
+  int64_t one = write(loop, *store, "k", "a", 0).value();
+  EXPECT_EQ(write(loop, *store, "k", "b", 0).error().kind, base::Kind::kConflict);
+  int64_t two = write(loop, *store, "k", "b", one).value();
+  EXPECT_GT(two, one);
+  EXPECT_EQ(write(loop, *store, "k", "c", one).error().kind, base::Kind::kConflict);
+  EXPECT_EQ(write(loop, *store, "k", "", one).error().kind, base::Kind::kConflict);
+  EXPECT_GT(write(loop, *store, "k", "", two).value(), two);
+  store.reset();
+  EXPECT_TRUE(contents().empty());
+}
+
+TEST_F(StoreTest, VolatileRevisionsNeverComeTwice) {
+  int64_t last;
+  {
+    base::Loop loop;
+    auto store = open_sqlite_store(loop, path_).value();
+    ASSERT_TRUE(store->load(nothing).ok());
+    for (int i = 0; i < 10; ++i) last = store->next_volatile_revision();
+    int64_t durable = write(loop, *store, "k", "a", 0).value();
+    EXPECT_GT(durable, last);
+    last = durable;
+  }
+  base::Loop loop;
+  auto store = open_sqlite_store(loop, path_).value();
+  ASSERT_TRUE(store->load(nothing).ok());
+  EXPECT_GT(store->next_volatile_revision(), last);
+}
+
+TEST_F(StoreTest, ASecondOwnerIsRefused) {
+  base::Loop loop;
+  auto store = open_sqlite_store(loop, path_).value();
+  ASSERT_TRUE(store->load(nothing).ok());
+  EXPECT_FALSE(open_sqlite_store(loop, path_).ok());
+}
+
+// kill -9 in the middle of a stream of writes: what was acknowledged is there.
+TEST_F(StoreTest, NothingAcknowledgedIsLost) {
+  for (int round = 0; round < 5; ++round) {
+    clean();
+    auto pipe = base::sys::pipe().value();
+    pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      base::Loop loop;
+      auto store = open_sqlite_store(loop, path_).value();
+      if (!store->load(nothing).ok()) ::_exit(1);
+      int next = 0;
+      std::function<void()> more = [&] {
+        std::string key = "key" + std::to_string(next++);
+        store->submit({key, "value of " + key, 0}, [&, key](base::Result<int64_t> r) {
+          if (r.ok()) (void)base::sys::write_all(pipe.write.get(), key + "\n");
+          more();
+        });
+      };
+      for (int i = 0; i < 8; ++i) more();
+      loop.run();
+      ::_exit(0);
+    }
+    pipe.write.reset();
+    std::string acknowledged;
+    char buffer[256];
+    while (acknowledged.size() < static_cast<size_t>(400 + round * 731)) {
+      ssize_t n = ::read(pipe.read.get(), buffer, sizeof buffer);
+      ASSERT_GT(n, 0);
+      acknowledged.append(buffer, static_cast<size_t>(n));
+    }
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    acknowledged += base::sys::read_all(pipe.read.get()).value_or("");
+    auto stored = contents();
+    size_t count = 0;
+    for (size_t at = 0, end; (end = acknowledged.find('\n', at)) != std::string::npos; at = end + 1, ++count) {
+      std::string key = acknowledged.substr(at, end - at);
+      EXPECT_EQ(stored[key], "value of " + key);
+    }
+    EXPECT_GT(count, 10u);
+  }
+}
+
+}  // namespace
+}  // namespace master
