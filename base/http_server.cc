@@ -373,8 +373,15 @@ void Connection::refuse(int status, const std::string& text) {
   keep_alive_ = false;
   head_request_ = false;
   Headers headers;
-  headers.add("Content-Type", "text/plain; charset=utf-8");
-  std::string body = std::string(status_text(status)) + ": " + text + "\n";
+  std::string body;
+  if (auto server = server_.lock(); server && server->options.refusal) {
+    auto [type, told] = server->options.refusal(status, text);
+    headers.add("Content-Type", std::move(type));
+    body = std::move(told);
+  } else {
+    headers.add("Content-Type", "text/plain; charset=utf-8");
+    body = std::string(status_text(status)) + ": " + text + "\n";
+  }
   transport_->queue(head(status, headers, static_cast<int64_t>(body.size()), false));
   transport_->queue(std::move(body));
   close_when_written_ = true;

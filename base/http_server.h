@@ -41,6 +41,8 @@ class Server {
     size_t max_body_bytes = 3u << 20;
     size_t max_queued_bytes = 64u << 20;  // per connection
     size_t max_connections = 8192;
+    // Content type and body of what the server itself refuses (400, 413, 431); none: plain text.
+    std::function<std::pair<std::string, std::string>(int status, const std::string& text)> refusal;
   };
   using Handler = std::function<void(std::shared_ptr<Exchange>)>;
   // context == nullptr: plain HTTP.

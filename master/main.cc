@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "api/client/transport.h"
+#include "api/status.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "master/controllers/controllers.h"
@@ -75,7 +76,13 @@ Status run(const Flags& flags) {
   // The port Pods and nodes use is the first one listened on.
   auto context = TRY(base::tls::Context::server(pki.server, pki.ca.certificate_pem));
   std::unique_ptr<master::ApiServer> api;
-  base::http::Server http(loop, context, {}, [&](std::shared_ptr<base::http::Exchange> exchange) { api->handle(std::move(exchange)); });
+  base::http::Server::Options http_options;
+  http_options.refusal = [&](int status, const std::string& text) {
+    base::json::value told = status == 413 ? api::too_large(http_options.max_body_bytes)
+                                           : api::make_status(status, status == 400 ? "BadRequest" : "", text);
+    return std::pair<std::string, std::string>("application/json", base::to_json(told));
+  };
+  base::http::Server http(loop, context, http_options, [&](std::shared_ptr<base::http::Exchange> exchange) { api->handle(std::move(exchange)); });
   for (const std::string& address : flags.listen) TRY(http.listen(address));
   for (int i = 0; i < inherited_sockets(); ++i) TRY(http.adopt(base::UniqueFd(3 + i)));
   if (http.ports().empty())

@@ -29,8 +29,11 @@ base::Error sqlite_error(sqlite3* db, const char* operation, const std::string& 
   Kind kind = code == SQLITE_FULL || code == SQLITE_NOMEM ? Kind::kExhausted
               : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? Kind::kCorrupt
                                                                : Kind::kUnavailable;
-  return base::make_error(kind, operation, path, sqlite3_errmsg(db),
-                          code == SQLITE_FULL ? "free disk space" : "");
+  const char* hint = code == SQLITE_FULL     ? "free disk space"
+                     : code == SQLITE_BUSY   ? "another master runs on this directory"
+                     : code == SQLITE_CANTOPEN ? "is the directory there and writable?"
+                                             : "";
+  return base::make_error(kind, operation, path, sqlite3_errmsg(db), hint);
 }
 
 class SqliteStore final : public Store {
