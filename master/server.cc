@@ -49,6 +49,13 @@ base::Status ApiServer::start() {
     cache(*resource).load(std::move(object));
   }));
   for (auto& [resource, cache] : caches_) cache->set_loaded(durable_revision_);
+  ResourceInfo& events = *find_resource("", "v1", "events");
+  event_keeper_ = std::make_unique<EventKeeper>(loop_, cache(events), EventLimits{}, [this, &events](const ObjectRef& event) {
+    commit(events, event->key, nullptr, event, [](base::Result<ObjectRef> result) {
+      base::ignore(result, "changed or gone meanwhile: the next sweep sees it again");
+    });
+  });
+  event_keeper_->sweep();
   bootstrap();
   return {};
 }

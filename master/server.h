@@ -13,6 +13,7 @@
 #include "base/http_client.h"
 #include "base/http_server.h"
 #include "master/allocator.h"
+#include "master/event_keeper.h"
 #include "master/object_cache.h"
 #include "master/request.h"
 #include "master/store.h"
@@ -113,6 +114,8 @@ class ApiServer {
   int64_t durable_revision_ = 0;  // all writes up to here are in the caches
   bool ready_ = false;
   ServiceAllocator allocator_;
+
+  std::unique_ptr<EventKeeper> event_keeper_;
 
   std::map<uint64_t, std::shared_ptr<Watcher>> watchers_;
   uint64_t next_watcher_ = 1;
