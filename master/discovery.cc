@@ -1,5 +1,6 @@
 // What is served, told to clients: plain and aggregated discovery, OpenAPI v2 and v3.
 #include "api/openapi.h"
+#include "api/openapi_proto.h"
 #include "master/server.h"
 
 namespace master {
@@ -213,8 +214,15 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   if (path == "/openapi/v2") {
-    static const base::http::Bytes document = base::http::bytes(base::to_json(api::openapi_v2(served(), "v1.36.0")));
-    request->reply_bytes(200, {document});
+    static const json::value document = api::openapi_v2(served(), "v1.36.0");
+    constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos) {
+      static const base::http::Bytes encoded = base::http::bytes(api::openapi_v2_protobuf(document));
+      request->reply_bytes(200, {encoded}, kProtobuf);
+      return true;
+    }
+    static const base::http::Bytes text = base::http::bytes(base::to_json(document));
+    request->reply_bytes(200, {text});
     return true;
   }
   if (path.starts_with("/api/") || path.starts_with("/apis/")) {
