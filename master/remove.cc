@@ -1,4 +1,5 @@
 // DELETE: grace for Pods, finalizers, propagation policies, preconditions.
+#include "api/protobuf.h"
 #include "api/status.h"
 #include "master/server.h"
 #include "master/strategy.h"
@@ -33,7 +34,9 @@ bool has_items(const json::value* list) { return list && list->is_array() && !li
 json::value read_options(const RequestInfo& request, json::value* refusal) {
   json::value options = json::object();
   if (!request.http().body.empty()) {
-    auto parsed = base::parse_json(request.http().body);
+    static const api::Type* type = api::find_type("io.k8s.apimachinery.pkg.apis.meta.v1", "DeleteOptions");
+    bool is_protobuf = request.http().headers.get("Content-Type").starts_with(api::kProtobufMediaType);
+    auto parsed = is_protobuf ? api::protobuf_to_json(*type, request.http().body) : base::parse_json(request.http().body);
     if (!parsed.ok() || !parsed->is_object()) {
       *refusal = api::bad_request("could not decode DeleteOptions: " + (parsed.ok() ? std::string("not an object") : parsed.error().message()));
       return options;

@@ -1,8 +1,10 @@
 // CREATE, UPDATE and PATCH: body -> types -> defaults -> registry -> validation -> store.
 #include "api/patch.h"
+#include "api/protobuf.h"
 #include "api/status.h"
 #include "api/validate.h"
 #include "api/walk.h"
+#include "api/yaml.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -52,8 +54,9 @@ json::value check_fields(RequestInfo& request, const api::Type& type, std::strin
 bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json::value* out) {
   const ResourceInfo& resource = *request.resource;
   std::string_view media = media_type(request);
-  if (!media.empty() && media != "application/json") {
-    request.reply_status(api::unsupported_media_type("application/json"));
+  bool is_protobuf = media == api::kProtobufMediaType, is_yaml = media == "application/yaml";
+  if (!media.empty() && media != "application/json" && !is_protobuf && !is_yaml) {
+    request.reply_status(api::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
     return false;
   }
   std::string_view mode = request.param("fieldValidation");
@@ -62,7 +65,9 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
     return false;
   }
   std::vector<std::string> duplicates;
-  auto parsed = base::parse_json(request.http().body, mode == "Ignore" ? nullptr : &duplicates);
+  auto parsed = is_protobuf ? api::protobuf_to_json(type, request.http().body)
+                : is_yaml   ? api::parse_yaml(request.http().body)
+                            : base::parse_json(request.http().body, mode == "Ignore" ? nullptr : &duplicates);
   if (!parsed.ok() || !parsed->is_object()) {
     request.reply_status(api::cannot_decode(resource.group_version(), kind,
                                             parsed.ok() ? "the body is not a JSON object" : parsed.error().message()));
@@ -193,7 +198,8 @@ void ApiServer::patch(RequestPtr request) {
         "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, "
         "application/strategic-merge-patch+json"));
   auto duplicates = std::make_shared<std::vector<std::string>>();
-  auto parsed = base::parse_json(request->http().body, duplicates.get());
+  auto parsed = media == "application/apply-patch+yaml" ? api::parse_yaml(request->http().body)
+                                                        : base::parse_json(request->http().body, duplicates.get());
   if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
   if (kind != kJson && !parsed->is_object())
     return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));
