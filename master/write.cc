@@ -32,7 +32,15 @@ json::value store_refusal(const ResourceInfo& resource, std::string_view name, c
   return api::internal_error(std::string(name) + ": " + error.message());
 }
 
-// Immutable order of the checks after a body became an object: unknown and duplicate fields.
+// One object written as YAML (of which JSON is a part).
+base::Result<json::value> one_from_yaml(std::string_view text) {
+  std::vector<json::value> documents = TRY(api::parse_yaml(text));
+  if (documents.size() != 1)
+    return base::make_error(base::Kind::kInvalid, "parse YAML", "", "expected one document, found " + std::to_string(documents.size()));
+  return std::move(documents[0]);
+}
+
+// Types, then unknown and duplicate fields, as fieldValidation asks.
 json::value check_fields(RequestInfo& request, const api::Type& type, std::string_view kind, json::value& object,
                          const std::vector<std::string>& duplicates) {
   const ResourceInfo& resource = *request.resource;
@@ -66,7 +74,7 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
   }
   std::vector<std::string> duplicates;
   auto parsed = is_protobuf ? api::protobuf_to_json(type, request.http().body)
-                : is_yaml   ? api::parse_yaml(request.http().body)
+                : is_yaml   ? one_from_yaml(request.http().body)
                             : base::parse_json(request.http().body, mode == "Ignore" ? nullptr : &duplicates);
   if (!parsed.ok() || !parsed->is_object()) {
     request.reply_status(api::cannot_decode(resource.group_version(), kind,
@@ -198,7 +206,7 @@ void ApiServer::patch(RequestPtr request) {
         "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, "
         "application/strategic-merge-patch+json"));
   auto duplicates = std::make_shared<std::vector<std::string>>();
-  auto parsed = media == "application/apply-patch+yaml" ? api::parse_yaml(request->http().body)
+  auto parsed = media == "application/apply-patch+yaml" ? one_from_yaml(request->http().body)
                                                         : base::parse_json(request->http().body, duplicates.get());
   if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
   if (kind != kJson && !parsed->is_object())
