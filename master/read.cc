@@ -68,6 +68,20 @@ json::value make_filter(const RequestInfo& request, Filter* out) {
   return nullptr;
 }
 
+// ?resourceVersion= as a number; false when it is none.
+bool read_version(std::string_view text, int64_t* out) {
+  *out = 0;
+  if (text.size() > 18) return false;
+  for (char c : text) {
+    if (c < '0' || c > '9') return false;
+    *out = *out * 10 + (c - '0');
+  }
+  return true;
+}
+json::value bad_version(std::string_view text) {
+  return api::bad_request("invalid resource version \"" + std::string(text) + "\": it must be a number that this server gave out");
+}
+
 std::string gvk_of(const ResourceInfo& resource) {
   return std::string(resource.group_version()) + "/" + resource.kind;
 }
@@ -154,7 +168,8 @@ void ApiServer::list(RequestPtr request) {
     start = index;
     revision = snapshot->revision;
   } else if (std::string_view wanted = request->param("resourceVersion"); !wanted.empty() && wanted != "0") {
-    int64_t asked = std::atoll(std::string(wanted).c_str());
+    int64_t asked;
+    if (!read_version(wanted, &asked)) return request->reply_status(bad_version(wanted));
     if (request->param("resourceVersionMatch") == "Exact" && asked != revision)
       return request->reply_status(api::expired("the requested exact revision is not kept: " + std::string(wanted)));
     if (asked > revision)
@@ -271,8 +286,9 @@ void ApiServer::watch(RequestPtr request) {
     return request->reply_status(refusal);
 
   ObjectCache& objects = *watcher->objects;
-  std::string from(request->param("resourceVersion"));
-  int64_t after = std::atoll(from.c_str());
+  int64_t after;
+  if (!read_version(request->param("resourceVersion"), &after))
+    return request->reply_status(bad_version(request->param("resourceVersion")));
   bool send_initial = request->flag("sendInitialEvents");
   bool wants_state = send_initial || after == 0;
   base::http::Headers headers;

@@ -171,6 +171,8 @@ TEST_F(ServerTest, RefusalsSayWhatPeopleKnow) {
   EXPECT_GE(status.at("details").at("causes").as_array().size(), 2u);
   refused(call("POST", "/api/v1/namespaces/nowhere/configmaps", config_map("a", "1")), 404);
   refused(call("GET", "/api/v1/nonsense"), 404);
+  refused(call("GET", std::string(kMaps) + "?resourceVersion=nonsense"), 400);
+  refused(call("GET", std::string(kMaps) + "?watch=1&resourceVersion=-1"), 400);
   refused(call("POST", std::string(kMaps) + "/a", config_map("a", "1")), 405);
   refused(call("GET", kMaps, "", "application/json", "application/vnd.kubernetes.protobuf"), 406);
 }
