@@ -21,6 +21,8 @@ struct Images::Job {
   Clock::time_point asked, began;
 };
 
+Images::Images(base::Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {}
+
 Images::~Images() {
   // The children go on by themselves and are not ours to end: a pull in the middle is worth keeping.
 }

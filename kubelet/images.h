@@ -21,7 +21,7 @@ class Images {
     std::string program, image_root, registries;
     size_t max_parallel = 3;
   };
-  Images(base::Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {}
+  Images(base::Loop& loop, Options options);
   ~Images();
 
   struct Pulled {

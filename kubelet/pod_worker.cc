@@ -2,6 +2,7 @@
 // pod_worker_sandbox.cc, pod_worker_container.cc and pod_worker_checks.cc.
 #include "kubelet/pod_worker.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -304,9 +305,9 @@ void PodWorker::recover() {
     auto self = weak.lock();
     if (!self || !self->runtime_) return;
     if (!sandbox.ok()) return self->sandbox_lost();
-    self->sandbox_fds_ = std::move(*sandbox);
-    if (self->sandbox_fds_.netlink.valid() && !spec_of(self->pod_).host_network.value_or(false)) {
-      auto address = netns::pod_address(self->sandbox_fds_.netlink.get());
+    self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
+    if (self->sandbox_fds_->netlink.valid() && !spec_of(self->pod_).host_network.value_or(false)) {
+      auto address = netns::pod_address(self->sandbox_fds_->netlink.get());
       if (address.ok() && *address) self->seen_.sandbox.ip = **address;
     }
     self->runtime_->list([weak](base::Result<std::vector<runtime::ContainerState>> list) {

@@ -80,7 +80,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   base::Result<Target> target(const std::string& container);
   base::Result<std::string> log_path(const std::string& container, bool previous) const;
   runtime::Pod* runtime_pod() { return runtime_.get(); }
-  int netns_fd() const { return sandbox_fds_.netns.get(); }   // -1 with hostNetwork
+  int netns_fd() const { return sandbox_fds_ ? sandbox_fds_->netns.get() : -1; }   // -1 with hostNetwork
 
  private:
   friend class PodWorkerTest;
@@ -133,7 +133,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   PodObserved seen_;
   bool had_record_ = false, recovering_ = false, scheduled_ = false, finished_ = false;
   std::unique_ptr<runtime::Pod> runtime_;
-  runtime::Pod::Sandbox sandbox_fds_;
+  std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;   // shared with a thread that attaches
   std::string saved_;                        // the record as it is on disk
   base::Loop::Handle wake_, status_retry_, token_timer_;
   bool status_in_flight_ = false, status_again_ = false;

@@ -45,7 +45,7 @@ void PodWorker::start_sandbox() {
       auto self = weak.lock();
       if (!self || !self->runtime_) return;
       if (!sandbox.ok()) return self->sandbox_failed(sandbox.error());
-      self->sandbox_fds_ = std::move(*sandbox);
+      self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
       self->attach_network();
     });
   });
@@ -62,10 +62,9 @@ void PodWorker::attach_network() {
   link.address = seen_.sandbox.ip + "/" + std::to_string(context_.pod_cidr.prefix);
   if (context_.pool) link.gateway = netns::format_ipv4(context_.pool->gateway());
   link.mtu = context_.mtu;
-  // The fds stay open: `self` is held until the thread is through with them.
   context_.background.call<base::Status>(
-      [self = shared_from_this(), attach = context_.attach_pod, link] {
-        return attach(link, self->sandbox_fds_.netns.get(), self->sandbox_fds_.netlink.get());
+      [fds = sandbox_fds_, attach = context_.attach_pod, link] {
+        return attach(link, fds->netns.get(), fds->netlink.get());
       },
       [weak = weak_from_this()](base::Status status) {
         auto self = weak.lock();
@@ -137,7 +136,7 @@ void PodWorker::sandbox_lost() {
     self->exec_runs_.clear();
     self->net_checks_.clear();
     self->runtime_.reset();
-    self->sandbox_fds_ = {};
+    self->sandbox_fds_.reset();
     self->context_.background.call<base::Status>(
         [clean = self->context_.clean_dead_pod, uid = self->uid()] { return clean(uid); },
         [weak](base::Status status) {
@@ -158,7 +157,7 @@ void PodWorker::stop_sandbox() {
   auto done = [weak = weak_from_this()] {
     auto self = weak.lock();
     if (!self) return;
-    self->sandbox_fds_ = {};
+    self->sandbox_fds_.reset();
     if (!self->seen_.sandbox.ip.empty()) {
       // The address is free once the link is gone, whoever of us lives longer.
       auto& context = self->context_;

@@ -1,0 +1,27 @@
+// The kubelet's HTTPS server and its routes. /healthz for everybody; the rest for clients with a
+// certificate of the cluster's CA and group system:masters. Logs, exec, attach and port-forward
+// are in streaming.h.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/http_server.h"
+#include "kubelet/kubelet.h"
+
+namespace kubelet {
+
+class Server {
+ public:
+  Server(base::Loop& loop, std::shared_ptr<base::tls::Context> context, Kubelet& kubelet);
+  base::Status listen(const std::string& address);
+  int port() const;
+
+ private:
+  void handle(std::shared_ptr<base::http::Exchange> exchange);
+
+  Kubelet& kubelet_;
+  base::http::Server server_;
+};
+
+}  // namespace kubelet
