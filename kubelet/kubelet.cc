@@ -144,6 +144,7 @@ void Kubelet::add(api::Pod pod) {
   workers_[uid] = worker;
   ++started_pods_;
   worker->on_finished = [this, uid] { loop_.post([this, uid] { finished(uid); }); };
+  worker->on_exit = [this] { if (on_exit) on_exit(); };
   worker->start();
 }
 
@@ -167,11 +168,11 @@ void Kubelet::finished(const std::string& uid) {
       });
 }
 
-PodWorker* Kubelet::find(const std::string& ns, const std::string& name, const std::string& uid) {
+std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::string& name, const std::string& uid) {
   auto it = by_name_.find(ns + "/" + name);
   if (it == by_name_.end() || (!uid.empty() && it->second != uid)) return nullptr;
   auto worker = workers_.find(it->second);
-  return worker == workers_.end() ? nullptr : worker->second.get();
+  return worker == workers_.end() ? nullptr : worker->second;
 }
 
 void Kubelet::network_up(const netns::Cidr& cidr) {

@@ -27,7 +27,8 @@ class Kubelet {
   base::Status start();
 
   // For the server.
-  PodWorker* find(const std::string& ns, const std::string& name, const std::string& uid = {});
+  std::shared_ptr<PodWorker> find(const std::string& ns, const std::string& name, const std::string& uid = {});
+  std::function<void()> on_exit;              // of some container
   base::json::value pods_json() const;        // a PodList
   std::string metrics() const;                // Prometheus text
   bool healthy() const { return true; }

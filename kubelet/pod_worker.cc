@@ -390,7 +390,7 @@ EnvSources PodWorker::env_sources() const {
   return out;
 }
 
-base::Result<std::string> PodWorker::log_path(const std::string& container, bool previous) const {
+base::Result<PodWorker::Log> PodWorker::log(const std::string& container, bool previous) const {
   auto it = seen_.containers.find(container);
   const int attempt = it == seen_.containers.end() ? -1 : it->second.attempt;
   if (!find_container(pod_, container))
@@ -406,7 +406,18 @@ base::Result<std::string> PodWorker::log_path(const std::string& container, bool
     return base::make_error(base::Kind::kInvalid, "find log", container,
                             "container \"" + container + "\" in pod \"" + pod_.metadata.name + "\" is waiting to start: ContainerCreating");
   }
-  return context_.layout.log(uid(), container, wanted);
+  return Log{.path = context_.layout.log(uid(), container, wanted), .attempt = wanted};
+}
+
+bool PodWorker::log_ended(const std::string& container, int attempt) const {
+  auto it = seen_.containers.find(container);
+  return finished_ || it == seen_.containers.end() || it->second.attempt != attempt || it->second.run == Run::kExited;
+}
+
+base::Result<std::shared_ptr<runtime::Pod>> PodWorker::sandbox() const {
+  if (!runtime_ || seen_.sandbox.step != Step::kDone)
+    return base::make_error(base::Kind::kUnavailable, "find Pod", pod_.metadata.name, "the Pod is not running");
+  return runtime_;
 }
 
 base::Result<PodWorker::Target> PodWorker::target(const std::string& container) {
@@ -415,7 +426,7 @@ base::Result<PodWorker::Target> PodWorker::target(const std::string& container) 
   ContainerSeen& c = of(container);
   if (c.run != Run::kRunning || !runtime_)
     return base::make_error(base::Kind::kUnavailable, "find container", container, "container not running (" + container + ")");
-  return Target{.pod = runtime_.get(), .container_id = in_pod(container, c.attempt),
+  return Target{.pod = runtime_, .container_id = in_pod(container, c.attempt),
                 .process = process_of(container, c.attempt), .ip = env_sources().pod_ip};
 }
 

@@ -65,6 +65,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void look_again();                         // something outside changed
   void objects_changed();                    // a ConfigMap or Secret it refers to
   std::function<void()> on_finished;         // nothing is left; may be destroyed (not inside the call)
+  std::function<void()> on_exit;             // of some container: followers of logs look again
 
   const api::Pod& pod() const { return pod_; }
   const PodObserved& observed() const { return seen_; }
@@ -72,15 +73,21 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
 
   // For logs, exec, attach and port-forward. kNotFound, kUnavailable say why not.
   struct Target {
-    runtime::Pod* pod;                       // valid until the loop goes on
+    std::shared_ptr<runtime::Pod> pod;
     std::string container_id;                // in sampan-pod
     base::json::value process;               // OCI process object to start an exec from
     std::string ip;
   };
   base::Result<Target> target(const std::string& container);
-  base::Result<std::string> log_path(const std::string& container, bool previous) const;
-  runtime::Pod* runtime_pod() { return runtime_.get(); }
-  int netns_fd() const { return sandbox_fds_ ? sandbox_fds_->netns.get() : -1; }   // -1 with hostNetwork
+  struct Log {
+    std::string path;
+    int attempt;
+  };
+  base::Result<Log> log(const std::string& container, bool previous) const;
+  // The Pod itself, for port-forward. kUnavailable while it is not running.
+  base::Result<std::shared_ptr<runtime::Pod>> sandbox() const;
+  // Whether the attempt that writes this log is over.
+  bool log_ended(const std::string& container, int attempt) const;
 
  private:
   friend class PodWorkerTest;
@@ -132,7 +139,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   api::Pod pod_;
   PodObserved seen_;
   bool had_record_ = false, recovering_ = false, scheduled_ = false, finished_ = false;
-  std::unique_ptr<runtime::Pod> runtime_;
+  std::shared_ptr<runtime::Pod> runtime_;
   std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;   // shared with a thread that attaches
   std::string saved_;                        // the record as it is on disk
   base::Loop::Handle wake_, status_retry_, token_timer_;

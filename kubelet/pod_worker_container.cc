@@ -312,6 +312,7 @@ void PodWorker::record_exit(const std::string& name, ContainerSeen& c, const run
   c.exit.container_id = "sampan://" + uid() + "/" + in_pod(name, c.attempt);
   c.exit.message = termination_message(name, c, state.exit_code);
   for (auto* probe : {&c.startup, &c.liveness, &c.readiness}) probe->in_flight = false;
+  if (on_exit) on_exit();
 }
 
 std::string PodWorker::termination_message(const std::string& name, const ContainerSeen& c, int code) const {
