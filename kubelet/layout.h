@@ -32,6 +32,8 @@ struct Layout {
   std::string work(const std::string& uid, const std::string& name, int attempt) const {
     return container(uid, name) + "/" + std::to_string(attempt);
   }
+  // Mounts that live while a container with subPath is being started.
+  std::string sub_paths(const std::string& uid) const { return pod(uid) + "/subpaths"; }
   std::string records() const { return run_dir + "/records"; }
   std::string record(const std::string& uid) const { return records() + "/" + uid + ".json"; }
 };

@@ -115,7 +115,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void pulled(const std::string& container, int attempt, const base::Result<Images::Pulled>& result);
   void start_container(const Action& action);
   base::Result<runtime::ContainerSpec> container_spec(const api::Container& c, int attempt, ContainerSeen& seen,
-                                                      std::vector<base::UniqueFd>& held);
+                                                      std::vector<std::string>& bound);
   void started(const std::string& name, int attempt, base::Result<runtime::ContainerState> result);
   void exited(const runtime::ContainerState& state);
   void record_exit(const std::string& name, ContainerSeen& seen, const runtime::ContainerState& state);

@@ -137,7 +137,7 @@ void PodWorker::pulled(const std::string& container, int attempt, const base::Re
 // ---- start -------------------------------------------------------------------------------------
 
 base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Container& c, int attempt, ContainerSeen& seen,
-                                                               std::vector<base::UniqueFd>& held) {
+                                                               std::vector<std::string>& bound) {
   Launch launch;
   launch.attempt = attempt;
   const std::string name = TRY(runtime::normalize_image_name(c.image));
@@ -170,8 +170,12 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
     mount.propagation = m.mount_propagation;
     const std::string sub = m.sub_path_expr.empty() ? m.sub_path : expand(m.sub_path_expr, launch.env);
     if (!sub.empty()) {
-      held.push_back(TRY(open_sub_path(mount.source, sub)));
-      mount.source = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(held.back().get());
+      auto fd = TRY(open_sub_path(mount.source, sub));
+      mount.source = layout.sub_paths(uid()) + "/" + c.name + "." + std::to_string(launch.mounts.size());
+      TRY(sys::mkdir_all(layout.sub_paths(uid()), 0700));
+      unbind_sub_path(mount.source);   // of a start that was cut off
+      TRY(bind_sub_path(fd.get(), mount.source));
+      bound.push_back(mount.source);
     }
     launch.mounts.push_back(std::move(mount));
   }
@@ -229,9 +233,10 @@ void PodWorker::start_container(const Action& action) {
   if (context_.services && !context_.services(pod_.metadata.namespace_)) return;
 
   ContainerSeen next;
-  auto held = std::make_shared<std::vector<base::UniqueFd>>();
-  auto spec = container_spec(*c, action.attempt, next, *held);
+  std::vector<std::string> bound;
+  auto spec = container_spec(*c, action.attempt, next, bound);
   if (!spec.ok()) {
+    for (const auto& path : bound) unbind_sub_path(path);
     const base::Error& error = spec.error();
     if (error.kind == base::Kind::kNotFound && error.operation.find("image") != std::string::npos) {
       seen.image.present = false;   // taken away meanwhile: pulled again
@@ -258,7 +263,8 @@ void PodWorker::start_container(const Action& action) {
   seen = std::move(next);
   save();   // the intent
   event(false, "Created", "Created container: " + action.container, action.container);
-  runtime_->start(std::move(*spec), [weak = weak_from_this(), name = action.container, attempt = action.attempt, held](base::Result<runtime::ContainerState> result) {
+  runtime_->start(std::move(*spec), [weak = weak_from_this(), name = action.container, attempt = action.attempt, bound](base::Result<runtime::ContainerState> result) {
+    for (const auto& path : bound) unbind_sub_path(path);
     if (auto self = weak.lock()) self->started(name, attempt, std::move(result));
   });
 }

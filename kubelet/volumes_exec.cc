@@ -6,6 +6,7 @@
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -190,10 +191,29 @@ base::Status remove_pod_directory(const Layout& layout, const std::string& uid, 
       if (::umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0 && ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) != 0)
         return sys::last_error("umount", path);
     }
+  if (sys::exists(layout.sub_paths(uid)))
+    for (const auto& name : TRY(sys::list_dir(layout.sub_paths(uid)))) unbind_sub_path(layout.sub_paths(uid) + "/" + name);
   if (logs_too) return sys::remove_all(dir);
   TRY(sys::remove_all(layout.volumes(uid)));
   for (const char* name : {"/shm", "/hosts", "/hostname", "/resolv.conf"}) TRY(sys::remove_all(dir + name));
   return {};
+}
+
+base::Status bind_sub_path(int fd, const std::string& target) {
+  struct stat st{};
+  if (::fstat(fd, &st) != 0) return sys::last_error("stat", target);
+  if (S_ISDIR(st.st_mode)) TRY(sys::mkdir_all(target, 0700));
+  else TRY_WRAP(sys::open(target, O_WRONLY | O_CREAT, 0600), "make subPath mount point", target);
+  base::UniqueFd tree(static_cast<int>(::syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)));
+  if (!tree.valid()) return sys::last_error("open_tree", target);
+  if (::syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0)
+    return sys::last_error("move_mount", target);
+  return {};
+}
+
+void unbind_sub_path(const std::string& target) {
+  ::umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  if (::rmdir(target.c_str()) != 0) ::unlink(target.c_str());
 }
 
 base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std::string& sub_path) {

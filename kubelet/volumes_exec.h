@@ -29,7 +29,10 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
 base::Status remove_pod_directory(const Layout& layout, const std::string& uid, bool logs_too);
 
 // `sub_path` beneath `volume`, made as a directory when absent; no symlink leads out of it.
-// The mount source is /proc/<pid>/fd/<n>: nobody can swap it afterwards (CVE-2017-1002101).
 base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std::string& sub_path);
+// Mounts what the fd holds at `target`, a path no container can reach: the source of the
+// container's bind, which nobody can swap any more (CVE-2017-1002101, CVE-2021-25741).
+base::Status bind_sub_path(int fd, const std::string& target);
+void unbind_sub_path(const std::string& target);   // the container has its own by then
 
 }  // namespace kubelet
