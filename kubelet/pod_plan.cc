@@ -121,7 +121,7 @@ class Planner {
     const bool needed = policy == "Always" ? image.pulled_attempt < attempt || !image.present
                                            : !image.present;
     if (!needed) return true;
-    if (policy == "Never" || image.pulling) return false;
+    if (image.pulling) return false;
     if (!image.reason.empty()) {
       if (now_ < image.failed_at + kShowError) wake(image.failed_at + kShowError);
       if (now_ < image.failed_at + image.backoff) {

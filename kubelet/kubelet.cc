@@ -1,0 +1,312 @@
+// Wiring of the node agent: informers to workers, records to recovery, orphans to removal.
+#include "kubelet/kubelet.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "kubelet/volumes_exec.h"
+
+namespace kubelet {
+
+namespace json = base::json;
+namespace sys = base::sys;
+
+namespace {
+
+HostFacts host_facts(int64_t memory_bytes) {
+  HostFacts out;
+  out.memory_bytes = memory_bytes;
+  std::istringstream lines(sys::read_file("/proc/self/status").value_or(""));
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("CapBnd:")) out.capabilities = std::strtoull(line.c_str() + 7, nullptr, 16);
+  const bool may_lower = out.capabilities >> 24 & 1;   // CAP_SYS_RESOURCE
+  if (!may_lower) out.min_oom_score_adj = std::max(0, std::atoi(sys::read_file("/proc/self/oom_score_adj").value_or("0").c_str()));
+  return out;
+}
+
+api::ContainerImage image_entry(const runtime::Image& image) {
+  const size_t colon = image.name.rfind(':');
+  api::ContainerImage out;
+  out.names = {image.name.substr(0, colon) + "@" + image.digest, image.name};
+  out.size_bytes = static_cast<int64_t>(image.size_bytes);
+  return out;
+}
+
+}  // namespace
+
+Kubelet::Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, KubeletOptions options)
+    : loop_(loop), options_(std::move(options)), transport_(std::move(transport)),
+      client_(transport_, "sampan-kubelet/" + options_.version), background_(loop), events_(loop, client_, options_.node_name),
+      images_(loop, {.program = options_.image_program, .image_root = options_.image_root, .registries = options_.registries}),
+      objects_(loop, *transport_, [this](const std::string& uid) {
+        if (auto it = workers_.find(uid); it != workers_.end()) it->second->objects_changed();
+      }),
+      context_{.loop = loop_, .client = client_, .background = background_, .images = images_, .events = events_,
+               .objects = objects_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
+               .node = {.host_ip = options_.node_ip}, .dns = {}, .host = {}, .node_name = options_.node_name,
+               .pod_program = options_.pod_program, .cgroup_parent = options_.cgroup_parent, .bridge = options_.bridge,
+               .services = {}, .start_pod = {}, .connect_pod = {}, .clean_dead_pod = {}, .attach_pod = {}, .detach_pod = {},
+               .default_seccomp = {}} {}
+
+Kubelet::~Kubelet() = default;
+
+base::Status Kubelet::start() {
+  for (const auto& dir : {options_.root_dir, context_.layout.pods(), options_.run_dir, context_.layout.records()})
+    TRY_WRAP(sys::mkdir_all(dir, 0755), "make kubelet directory", dir);
+  NodeAgent::Options node;
+  node.facts = read_machine(options_.root_dir);
+  node.facts.node_name = options_.node_name;
+  node.facts.node_ip = options_.node_ip;
+  node.facts.version = options_.version;
+  node.facts.port = options_.port;
+  node.facts.max_pods = options_.max_pods;
+  if (auto images = runtime::list_images(options_.image_root); images.ok())
+    for (const auto& image : *images)
+      if (node.facts.images.size() < 50) node.facts.images.push_back(image_entry(image));
+  node.root_dir = options_.root_dir;
+  node.bridge = options_.bridge;
+  node.mtu = options_.mtu;
+  context_.host = host_facts(node.facts.memory_bytes);
+  context_.node_cpu_milli = node.facts.cpus * 1000;
+  context_.max_pids = options_.max_pids;
+  context_.mtu = options_.mtu;
+  context_.dns.cluster_dns = options_.cluster_dns;
+  context_.dns.cluster_domain = options_.cluster_domain;
+  context_.dns.host_resolv_conf = sys::read_file("/etc/resolv.conf").value_or("");
+  context_.dns.host_hosts = sys::read_file("/etc/hosts").value_or("127.0.0.1\tlocalhost\n");
+  context_.services = [this](const std::string& ns) { return services_of(ns); };
+  context_.start_pod = [this](runtime::SandboxSpec spec, auto done) { runtime::start_pod(loop_, std::move(spec), std::move(done)); };
+  context_.connect_pod = [this](const std::string& uid) { return runtime::connect_pod(loop_, options_.run_dir, uid); };
+  context_.clean_dead_pod = [dir = options_.run_dir](const std::string& uid) { return runtime::clean_dead_pod(dir, uid); };
+  context_.attach_pod = [](const netns::PodLink& link, int ns, int netlink) { return netns::attach_pod(link, ns, netlink); };
+  context_.detach_pod = [](const std::string& link) { return netns::detach_pod(link); };
+  context_.default_seccomp = [](const std::vector<std::string>& capabilities) { return runtime::default_seccomp(capabilities); };
+  TRY(read_records());
+
+  node_ = std::make_unique<NodeAgent>(loop_, client_, background_, events_, std::move(node));
+  node_->on_network = [this](const netns::Cidr& cidr) { network_up(cidr); };
+  api::Informer::Options options;
+  options.resource = api::resources::pods;
+  options.field_selector = "spec.nodeName=" + options_.node_name;
+  pods_ = std::make_unique<api::Informer>(
+      loop_, *transport_, options, [this](api::Informer::Change change, const json::value& object) { pod_changed(change, object); },
+      [this] {
+        if (std::exchange(pods_synced_, true)) return;
+        remove_orphans();
+      });
+  api::Informer::Options services;
+  services.resource = api::resources::services;
+  services_ = std::make_unique<api::Informer>(
+      loop_, *transport_, services, [this](api::Informer::Change change, const json::value& object) { service_changed(change, object); },
+      [this] {
+        if (std::exchange(services_synced_, true)) return;
+        for (auto& [uid, worker] : workers_) worker->look_again();
+      });
+  node_->start();
+  pods_->start();
+  services_->start();
+  return {};
+}
+
+// ---- Pods ----------------------------------------------------------------------------------------
+
+void Kubelet::pod_changed(api::Informer::Change change, const json::value& object) {
+  const std::string key = std::string(base::string_at(object, "metadata", "namespace")) + "/" + std::string(base::string_at(object, "metadata", "name"));
+  const std::string uid(base::string_at(object, "metadata", "uid"));
+  auto known = by_name_.find(key);
+  if (change == api::Informer::Change::kDeleted) {
+    const std::string gone = uid.empty() ? known == by_name_.end() ? "" : known->second : uid;
+    if (auto it = workers_.find(gone); it != workers_.end()) it->second->gone();
+    return;
+  }
+  if (known != by_name_.end() && known->second != uid)
+    if (auto it = workers_.find(known->second); it != workers_.end()) it->second->gone();   // replaced by a namesake
+  auto pod = api::decode<api::Pod>(object);
+  if (!pod.ok()) return base::log::error("pod {}: {}", key, pod.error().message());
+  if (auto it = workers_.find(uid); it != workers_.end()) return it->second->update(std::move(*pod));
+  by_name_[key] = uid;
+  add(std::move(*pod));
+}
+
+void Kubelet::add(api::Pod pod) {
+  const std::string uid = pod.metadata.uid;
+  std::optional<PodObserved> record;
+  if (auto it = found_.find(uid); it != found_.end()) {
+    record = std::move(it->second);
+    found_.erase(it);
+  }
+  auto worker = std::make_shared<PodWorker>(context_, std::move(pod), std::move(record));
+  workers_[uid] = worker;
+  ++started_pods_;
+  worker->on_finished = [this, uid] { loop_.post([this, uid] { finished(uid); }); };
+  worker->on_exit = [this] { if (on_exit) on_exit(); };
+  worker->start();
+}
+
+void Kubelet::finished(const std::string& uid) {
+  auto it = workers_.find(uid);
+  if (it == workers_.end()) return;
+  const std::string key = it->second->pod().metadata.namespace_ + "/" + it->second->pod().metadata.name;
+  if (auto name = by_name_.find(key); name != by_name_.end() && name->second == uid) by_name_.erase(name);
+  std::vector<std::string> holders;
+  for (const auto& [name, c] : it->second->observed().containers) holders.push_back(uid + "." + name);
+  workers_.erase(it);
+  ::unlink(context_.layout.record(uid).c_str());
+  // Logs of a Pod that ended by itself stay until its object goes: now.
+  background_.call<base::Status>(
+      [layout = context_.layout, uid, holders, root = options_.image_root]() -> base::Status {
+        for (const auto& holder : holders) base::ignore(runtime::unpin_image(root, holder), "image gc drops pins of unknown holders");
+        return remove_pod_directory(layout, uid, true);
+      },
+      [uid](base::Status status) {
+        if (!status.ok()) base::log::warning("pod {}: remove directory: {}", uid, status.error().message());
+      });
+}
+
+std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::string& name, const std::string& uid) {
+  auto it = by_name_.find(ns + "/" + name);
+  if (it == by_name_.end() || (!uid.empty() && it->second != uid)) return nullptr;
+  auto worker = workers_.find(it->second);
+  return worker == workers_.end() ? nullptr : worker->second;
+}
+
+void Kubelet::network_up(const netns::Cidr& cidr) {
+  pool_.emplace(cidr);
+  auto reserve = [&](const PodObserved& seen) {
+    if (seen.sandbox.ip.empty()) return;
+    auto address = netns::parse_ipv4(seen.sandbox.ip);
+    if (!address) return;
+    if (auto status = pool_->reserve(*address); !status.ok())
+      base::log::warning("reserve Pod address {}: {}", seen.sandbox.ip, status.error().message());
+  };
+  for (const auto& [uid, worker] : workers_) reserve(worker->observed());
+  for (const auto& [uid, seen] : found_) reserve(seen);
+  context_.pod_cidr = cidr;
+  context_.pool = &*pool_;
+  for (auto& [uid, worker] : workers_) worker->look_again();
+}
+
+// ---- what an earlier kubelet left ------------------------------------------------------------------
+
+base::Status Kubelet::read_records() {
+  for (const auto& name : TRY(sys::list_dir(context_.layout.records()))) {
+    if (!name.ends_with(".json")) {
+      ::unlink((context_.layout.records() + "/" + name).c_str());   // half-written: never renamed
+      continue;
+    }
+    const std::string uid = name.substr(0, name.size() - 5);
+    auto text = sys::read_file(context_.layout.record(uid));
+    auto value = text.ok() ? base::parse_json(*text) : base::Result<json::value>(text.error());
+    auto seen = value.ok() ? decode_record(*value) : base::Result<PodObserved>(value.error());
+    if (seen.ok()) found_[uid] = std::move(*seen);
+    else base::log::warning("pod {}: its record is not readable: {}", uid, seen.error().message());
+  }
+  if (!found_.empty()) base::log::info("{} Pods were here before", found_.size());
+  return {};
+}
+
+// Only after the API said once which Pods there are: what it does not know any more goes.
+void Kubelet::remove_orphans() {
+  std::set<std::string> uids;
+  for (const auto& [uid, seen] : found_) uids.insert(uid);
+  if (auto pods = runtime::list_pods(options_.run_dir); pods.ok())
+    for (const auto& uid : *pods) uids.insert(uid);
+  if (auto dirs = sys::list_dir(context_.layout.pods()); dirs.ok())
+    for (const auto& uid : *dirs) uids.insert(uid);
+  for (const auto& uid : uids)
+    if (!workers_.contains(uid)) remove_orphan(uid);
+}
+
+void Kubelet::remove_orphan(const std::string& uid) {
+  base::log::info("pod {}: not in the API any more: removing what is left of it", uid);
+  std::string ip;
+  if (auto it = found_.find(uid); it != found_.end()) ip = it->second.sandbox.ip;
+  auto clean = [this, uid, ip] {
+    background_.call<base::Status>(
+        [this_layout = context_.layout, uid, run_dir = options_.run_dir]() -> base::Status {
+          TRY(runtime::clean_dead_pod(run_dir, uid));
+          TRY(netns::detach_pod(netns::host_link_name(uid)));
+          return remove_pod_directory(this_layout, uid, true);
+        },
+        [this, uid, ip](base::Status status) {
+          orphans_.erase(uid);
+          found_.erase(uid);
+          if (!status.ok()) return base::log::warning("pod {}: remove orphan: {}", uid, status.error().message());
+          ::unlink(context_.layout.record(uid).c_str());
+          if (auto address = netns::parse_ipv4(ip); address && pool_) pool_->release(*address);
+        });
+  };
+  auto pod = context_.connect_pod(uid);
+  if (!pod.ok()) return clean();
+  auto& held = orphans_[uid] = std::move(*pod);
+  held->shutdown([clean](base::Status status) {
+    base::ignore(status, "cleaned by hand below");
+    clean();
+  });
+}
+
+// ---- services as environment ------------------------------------------------------------------------
+
+void Kubelet::service_changed(api::Informer::Change change, const json::value& object) {
+  const std::string ns(base::string_at(object, "metadata", "namespace")), name(base::string_at(object, "metadata", "name"));
+  const std::string ip(base::string_at(object, "spec", "clusterIP"));
+  if (ns == "default" && name == "kubernetes") service_lists_.clear();
+  else service_lists_.erase(ns);
+  if (change == api::Informer::Change::kDeleted || ip.empty() || ip == "None") {
+    service_map_[ns].erase(name);
+    return;
+  }
+  ServiceLink link;
+  link.name = name;
+  link.cluster_ip = ip;
+  if (const json::value* ports = base::find_path(object, "spec", "ports"); ports && ports->is_array())
+    for (const auto& p : ports->get_array())
+      link.ports.push_back({.name = std::string(base::string_at(p, "name")), .protocol = std::string(base::string_at(p, "protocol")),
+                            .port = static_cast<int>(base::as_int(base::find(p, "port")))});
+  service_map_[ns][name] = std::move(link);
+}
+
+const std::vector<ServiceLink>* Kubelet::services_of(const std::string& ns) {
+  if (!services_synced_) return nullptr;
+  auto it = service_lists_.find(ns);
+  if (it != service_lists_.end()) return &it->second;
+  std::map<std::string, ServiceLink> all = service_map_[ns];
+  if (auto master = service_map_["default"].find("kubernetes"); master != service_map_["default"].end())
+    all["kubernetes"] = master->second;
+  auto& list = service_lists_[ns];
+  for (auto& [name, link] : all) list.push_back(std::move(link));
+  return &list;
+}
+
+// ---- for the server -----------------------------------------------------------------------------------
+
+json::value Kubelet::pods_json() const {
+  json::array items;
+  for (const auto& [uid, worker] : workers_) items.push_back(api::encode(worker->pod()));
+  return json::object{{"kind", "PodList"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"items", std::move(items)}};
+}
+
+std::string Kubelet::metrics() const {
+  size_t running = 0, containers = 0;
+  for (const auto& [uid, worker] : workers_) {
+    bool any = false;
+    for (const auto& [name, c] : worker->observed().containers)
+      if (c.run == Run::kRunning) ++containers, any = true;
+    running += any;
+  }
+  std::ostringstream out;
+  out << "# HELP kubelet_running_pods Number of pods that have a running container\n# TYPE kubelet_running_pods gauge\nkubelet_running_pods " << running
+      << "\n# HELP kubelet_running_containers Number of containers currently running\n# TYPE kubelet_running_containers gauge\nkubelet_running_containers{container_state=\"running\"} " << containers
+      << "\n# HELP kubelet_desired_pods The number of pods the kubelet is being instructed to run\n# TYPE kubelet_desired_pods gauge\nkubelet_desired_pods " << workers_.size()
+      << "\n# HELP kubelet_started_pods_total Number of pods taken up since start\n# TYPE kubelet_started_pods_total counter\nkubelet_started_pods_total " << started_pods_
+      << "\n# HELP sampan_kubelet_pod_addresses_used Addresses of the node's Pod CIDR in use\n# TYPE sampan_kubelet_pod_addresses_used gauge\nsampan_kubelet_pod_addresses_used " << (pool_ ? pool_->used() : 0)
+      << "\n";
+  return out.str();
+}
+
+}  // namespace kubelet

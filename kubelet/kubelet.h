@@ -1,0 +1,72 @@
+// The kubelet: informers in, one PodWorker per Pod, the node agent. Owns the workers and what they
+// share. Ending it leaves every Pod running.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "api/client/transport.h"
+#include "kubelet/node_agent.h"
+#include "kubelet/pod_worker.h"
+
+namespace kubelet {
+
+struct KubeletOptions {
+  std::string node_name, node_ip, root_dir, run_dir, image_root, cgroup_parent, pod_program, image_program, bridge,
+      cluster_dns, cluster_domain, registries, version;
+  int port = 10250;
+  int mtu = 1500;
+  int64_t max_pids = -1, max_pods = 110;
+};
+
+class Kubelet {
+ public:
+  Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, KubeletOptions options);
+  ~Kubelet();
+  base::Status start();
+
+  // For the server.
+  std::shared_ptr<PodWorker> find(const std::string& ns, const std::string& name, const std::string& uid = {});
+  std::function<void()> on_exit;              // of some container
+  base::json::value pods_json() const;        // a PodList
+  std::string metrics() const;                // Prometheus text
+  bool healthy() const { return true; }
+  base::Loop& loop() { return loop_; }
+  const KubeletOptions& options() const { return options_; }
+  Background& background() { return background_; }
+
+ private:
+  void pod_changed(api::Informer::Change change, const base::json::value& object);
+  void service_changed(api::Informer::Change change, const base::json::value& object);
+  void add(api::Pod pod);
+  void finished(const std::string& uid);
+  void network_up(const netns::Cidr& cidr);
+  base::Status read_records();
+  void remove_orphans();
+  void remove_orphan(const std::string& uid);
+  const std::vector<ServiceLink>* services_of(const std::string& ns);
+
+  base::Loop& loop_;
+  KubeletOptions options_;
+  std::shared_ptr<api::Transport> transport_;
+  api::Client client_;
+  Background background_;
+  Events events_;
+  Images images_;
+  ObjectCache objects_;
+  PodContext context_;
+  std::optional<netns::AddressPool> pool_;
+  std::unique_ptr<NodeAgent> node_;
+  std::unique_ptr<api::Informer> pods_, services_;
+  bool pods_synced_ = false, services_synced_ = false;
+  std::unordered_map<std::string, std::shared_ptr<PodWorker>> workers_;      // by uid
+  std::unordered_map<std::string, std::string> by_name_;                     // "ns/name" -> uid
+  std::map<std::string, PodObserved> found_;                                 // records without a Pod yet
+  std::map<std::string, std::unique_ptr<runtime::Pod>> orphans_;
+  std::map<std::string, std::map<std::string, ServiceLink>> service_map_;    // by namespace, by name
+  std::map<std::string, std::vector<ServiceLink>> service_lists_;            // made when asked for
+  uint64_t started_pods_ = 0;
+};
+
+}  // namespace kubelet

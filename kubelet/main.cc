@@ -1,0 +1,118 @@
+// sampan-kubelet: flags, certificates, the loop. Ending it leaves the Pods running.
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+
+#include "api/client/transport.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "kubelet/kubelet.h"
+#include "kubelet/server.h"
+
+namespace {
+
+constexpr const char* kVersion = "0.1.0";
+
+// sd_notify(3) without its library.
+void notify_ready() {
+  const char* path = ::getenv("NOTIFY_SOCKET");
+  if (!path || !*path) return;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const size_t length = std::min(std::string_view(path).size(), sizeof address.sun_path - 1);
+  ::memcpy(address.sun_path, path, length);
+  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
+  base::UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const std::string_view text = "READY=1";
+  if (::sendto(fd.get(), text.data(), text.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
+               static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)) < 0)
+    base::log::warning("tell {} that we are ready: {}", path, base::sys::last_error("sendto").message());
+}
+
+std::string beside_us(const char* program) {
+  char buffer[4096];
+  const ssize_t n = ::readlink("/proc/self/exe", buffer, sizeof buffer);
+  std::string self(buffer, n > 0 ? static_cast<size_t>(n) : 0);
+  return self.substr(0, self.rfind('/') + 1) + program;
+}
+
+int fail(const base::Error& error) {
+  base::log::error("{}", error.message());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  kubelet::KubeletOptions options;
+  options.root_dir = "/var/lib/sampan/kubelet";
+  options.run_dir = "/run/sampan";
+  options.image_root = "/var/lib/sampan/images";
+  options.cgroup_parent = "/sampan";
+  options.pod_program = beside_us("sampan-pod");
+  options.image_program = beside_us("sampan");
+  options.bridge = "sampan0";
+  options.cluster_dns = "10.96.0.10";
+  options.cluster_domain = "cluster.local";
+  options.version = kVersion;
+  std::string kubeconfig, listen, level = "info";
+
+  CLI::App app{"sampan-kubelet: runs the Pods of one node. Ending it leaves them running."};
+  app.set_version_flag("--version", std::string("sampan-kubelet ") + kVersion);
+  app.add_option("--kubeconfig", kubeconfig, "how to reach the API server; its certificate is also the server's")->required();
+  app.add_option("--node-name", options.node_name, "name of the Node object")->required();
+  app.add_option("--node-ip", options.node_ip, "address of this node as others reach it")->required();
+  app.add_option("--listen", listen, "address:port of the HTTPS server (default: <node-ip>:10250)");
+  app.add_option("--root-dir", options.root_dir, "directories of Pods: volumes, logs")->capture_default_str();
+  app.add_option("--run-dir", options.run_dir, "sockets of sampan-pod and records; lost at reboot")->capture_default_str();
+  app.add_option("--image-root", options.image_root, "the image store")->capture_default_str();
+  app.add_option("--cgroup-parent", options.cgroup_parent, "parent of the Pods' control groups")->capture_default_str();
+  app.add_option("--pod-program", options.pod_program, "sampan-pod")->capture_default_str();
+  app.add_option("--image-program", options.image_program, "sampan, for image pulls")->capture_default_str();
+  app.add_option("--bridge", options.bridge, "bridge of the Pods")->capture_default_str();
+  app.add_option("--mtu", options.mtu, "MTU of the bridge and of Pods")->capture_default_str();
+  app.add_option("--cluster-dns", options.cluster_dns, "name server of Pods")->capture_default_str();
+  app.add_option("--cluster-domain", options.cluster_domain, "domain of Services")->capture_default_str();
+  app.add_option("--registries", options.registries, "file with registries and mirrors, passed to image pulls");
+  app.add_option("--max-pods", options.max_pods, "Pods this node takes")->capture_default_str();
+  app.add_option("--pod-max-pids", options.max_pids, "processes of one Pod; -1: no limit")->capture_default_str();
+  app.add_option("--log-level", level, "debug, info, warning, error")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  base::log::Level parsed = base::log::Level::kInfo;
+  if (!base::log::parse_level(level, &parsed)) {
+    std::fprintf(stderr, "--log-level %s: use debug, info, warning or error\n", level.c_str());
+    return 2;
+  }
+  base::log::init("sampan-kubelet", parsed);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::umask(0022);
+  if (listen.empty()) listen = options.node_ip + ":10250";
+
+  base::Loop loop;
+  auto signals = loop.on_signals({SIGTERM, SIGINT}, [&loop](int) { loop.stop(); });
+  if (!signals.ok()) return fail(signals.error());
+  auto config = api::load_kubeconfig(kubeconfig);
+  if (!config.ok()) return fail(config.error());
+  auto transport = api::connect(loop, *config);
+  if (!transport.ok()) return fail(transport.error());
+  if (config->client.certificate_pem.empty())
+    return fail(base::make_error(base::Kind::kInvalid, "read kubeconfig", kubeconfig, "it has no client certificate",
+                                 "make one with: sampan kubeconfig --user system:node:" + options.node_name + " --group system:nodes"));
+  auto context = base::tls::Context::server(config->client, config->ca_pem);
+  if (!context.ok()) return fail(context.error());
+
+  if (const size_t colon = listen.rfind(':'); colon != std::string::npos) options.port = std::atoi(listen.c_str() + colon + 1);
+  kubelet::Kubelet kubelet(loop, *transport, options);
+  kubelet::Server server(loop, *context, kubelet);
+  if (auto status = server.listen(listen); !status.ok()) return fail(status.error());
+  if (auto status = kubelet.start(); !status.ok()) return fail(status.error());
+  base::log::info("node {} listens on {}", options.node_name, listen);
+  notify_ready();
+  loop.run();
+  base::log::info("ending; Pods go on");
+  return 0;
+}

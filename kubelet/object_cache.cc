@@ -1,0 +1,86 @@
+// One informer per object referred to; dropped with the last Pod that does.
+#include "kubelet/object_cache.h"
+
+#include "api/base64.h"
+
+namespace kubelet {
+
+void ObjectCache::refer(const std::string& uid, const std::string& ns, const std::vector<Reference>& references) {
+  std::set<Key> wanted;
+  for (const auto& reference : references) wanted.insert({ns, reference});
+  auto& held = by_pod_[uid];
+  for (const auto& key : held) {
+    if (wanted.contains(key)) continue;
+    auto it = entries_.find(key);
+    if (it == entries_.end()) continue;
+    it->second.users.erase(uid);
+    // Not here: this may run inside the informer's own callback.
+    if (it->second.users.empty()) loop_.post([this, key] {
+      if (auto dead = entries_.find(key); dead != entries_.end() && dead->second.users.empty()) entries_.erase(dead);
+    });
+  }
+  for (const auto& key : wanted) {
+    Entry& entry = entries_[key];
+    entry.users.insert(uid);
+    if (entry.informer) continue;
+    api::Informer::Options options;
+    options.resource = key.second.kind == ObjectKind::kConfigMap ? api::resources::config_maps : api::resources::secrets;
+    options.ns = ns;
+    options.field_selector = "metadata.name=" + key.second.name;
+    entry.informer = std::make_unique<api::Informer>(
+        loop_, transport_, std::move(options),
+        [this, key](api::Informer::Change change, const base::json::value& object) {
+          auto it = entries_.find(key);
+          if (it == entries_.end() || base::string_at(object, "metadata", "name") != key.second.name) return;
+          Entry& entry = it->second;
+          entry.present = change == api::Informer::Change::kSet;
+          entry.data.clear();
+          const bool secret = key.second.kind == ObjectKind::kSecret;
+          auto take = [&](const char* field, bool encoded) {
+            const base::json::value* data = base::find(object, field);
+            if (!data || !data->is_object()) return;
+            for (const auto& [name, value] : data->get_object()) {
+              std::string text(base::as_string(&value));
+              if (encoded) text = api::base64_decode(text).value_or("");
+              entry.data[std::string(name)] = std::move(text);
+            }
+          };
+          if (entry.present) {
+            take("data", secret);
+            take("binaryData", true);
+          }
+          if (entry.synced) tell(key);
+        },
+        [this, key] {
+          auto it = entries_.find(key);
+          if (it == entries_.end()) return;
+          it->second.synced = true;
+          tell(key);
+        });
+    entry.informer->start();
+  }
+  if (wanted.empty()) by_pod_.erase(uid);
+  else held = std::move(wanted);
+}
+
+void ObjectCache::tell(const Key& key) {
+  auto it = entries_.find(key);
+  if (it == entries_.end()) return;
+  const std::set<std::string> users = it->second.users;
+  for (const auto& uid : users) changed_(uid);
+}
+
+bool ObjectCache::loaded(const std::string& ns, const std::vector<Reference>& references) const {
+  for (const auto& reference : references) {
+    auto it = entries_.find({ns, reference});
+    if (it == entries_.end() || !it->second.synced) return false;
+  }
+  return true;
+}
+
+const std::map<std::string, std::string>* ObjectCache::data(const std::string& ns, const Reference& reference) const {
+  auto it = entries_.find({ns, reference});
+  return it == entries_.end() || !it->second.present ? nullptr : &it->second.data;
+}
+
+}  // namespace kubelet

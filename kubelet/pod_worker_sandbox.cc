@@ -1,0 +1,335 @@
+// What a Pod has before any container: its sampan-pod, its network, its directory and volumes.
+#include <algorithm>
+
+#include "base/log.h"
+#include "kubelet/pod_worker.h"
+#include "kubelet/volumes_exec.h"
+
+namespace kubelet {
+
+namespace json = base::json;
+using std::chrono::seconds;
+
+// ---- sandbox ---------------------------------------------------------------------------------
+
+void PodWorker::start_sandbox() {
+  const api::PodSpec& spec = spec_of(pod_);
+  const bool host_network = spec.host_network.value_or(false);
+  if (!host_network && seen_.sandbox.ip.empty()) {
+    auto address = context_.pool->allocate();
+    if (!address.ok()) return sandbox_failed(address.error());
+    seen_.sandbox.ip = netns::format_ipv4(*address);
+  }
+  seen_.sandbox.step = Step::kBusy;
+  save();   // the intent: what a killed kubelet must look for
+  runtime::SandboxSpec out;
+  out.id = uid();
+  out.run_dir = context_.layout.run_dir;
+  out.pod_program = context_.pod_program;
+  out.hostname = pod_hostname(pod_, context_.node_name);
+  out.cgroup = context_.cgroup_parent + "/pod" + uid();
+  out.cgroup_resources = pod_resources(pod_, context_.max_pids);
+  out.host_network = host_network;
+  out.host_ipc = spec.host_ipc.value_or(false);
+  out.host_pid = spec.host_pid.value_or(false);
+  out.share_pid = spec.share_process_namespace.value_or(false);
+  if (spec.security_context)
+    for (const auto& sysctl : spec.security_context->sysctls) out.sysctls[sysctl.name] = sysctl.value;
+  context_.start_pod(std::move(out), [weak = weak_from_this()](base::Result<std::unique_ptr<runtime::Pod>> pod) {
+    auto self = weak.lock();
+    if (!self) return;
+    if (!pod.ok()) return self->sandbox_failed(pod.error());
+    self->runtime_ = std::move(*pod);
+    self->hook_runtime();
+    self->runtime_->sandbox([weak](base::Result<runtime::Pod::Sandbox> sandbox) {
+      auto self = weak.lock();
+      if (!self || !self->runtime_) return;
+      if (!sandbox.ok()) return self->sandbox_failed(sandbox.error());
+      self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
+      self->attach_network();
+    });
+  });
+}
+
+void PodWorker::attach_network() {
+  if (spec_of(pod_).host_network.value_or(false)) {
+    seen_.sandbox.step = Step::kDone;
+    return schedule();
+  }
+  netns::PodLink link;
+  link.host_name = netns::host_link_name(uid());
+  link.bridge = context_.bridge;
+  link.address = seen_.sandbox.ip + "/" + std::to_string(context_.pod_cidr.prefix);
+  if (context_.pool) link.gateway = netns::format_ipv4(context_.pool->gateway());
+  link.mtu = context_.mtu;
+  context_.background.call<base::Status>(
+      [fds = sandbox_fds_, attach = context_.attach_pod, link] {
+        return attach(link, fds->netns.get(), fds->netlink.get());
+      },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) return self->sandbox_failed(status.error());
+        self->sandbox_failures_ = 0;
+        self->seen_.sandbox.step = Step::kDone;
+        self->seen_.sandbox.error.clear();
+        self->schedule();
+      });
+}
+
+void PodWorker::sandbox_failed(const base::Error& error) {
+  event(true, "FailedCreatePodSandBox", "Failed to create pod sandbox: " + error.message());
+  base::log::warning("pod {}/{}: start sandbox: {}", pod_.metadata.namespace_, pod_.metadata.name, error.message());
+  const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(sandbox_failures_++, 6)), seconds(60));
+  auto settle = [this, delay, text = error.message()] {
+    seen_.sandbox.step = Step::kFailed;
+    seen_.sandbox.error = text;
+    seen_.sandbox.retry_at = base::wall_now() + delay;
+    schedule();
+  };
+  // What was made so far goes first: the next attempt starts from nothing.
+  seen_.sandbox.step = Step::kBusy;
+  auto clean = [weak = weak_from_this(), settle, &context = context_, uid = uid()] {
+    context.background.call<base::Status>([clean = context.clean_dead_pod, uid] { return clean(uid); },
+                                          [weak, settle](base::Status status) {
+      base::ignore(status, "nothing may have been left; the next attempt would say what is in its way");
+      if (auto self = weak.lock()) settle();
+    });
+  };
+  if (!runtime_) return clean();
+  runtime_->on_lost = nullptr;
+  runtime_->on_exit = nullptr;
+  runtime_->shutdown([weak = weak_from_this(), clean](base::Status status) {
+    base::ignore(status, "cleaned up below in any case");
+    auto self = weak.lock();
+    if (!self) return;
+    // Not inside its own callback.
+    self->context_.loop.post([weak] { if (auto self = weak.lock()) self->runtime_.reset(); });
+    clean();
+  });
+}
+
+void PodWorker::sandbox_lost() {
+  if (finished_) return;
+  base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_, pod_.metadata.name);
+  recovering_ = false;
+  for (auto& [name, c] : seen_.containers) {
+    if (c.run == Run::kStarting) c.run = Run::kNone;
+    if (c.run == Run::kRunning) {
+      runtime::ContainerState state;
+      state.exit_code = 137;
+      state.signal = 9;
+      state.started_at = c.started_at;
+      state.finished_at = base::wall_now();
+      record_exit(name, c, state);
+    }
+    c.remains = c.removing = false;
+  }
+  const bool had_one = seen_.sandbox.step != Step::kNone;
+  if (had_one && !is_terminating(pod_))
+    event(false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+  ++seen_.sandbox.attempt;
+  seen_.sandbox.step = Step::kBusy;   // until what it left is gone
+  context_.loop.post([weak = weak_from_this()] {
+    auto self = weak.lock();
+    if (!self) return;
+    self->exec_runs_.clear();
+    self->net_checks_.clear();
+    self->runtime_.reset();
+    self->sandbox_fds_.reset();
+    self->context_.background.call<base::Status>(
+        [clean = self->context_.clean_dead_pod, uid = self->uid()] { return clean(uid); },
+        [weak](base::Status status) {
+          auto self = weak.lock();
+          if (!self) return;
+          if (!status.ok())
+            base::log::warning("pod {}: clean up after its sampan-pod: {}", self->pod_.metadata.name, status.error().message());
+          self->seen_.sandbox.step = Step::kNone;
+          self->schedule();
+        });
+  });
+}
+
+void PodWorker::stop_sandbox() {
+  seen_.sandbox.step = Step::kBusy;
+  exec_runs_.clear();
+  net_checks_.clear();
+  auto done = [weak = weak_from_this()] {
+    auto self = weak.lock();
+    if (!self) return;
+    self->sandbox_fds_.reset();
+    if (!self->seen_.sandbox.ip.empty()) {
+      // The address is free once the link is gone, whoever of us lives longer.
+      auto& context = self->context_;
+      context.background.call<base::Status>(
+          [detach = context.detach_pod, link = netns::host_link_name(self->uid())] { return detach(link); },
+          [&context, ip = self->seen_.sandbox.ip](base::Status status) {
+            if (!status.ok()) base::log::warning("detach Pod address {}: {}", ip, status.error().message());
+            if (auto address = netns::parse_ipv4(ip); address && context.pool) context.pool->release(*address);
+          });
+      self->seen_.sandbox.ip.clear();
+    }
+    self->seen_.sandbox.step = Step::kNone;
+    for (auto& [name, c] : self->seen_.containers) c.remains = c.removing = false;
+    self->context_.loop.post([weak] { if (auto self = weak.lock()) self->runtime_.reset(); });
+    self->schedule();
+  };
+  if (!runtime_) return context_.loop.post(done);
+  runtime_->on_exit = nullptr;
+  runtime_->on_lost = nullptr;
+  runtime_->shutdown([weak = weak_from_this(), done](base::Status status) {
+    auto self = weak.lock();
+    if (!self) return;
+    if (status.ok()) return done();
+    base::log::warning("pod {}: shut down its sampan-pod: {}", self->pod_.metadata.name, status.error().message());
+    self->context_.background.call<base::Status>(
+        [clean = self->context_.clean_dead_pod, uid = self->uid()] { return clean(uid); },
+        [done](base::Status status) {
+          base::ignore(status, "said above; the next start of the kubelet cleans what is left");
+          done();
+        });
+  });
+}
+
+// ---- volumes ---------------------------------------------------------------------------------
+
+void PodWorker::mount_volumes() {
+  seen_.volumes.step = Step::kBusy;
+  volumes_waiting_ = true;
+  for (const auto& key : kubelet::tokens(pod_))
+    if (!tokens_.contains(key)) fetch_token(key);
+  make_directory();
+}
+
+void PodWorker::fetch_token(const TokenKey& key) {
+  json::object spec{{"expirationSeconds", key.expiration_seconds},
+                    {"boundObjectRef", json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", pod_.metadata.name}, {"uid", uid()}}}};
+  if (!key.audience.empty()) spec["audiences"] = json::array{key.audience};
+  const std::string account = spec_of(pod_).service_account_name.empty() ? "default" : spec_of(pod_).service_account_name;
+  ++tokens_missing_;
+  context_.client.call("POST", api::resources::service_accounts.path(pod_.metadata.namespace_, account, "token"),
+                       "application/json",
+                       base::to_json(json::object{{"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", std::move(spec)}}),
+                       [weak = weak_from_this(), key](base::Result<json::value> result) {
+    auto self = weak.lock();
+    if (!self) return;
+    --self->tokens_missing_;
+    if (result.ok()) {
+      self->tokens_[key] = base::string_at(*result, "status", "token");
+      // Renewed when four fifths of its life are over.
+      self->token_timer_ = self->context_.loop.after(seconds(std::max<int64_t>(60, key.expiration_seconds * 4 / 5)), [weak] {
+        auto self = weak.lock();
+        if (!self || is_terminating(self->pod_)) return;
+        for (const auto& key : kubelet::tokens(self->pod_)) self->fetch_token(key);
+      });
+    } else {
+      base::log::warning("pod {}: request service account token: {}", self->pod_.metadata.name, result.error().message());
+    }
+    if (self->volumes_waiting_) {
+      if (!result.ok()) return self->volumes_failed(result.error());
+      self->make_directory();
+    } else {
+      self->refresh_volumes();
+    }
+  });
+}
+
+void PodWorker::make_directory() {
+  if (!volumes_waiting_ || tokens_missing_ > 0) return;
+  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;   // objects_changed() comes back here
+  if (seen_.sandbox.ip.empty() && !spec_of(pod_).host_network.value_or(false)) {
+    // The address is chosen by start_sandbox, which is planned before this.
+    return volumes_failed(base::make_error(base::Kind::kUnavailable, "make Pod directory", uid(), "the Pod has no address yet"));
+  }
+  VolumeSources sources{.env = env_sources(), .tokens = tokens_};
+  auto volumes = plan_volumes(pod_, sources);
+  volumes_waiting_ = false;
+  if (!volumes.ok()) return volumes_failed(volumes.error());
+  PodDirectory content;
+  const std::string ip = sources.env.pod_ip;
+  content.hosts = pod_hosts(pod_, ip, context_.dns, context_.node_name);
+  content.resolv_conf = pod_resolv_conf(pod_, context_.dns);
+  content.hostname = pod_hostname(pod_, context_.node_name);
+  content.shm = !spec_of(pod_).host_ipc.value_or(false);
+  if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
+    content.fs_group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
+  content.volumes = std::move(*volumes);
+  context_.background.call<base::Status>(
+      [layout = context_.layout, uid = uid(), content = std::move(content)] { return make_pod_directory(layout, uid, content); },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) return self->volumes_failed(status.error());
+        self->volume_failures_ = 0;
+        self->seen_.volumes = {};
+        self->seen_.volumes.step = Step::kDone;
+        self->schedule();
+      });
+}
+
+void PodWorker::volumes_failed(const base::Error& error) {
+  volumes_waiting_ = false;
+  seen_.volumes.step = Step::kFailed;
+  seen_.volumes.error = error.reason.starts_with("MountVolume") ? error.reason : error.message();
+  seen_.volumes.retry_at = base::wall_now() + std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
+  event(true, "FailedMount", seen_.volumes.error);
+  schedule();
+}
+
+// New contents of ConfigMaps, Secrets, labels and tokens reach the running containers.
+void PodWorker::refresh_volumes() {
+  if (seen_.volumes.step != Step::kDone || recovering_ || is_terminating(pod_)) return;
+  if (refreshing_) {
+    refresh_again_ = true;
+    return;
+  }
+  bool missing = false;
+  for (const auto& key : kubelet::tokens(pod_)) missing |= !tokens_.contains(key);
+  if (missing) {
+    if (tokens_missing_ == 0)
+      for (const auto& key : kubelet::tokens(pod_)) fetch_token(key);
+    return;
+  }
+  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;
+  auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_});
+  if (!volumes.ok()) return;   // it runs with what it has: only a start needs everything
+  std::erase_if(*volumes, [](const auto& v) { return v.kind != VolumeContent::Kind::kFiles; });
+  if (volumes->empty()) return;
+  std::optional<uint32_t> group;
+  if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
+    group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
+  refreshing_ = true;
+  context_.background.call<base::Status>(
+      [layout = context_.layout, uid = uid(), volumes = std::move(*volumes), group]() -> base::Status {
+        for (const auto& v : volumes) TRY(write_files(layout.volume(uid, v.name), v.files, group));
+        return {};
+      },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        self->refreshing_ = false;
+        if (!status.ok()) self->event(true, "FailedMount", status.error().message());
+        if (std::exchange(self->refresh_again_, false)) self->refresh_volumes();
+      });
+}
+
+void PodWorker::unmount_volumes() {
+  seen_.volumes.step = Step::kBusy;
+  const bool all = is_terminating(pod_) || seen_.gone_from_api;
+  context_.background.call<base::Status>(
+      [layout = context_.layout, uid = uid(), all] { return remove_pod_directory(layout, uid, all); },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) {
+          self->seen_.volumes.step = Step::kFailed;
+          self->seen_.volumes.retry_at = base::wall_now() + seconds(2);
+          self->event(true, "FailedUnMount", status.error().message());
+        } else {
+          self->seen_.volumes.step = Step::kNone;
+        }
+        self->schedule();
+      });
+}
+
+}  // namespace kubelet

@@ -1,0 +1,72 @@
+// Routes of the kubelet's server. Decides who may ask; knows nothing of streams.
+#include "kubelet/server.h"
+
+#include <algorithm>
+
+namespace kubelet {
+
+namespace http = base::http;
+
+Server::Server(base::Loop& loop, std::shared_ptr<base::tls::Context> context, Kubelet& kubelet)
+    : kubelet_(kubelet), streaming_(loop, *this),
+      server_(loop, std::move(context), {}, [this](std::shared_ptr<http::Exchange> exchange) { handle(std::move(exchange)); }) {
+  kubelet_.on_exit = [this] { streaming_.container_exited(); };
+}
+
+Server::~Server() { kubelet_.on_exit = nullptr; }
+
+base::Status Server::listen(const std::string& address) { return server_.listen(address); }
+int Server::port() const {
+  const auto ports = server_.ports();
+  return ports.empty() ? 0 : ports.front();
+}
+
+void Server::handle(std::shared_ptr<http::Exchange> exchange) {
+  const http::Request& request = exchange->request();
+  const std::string path(request.path());
+  auto answer = [&](int status, std::string type, std::string body) {
+    http::Headers headers;
+    headers.add("Content-Type", std::move(type));
+    exchange->respond(status, std::move(headers), std::move(body));
+  };
+  if (path == "/healthz") return answer(200, "text/plain; charset=utf-8", "ok");
+  if (!request.peer.has_certificate) return answer(401, "text/plain; charset=utf-8", "Unauthorized\n");
+  const auto& groups = request.peer.organizations;
+  if (std::find(groups.begin(), groups.end(), "system:masters") == groups.end())
+    return answer(403, "text/plain; charset=utf-8", "Forbidden (user=" + request.peer.common_name + ", verb=" + request.method + ")\n");
+  if (path == "/pods" || path == "/pods/") return answer(200, "application/json", base::to_json(kubelet_.pods_json()));
+  if (path == "/metrics") return answer(200, "text/plain; version=0.0.4; charset=utf-8", kubelet_.metrics());
+  if (streaming_.handle(exchange)) return;
+  answer(404, "text/plain; charset=utf-8", "404 page not found\n");
+}
+
+base::Result<StreamTarget> Server::stream_target(const std::string& ns, const std::string& pod, const std::string& uid,
+                                                 const std::string& container) {
+  auto worker = kubelet_.find(ns, pod, uid);
+  if (!worker) return base::make_error(base::Kind::kNotFound, "find Pod", ns + "/" + pod, "pod " + pod + "_" + ns + " not found");
+  StreamTarget out;
+  if (container.empty()) {
+    out.pod = TRY(worker->sandbox());
+    return out;
+  }
+  auto target = TRY(worker->target(container));
+  const api::Container* spec = find_container(worker->pod(), container);
+  out.pod = std::move(target.pod);
+  out.container = std::move(target.container_id);
+  out.process = std::move(target.process);
+  out.stdin = spec->stdin.value_or(false);
+  out.tty = spec->tty.value_or(false);
+  return out;
+}
+
+base::Result<LogTarget> Server::log_target(const std::string& ns, const std::string& pod, const std::string& container, bool previous) {
+  auto worker = kubelet_.find(ns, pod);
+  if (!worker) return base::make_error(base::Kind::kNotFound, "find Pod", ns + "/" + pod, "pod " + pod + "_" + ns + " not found");
+  auto log = TRY(worker->log(container, previous));
+  return LogTarget{.path = log.path, .ended = [weak = std::weak_ptr(worker), container, attempt = log.attempt] {
+    auto worker = weak.lock();
+    return !worker || worker->log_ended(container, attempt);
+  }};
+}
+
+}  // namespace kubelet

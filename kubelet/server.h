@@ -1,0 +1,35 @@
+// The kubelet's HTTPS server and its routes. /healthz for everybody; the rest for clients with a
+// certificate of the cluster's CA and group system:masters. Logs, exec, attach and port-forward
+// are in streaming.h.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/http_server.h"
+#include "kubelet/kubelet.h"
+#include "kubelet/streaming.h"
+
+namespace kubelet {
+
+class Server : private StreamBackend {
+ public:
+  Server(base::Loop& loop, std::shared_ptr<base::tls::Context> context, Kubelet& kubelet);
+  base::Status listen(const std::string& address);
+  int port() const;
+  ~Server() override;
+
+ private:
+  void handle(std::shared_ptr<base::http::Exchange> exchange);
+
+  base::Result<StreamTarget> stream_target(const std::string& ns, const std::string& pod, const std::string& uid,
+                                           const std::string& container) override;
+  base::Result<LogTarget> log_target(const std::string& ns, const std::string& pod, const std::string& container,
+                                     bool previous) override;
+
+  Kubelet& kubelet_;
+  Streaming streaming_;
+  base::http::Server server_;
+};
+
+}  // namespace kubelet

@@ -1,0 +1,392 @@
+#!/usr/bin/python3
+"""A real sampan-kubelet with real sampan-pods against a fake API server, in a network namespace of
+its own: lives of Pods, and what a killed kubelet finds again."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import cases
+import fake_api
+
+if os.geteuid() != 0:
+    print("skip: root")
+    sys.exit(77)
+if not shutil.which("busybox"):
+    print("skip: busybox (busybox-static)")
+    sys.exit(77)
+if os.environ.get("KUBELET_TEST_NETNS") != "1":
+    os.environ["KUBELET_TEST_NETNS"] = "1"
+    os.execvp("unshare", ["unshare", "--net", "--", sys.executable, *sys.argv])
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+import images  # noqa: E402
+
+BIN = cases.BIN
+IMAGE = "example.test/busybox:1"
+SLEEP = ["sh", "-c", "trap 'exit 5' TERM; echo started; while true; do sleep 1000 & wait $!; done"]
+
+
+def make_credentials(directory):
+    """A CA and one certificate for both ends: (kubeconfig fields, files)."""
+    run = lambda *a: subprocess.run(a, check=True, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key",
+        "-out", "ca.crt", "-subj", "/CN=test-ca", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
+    for name, subject in (("node", "/O=system:nodes/CN=system:node:n1"), ("admin", "/O=system:masters/CN=admin"),
+                          ("user", "/O=people/CN=somebody")):
+        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key",
+            "-out", f"{name}.csr", "-subj", subject)
+        (directory / "ext").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth,serverAuth\n")
+        run("openssl", "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+            "-out", f"{name}.crt", "-days", "2", "-extfile", "ext")
+
+
+class KubeletTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = pathlib.Path(tempfile.mkdtemp(prefix="kubelet-test-", dir="/tmp"))
+        make_credentials(cls.dir)
+        archive = cls.dir / "image.tar"
+        archive.write_bytes(images.docker_archive(IMAGE, images.busybox_layer({}), {"Cmd": ["sh"]}))
+        subprocess.run([BIN / "sampan", "image", "load", "--image-root", cls.dir / "images", archive], check=True,
+                       stdout=subprocess.DEVNULL)
+        cls.cgroup = f"/sampan-kubelet-test-{os.getpid()}"
+
+    @classmethod
+    def tearDownClass(cls):
+        for mount in pathlib.Path("/sys/fs/cgroup").glob("*" + cls.cgroup):
+            for path in sorted(mount.rglob("*"), reverse=True):
+                if path.is_dir():
+                    path.rmdir()
+            mount.rmdir()
+        shutil.rmtree(cls.dir)
+
+    def setUp(self):
+        self.api = fake_api.Api()
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="node-", dir=self.dir))
+        self.process = None
+        self.bridge = f"kt{os.getpid() % 100000}b{len(list(self.dir.glob('node-*'))) % 100}"[:15]
+        subnet = len(list(self.dir.glob("node-*"))) % 200
+        self.api.put("nodes", "", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
+                                   "spec": {"podCIDR": f"10.99.{subnet}.0/24"}})
+        (self.root / "kubeconfig").write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{self.api.port}",
+                                                   "certificate-authority": str(self.dir / "ca.crt")}}],
+            "users": [{"name": "u", "user": {"client-certificate": str(self.dir / "node.crt"),
+                                             "client-key": str(self.dir / "node.key")}}]}))
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.start()
+
+    def tearDown(self):
+        for pod in self.api.all("pods"):
+            self.api.terminate(pod["metadata"]["name"], 0)
+        if self.process.poll() is not None:
+            self.start()
+        try:
+            self.api.until("all Pods are gone", lambda: not self.api.all("pods"))
+        finally:
+            self.kill(signal.SIGTERM)
+            if sys.exc_info()[0] or any(e for _, e in getattr(self._outcome, "errors", []) if e):
+                print((self.root / "log").read_text()[-6000:], file=sys.stderr)
+        left = [p for p in (self.root / "run").glob("*.sock")]
+        self.assertEqual(left, [], "sampan-pods are left")
+        self.assertEqual(list((self.root / "root/pods").iterdir()), [], "Pod directories are left")
+        self.assertNotIn(str(self.root), pathlib.Path("/proc/self/mounts").read_text(), "mounts are left")
+        subprocess.run(["ip", "link", "del", self.bridge], check=True)
+
+    def start(self):
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        path = f"\0kubelet-test-{os.getpid()}-{time.monotonic_ns()}"
+        notify.bind(path)
+        notify.settimeout(20)
+        with open(self.root / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "sampan-kubelet", "--kubeconfig", self.root / "kubeconfig", "--node-name", "n1", "--node-ip", "127.0.0.1",
+                 "--listen", f"127.0.0.1:{self.port}", "--root-dir", self.root / "root", "--run-dir", self.root / "run",
+                 "--image-root", self.dir / "images", "--cgroup-parent", self.cgroup, "--bridge", self.bridge,
+                 "--log-level", "debug", "--pod-max-pids", "200"],
+                env={**os.environ, "NOTIFY_SOCKET": "@" + path[1:]}, stdout=log, stderr=log)
+        self.assertEqual(notify.recv(100), b"READY=1")
+        notify.close()
+
+    def kill(self, number=signal.SIGKILL):
+        self.process.send_signal(number)
+        code = self.process.wait(10)
+        self.assertEqual(code, 0 if number == signal.SIGTERM else -number)
+
+    def pod(self, name, *containers, **spec):
+        """containers: dicts of a container, or argument lists for one called c, c1, …"""
+        made = []
+        for i, c in enumerate(containers):
+            c = dict(c) if isinstance(c, dict) else {"command": list(c)}
+            made.append({"name": "c" + (str(i) if i else ""), "image": IMAGE, "imagePullPolicy": "IfNotPresent", **c})
+        spec = {"nodeName": "n1", "restartPolicy": "Always", "terminationGracePeriodSeconds": 5,
+                "enableServiceLinks": False, **spec, "containers": made}
+        return self.api.put("pods", "default", {"apiVersion": "v1", "kind": "Pod",
+                                                "metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
+
+    def until_pod(self, name, test, seconds=20):
+        def check():
+            pod = self.api.get("pods", name)
+            return pod if pod and test(pod.get("status") or {}) else None
+        return self.api.until(f"pod {name}", check, seconds)
+
+    def ready(self, name):
+        return self.until_pod(name, lambda s: any(c["type"] == "Ready" and c["status"] == "True" for c in s.get("conditions", [])))
+
+    def pid_of(self, name):
+        """The container's first process: the child of its sampan-pod."""
+        uid = self.api.get("pods", name)["metadata"]["uid"]
+        for path in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if uid in (path / "cgroup").read_text() and (path / "cmdline").read_bytes().startswith(b"sh\0"):
+                    return int(path.name)
+            except OSError:
+                pass
+        self.fail("no process of " + name)
+
+    def get(self, path, who="admin"):
+        credentials = ["--cert", self.dir / f"{who}.crt", "--key", self.dir / f"{who}.key"] if who else []
+        done = subprocess.run(["curl", "-s", "-w", "\n%{http_code}", "--cacert", self.dir / "ca.crt", *credentials,
+                               f"https://127.0.0.1:{self.port}{path}"], stdout=subprocess.PIPE, text=True, timeout=20)
+        body, _, code = done.stdout.rpartition("\n")
+        return int(code), body
+
+    def log_of(self, name, container="c"):
+        return self.get(f"/containerLogs/default/{name}/{container}")[1]
+
+    # ---- lives -----------------------------------------------------------------------------
+
+    def test_a_life(self):
+        self.pod("one", SLEEP, SLEEP)
+        pod = self.ready("one")
+        status = pod["status"]
+        self.assertEqual(status["phase"], "Running")
+        self.assertRegex(status["podIP"], r"^10\.99\.\d+\.\d+$")
+        self.assertEqual(status["qosClass"], "BestEffort")
+        self.assertRegex(status["containerStatuses"][0]["imageID"], "sha256:[0-9a-f]{64}")
+        self.assertRegex(status["containerStatuses"][0]["containerID"], r"^sampan://.+/c\.0$")
+        self.assertEqual(self.log_of("one"), "started\n")
+        self.api.terminate("one")
+        self.api.until("gone", lambda: self.api.get("pods", "one") is None)
+        reasons = {e["reason"] for e in self.api.all("events")}
+        self.assertLessEqual({"Pulled", "Created", "Started", "Killing"}, reasons)
+
+    def test_a_crashing_container_backs_off(self):
+        self.pod("crash", ["sh", "-c", "echo last words > /dev/termination-log; exit 3"])
+        pod = self.until_pod("crash", lambda s: s.get("containerStatuses") and
+                             s["containerStatuses"][0]["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff")
+        c = pod["status"]["containerStatuses"][0]
+        self.assertEqual(c["restartCount"], 1)
+        self.assertEqual(c["lastState"]["terminated"]["exitCode"], 3)
+        self.assertEqual(c["lastState"]["terminated"]["message"], "last words\n")
+        self.assertEqual(pod["status"]["phase"], "Running")
+
+    def test_never_and_init_containers(self):
+        self.pod("job", {"command": ["cat", "/work/x"], "volumeMounts": [{"name": "w", "mountPath": "/work"}]}, restartPolicy="Never",
+                 initContainers=[{"name": "i", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", "echo from-init > /work/x"],
+                                  "volumeMounts": [{"name": "w", "mountPath": "/work"}]}],
+                 volumes=[{"name": "w", "emptyDir": {}}])
+        self.until_pod("job", lambda s: s.get("phase") == "Succeeded")
+        self.assertEqual(self.log_of("job"), "from-init\n")
+
+    def test_volumes_and_environment(self):
+        self.api.put("configmaps", "default", {"metadata": {"name": "cfg"}, "data": {"color": "blue", "deep": "x"}})
+        self.api.put("secrets", "default", {"metadata": {"name": "key"}, "data": {"token": "czNjcjN0"}})
+        script = ("cat /cfg/color /sec/token /pod/labels /all/d/n; echo; echo $COLOR $MY_IP; id -G; stat -c %a /mem; "
+                  "cat /sub/f; cat /etc/resolv.conf; grep -c $MY_IP /etc/hosts; hostname; : > /tmp/done; exec sleep 1000")
+        host = self.root / "host"
+        host.mkdir()
+        (host / "f").write_text("host-file\n")
+        self.pod("vol", {
+            "command": ["sh", "-c", script], "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/done"]}, "periodSeconds": 1},
+            "env": [{"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "cfg", "key": "color"}}},
+                    {"name": "MY_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+            "volumeMounts": [{"name": "cfg", "mountPath": "/cfg"}, {"name": "sec", "mountPath": "/sec"}, {"name": "pod", "mountPath": "/pod"},
+                             {"name": "all", "mountPath": "/all"}, {"name": "mem", "mountPath": "/mem"},
+                             {"name": "host", "mountPath": "/sub", "subPath": "."}]},
+            securityContext={"fsGroup": 2000}, volumes=[
+                {"name": "cfg", "configMap": {"name": "cfg"}}, {"name": "sec", "secret": {"secretName": "key"}},
+                {"name": "pod", "downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+                {"name": "all", "projected": {"sources": [
+                    {"downwardAPI": {"items": [{"path": "d/n", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+                    {"serviceAccountToken": {"path": "token"}}]}},
+                {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+                {"name": "host", "hostPath": {"path": str(host), "type": "Directory"}}])
+        pod = self.ready("vol")
+        ip = pod["status"]["podIP"]
+        lines = self.log_of("vol").splitlines()
+        self.assertEqual(lines[0], 'blues3cr3tapp="vol"vol')
+        self.assertEqual(lines[1], f"blue {ip}")
+        self.assertIn("2000", lines[2].split())
+        self.assertEqual(lines[3], "3777")
+        self.assertEqual(lines[4], "host-file")
+        self.assertEqual(lines[5:], ["search default.svc.cluster.local svc.cluster.local cluster.local" + self.host_searches(),
+                                     "nameserver 10.96.0.10", "options ndots:5", "1", "vol"])
+        # A change of the ConfigMap reaches the running container.
+        volume = self.root / "root/pods" / pod["metadata"]["uid"] / "volumes/cfg"
+        self.api.put("configmaps", "default", {"metadata": {"name": "cfg"}, "data": {"color": "red"}})
+        deadline = time.monotonic() + 10
+        while (volume / "color").read_text() != "red" or (volume / "deep").exists():
+            self.assertLess(time.monotonic(), deadline, "the volume was not updated")
+            time.sleep(0.02)
+
+    @staticmethod
+    def host_searches():
+        searches = []
+        for line in pathlib.Path("/etc/resolv.conf").read_text().splitlines():
+            words = line.split()
+            if words[:1] in (["search"], ["domain"]):
+                searches = words[1:]
+        return "".join(" " + s for s in searches)
+
+    def test_what_is_missing_is_said(self):
+        self.pod("late", {"command": ["cat", "/cfg/a"], "volumeMounts": [{"name": "v", "mountPath": "/cfg"}]}, restartPolicy="Never",
+                 volumes=[{"name": "v", "configMap": {"name": "nope"}}])
+        self.pod("env", {"command": ["sleep", "1000"], "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "no", "key": "k"}}}]})
+        self.pod("pull", {"image": "127.0.0.1:1/none:1", "command": ["x"]})
+        self.pod("exec", {"command": ["/no/such/program"]})
+        self.api.until("FailedMount", lambda: [e for e in self.api.all("events") if e["reason"] == "FailedMount" and
+                       'MountVolume.SetUp failed for volume "v" : configmap "nope" not found' in e["message"]])
+        pod = self.until_pod("env", lambda s: s.get("containerStatuses") and s["containerStatuses"][0]["state"].get("waiting", {}).get("reason") == "CreateContainerConfigError")
+        self.assertEqual(pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"], 'secret "no" not found')
+        self.until_pod("pull", lambda s: s.get("containerStatuses") and s["containerStatuses"][0]["state"].get("waiting", {}).get("reason") == "ErrImagePull")
+        self.until_pod("pull", lambda s: s["containerStatuses"][0]["state"].get("waiting", {}).get("reason") == "ImagePullBackOff")
+        pod = self.until_pod("exec", lambda s: s.get("containerStatuses") and s["containerStatuses"][0].get("lastState", {}).get("terminated"))
+        self.assertEqual(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"], "StartError")
+        # What was missing comes: the Pod goes on without being asked.
+        self.api.put("configmaps", "default", {"metadata": {"name": "nope"}, "data": {"a": "here\n"}})
+        self.until_pod("late", lambda s: s.get("phase") == "Succeeded")
+        self.assertEqual(self.log_of("late"), "here\n")
+
+    def test_probes_and_hooks(self):
+        web = "mkdir -p /www; echo ok > /www/x; exec httpd -f -p 8080 -h /www"
+        self.pod("probed", {"command": ["sh", "-c", web],
+                            "lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", "echo post > /www/post"]}},
+                                          "preStop": {"exec": {"command": ["sh", "-c", "echo bye > /keep/bye"]}}},
+                            "volumeMounts": [{"name": "keep", "mountPath": "/keep"}],
+                            "startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+                            "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1},
+                            "livenessProbe": {"exec": {"command": ["test", "-e", "/www/x"]}, "periodSeconds": 1, "failureThreshold": 1}},
+                 volumes=[{"name": "keep", "hostPath": {"path": str(self.root / "keep"), "type": "DirectoryOrCreate"}}])
+        self.api.until("unready is said", lambda: [e for e in self.api.all("events") if e["reason"] == "Unhealthy" and
+                       e["message"] == "Readiness probe failed: HTTP probe failed with statuscode: 404"])
+        www = pathlib.Path(f"/proc/{self.first_pid('probed')}/root/www")
+        self.assertEqual((www / "post").read_text(), "post\n")
+        (www / "ready").write_text("yes")
+        self.ready("probed")
+        (www / "x").unlink()
+        self.until_pod("probed", lambda s: s["containerStatuses"][0]["restartCount"] == 1)
+        self.assertEqual((self.root / "keep/bye").read_text(), "bye\n")
+        self.assertTrue([e for e in self.api.all("events") if e["message"] == "Container c failed liveness probe, will be restarted"])
+
+    def first_pid(self, name):
+        uid = self.api.get("pods", name)["metadata"]["uid"]
+        for path in sorted(pathlib.Path("/proc").glob("[0-9]*"), key=lambda p: int(p.name)):
+            try:
+                if uid in (path / "cgroup").read_text() and b"sampan-pod" not in (path / "cmdline").read_bytes():
+                    return int(path.name)
+            except OSError:
+                pass
+        self.fail("no process of " + name)
+
+    def test_grace_ends_with_a_kill(self):
+        self.pod("stubborn", ["sh", "-c", "trap '' TERM; while true; do sleep 1000 & wait $!; done"])
+        self.ready("stubborn")
+        began = time.monotonic()
+        self.api.terminate("stubborn", 1)
+        self.api.until("gone", lambda: self.api.get("pods", "stubborn") is None)
+        self.assertGreater(time.monotonic() - began, 0.9)
+        self.assertLess(time.monotonic() - began, 5)
+
+    # ---- kill -9 -----------------------------------------------------------------------------
+
+    def test_pods_do_not_notice_a_restart(self):
+        self.pod("steady", SLEEP)
+        before, pid = self.ready("steady"), self.pid_of("steady")
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            self.kill(number)
+            os.kill(pid, 0)
+            self.start()
+            self.pod("after" + str(int(number)), SLEEP)
+            self.ready("after" + str(int(number)))     # the new kubelet works, and gives another address
+            after = self.api.get("pods", "steady")
+            self.assertEqual(self.pid_of("steady"), pid)
+            self.assertEqual(after["status"]["containerStatuses"], before["status"]["containerStatuses"])
+            self.assertEqual(after["status"]["podIP"], before["status"]["podIP"])
+        self.assertEqual(len({p["status"]["podIP"] for p in self.api.all("pods")}), 3)
+
+    def test_what_happened_in_between_is_picked_up(self):
+        for name in ("exits", "goes", "deleted", "crashed"):
+            self.pod(name, SLEEP)
+        for name in ("exits", "goes", "deleted", "crashed"):
+            self.ready(name)
+        pid = self.pid_of("exits")
+        uid = self.api.get("pods", "crashed")["metadata"]["uid"]
+        self.kill()
+        fd = os.pidfd_open(pid)
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        holder = [p for p in pathlib.Path("/proc").glob("[0-9]*") if self.is_holder(p, uid)]
+        self.assertEqual(len(holder), 1)
+        os.kill(int(holder[0].name), signal.SIGKILL)
+        self.api.drop("pods", "default", "goes")
+        self.api.terminate("deleted")
+        self.start()
+        pod = self.until_pod("exits", lambda s: s["containerStatuses"][0]["restartCount"] == 1 and s["containerStatuses"][0]["ready"])
+        self.assertEqual(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 5)
+        self.api.until("deleted is gone", lambda: self.api.get("pods", "deleted") is None)
+        pod = self.until_pod("crashed", lambda s: s["containerStatuses"][0]["restartCount"] == 1 and s["containerStatuses"][0]["ready"])
+        self.assertEqual(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 137)
+        self.assertNotIn("default/goes", self.api.deleted)
+
+    @staticmethod
+    def is_holder(path, uid):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return words[0].endswith(b"sampan-pod") and uid.encode() in words
+
+    def test_killed_at_any_moment_of_a_start(self):
+        # The kubelet dies somewhere in the middle of six starts; every Pod comes up, once.
+        for i, delay in enumerate((0.002, 0.006, 0.012, 0.02, 0.03, 0.05)):
+            self.pod(f"p{i}", SLEEP)
+            time.sleep(delay)   # the moment, not a wait
+            self.kill()
+            self.start()
+        for i in range(6):
+            pod = self.ready(f"p{i}")
+            self.assertEqual(pod["status"]["containerStatuses"][0]["restartCount"], 0, f"p{i}")
+        self.assertEqual(len({p["status"]["podIP"] for p in self.api.all("pods")}), 6)
+
+    # ---- server and node -----------------------------------------------------------------------
+
+    def test_who_may_ask(self):
+        self.assertEqual(self.get("/healthz", None), (200, "ok"))
+        self.assertEqual(self.get("/pods", None)[0], 401)
+        self.assertEqual(self.get("/pods", "user")[0], 403)
+        self.assertEqual(json.loads(self.get("/pods")[1])["kind"], "PodList")
+        self.assertIn("kubelet_running_pods", self.get("/metrics")[1])
+        node = self.api.until("node is ready", lambda: next((n for n in self.api.all("nodes") if any(
+            c["type"] == "Ready" and c["status"] == "True" for c in n.get("status", {}).get("conditions", []))), None))
+        self.assertEqual(node["metadata"]["labels"]["kubernetes.io/hostname"], "n1")
+        self.assertEqual(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"], self.port)
+        lease = self.api.until("lease", lambda: self.api.get("leases", "n1", "kube-node-lease"))
+        self.assertEqual(lease["spec"]["holderIdentity"], "n1")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
