@@ -32,6 +32,10 @@ bool decode(std::string_view text, bool plus_is_space, bool strict, std::string*
 }
 }  // namespace
 
+// Not inline: GCC 12 sees overflows in string literals moved through here that are none.
+void Headers::add(std::string name, std::string value) {
+  list.emplace_back(std::move(name), std::move(value));
+}
 void Headers::set(std::string_view name, std::string value) {
   bool placed = false;
   std::erase_if(list, [&](auto& entry) {

@@ -21,7 +21,7 @@ inline Bytes bytes(std::string text) { return std::make_shared<const std::string
 // Order kept, names compared without case (RFC 9110 section 5.1).
 struct Headers {
   std::vector<std::pair<std::string, std::string>> list;
-  void add(std::string name, std::string value) { list.emplace_back(std::move(name), std::move(value)); }
+  void add(std::string name, std::string value);
   void set(std::string_view name, std::string value);
   std::string_view get(std::string_view name) const;  // "" when absent; the first when repeated
   bool has_token(std::string_view name, std::string_view token) const;  // in a comma list

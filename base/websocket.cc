@@ -21,9 +21,10 @@ std::vector<std::string> tokens(const http::Headers& headers, std::string_view n
     if (key.size() != name.size() || ::strncasecmp(key.c_str(), name.data(), name.size()) != 0)
       continue;
     std::string token;
-    for (char c : value + ",") {
+    for (size_t i = 0; i <= value.size(); ++i) {
+      char c = i < value.size() ? value[i] : ',';
       if (c == ',') {
-        if (!token.empty()) out.push_back(std::move(token));
+        if (!token.empty()) out.push_back(token);
         token.clear();
       } else if (c != ' ' && c != '\t') {
         token.push_back(c);
@@ -105,7 +106,10 @@ http::Headers client_headers(const std::vector<std::string>& protocols) {
   headers.add("Sec-WebSocket-Version", "13");
   headers.add("Sec-WebSocket-Key", base64(key, sizeof key));
   std::string list;
-  for (const std::string& one : protocols) list += (list.empty() ? "" : ", ") + one;
+  for (const std::string& one : protocols) {
+    if (!list.empty()) list += ", ";
+    list += one;
+  }
   if (!list.empty()) headers.add("Sec-WebSocket-Protocol", list);
   return headers;
 }

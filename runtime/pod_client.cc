@@ -150,12 +150,63 @@ class PodClient : public Pod {
       done(std::move(out));
     });
   }
+  void connect(uint16_t port, std::function<void(base::Result<base::UniqueFd>)> done) override {
+    connect(port, 4, [this, alive = alive_, port, done](base::Result<base::UniqueFd> four) {
+      if (four.ok() || four.error().errno_value != ECONNREFUSED || !*alive) return done(std::move(four));
+      auto refused = std::make_shared<base::Error>(four.error());
+      connect(port, 6, [refused, done](base::Result<base::UniqueFd> six) {
+        if (six.ok()) done(std::move(six));
+        else done(*refused);  // what most servers listen on says more
+      });
+    });
+  }
   void shutdown(Done done) override { simple("shutdown", {}, std::move(done)); }
 
  private:
   base::Error lost(std::string_view op) const {
     return base::make_error(Kind::kUnavailable, fmt::format("ask sampan-pod to {}", op), id_,
                             "the Pod is gone", "every process of it is dead: start it again");
+  }
+  void connect(uint16_t port, int family, std::function<void(base::Result<base::UniqueFd>)> done) {
+    request("connect", {{"port", port}, {"family", family}}, {},
+            [this, port, done](base::Result<protocol::Packet> packet) {
+              if (!packet.ok()) return done(packet.error());
+              if (packet->fds.empty())
+                return done(base::make_error(base::Kind::kInternal, "connect to port", std::to_string(port),
+                                             "sampan-pod sent no socket"));
+              await_connected(std::move(packet->fds[0]), port, done);
+            });
+  }
+  // The socket came while it was connecting.
+  void await_connected(base::UniqueFd fd, uint16_t port, std::function<void(base::Result<base::UniqueFd>)> done) {
+    struct Connecting {
+      base::UniqueFd fd;
+      base::Loop::Handle watch, timer;
+    };
+    auto connecting = std::make_shared<Connecting>();
+    connecting->fd = std::move(fd);
+    // The closures own `connecting` until one of them ends it by cancelling both.
+    auto finish = [connecting, done, port](int error) {
+      auto keep = connecting;
+      keep->watch.cancel();
+      keep->timer.cancel();
+      if (error == 0) return done(std::move(keep->fd));
+      base::Error failed = base::sys::error_from_errno(error, "connect to port", std::to_string(port),
+                                                       "does a container of the Pod listen there?");
+      failed.kind = error == ETIMEDOUT ? base::Kind::kTimeout : base::Kind::kUnavailable;
+      done(std::move(failed));
+    };
+    connecting->watch = loop_.watch(connecting->fd.get(), EPOLLOUT, [connecting, finish](uint32_t) {
+      int error = 0;
+      socklen_t size = sizeof error;
+      ::getsockopt(connecting->fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+      auto call = finish;
+      call(error);
+    });
+    connecting->timer = loop_.after(std::chrono::seconds(10), [finish] {
+      auto call = finish;
+      call(ETIMEDOUT);
+    });
   }
   void later(Reply reply, base::Error error) {
     loop_.post([reply = std::move(reply), error = std::move(error)] { reply(error); });

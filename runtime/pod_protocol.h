@@ -15,6 +15,7 @@
 //               stdio [bool, bool, bool]; fds: those that are true, in order
 //   signal-exec exec, signal
 //   attach      container                      has ["in", "out", "err", "terminal"]; fds in that order
+//   connect     port, family (4 or 6)          fd: a TCP socket on its way to the Pod's loopback
 //   shutdown
 // event    {"event": "exit", "state": ContainerState}; sent to every client, and for all that have
 //          exited and are not removed when one connects

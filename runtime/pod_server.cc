@@ -6,6 +6,7 @@
 #include <linux/netlink.h>
 #include <linux/sched.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -61,6 +62,26 @@ base::Result<pid_t> start_pause() {
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   ::syscall(SYS_close_range, 0u, ~0u, 0u);
   for (;;) ::pause();
+}
+
+// Never waits: the socket is handed over while it connects, and keeps this network namespace.
+base::Result<base::UniqueFd> connect_loopback(int64_t port, int64_t family) {
+  if (port < 1 || port > 65535)
+    return base::make_error(Kind::kInvalid, "connect to port", std::to_string(port));
+  sockaddr_in v4{};
+  sockaddr_in6 v6{};
+  v4.sin_family = AF_INET;
+  v6.sin6_family = AF_INET6;
+  v4.sin_port = v6.sin6_port = htons(static_cast<uint16_t>(port));
+  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  v6.sin6_addr = in6addr_loopback;
+  bool six = family == 6;
+  base::UniqueFd fd(::socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return sys::last_error("socket", "TCP");
+  auto* address = six ? reinterpret_cast<sockaddr*>(&v6) : reinterpret_cast<sockaddr*>(&v4);
+  if (::connect(fd.get(), address, six ? sizeof v6 : sizeof v4) != 0 && errno != EINPROGRESS)
+    return sys::last_error("connect to port", std::to_string(port));
+  return fd;
 }
 
 // The Pod's namespaces are sampan-pod's own: a container inherits what is not made anew.
@@ -218,6 +239,11 @@ base::Status PodServer::answer(uint64_t client, const std::string& op, protocol:
     give("err", ends.err);
     give("terminal", ends.terminal);
     reply["has"] = std::move(has);
+    return {};
+  }
+  if (op == "connect") {
+    fds.push_back(TRY(connect_loopback(base::as_int(base::find(body, "port")),
+                                       base::as_int(base::find(body, "family"), 4))));
     return {};
   }
   if (op == "shutdown") return shutdown();

@@ -246,6 +246,30 @@ TEST_F(PodTest, ContainersShareTheNetworkAndNotTheProcesses) {
   EXPECT_THAT(text, testing::Not(testing::HasSubstr("nc -l")));
 }
 
+TEST_F(PodTest, ConnectsToALoopbackServerInsideThePod) {
+  start_pod(sandbox());
+  ASSERT_TRUE(start(container("server", {"sh", "-c", "echo ahoy | nc -l -p 4000"})).ok());
+  std::optional<base::Result<base::UniqueFd>> got;
+  auto connect = [&](uint16_t port) {
+    got.reset();
+    pod_->connect(port, [&](base::Result<base::UniqueFd> result) { got = std::move(result); });
+    return run_until(loop_, [&] { return got.has_value(); });
+  };
+  ASSERT_TRUE(connect(4001));
+  ASSERT_FALSE(got->ok());
+  EXPECT_EQ(got->error().kind, base::Kind::kUnavailable) << got->error().message();
+  // Until nc listens.
+  ASSERT_TRUE(run_until(loop_, [&] { return got->ok() || (connect(4000) && got->ok()); }));
+  int fd = (*got)->get();
+  std::string text;
+  ASSERT_TRUE(run_until(loop_, [&] {
+    char data[64];
+    ssize_t n = ::read(fd, data, sizeof data);
+    if (n > 0) text.append(data, static_cast<size_t>(n));
+    return text == "ahoy\n";
+  })) << text;
+}
+
 TEST_F(PodTest, SharedPidNamespace) {
   auto spec = sandbox();
   spec.share_pid = true;
