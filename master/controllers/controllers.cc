@@ -1,8 +1,12 @@
 #include "master/controllers/controllers.h"
 
+#include "master/controllers/deployment_controller.h"
 #include "master/controllers/endpoints_controller.h"
+#include "master/controllers/garbage_controller.h"
 #include "master/controllers/hub.h"
 #include "master/controllers/namespace_controller.h"
+#include "master/controllers/node_controller.h"
+#include "master/controllers/pod_gc.h"
 #include "master/controllers/replica_controller.h"
 
 namespace master::controllers {
@@ -12,12 +16,20 @@ struct Controllers::Impl {
       : hub(loop, std::move(transport), options),
         replication_controllers(hub, hub.replication_controllers, api::resources::replication_controllers),
         replica_sets(hub, hub.replica_sets, api::resources::replica_sets),
+        deployments(hub),
         endpoints(hub),
-        namespaces(hub) {}
+        namespaces(hub),
+        nodes(hub),
+        garbage(hub),
+        pod_gc(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
+  DeploymentController deployments;
   EndpointsController endpoints;
   NamespaceController namespaces;
+  NodeController nodes;
+  GarbageController garbage;
+  PodGc pod_gc;
 };
 
 Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)
