@@ -7,6 +7,7 @@
 #include "api/client/transport.h"
 #include "base/http_server.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/sys.h"
 #include "netns/netns.h"
 #include "proxy/dns_server.h"
@@ -108,8 +109,9 @@ base::Status serve(const Options& o) {
   auto synced = [&, done = std::set<int>()](int which) mutable {
     if (!done.insert(which).second || --unsynced) return;
     base::log::info("{} Services known", proxier.cluster().services().size());
-    proxier.start();
+    proxier.on_first_success = base::notify_ready;
     dns.start();
+    proxier.start();
   };
   auto name_of = [](const base::json::value& object) {
     return std::pair{std::string(base::string_at(object, "metadata", "namespace")),

@@ -67,6 +67,7 @@ void Proxier::round() {
   if (status.ok()) {
     counters_.last_error.clear();
     failed_in_a_row_ = 0;
+    if (on_first_success) std::exchange(on_first_success, nullptr)();
     slow_ = loop_.after(kSlowResync, [this] { resync(); });
     return;
   }

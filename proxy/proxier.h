@@ -3,6 +3,7 @@
 // start() the kernel's table is left alone, so that a restart keeps what works.
 #pragma once
 
+#include <functional>
 #include <set>
 #include <string>
 
@@ -33,6 +34,7 @@ class Proxier {
   };
   const Counters& counters() const { return counters_; }
   size_t elements() const { return table_.elements().size(); }
+  std::function<void()> on_first_success;  // once, when the kernel has the rules
 
  private:
   void touch(const std::string& key);
