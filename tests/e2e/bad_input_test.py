@@ -116,7 +116,7 @@ class BadInput(cluster.ClusterTest):
         made["spec"]["clusterIP"] = made["spec"]["clusterIPs"][0] = "10.96.200.200"
         status, answer = self.post(made, path + "/s", "PUT")
         self.assertEqual(status, 422)
-        self.assertIn("field is immutable", answer["message"])
+        self.assertIn("may not change once set", answer["message"])
 
     def test_body_over_3_mib(self):
         big = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"},
