@@ -135,17 +135,10 @@ class Story:
         """Watches a collection of the namespace until good({name: object})."""
         group = "/apis/apps/v1" if resource.startswith("deployments") else "/api/v1"
         path = f"{group}/namespaces/{self.namespace}/{resource}"
-        items, deadline = {}, time.monotonic() + seconds
         try:
-            for kind, item in self.cluster.api.list_and_watch(path, deadline):
-                items[item["metadata"]["name"]] = item
-                if kind == "DELETED":
-                    del items[item["metadata"]["name"]]
-                if good(items):
-                    return items
+            return self.cluster.api.until(path, good, seconds)
         except TimeoutError:
-            pass
-        raise Broken(f"{what}: not in {seconds} s")
+            raise Broken(f"{what}: not in {seconds} s") from None
 
     def pods(self, app, count, seconds=60):
         """Waits until exactly `count` Pods of the app are there, Ready, none on its way out, and the
@@ -197,7 +190,7 @@ class Story:
         out = self.kubectl("exec", pod, "--", "sh", "-c",
                            "for name in backend-service backend-service." + self.namespace + "; do "
                            "for i in 1 2 3 4 5 6 7 8 9 10; do "
-                           "wget -T 5 -qO- http://$name/ || echo FAILED; done; done")
+                           "timeout 5 wget -qO- http://$name/ || echo FAILED; done; done")
         answers = collections.Counter(line.split()[0] for line in out.splitlines())
         self.say(f"   20 requests from Pod {pod} to backend-service and backend-service."
                  f"{self.namespace}: {answers['FAILED']} failed")

@@ -81,9 +81,24 @@ class Api:
         finally:
             connection.close()
 
-    def list_and_watch(self, path, deadline):
-        """ADDED for what is there, then the changes; TimeoutError at the deadline."""
+    def until(self, path, good, seconds):
+        """Lists, then watches, until good({name: object}) holds, and returns those objects; at the
+        time-out a TimeoutError whose second argument is what was last seen."""
+        deadline = time.monotonic() + seconds
         listed = self.get(path)
-        for item in listed["items"]:
-            yield "ADDED", item
-        yield from self.watch(path, listed["metadata"]["resourceVersion"], deadline)
+        items = {item["metadata"]["name"]: item for item in listed["items"]}
+        if good(items):
+            return items
+        try:
+            for kind, item in self.watch(path, listed["metadata"]["resourceVersion"], deadline):
+                if kind == "ERROR":
+                    raise Failure(f"watch {path}: {item.get('message')}")
+                if kind == "DELETED":
+                    items.pop(item["metadata"]["name"], None)
+                elif kind != "BOOKMARK":
+                    items[item["metadata"]["name"]] = item
+                if good(items):
+                    return items
+        except TimeoutError:
+            pass
+        raise TimeoutError(f"watch {path}: not in {seconds} s", items)

@@ -265,11 +265,14 @@ class Cluster:
                     return
                 continue
             why = "it ended" if pidfd is None or pidfd in ready else f"not ready in {START_SECONDS} s"
-            with open(self.log_path(daemon), "rb") as file:
-                file.seek(log_start)
-                tail = "\n".join("  " + line for line in
-                                 file.read().decode(errors="replace").strip().splitlines()[-20:])
-            raise Failure(f"start {daemon} of cluster {self.name}: {why}; its log:\n{tail}")
+            raise Failure(f"start {daemon} of cluster {self.name}: {why}; its log:\n"
+                          f"{self.log_tail(daemon, log_start)}")
+
+    def log_tail(self, daemon, start=0):
+        with open(self.log_path(daemon), "rb") as file:
+            file.seek(start)
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        return "\n".join("  " + line for line in lines[-20:])
 
     def enter_daemon_cgroup(self):
         # In the first hierarchy (v2 where there is one), so that whatever a daemon starts is found.
@@ -343,23 +346,19 @@ class Cluster:
 
     def wait_nodes_ready(self, seconds=START_SECONDS):
         """Watches Nodes until all of them are Ready and have a Pod CIDR."""
-        ready = set()
-        deadline = time.monotonic() + seconds
+        def ready(node):
+            conditions = {c["type"]: c["status"]
+                          for c in node.get("status", {}).get("conditions", [])}
+            return conditions.get("Ready") == "True" and node.get("spec", {}).get("podCIDR")
         try:
-            for kind, node in self.api.list_and_watch("/api/v1/nodes", deadline):
-                name = node["metadata"]["name"]
-                conditions = {c["type"]: c["status"]
-                              for c in node.get("status", {}).get("conditions", [])}
-                good = (kind != "DELETED" and conditions.get("Ready") == "True"
-                        and node.get("spec", {}).get("podCIDR"))
-                (ready.add if good else ready.discard)(name)
-                if ready >= set(self.nodes):
-                    return
-        except TimeoutError:
-            pass
-        missing = sorted(set(self.nodes) - ready)
-        raise Failure(f"cluster {self.name}: {', '.join(missing)} not Ready in {seconds} s: "
-                      f"scripts/cluster logs {self.name} {missing[0]}/kubelet")
+            self.api.until("/api/v1/nodes", lambda nodes: all(
+                name in nodes and ready(nodes[name]) for name in self.nodes), seconds)
+            return
+        except TimeoutError as error:
+            missing = [name for name in self.nodes
+                       if name not in error.args[1] or not ready(error.args[1][name])]
+        raise Failure(f"cluster {self.name}: {', '.join(missing)} not Ready in {seconds} s; the log of "
+                      f"its kubelet:\n{self.log_tail(missing[0] + '/kubelet')}")
 
     # -- using it
 

@@ -157,26 +157,11 @@ class ClusterTest(unittest.TestCase):
         """Watches a collection (a path of the API; {ns} is this case's) until good(items) is true;
         returns the items by name."""
         path = path.replace("{ns}", self.ns)
-        items, deadline = {}, time.monotonic() + seconds
-        listed = self.api.get(path)
-        for item in listed["items"]:
-            items[item["metadata"]["name"]] = item
-        if good(items):
-            return items
         try:
-            for kind, item in self.api.watch(path, listed["metadata"]["resourceVersion"], deadline):
-                if kind == "BOOKMARK":
-                    continue
-                if kind == "DELETED":
-                    items.pop(item["metadata"]["name"], None)
-                else:
-                    items[item["metadata"]["name"]] = item
-                if good(items):
-                    return items
-        except TimeoutError:
-            pass
-        self.fail(f"{what or 'watch ' + path}: not in {seconds} s; last seen: " + json.dumps(
-            {name: item.get("status", {}) for name, item in items.items()})[:3000])
+            return self.api.until(path, good, seconds)
+        except TimeoutError as error:
+            self.fail(f"{what or 'watch ' + path}: not in {seconds} s; last seen: " + json.dumps(
+                {name: item.get("status", {}) for name, item in error.args[1].items()})[:3000])
 
     def until_pod(self, name, good, seconds=60, what=None):
         path = f"/api/v1/namespaces/{{ns}}/pods?fieldSelector=metadata.name%3D{name}"

@@ -35,14 +35,14 @@ class MultiNode(cluster.ClusterTest):
         self.assertEqual({p["spec"]["nodeName"] for p in pods.values()}, {"node-1", "node-2", "node-3"})
         for name in pods:
             for other, target in pods.items():
-                out = self.exec(name, "wget", "-T", "5", "-qO-",
+                out = self.exec(name, "timeout", "5", "wget", "-qO-",
                                 f"http://{target['status']['podIP']}:8080/").stdout
                 self.assertEqual(out.strip(), other, f"{name} to {other}")
 
     def test_service_from_every_node_and_pod(self):
         pods = self.spread()
         ip = self.jsonpath("{.spec.clusterIP}", "service", "web")
-        loop = "for i in $(seq 60); do {0}wget -T 5 -qO- http://{1}/ || echo FAILED; done"
+        loop = "for i in $(seq 60); do timeout 5 {0}wget -qO- http://{1}/ || echo FAILED; done"
         for node in self.cluster.nodes:
             out = self.inside("busybox", "sh", "-c", loop.format("busybox ", ip), node=node).stdout
             self.assertEqual(set(out.split()), set(pods), f"from {node}")

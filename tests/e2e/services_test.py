@@ -39,12 +39,13 @@ class Services(cluster.ClusterTest):
 
     def answers(self, url, times, from_pod="client"):
         """Counter of the answers; a failed request counts as FAILED."""
-        script = (f"i=0; while [ $i -lt {times} ]; do wget -T 5 -qO- {url} || echo FAILED; "
+        wget = "wget" if from_pod else "busybox wget"
+        script = (f"i=0; while [ $i -lt {times} ]; do timeout 5 {wget} -qO- {url} || echo FAILED; "
                   "i=$((i+1)); done")
         if from_pod:
             out = self.exec(from_pod, "sh", "-c", script).stdout
         else:
-            out = self.inside("busybox", "sh", "-c", script.replace("wget", "busybox wget")).stdout
+            out = self.inside("busybox", "sh", "-c", script).stdout
         return collections.Counter(out.split())
 
     def ready(self, replicas=3, **spec):
@@ -111,7 +112,7 @@ class Services(cluster.ClusterTest):
         self.apply(service("empty", {"app": "none"}), CLIENT)
         self.wait("condition=Ready", "pod/client")
         ip = self.jsonpath("{.spec.clusterIP}", "service", "empty")
-        done = self.exec("client", "wget", "-T", "5", "-qO-", f"http://{ip}/", check=False)
+        done = self.exec("client", "timeout", "5", "wget", "-qO-", f"http://{ip}/", check=False)
         self.assertIn("refused", done.stderr)
 
     def test_session_affinity(self):
