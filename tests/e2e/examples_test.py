@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 """Every file of examples/ is applied as its reader would, and its effect checked."""
-import pathlib
 import re
 
 import cases
@@ -91,6 +90,8 @@ class Examples(cluster.ClusterTest):
         starts = self.kubectl(*writer, "wc -l < /data/starts").stdout
         self.assertEqual(int(starts), 2)
         self.assertIn("tmpfs", self.kubectl(*writer, "grep ' /scratch ' /proc/mounts").stdout)
+        self.assertTrue(self.kubectl(*writer, "ls /certificates").stdout.strip())
+        self.assertNotEqual(self.kubectl(*writer, "touch /certificates/x", check=False).returncode, 0)
 
     def test_07_probes(self):
         self.example(7)
@@ -101,13 +102,13 @@ class Examples(cluster.ClusterTest):
         self.until_pod("probes", lambda p: restarts(p, "main") == 1 and is_ready(p), 30)
 
     def test_08_init_and_hooks(self):
-        steps = pathlib.Path("/tmp/sampan-example-steps")
-        self.addCleanup(lambda: (steps / "steps").unlink(missing_ok=True) or steps.rmdir())
         self.example(8)
         self.wait("condition=Ready", "pod/steps")
         self.assertEqual(self.kubectl("logs", "steps", "-c", "second").stdout, "first\nsecond\n")
-        self.kubectl("delete", "pod", "steps")
-        self.assertEqual((steps / "steps").read_text(), "first\nsecond\npostStart\npreStop\n")
+        self.assertEqual(self.exec("steps", "cat", "/work/steps").stdout, "first\nsecond\npostStart\n")
+        # preStop is seen by what it delays: the Pod is still there, and running, while it runs.
+        self.kubectl("delete", "pod", "steps", "--wait=false")
+        self.until_event("Killing", "steps")
 
     def test_09_security(self):
         self.example(9)
