@@ -6,6 +6,7 @@
 namespace proxy {
 namespace {
 
+// A Pod's address means nothing beyond the cluster: what leaves it carries the node's.
 // TCP is refused with a reset: ICMP errors are limited to one a second for each client (icmp(7)),
 // and one that comes back while a local socket is in connect(2) counts only at the next SYN.
 std::string body(const SkeletonConfig& c) {
@@ -37,6 +38,7 @@ std::string body(const SkeletonConfig& c) {
     type nat hook postrouting priority 100; policy accept;
     ip saddr . ip daddr @hairpin ct status dnat masquerade
     meta mark & {1:#x} == {1:#x} meta mark set meta mark ^ {1:#x} masquerade
+    ip saddr {0} ip daddr != {0} masquerade
   }}
   chain filter_input {{
     type filter hook input priority 0; policy accept;

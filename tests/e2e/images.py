@@ -27,12 +27,17 @@ def busybox_layer(files):
         raise RuntimeError("busybox is not installed (busybox-static): scripts/setup test")
     applets = subprocess.run([busybox, "--list"], stdout=subprocess.PIPE, text=True,
                              check=True).stdout.split()
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    udp, source = DIRECTORY / "udp", pathlib.Path(__file__).with_name("udp.c")
+    if not udp.exists() or udp.stat().st_mtime < source.stat().st_mtime:
+        subprocess.run(["cc", "-O2", "-static", "-s", "-o", udp, source], check=True)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for directory, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777),
                                 ("var", 0o755), ("www", 0o755)):
             _entry(archive, directory, mode=mode, kind=tarfile.DIRTYPE)
         _entry(archive, "bin/busybox", pathlib.Path(busybox).read_bytes(), 0o755)
+        _entry(archive, "bin/udp", udp.read_bytes(), 0o755)
         for applet in applets:
             if applet != "busybox":
                 _entry(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, target="busybox", mode=0o777)

@@ -66,14 +66,19 @@ TEST(PropReplicas, ThePlanReachesTheCountAndTouchesOnlyItsOwn) {
     for (const std::string& name : plan.release) EXPECT_EQ(by_name.at(name)->owner_uid, "u1") << name;
     for (const std::string& name : plan.remove) EXPECT_EQ(mine.erase(name), 1u) << name << " is not ours, or deleted twice";
     EXPECT_TRUE(plan.create == 0 || plan.remove.empty());
-    if (owner.meta.deleting) EXPECT_TRUE(plan.create == 0 && plan.remove.empty() && plan.adopt.empty() && plan.release.empty());
-    else EXPECT_EQ(static_cast<int>(mine.size()) + plan.create, owner.replicas) << plan.text();
+    if (owner.meta.deleting) {
+      EXPECT_TRUE(plan.create == 0 && plan.remove.empty() && plan.adopt.empty() && plan.release.empty());
+    } else {
+      EXPECT_EQ(static_cast<int>(mine.size()) + plan.create, owner.replicas) << plan.text();
+    }
     // No kept Pod is clearly worse than a deleted one.
     for (const std::string& gone : plan.remove)
       for (const std::string& kept : mine) {
         const Pod &g = *by_name.at(gone), &k = *by_name.at(kept);
         EXPECT_FALSE(k.node.empty() && !g.node.empty()) << kept << " kept, " << gone << " deleted";
-        if (k.node.empty() == g.node.empty() && k.phase == g.phase) EXPECT_FALSE(!k.ready && g.ready) << kept << " kept, " << gone << " deleted";
+        if (k.node.empty() == g.node.empty() && k.phase == g.phase) {
+          EXPECT_FALSE(!k.ready && g.ready) << kept << " kept, " << gone << " deleted";
+        }
       }
   });
 }
@@ -176,10 +181,9 @@ TEST(PropDeployments, RolloutsEndInsideTheirFences) {
         ReplicaOwner& rs = *sets.at(change.name).rs;
         ASSERT_GE(change.to, 0);
         rs.replicas = change.to;
-        if (const json::value* annotations = base::find_path(json::value(change.patch), "metadata", "annotations"); annotations) {
-          const json::value copy = *base::find_path(json::value(change.patch), "metadata", "annotations");
-          for (const auto& item : copy.as_object()) rs.annotations[std::string(item.key())] = base::as_string(&item.value());
-        }
+        const json::value patch(change.patch);
+        if (const json::value* annotations = base::find_path(patch, "metadata", "annotations"))
+          for (const auto& item : annotations->as_object()) rs.annotations[std::string(item.key())] = base::as_string(&item.value());
       }
       for (const std::string& name : plan.remove) {
         ASSERT_EQ(sets.at(name).pods, 0);
@@ -199,7 +203,9 @@ TEST(PropDeployments, RolloutsEndInsideTheirFences) {
       int pods = 0, ready = 0;
       for (auto& [name, set] : sets) pods += set.pods, ready += set.ready;
       EXPECT_LE(pods, d->replicas + fences.surge);
-      if (steady) EXPECT_GE(ready, d->replicas - std::min(fences.unavailable, d->replicas));
+      if (steady) {
+        EXPECT_GE(ready, d->replicas - std::min(fences.unavailable, d->replicas));
+      }
     };
     auto settle = [&](int current) {
       for (int i = 0; i < 900; ++i) {
