@@ -103,7 +103,7 @@ TEST_F(Directory, SubPathsStayInside) {
 
 TEST(PullAnswer, GoodBadAndNone) {
   EXPECT_EQ(parse_pull_answer("x", R"({"name":"n","digest":"sha256:1"})", {.code = 0, .signal = 0})->digest, "sha256:1");
-  auto bad = parse_pull_answer("x", R"({"error":"e","kind":"not-found","message":"no such tag"})", {.code = 1, .signal = 0});
+  auto bad = parse_pull_answer("x", R"({"error":"e","kind":"not found","message":"no such tag"})", {.code = 1, .signal = 0});
   ASSERT_FALSE(bad.ok());
   EXPECT_EQ(bad.error().kind, base::Kind::kNotFound);
   EXPECT_NE(bad.error().message().find("no such tag"), std::string::npos);
