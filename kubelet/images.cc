@@ -105,8 +105,8 @@ base::Result<Images::Pulled> parse_pull_answer(const std::string& name, const st
     std::string message(base::string_at(*json, "message"));
     if (message.empty()) message = base::string_at(*json, "error");
     const std::string_view kind = base::string_at(*json, "kind");
-    return fail(kind == "invalid" || kind == "kInvalid" ? base::Kind::kInvalid
-                : kind == "not-found"                   ? base::Kind::kNotFound
+    return fail(kind == "invalid" ? base::Kind::kInvalid
+                : kind == "not found"                   ? base::Kind::kNotFound
                                                         : base::Kind::kUnavailable,
                 std::move(message));
   }

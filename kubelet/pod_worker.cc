@@ -231,6 +231,11 @@ void PodWorker::publish(const api::PodStatus& status) {
   // What is not there any more must be said, or the patch would keep it.
   for (const auto& [key, value] : have.as_object())
     if (!want.as_object().contains(key)) want.as_object()[key] = nullptr;
+  // Conditions are merged one by one: a reason that is over must be taken away too.
+  if (json::value* conditions = want.as_object().if_contains("conditions"); conditions && conditions->is_array())
+    for (json::value& condition : conditions->get_array())
+      for (const char* field : {"reason", "message"})
+        if (!condition.as_object().contains(field)) condition.as_object()[field] = nullptr;
   status_in_flight_ = true;
   status_again_ = false;
   json::object patch{{"metadata", json::object{{"uid", uid()}}}, {"status", std::move(want)}};

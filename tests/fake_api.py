@@ -24,7 +24,7 @@ def merge(target, patch):
         elif key == "conditions" and isinstance(value, list):
             by_type = {c["type"]: c for c in target.get(key, [])}
             for condition in value:
-                by_type.setdefault(condition["type"], {}).update(condition)
+                merge(by_type.setdefault(condition["type"], {}), condition)
             target[key] = list(by_type.values())
         elif isinstance(value, dict):
             merge(target.setdefault(key, {}), value)

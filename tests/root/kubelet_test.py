@@ -179,6 +179,8 @@ class KubeletTest(unittest.TestCase):
         self.assertEqual(status["qosClass"], "BestEffort")
         self.assertRegex(status["containerStatuses"][0]["imageID"], "sha256:[0-9a-f]{64}")
         self.assertRegex(status["containerStatuses"][0]["containerID"], r"^sampan://.+/c\.0$")
+        ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+        self.assertEqual(set(ready), {"type", "status", "lastTransitionTime"}, "nothing is left of why it was not ready")
         self.assertEqual(self.log_of("one"), "started\n")
         self.api.terminate("one")
         self.api.until("gone", lambda: self.api.get("pods", "one") is None)

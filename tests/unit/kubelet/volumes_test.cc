@@ -1,0 +1,115 @@
+// Volumes: what they shall hold (pure), and files that change all at once.
+#include "kubelet/volumes_plan.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "kubelet/images.h"
+#include "kubelet/volumes_exec.h"
+
+namespace kubelet {
+namespace {
+
+api::Pod pod_of(const std::string& volumes) {
+  auto pod = api::decode_text<api::Pod>(
+      R"({"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{"containers":[{"name":"c","envFrom":[{"secretRef":{"name":"e"}}]}],"volumes":[)" + volumes + "]}}");
+  EXPECT_TRUE(pod.ok()) << (pod.ok() ? "" : pod.error().message());
+  return *pod;
+}
+const std::map<std::string, std::string> kData{{"a", "1"}, {"b", "2"}};
+VolumeSources sources() {
+  VolumeSources s;
+  s.env.data = [](ObjectKind, const std::string& name) { return name == "there" ? &kData : nullptr; };
+  s.tokens[{"aud", 600}] = "tok";
+  return s;
+}
+std::string plan(const std::string& volume) {
+  auto out = plan_volumes(pod_of(volume), sources());
+  if (!out.ok()) return out.error().reason;
+  std::string text;
+  for (const auto& v : *out) {
+    text += v.name + (v.in_memory ? " memory" : "");
+    for (const auto& f : v.files) {
+      char mode[8];
+      std::snprintf(mode, sizeof mode, "%o", f.mode);
+      text += " " + f.path + "=" + f.data + "/" + mode;
+    }
+  }
+  return text;
+}
+
+TEST(VolumesPlan, Files) {
+  EXPECT_EQ(plan(R"({"name":"v","configMap":{"name":"there"}})"), "v a=1/644 b=2/644");
+  EXPECT_EQ(plan(R"({"name":"v","secret":{"secretName":"there","defaultMode":256,"items":[{"key":"b","path":"x/y","mode":292}]}})"), "v memory x/y=2/444");
+  EXPECT_EQ(plan(R"({"name":"v","downwardAPI":{"items":[{"path":"n","fieldRef":{"fieldPath":"metadata.name"}}]}})"), "v n=p/644");
+  EXPECT_EQ(plan(R"({"name":"v","projected":{"sources":[{"configMap":{"name":"there","items":[{"key":"a","path":"a"}]}},{"serviceAccountToken":{"audience":"aud","expirationSeconds":600,"path":"t"}}]}})"),
+            "v memory a=1/644 t=tok/644");
+  EXPECT_EQ(plan(R"({"name":"v","configMap":{"name":"no","optional":true}})"), "v");
+  EXPECT_EQ(plan(R"({"name":"v"})"), "v");
+}
+
+TEST(VolumesPlan, SaysWhatIsWrong) {
+  EXPECT_EQ(plan(R"({"name":"v","configMap":{"name":"no"}})"), "MountVolume.SetUp failed for volume \"v\" : configmap \"no\" not found");
+  EXPECT_EQ(plan(R"({"name":"v","secret":{"secretName":"there","items":[{"key":"z","path":"z"}]}})"),
+            "MountVolume.SetUp failed for volume \"v\" : secret references non-existent config key: z");
+  EXPECT_NE(plan(R"({"name":"v","configMap":{"name":"there","items":[{"key":"a","path":"../../etc/passwd"}]}})").find("leaves the volume"), std::string::npos);
+  EXPECT_NE(plan(R"({"name":"v","persistentVolumeClaim":{"claimName":"x"}})").find("not supported"), std::string::npos);
+}
+
+TEST(VolumesPlan, References) {
+  auto found = references(pod_of(R"({"name":"v","configMap":{"name":"m"}},{"name":"w","projected":{"sources":[{"secret":{"name":"s"}}]}})"));
+  EXPECT_EQ(found, (std::vector<Reference>{{ObjectKind::kConfigMap, "m"}, {ObjectKind::kSecret, "e"}, {ObjectKind::kSecret, "s"}}));
+}
+
+class Directory : public testing::Test {
+ protected:
+  void SetUp() override {
+    char path[] = "/tmp/kubelet-unit-XXXXXX";
+    dir_ = ::mkdtemp(path);
+  }
+  void TearDown() override { EXPECT_TRUE(base::sys::remove_all(dir_).ok()); }
+  std::string dir_;
+};
+
+TEST_F(Directory, FilesChangeBehindOneLink) {
+  ASSERT_TRUE(write_files(dir_, {{.path = "a", .data = "1", .mode = 0644}, {.path = "d/x", .data = "2", .mode = 0600}}, std::nullopt).ok());
+  EXPECT_EQ(*base::sys::read_file(dir_ + "/a"), "1");
+  EXPECT_EQ(*base::sys::read_file(dir_ + "/d/x"), "2");
+  char first[256], second[256];
+  ssize_t n = ::readlink((dir_ + "/..data").c_str(), first, sizeof first);
+  ASSERT_TRUE(write_files(dir_, {{.path = "a", .data = "1", .mode = 0644}, {.path = "d/x", .data = "2", .mode = 0600}}, std::nullopt).ok());
+  ASSERT_EQ(::readlink((dir_ + "/..data").c_str(), second, sizeof second), n);
+  EXPECT_EQ(std::string(first, static_cast<size_t>(n)), std::string(second, static_cast<size_t>(n))) << "nothing changed, nothing is written";
+  ASSERT_TRUE(write_files(dir_, {{.path = "a", .data = "3", .mode = 0644}}, std::nullopt).ok());
+  EXPECT_EQ(*base::sys::read_file(dir_ + "/a"), "3");
+  EXPECT_FALSE(base::sys::exists(dir_ + "/d"));
+  auto left = base::sys::list_dir(dir_);
+  EXPECT_EQ(left->size(), 3u) << "a, ..data and one directory";
+}
+
+TEST_F(Directory, SubPathsStayInside) {
+  ASSERT_EQ(::symlink("/etc", (dir_ + "/out").c_str()), 0);
+  ASSERT_EQ(::symlink("in", (dir_ + "/link").c_str()), 0);
+  EXPECT_TRUE(open_sub_path(dir_, "in/deep").ok());
+  EXPECT_TRUE(base::sys::exists(dir_ + "/in/deep"));
+  EXPECT_TRUE(open_sub_path(dir_, "link/deep").ok());
+  EXPECT_FALSE(open_sub_path(dir_, "out/passwd").ok());
+  EXPECT_FALSE(open_sub_path(dir_, "out/new").ok());
+  EXPECT_FALSE(open_sub_path(dir_, "../x").ok());
+  EXPECT_FALSE(open_sub_path(dir_, "in/../../x").ok());
+}
+
+TEST(PullAnswer, GoodBadAndNone) {
+  EXPECT_EQ(parse_pull_answer("x", R"({"name":"n","digest":"sha256:1"})", {.code = 0, .signal = 0})->digest, "sha256:1");
+  auto bad = parse_pull_answer("x", R"({"error":"e","kind":"not found","message":"no such tag"})", {.code = 1, .signal = 0});
+  ASSERT_FALSE(bad.ok());
+  EXPECT_EQ(bad.error().kind, base::Kind::kNotFound);
+  EXPECT_NE(bad.error().message().find("no such tag"), std::string::npos);
+  EXPECT_FALSE(parse_pull_answer("x", "", {.code = 0, .signal = 9}).ok());
+  EXPECT_FALSE(parse_pull_answer("x", "{}", {.code = 0, .signal = 0}).ok());
+}
+
+}  // namespace
+}  // namespace kubelet
