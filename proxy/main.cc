@@ -39,6 +39,7 @@ std::string metrics(const Proxier& proxier, const dns::Server& dns, const dns::U
   add("counter", "sampan_proxy_failures_total", "Rounds that failed.", static_cast<double>(c.failures));
   add("counter", "sampan_proxy_actions_total", "Elements and chains changed.", static_cast<double>(c.actions));
   add("counter", "sampan_proxy_stale_udp_total", "UDP connections removed.", static_cast<double>(c.stale_udp));
+  add("counter", "sampan_proxy_interferences_total", "Changes of our table by others.", static_cast<double>(c.interferences));
   add("gauge", "sampan_proxy_last_round_seconds", "How long the last round took.", c.last_round_seconds);
   add("counter", "sampan_dns_queries_total", "DNS queries received.", static_cast<double>(dns.queries()));
   add("counter", "sampan_dns_cache_hits_total", "Upstream answers given from memory.", static_cast<double>(upstream.hits()));
@@ -93,7 +94,7 @@ base::Status serve(const Options& o) {
     const std::string& error = proxier.counters().last_error;
     if (path == "/metrics")
       exchange->respond(200, {}, metrics(proxier, dns, upstream));
-    else if (path == "/livez" || ((path == "/healthz" || path == "/readyz") && proxier.started() && error.empty()))
+    else if (path == "/livez" || ((path == "/healthz" || path == "/readyz") && proxier.converged()))
       exchange->respond(200, {}, std::string("ok\n"));
     else if (path == "/healthz" || path == "/readyz")
       exchange->respond(503, {}, (error.empty() ? "waiting for the API server" : error) + "\n");

@@ -7,6 +7,8 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -83,9 +85,66 @@ std::string request(uint8_t message, uint16_t flags, const std::string& table, u
 
 }  // namespace
 
+class Nftables::Deaf {
+ public:
+  explicit Deaf(Nftables& nft) : nft_(nft) {
+    auto before = nft_.generation();
+    before_ = before.ok() ? *before : 0;
+    membership(NETLINK_DROP_MEMBERSHIP);
+  }
+  ~Deaf() {
+    membership(NETLINK_ADD_MEMBERSHIP);
+    auto after = nft_.generation();
+    if (!before_ || !after.ok() || *after != before_ + transactions) nft_.missed_ = true;
+  }
+  uint32_t transactions = 0;
+
+ private:
+  void membership(int option) {
+    int group = NFNLGRP_NFTABLES;
+    if (::setsockopt(nft_.watch_.get(), SOL_NETLINK, option, &group, sizeof group) != 0)
+      nft_.missed_ = true;
+  }
+  Nftables& nft_;
+  uint32_t before_ = 0;
+};
+
 base::Status Nftables::open() {
   fd_ = TRY(open_netfilter());
+  watch_ = TRY(open_netfilter());
+  int group = NFNLGRP_NFTABLES;
+  if (::setsockopt(watch_.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
+    return base::sys::last_error("listen to nftables changes");
   return {};
+}
+
+Nftables::Interference Nftables::read_interference() {
+  Interference found = missed_ ? Interference::kElements : Interference::kNone;
+  missed_ = false;
+  std::vector<char> buffer(64 << 10);
+  for (;;) {
+    ssize_t n = ::recv(watch_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno == ENOBUFS ? Interference::kRules : found;  // more than we could hear
+    auto left = static_cast<uint32_t>(n);
+    for (auto* at = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(at, left);
+         at = NLMSG_NEXT(at, left)) {
+      int message = at->nlmsg_type & 0xff;
+      if (at->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || message == NFT_MSG_NEWGEN ||
+          at->nlmsg_len < NLMSG_HDRLEN + sizeof(nfgenmsg))
+        continue;
+      const char* body = reinterpret_cast<char*>(at) + NLMSG_HDRLEN;
+      // Every kind of message names its table in attribute 1.
+      std::string_view table = attribute({body + sizeof(nfgenmsg), at->nlmsg_len - NLMSG_HDRLEN - sizeof(nfgenmsg)},
+                                         NFTA_TABLE_NAME);
+      if (reinterpret_cast<const nfgenmsg*>(body)->nfgen_family != NFPROTO_IPV4 ||
+          text_of(table) != config_.table)
+        continue;
+      bool elements = message == NFT_MSG_NEWSETELEM || message == NFT_MSG_DELSETELEM;
+      if (!elements) found = Interference::kRules;
+      else if (found == Interference::kNone) found = Interference::kElements;
+    }
+  }
 }
 
 base::Result<uint32_t> Nftables::generation() {
@@ -122,7 +181,9 @@ base::Result<bool> Nftables::has_skeleton() {
 }
 
 base::Status Nftables::load_skeleton() {
+  Deaf deaf(*this);
   auto output = TRY(base::run_command({"nft", "-f", "-"}, skeleton(config_)));
+  deaf.transactions = output.status.code == 0;
   if (output.status.code != 0)
     return base::make_error(base::Kind::kUnsupported, "load nftables table", config_.table,
                             output.err, "the kernel needs nf_tables with NAT (CONFIG_NFT_NAT)");
@@ -168,7 +229,9 @@ base::Result<Observed> Nftables::observe() {
 base::Status Nftables::act(const std::vector<Action>& actions, uint32_t generation) {
   if (actions.empty()) return {};
   Transaction transaction = encode(config_.table, actions, generation);
+  Deaf deaf(*this);
   auto failures = TRY(send_netfilter(fd_.get(), transaction.bytes, "change nftables table"));
+  deaf.transactions = failures.empty();
   if (failures.empty()) return {};
   const NetlinkFailure& failure = failures.front();
   if (failure.error == ERESTART || failure.sequence == 0 ||
@@ -202,6 +265,8 @@ base::Status Nftables::purge_affinity(
       if (!is_valid(service, ntohl(word(to, 0)), port_at(to, 4))) stale.emplace_back(key);
     });
   }));
+  if (stale.empty()) return {};
+  Deaf deaf(*this);
   // One transaction per element: one that expired in between must not keep the others.
   for (const std::string& key_bytes : stale) {
     NetlinkBatch batch;
@@ -219,6 +284,7 @@ base::Status Nftables::purge_affinity(
     batch.end();
     batch.end_transaction();
     auto failures = TRY(send_netfilter(fd_.get(), batch.bytes(), "forget client affinity"));
+    deaf.transactions += failures.empty();
     if (!failures.empty() && failures[0].error != ENOENT)
       return base::sys::error_from_errno(failures[0].error, "forget client affinity", config_.table);
   }

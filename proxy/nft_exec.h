@@ -34,15 +34,26 @@ class Nftables {
   base::Status purge_affinity(const std::function<bool(const Key&, Ip, uint16_t)>& is_valid);
   base::Status remove_table();  // absent is fine
 
+  // Somebody else's changes of our table: readable when there may be some; our own are not among
+  // them. kRules: the skeleton can't be trusted any more.
+  enum class Interference { kNone, kElements, kRules };
+  int watch_fd() const { return watch_.get(); }
+  Interference read_interference();
+
  private:
   base::Result<uint32_t> generation();
   base::Result<std::vector<std::string>> chains();
   base::Status dump(uint8_t message, const std::string& set,
                     const std::function<void(const char* attributes, size_t size)>& each);
 
+  // Deaf to notifications while it lives, because they would be our own; what others did in the
+  // meantime shows in the generation, which every transaction raises by one.
+  class Deaf;
+
   SkeletonConfig config_;
-  base::UniqueFd fd_;
+  base::UniqueFd fd_, watch_;
   uint32_t observed_generation_ = 0;
+  bool missed_ = false;
 };
 
 // The bytes of one transaction, and which action each part of it is; for act() and its tests.

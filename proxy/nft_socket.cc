@@ -30,6 +30,12 @@ base::Status send_all(int fd, const std::string& bytes, const std::string& opera
 base::Result<base::UniqueFd> open_netfilter() {
   base::UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
   if (!fd) return base::sys::last_error("open netfilter socket");
+  // A port number of its own: notifications skip sockets whose number is the sender's, which for
+  // nftables is 0, as an unbound socket's is.
+  sockaddr_nl any{};
+  any.nl_family = AF_NETLINK;
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0)
+    return base::sys::last_error("bind netfilter socket");
   int on = 1, size = 4 << 20;
   (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);

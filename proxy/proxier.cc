@@ -2,6 +2,7 @@
 #include "proxy/proxier.h"
 
 #include <netinet/in.h>
+#include <sys/epoll.h>
 
 #include "base/log.h"
 #include "proxy/conntrack.h"
@@ -43,6 +44,7 @@ void Proxier::set_node(Node node) {
 }
 void Proxier::start() {
   started_ = true;
+  interference_ = loop_.watch(nft_.watch_fd(), EPOLLIN, [this](uint32_t) { on_interference(); });
   schedule(0ms);
 }
 void Proxier::resync() {
@@ -86,32 +88,35 @@ void Proxier::round() {
 }
 
 base::Status Proxier::converge() {
-  std::vector<Action> actions;
+  std::vector<Action> planned;
   std::set<std::string> dirty;
   dirty.swap(dirty_);
   for (const std::string& key : dirty) {
     const Service* service = cluster_.service(key);
     auto changed = table_.set(
         key, service ? elements_of(*service, cluster_.slices(key), node_) : Elements());
-    actions.insert(actions.end(), changed.begin(), changed.end());
+    planned.insert(planned.end(), changed.begin(), changed.end());
   }
+  std::vector<Action> done;
   if (resync_) {
-    TRY(repair(actions));
-    resync_ = false;
+    done = TRY(repair());
+    resync_ = rebuild_ = false;
   } else {
-    TRY(nft_.act(actions));
+    TRY(nft_.act(planned));
+    done.swap(planned);
   }
-  if (actions.empty()) return {};
-  counters_.actions += actions.size();
-  base::log::info("{} changes for {} Services", actions.size(), dirty.size());
+  if (!done.empty()) base::log::info("{} changes for {} Services", done.size(), dirty.size());
   if (base::log::enabled(base::log::Level::kDebug))
-    for (const Action& action : actions) base::log::debug("{}", action.text());
-  return after_change(actions);
+    for (const Action& action : done) base::log::debug("{}", action.text());
+  counters_.actions += done.size();
+  // What a repair found in place already counts as changed: who did it may not have come this far.
+  done.insert(done.end(), planned.begin(), planned.end());
+  return after_change(done);
 }
 
-// Reads the kernel's table and makes it ours; what was done is added to `done`.
-base::Status Proxier::repair(std::vector<Action>& done) {
-  if (!TRY(nft_.has_skeleton())) {
+// Reads the kernel's table and makes it ours.
+base::Result<std::vector<Action>> Proxier::repair() {
+  if (rebuild_ || !TRY(nft_.has_skeleton())) {
     TRY(nft_.load_skeleton());
     ++counters_.skeletons;
     base::log::info("loaded the rules of the table");
@@ -119,9 +124,18 @@ base::Status Proxier::repair(std::vector<Action>& done) {
   Observed observed = TRY(nft_.observe());
   std::vector<Action> actions = table_.reconcile(observed);
   TRY(nft_.act(actions, nft_.observed_generation()));
-  // The Services that changed count as changed even where the kernel agreed already.
-  done.insert(done.end(), actions.begin(), actions.end());
-  return {};
+  return actions;
+}
+
+void Proxier::on_interference() {
+  auto found = nft_.read_interference();
+  if (found == Nftables::Interference::kNone) return;
+  ++counters_.interferences;
+  base::log::warning("somebody else changed {} of our nftables table; repairing",
+                     found == Nftables::Interference::kRules ? "rules" : "elements");
+  rebuild_ |= found == Nftables::Interference::kRules;
+  resync_ = true;
+  schedule(kGather);
 }
 
 base::Status Proxier::after_change(const std::vector<Action>& done) {

@@ -26,9 +26,9 @@ class Proxier {
   void resync();  // reads the kernel's table in the next round
 
   const Cluster& cluster() const { return cluster_; }
-  bool started() const { return started_; }
+  bool converged() const { return counters_.rounds > 0 && counters_.last_error.empty(); }
   struct Counters {
-    uint64_t rounds = 0, failures = 0, actions = 0, skeletons = 0, stale_udp = 0;
+    uint64_t rounds = 0, failures = 0, actions = 0, skeletons = 0, stale_udp = 0, interferences = 0;
     double last_round_seconds = 0;
     std::string last_error;  // "" = the last round succeeded
   };
@@ -41,8 +41,9 @@ class Proxier {
   void schedule(base::Duration delay);
   void round();
   base::Status converge();
-  base::Status repair(std::vector<Action>& done);
+  base::Result<std::vector<Action>> repair();
   base::Status after_change(const std::vector<Action>& done);
+  void on_interference();
   bool leads_to(const Key& key, Ip ip, uint16_t port) const;
 
   base::Loop& loop_;
@@ -51,9 +52,9 @@ class Proxier {
   Cluster cluster_;
   Table table_;
   std::set<std::string> dirty_;      // "ns/name" of Services
-  bool started_ = false, resync_ = true;
+  bool started_ = false, resync_ = true, rebuild_ = false;
   int failed_in_a_row_ = 0;
-  base::Loop::Handle next_, slow_;
+  base::Loop::Handle next_, slow_, interference_;
   Counters counters_;
 };
 
