@@ -33,7 +33,7 @@ class Proxier {
     std::string last_error;  // "" = the last round succeeded
   };
   const Counters& counters() const { return counters_; }
-  size_t elements() const { return table_.elements().size(); }
+  size_t elements() const { return table_.size(); }
   std::function<void()> on_first_success;  // once, when the kernel has the rules
 
  private:

@@ -97,6 +97,7 @@ class Table {
   // What makes `observed` this table. Afterwards set() counts on it having been done.
   std::vector<Action> reconcile(const Observed& observed);
   Elements elements() const;
+  size_t size() const { return effective_.size(); }
   const Value* find(const Element& element) const;
 
  private:

@@ -341,6 +341,21 @@ users: [{{name: u, user: {{token: t}}}}]
         self.assertEqual(dns("web.default.svc.cluster.local").code, 3)
         self.assertIn("add services 10.96.0.5 . tcp . 80 : class_2\n", "".join(self.log))
 
+    def test_ready_is_said_when_the_rules_are_in_place(self):
+        self.api.service("web", "10.96.0.5")
+        self.api.slice("web", ["10.244.0.5"])
+        path = os.path.join(self.dir, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(path)
+            notify.settimeout(10)
+            os.environ["NOTIFY_SOCKET"] = path
+            try:
+                self.start(healthy=False)
+            finally:
+                del os.environ["NOTIFY_SOCKET"]
+            self.assertEqual(notify.recv(100), b"READY=1")
+        self.assertTrue(self.element("10.96.0.5 . tcp . 80 : goto class_1"))
+
     def test_node_ports_are_on_the_nodes_address(self):
         self.api.put("/api/v1/services", {"metadata": {"namespace": "default", "name": "np"}, "spec": {
             "type": "NodePort", "clusterIP": "10.96.0.6", "ports": [{"port": 80, "nodePort": 30080}]}})

@@ -13,11 +13,16 @@ using testing::HasSubstr;
 
 const SkeletonConfig kConfig{"sampan", "10.244.0.0/16", "10.96.0.0/16", "10.96.0.10"};
 
-class Services : public testing::Test {
+// With and without br_netfilter, which sends bridged frames through the IP hooks: the rules need
+// neither and must bear both.
+class Services : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "skip: root";
     net_ = std::make_unique<Network>();
+    const char* bridged = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    if (base::sys::exists(bridged)) must(base::sys::write_control(bridged, GetParam() ? "1" : "0"));
+    else if (GetParam()) GTEST_SKIP() << "skip: br_netfilter";
     for (const char* ip : {"10.244.0.5", "10.244.0.6", "10.244.0.7"}) pods_.push_back(net_->pod(ip));
     client_ = net_->pod("10.244.0.20", 9);
     outside_ = net_->outside("198.51.100.2", "198.51.100.1");
@@ -49,7 +54,7 @@ class Services : public testing::Test {
   Table table_;
 };
 
-TEST_F(Services, TcpSpreadsOverThreeBackends) {
+TEST_P(Services, TcpSpreadsOverThreeBackends) {
   set(web_, endpoints(3));
   auto counts = spread(&client_, "10.96.0.5", 80, 300);
   // 100 each in the mean, standard deviation 8: 60 is five of them away.
@@ -58,7 +63,7 @@ TEST_F(Services, TcpSpreadsOverThreeBackends) {
   EXPECT_EQ(counts.count(-1) ? counts[-1] : 0, 0);
   EXPECT_EQ(connect_tcp(&client_, "10.96.0.5", 80, pods_).source, client_.ip) << "Pods keep their address";
 }
-TEST_F(Services, UdpSpreadsAndAnswersComeBack) {
+TEST_P(Services, UdpSpreadsAndAnswersComeBack) {
   set(web_, endpoints(3));
   std::map<int, int> counts;
   for (int i = 0; i < 150; ++i) {
@@ -68,7 +73,7 @@ TEST_F(Services, UdpSpreadsAndAnswersComeBack) {
   for (int who : {0, 1, 2}) EXPECT_GT(counts[who], 20);
   EXPECT_EQ(counts[0] + counts[1] + counts[2], 150);
 }
-TEST_F(Services, FromTheNodeItself) {
+TEST_P(Services, FromTheNodeItself) {
   set(web_, endpoints(3));
   auto counts = spread(nullptr, "10.96.0.5", 80, 90);
   EXPECT_EQ(counts[0] + counts[1] + counts[2], 90);
@@ -76,7 +81,7 @@ TEST_F(Services, FromTheNodeItself) {
   counts = spread(nullptr, "198.51.100.1", 30080, 10);
   EXPECT_EQ(counts[0] + counts[1] + counts[2], 10) << "its own NodePort";
 }
-TEST_F(Services, HairpinSeesTheGateway) {
+TEST_P(Services, HairpinSeesTheGateway) {
   set(web_, endpoints(1));
   Hit hit = connect_tcp(&pods_[0], "10.96.0.5", 80, pods_);
   EXPECT_EQ(hit.who, 0) << std::strerror(hit.error);
@@ -84,7 +89,7 @@ TEST_F(Services, HairpinSeesTheGateway) {
   auto fd = udp_client(pods_[0], "10.96.0.5", 53);
   EXPECT_EQ(send_udp(fd.get(), pods_).who, 0);
 }
-TEST_F(Services, WithoutEndpointsIsRefusedAtOnce) {
+TEST_P(Services, WithoutEndpointsIsRefusedAtOnce) {
   set(web_, endpoints(0));
   EXPECT_EQ(connect_tcp(&client_, "10.96.0.5", 80, pods_).error, ECONNREFUSED);
   EXPECT_EQ(connect_tcp(nullptr, "10.96.0.5", 80, pods_).error, ECONNREFUSED);
@@ -95,13 +100,13 @@ TEST_F(Services, WithoutEndpointsIsRefusedAtOnce) {
   set(web_, endpoints(1));
   EXPECT_EQ(connect_tcp(&client_, "10.96.0.5", 80, pods_).who, 0);
 }
-TEST_F(Services, UnknownServiceAddressIsRefused) {
+TEST_P(Services, UnknownServiceAddressIsRefused) {
   EXPECT_EQ(connect_tcp(&client_, "10.96.0.99", 80, pods_).error, ECONNREFUSED);
   EXPECT_EQ(connect_tcp(nullptr, "10.96.0.99", 80, pods_).error, ECONNREFUSED);
   set(web_, endpoints(1));
   EXPECT_EQ(connect_tcp(&client_, "10.96.0.5", 81, pods_).error, ECONNREFUSED) << "no such port";
 }
-TEST_F(Services, NodePortFromOutsideIsMasqueraded) {
+TEST_P(Services, NodePortFromOutsideIsMasqueraded) {
   set(web_, endpoints(3));
   auto counts = spread(&outside_, "198.51.100.1", 30080, 60);
   EXPECT_EQ(counts[0] + counts[1] + counts[2], 60);
@@ -109,7 +114,7 @@ TEST_F(Services, NodePortFromOutsideIsMasqueraded) {
   EXPECT_EQ(connect_tcp(&outside_, "198.51.100.1", 30080, pods_).source, "10.244.0.1");
   EXPECT_EQ(connect_tcp(&client_, "198.51.100.1", 30080, pods_).source, "10.244.0.1");
 }
-TEST_F(Services, ExternalTrafficPolicyLocalKeepsTheSource) {
+TEST_P(Services, ExternalTrafficPolicyLocalKeepsTheSource) {
   web_.external_local = true;
   web_.external_ips = {"203.0.113.7"};
   set(web_, "s web http:8080/tcp dns:8080/udp | 10.244.0.5@n1 10.244.0.6@n2");  // .6: as if elsewhere
@@ -125,7 +130,7 @@ TEST_F(Services, ExternalTrafficPolicyLocalKeepsTheSource) {
   EXPECT_EQ(connect_tcp(&outside_, "198.51.100.1", 30080, pods_, 200).error, EINPROGRESS);
   EXPECT_EQ(connect_tcp(&client_, "198.51.100.1", 30080, pods_).who, 1);
 }
-TEST_F(Services, AffinityKeepsAClientUntilItsEndpointGoes) {
+TEST_P(Services, AffinityKeepsAClientUntilItsEndpointGoes) {
   web_.affinity_seconds = 10800;
   set(web_, endpoints(3));
   Hit first = connect_tcp(&client_, "10.96.0.5", 80, pods_);
@@ -154,7 +159,7 @@ TEST_F(Services, AffinityKeepsAClientUntilItsEndpointGoes) {
   EXPECT_EQ(moved.size(), 1u);
   EXPECT_EQ(moved.count(first.who), 0u);
 }
-TEST_F(Services, AffinityEndsAfterItsTimeout) {
+TEST_P(Services, AffinityEndsAfterItsTimeout) {
   web_.affinity_seconds = 1;
   set(web_, endpoints(3));
   std::set<int> met;
@@ -164,7 +169,7 @@ TEST_F(Services, AffinityEndsAfterItsTimeout) {
   }
   EXPECT_GT(met.size(), 1u);
 }
-TEST_F(Services, EstablishedConnectionsSurviveChangesAndReload) {
+TEST_P(Services, EstablishedConnectionsSurviveChangesAndReload) {
   set(web_, endpoints(3));
   Hit hit = connect_tcp(&client_, "10.96.0.5", 80, pods_);
   ASSERT_GE(hit.who, 0);
@@ -181,7 +186,7 @@ TEST_F(Services, EstablishedConnectionsSurviveChangesAndReload) {
   must(nft_.load_skeleton());  // an upgrade of the proxy
   talk();
 }
-TEST_F(Services, ARestartFindsTheTableAndChangesNothing) {
+TEST_P(Services, ARestartFindsTheTableAndChangesNothing) {
   set(web_, endpoints(3));
   Nftables again(kConfig);
   must(again.open());
@@ -198,7 +203,7 @@ TEST_F(Services, ARestartFindsTheTableAndChangesNothing) {
   must(other.open());
   EXPECT_FALSE(*other.has_skeleton()) << "other rules are another version";
 }
-TEST_F(Services, DriftIsRepaired) {
+TEST_P(Services, DriftIsRepaired) {
   set(web_, endpoints(3));
   run({"nft", "delete element ip sampan services { 10.96.0.5 . tcp . 80 }"});
   run({"nft", "add element ip sampan services { 10.96.0.77 . tcp . 80 : accept }"});
@@ -215,7 +220,7 @@ TEST_F(Services, DriftIsRepaired) {
   ASSERT_FALSE(late.ok());
   EXPECT_EQ(late.error().kind, base::Kind::kConflict);
 }
-TEST_F(Services, AnErrorNamesItsElementAndNothingIsDone) {
+TEST_P(Services, AnErrorNamesItsElementAndNothingIsDone) {
   set(web_, endpoints(2));
   std::vector<Action> actions;
   for (int i = 0; i < 3; ++i)
@@ -231,7 +236,7 @@ TEST_F(Services, AnErrorNamesItsElementAndNothingIsDone) {
   ASSERT_TRUE(observed.ok());
   EXPECT_EQ(text(table_.reconcile(*observed)), "") << "all or nothing";
 }
-TEST_F(Services, UdpLeavesAVanishedEndpoint) {
+TEST_P(Services, UdpLeavesAVanishedEndpoint) {
   set(web_, endpoints(1));
   auto fd = udp_client(client_, "10.96.0.5", 53);
   ASSERT_EQ(send_udp(fd.get(), pods_).who, 0);
@@ -244,12 +249,16 @@ TEST_F(Services, UdpLeavesAVanishedEndpoint) {
   EXPECT_EQ(*removed, 1u);
   EXPECT_EQ(send_udp(fd.get(), pods_).who, 1);
 }
-TEST_F(Services, AllAtOnceAndRemoval) {
+TEST_P(Services, AllAtOnceAndRemoval) {
   set(web_, endpoints(3));
   must(nft_.remove_table());
   must(nft_.remove_table());
   EXPECT_EQ(run({"nft", "list", "ruleset"}), "");
 }
+
+INSTANTIATE_TEST_SUITE_P(Kernel, Services, testing::Bool(), [](const auto& info) {
+  return info.param ? "BrNetfilter" : "Plain";
+});
 
 }  // namespace
 }  // namespace proxy
