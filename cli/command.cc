@@ -45,7 +45,11 @@ std::string error_word(const base::Error& error) {
       default: break;
     }
   }
-  std::string word(base::kind_name(error.kind));
+  return kind_word(error.kind);
+}
+
+std::string kind_word(base::Kind kind) {
+  std::string word(base::kind_name(kind));
   for (char& c : word) if (c == ' ') c = '-';
   return word;
 }

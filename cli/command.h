@@ -17,6 +17,7 @@ struct Outcome {
 
 void add_image(CLI::App& app, Outcome& outcome);
 void add_kubeconfig(CLI::App& app, Outcome& outcome);
+void add_doctor(CLI::App& app, Outcome& outcome);
 
 // A terminal gets tables, a pipe gets them too: columns padded with spaces, two apart.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);
@@ -24,5 +25,6 @@ std::string format_size(uint64_t bytes);  // "12.3 MB", decimal as registries co
 
 // One word a program can decide on: "not-found", "disk-full", "connection-refused"…
 std::string error_word(const base::Error& error);
+std::string kind_word(base::Kind kind);  // "not-found": the kind alone
 
 }  // namespace cli

@@ -79,7 +79,7 @@ base::Status pull(const Options& options) {
   if (pulled.ok()) {
     out = {{"name", pulled->name}, {"digest", pulled->digest}};
   } else {
-    out = {{"error", error_word(pulled.error())}, {"kind", base::kind_name(pulled.error().kind)},
+    out = {{"error", error_word(pulled.error())}, {"kind", kind_word(pulled.error().kind)},
            {"message", pulled.error().message()}};
   }
   print(base::to_json(out) + "\n");

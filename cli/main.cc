@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   cli::Outcome outcome;
   cli::add_image(app, outcome);
   cli::add_kubeconfig(app, outcome);
+  cli::add_doctor(app, outcome);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -73,15 +73,15 @@ class Pull(RegistryCase):
         image = Image(LAYERS)
         self.pusher.image("app", "v1", image)
         code, out = self.store.pull(f"{self.registry.host}/app:v2")
-        assert code == 1 and out["kind"] == "not found" and "MANIFEST_UNKNOWN" in out["message"], out
+        assert code == 1 and out["kind"] == "not-found" and "MANIFEST_UNKNOWN" in out["message"], out
         assert f"{self.registry.host}/app:v2" in out["message"] and "check the name and the tag" in out["message"], out
         code, out = self.store.pull(f"{self.registry.host}/nobody/nothing")
-        assert code == 1 and out["kind"] == "not found", out
+        assert code == 1 and out["kind"] == "not-found", out
         code, out = self.store.pull(f"{self.registry.host}/app@sha256:{'0' * 64}")
-        assert code == 1 and out["kind"] == "not found", out
+        assert code == 1 and out["kind"] == "not-found", out
         self.registry.blob_file(digest_of(image.layers[1])).unlink()
         code, out = self.store.pull(f"{self.registry.host}/app:v1")
-        assert code == 1 and out["kind"] == "not found" and digest_of(image.layers[1]) in out["message"], out
+        assert code == 1 and out["kind"] == "not-found" and digest_of(image.layers[1]) in out["message"], out
         assert self.store.images() == {}, "a part of an image is listed"
         code, out = self.store.pull("not//a name")
         assert code == 2 and out["kind"] == "invalid", out
