@@ -37,7 +37,8 @@ struct Child {
   int empty_tree = -1;                  // an attached empty read-only tmpfs
   int terminal = -1;                    // the pty's slave
   const char* program = nullptr;        // found by kFindProgram
-  bool host_proc = false;               // proc was opened from what is mounted (exec)
+  const char* state = "";               // for kHook, from kHookState
+  size_t state_size = 0;
 };
 
 // Messages on `socket`, child to parent.

@@ -52,8 +52,16 @@ int await_parent(const Child& child) {
   return n < 0 ? -errno : 0;
 }
 
-int wait_start(const Child& child, size_t index) {
+int wait_start(Child& child, const Step& step, size_t index) {
   report(child, Report::kReady, index, 0);
+  // From here on nobody listens, and this may last: hold nothing of the parent's (its lock of the
+  // container, say) but what was to be passed on, and the fifo.
+  int keep = static_cast<int>(step.x);
+  if (child.start_fifo != keep && ::dup2(child.start_fifo, keep) < 0) return -errno;
+  child.start_fifo = keep;
+  child.socket = child.root = child.proc = child.pts = -1;
+  if (::syscall(SYS_close_range, static_cast<unsigned>(keep + 1), ~0u, 0u) != 0) return -errno;
+  ::fcntl(keep, F_SETFD, FD_CLOEXEC);
   char byte;
   ssize_t n;
   do n = ::read(child.start_fifo, &byte, 1);
@@ -109,13 +117,16 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kHooks:
       report(child, Report::kHooks, index, 0);
       return await_parent(child);
-    case Op::kHook: {
+    case Op::kHookState: {
       static char state[kMaxStateBytes];
       report(child, Report::kHooks, index, 0);
       ssize_t n = ::recv(child.socket, state, sizeof state, 0);
       if (n <= 0) ::_exit(1);
-      return child_hook(child, step, state, static_cast<size_t>(n));
+      child.state = state;
+      child.state_size = static_cast<size_t>(n);
+      return 0;
     }
+    case Op::kHook: return child_hook(child, step, child.state, child.state_size);
     case Op::kStdio: return child_stdio(child, step);
     case Op::kRlimit: return child_rlimit(step);
     case Op::kOomScoreAdj: return child_write_proc(child, "self/oom_score_adj", step.a.c_str());
@@ -134,7 +145,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kWorkingDirectory: return child_working_directory(step);
     case Op::kFindProgram: return child_find_program(child, step);
     case Op::kDeathSignal: return ::prctl(PR_SET_PDEATHSIG, step.x, 0, 0, 0) == 0 ? 0 : -errno;
-    case Op::kWaitStart: return wait_start(child, index);
+    case Op::kWaitStart: return wait_start(child, step, index);
     case Op::kCloseFds:
       // Marked, not closed: the report must still get out if execve fails.
       return ::syscall(SYS_close_range, step.x, ~0u, 4u /*CLOSE_RANGE_CLOEXEC*/) == 0 ? 0 : -errno;
@@ -314,7 +325,7 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
       case Report::kHooks: {
         std::string state = inputs.state ? inputs.state(pid) : "{}";
         if (state.size() > kMaxStateBytes) return base::make_error(base::Kind::kExhausted, step.text());
-        if (step.op == Op::kHook) {
+        if (step.op == Op::kHookState) {
           if (::send(socket, state.data(), state.size(), MSG_NOSIGNAL) < 0) return sys::last_error("send");
           break;
         }
@@ -388,7 +399,12 @@ base::Status protect_own_program(char** argv) {
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys::last_error("prctl", "PR_SET_DUMPABLE");
   struct statvfs info;
   if (::statvfs("/proc/self/exe", &info) != 0) return sys::last_error("statvfs", "/proc/self/exe");
-  if (info.f_flag & ST_RDONLY) return {};
+  if (info.f_flag & ST_RDONLY) {
+    // execveat by fd leaves a number as our name (before kernel 6.14).
+    const char* slash = std::strrchr(argv[0], '/');
+    ::prctl(PR_SET_NAME, slash ? slash + 1 : argv[0], 0, 0, 0);
+    return {};
+  }
   int tree = kernel::open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE);
   if (tree < 0) return sys::error_from_errno(-tree, "clone mount of", "/proc/self/exe");
   int error = set_attributes(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, 0, false);

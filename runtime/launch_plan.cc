@@ -85,6 +85,7 @@ std::string Step::text() const {
     case Op::kRootPropagation: return "root propagation " + propagation_name(x);
     case Op::kPivot: return "pivot-root";
     case Op::kHooks: return "hooks " + a;
+    case Op::kHookState: return "hook-state";
     case Op::kHook: return fmt::format("hook {} {}", b, a);
     case Op::kStdio: return "stdio";
     case Op::kRlimit: return fmt::format("rlimit {} {}:{}", x, y, z);
@@ -289,6 +290,8 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   if (!config.hooks.prestart.empty()) steps.push_back({.op = Op::kHooks, .a = "prestart"});
   if (!config.hooks.create_runtime.empty()) steps.push_back({.op = Op::kHooks, .a = "createRuntime"});
   uint64_t hook_index = 1;
+  if (!config.hooks.create_container.empty() || !config.hooks.start_container.empty())
+    steps.push_back({.op = Op::kHookState});
   for (const Hook& hook : config.hooks.create_container)
     steps.push_back({.op = Op::kHook, .a = hook.path, .b = "createContainer", .x = hook_index++,
                      .timeout_s = hook.timeout_s});
@@ -317,7 +320,7 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   // Last: changes of ids and capabilities clear it (prctl(2)).
   if (facts.death_signal)
     steps.push_back({.op = Op::kDeathSignal, .x = static_cast<uint64_t>(facts.death_signal)});
-  if (facts.wait_start) steps.push_back({.op = Op::kWaitStart});
+  if (facts.wait_start) steps.push_back({.op = Op::kWaitStart, .x = static_cast<uint64_t>(3 + facts.preserve_fds)});
   for (const Hook& hook : config.hooks.start_container)
     steps.push_back({.op = Op::kHook, .a = hook.path, .b = "startContainer", .x = hook_index++,
                      .timeout_s = hook.timeout_s});

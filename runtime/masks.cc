@@ -47,11 +47,16 @@ int null_mount(Child& child) {
                  : kernel::open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
   if (tree < 0) return tree;
   struct stat info;
+  int error = -ENODEV;
   if (::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 && S_ISCHR(info.st_mode) &&
       info.st_rdev == makedev(1, 3))
-    return tree;
+    // Read-only: a chmod of the masked path would else reach the host's node.
+    error = child.null_tree >= 0
+                ? 0
+                : set_attributes(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0, false);
+  if (!error) return tree;
   ::close(tree);
-  return -ENODEV;
+  return error;
 }
 
 int empty_mount(Child& child) {

@@ -37,6 +37,7 @@ enum class Op : uint8_t {
   kRootPropagation, // x = MS_… flags
   kPivot,
   kHooks,           // a = list name; run by the parent in the runtime's namespaces
+  kHookState,       // gets the container's state from the parent, for kHook
   kHook,            // a = path, b = list name, x = index of its argv and envp; run by the child
   kStdio,           // the parent's fds, or the terminal, to 0, 1, 2; x = uid that owns pipes
   kRlimit,          // x = resource, y = soft, z = hard
@@ -52,7 +53,7 @@ enum class Op : uint8_t {
   kWorkingDirectory,// a
   kFindProgram,     // list = candidates
   kDeathSignal,     // x = signal
-  kWaitStart,       // until `start` writes to the fifo
+  kWaitStart,       // until `start` writes to the fifo; x = first fd that is not passed on
   kCloseFds,        // x = first fd that must not survive execve
   kExec,
 };

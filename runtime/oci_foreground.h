@@ -1,0 +1,17 @@
+// Staying with a container until it ends: signals go to it, its terminal to ours. Owns the state
+// of our own terminal, which it puts back whatever happens.
+#pragma once
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "runtime/launch.h"
+
+namespace runtime {
+
+// Blocks the signals that will be forwarded; call before the launch, so that none is lost.
+base::Result<base::UniqueFd> block_signals();
+
+// Until the process ends: its exit code (128 + signal). `terminal` (a pty's master) may be invalid.
+base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd terminal);
+
+}  // namespace runtime

@@ -1,0 +1,117 @@
+// sampan-oci: the runtime behind the OCI command line. Static, single-threaded; prints an error
+// once, to stderr and to --log.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "runtime/launch.h"
+#include "runtime/oci_commands.h"
+
+namespace {
+
+using runtime::OciContext;
+using runtime::Options;
+
+base::Result<int> dispatch(std::string_view name, const OciContext& context) {
+  if (name == "create") return runtime::oci_create(context);
+  if (name == "run") return runtime::oci_run(context);
+  if (name == "start") return runtime::oci_start(context);
+  if (name == "state") return runtime::oci_state(context);
+  if (name == "kill") return runtime::oci_kill(context);
+  if (name == "delete") return runtime::oci_delete(context);
+  if (name == "exec") return runtime::oci_exec(context);
+  if (name == "list") return runtime::oci_list(context);
+  if (name == "ps") return runtime::oci_ps(context);
+  if (name == "pause") return runtime::oci_pause(context, true);
+  if (name == "resume") return runtime::oci_pause(context, false);
+  if (name == "update") return runtime::oci_update(context);
+  if (name == "spec") return runtime::oci_spec(context);
+  return runtime::oci_features();
+}
+
+void tell(const Options& global, const std::string& message) {
+  std::fprintf(stderr, "sampan-oci: %s\n", message.c_str());
+  std::string path = global.get("log");
+  if (path.empty()) return;
+  auto fd = base::sys::open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+  if (!fd.ok()) return;  // said on stderr already
+  std::string time = base::format_time(base::wall_now());
+  std::string line;
+  if (global.get("log-format") == "json")
+    line = base::json::serialize(base::json::object{{"level", "error"}, {"msg", message}, {"time", time}});
+  else
+    line = fmt::format("time=\"{}\" level=error msg={}", time, base::json::serialize(base::json::value(message)));
+  base::ignore(base::sys::write_all(fd->get(), line + "\n"), "said on stderr already");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ::signal(SIGPIPE, SIG_IGN);
+  std::span<char* const> words(argv + 1, static_cast<size_t>(argc > 0 ? argc - 1 : 0));
+  auto global = Options::parse(runtime::kGlobalOptions, words, false);
+  if (!global.ok()) {
+    tell({}, global.error().message());
+    return 1;
+  }
+  if (global->has("version")) {
+    std::puts("sampan-oci version 0.1.0\nspec: 1.2.0");
+    return 0;
+  }
+  if (global->has("help") || global->arguments.empty()) {
+    std::fputs(runtime::usage_text().c_str(), global->has("help") ? stdout : stderr);
+    return global->has("help") ? 0 : 1;
+  }
+  std::string format = global->get("log-format", "text");
+  if (format != "text" && format != "json") {
+    tell(*global, "read option --log-format: must be text or json");
+    return 1;
+  }
+  if (global->has("systemd-cgroup")) {
+    tell(*global, "--systemd-cgroup is not supported: give linux.cgroupsPath as a path");
+    return 1;
+  }
+  std::string name = global->arguments[0];
+  const runtime::CommandRow* command = runtime::find_command(name);
+  if (!command) {
+    tell(*global, "unknown command '" + name + "': see sampan-oci --help");
+    return 1;
+  }
+  auto rest = words.last(global->arguments.size() - 1);
+  for (const char* word : rest) {
+    if (std::string_view(word) == "--") break;
+    if (std::string_view(word) == "--help" || std::string_view(word) == "-h") {
+      std::fputs(runtime::usage_text(*command).c_str(), stdout);
+      return 0;
+    }
+    if (word[0] != '-') break;
+  }
+  // A command's words of its own follow for exec and ps.
+  bool interleaved = name != "exec" && name != "ps";
+  auto options = Options::parse(command->options, rest, interleaved);
+  if (!options.ok()) {
+    tell(*global, options.error().message());
+    return name == "exec" ? 255 : 1;
+  }
+  if (options->arguments.size() < command->min_arguments || options->arguments.size() > command->max_arguments) {
+    tell(*global, fmt::format("{}: expected {}", name, *command->arguments ? command->arguments : "no arguments"));
+    return name == "exec" ? 255 : 1;
+  }
+  if (name == "create" || name == "run" || name == "exec")
+    if (auto safe = runtime::protect_own_program(argv); !safe.ok()) {
+      tell(*global, safe.error().message());
+      return 1;
+    }
+  OciContext context{runtime::OciStore(global->get("root", "/run/sampan-oci")), std::move(*options)};
+  auto result = dispatch(name, context);
+  std::fflush(stdout);
+  if (result.ok()) return *result;
+  std::string message = result.error().message();
+  tell(*global, name == "exec" ? "exec failed: " + message : message);
+  return name == "exec" ? 255 : 1;
+}

@@ -1,0 +1,177 @@
+#include "runtime/oci_options.h"
+
+#include <fmt/format.h>
+
+namespace runtime {
+namespace {
+
+constexpr OptionRow kGlobal[] = {
+    {"root", 0, true, "state directory (default /run/sampan-oci)"},
+    {"log", 0, true, "file that errors are also written to"},
+    {"log-format", 0, true, "text or json"},
+    {"log-level", 0, true, "debug, info, warning or error"},
+    {"debug", 0, false, "the same as --log-level debug"},
+    {"systemd-cgroup", 0, false, "refused: cgroups are made directly"},
+    {"rootless", 0, true, "accepted: ignored for root"},
+    {"help", 'h', false, "show this"},
+    {"version", 'v', false, "show the version"}};
+constexpr OptionRow kCreate[] = {
+    {"bundle", 'b', true, "directory of config.json (default: the current one)"},
+    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
+    {"pid-file", 0, true, "file that gets the process id"},
+    {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
+    {"no-pivot", 0, false, "refused: the root is always pivoted"},
+    {"no-new-keyring", 0, false, "accepted: no session keyring is made"}};
+constexpr OptionRow kRun[] = {
+    {"bundle", 'b', true, "directory of config.json (default: the current one)"},
+    {"detach", 'd', false, "return when the program runs"},
+    {"keep", 0, false, "do not delete the container when it ends"},
+    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
+    {"pid-file", 0, true, "file that gets the process id"},
+    {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
+    {"no-subreaper", 0, false, "accepted: we are none"},
+    {"no-pivot", 0, false, "refused: the root is always pivoted"},
+    {"no-new-keyring", 0, false, "accepted: no session keyring is made"}};
+constexpr OptionRow kKill[] = {{"all", 'a', false, "every process of the container"}};
+constexpr OptionRow kDelete[] = {{"force", 'f', false, "kill it first; nothing to delete is fine"}};
+constexpr OptionRow kExec[] = {
+    {"process", 'p', true, "process.json instead of a command"},
+    {"cwd", 0, true, "working directory"},
+    {"env", 'e', true, "NAME=value, repeatable"},
+    {"tty", 't', false, "with a terminal"},
+    {"user", 'u', true, "UID[:GID]"},
+    {"additional-gids", 'g', true, "supplementary group, repeatable"},
+    {"cap", 'c', true, "further capability, repeatable"},
+    {"no-new-privs", 0, false, "set no_new_privs"},
+    {"detach", 'd', false, "return when the program runs"},
+    {"pid-file", 0, true, "file that gets the process id"},
+    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
+    {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
+    {"apparmor", 0, true, "AppArmor profile"},
+    {"process-label", 0, true, "SELinux label"},
+    {"ignore-paused", 0, false, "also in a paused container"},
+    {"no-subreaper", 0, false, "accepted: we are none"}};
+constexpr OptionRow kList[] = {{"format", 'f', true, "table or json"}, {"quiet", 'q', false, "ids alone"}};
+constexpr OptionRow kPs[] = {{"format", 'f', true, "table or json"}};
+constexpr OptionRow kUpdate[] = {
+    {"resources", 'r', true, "file with linux.resources, - for stdin"},
+    {"memory", 0, true, "bytes"},
+    {"memory-reservation", 0, true, "bytes"},
+    {"memory-swap", 0, true, "bytes, memory included"},
+    {"cpu-shares", 0, true, "weight, 2 to 262144"},
+    {"cpu-share", 0, true, "the same"},
+    {"cpu-quota", 0, true, "microseconds per period"},
+    {"cpu-period", 0, true, "microseconds"},
+    {"cpu-burst", 0, true, "microseconds"},
+    {"cpu-idle", 0, true, "0 or 1"},
+    {"cpuset-cpus", 0, true, "0-3,5"},
+    {"cpuset-mems", 0, true, "0"},
+    {"pids-limit", 0, true, "processes, -1 for no limit"},
+    {"blkio-weight", 0, true, "10 to 1000"}};
+constexpr OptionRow kSpec[] = {{"bundle", 'b', true, "where to write config.json"}};
+
+const CommandRow kCommands[] = {
+    {"create", "ID", "make a container that waits for `start`", kCreate, 1, 1},
+    {"start", "ID", "run the program of a created container", {}, 1, 1},
+    {"run", "ID", "create, start, stay until it ends, delete", kRun, 1, 1},
+    {"state", "ID", "print the state as JSON", {}, 1, 1},
+    {"kill", "ID [SIGNAL]", "send a signal (default TERM)", kKill, 1, 2},
+    {"delete", "ID", "remove what a stopped container left", kDelete, 1, 1},
+    {"exec", "ID COMMAND [ARGUMENT…]", "run a further program in a container", kExec, 1, 1 << 20},
+    {"list", "", "print all containers", kList, 0, 0},
+    {"ps", "ID [PS-OPTION…]", "print the processes of a container", kPs, 1, 1 << 10},
+    {"pause", "ID", "freeze all processes", {}, 1, 1},
+    {"resume", "ID", "thaw them", {}, 1, 1},
+    {"update", "ID", "change the limits", kUpdate, 1, 1},
+    {"spec", "", "write a config.json to start from", kSpec, 0, 0},
+    {"features", "", "print what this runtime can do, as JSON", {}, 0, 0}};
+
+const OptionRow* find_row(std::span<const OptionRow> rows, std::string_view name) {
+  for (const OptionRow& row : rows)
+    if (name == row.name || (name.size() == 1 && row.letter && name[0] == row.letter)) return &row;
+  return nullptr;
+}
+
+}  // namespace
+
+const std::span<const OptionRow> kGlobalOptions(kGlobal);
+
+const CommandRow* find_command(std::string_view name) {
+  for (const CommandRow& command : kCommands)
+    if (name == command.name) return &command;
+  return nullptr;
+}
+
+base::Result<Options> Options::parse(std::span<const OptionRow> rows, std::span<char* const> words,
+                                     bool interleaved) {
+  Options out;
+  for (size_t i = 0; i < words.size(); ++i) {
+    std::string_view word = words[i];
+    if (word == "--") {
+      out.arguments.insert(out.arguments.end(), words.begin() + static_cast<long>(i) + 1, words.end());
+      break;
+    }
+    if (word.size() < 2 || word[0] != '-') {
+      if (interleaved) {
+        out.arguments.emplace_back(word);
+        continue;
+      }
+      out.arguments.insert(out.arguments.end(), words.begin() + static_cast<long>(i), words.end());
+      break;
+    }
+    std::string_view name = word.substr(word.starts_with("--") ? 2 : 1);
+    size_t equals = name.find('=');
+    std::string value;
+    bool has_value = equals != std::string_view::npos;
+    if (has_value) {
+      value = name.substr(equals + 1);
+      name = name.substr(0, equals);
+    }
+    const OptionRow* row = find_row(rows, name);
+    if (!row)
+      return base::make_error(base::Kind::kInvalid, "read option", std::string(word), "unknown");
+    if (row->takes_value && !has_value) {
+      if (i + 1 == words.size())
+        return base::make_error(base::Kind::kInvalid, "read option", std::string(word), "needs a value");
+      value = words[++i];
+    }
+    if (!row->takes_value && has_value) {
+      if (value == "false") continue;
+      if (value != "true")
+        return base::make_error(base::Kind::kInvalid, "read option", std::string(word), "takes no value");
+    }
+    out.values_[row->name].push_back(std::move(value));
+  }
+  return out;
+}
+std::string Options::get(std::string_view name, std::string fallback) const {
+  auto it = values_.find(std::string(name));
+  return it == values_.end() ? fallback : it->second.back();
+}
+std::vector<std::string> Options::all(std::string_view name) const {
+  auto it = values_.find(std::string(name));
+  return it == values_.end() ? std::vector<std::string>{} : it->second;
+}
+
+namespace {
+std::string options_text(std::span<const OptionRow> rows) {
+  std::string out;
+  for (const OptionRow& row : rows) {
+    std::string name = row.letter ? fmt::format("-{}, --{}", row.letter, row.name) : fmt::format("    --{}", row.name);
+    out += fmt::format("  {:<28} {}\n", name + (row.takes_value ? " VALUE" : ""), row.help);
+  }
+  return out;
+}
+}  // namespace
+
+std::string usage_text() {
+  std::string out = "usage: sampan-oci [OPTION…] COMMAND …\nRuns containers from OCI bundles; takes the place of runc and crun.\n\n";
+  for (const CommandRow& command : kCommands) out += fmt::format("  {:<10} {}\n", command.name, command.help);
+  return out + "\n" + options_text(kGlobalOptions);
+}
+std::string usage_text(const CommandRow& command) {
+  return fmt::format("usage: sampan-oci {} [OPTION…] {}\n{}\n\n{}", command.name, command.arguments, command.help,
+                     options_text(command.options));
+}
+
+}  // namespace runtime

@@ -1,0 +1,346 @@
+// create, run, start and exec: the commands that launch.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <climits>
+#include <csignal>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "runtime/capabilities.h"
+#include "runtime/launch.h"
+#include "runtime/oci_commands.h"
+#include "runtime/oci_foreground.h"
+
+namespace runtime {
+namespace {
+
+namespace json = base::json;
+namespace sys = base::sys;
+using base::Kind;
+
+base::Error invalid(std::string what, std::string why, std::string hint = {}) {
+  return base::make_error(Kind::kInvalid, std::move(what), {}, std::move(why), std::move(hint));
+}
+base::Result<std::string> absolute(const std::string& path) {
+  if (!path.empty() && path[0] == '/') return path;
+  char cwd[PATH_MAX];
+  if (!::getcwd(cwd, sizeof cwd)) return sys::last_error("getcwd");
+  return std::string(cwd) + "/" + path;
+}
+base::Result<int> number(const Options& options, std::string_view name) {
+  std::string text = options.get(name, "0");
+  int value = 0;
+  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc() || end != text.data() + text.size() || value < 0)
+    return invalid("read option --" + std::string(name), "'" + text + "' is not a number");
+  return value;
+}
+
+base::Result<base::UniqueFd> connect_console(const std::string& path) {
+  base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return invalid("console socket " + path, "the path is too long");
+  std::copy(path.begin(), path.end(), address.sun_path);
+  if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+    return sys::last_error("connect console socket", path);
+  return fd;
+}
+// Where the pty's master goes: to the caller's socket, or to us, who stay and copy.
+struct Console {
+  base::UniqueFd give;      // for the launch
+  base::UniqueFd take;      // ours, when we stay
+};
+base::Result<Console> make_console(const Options& options, bool terminal, bool detach) {
+  Console out;
+  std::string path = options.get("console-socket");
+  if (!terminal) {
+    if (!path.empty()) return invalid("use console socket", "the process has no terminal");
+    return out;
+  }
+  if (!path.empty()) {
+    if (!detach) return invalid("use console socket", "without --detach the terminal is ours");
+    out.give = TRY(connect_console(path));
+    return out;
+  }
+  if (detach) return invalid("allocate terminal", "nobody would hold it", "give --console-socket");
+  sys::Pipe sockets = TRY(sys::socketpair(SOCK_SEQPACKET));
+  out.give = std::move(sockets.write);
+  out.take = std::move(sockets.read);
+  return out;
+}
+base::Result<base::UniqueFd> take_terminal(Console& console) {
+  console.give.reset();
+  if (!console.take.valid()) return base::UniqueFd();
+  sys::Message message = TRY(sys::recv_with_fds(console.take.get()));
+  if (message.fds.empty()) return base::make_error(Kind::kInternal, "take terminal", {}, "no fd came");
+  return std::move(message.fds[0]);
+}
+base::Status write_pid_file(const Options& options, pid_t pid) {
+  std::string path = options.get("pid-file");
+  if (path.empty()) return {};
+  std::string temporary = path + "~";
+  {
+    base::UniqueFd fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+    TRY_WRAP(sys::write_all(fd.get(), std::to_string(pid)), "write", temporary);
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
+  return {};
+}
+base::Result<int> preserved_fds(const Options& options, Process& process) {
+  int count = TRY(number(options, "preserve-fds"));
+  const char* listen = ::getenv("LISTEN_FDS");
+  if (int n = listen ? std::atoi(listen) : 0; n > 0) {
+    count += n;
+    process.env.push_back(fmt::format("LISTEN_FDS={}", n));
+    process.env.push_back("LISTEN_PID=1");
+  }
+  for (int fd = 3; fd < 3 + count; ++fd) {
+    // One of ours may sit at a number that the caller did not fill: it must not get in.
+    int flags = ::fcntl(fd, F_GETFD);
+    if (flags < 0 || (flags & FD_CLOEXEC))
+      return invalid("preserve fds", fmt::format("fd {} is not open", fd));
+  }
+  return count;
+}
+
+struct Bundle {
+  std::string path, text;
+  json::value document;
+  Config config;
+};
+base::Result<Bundle> read_bundle(const Options& options) {
+  Bundle out;
+  out.path = TRY(absolute(options.get("bundle", ".")));
+  char real[PATH_MAX];
+  if (!::realpath(out.path.c_str(), real)) return sys::last_error("open bundle", out.path);
+  out.path = real;
+  std::string file = out.path + "/config.json";
+  out.text = TRY(sys::read_file(file));
+  out.document = TRY_WRAP(base::parse_json(out.text), "read", file);
+  out.config = TRY(parse_config(out.document));
+  return out;
+}
+
+// The launch of create and run. On failure nothing is left.
+struct Created {
+  OciState state;
+  Launched launched;
+  base::UniqueFd terminal, lock;
+  Config config;
+};
+base::Result<Created> create(const OciContext& context, bool wait_start, bool detach) {
+  const Options& options = context.options;
+  const std::string& id = options.arguments[0];
+  TRY(check_container_id(id));
+  for (const char* refused : {"no-pivot"})
+    if (options.has(refused)) return invalid(std::string("use --") + refused, "not supported", "remove it");
+  Bundle bundle = TRY(read_bundle(options));
+  Config& config = bundle.config;
+  if (!config.process) return invalid("read process", "is required");
+
+  Created out;
+  out.state.id = id;
+  out.state.bundle = bundle.path;
+  out.state.rootfs = config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path;
+  out.state.cgroup = config.cgroups_path.empty() ? "/" + id : config.cgroups_path;
+  if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");
+  for (const auto& [key, value] : config.annotations) out.state.annotations[key] = value;
+  for (const Namespace& ns : config.namespaces) out.state.namespaces |= ns.flag;
+  out.state.created_ns = base::wall_now().time_since_epoch().count();
+
+  LaunchFacts facts;
+  facts.layout = TRY(cgroup_layout());
+  facts.cgroup = out.state.cgroup;
+  facts.rootfs = out.state.rootfs;
+  facts.wait_start = wait_start;
+  facts.preserve_fds = TRY(preserved_fds(options, *config.process));
+  LaunchPlan plan = TRY(plan_launch(config, facts));
+  LaunchInputs inputs;
+  inputs.process = &*config.process;
+  if (!config.seccomp.is_null()) {
+    inputs.filter = TRY(load_seccomp(config.seccomp, context.store.cache()));
+    inputs.filter_flags = seccomp_flags(config.seccomp);
+  }
+  Console console = TRY(make_console(options, config.process->terminal, detach));
+  inputs.console_socket = console.give.get();
+  inputs.hooks = &config.hooks;
+  inputs.state = [&](pid_t) { return json::serialize(state_document(out.state, "creating")); };
+  inputs.record = [&](pid_t pid) -> base::Status {
+    out.state.pid = pid;
+    out.state.pid_start = process_start_time(pid);
+    return context.store.write(out.state);
+  };
+
+  out.lock = TRY(context.store.make(id));
+  auto made = [&]() -> base::Status {
+    // The intent: before there is a cgroup or a process.
+    TRY(context.store.write(out.state));
+    TRY(context.store.write_config(id, bundle.text));
+    base::UniqueFd fifo;
+    if (wait_start) {
+      if (::mkfifo(context.store.fifo(id).c_str(), 0600) != 0) return sys::last_error("mkfifo", context.store.fifo(id));
+      // Read and write: so the child's read waits although nobody has opened the other end.
+      fifo = TRY(sys::open(context.store.fifo(id), O_RDWR));
+      inputs.start_fifo = fifo.get();
+    }
+    out.launched = TRY(launch(plan, inputs));
+    out.terminal = TRY(take_terminal(console));
+    return write_pid_file(options, out.state.pid);
+  }();
+  if (!made.ok()) {
+    base::ignore(destroy_container(context.store, out.state), "the first error counts");
+    return made.error();
+  }
+  out.config = std::move(config);
+  return out;
+}
+
+base::Status run_poststart(const Config& config, const OciState& state) {
+  if (config.hooks.poststart.empty()) return {};
+  return run_hooks(config.hooks.poststart, "poststart", json::serialize(state_document(state, "running")));
+}
+
+}  // namespace
+
+base::Result<int> oci_create(const OciContext& context) {
+  TRY(create(context, true, true));
+  return 0;
+}
+
+base::Result<int> oci_run(const OciContext& context) {
+  bool detach = context.options.has("detach");
+  base::UniqueFd signals;
+  if (!detach) signals = TRY(block_signals());
+  Created created = TRY(create(context, false, detach));
+  if (auto hooks = run_poststart(created.config, created.state); !hooks.ok()) {
+    base::ignore(destroy_container(context.store, created.state), "the first error counts");
+    return hooks.error();
+  }
+  if (detach) return 0;
+  // Others may look at the container and stop it meanwhile.
+  created.lock.reset();
+  int code = TRY(stay(created.launched, signals.get(), std::move(created.terminal)));
+  if (context.options.has("keep")) return code;
+  auto lock = context.store.lock(created.state.id);
+  if (!lock.ok()) return code;  // deleted by somebody else
+  TRY(destroy_container(context.store, created.state));
+  return code;
+}
+
+base::Result<int> oci_start(const OciContext& context) {
+  const std::string& id = context.options.arguments[0];
+  base::UniqueFd lock = TRY(context.store.lock(id));
+  OciState state = TRY(context.store.read(id));
+  OciStatus status = context.store.status(state, *TRY(cgroup_layout()));
+  if (status != OciStatus::kCreated)
+    return base::make_error(Kind::kConflict, "start container", id,
+                            fmt::format("cannot start a container in the {} state", status_name(status)));
+  base::UniqueFd fifo = TRY(sys::open(context.store.fifo(id), O_WRONLY | O_NONBLOCK));
+  TRY_WRAP(sys::write_all(fifo.get(), "s"), "start container", id);
+  if (::unlink(context.store.fifo(id).c_str()) != 0) return sys::last_error("unlink", context.store.fifo(id));
+  Config config = TRY(parse_config(TRY(context.store.read_config(id))));
+  if (auto hooks = run_poststart(config, state); !hooks.ok()) {
+    base::ignore(destroy_container(context.store, state), "the first error counts");
+    return hooks.error();
+  }
+  return 0;
+}
+
+namespace {
+base::Result<Process> exec_process(const Options& options, const Config& config) {
+  if (options.has("process")) {
+    if (options.arguments.size() > 1) return invalid("exec", "give --process or a command, not both");
+    return parse_process(TRY(base::parse_json(TRY(sys::read_file(options.get("process"))))));
+  }
+  if (options.arguments.size() < 2) return invalid("exec", "give a command");
+  Process process = *config.process;
+  process.args.assign(options.arguments.begin() + 1, options.arguments.end());
+  process.terminal = options.has("tty");
+  if (options.has("cwd")) process.cwd = options.get("cwd");
+  for (const std::string& entry : options.all("env")) {
+    // The last of a name wins, as a shell would have it.
+    std::string prefix = entry.substr(0, entry.find('=') + 1);
+    if (!prefix.empty())
+      std::erase_if(process.env, [&](const std::string& e) { return e.starts_with(prefix); });
+    process.env.push_back(entry);
+  }
+  if (options.has("user")) {
+    unsigned uid = 0, gid = process.gid;
+    char rest = 0;
+    int n = std::sscanf(options.get("user").c_str(), "%u:%u%c", &uid, &gid, &rest);
+    if (n < 1 || n > 2) return invalid("read option --user", "must be UID or UID:GID");
+    process.uid = uid;
+    process.gid = gid;
+  }
+  for (const std::string& gid : options.all("additional-gids"))
+    process.additional_gids.push_back(static_cast<uint32_t>(std::strtoul(gid.c_str(), nullptr, 10)));
+  for (const std::string& name : options.all("cap")) {
+    int capability = capability_number(name);
+    if (capability < 0) return invalid("read option --cap", "unknown capability " + name);
+    uint64_t bit = uint64_t{1} << capability;
+    process.capabilities.bounding |= bit;
+    process.capabilities.permitted |= bit;
+    process.capabilities.effective |= bit;
+  }
+  if (options.has("no-new-privs")) process.no_new_privileges = true;
+  if (options.has("apparmor")) process.apparmor_profile = options.get("apparmor");
+  if (options.has("process-label")) process.selinux_label = options.get("process-label");
+  return process;
+}
+}  // namespace
+
+base::Result<int> oci_exec(const OciContext& context) {
+  const Options& options = context.options;
+  const std::string& id = options.arguments[0];
+  base::UniqueFd lock = TRY(context.store.lock(id));
+  OciState state = TRY(context.store.read(id));
+  const CgroupLayout* layout = TRY(cgroup_layout());
+  OciStatus status = context.store.status(state, *layout);
+  if (status == OciStatus::kPaused && !options.has("ignore-paused"))
+    return base::make_error(Kind::kConflict, "exec", id, "cannot exec in a paused container", "resume it or use --ignore-paused");
+  if (status != OciStatus::kRunning && status != OciStatus::kCreated && status != OciStatus::kPaused)
+    return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
+  Config config = TRY(parse_config(TRY(context.store.read_config(id))));
+  Process process = TRY(exec_process(options, config));
+  bool detach = options.has("detach");
+  base::UniqueFd signals;
+  if (!detach) signals = TRY(block_signals());
+
+  base::UniqueFd container = TRY(sys::pidfd_open(state.pid));
+  // The pidfd is of the process we wrote down only if that has not ended and been replaced.
+  if (process_start_time(state.pid) != state.pid_start)
+    return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
+  ExecFacts facts;
+  facts.cgroup_directories = cgroup_directories(*layout, state.cgroup);
+  if (!layout->unified.empty()) facts.cgroup_unified = layout->unified + state.cgroup;
+  facts.namespaces = state.namespaces;
+  facts.preserve_fds = TRY(preserved_fds(options, process));
+  LaunchInputs inputs;
+  inputs.process = &process;
+  inputs.container = container.get();
+  if (!config.seccomp.is_null()) {
+    inputs.filter = TRY(load_seccomp(config.seccomp, context.store.cache()));
+    inputs.filter_flags = seccomp_flags(config.seccomp);
+    facts.has_filter = true;
+  }
+  Console console = TRY(make_console(options, process.terminal, detach));
+  inputs.console_socket = console.give.get();
+  LaunchPlan plan = TRY(plan_exec(process, facts));
+  Launched launched = TRY(launch(plan, inputs));
+  base::UniqueFd terminal = TRY(take_terminal(console));
+  TRY(write_pid_file(options, launched.pid));
+  if (detach) return 0;
+  lock.reset();
+  return stay(launched, signals.get(), std::move(terminal));
+}
+
+}  // namespace runtime

@@ -1,0 +1,175 @@
+#include "runtime/oci_state.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "base/sys.h"
+
+namespace runtime {
+
+namespace json = base::json;
+namespace sys = base::sys;
+using base::Kind;
+
+const char* status_name(OciStatus status) {
+  switch (status) {
+    case OciStatus::kCreating: return "creating";
+    case OciStatus::kCreated: return "created";
+    case OciStatus::kRunning: return "running";
+    case OciStatus::kPaused: return "paused";
+    case OciStatus::kStopped: return "stopped";
+  }
+  return "unknown";
+}
+
+base::Status check_container_id(const std::string& id) {
+  bool good = !id.empty() && id.size() <= 1024 && id != "." && id != ".." && id[0] != '.' &&
+              id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.") ==
+                  std::string::npos;
+  if (good) return {};
+  return base::make_error(Kind::kInvalid, "check container id", id.substr(0, 100), "invalid id format",
+                          "use letters, digits, '_', '+', '-', '.'");
+}
+
+base::Result<base::UniqueFd> OciStore::make(const std::string& id) const {
+  if (::mkdir(root_.c_str(), 0700) != 0 && errno != EEXIST) TRY(sys::mkdir_all(root_, 0700));
+  if (::mkdir(directory(id).c_str(), 0711) != 0) {
+    base::Error error = sys::last_error("create container", id);
+    if (error.kind == Kind::kExists) {
+      error.reason = "container with given ID already exists";
+      error.hint = "delete it or take another id";
+    }
+    return error;
+  }
+  return lock(id);
+}
+base::Result<base::UniqueFd> OciStore::lock(const std::string& id) const {
+  TRY(check_container_id(id));
+  auto fd = sys::open(directory(id), O_RDONLY | O_DIRECTORY);
+  if (!fd.ok()) {
+    base::Error error = fd.error();
+    if (error.kind == Kind::kNotFound)
+      return base::make_error(Kind::kNotFound, "load container", id, "container does not exist");
+    return error;
+  }
+  while (::flock(fd->get(), LOCK_EX) != 0)
+    if (errno != EINTR) return sys::last_error("lock", directory(id));
+  return std::move(*fd);
+}
+
+namespace {
+// Not fsynced: what it speaks of does not survive a power loss either.
+base::Status replace_file(const std::string& path, std::string_view text) {
+  std::string temporary = path + "~";
+  {
+    base::UniqueFd fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    TRY_WRAP(sys::write_all(fd.get(), text), "write", temporary);
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
+  return {};
+}
+}  // namespace
+
+base::Status OciStore::write(const OciState& state) const {
+  json::object out{{"id", state.id},
+                   {"bundle", state.bundle},
+                   {"rootfs", state.rootfs},
+                   {"cgroup", state.cgroup},
+                   {"pid", state.pid},
+                   {"pid_start", state.pid_start},
+                   {"created_ns", state.created_ns},
+                   {"namespaces", state.namespaces}};
+  if (!state.annotations.empty()) out["annotations"] = state.annotations;
+  return replace_file(directory(state.id) + "/state.json", json::serialize(out));
+}
+base::Result<OciState> OciStore::read(const std::string& id) const {
+  OciState state;
+  state.id = id;
+  auto text = sys::read_file(directory(id) + "/state.json");
+  if (!text.ok()) {
+    // Killed before the first word was written: then nothing else was made.
+    if (text.error().kind == Kind::kNotFound) return state;
+    return text.error();
+  }
+  json::value value = TRY_WRAP(base::parse_json(*text), "read state of", id);
+  state.bundle = base::string_at(value, "bundle");
+  state.rootfs = base::string_at(value, "rootfs");
+  state.cgroup = base::string_at(value, "cgroup");
+  state.pid = static_cast<pid_t>(base::as_int(base::find(value, "pid")));
+  state.pid_start = static_cast<uint64_t>(base::as_int(base::find(value, "pid_start")));
+  state.created_ns = base::as_int(base::find(value, "created_ns"));
+  state.namespaces = static_cast<uint64_t>(base::as_int(base::find(value, "namespaces")));
+  if (const json::value* a = base::find(value, "annotations"); a && a->is_object())
+    state.annotations = a->get_object();
+  return state;
+}
+base::Status OciStore::write_config(const std::string& id, const std::string& text) const {
+  base::UniqueFd fd = TRY(sys::open(directory(id) + "/config.json", O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  TRY_WRAP(sys::write_all(fd.get(), text), "write", directory(id) + "/config.json");
+  return {};
+}
+base::Result<json::value> OciStore::read_config(const std::string& id) const {
+  std::string path = directory(id) + "/config.json";
+  return TRY_WRAP(base::parse_json(TRY(sys::read_file(path))), "read", path);
+}
+base::Status OciStore::remove(const std::string& id) const {
+  // Few and known names; the state last, so that a kill in between is found again.
+  std::string dir = directory(id);
+  for (const char* name : {"/exec.fifo", "/config.json", "/state.json~", "/state.json"})
+    if (::unlink((dir + name).c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", dir + name);
+  if (::rmdir(dir.c_str()) != 0 && errno != ENOENT) return sys::last_error("rmdir", dir);
+  return {};
+}
+base::Result<std::vector<std::string>> OciStore::list() const {
+  std::vector<std::string> out;
+  auto names = sys::list_dir(root_);
+  if (!names.ok()) {
+    if (names.error().kind == Kind::kNotFound) return out;
+    return names.error();
+  }
+  for (std::string& name : *names)
+    if (name[0] != '.') out.push_back(std::move(name));
+  return out;
+}
+
+OciStatus OciStore::status(const OciState& state, const CgroupLayout& layout) const {
+  if (state.pid == 0) {
+    // Being created by somebody who holds the lock, or left by one who was killed.
+    return OciStatus::kCreating;
+  }
+  uint64_t start = process_start_time(state.pid);
+  if (start == 0 || start != state.pid_start) return OciStatus::kStopped;
+  if (sys::exists(fifo(state.id))) return OciStatus::kCreated;
+  return cgroup_frozen(layout, state.cgroup) ? OciStatus::kPaused : OciStatus::kRunning;
+}
+
+uint64_t process_start_time(pid_t pid) {
+  auto text = sys::read_file("/proc/" + std::to_string(pid) + "/stat", 64 << 10);
+  if (!text.ok()) return 0;
+  // "pid (any name) S ppid …"; the start time is the 20th field after the name.
+  size_t close = text->rfind(')');
+  if (close == std::string::npos || close + 2 >= text->size()) return 0;
+  char kind = (*text)[close + 2];
+  if (kind == 'Z' || kind == 'X') return 0;
+  const char* at = text->c_str() + close + 2;
+  for (int field = 0; field < 19 && at; ++field) {
+    at = std::strchr(at, ' ');
+    if (at) ++at;
+  }
+  return at ? std::strtoull(at, nullptr, 10) : 0;
+}
+
+json::object state_document(const OciState& state, const char* status) {
+  json::object out{{"ociVersion", "1.2.0"}, {"id", state.id}, {"status", status}};
+  if (state.pid != 0) out["pid"] = state.pid;
+  out["bundle"] = state.bundle;
+  if (!state.annotations.empty()) out["annotations"] = state.annotations;
+  return out;
+}
+
+}  // namespace runtime
