@@ -16,6 +16,7 @@ namespace runtime {
 struct Child {
   // Prepared by the parent; fds are close-on-exec.
   int socket = -1;                      // SOCK_SEQPACKET to the parent
+  int parent_socket = -1;               // the parent's end: closed first, or its death goes unseen
   const int* tasks = nullptr;           // cgroup v1 `tasks` files
   size_t tasks_count = 0;
   const int* namespaces = nullptr;      // one per kJoinNamespace, in order

@@ -157,6 +157,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
 }
 
 [[noreturn]] void run_child(Child& child, const std::vector<Step>& steps) {
+  ::close(child.parent_socket);
   // Signals: nothing blocked, and SIGPIPE, which our programs ignore, as a program expects it.
   ::signal(SIGPIPE, SIG_DFL);
   sigset_t none;
@@ -346,6 +347,7 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
   TRY(prepare(plan, inputs, prepared));
   sys::Pipe sockets = TRY(sys::socketpair(SOCK_SEQPACKET));
   prepared.child.socket = sockets.write.get();
+  prepared.child.parent_socket = sockets.read.get();
   int pidfd = -1;
   pid_t pid = clone_child(plan, inputs, prepared, &pidfd);
   if (pid < 0) {

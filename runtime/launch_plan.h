@@ -16,10 +16,10 @@ namespace runtime {
 // What the plan must know beyond the config.
 struct LaunchFacts {
   const CgroupLayout* layout = nullptr;
-  std::string cgroup;                    // of the container
-  std::string rootfs;                    // absolute; bound onto itself, unless there are layers
-  std::vector<std::string> layers;       // overlay, lowest first
-  std::string work_dir;                  // upper, work, merged
+  std::string cgroup = {};                    // of the container
+  std::string rootfs = {};                    // absolute; bound onto itself, unless there are layers
+  std::vector<std::string> layers = {};       // overlay, lowest first
+  std::string work_dir = {};                  // upper, work, merged
   bool overlay_by_layer = true;          // kernel 6.8: fsconfig lowerdir+
   bool wait_start = false;               // create: stop before execve until told
   bool terminal_from_host = false;       // no devpts of its own: the pty comes from the host's

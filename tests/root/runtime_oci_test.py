@@ -1,0 +1,274 @@
+#!/usr/bin/python3
+"""sampan-oci on real bundles: its life cycle, what it refuses, the known escapes, and kill -9."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import cases
+
+OCI = str(cases.BIN / "sampan-oci")
+CGROUP = f"/sampan-oci-test-{os.getpid()}"
+
+
+def cgroups():
+    return sorted(str(p) for p in pathlib.Path("/sys/fs/cgroup").glob(f"*{CGROUP}/*/"))
+
+
+@unittest.skipUnless(os.geteuid() == 0, "root")
+@unittest.skipUnless(os.path.exists("/bin/busybox"), "busybox-static")
+class Oci(unittest.TestCase):
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sampan-oci-"))
+        self.root = self.dir / "state"
+        rootfs = self.rootfs = self.dir / "b/rootfs"
+        for name in ("bin", "proc", "sys", "dev", "tmp", "etc"):
+            (rootfs / name).mkdir(parents=True)
+        shutil.copy("/bin/busybox", rootfs / "bin/busybox")
+        for name in ("sh", "true", "ls", "cat", "id", "sleep", "echo", "readlink", "mount", "pwd",
+                     "chmod", "stat", "mknod", "head", "tty", "hostname", "grep"):
+            (rootfs / "bin" / name).symlink_to("busybox")
+        self.run_oci("spec", "--bundle", self.dir / "b")
+        self.config = json.loads((self.dir / "b/config.json").read_text())
+        self.config["process"]["terminal"] = False
+        self.config["root"]["readonly"] = False
+        self.config["linux"]["cgroupsPath"] = f"{CGROUP}/box"
+
+    def tearDown(self):
+        for name in os.listdir(self.root) if self.root.exists() else []:
+            if not name.startswith("."):
+                self.run_oci("delete", "--force", name, check=False)
+        left = cgroups()
+        for parent in pathlib.Path("/sys/fs/cgroup").glob(f"*{CGROUP}"):
+            parent.rmdir()
+        shutil.rmtree(self.dir)
+        self.assertEqual(left, [])
+
+    def run_oci(self, *words, check=True, **more):
+        done = subprocess.run([OCI, "--root", str(self.root), *map(str, words)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, **more)
+        if check:
+            self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def write(self):
+        (self.dir / "b/config.json").write_text(json.dumps(self.config))
+
+    def quiet(self, *words):
+        """For what leaves a container behind: it would hold a pipe of ours open."""
+        with open(self.dir / "errors", "w+") as errors:
+            done = subprocess.run([OCI, "--root", str(self.root), *map(str, words)], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=errors, timeout=60)
+            self.assertEqual(done.returncode, 0, (self.dir / "errors").read_text())
+
+    def script(self, text, check=True, **more):
+        self.config["process"]["args"] = ["sh", "-c", text]
+        self.write()
+        return self.run_oci("run", "--bundle", self.dir / "b", "box", check=check, **more)
+
+    def start(self, *args):
+        self.config["process"]["args"] = list(args)
+        self.write()
+        self.quiet("run", "-d", "--bundle", self.dir / "b", "box")
+
+    def test_life(self):
+        self.config["process"]["args"] = ["sleep", "1000"]
+        self.write()
+        pid_file = self.dir / "pid"
+        self.quiet("create", "--bundle", self.dir / "b", "--pid-file", pid_file, "box")
+        state = json.loads(self.run_oci("state", "box").stdout)
+        self.assertEqual((state["status"], state["pid"]), ("created", int(pid_file.read_text())))
+        self.assertEqual(self.run_oci("create", "--bundle", self.dir / "b", "box", check=False).returncode, 1)
+        self.run_oci("start", "box")
+        self.assertEqual(self.run_oci("start", "box", check=False).returncode, 1)
+        self.assertIn("running", self.run_oci("list").stdout)
+        self.assertEqual(json.loads(self.run_oci("ps", "-f", "json", "box").stdout), [state["pid"]])
+        done = self.run_oci("exec", "--env", "A=b", "box", "sh", "-c", "echo $A; exit 9", check=False)
+        self.assertEqual((done.returncode, done.stdout), (9, "b\n"))
+        self.assertEqual(self.run_oci("exec", "box", "nothing", check=False).returncode, 255)
+        self.run_oci("pause", "box")
+        self.assertEqual(json.loads(self.run_oci("state", "box").stdout)["status"], "paused")
+        self.run_oci("resume", "box")
+        self.run_oci("update", "--pids-limit", "7", "box")
+        self.assertEqual(self.run_oci("delete", "box", check=False).returncode, 1)
+        self.run_oci("kill", "box", "KILL")
+        self.assertEqual(json.loads(self.run_oci("state", "box").stdout)["status"], "stopped")
+        self.run_oci("delete", "box")
+        self.assertEqual(self.run_oci("state", "box", check=False).returncode, 1)
+        self.run_oci("delete", "--force", "box")
+
+    def test_exit_codes(self):
+        self.assertEqual(self.script("exit 3", check=False).returncode, 3)
+        self.assertEqual(self.script("no-such", check=False).returncode, 127)
+        self.config["process"]["args"] = ["no-such"]
+        self.write()
+        done = self.run_oci("run", "--bundle", self.dir / "b", "box", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('exec: "no-such": executable file not found in $PATH', done.stderr)
+
+    def test_wrong_fields_are_told_by_name(self):
+        self.config["process"]["cwd"] = "relative"
+        self.config["process"]["capabilities"]["bounding"].append("CAP_NONSENSE")
+        self.config["linux"]["namespaces"].append({"type": "moon"})
+        self.config["linux"]["intelRdt"] = {"closID": "x"}
+        done = self.script("true", check=False)
+        self.assertEqual(done.returncode, 1)
+        for field in ("process.cwd:", "process.capabilities.bounding[", "linux.namespaces[6].type:",
+                      "linux.intelRdt:"):
+            self.assertIn(field, done.stderr)
+        self.assertFalse((self.root / "box").exists())
+
+    def test_no_fd_leaks_in(self):
+        with open("/etc/hostname") as extra:
+            os.set_inheritable(extra.fileno(), True)
+            out = self.script("ls -l /proc/self/fd", close_fds=False).stdout
+            self.start("sleep", "1000")
+            again = self.run_oci("exec", "box", "ls", "-l", "/proc/self/fd", close_fds=False).stdout
+            init = self.run_oci("exec", "box", "ls", "-l", "/proc/1/fd").stdout
+        for text in (out, again):  # 3 is the directory that ls reads
+            fds = [line.split(" -> ")[0].split()[-1] for line in text.splitlines() if " -> " in line]
+            self.assertEqual([fd for fd in fds if int(fd) > 3], [], text)
+            self.assertNotIn("hostname", text)
+        self.assertEqual(len([l for l in init.splitlines() if " -> " in l]), 3, init)
+
+    def test_capabilities_devices_and_masks(self):
+        out = self.script("cat /proc/self/status; cat /proc/keys /proc/timer_list; ls /sys/firmware;"
+                          "echo 1 > /proc/sys/kernel/panic; mknod /tmp/sda b 8 0 && head -c 1 /tmp/sda;"
+                          "chmod 777 /proc/keys; cat /proc/sysrq-trigger", check=False)
+        self.assertIn("CapInh:\t0000000000000000", out.stdout)
+        self.assertIn("CapAmb:\t0000000000000000", out.stdout)
+        self.assertIn("CapEff:\t00000000a80425fb", out.stdout)
+        self.assertIn("/proc/sys/kernel/panic", out.stderr)
+        self.assertIn("/tmp/sda", out.stderr)
+        self.assertIn("chmod: /proc/keys: Read-only file system", out.stderr)
+        self.assertEqual(os.stat("/dev/null").st_mode & 0o777, 0o666)
+
+    # ---- escapes of other runtimes -------------------------------------------------------------
+
+    def test_cve_2019_5736_own_program_is_not_writable(self):
+        before = pathlib.Path(OCI).read_bytes()
+        # exec of /proc/self/exe inside would run this runtime; a second process holds its file.
+        (self.rootfs / "bin/evil").symlink_to("/proc/self/exe")
+        script = ("while :; do for p in /proc/[0-9]*; do"
+                  " case $(readlink $p/exe) in *sampan-oci*) (echo x > $p/exe) 2>/dev/null; esac; done; done")
+        self.start("sh", "-c", script)
+        for _ in range(20):
+            self.run_oci("exec", "box", "/bin/evil", "--help", check=False)
+        self.assertEqual(pathlib.Path(OCI).read_bytes(), before)
+        # What /proc/PID/exe of a running sampan-oci leads to is on a read-only mount.
+        child = subprocess.Popen([OCI, "--root", str(self.root), "exec", "box", "sleep", "100"],
+                                 stdin=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 20
+            while "sleep 100" not in " ".join(self.cmdlines()) and time.monotonic() < deadline:
+                pass
+            with self.assertRaises(OSError) as refused:
+                os.open(f"/proc/{child.pid}/exe", os.O_WRONLY)
+            self.assertIn(refused.exception.errno, (30, 26))
+            self.assertTrue(os.statvfs(f"/proc/{child.pid}/exe").f_flag & os.ST_RDONLY)
+        finally:
+            child.kill()
+            child.wait()
+
+    def cmdlines(self):
+        out = []
+        for pid in json.loads(self.run_oci("ps", "-f", "json", "box").stdout):
+            try:
+                out.append(pathlib.Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+            except OSError:
+                pass
+        return out
+
+    def test_cve_2024_21626_cwd_must_be_inside(self):
+        for fd in range(3, 12):
+            self.config["process"]["cwd"] = f"/proc/self/fd/{fd}"
+            done = self.script("pwd; ls", check=False)
+            self.assertNotEqual(done.returncode, 0, f"fd {fd}: {done.stdout}")
+
+    def test_cve_2023_27561_proc_over_a_link(self):
+        (self.rootfs / "elsewhere").mkdir()
+        (self.rootfs / "proc").rmdir()
+        (self.rootfs / "proc").symlink_to("elsewhere")
+        done = self.script("true", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("symbolic link", done.stderr)
+
+    def test_cve_2021_30465_mount_targets_stay_inside(self):
+        outside = self.dir / "outside"
+        outside.mkdir()
+        (self.rootfs / "link").symlink_to(outside)
+        (self.rootfs / "up").symlink_to("../../../../../../" + str(outside))
+        for at in ("/link", "/up", "/link/deep", "/../../etc/x"):
+            self.config["mounts"].append({"destination": at, "type": "tmpfs", "source": "tmpfs"})
+        self.script("true")
+        self.assertEqual(list(outside.iterdir()), [])
+        self.assertTrue((self.rootfs / str(outside)[1:]).is_dir())
+        self.assertFalse(pathlib.Path("/etc/x").exists())
+
+    def test_cve_2025_31133_null_of_the_image_is_not_used(self):
+        # /dev from the image, with a "null" that is a link to what must be kept from it.
+        self.config["mounts"] = [m for m in self.config["mounts"] if m["destination"] not in
+                                 ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")]
+        (self.rootfs / "dev/null").symlink_to("/proc/sysrq-trigger")
+        out = self.script("ls -l /dev/null; cat /proc/keys; stat -c %t:%T /proc/keys").stdout
+        self.assertIn("1:3", out)
+        self.assertTrue(out.splitlines()[0].startswith("c"), out)
+
+    def test_cve_2025_52881_writes_to_proc_reach_proc_only(self):
+        # A file over /proc/sys/net/… must not take the place of the sysctl.
+        fake = self.dir / "fake"
+        fake.write_text("")
+        self.config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
+        self.config["mounts"].append({"destination": "/proc/sys/net/ipv4/ip_forward", "type": "bind",
+                                      "source": str(fake), "options": ["bind"]})
+        done = self.script("true", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("sysctl", done.stderr)
+        self.assertEqual(fake.read_text(), "")
+
+    def test_cve_2022_29162_no_inheritable_capabilities(self):
+        self.start("sleep", "1000")
+        out = self.run_oci("exec", "--cap", "CAP_SYS_ADMIN", "box", "cat", "/proc/self/status").stdout
+        self.assertIn("CapInh:\t0000000000000000", out)
+
+    def test_host_settings_are_refused(self):
+        self.config["linux"]["sysctl"] = {"kernel.core_pattern": "|/x"}
+        done = self.script("true", check=False)
+        self.assertIn("linux.sysctl[kernel.core_pattern]: is not kept per namespace", done.stderr)
+
+    # ---- nothing is left ------------------------------------------------------------------------
+
+    def test_many_times(self):
+        mounts = pathlib.Path("/proc/self/mountinfo").read_text()
+        for _ in range(int(os.environ.get("SAMPAN_LOOPS", "50"))):
+            self.script("true")
+        self.assertEqual(pathlib.Path("/proc/self/mountinfo").read_text(), mounts)
+        self.assertEqual([n for n in os.listdir(self.root) if not n.startswith(".")], [])
+        self.assertEqual(cgroups(), [])
+
+    def test_kill_9_at_any_point(self):
+        self.config["process"]["args"] = ["sleep", "1000"]
+        self.write()
+        for step in range(40):
+            child = subprocess.Popen([OCI, "--root", str(self.root), "create", "--bundle", str(self.dir / "b"), "box"],
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # The point is spread over the 4 ms or so that create takes.
+            end = time.monotonic() + step * 0.0003
+            while time.monotonic() < end:
+                pass
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            self.run_oci("delete", "--force", "box")
+            self.assertEqual(cgroups(), [], f"killed at {step}")
+            self.assertFalse((self.root / "box").exists())
+
+
+if __name__ == "__main__":
+    cases.main()

@@ -1,0 +1,118 @@
+#include "runtime/launch_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "runtime/runtime.h"
+#include "runtime/seccomp.h"
+
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+namespace json = base::json;
+
+constexpr const char* kHybrid =
+    "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+    "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+    "34 31 0:31 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
+    "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+    "36 31 0:33 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices\n"
+    "39 31 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+    "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n"
+    "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+constexpr const char* kUnified = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+
+// Compares with tests/unit/runtime/golden/NAME; SAMPAN_GOLDEN=write makes it anew.
+void expect_golden(const std::string& name, const std::string& text) {
+  std::string path = SAMPAN_SOURCE_DIR "/tests/unit/runtime/golden/" + name;
+  const char* mode = ::getenv("SAMPAN_GOLDEN");
+  if (mode && std::string(mode) == "write") {
+    std::ofstream(path) << text;
+    return;
+  }
+  std::ifstream in(path);
+  std::stringstream want;
+  want << in.rdbuf();
+  EXPECT_EQ(text, want.str()) << "if this is meant: SAMPAN_GOLDEN=write";
+}
+
+std::string plan_text(const json::object& document, const char* mountinfo, runtime::LaunchFacts facts) {
+  auto config = runtime::parse_config(document);
+  if (!config.ok()) return config.error().message();
+  runtime::CgroupLayout layout = runtime::parse_cgroup_layout(mountinfo);
+  facts.layout = &layout;
+  facts.cgroup = "/box";
+  auto plan = runtime::plan_launch(*config, facts);
+  return plan.ok() ? plan->text() : plan.error().message();
+}
+
+TEST(LaunchPlan, ABundleOnHybridCgroups) {
+  json::object c = runtime::default_config();
+  c["hostname"] = "boat";
+  c["process"].as_object()["rlimits"] = json::array{json::object{{"type", "RLIMIT_NOFILE"}, {"soft", 10}, {"hard", 20}}};
+  c["process"].as_object()["noNewPrivileges"] = true;
+  c["linux"].as_object()["resources"].as_object()["memory"] = json::object{{"limit", 1000}, {"swap", 2000}};
+  c["linux"].as_object()["seccomp"] = json::object{{"defaultAction", "SCMP_ACT_ALLOW"}};
+  expect_golden("bundle_hybrid.txt", plan_text(c, kHybrid, {.rootfs = "/b/rootfs", .wait_start = true}));
+}
+
+TEST(LaunchPlan, LayersOnUnifiedCgroups) {
+  json::object c = runtime::default_config();
+  json::object& process = c["process"].as_object();
+  process["user"] = json::object{{"uid", 33}, {"gid", 34}, {"additionalGids", json::array{5, 6}}};
+  process["terminal"] = true;
+  process["cwd"] = "/var/www";
+  c["root"].as_object()["readonly"] = true;
+  c["mounts"].as_array().push_back(json::object{{"destination", "/data"}, {"type", "bind"}, {"source", "/host/data"},
+                                                {"options", json::array{"rbind", "ro", "rslave", "nosuid"}}});
+  json::object& resources = c["linux"].as_object()["resources"].as_object();
+  resources["memory"] = json::object{{"limit", 1000}, {"swap", 1500}};
+  resources["cpu"] = json::object{{"shares", 1024}, {"quota", 50000}, {"period", 100000}};
+  resources["pids"] = json::object{{"limit", 10}};
+  expect_golden("layers_unified.txt",
+                plan_text(c, kUnified, {.layers = {"/l/1", "/l/2"}, .work_dir = "/w", .death_signal = 9}));
+}
+
+TEST(LaunchPlan, WithoutNoNewPrivilegesTheFilterComesBeforeTheCapabilitiesGo) {
+  json::object c = runtime::default_config();
+  c["linux"].as_object()["seccomp"] = json::object{{"defaultAction", "SCMP_ACT_ALLOW"}};
+  std::string text = plan_text(c, kHybrid, {.rootfs = "/b"});
+  EXPECT_LT(text.find("\nseccomp\n"), text.find("\nuser 0:0\n"));
+  c["process"].as_object()["noNewPrivileges"] = true;
+  text = plan_text(c, kHybrid, {.rootfs = "/b"});
+  EXPECT_GT(text.find("\nseccomp\n"), text.find("\nclose-fds 3\n"));
+}
+
+TEST(LaunchPlan, UnknownMountOptionsAreNamed) {
+  json::object c = runtime::default_config();
+  c["mounts"].as_array().push_back(json::object{{"destination", "/d"}, {"type", "bind"}, {"source", "/x"},
+                                                {"options", json::array{"bind", "sideways"}}});
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: option 'sideways' is unknown"));
+}
+
+TEST(LaunchPlan, LimitsWithoutTheirHierarchyAreErrors) {
+  json::object c = runtime::default_config();
+  c["linux"].as_object()["resources"].as_object()["hugepageLimits"] = json::array{json::object{{"pageSize", "2MB"}, {"limit", 0}}};
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("no cgroup hierarchy has the controller 'hugetlb'"));
+}
+
+TEST(CgroupLayout, Modes) {
+  EXPECT_STREQ(runtime::parse_cgroup_layout(kHybrid).mode(), "hybrid");
+  EXPECT_STREQ(runtime::parse_cgroup_layout(kUnified).mode(), "v2");
+  EXPECT_STREQ(runtime::parse_cgroup_layout("1 2 0:1 / /c/cpu rw - cgroup cgroup rw,cpu\n").mode(), "v1");
+  EXPECT_EQ(runtime::parse_cgroup_layout(kHybrid).find("cpuacct")->mount, "/sys/fs/cgroup/cpu,cpuacct");
+}
+
+TEST(Seccomp, TheDefaultProfileCompiles) {
+  auto filter = runtime::compile_seccomp(runtime::default_seccomp(runtime::default_capabilities()));
+  ASSERT_TRUE(filter.ok()) << filter.error().message();
+  EXPECT_GT((*filter)->size(), 300u);
+  auto wrong = runtime::compile_seccomp(json::object{{"defaultAction", "SCMP_ACT_DANCE"}});
+  EXPECT_THAT(wrong.error().message(), HasSubstr("linux.seccomp.defaultAction"));
+}
+
+}  // namespace
