@@ -215,8 +215,10 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   }
   if (path == "/openapi/v2") {
     static const json::value document = api::openapi_v2(served(), "v1.36.0");
-    constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos) {
+    // Asked for with an '@', which is no character of a media type: clients refuse it in the answer.
+    constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos ||
+        accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos) {
       static const base::http::Bytes encoded = base::http::bytes(api::openapi_v2_protobuf(document));
       request->reply_bytes(200, {encoded}, kProtobuf);
       return true;
