@@ -1,5 +1,6 @@
 #include "master/controllers/controllers.h"
 
+#include "master/controllers/deployment_controller.h"
 #include "master/controllers/endpoints_controller.h"
 #include "master/controllers/hub.h"
 #include "master/controllers/namespace_controller.h"
@@ -12,10 +13,12 @@ struct Controllers::Impl {
       : hub(loop, std::move(transport), options),
         replication_controllers(hub, hub.replication_controllers, api::resources::replication_controllers),
         replica_sets(hub, hub.replica_sets, api::resources::replica_sets),
+        deployments(hub),
         endpoints(hub),
         namespaces(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
+  DeploymentController deployments;
   EndpointsController endpoints;
   NamespaceController namespaces;
 };
