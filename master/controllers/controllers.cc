@@ -2,8 +2,11 @@
 
 #include "master/controllers/deployment_controller.h"
 #include "master/controllers/endpoints_controller.h"
+#include "master/controllers/garbage_controller.h"
 #include "master/controllers/hub.h"
 #include "master/controllers/namespace_controller.h"
+#include "master/controllers/node_controller.h"
+#include "master/controllers/pod_gc.h"
 #include "master/controllers/replica_controller.h"
 
 namespace master::controllers {
@@ -15,12 +18,18 @@ struct Controllers::Impl {
         replica_sets(hub, hub.replica_sets, api::resources::replica_sets),
         deployments(hub),
         endpoints(hub),
-        namespaces(hub) {}
+        namespaces(hub),
+        nodes(hub),
+        garbage(hub),
+        pod_gc(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
   EndpointsController endpoints;
   NamespaceController namespaces;
+  NodeController nodes;
+  GarbageController garbage;
+  PodGc pod_gc;
 };
 
 Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)

@@ -1,0 +1,46 @@
+// Node lifecycle: notices nodes whose lease is not renewed, publishes that, taints them, moves
+// their Pods away in the time these tolerate; cuts Pod CIDRs; removes Pods of nodes that are gone.
+// Time is measured on our own clock from when a renewal was seen, never from a node's clock.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "master/controllers/node_plan.h"
+#include "master/controllers/reconciler.h"
+
+namespace master::controllers {
+
+class NodeController {
+ public:
+  explicit NodeController(Hub& hub);
+
+ private:
+  struct Seen {
+    std::string renewed;  // the lease's renewTime, and the Ready condition's heartbeat
+    base::Time at{};
+  };
+  void alive(const std::string& node, const std::string& renewed);
+  void check_deadlines();
+  bool silent(const std::string& node) const;
+  bool all_silent() const;
+  std::string reserve_cidr(const Node& node);
+  void sync(const std::string& name, Reconciler::Finish finish);
+  void publish(const std::string& name, const Node& node, const NodePlan& plan, std::function<void(base::Status)> done);
+  void evict(const std::string& name, const Node& node, Reconciler::Finish finish);
+  void bury(const std::string& name, Reconciler::Finish finish);
+  Step remove_pod(std::shared_ptr<const Pod> pod, bool force);
+  Step unready(std::shared_ptr<const Pod> pod);
+
+  Hub& hub_;
+  std::map<std::string, Seen> seen_;
+  std::set<std::string> ready_;               // by their own word
+  std::map<std::string, std::string> cidrs_;  // by node, assigned or reserved
+  std::map<std::string, base::Time> missing_since_;
+  base::Time next_check_{};
+  base::Loop::Handle timer_;
+  Reconciler reconciler_;
+};
+
+}  // namespace master::controllers

@@ -1,0 +1,47 @@
+#include "master/controllers/pod_gc.h"
+
+#include "base/log.h"
+
+namespace master::controllers {
+
+PodGc::PodGc(Hub& hub)
+    : hub_(hub), reconciler_(hub, [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
+  hub_.pods.on_change([this](const auto& before, const auto& after) {
+    auto counts = [](const Pod& pod) { return pod.finished() && !pod.meta.deleting; };
+    if (before && counts(*before)) finished_.erase({before->meta.created, before->meta.key()});
+    if (after && counts(*after)) finished_.insert({after->meta.created, after->meta.key()});
+    if (finished_.size() > static_cast<size_t>(hub_.options.terminated_pod_threshold)) reconciler_.add("finished Pods");
+  });
+}
+
+void PodGc::sync(Reconciler::Finish finish) {
+  constexpr size_t kBatch = 100;
+  const size_t keep = static_cast<size_t>(hub_.options.terminated_pod_threshold);
+  std::vector<Step> steps;
+  auto at = finished_.begin();
+  for (size_t left = finished_.size(); left > keep && steps.size() < kBatch; --left, ++at) {
+    auto pod = hub_.pods.get(at->second);
+    if (!pod) continue;
+    steps.push_back([this, pod](auto done) {
+      hub_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name,
+                         json::object{{"preconditions", {{"uid", pod->meta.uid}}}, {"gracePeriodSeconds", 0}},
+                         [this, pod, done](base::Result<json::value> result) {
+                           const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
+                           if (!gone) return done(base::Status(result.error()));
+                           reconciler_.gate.deleted("finished Pods", [this, pod] {
+                             auto now = hub_.pods.get(pod->meta.key());
+                             return !now || now->meta.uid != pod->meta.uid || now->meta.deleting;
+                           }, hub_.now());
+                           done({});
+                         });
+    });
+  }
+  const bool more = finished_.size() > keep + steps.size();
+  all(std::move(steps), [this, finish, more](base::Status status) {
+    if (!status.ok()) base::log::warning("remove finished Pods: {}", status.error().message());
+    if (more && status.ok()) reconciler_.add("finished Pods");
+    finish(status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
+  });
+}
+
+}  // namespace master::controllers

@@ -1,0 +1,23 @@
+// Removes the oldest finished Pods above a threshold, so that Jobs and bare Pods do not fill the
+// store. Never touches a Pod that still runs.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "master/controllers/reconciler.h"
+
+namespace master::controllers {
+
+class PodGc {
+ public:
+  explicit PodGc(Hub& hub);
+
+ private:
+  void sync(Reconciler::Finish finish);
+  Hub& hub_;
+  std::set<std::pair<base::Time, std::string>> finished_;  // creation time, key
+  Reconciler reconciler_;
+};
+
+}  // namespace master::controllers
