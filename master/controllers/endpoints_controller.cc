@@ -13,8 +13,8 @@ bool same_for_endpoints(const Pod& a, const Pod& b) {
   return a.shape == b.shape && a.ips == b.ips && a.ready == b.ready && a.node == b.node && a.phase == b.phase &&
          a.meta.deleting == b.meta.deleting && a.meta.uid == b.meta.uid;
 }
-bool ours(const Whole& slice) {
-  return label(slice.labels, "endpointslice.kubernetes.io/managed-by") == "endpointslice-controller.k8s.io";
+bool managed_by(const Whole& slice, const char* controller) {
+  return label(slice.labels, "endpointslice.kubernetes.io/managed-by") == controller;
 }
 }  // namespace
 
@@ -33,7 +33,7 @@ EndpointsController::EndpointsController(Hub& hub)
   });
   hub_.slices.on_change([written](const auto& before, const auto& after) {
     const Whole& slice = after ? *after : *before;
-    if (ours(slice)) written(before, after, key_of(slice.meta.ns, label(slice.labels, "kubernetes.io/service-name")));
+    if (managed_by(slice, kSliceController) || managed_by(slice, kSliceMirror)) written(before, after, key_of(slice.meta.ns, label(slice.labels, "kubernetes.io/service-name")));
   });
 }
 
@@ -90,7 +90,12 @@ void EndpointsController::sync(const std::string& key, Reconciler::Finish finish
     for (const std::string& pod_key : members_[key])
       if (auto pod = hub_.pods.get(pod_key)) pods.push_back(std::move(pod));
     if (Step step = write_endpoints(key, *service, pods)) steps.push_back(std::move(step));
-    write_slices(key, *service, pods, steps);
+    write_slices(key, *service, plan_slices(*service, pods, slices_of(key, kSliceController), zone_of()), steps);
+  } else if (!service->meta.deleting && !service->external_name) {
+    // A user's own Endpoints: the proxies read slices only.
+    auto endpoints = hub_.endpoints.get(key);
+    if (endpoints && !endpoints->labels.count("endpointslice.kubernetes.io/skip-mirror"))
+      write_slices(key, *service, plan_mirror(*endpoints, slices_of(key, kSliceMirror)), steps);
   }
   all(std::move(steps), [key, finish](base::Status status) {
     if (status.ok()) return finish(Reconciler::Outcome::kDone);
@@ -117,15 +122,21 @@ Step EndpointsController::write_endpoints(const std::string& key, const Service&
   };
 }
 
-void EndpointsController::write_slices(const std::string& key, const Service& service, const Pods& pods,
-                                       std::vector<Step>& steps) {
+std::vector<std::shared_ptr<const Whole>> EndpointsController::slices_of(const std::string& key, const char* controller) const {
   std::vector<std::shared_ptr<const Whole>> slices;
   for (const auto& slice : hub_.slices.find(key))
-    if (ours(*slice)) slices.push_back(slice);
-  SlicePlan plan = plan_slices(service, pods, slices, [this](const std::string& node) {
+    if (managed_by(*slice, controller)) slices.push_back(slice);
+  return slices;
+}
+std::function<std::string(const std::string&)> EndpointsController::zone_of() const {
+  return [this](const std::string& node) {
     auto known = hub_.nodes.get(node);
     return known ? known->zone : std::string();
-  });
+  };
+}
+
+void EndpointsController::write_slices(const std::string& key, const Service& service, SlicePlan plan,
+                                       std::vector<Step>& steps) {
   if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("EndpointSlices of {}: {}", key, plan.text());
   auto finish = [this, key](std::function<void(base::Status)> done) {
     return [this, key, done](base::Result<json::value> result) {

@@ -1,6 +1,6 @@
 // Keeps each Service's Endpoints and EndpointSlices. Knows per Service which Pods are members, so
-// that a Pod's change costs its own Services only. Never touches Services without a selector (their
-// Endpoints are the user's, or the master's own `kubernetes`).
+// that a Pod's change costs its own Services only. Of a Service without a selector the Endpoints are
+// the user's: they are mirrored into slices, never written.
 #pragma once
 
 #include <map>
@@ -21,7 +21,9 @@ class EndpointsController {
   void pod_changed(const std::shared_ptr<const Pod>& before, const std::shared_ptr<const Pod>& after);
   void sync(const std::string& key, Reconciler::Finish finish);
   Step write_endpoints(const std::string& key, const Service& service, const Pods& pods);
-  void write_slices(const std::string& key, const Service& service, const Pods& pods, std::vector<Step>& steps);
+  void write_slices(const std::string& key, const Service& service, SlicePlan plan, std::vector<Step>& steps);
+  std::vector<std::shared_ptr<const Whole>> slices_of(const std::string& key, const char* controller) const;
+  std::function<std::string(const std::string&)> zone_of() const;
 
   Hub& hub_;
   std::map<std::string, std::set<std::string>> members_;  // Service key -> Pod keys

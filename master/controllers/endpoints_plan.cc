@@ -147,33 +147,21 @@ static std::string identity(const json::value& endpoint) {
   return fmt::format("{} {}", string_at(endpoint, "targetRef", "uid"), ip);
 }
 
-SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vector<std::shared_ptr<const Whole>>& slices,
-                      const std::function<std::string(const std::string& node)>& zone_of) {
-  // One group per address family and set of ports; each group is packed into its own slices.
-  struct Group {
-    std::string family;
-    json::array ports;
-    std::map<std::string, json::object> endpoints;
-  };
-  std::map<std::string, Group> groups;
-  for (const std::string& family : service.families) {
-    const bool ipv6 = family == "IPv6";
-    for (const auto& pod : pods) {
-      const std::string ip = address_of(*pod, ipv6);
-      if (ip.empty() || pod->finished()) continue;
-      json::array ports = ports_for(service, *pod);
-      if (!wanted(service, ports)) continue;
-      Group& group = groups[family + sort_key(ports)];
-      group.family = family;
-      group.ports = std::move(ports);
-      json::object endpoint = slice_endpoint(service, *pod, ip, zone_of);
-      std::string id = identity(endpoint);
-      group.endpoints.emplace(std::move(id), std::move(endpoint));
-    }
-  }
-  const json::object labels = labels_of(service, {{"kubernetes.io/service-name", service.meta.name},
-                                                  {"endpointslice.kubernetes.io/managed-by",
-                                                   "endpointslice-controller.k8s.io"}});
+namespace {
+// One group per address family and set of ports; each group is packed into its own slices.
+struct Group {
+  std::string family;
+  json::array ports;
+  std::map<std::string, json::object> endpoints;
+};
+// Whom the slices belong to, and the families that have a slice even without an endpoint.
+struct Source {
+  std::string ns, name, uid, owner_kind;
+  json::object labels;
+  std::vector<std::string> always;
+};
+SlicePlan pack(const Source& source, std::map<std::string, Group> groups,
+               const std::vector<std::shared_ptr<const Whole>>& slices) {
   SlicePlan plan;
   std::set<std::string> families_present;
   std::vector<const Whole*> empty;
@@ -181,7 +169,7 @@ SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vecto
     json::object next = slice.object.as_object();
     next["endpoints"] = std::move(endpoints);
     next["ports"] = ports;
-    base::object_at(next, "metadata")["labels"] = labels;
+    base::object_at(next, "metadata")["labels"] = source.labels;
     if (!same_endpoints(slice.object, next)) plan.update.push_back(std::move(next));
   };
   // First what is there: drop what left, refresh what changed, fill the gaps of the fullest.
@@ -244,13 +232,13 @@ SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vecto
         {{"apiVersion", "discovery.k8s.io/v1"},
          {"kind", "EndpointSlice"},
          {"metadata",
-          {{"generateName", service.meta.name + "-"},
-           {"namespace", service.meta.ns},
-           {"labels", labels},
+          {{"generateName", source.name + "-"},
+           {"namespace", source.ns},
+           {"labels", source.labels},
            {"ownerReferences", json::array{json::object{{"apiVersion", "v1"},
-                                                        {"kind", "Service"},
-                                                        {"name", service.meta.name},
-                                                        {"uid", service.meta.uid},
+                                                        {"kind", source.owner_kind},
+                                                        {"name", source.name},
+                                                        {"uid", source.uid},
                                                         {"controller", true},
                                                         {"blockOwnerDeletion", true}}}}}},
          {"addressType", family},
@@ -267,10 +255,73 @@ SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vecto
       fresh(group.family, group.ports, std::move(some));
     }
   // A Service without endpoints still has one empty slice per family: "none" is not "unknown".
-  for (const std::string& family : service.families)
+  for (const std::string& family : source.always)
     if (!families_present.count(family)) fresh(family, {}, {});
   for (const Whole* slice : empty) plan.remove.push_back(slice->meta.name);
   return plan;
+}
+}  // namespace
+
+SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vector<std::shared_ptr<const Whole>>& slices,
+                      const std::function<std::string(const std::string& node)>& zone_of) {
+  std::map<std::string, Group> groups;
+  for (const std::string& family : service.families) {
+    const bool ipv6 = family == "IPv6";
+    for (const auto& pod : pods) {
+      const std::string ip = address_of(*pod, ipv6);
+      if (ip.empty() || pod->finished()) continue;
+      json::array ports = ports_for(service, *pod);
+      if (!wanted(service, ports)) continue;
+      Group& group = groups[family + sort_key(ports)];
+      group.family = family;
+      group.ports = std::move(ports);
+      json::object endpoint = slice_endpoint(service, *pod, ip, zone_of);
+      std::string id = identity(endpoint);
+      group.endpoints.emplace(std::move(id), std::move(endpoint));
+    }
+  }
+  Source source{service.meta.ns, service.meta.name, service.meta.uid, "Service",
+                labels_of(service, {{"kubernetes.io/service-name", service.meta.name},
+                                    {"endpointslice.kubernetes.io/managed-by", kSliceController}}),
+                service.families};
+  return pack(source, std::move(groups), slices);
+}
+
+SlicePlan plan_mirror(const Whole& endpoints, const std::vector<std::shared_ptr<const Whole>>& slices) {
+  std::map<std::string, Group> groups;
+  const json::value* subsets = find(endpoints.object, "subsets");
+  if (subsets && subsets->is_array())
+    for (const json::value& subset : subsets->get_array()) {
+      json::array ports;
+      if (const json::value* list = find(subset, "ports"); list && list->is_array())
+        for (const json::value& item : list->get_array()) {
+          json::object port{{"name", string_at(item, "name")}, {"port", base::as_int(find(item, "port"))},
+                            {"protocol", string_at(item, "protocol").empty() ? "TCP" : string_at(item, "protocol")}};
+          if (std::string_view app = string_at(item, "appProtocol"); !app.empty()) port["appProtocol"] = app;
+          ports.push_back(std::move(port));
+        }
+      for (const char* key : {"addresses", "notReadyAddresses"}) {
+        const json::value* list = find(subset, key);
+        if (!list || !list->is_array()) continue;
+        for (const json::value& address : list->get_array()) {
+          const std::string ip(string_at(address, "ip"));
+          Group& group = groups[(is_ipv6(ip) ? "IPv6" : "IPv4") + sort_key(ports)];
+          group.family = is_ipv6(ip) ? "IPv6" : "IPv4";
+          group.ports = ports;
+          json::object endpoint{{"addresses", json::array{ip}}, {"conditions", {{"ready", key == std::string_view("addresses")}}}};
+          for (const char* copied : {"hostname", "nodeName", "targetRef"})
+            if (const json::value* value = find(address, copied)) endpoint[copied] = *value;
+          std::string id = identity(endpoint);
+          group.endpoints.emplace(std::move(id), std::move(endpoint));
+        }
+      }
+    }
+  json::object labels;
+  for (const auto& [key, value] : endpoints.labels) labels[key] = value;
+  labels["kubernetes.io/service-name"] = endpoints.meta.name;
+  labels["endpointslice.kubernetes.io/managed-by"] = kSliceMirror;
+  return pack({endpoints.meta.ns, endpoints.meta.name, endpoints.meta.uid, "Endpoints", std::move(labels), {}},
+              std::move(groups), slices);
 }
 
 std::string SlicePlan::text() const {

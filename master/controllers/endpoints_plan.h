@@ -26,6 +26,10 @@ struct SlicePlan {
 // `zone_of` a node; `slices`: those we own of this Service.
 SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vector<std::shared_ptr<const Whole>>& slices,
                       const std::function<std::string(const std::string& node)>& zone_of);
+// The slices of an Endpoints object that a user keeps for a Service without a selector.
+SlicePlan plan_mirror(const Whole& endpoints, const std::vector<std::shared_ptr<const Whole>>& slices);
+constexpr const char* kSliceController = "endpointslice-controller.k8s.io";
+constexpr const char* kSliceMirror = "endpointslicemirroring-controller.k8s.io";
 // Whether what matters of an object (labels, ports, addresses…) is the same.
 bool same_endpoints(const json::value& stored, const json::object& desired);
 

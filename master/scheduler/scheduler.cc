@@ -202,7 +202,6 @@ struct Scheduler::Impl {
                            {"status", "False"},
                            {"reason", "Unschedulable"},
                            {"message", message},
-                           {"lastProbeTime", nullptr},
                            {"lastTransitionTime", base::format_time(now())}};
     client.patch(api::resources::pods, pod.ns, pod.name, "strategic-merge",
                  json::object{{"metadata", {{"uid", pod.uid}}},

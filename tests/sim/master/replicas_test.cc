@@ -69,7 +69,8 @@ TEST(SimReplicas, AdoptsReleasesAndKillsTheSurplus) {
   cluster.kubelets();
   cluster.settle();
   EXPECT_EQ(cluster.active(), 3);
-  auto owners = base::find_path(json::value(*cluster.server->get(r::pods, "default", loser)), "metadata", "ownerReferences");
+  const json::value released(*cluster.server->get(r::pods, "default", loser));
+  const json::value* owners = base::find_path(released, "metadata", "ownerReferences");
   EXPECT_TRUE(!owners || owners->as_array().empty());
   // It comes back: adopted, and one of three goes, the youngest.
   cluster.server->now += 5s;

@@ -81,4 +81,15 @@ TEST(EndpointsPlan, HeadlessHostnamesAndUnreadyWhenAsked) {
   EXPECT_EQ(base::string_at(json::value(slice), "metadata", "labels", "kubernetes.io/service-name"), "web");
 }
 
+TEST(EndpointsPlan, AUsersEndpointsAreMirrored) {
+  auto endpoints = whole("db", base::parse_json(R"({"subsets":[{"addresses":[{"ip":"192.0.2.1"},{"ip":"2001:db8::1"}],
+      "notReadyAddresses":[{"ip":"192.0.2.2"}],"ports":[{"name":"pg","port":5432,"protocol":"TCP"}]}]})").value().as_object());
+  SlicePlan plan = plan_mirror(*endpoints, {});
+  EXPECT_EQ(plan.text(), "create IPv4 [ 192.0.2.1 192.0.2.2! ] ports pg:5432/TCP\ncreate IPv6 [ 2001:db8::1 ] ports pg:5432/TCP\n");
+  EXPECT_EQ(base::string_at(json::value(plan.create[0]), "metadata", "labels", "endpointslice.kubernetes.io/managed-by"), kSliceMirror);
+  auto stored = std::vector{whole("s4", plan.create[0]), whole("s6", plan.create[1])};
+  EXPECT_EQ(plan_mirror(*endpoints, stored).text(), "");
+  EXPECT_EQ(plan_mirror(*whole("db", {}), stored).text(), "delete s4\ndelete s6\n");
+}
+
 }  // namespace master::controllers
