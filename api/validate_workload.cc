@@ -83,12 +83,9 @@ void workload(Errors& e, std::string_view gvk, const json::value& after, const j
     auto made = selector_of(parsed);
     if (made.ok()) selector = std::move(made).value();
     else if (errors == e.list.size()) e.invalid("spec.selector", *selector_json, "invalid label selector");
-  } else {
-    e.required("spec.selector");
-  }
+  }  // absent: its table says "required"
   if (!pods || !pods->is_object()) {
-    bool said = kind == "Deployment";  // its table says "required" already
-    if (!said) e.required("spec.template");
+    if (kind != "Deployment") e.required("spec.template");
   } else {
     const json::value* shown = base::find_path(*pods, "metadata", "labels");
     pod_template(e, kind, "spec.template", *pods, selector, shown ? *shown : json::value(nullptr));
