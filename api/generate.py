@@ -214,11 +214,11 @@ def row(type_, field):
         ops = "&members::Ops<%s>::value" % field.cpp_type()
         offset = "offsetof(%s, %s)" % (type_.cpp, field.member())
     flag = lambda name: "true" if name in marks else "false"
-    return "    {%s, Shape::%s, Holder::%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %d, %s}," % (
+    return "    {%s, Shape::%s, Holder::%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %d, %s}," % (
         quoted(field.name), shape, field.holder, flag("required"), flag("immutable"),
         "true" if "strategy" in marks else "false",
         "&" + field.target.symbol() if field.target else "nullptr", quoted(marks.get("default")),
-        quoted(marks.get("enum")), quoted(marks.get("rule")), quoted(marks.get("merge")),
+        quoted(marks.get("enum")), quoted(marks.get("rule")), quoted(marks.get("merge")), quoted(marks.get("strategy")),
         quoted(list_type), quoted(marks.get("map") or None), quoted(field.doc), ops, offset,
         field.wire, "true" if field.wire_pointer else "false")
 

@@ -41,6 +41,7 @@ struct Field {
   const char* enum_values;           // "A,B"; null: any
   const char* rule;                  // null: none
   const char* merge_key;             // strategic merge; null: none
+  const char* strategy;              // "merge", "retainKeys", "merge,retainKeys"; null: replace
   const char* list_type;             // "atomic", "set", "map"; null: default (atomic for lists)
   const char* list_keys;             // "containerPort,protocol"
   const char* doc;                   // may be ""
