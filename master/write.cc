@@ -196,62 +196,26 @@ void ApiServer::update(RequestPtr request) {
 void ApiServer::patch(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   std::string media(media_type(*request));
-  enum { kJson, kMerge, kStrategic, kApply } kind;
+  enum { kJson, kMerge, kStrategic } kind;
   if (media == "application/json-patch+json") kind = kJson;
   else if (media == "application/merge-patch+json") kind = kMerge;
   else if (media == "application/strategic-merge-patch+json") kind = kStrategic;
-  else if (media == "application/apply-patch+yaml" || media == "application/apply-patch+json") kind = kApply;
   else
     return request->reply_status(api::unsupported_media_type(
-        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, "
-        "application/strategic-merge-patch+json"));
+        "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"));
   auto duplicates = std::make_shared<std::vector<std::string>>();
-  auto parsed = media == "application/apply-patch+yaml" ? one_from_yaml(request->http().body)
-                                                        : base::parse_json(request->http().body, duplicates.get());
+  auto parsed = base::parse_json(request->http().body, duplicates.get());
   if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
   if (kind != kJson && !parsed->is_object())
     return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));
   auto body = std::make_shared<json::value>(std::move(*parsed));
-  api::FieldManager manager{std::string(request->param("fieldManager")), std::string(resource.group_version()),
-                            request->subresource, base::wall_now()};
-  bool force = request->flag("force");
-  if (kind == kApply && manager.name.empty())
-    return request->reply_status(api::bad_request("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"));
-  if (kind == kApply) {
-    std::vector<std::string> unknown;
-    if (json::value refusal = check_fields(*request, *resource.type, resource.kind, *body, *duplicates); !refusal.is_null())
-      return request->reply_status(refusal);
-    if (!cache(resource).find(object_key(request->ns, request->name)) && request->subresource.empty()) {
-      auto applied = api::apply_patch(*resource.type, nullptr, *body, manager, force);
-      if (!applied.ok()) return request->reply_status(api::bad_request(applied.error().message()));
-      create_object(request, std::move(applied->object), [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
-      return;
-    }
-  }
-  Mutate mutate = [this, request, &resource, kind, body, duplicates, manager, force](const json::value& current, json::value* updated) {
+  Mutate mutate = [request, &resource, kind, body, duplicates](const json::value& current, json::value* updated) {
     json::value document = current;
     auto refuse = [&](const base::Error& error) {
       if (error.kind == base::Kind::kConflict)
         return api::make_status(422, "Invalid", "the server rejected our request due to an error in our request: " + error.message());
       return api::bad_request(error.message());
     };
-    if (kind == kApply) {
-      auto applied = api::apply_patch(*resource.type, document, *body, manager, force);
-      if (!applied.ok()) return refuse(applied.error());
-      if (!applied->conflicts.empty()) {
-        std::vector<api::FieldError> causes;
-        std::string text = "Apply failed with " + std::to_string(applied->conflicts.size()) +
-                           (applied->conflicts.size() == 1 ? " conflict: " : " conflicts: ");
-        for (size_t i = 0; i < applied->conflicts.size(); ++i) {
-          const auto& conflict = applied->conflicts[i];
-          causes.push_back({api::FieldError::Type::invalid, conflict.field, "", "conflict with \"" + conflict.manager + "\""});
-          text += (i ? ", " : "") + ("conflict with \"" + conflict.manager + "\": " + conflict.field);
-        }
-        return api::apply_conflict(causes, text);
-      }
-      *updated = std::move(applied->object);
-      return json::value(nullptr);
-    }
     if (kind == kMerge) {
       *updated = api::merge_patch(std::move(document), *body);
     } else {
