@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -39,9 +40,10 @@ class Unpack : public testing::Test {
   }
   base::Result<Unpacked> unpack(const std::string& bytes, const std::string& name = "fs", TarLimits limits = {}) {
     base::ignore(sys::mkdir_all(top_ + "/" + name), "unpack_layer reports it");
-    EXPECT_TRUE(sys::write_file_atomic(top_ + "/layer.tar", bytes).ok());
-    auto fd = sys::open(top_ + "/layer.tar", O_RDONLY);
-    return unpack_layer(fd->get(), "layer.tar", top_ + "/" + name, limits);
+    base::UniqueFd fd(::memfd_create("layer.tar", MFD_CLOEXEC));  // thousands of them: no fsync
+    EXPECT_TRUE(sys::write_all(fd.get(), bytes).ok());
+    EXPECT_EQ(::lseek(fd.get(), 0, SEEK_SET), 0);
+    return unpack_layer(fd.get(), "layer.tar", top_ + "/" + name, limits);
   }
   base::Result<Unpacked> unpack(const TarBuilder& tar, const std::string& name = "fs") { return unpack(tar.finish(), name); }
   struct stat stat_of(const std::string& path) {
