@@ -46,6 +46,8 @@ struct Filter {
 json::value make_filter(const RequestInfo& request, Filter* out) {
   out->ns = request.ns;
   out->name = request.name;
+  if (std::string_view text = request.param("resourceVersion"); text.find_first_not_of("0123456789") != text.npos)
+    return api::bad_request("resourceVersion: Invalid value: \"" + std::string(text) + "\": not a version that a list or an object had");
   if (std::string_view text = request.param("labelSelector"); !text.empty()) {
     auto parsed = api::parse_selector(text);
     if (!parsed.ok()) return api::bad_request("unable to parse requirement: " + parsed.error().message());

@@ -97,6 +97,7 @@ void prepare_create(const ResourceInfo& resource, json::value& object) {
   if (is(resource, "pods")) {
     json::object& spec = object_in(object, "spec");
     if (base::as_string(spec.if_contains("serviceAccountName")).empty()) spec["serviceAccountName"] = "default";
+    spec["serviceAccount"] = spec["serviceAccountName"];  // its older name, which reads show as well
     if (!spec.contains("preemptionPolicy")) spec["preemptionPolicy"] = "PreemptLowerPriority";
     if (!spec.contains("priority")) spec["priority"] = 0;
     add_default_tolerations(object);
