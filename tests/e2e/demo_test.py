@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """The demo's story, step by step on a cluster of its own; what each step says is checked again
 with kubectl. At the end down must leave empty lists."""
-import cases
 import cluster
+import cases
 import story
 from cluster import is_ready
 

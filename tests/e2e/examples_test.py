@@ -2,8 +2,8 @@
 """Every file of examples/ is applied as its reader would, and its effect checked."""
 import re
 
-import cases
 import cluster
+import cases
 import story
 from cluster import is_ready, restarts
 
