@@ -290,6 +290,7 @@ class Cluster:
             raise Failure(f"cluster {self.name} exists, or is left over from a crash "
                           f"({left[0]} …): scripts/cluster down {self.name}")
         self.state.mkdir(mode=0o700)
+        self._api = None  # of an earlier life: another port, other certificates
         self.save({"nodes": nodes, "bin": str(bin_dir), "port": 0, "created": time.time()})
         for path in [self.data / "master", self.data / "log"]:
             path.mkdir(parents=True)
