@@ -373,7 +373,7 @@ base::Status PodServer::start_in(PodContainer& container) {
   LaunchFacts facts;
   facts.layout = layout_;
   container.cgroup = config.cgroups_path.empty() ? spec_.cgroup + "/" + spec.id : config.cgroups_path;
-  if (container.cgroup[0] != '/') container.cgroup.insert(0, "/");
+  if (container.cgroup[0] != '/') container.cgroup = "/" + container.cgroup;
   facts.cgroup = container.cgroup;
   facts.rootfs = config.root_path;
   facts.layers = spec.layers;

@@ -4,7 +4,8 @@
 Every round runs each runtime once, in an order that turns, on the same bundle: all namespaces but
 user, the usual mounts, masked paths, capabilities, cgroup limits, devices denied, and the seccomp
 profile of `--seccomp`. CPU is user and system time of the runtime and of all it waited for; wall is
-from start to its exit. Prints medians and ratios. Runs in a mount namespace of its own.
+from start to its exit. Prints medians and ratios. Runs in a mount namespace of its own; bundle and
+states are on a tmpfs, as /run is on a host.
 """
 import argparse
 import ctypes
@@ -54,6 +55,7 @@ def bundle(directory, program, seccomp):
     (rootfs / "bin/true").symlink_to("busybox")
     subprocess.run([program, "spec", "--bundle", directory], check=True)
     config = json.loads((directory / "config.json").read_text())
+    config["ociVersion"] = "1.0.2"  # the newest that Debian 12's crun knows
     config["process"].update(terminal=False, args=["true"], noNewPrivileges=True)
     config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}]
     config["linux"]["resources"].update(memory={"limit": 256 << 20}, pids={"limit": 100},
@@ -109,6 +111,7 @@ def main():
             print(f"without {name}: apt-get install {name}")
     made = private_mounts()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="sampan-bench-"))
+    subprocess.run(["mount", "-t", "tmpfs", "sampan-bench", directory], check=True)
     samples = {name: [] for name in programs}
     try:
         bundle(directory, str(ours), options.seccomp)
@@ -122,7 +125,8 @@ def main():
                 if turn >= 0:
                     samples[name].append(sample)
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        subprocess.run(["umount", "-l", directory], check=False)
+        directory.rmdir()
         for parent in pathlib.Path("/sys/fs/cgroup").glob(f"*/sampan-bench-{os.getpid()}"):
             for child in [*parent.glob("*/"), parent]:
                 try:
