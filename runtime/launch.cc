@@ -243,18 +243,21 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   if (join_pid || inputs.container >= 0)
     p.own_pid_namespace = TRY(sys::open("/proc/self/ns/pid", O_RDONLY));
 
-  auto add = [&](const std::vector<std::string>& argv, const std::vector<std::string>& env) {
-    p.arrays.push_back(pointers(argv));
+  // Pointers into the inputs' own strings: those live until the launch is over.
+  p.arrays.reserve(64);
+  auto add = [&](std::vector<char*> argv, const std::vector<std::string>& env) {
+    p.arrays.push_back(std::move(argv));
     p.argvs.push_back(p.arrays.back().data());
     p.arrays.push_back(pointers(env));
     p.envps.push_back(p.arrays.back().data());
   };
-  p.arrays.reserve(64);
-  add(inputs.process->args, inputs.process->env);
+  add(pointers(inputs.process->args), inputs.process->env);
   if (inputs.hooks)
     for (const auto* list : {&inputs.hooks->create_container, &inputs.hooks->start_container})
       for (const Hook& hook : *list)
-        add(hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args, hook.env);
+        add(hook.args.empty() ? std::vector<char*>{const_cast<char*>(hook.path.c_str()), nullptr}
+                              : pointers(hook.args),
+            hook.env);
 
   Child& child = p.child;
   child.tasks = p.tasks.data();

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -149,6 +150,64 @@ class Oci(unittest.TestCase):
         self.assertIn("/tmp/sda", out.stderr)
         self.assertIn("chmod: /proc/keys: Read-only file system", out.stderr)
         self.assertEqual(os.stat("/dev/null").st_mode & 0o777, 0o666)
+
+    def test_hooks_run_in_order_and_a_failing_one_ends_the_launch(self):
+        record = self.dir / "record"
+        (self.rootfs / "hook").write_text("#!/bin/sh\necho inside-$1 >> /record\ncat > /state-$1\n")
+        (self.rootfs / "hook").chmod(0o755)
+        hook = self.dir / "hook"
+        hook.write_text(f"#!/bin/sh\necho $1 >> {record}\ncat > {self.dir}/state-$1\n")
+        hook.chmod(0o755)
+        self.config["hooks"] = {
+            name: [{"path": str(hook), "args": ["hook", name]}]
+            for name in ("prestart", "createRuntime", "createContainer", "poststart", "poststop")}
+        self.config["hooks"]["startContainer"] = [{"path": "/hook", "args": ["hook", "startContainer"]}]
+        self.config["process"]["args"] = ["true"]
+        self.write()
+        self.run_oci("run", "--bundle", self.dir / "b", "box")
+        self.assertEqual(record.read_text().split(),
+                         ["prestart", "createRuntime", "createContainer", "poststart", "poststop"])
+        self.assertEqual((self.rootfs / "record").read_text(), "inside-startContainer\n")
+        for path in (self.dir / "state-createRuntime", self.rootfs / "state-startContainer"):
+            self.assertEqual(json.loads(path.read_text())["id"], "box")
+        # The same through create and start: nobody waits for the hooks of `start` any more.
+        self.quiet("create", "--bundle", self.dir / "b", "box")
+        self.quiet("start", "box")
+        self.config["hooks"]["createRuntime"].append({"path": "/bin/false"})
+        self.run_oci("delete", "--force", "box")
+        self.write()
+        done = self.run_oci("run", "--bundle", self.dir / "b", "box", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("hook createRuntime /bin/false: exit code 1", done.stderr)
+
+    def test_console_socket_gets_the_terminal(self):
+        self.config["process"].update(terminal=True, args=["sh", "-c", "tty; read a; echo got $a; sleep 100"])
+        self.write()
+        path = str(self.dir / "console.sock")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            self.quiet("run", "-d", "--console-socket", path, "--bundle", self.dir / "b", "box")
+            connection, _ = listener.accept()
+            with connection:
+                _, fds, _, _ = socket.recv_fds(connection, 1, 1)
+        os.write(fds[0], b"word\n")
+        out = b""
+        while b"got word" not in out:
+            out += os.read(fds[0], 1000)
+        self.assertIn(b"/dev/pts/0", out)
+        os.close(fds[0])
+
+    def test_seccomp(self):
+        self.config["process"]["noNewPrivileges"] = True
+        self.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
+        (self.rootfs / "bin/mkdir").symlink_to("busybox")
+        for _ in range(2):  # compiled, then from the cache
+            done = self.script("mkdir /x; cat /proc/self/status", check=False)
+            self.assertIn("Operation not supported", done.stderr)
+            self.assertIn("Seccomp:\t2", done.stdout)
+        self.assertEqual(len(list((self.root / ".seccomp").iterdir())), 1)
 
     # ---- escapes of other runtimes -------------------------------------------------------------
 
