@@ -259,7 +259,7 @@ TEST(HttpClient, UpgradesAndSplices) {
   auto stream = std::move((*result)->stream);
   ASSERT_TRUE(stream);
   std::string sent, seen;
-  for (int i = 0; i < 3'000'000; ++i) sent.push_back(static_cast<char>(i * 7919 >> 5));
+  for (int i = 0; i < 3'000'000; ++i) sent.push_back(static_cast<char>(static_cast<unsigned>(i) * 7919u >> 5));
   stream->on_data([&](std::string_view data) { seen += data; }, [](Status) { FAIL(); });
   stream->write(sent);
   ASSERT_TRUE(run_until(loop, [&] { return seen.size() == sent.size(); })) << seen.size();
