@@ -56,8 +56,8 @@ Number parse_number(std::string text) {
 
 json::value plain_scalar(std::string_view text) {
   if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return nullptr;
-  static constexpr std::string_view kTrue[] = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"};
-  static constexpr std::string_view kFalse[] = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"};
+  static constexpr std::string_view kTrue[] = {"y", "Y", "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"};
+  static constexpr std::string_view kFalse[] = {"n", "N", "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"};
   for (auto word : kTrue) if (text == word) return true;
   for (auto word : kFalse) if (text == word) return false;
   char c = text[0];

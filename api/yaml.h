@@ -1,5 +1,5 @@
 // YAML manifests and kubeconfig files as JSON, over libfyaml. Scalars resolve as kubectl's do:
-// yes/no/on/off are booleans, 0644 is octal, everything quoted is text.
+// y/n/yes/no/on/off are booleans, 0644 is octal, everything quoted is text.
 #pragma once
 
 #include <string>

@@ -37,8 +37,8 @@ std::string as_json(std::string_view yaml) {
   return out;
 }
 TEST(Yaml, ScalarsResolveAsKubectlDoes) {
-  EXPECT_EQ(as_json("a: 1\nb: \"1\"\nc: yes\nd: 0644\ne: 0x10\nf: ~\ng: -1.5\nh: 1.2.3\ni: 'no'\nj: 2026-01-02\n"),
-            R"({"a":1,"b":"1","c":true,"d":420,"e":16,"f":null,"g":-1.5E0,"h":"1.2.3","i":"no","j":"2026-01-02"})");
+  EXPECT_EQ(as_json("a: 1\nb: \"1\"\nc: yes\nd: 0644\ne: 0x10\nf: ~\ng: -1.5\nh: 1.2.3\ni: 'no'\nj: 2026-01-02\nk: y\n"),
+            R"({"a":1,"b":"1","c":true,"d":420,"e":16,"f":null,"g":-1.5E0,"h":"1.2.3","i":"no","j":"2026-01-02","k":true})");
   EXPECT_EQ(as_json("a: |\n  x\n  y\nb: >-\n  p\n  q\n"), R"({"a":"x\ny\n","b":"p q"})");
   EXPECT_EQ(as_json("- !!str 5\n- 10.244.0.0/16\n- 500m\n- 1e3\n"), R"(["5","10.244.0.0/16","500m",1E3])");
 }

@@ -48,7 +48,7 @@ constexpr const char* kPod = "metadata: {name: p, creationTimestamp: '2026-01-02
 std::string pod(const std::string& rest) { return row("v1/Pod", kPod + rest); }
 
 TEST(Table, PodStatus) {
-  EXPECT_EQ(pod("spec: {nodeName: n, containers: [{name: a}, {name: b}]}\n"
+  EXPECT_EQ(pod("spec: {nodeName: 'n', containers: [{name: a}, {name: b}]}\n"
                 "status: {phase: Running, podIP: 10.244.0.2, conditions: [{type: Ready, status: 'True'}], containerStatuses: [{name: a, ready: true, restartCount: 3, state: {running: {}}, lastState: {terminated: {finishedAt: '2026-01-02T11:58:00Z'}}}, {name: b, ready: false, restartCount: 0, state: {running: {}}}]}\n"),
             "p | 1/2 | Running | 3 (2m ago) | 60s | [10.244.0.2] | [n] | [<none>] | [<none>]");
   EXPECT_EQ(pod("spec: {containers: [{name: a}]}\nstatus: {phase: Pending}\n"), "p | 0/1 | Pending | 0 | 60s | [<none>] | [<none>] | [<none>] | [<none>]");
@@ -88,14 +88,14 @@ TEST(Table, Services) {
   EXPECT_EQ(row("discovery.k8s.io/v1/EndpointSlice", "metadata: {name: e}\naddressType: IPv4\n"), "e | IPv4 | <unset> | <unset> | <unknown>");
 }
 TEST(Table, TheRest) {
-  EXPECT_EQ(row("v1/Node", "metadata: {name: n, labels: {node-role.kubernetes.io/worker: '', node-role.kubernetes.io/control-plane: ''}}\nspec: {unschedulable: true}\nstatus: {conditions: [{type: Ready, status: 'True'}], addresses: [{type: InternalIP, address: 10.0.0.1}], nodeInfo: {kubeletVersion: v1, osImage: Debian, kernelVersion: '6.18', containerRuntimeVersion: 'sampan://0.1'}}\n"),
+  EXPECT_EQ(row("v1/Node", "metadata: {name: 'n', labels: {node-role.kubernetes.io/worker: '', node-role.kubernetes.io/control-plane: ''}}\nspec: {unschedulable: true}\nstatus: {conditions: [{type: Ready, status: 'True'}], addresses: [{type: InternalIP, address: 10.0.0.1}], nodeInfo: {kubeletVersion: v1, osImage: Debian, kernelVersion: '6.18', containerRuntimeVersion: 'sampan://0.1'}}\n"),
             "n | Ready,SchedulingDisabled | control-plane,worker | <unknown> | v1 | [10.0.0.1] | [<none>] | [Debian] | [6.18] | [sampan://0.1]");
-  EXPECT_EQ(row("v1/Node", "metadata: {name: n}\nstatus: {conditions: [{type: Ready, status: Unknown}]}\n").substr(0, 21), "n | NotReady | <none>");
-  EXPECT_EQ(row("v1/Namespace", "metadata: {name: n}\nstatus: {phase: Active}\n"), "n | Active | <unknown>");
+  EXPECT_EQ(row("v1/Node", "metadata: {name: 'n'}\nstatus: {conditions: [{type: Ready, status: Unknown}]}\n").substr(0, 21), "n | NotReady | <none>");
+  EXPECT_EQ(row("v1/Namespace", "metadata: {name: 'n'}\nstatus: {phase: Active}\n"), "n | Active | <unknown>");
   EXPECT_EQ(row("v1/ConfigMap", "metadata: {name: c}\ndata: {a: b, c: d}\nbinaryData: {e: ''}\n"), "c | 3 | <unknown>");
   EXPECT_EQ(row("v1/Secret", "metadata: {name: c}\ntype: Opaque\ndata: {a: b}\n"), "c | Opaque | 1 | <unknown>");
   EXPECT_EQ(row("coordination.k8s.io/v1/Lease", "metadata: {name: l}\nspec: {holderIdentity: h}\n"), "l | h | <unknown>");
-  EXPECT_EQ(row("v1/Event", "metadata: {name: e}\ninvolvedObject: {kind: Pod, name: p, fieldPath: 'spec.containers{a}'}\nlastTimestamp: '2026-01-02T11:59:30Z'\nfirstTimestamp: '2026-01-02T11:00:00Z'\ncount: 4\ntype: Warning\nreason: BackOff\nmessage: \"it failed\\n\"\nsource: {component: kubelet, host: n}\n"),
+  EXPECT_EQ(row("v1/Event", "metadata: {name: e}\ninvolvedObject: {kind: Pod, name: p, fieldPath: 'spec.containers{a}'}\nlastTimestamp: '2026-01-02T11:59:30Z'\nfirstTimestamp: '2026-01-02T11:00:00Z'\ncount: 4\ntype: Warning\nreason: BackOff\nmessage: \"it failed\\n\"\nsource: {component: kubelet, host: 'n'}\n"),
             "30s | Warning | BackOff | pod/p | [spec.containers{a}] | [kubelet, n] | it failed | [60m] | [4] | [e]");
   EXPECT_EQ(row("rbac.authorization.k8s.io/v1/Role", "metadata: {name: r, creationTimestamp: '2026-01-02T11:59:30Z'}\n"), "r | 2026-01-02T11:59:30Z");
 }

@@ -71,7 +71,7 @@ TEST(Validate, PodContainers) {
   EXPECT_EQ(one("{name: a, image: i, resources: {limits: {memory: -1, gold: 1}}}"),
             "spec.containers[0].resources.limits[gold]: Invalid value: \"gold\": must be a standard resource for containers\nspec.containers[0].resources.limits[memory]: Invalid value: \"-1\": must be greater than or equal to 0\n"
             "spec.containers[0].resources.requests[gold]: Invalid value: \"gold\": must be a standard resource for containers\nspec.containers[0].resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0");
-  EXPECT_EQ(one("{name: a, image: i, env: [{name: X, value: y, valueFrom: {fieldRef: {fieldPath: spec.foo}}}, {name: 'a=b'}]}"),
+  EXPECT_EQ(one("{name: a, image: i, env: [{name: X, value: 'y', valueFrom: {fieldRef: {fieldPath: spec.foo}}}, {name: 'a=b'}]}"),
             "spec.containers[0].env[1].name: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII characters other than '='\n"
             "spec.containers[0].env[0].valueFrom: Invalid value: {\"fieldRef\":{\"apiVersion\":\"v1\",\"fieldPath\":\"spec.foo\"}}: may not be specified when `value` is not empty\n"
             "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"spec.foo\": supported values: \"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", \"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\"");
@@ -108,7 +108,7 @@ TEST(Validate, PodSpec) {
 TEST(Validate, PodUpdate) {
   json::value before = object_of("v1/Pod", "metadata: {name: p, namespace: d, uid: u}\nspec: {containers: [{name: a, image: i}], tolerations: [{key: k, operator: Exists}]}");
   auto update = [&](const char* yaml) { return lines(validate_update("v1/Pod", object_of("v1/Pod", yaml), before, true)); };
-  EXPECT_EQ(update("metadata: {name: p, namespace: d, uid: u, labels: {x: y}}\nspec: {containers: [{name: a, image: j}], activeDeadlineSeconds: 5, tolerations: [{key: k, operator: Exists}, {key: l, operator: Exists}]}").find("imagePullPolicy"), std::string::npos);
+  EXPECT_EQ(update("metadata: {name: p, namespace: d, uid: u, labels: {x: 'y'}}\nspec: {containers: [{name: a, image: j}], activeDeadlineSeconds: 5, tolerations: [{key: k, operator: Exists}, {key: l, operator: Exists}]}").find("imagePullPolicy"), std::string::npos);
   EXPECT_EQ(update("metadata: {name: p, namespace: d, uid: u}\nspec: {containers: [{name: a, image: j, imagePullPolicy: Always}], tolerations: [{key: k, operator: Exists}]}"), "");
   EXPECT_EQ(update("metadata: {name: p, namespace: d, uid: u}\nspec: {containers: [{name: a, image: i}], hostNetwork: true}"),
             "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative): changed: hostNetwork, tolerations");
@@ -120,9 +120,9 @@ const std::string kTemplate = "template: {metadata: {labels: {a: b}}, spec: {con
 TEST(Validate, Workloads) {
   auto rc = [](const std::string& spec) { return create("v1/ReplicationController", "metadata: {name: r, namespace: d}\nspec: {" + spec + "}"); };
   EXPECT_EQ(rc(kTemplate), "");
-  EXPECT_EQ(rc("selector: {x: y}, replicas: -1, " + kTemplate),
+  EXPECT_EQ(rc("selector: {x: 'y'}, replicas: -1, " + kTemplate),
             "spec.replicas: Invalid value: -1: must be greater than or equal to 0\nspec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`");
-  EXPECT_EQ(rc("selector: {x: y}"), "spec.template: Required value");
+  EXPECT_EQ(rc("selector: {x: 'y'}"), "spec.template: Required value");
   EXPECT_EQ(rc("template: {spec: {restartPolicy: Never, containers: [{name: a, image: i}]}, metadata: {labels: {a: b}}}"), "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"");
   auto deployment = [](const std::string& spec) { return create("apps/v1/Deployment", "metadata: {name: r, namespace: d}\nspec: {" + spec + "}"); };
   std::string right = "selector: {matchLabels: {a: b}}, " + kTemplate;
@@ -158,7 +158,7 @@ TEST(Validate, Services) {
 }
 
 TEST(Validate, ConfigMapsSecretsAndOthers) {
-  EXPECT_EQ(create("v1/ConfigMap", "metadata: {name: c, namespace: d}\ndata: {'a b': x, ok: y, '..z': w}").substr(0, 64), "data[a b]: Invalid value: \"a b\": a valid config key must consist");
+  EXPECT_EQ(create("v1/ConfigMap", "metadata: {name: c, namespace: d}\ndata: {'a b': x, ok: 'y', '..z': w}").substr(0, 64), "data[a b]: Invalid value: \"a b\": a valid config key must consist");
   EXPECT_EQ(create("v1/ConfigMap", "metadata: {name: c, namespace: d}\ndata: {a: '" + std::string(1100000, 'x') + "'}"), ": Too long: may not be more than 1048576 bytes");
   EXPECT_EQ(create("v1/Secret", "metadata: {name: c, namespace: d}\ntype: kubernetes.io/tls\nstringData: {tls.crt: x}"), "data[tls.key]: Required value");
   json::value before = object_of("v1/ConfigMap", "metadata: {name: c, namespace: d}\nimmutable: true\ndata: {a: b}");
@@ -166,7 +166,7 @@ TEST(Validate, ConfigMapsSecretsAndOthers) {
   EXPECT_EQ(lines(validate_update("v1/ConfigMap", after, before, true)), "immutable: Forbidden: field is immutable when `immutable` is set\ndata: Forbidden: field is immutable when `immutable` is set");
   EXPECT_EQ(create("coordination.k8s.io/v1/Lease", "metadata: {name: c, namespace: d}\nspec: {leaseDurationSeconds: 0}"), "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0");
   EXPECT_EQ(create("v1/Event", "metadata: {name: c, namespace: d}\ninvolvedObject: {namespace: e}"), "involvedObject.namespace: Invalid value: \"e\": does not match event.namespace");
-  EXPECT_EQ(create("v1/Node", "metadata: {name: n}\nspec: {taints: [{key: a, effect: Never}]}", false), "spec.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\"");
+  EXPECT_EQ(create("v1/Node", "metadata: {name: 'n'}\nspec: {taints: [{key: a, effect: Never}]}", false), "spec.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\"");
 }
 
 TEST(Validate, StatusUpdatesAskForNoSpec) {
@@ -198,7 +198,7 @@ TEST(Defaults, PerKind) {
   json::value deployment = object_of("apps/v1/Deployment", "spec: {" + kTemplate + "}");
   EXPECT_EQ(base::to_json(deployment.at("spec").at("strategy")), R"({"type":"RollingUpdate","rollingUpdate":{"maxSurge":"25%","maxUnavailable":"25%"}})");
   EXPECT_EQ(base::string_at(deployment.at("spec").at("template").at("spec").at("containers").at(0), "imagePullPolicy"), "Always");
-  EXPECT_EQ(defaulted("v1/Namespace", "metadata: {name: n}"), R"({"metadata":{"name":"n","labels":{"kubernetes.io/metadata.name":"n"}},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Active"}})");
+  EXPECT_EQ(defaulted("v1/Namespace", "metadata: {name: 'n'}"), R"({"metadata":{"name":"n","labels":{"kubernetes.io/metadata.name":"n"}},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Active"}})");
   EXPECT_EQ(defaulted("v1/Secret", "data: {a: eA==}\nstringData: {b: hello}"), R"({"data":{"a":"eA==","b":"aGVsbG8="},"type":"Opaque"})");
 }
 TEST(Defaults, QosClass) {
