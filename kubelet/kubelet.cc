@@ -90,6 +90,9 @@ base::Status Kubelet::start() {
 
   node_ = std::make_unique<NodeAgent>(loop_, client_, background_, events_, std::move(node));
   node_->on_network = [this](const netns::Cidr& cidr) { network_up(cidr); };
+  node_->on_tick = [this] {
+    for (auto& [uid, worker] : workers_) worker->rotate_logs();
+  };
   api::Informer::Options options;
   options.resource = api::resources::pods;
   options.field_selector = "spec.nodeName=" + options_.node_name;
@@ -155,15 +158,19 @@ void Kubelet::finished(const std::string& uid) {
   if (auto name = by_name_.find(key); name != by_name_.end() && name->second == uid) by_name_.erase(name);
   std::vector<std::string> holders;
   for (const auto& [name, c] : it->second->observed().containers) holders.push_back(uid + "." + name);
+  // Its sandbox was never made, or was lost: nobody has given the address back.
+  const std::string ip = it->second->observed().sandbox.ip;
   workers_.erase(it);
   ::unlink(context_.layout.record(uid).c_str());
   // Logs of a Pod that ended by itself stay until its object goes: now.
   background_.call<base::Status>(
       [layout = context_.layout, uid, holders, root = options_.image_root]() -> base::Status {
         for (const auto& holder : holders) base::ignore(runtime::unpin_image(root, holder), "image gc drops pins of unknown holders");
+        TRY(netns::detach_pod(netns::host_link_name(uid)));
         return remove_pod_directory(layout, uid, true);
       },
-      [uid](base::Status status) {
+      [this, uid, ip](base::Status status) {
+        if (auto address = netns::parse_ipv4(ip); address && pool_) pool_->release(*address);
         if (!status.ok()) base::log::warning("pod {}: remove directory: {}", uid, status.error().message());
       });
 }

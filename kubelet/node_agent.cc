@@ -168,6 +168,7 @@ void NodeAgent::sync_status() {
 void NodeAgent::renew_lease() {
   lease_timer_ = loop_.after(kLeasePeriod, [this] { renew_lease(); });
   if (++lease_count_ % kHealthEvery == 0) sync_status();
+  if (on_tick) on_tick();
   if (lease_busy_) return;
   lease_busy_ = true;
   const std::string ns = "kube-node-lease", name = options_.facts.node_name;

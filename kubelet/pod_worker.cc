@@ -17,6 +17,8 @@ namespace json = base::json;
 
 namespace {
 
+constexpr off_t kMaxLogBytes = 10 << 20;   // and one rotated file of that size: the kubelet's usual limit
+
 uint64_t version_of(const api::Pod& pod) { return std::strtoull(pod.metadata.resource_version.c_str(), nullptr, 10); }
 
 // Not sys::write_file_atomic: a record dies with the machine's processes, so no fsync; the rename
@@ -80,7 +82,13 @@ void PodWorker::start() {
   seen_.network_ready = context_.pool != nullptr;
   if (!is_terminating(pod_)) context_.objects.refer(uid(), pod_.metadata.namespace_, references(pod_));
   if (had_record_) return recover();
-  schedule();
+  // A sampan-pod nobody wrote down: its record was damaged. It knows nothing we could go on from.
+  auto stray = context_.connect_pod(uid());
+  if (!stray.ok()) return schedule();
+  base::log::warning("pod {}/{}: has a sampan-pod but no record: it is started anew", pod_.metadata.namespace_, pod_.metadata.name);
+  seen_.sandbox.step = Step::kDone;
+  runtime_ = std::move(*stray);
+  stop_sandbox();
 }
 
 void PodWorker::update(api::Pod pod) {
@@ -120,6 +128,10 @@ void PodWorker::schedule() {
 void PodWorker::sync() {
   scheduled_ = false;
   if (recovering_ || finished_) return;
+  // On the way down nothing waits for what only a start needs.
+  const bool down = is_terminating(pod_) || seen_.gone_from_api || !terminal_phase(pod_, seen_, base::wall_now()).empty();
+  if (down && std::exchange(volumes_waiting_, false)) seen_.volumes.step = Step::kFailed;
+  if (down && !unmount_failed_) seen_.volumes.retry_at = {};
   std::string before;
   Plan plan;
   // Actions change what is observed at once (kBusy, kStarting), so the next plan may go further;
@@ -281,6 +293,20 @@ void PodWorker::delete_pod() {
     }
     self->schedule();
   });
+}
+
+void PodWorker::rotate_logs() {
+  if (!runtime_) return;
+  for (const auto& [name, c] : seen_.containers) {
+    if (c.run != Run::kRunning) continue;
+    const std::string path = context_.layout.log(uid(), name, c.attempt);
+    struct stat st{};
+    if (::stat(path.c_str(), &st) != 0 || st.st_size < kMaxLogBytes) continue;
+    if (::rename(path.c_str(), (path + ".1").c_str()) != 0) continue;
+    runtime_->reopen_log(in_pod(name, c.attempt), [name = name](base::Status status) {
+      if (!status.ok()) base::log::warning("rotate log of {}: {}", name, status.error().message());
+    });
+  }
 }
 
 // ---- after a restart of the kubelet ----------------------------------------------------------

@@ -64,6 +64,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void gone();                               // deleted from the API
   void look_again();                         // something outside changed
   void objects_changed();                    // a ConfigMap or Secret it refers to
+  void rotate_logs();                        // those that grew past kMaxLogBytes
   std::function<void()> on_finished;         // nothing is left; may be destroyed (not inside the call)
   std::function<void()> on_exit;             // of some container: followers of logs look again
 
@@ -153,6 +154,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<TokenKey, std::string> tokens_;
   size_t tokens_missing_ = 0;
   bool volumes_waiting_ = false;             // for objects or tokens to arrive
+  bool unmount_failed_ = false;
   bool refreshing_ = false, refresh_again_ = false;
 };
 

@@ -208,7 +208,7 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
   }
   // The newest two attempts keep their files: this one and the one before.
   for (int old = attempt - 2; old >= 0 && old > attempt - 6; --old)
-    for (const auto& path : {layout.log(uid(), c.name, old), layout.termination(uid(), c.name, old), layout.process(uid(), c.name, old)})
+    for (const auto& path : {layout.log(uid(), c.name, old), layout.log(uid(), c.name, old) + ".1", layout.termination(uid(), c.name, old), layout.process(uid(), c.name, old)})
       ::unlink(path.c_str());
 
   runtime::ContainerSpec spec;

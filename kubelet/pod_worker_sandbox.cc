@@ -22,6 +22,11 @@ void PodWorker::start_sandbox() {
   }
   seen_.sandbox.step = Step::kBusy;
   save();   // the intent: what a killed kubelet must look for
+  for (const auto& c : spec.containers)
+    for (const auto& port : c.ports)
+      if (port.host_port.value_or(0) != 0 && !host_network)
+        event(true, "HostPortNotSupported", "hostPort " + std::to_string(*port.host_port) + " of container " + c.name +
+              " is not published on the node: use hostNetwork, or a Service of type NodePort", c.name);
   runtime::SandboxSpec out;
   out.id = uid();
   out.run_dir = context_.layout.run_dir;
@@ -322,6 +327,7 @@ void PodWorker::unmount_volumes() {
         auto self = weak.lock();
         if (!self) return;
         if (!status.ok()) {
+          self->unmount_failed_ = true;
           self->seen_.volumes.step = Step::kFailed;
           self->seen_.volumes.retry_at = base::wall_now() + seconds(2);
           self->event(true, "FailedUnMount", status.error().message());

@@ -97,6 +97,9 @@ class KubeletTest(unittest.TestCase):
             self.start()
         try:
             self.api.until("all Pods are gone", lambda: not self.api.all("pods"))
+            deadline = time.monotonic() + 5   # logs go after the object
+            while any((self.root / "root/pods").iterdir()) and time.monotonic() < deadline:
+                time.sleep(0.01)
         finally:
             self.kill(signal.SIGTERM)
             if sys.exc_info()[0] or any(e for _, e in getattr(self._outcome, "errors", []) if e):
@@ -313,6 +316,27 @@ class KubeletTest(unittest.TestCase):
         self.api.until("gone", lambda: self.api.get("pods", "stubborn") is None)
         self.assertGreater(time.monotonic() - began, 0.9)
         self.assertLess(time.monotonic() - began, 5)
+
+    def test_a_pod_that_never_came_up_goes_at_once(self):
+        self.pod("stuck", {"command": ["x"], "volumeMounts": [{"name": "v", "mountPath": "/v"}], "ports": [{"containerPort": 80, "hostPort": 80}]},
+                 volumes=[{"name": "v", "secret": {"secretName": "never"}}])
+        self.api.until("three failures", lambda: [e for e in self.api.all("events") if e["reason"] == "FailedMount" and e["count"] >= 3])
+        self.assertTrue([e for e in self.api.all("events") if e["reason"] == "HostPortNotSupported"])
+        began = time.monotonic()
+        self.api.terminate("stuck")
+        self.api.until("gone", lambda: self.api.get("pods", "stuck") is None)
+        self.assertLess(time.monotonic() - began, 1.5)
+        # Its address is given back when its link is gone, a moment later.
+        while "sampan_kubelet_pod_addresses_used 0" not in self.get("/metrics")[1].splitlines():
+            self.assertLess(time.monotonic() - began, 5, "the address was not given back")
+
+    def test_without_its_record_a_pod_is_started_anew(self):
+        self.pod("lost", SLEEP)
+        uid = self.ready("lost")["metadata"]["uid"]
+        self.kill()
+        (self.root / "run/records" / f"{uid}.json").write_text("{half")
+        self.start()
+        self.until_pod("lost", lambda s: s["containerStatuses"][0]["restartCount"] == 1 and s["containerStatuses"][0]["ready"])
 
     # ---- kill -9 -----------------------------------------------------------------------------
 
