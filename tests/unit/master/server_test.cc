@@ -118,6 +118,8 @@ TEST_F(ServerTest, PodsAreDeletedWithGrace) {
   EXPECT_EQ(string_at(pod, "spec", "nodeName"), "n1");
   EXPECT_EQ(string_at(pod.at("status").at("conditions").at(0), "type"), "PodScheduled");
   EXPECT_EQ(string_at(pod, "spec", "restartPolicy"), "Always");
+  EXPECT_EQ(string_at(pod, "spec", "serviceAccount"), "default");
+  ok(call("PATCH", std::string(pods) + "/p", R"({"metadata":{"labels":{"a":"b"}}})", "application/merge-patch+json"));
   refused(call("POST", std::string(pods) + "/p/binding", R"({"target":{"kind":"Node","name":"n2"}})"), 409);
   auto deleting = ok(call("DELETE", std::string(pods) + "/p"));
   EXPECT_EQ(base::as_int(base::find_path(deleting, "metadata", "deletionGracePeriodSeconds")), 30);
