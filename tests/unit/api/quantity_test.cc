@@ -58,7 +58,9 @@ TEST(Quantity, TextParsesToTheSameAmount) {
     auto again = Quantity::parse(q->text());
     ASSERT_TRUE(again.ok()) << "seed " << seed << " " << text << " " << q->text();
     ASSERT_EQ(*q, *again) << "seed " << seed << " " << text << " " << q->text();
-    ASSERT_EQ(q->text(), again->text()) << "seed " << seed << " " << text;
+    // A binary amount that is no multiple of 1024 prints without a suffix and is decimal when read
+    // again, as in Kubernetes; from there the text stays.
+    ASSERT_EQ(Quantity::parse(again->text()).value().text(), again->text()) << "seed " << seed << " " << text;
   }
 }
 
