@@ -176,7 +176,8 @@ base::Result<Observed> observe(const std::string& bridge) {
     observed.redirects_off = is_off(redirects_path("all")) && is_off(redirects_path(bridge));
   }
   observed.routes = TRY(our_routes(fd.get()));
-  observed.forwarding = TRY(base::sys::read_file(kForwarding)) == "1\n";
+  std::string forwarding = TRY(base::sys::read_file(kForwarding));
+  observed.forwarding = forwarding == "1\n";
   return observed;
 }
 
