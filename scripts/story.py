@@ -267,7 +267,8 @@ class Story:
 
     def rest_of_the_examples(self):
         for path in sorted(EXAMPLES.glob("*.yaml")):
-            self.kubectl("apply", "-f", path)
+            if path.name[:2] not in ("02", "03", "04", "06"):  # these run, and not as they began
+                self.kubectl("apply", "-f", path)
         self.until("pods", lambda items: items and all(
             any(c["type"] == "Ready" and c["status"] == "True"
                 for c in item.get("status", {}).get("conditions", [])) for item in items.values()),
