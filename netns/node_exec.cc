@@ -121,9 +121,17 @@ base::Status act_one(int fd, const Action& action) {
   using Kind = Action::Kind;
   Batch batch;
   switch (action.kind) {
-    case Kind::kAddBridge:
-      batch.add(new_link(action.subject, "bridge"), "add bridge", action.subject, {EEXIST});
+    case Kind::kAddBridge: {
+      Message message = new_link(action.subject, "bridge");
+      uint8_t mac[6];
+      if (std::sscanf(action.value.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &mac[0], &mac[1], &mac[2],
+                      &mac[3], &mac[4], &mac[5]) != 6)
+        return base::make_error(base::Kind::kInvalid, "add bridge", action.subject,
+                                "'" + action.value + "' is no link address");
+      SAMPAN_CHECK(nla_put(message.get(), IFLA_ADDRESS, sizeof mac, mac) == 0);
+      batch.add(std::move(message), "add bridge", action.subject, {EEXIST});
       break;
+    }
     case Kind::kSetMtu: {
       Message message = make_message(RTM_NEWLINK, 0, ifinfomsg{});
       put_string(message, IFLA_IFNAME, action.subject);

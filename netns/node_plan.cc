@@ -1,11 +1,13 @@
 // What a node's network lacks, as an ordered list of actions: pure.
+#include <fmt/core.h>
+
 #include "netns/netns.h"
 
 namespace netns {
 
 std::string Action::text() const {
   switch (kind) {
-    case Kind::kAddBridge: return "add-bridge " + subject;
+    case Kind::kAddBridge: return "add-bridge " + subject + " " + value;
     case Kind::kSetMtu: return "set-mtu " + subject + " " + value;
     case Kind::kUp: return "up " + subject;
     case Kind::kAddAddress: return "add-address " + subject + " " + value;
@@ -18,6 +20,14 @@ std::string Action::text() const {
   return {};
 }
 
+// A bridge without an address of its own takes the lowest of its ports', and changes it as they come
+// and go; Pods would go on sending to the old one until their neighbour entry is doubted.
+static std::string bridge_mac(const Cidr& pod_cidr) {
+  uint32_t gateway = pod_cidr.address + 1;
+  return fmt::format("0a:58:{:02x}:{:02x}:{:02x}:{:02x}", gateway >> 24, gateway >> 16 & 255,
+                     gateway >> 8 & 255, gateway & 255);
+}
+
 std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed) {
   using Kind = Action::Kind;
   std::vector<Action> actions;
@@ -25,7 +35,7 @@ std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed) {
     actions.push_back({kind, std::move(subject), std::move(value)});
   };
   const std::string& bridge = desired.bridge;
-  if (!observed.bridge_exists) add(Kind::kAddBridge, bridge);
+  if (!observed.bridge_exists) add(Kind::kAddBridge, bridge, bridge_mac(desired.pod_cidr));
   if (observed.bridge_mtu != desired.mtu) add(Kind::kSetMtu, bridge, std::to_string(desired.mtu));
   if (!observed.redirects_off) add(Kind::kDisableRedirects, bridge);
 

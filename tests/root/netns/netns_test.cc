@@ -88,6 +88,10 @@ TEST_F(NetnsRoot, NodeConvergesAndStaysSo) {
   EXPECT_THAT(routes, Not(HasSubstr("10.244.2.0/24")));
   EXPECT_THAT(routes, HasSubstr("198.51.100.0/24 via 192.0.2.1"));
   EXPECT_THAT(run({"ip", "link", "show", "sampan0"}), HasSubstr("mtu 1400"));
+  // Its address stays what Pods know, whatever ports it has.
+  run({"ip", "link", "add", "low0", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "low1"});
+  run({"ip", "link", "set", "low0", "master", "sampan0"});
+  EXPECT_THAT(run({"ip", "link", "show", "sampan0"}), HasSubstr("link/ether 0a:58:0a:f4:00:01"));
   ASSERT_TRUE(remove_bridge("sampan0").ok());
   ASSERT_TRUE(remove_bridge("sampan0").ok());
   EXPECT_THAT(run({"ip", "link"}), Not(HasSubstr("sampan0")));

@@ -19,7 +19,7 @@ NodeNetwork two_peers() {
 
 TEST(NodePlan, FromNothing) {
   EXPECT_EQ(text(plan(two_peers(), Observed{})),
-            "add-bridge sampan0\n"
+            "add-bridge sampan0 0a:58:0a:f4:00:01\n"
             "set-mtu sampan0 1500\n"
             "disable-redirects sampan0\n"
             "add-address sampan0 10.244.0.1/24\n"
