@@ -1,36 +1,20 @@
 // sampan-kubelet: flags, certificates, the loop. Ending it leaves the Pods running.
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
 #include "api/client/transport.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/sys.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/server.h"
+#include "runtime/runtime.h"
 
 namespace {
 
 constexpr const char* kVersion = "0.1.0";
-
-// sd_notify(3) without its library.
-void notify_ready() {
-  const char* path = ::getenv("NOTIFY_SOCKET");
-  if (!path || !*path) return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const size_t length = std::min(std::string_view(path).size(), sizeof address.sun_path - 1);
-  ::memcpy(address.sun_path, path, length);
-  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
-  base::UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const std::string_view text = "READY=1";
-  if (::sendto(fd.get(), text.data(), text.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
-               static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)) < 0)
-    base::log::warning("tell {} that we are ready: {}", path, base::sys::last_error("sendto").message());
-}
 
 std::string beside_us(const char* program) {
   char buffer[4096];
@@ -91,6 +75,8 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(0022);
   if (listen.empty()) listen = options.node_ip + ":10250";
+  // Without these no Pod could be bounded; better said now than at the first Pod.
+  if (auto status = runtime::require_cgroup_controllers({"cpu", "memory", "pids"}); !status.ok()) return fail(status.error());
 
   base::Loop loop;
   auto signals = loop.on_signals({SIGTERM, SIGINT}, [&loop](int) { loop.stop(); });
@@ -111,7 +97,7 @@ int main(int argc, char** argv) {
   if (auto status = server.listen(listen); !status.ok()) return fail(status.error());
   if (auto status = kubelet.start(); !status.ok()) return fail(status.error());
   base::log::info("node {} listens on {}", options.node_name, listen);
-  notify_ready();
+  base::notify_ready();
   loop.run();
   base::log::info("ending; Pods go on");
   return 0;

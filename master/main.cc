@@ -1,7 +1,5 @@
 // sampan-master: API server, scheduler and controllers in one process, one event loop, one writer
 // thread for the store. SIGTERM ends it cleanly; kill -9 loses nothing that was acknowledged.
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -9,6 +7,7 @@
 #include "api/client/transport.h"
 #include "api/status.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/sys.h"
 #include "master/controllers/controllers.h"
 #include "master/pki.h"
@@ -34,22 +33,6 @@ int inherited_sockets() {
   if (!pid || !count || std::atoi(pid) != ::getpid()) return 0;
   return std::atoi(count);
 }
-// sd_notify(3).
-void notify_ready() {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (!path || !*path) return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::string_view name = path;
-  if (name.size() >= sizeof address.sun_path) return;
-  name.copy(address.sun_path, name.size());
-  if (address.sun_path[0] == '@') address.sun_path[0] = 0;
-  base::UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  std::string_view message = "READY=1";
-  (void)!::sendto(socket.get(), message.data(), message.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
-                  static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size()));
-}
-
 base::Result<std::string> first_service_address(const std::string& cidr) {
   size_t slash = cidr.find('/');
   unsigned a, b, c, d;
@@ -111,7 +94,7 @@ Status run(const Flags& flags) {
   controllers.start();
   scheduler.start();
   api->set_ready();
-  notify_ready();
+  base::notify_ready();
   base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(), http.ports()[0], flags.data_dir);
   loop.run();
   base::log::info("stopping");

@@ -51,6 +51,13 @@ struct User {
 };
 base::Result<User> resolve_user(const Image& image, std::string_view user);
 
+// ---- the host ------------------------------------------------------------------------------
+// Enabled and mounted cgroup controllers and where they are mounted, v1 or v2 ("memory" ->
+// "/sys/fs/cgroup/memory"). Asked of libcgroup (target sampan_cgroup_controllers).
+base::Result<std::map<std::string, std::string>> cgroup_controllers();
+// kUnsupported, naming what is missing and what to do, unless all of `wanted` are there.
+base::Status require_cgroup_controllers(const std::vector<std::string>& wanted);
+
 // ---- containers ---------------------------------------------------------------------------
 
 // What a container gets that asks for nothing; the lists of containerd and podman.
