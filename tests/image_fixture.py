@@ -57,10 +57,10 @@ def pack(data, how):
 
 
 class Image:
-    """Layers as dicts of files; bytes and digests of everything a registry would hold."""
+    """Layers as dicts of files, or whole tars; bytes and digests of everything a registry would hold."""
 
     def __init__(self, layers, packing="gzip", docker=False, architecture=ARCH, config=None):
-        self.tars = [tar_of(layer) for layer in layers]
+        self.tars = [tar_of(layer) if isinstance(layer, dict) else layer for layer in layers]
         self.diff_ids = [digest_of(tar) for tar in self.tars]
         self.layers = [pack(tar, packing) for tar in self.tars]
         self.config = json.dumps({"architecture": architecture, "os": "linux",
@@ -124,15 +124,17 @@ class Pusher:
 
 
 class Registry:
-    """Debian's docker-registry on a free port of 127.0.0.1, with its files below `folder`."""
+    """Debian's docker-registry on a free port of 127.0.0.1, with its files below `folder`; or, with
+    netns=(path, "ADDRESS:PORT"), there."""
 
-    def __init__(self, folder, tls=None, htpasswd=None):
+    def __init__(self, folder, tls=None, htpasswd=None, netns=None):
         self.folder = pathlib.Path(folder)
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=bool(netns))
+        self.netns = netns
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = netns[1] if netns else f"127.0.0.1:{self.port}"
         self.url = ("https://" if tls else "http://") + self.host
         config = {"version": 0.1, "log": {"accesslog": {"disabled": True}, "level": "warn"},
                   "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}, "delete": {"enabled": True}},
@@ -144,14 +146,19 @@ class Registry:
         (self.folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
         self.log = open(self.folder / "log", "wb")
         # REGISTRY_* of the caller's environment would override the file.
-        self.process = subprocess.Popen(["docker-registry", "serve", str(self.folder / "config.yml")],
+        inside = ["nsenter", f"--net={netns[0]}"] if netns else []
+        self.process = subprocess.Popen([*inside, "docker-registry", "serve", str(self.folder / "config.yml")],
                                         stdout=self.log, stderr=self.log, env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"})
         self._wait()
 
     def _wait(self):
         while self.process.poll() is None:  # the end of the process is the bound
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+                if not self.netns:
+                    socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+                elif subprocess.run(["nsenter", f"--net={self.netns[0]}", "curl", "-s", "-o", "/dev/null", self.url],
+                                    check=False).returncode != 0:
+                    raise ConnectionRefusedError
                 return
             except ConnectionRefusedError:
                 try:
