@@ -78,8 +78,14 @@ void ApiServer::bootstrap() {
       if (object.contains(part)) merged.get_object()[part] = object[part];
     if (merged != stored) send("PUT", collection + "/kubernetes", merged);
   };
-  auto rest = [ensure, service, endpoints, slice] {
+  // Endpoints may not be loopback addresses (Kubernetes' own rule): Pods could not reach one.
+  bool reachable = !options_.advertise_address.starts_with("127.");
+  if (!reachable)
+    base::log::warning("Pods can't reach the API server at {}: give --advertise-address an address of this host's network",
+                       options_.advertise_address);
+  auto rest = [ensure, service, endpoints, slice, reachable] {
     ensure("", "services", "/api/v1/namespaces/default/services", service);
+    if (!reachable) return;
     ensure("", "endpoints", "/api/v1/namespaces/default/endpoints", endpoints);
     ensure("discovery.k8s.io", "endpointslices", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
   };

@@ -58,4 +58,5 @@ class Pull(cluster.ClusterTest):
         self.assertIn(name, event["message"])
 
 
-cluster.main()
+if __name__ == "__main__":
+    cluster.main()
