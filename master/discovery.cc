@@ -107,10 +107,9 @@ std::vector<api::ServedGroupVersion> served() {
     api::ServedGroupVersion group{gv.first, gv.second, {}};
     for (const ResourceInfo& r : resources()) {
       if (r.group != gv.first || r.version != gv.second) continue;
-      std::string gvk = std::string(r.group_version()) + "/" + r.kind;
       std::vector<std::string> verbs;
       for (std::string_view verb : verbs_of(r)) verbs.emplace_back(verb);
-      group.resources.push_back({r.plural, "", r.kind, gvk, r.namespaced, verbs});
+      group.resources.push_back({r.plural, "", r.kind, r.gvk(), r.namespaced, verbs});
       for (const Subresource& s : subresources_of(r)) {
         std::vector<std::string> sub_verbs(s.verbs.begin(), s.verbs.end());
         std::string sub_gvk = (s.group.empty() ? "" : std::string(s.group) + "/") + std::string(s.version) + "/" + std::string(s.kind);

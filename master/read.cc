@@ -84,10 +84,6 @@ json::value bad_version(std::string_view text) {
   return api::bad_request("invalid resource version \"" + std::string(text) + "\": it must be a number that this server gave out");
 }
 
-std::string gvk_of(const ResourceInfo& resource) {
-  return std::string(resource.group_version()) + "/" + resource.kind;
-}
-
 json::value partial_metadata(const json::value& object) {
   json::object out;
   out["kind"] = "PartialObjectMetadata";
@@ -99,7 +95,7 @@ json::value partial_metadata(const json::value& object) {
 json::object table_row(const RequestInfo& request, const StoredObject& object, base::Time now) {
   json::value parsed = json::parse(*object.text);
   json::object row;
-  row["cells"] = api::table_cells(gvk_of(*request.resource), parsed, now);
+  row["cells"] = api::table_cells(request.resource->gvk(), parsed, now);
   std::string_view include = request.param("includeObject");
   if (include == "Object") row["object"] = std::move(parsed);
   else if (include != "None") row["object"] = partial_metadata(parsed);
@@ -111,7 +107,7 @@ json::object table(const RequestInfo& request, int64_t revision, bool with_colum
   out["kind"] = "Table";
   out["apiVersion"] = "meta.k8s.io/v1";
   out["metadata"] = json::object{{"resourceVersion", std::to_string(revision)}};
-  out["columnDefinitions"] = with_columns ? json::value(api::table_columns(gvk_of(*request.resource))) : json::value(nullptr);
+  out["columnDefinitions"] = with_columns ? json::value(api::table_columns(request.resource->gvk())) : json::value(nullptr);
   out["rows"] = json::array();
   return out;
 }

@@ -10,8 +10,6 @@ namespace json = base::json;
 
 namespace {
 
-api::GroupResource named(const ResourceInfo& r) { return {r.group, r.plural}; }
-
 void add_finalizer(json::object& metadata, std::string_view name) {
   json::value& list = metadata["finalizers"];
   if (!list.is_array()) list = json::array();
@@ -82,18 +80,18 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
   ResourceInfo& resource = *request->resource;
   ObjectRef current = cache(resource).find(key);
   std::string name = key.substr(key.find('/') + 1);
-  if (!current) return done({nullptr, api::not_found(named(resource), name), false});
+  if (!current) return done({nullptr, api::not_found(resource.named(), name), false});
   json::value before = json::parse(*current->text);
 
   if (std::string_view uid = base::string_at(options, "preconditions", "uid"); !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
-    return done({nullptr, api::conflict(named(resource), name, "Precondition failed: UID in precondition: " + std::string(uid) +
+    return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: UID in precondition: " + std::string(uid) +
                                         ", UID in object meta: " + std::string(base::string_at(before, "metadata", "uid"))), false});
   if (std::string_view version = base::string_at(options, "preconditions", "resourceVersion");
       !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
-    return done({nullptr, api::conflict(named(resource), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
+    return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
   if (resource.namespaced == false && std::string_view(resource.plural) == "namespaces" &&
       (name == "default" || name == "kube-system" || name == "kube-public"))
-    return done({nullptr, api::forbidden(named(resource), name, "this namespace may not be deleted"), false});
+    return done({nullptr, api::forbidden(resource.named(), name, "this namespace may not be deleted"), false});
 
   json::value updated = before;
   json::object& metadata = updated.at("metadata").get_object();

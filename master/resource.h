@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "api/schema.h"
+#include "api/status.h"
 
 namespace master {
 
@@ -33,6 +34,8 @@ struct ResourceInfo {
   std::string group_version_text = {};
 
   std::string_view group_version() const { return group_version_text; }  // "v1", "apps/v1"
+  std::string gvk() const { return group_version_text + "/" + kind; }  // "v1/Pod": as api/ names kinds
+  api::GroupResource named() const { return {group, plural}; }         // for Status objects
   std::string qualified() const;  // "pods", "deployments.apps": as messages name it
 };
 

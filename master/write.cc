@@ -16,9 +16,6 @@ namespace {
 
 constexpr int kMaxTries = 16;
 
-api::GroupResource named(const ResourceInfo& r) { return {r.group, r.plural}; }
-std::string gvk_of(const ResourceInfo& r) { return std::string(r.group_version()) + "/" + r.kind; }
-
 std::string_view media_type(const RequestInfo& request) {
   std::string_view type = request.http().headers.get("Content-Type");
   return type.substr(0, type.find(';'));
@@ -134,7 +131,7 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
     if (!prefix.empty()) metadata["name"] = name = prefix.substr(0, 58) + random_suffix();
   }
   stamp_new(metadata, base::wall_now());
-  std::string gvk = gvk_of(resource);
+  std::string gvk = resource.gvk();
   api::normalize(gvk, object);
   api::defaults(gvk, object);
   prepare_create(resource, object);
@@ -143,13 +140,13 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   if (resource.namespaced) {
     ResourceInfo* namespaces = find_resource("", "v1", "namespaces");
     ObjectRef ns = cache(*namespaces).find(object_key("", request->ns));
-    if (!ns) return refuse(api::not_found(named(*namespaces), request->ns));
+    if (!ns) return refuse(api::not_found(namespaces->named(), request->ns));
     if (ns->text->find("\"deletionTimestamp\":") != std::string::npos)
-      return refuse(api::forbidden(named(resource), name, "unable to create new content in namespace " + request->ns +
+      return refuse(api::forbidden(resource.named(), name, "unable to create new content in namespace " + request->ns +
                                                               " because it is being terminated"));
   }
   std::string key = object_key(request->ns, name);
-  if (cache(resource).find(key)) return refuse(api::already_exists(named(resource), name));
+  if (cache(resource).find(key)) return refuse(api::already_exists(resource.named(), name));
   bool is_service = std::string_view(resource.plural) == "services";
   if (is_service) {
     if (auto status = allocator_.allocate(object, nullptr); !status.ok()) {
@@ -167,7 +164,7 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   commit(resource, key, *shared, nullptr, [this, &resource, shared, name, done, is_service](base::Result<ObjectRef> result) {
     if (result.ok()) return done({std::move(*result), nullptr, false});
     if (is_service) allocator_.release(*shared);
-    if (result.error().kind == base::Kind::kConflict) return done({nullptr, api::already_exists(named(resource), name), false});
+    if (result.error().kind == base::Kind::kConflict) return done({nullptr, api::already_exists(resource.named(), name), false});
     done({nullptr, store_refusal(resource, name, result.error()), false});
   });
 }
@@ -235,15 +232,15 @@ void ApiServer::patch(RequestPtr request) {
 json::value ApiServer::prepare_update(RequestInfo& request, const std::string& subresource, const json::value& current,
                                       json::value* updated) {
   ResourceInfo& resource = *request.resource;
-  std::string gvk = gvk_of(resource);
+  std::string gvk = resource.gvk();
   const json::object& old_metadata = current.at("metadata").get_object();
   json::object& metadata = base::object_at(updated->get_object(), "metadata");
   if (std::string_view version = base::as_string(metadata.if_contains("resourceVersion"));
       !version.empty() && version != base::as_string(old_metadata.if_contains("resourceVersion")))
-    return api::modified_conflict(named(resource), request.name);
+    return api::modified_conflict(resource.named(), request.name);
   if (std::string_view uid = base::as_string(metadata.if_contains("uid"));
       !uid.empty() && uid != base::as_string(old_metadata.if_contains("uid")))
-    return api::conflict(named(resource), request.name,
+    return api::conflict(resource.named(), request.name,
                          "Precondition failed: UID in precondition: " + std::string(uid) + ", UID in object meta: " +
                              std::string(base::as_string(old_metadata.if_contains("uid"))));
   if (std::string_view name = base::as_string(metadata.if_contains("name")); !name.empty() && name != request.name)
@@ -275,7 +272,7 @@ void ApiServer::update_object(RequestPtr request, std::string subresource, Mutat
   ResourceInfo& resource = *request->resource;
   std::string key = object_key(request->ns, request->name);
   ObjectRef current = cache(resource).find(key);
-  if (!current) return done({nullptr, api::not_found(named(resource), request->name), false});
+  if (!current) return done({nullptr, api::not_found(resource.named(), request->name), false});
   json::value before = json::parse(*current->text);
   json::value updated;
   json::value refusal = mutate(before, &updated);
@@ -309,7 +306,7 @@ void ApiServer::update_object(RequestPtr request, std::string subresource, Mutat
            if (is_service) allocator_.release_difference(shared->second, shared->first);
            if (result.error().kind != base::Kind::kConflict)
              return done({nullptr, store_refusal(resource, request->name, result.error()), false});
-           if (tries + 1 >= kMaxTries) return done({nullptr, api::modified_conflict(named(resource), request->name), false});
+           if (tries + 1 >= kMaxTries) return done({nullptr, api::modified_conflict(resource.named(), request->name), false});
            update_object(request, subresource, mutate, done, tries + 1);
          });
 }
@@ -330,11 +327,11 @@ void ApiServer::bind_pod(RequestPtr request) {
       [request, node, uid](const json::value& current, json::value* updated) {
         const ResourceInfo& resource = *request->resource;
         if (!uid.empty() && uid != base::string_at(current, "metadata", "uid"))
-          return api::conflict(named(resource), request->name, "the pod was replaced by another of the same name");
+          return api::conflict(resource.named(), request->name, "the pod was replaced by another of the same name");
         if (base::find_path(current, "metadata", "deletionTimestamp"))
-          return api::conflict(named(resource), request->name, "pod " + request->name + " is being deleted, cannot be assigned to a host");
+          return api::conflict(resource.named(), request->name, "pod " + request->name + " is being deleted, cannot be assigned to a host");
         if (std::string_view has = base::string_at(current, "spec", "nodeName"); !has.empty())
-          return api::conflict(named(resource), request->name, "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
+          return api::conflict(resource.named(), request->name, "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
         *updated = current;
         base::object_at(updated->get_object(), "spec")["nodeName"] = node;
         json::object& status = base::object_at(updated->get_object(), "status");
