@@ -134,7 +134,6 @@ void ServiceAllocator::take(const json::value& service) {
     for (const json::value& port : *ports)
       if (int number = static_cast<int>(base::as_int(base::find(port, "nodePort")))) ports_.insert(number);
 }
-void ServiceAllocator::release(const json::value& service) { release_difference(service, nullptr); }
 void ServiceAllocator::release_difference(const json::value& before, const json::value& after) {
   if (cluster_ip(before) != cluster_ip(after))
     if (auto address = parse(cluster_ip(before)); address && *address != base_ + 1) addresses_.erase(*address);

@@ -24,8 +24,7 @@ class ServiceAllocator {
   // `service` leaves it out.
   base::Status allocate(base::json::value& service, const base::json::value& before);
   void take(const base::json::value& service);     // a stored Service, at start
-  void release(const base::json::value& service);  // after deletion, or when a create failed
-  // What `before` had and `after` has no more.
+  // What `before` had and `after` has no more; null for no Service.
   void release_difference(const base::json::value& before, const base::json::value& after);
   std::string first_address() const;               // of the Service "kubernetes"
 

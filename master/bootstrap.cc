@@ -46,7 +46,7 @@ void ApiServer::bootstrap() {
     request->user = {"system:apiserver", {"system:masters"}};
     dispatch(std::move(request));
   };
-  ObjectCache& namespaces = cache(*find_resource("", "v1", "namespaces"));
+  ObjectCache& namespaces = cache("", "namespaces");
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
     if (!namespaces.find(object_key("", name)))
       send("POST", "/api/v1/namespaces", json::object{{"metadata", json::object{{"name", name}}}});
@@ -70,7 +70,7 @@ void ApiServer::bootstrap() {
                                                             {"conditions", json::object{{"ready", true}}}}}},
                      {"ports", json::array{port}}};
   auto ensure = [this, send](const char* group, const char* plural, std::string collection, json::object object) {
-    ObjectRef current = cache(*find_resource(group, "v1", plural)).find(object_key("default", "kubernetes"));
+    ObjectRef current = cache(group, plural).find(object_key("default", "kubernetes"));
     if (!current) return send("POST", collection, object);
     json::value stored = json::parse(*current->text);
     json::value merged = stored;

@@ -25,10 +25,11 @@ json::array split(std::string_view text) {
   return out;
 }
 
-// Group versions in order of resources().
-std::vector<std::pair<std::string, std::string>> group_versions() {
+// Group versions in order of the table.
+std::vector<std::pair<std::string, std::string>> group_versions(const ResourceTable& table) {
   std::vector<std::pair<std::string, std::string>> out;
-  for (const ResourceInfo& r : resources()) {
+  for (const ResourcePtr& each : table.all()) {
+    const ResourceInfo& r = *each;
     std::pair<std::string, std::string> gv{r.group, r.version};
     if (std::find(out.begin(), out.end(), gv) == out.end()) out.push_back(gv);
   }
@@ -38,14 +39,15 @@ std::string join(const std::pair<std::string, std::string>& gv) {
   return gv.first.empty() ? gv.second : gv.first + "/" + gv.second;
 }
 
-json::value resource_list(std::string_view group, std::string_view version) {
+json::value resource_list(const ResourceTable& table, std::string_view group, std::string_view version) {
   json::array list;
-  for (const ResourceInfo& r : resources()) {
+  for (const ResourcePtr& each : table.all()) {
+    const ResourceInfo& r = *each;
     if (r.group != group || r.version != version) continue;
     json::object row{{"name", r.plural}, {"singularName", r.singular}, {"namespaced", r.namespaced},
                      {"kind", r.kind}, {"verbs", to_array(verbs_of(r))}};
-    if (*r.short_names) row["shortNames"] = split(r.short_names);
-    if (*r.categories) row["categories"] = split(r.categories);
+    if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
+    if (!r.categories.empty()) row["categories"] = split(r.categories);
     list.push_back(std::move(row));
     for (const Subresource& s : subresources_of(r)) {
       json::object sub{{"name", std::string(r.plural) + "/" + std::string(s.name)}, {"singularName", ""},
@@ -63,21 +65,22 @@ json::value resource_list(std::string_view group, std::string_view version) {
                       {"resources", std::move(list)}};
 }
 
-json::object api_group(std::string_view group) {
+json::object api_group(const ResourceTable& table, std::string_view group) {
   json::array versions;
-  for (const auto& gv : group_versions())
+  for (const auto& gv : group_versions(table))
     if (gv.first == group) versions.push_back(json::object{{"groupVersion", join(gv)}, {"version", gv.second}});
   json::value preferred = versions.empty() ? json::value() : versions[0];
   return {{"name", group}, {"versions", std::move(versions)}, {"preferredVersion", std::move(preferred)}};
 }
 
 // APIGroupDiscoveryList v2 (KEP-3352): everything in one answer.
-json::value aggregated(bool core) {
+json::value aggregated(const ResourceTable& table, bool core) {
   json::array groups;
-  for (const auto& gv : group_versions()) {
+  for (const auto& gv : group_versions(table)) {
     if (gv.first.empty() != core) continue;
     json::array list;
-    for (const ResourceInfo& r : resources()) {
+    for (const ResourcePtr& each : table.all()) {
+    const ResourceInfo& r = *each;
       if (r.group != gv.first || r.version != gv.second) continue;
       auto kind = [](std::string_view group, std::string_view version, std::string_view name) {
         return json::object{{"group", group}, {"version", version}, {"kind", name}};
@@ -85,8 +88,8 @@ json::value aggregated(bool core) {
       json::object row{{"resource", r.plural}, {"responseKind", kind(r.group, r.version, r.kind)},
                        {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
                        {"verbs", to_array(verbs_of(r))}};
-      if (*r.short_names) row["shortNames"] = split(r.short_names);
-      if (*r.categories) row["categories"] = split(r.categories);
+      if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
+      if (!r.categories.empty()) row["categories"] = split(r.categories);
       json::array subs;
       for (const Subresource& s : subresources_of(r))
         subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});
@@ -101,11 +104,12 @@ json::value aggregated(bool core) {
                       {"metadata", json::object()}, {"items", std::move(groups)}};
 }
 
-std::vector<api::ServedGroupVersion> served() {
+std::vector<api::ServedGroupVersion> served(const ResourceTable& table) {
   std::vector<api::ServedGroupVersion> out;
-  for (const auto& gv : group_versions()) {
+  for (const auto& gv : group_versions(table)) {
     api::ServedGroupVersion group{gv.first, gv.second, {}};
-    for (const ResourceInfo& r : resources()) {
+    for (const ResourcePtr& each : table.all()) {
+    const ResourceInfo& r = *each;
       if (r.group != gv.first || r.version != gv.second) continue;
       std::vector<std::string> verbs;
       for (std::string_view verb : verbs_of(r)) verbs.emplace_back(verb);
@@ -137,20 +141,33 @@ std::string hash_of(std::string_view text) {
                 static_cast<unsigned long long>(fnv(0x84222325cbf29ce4ull)));
   return out;
 }
-const std::map<std::string, Document>& openapi_documents() {
-  static const std::map<std::string, Document> documents = [] {
-    std::map<std::string, Document> out;
-    for (const auto& group : served()) {
+}  // namespace
+
+// Made at the first request after the table changed, and kept.
+struct ApiServer::Documents {
+  uint64_t generation;
+  std::map<std::string, Document> v3;
+  json::value v2;
+  base::http::Bytes v2_text, v2_protobuf;
+
+  explicit Documents(const ResourceTable& table) : generation(table.generation()) {
+    for (const auto& group : served(table)) {
       std::string text = base::to_json(api::openapi_v3(group));
       std::string hash = hash_of(text);
-      out[group.path()] = {base::http::bytes(std::move(text)), hash};
+      v3[group.path()] = {base::http::bytes(std::move(text)), hash};
     }
-    return out;
-  }();
-  return documents;
-}
+  }
+  const json::value& openapi_v2(const ResourceTable& table) {
+    if (v2.is_null()) v2 = api::openapi_v2(served(table), "v1.36.0");
+    return v2;
+  }
+};
 
-}  // namespace
+ApiServer::Documents& ApiServer::documents() {
+  if (!documents_ || documents_->generation != resources_.generation())
+    documents_ = std::make_shared<Documents>(resources_);
+  return *documents_;
+}
 
 bool ApiServer::serve_discovery(RequestPtr request) {
   std::string_view path = request->http().path();
@@ -160,7 +177,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   bool wants_aggregated = accept.find("as=APIGroupDiscoveryList") != std::string_view::npos &&
                           accept.find("v=v2;") != std::string_view::npos;
   auto reply_aggregated = [&](bool core) {
-    request->reply_bytes(200, {base::http::bytes(base::to_json(aggregated(core)))},
+    request->reply_bytes(200, {base::http::bytes(base::to_json(aggregated(resources_, core)))},
                          "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     return true;
   };
@@ -168,7 +185,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     json::array paths;
     for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"})
       paths.push_back(json::value(p));
-    for (const auto& gv : group_versions())
+    for (const auto& gv : group_versions(resources_))
       if (!gv.first.empty()) paths.push_back(json::value("/apis/" + join(gv)));
     request->reply(200, json::object{{"paths", std::move(paths)}});
     return true;
@@ -184,9 +201,9 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     if (wants_aggregated) return reply_aggregated(false);
     json::array groups;
     std::string last;
-    for (const auto& gv : group_versions())
+    for (const auto& gv : group_versions(resources_))
       if (!gv.first.empty() && gv.first != last) {
-        groups.push_back(api_group(gv.first));
+        groups.push_back(api_group(resources_, gv.first));
         last = gv.first;
       }
     request->reply(200, json::object{{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
@@ -194,13 +211,13 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   }
   if (path == "/openapi/v3") {
     std::vector<std::pair<std::string, std::string>> index;
-    for (const auto& [name, document] : openapi_documents()) index.emplace_back(name, document.hash);
+    for (const auto& [name, document] : documents().v3) index.emplace_back(name, document.hash);
     request->reply(200, api::openapi_v3_index(index));
     return true;
   }
   if (path.starts_with("/openapi/v3/")) {
-    auto it = openapi_documents().find(std::string(path.substr(12)));
-    if (it == openapi_documents().end()) return false;
+    auto it = documents().v3.find(std::string(path.substr(12)));
+    if (it == documents().v3.end()) return false;
     base::http::Headers headers;
     headers.add("Content-Type", "application/json");
     headers.add("ETag", "\"" + it->second.hash + "\"");
@@ -213,17 +230,17 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   if (path == "/openapi/v2") {
-    static const json::value document = api::openapi_v2(served(), "v1.36.0");
+    Documents& made = documents();
     // Asked for with an '@', which is no character of a media type: clients refuse it in the answer.
     constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos ||
         accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos) {
-      static const base::http::Bytes encoded = base::http::bytes(api::openapi_v2_protobuf(document));
-      request->reply_bytes(200, {encoded}, kProtobuf);
+      if (!made.v2_protobuf) made.v2_protobuf = base::http::bytes(api::openapi_v2_protobuf(made.openapi_v2(resources_)));
+      request->reply_bytes(200, {made.v2_protobuf}, kProtobuf);
       return true;
     }
-    static const base::http::Bytes text = base::http::bytes(base::to_json(document));
-    request->reply_bytes(200, {text});
+    if (!made.v2_text) made.v2_text = base::http::bytes(base::to_json(made.openapi_v2(resources_)));
+    request->reply_bytes(200, {made.v2_text});
     return true;
   }
   if (path.starts_with("/api/") || path.starts_with("/apis/")) {
@@ -231,14 +248,14 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     std::string_view rest = path.substr(core ? 5 : 6);
     size_t slash = rest.find('/');
     if (!core && slash == std::string_view::npos) {
-      json::object group = api_group(rest);
+      json::object group = api_group(resources_, rest);
       if (group["versions"].get_array().empty()) return false;
       group["kind"] = "APIGroup";
       group["apiVersion"] = "v1";
       request->reply(200, group);
       return true;
     }
-    json::value list = core ? resource_list("", rest) : resource_list(rest.substr(0, slash), rest.substr(slash + 1));
+    json::value list = core ? resource_list(resources_, "", rest) : resource_list(resources_, rest.substr(0, slash), rest.substr(slash + 1));
     if (list.is_null()) return false;
     request->reply(200, list);
     return true;

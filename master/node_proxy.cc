@@ -52,7 +52,7 @@ std::string choose_container(const RequestInfo& request, const json::value& pod,
 }  // namespace
 
 Client* ApiServer::node_client(const std::string& node, json::value* refusal) {
-  ObjectRef object = cache(*find_resource("", "v1", "nodes")).find(object_key("", node));
+  ObjectRef object = cache("", "nodes").find(object_key("", node));
   if (!object) {
     *refusal = api::internal_error("the Pod's node \"" + node + "\" is not registered");
     return nullptr;

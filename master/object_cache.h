@@ -55,9 +55,6 @@ Bytes event_line(std::string_view type, std::string_view object_json);
 
 class ObjectCache {
  public:
-  explicit ObjectCache(const ResourceInfo& resource) : resource_(resource) {}
-  const ResourceInfo& resource() const { return resource_; }
-
   ObjectRef find(std::string_view key) const;
   using Map = std::map<std::string, ObjectRef, std::less<>>;
   const Map& objects() const { return objects_; }
@@ -84,7 +81,6 @@ class ObjectCache {
  private:
   void publish(WatchEvent event);
 
-  const ResourceInfo& resource_;
   Map objects_;
   std::deque<WatchEvent> history_;
   size_t history_bytes_ = 0;

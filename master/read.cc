@@ -93,7 +93,7 @@ json::value partial_metadata(const json::value& object) {
 }
 
 json::object table_row(const RequestInfo& request, const StoredObject& object, base::Time now) {
-  json::value parsed = json::parse(*object.text);
+  json::value parsed = served_form(*request.resource, json::parse(*object.text));
   json::object row;
   row["cells"] = api::table_cells(request.resource->gvk(), parsed, now);
   std::string_view include = request.param("includeObject");
@@ -114,15 +114,17 @@ json::object table(const RequestInfo& request, int64_t revision, bool with_colum
 
 }  // namespace
 
-std::string ApiServer::render(const RequestInfo& request, const StoredObject& object, bool with_columns) const {
+Bytes ApiServer::render(const RequestInfo& request, const StoredObject& object, bool with_columns) const {
   if (request.rendering == Rendering::kTable) {
     json::object out = table(request, object.revision, with_columns);
     out["rows"].get_array().push_back(table_row(request, object, base::wall_now()));
-    return json::serialize(out);
+    return base::http::bytes(json::serialize(out));
   }
   if (request.rendering == Rendering::kPartialMetadata)
-    return json::serialize(partial_metadata(json::parse(*object.text)));
-  return *object.text;
+    return base::http::bytes(json::serialize(partial_metadata(json::parse(*object.text))));
+  if (request.resource->stored_version)
+    return base::http::bytes(json::serialize(served_form(*request.resource, json::parse(*object.text))));
+  return object.text;
 }
 
 void ApiServer::get(RequestPtr request) {
@@ -130,14 +132,13 @@ void ApiServer::get(RequestPtr request) {
   ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
   if (!object)
     return request->reply_status(api::not_found({resource.group, resource.plural}, request->name));
-  if (request->rendering == Rendering::kObject) return request->reply_bytes(200, {object->text});
-  request->reply_bytes(200, {base::http::bytes(render(*request, *object, true))});
+  request->reply_bytes(200, {render(*request, *object, true)});
 }
 
 json::value ApiServer::select(const RequestInfo& request, std::vector<ObjectRef>* out) const {
   Filter filter;
   if (json::value refusal = make_filter(request, &filter); !refusal.is_null()) return refusal;
-  auto [it, end] = caches_.at(request.resource)->range(filter.ns);
+  auto [it, end] = cache(*request.resource).range(filter.ns);
   for (; it != end; ++it)
     if (filter.trivial() || filter.matches(*it->second)) out->push_back(it->second);
   return nullptr;
@@ -159,7 +160,7 @@ void ApiServer::list(RequestPtr request) {
     if (std::sscanf(std::string(token).c_str(), "%llu.%llu", &id, &index) != 2)
       return request->reply_status(api::bad_request("continue key is not valid"));
     auto it = snapshots_.find(id);
-    if (it == snapshots_.end() || it->second->resource != &resource)
+    if (it == snapshots_.end() || it->second->resource != request->resource)
       return request->reply_status(api::expired("The provided continue parameter is too old to display a consistent "
                                                 "list result. You must start a new list without the continue parameter."));
     snapshot = it->second;
@@ -182,7 +183,7 @@ void ApiServer::list(RequestPtr request) {
     uint64_t id = 0;
     if (!snapshot) {
       id = next_snapshot_++;
-      snapshots_[id] = std::make_shared<Snapshot>(Snapshot{revision, &resource, matched});
+      snapshots_[id] = std::make_shared<Snapshot>(Snapshot{revision, request->resource, matched});
       if (snapshots_.size() > kMaxSnapshots) snapshots_.erase(snapshots_.begin());
     } else {
       for (const auto& [key, value] : snapshots_)
@@ -214,7 +215,7 @@ void ApiServer::list(RequestPtr request) {
   body.push_back(base::http::bytes(std::move(head)));
   for (size_t i = 0; i < matched.size(); ++i) {
     if (i) body.push_back(comma);
-    body.push_back(partial ? base::http::bytes(render(*request, *matched[i], false)) : matched[i]->text);
+    body.push_back(render(*request, *matched[i], false));
   }
   body.push_back(tail);
   request->reply_bytes(200, std::move(body));
@@ -232,10 +233,10 @@ struct ApiServer::Watcher {
   base::Loop::Handle timeout;
 
   void send(std::string_view type, const StoredObject& object, const Bytes& shared_line) {
-    if (request->rendering == Rendering::kObject && shared_line) {
+    if (shared_line && request->rendering == Rendering::kObject && !request->resource->stored_version) {
       request->exchange->write(shared_line);
     } else {
-      request->exchange->write(event_line(type, server->render(*request, object, !columns_sent)));
+      request->exchange->write(event_line(type, *server->render(*request, object, !columns_sent)));
       columns_sent = true;
     }
   }

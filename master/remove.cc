@@ -68,16 +68,16 @@ void ApiServer::remove(RequestPtr request) {
   remove_object(request, object_key(request->ns, request->name), std::move(options), [this, request, &resource](Outcome outcome) {
     if (!outcome.status.is_null()) return request->reply_status(outcome.status);
     // As kube-apiserver: what is still there, and Pods, come back whole; the rest as a Status.
-    if (!outcome.deleted || std::string_view(resource.plural) == "pods") return reply_written(request, 200, outcome);
+    if (!outcome.deleted || resource.is("", "pods")) return reply_written(request, 200, outcome);
     json::value object = json::parse(*outcome.object->text);
     json::object details{{"name", outcome.object->name()}, {"kind", resource.plural}, {"uid", base::string_at(object, "metadata", "uid")}};
-    if (*resource.group) details["group"] = resource.group;
+    if (!resource.group.empty()) details["group"] = resource.group;
     request->reply_status(api::make_success(std::move(details)));
   });
 }
 
 void ApiServer::remove_object(RequestPtr request, std::string key, json::value options, Written done, int tries) {
-  ResourceInfo& resource = *request->resource;
+  ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(key);
   std::string name = key.substr(key.find('/') + 1);
   if (!current) return done({nullptr, api::not_found(resource.named(), name), false});
@@ -89,7 +89,7 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
   if (std::string_view version = base::string_at(options, "preconditions", "resourceVersion");
       !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
     return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
-  if (resource.namespaced == false && std::string_view(resource.plural) == "namespaces" &&
+  if (resource.namespaced == false && resource.is("", "namespaces") &&
       (name == "default" || name == "kube-system" || name == "kube-public"))
     return done({nullptr, api::forbidden(resource.named(), name, "this namespace may not be deleted"), false});
 
@@ -106,7 +106,7 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
   }
   int64_t asked = base::as_int(base::find(options, "gracePeriodSeconds"), -1);
   int64_t grace = grace_seconds(resource, updated, asked);
-  bool is_namespace = std::string_view(resource.plural) == "namespaces";
+  bool is_namespace = resource.is("", "namespaces");
   bool waits = has_items(metadata.if_contains("finalizers")) ||
                (is_namespace && has_items(base::find_path(updated, "spec", "finalizers")));
   bool deleting = metadata.contains("deletionTimestamp");
@@ -128,18 +128,30 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
     if (is_namespace) base::object_at(updated.get_object(), "status")["phase"] = "Terminating";
     if (to_stored_text(updated) == to_stored_text(before)) return done({current, nullptr, false});
   }
-  if (dry_run(*request, options))
-    return done({removes ? current : make_object(resource, key, to_stored_text(updated), current->revision), nullptr, removes});
-  auto gone = std::make_shared<json::value>(std::move(before));
-  commit(resource, key, removes ? json::value(nullptr) : updated, current,
-         [this, request, key, &resource, name, options = std::move(options), done = std::move(done), tries, removes, gone](base::Result<ObjectRef> result) {
-           if (result.ok()) {
-             if (removes && std::string_view(resource.plural) == "services") allocator_.release(*gone);
-             return done({std::move(*result), nullptr, removes});
-           }
+  AttributesPtr attributes = attributes_of(request, Operation::kDelete, "", name);
+  attributes->ns = current->ns();
+  attributes->old = std::move(before);
+  attributes->options = options;
+  attributes->dry_run = dry_run(*request, options);
+  admission_.validate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value refused) mutable {
+    if (!refused.is_null()) return done({nullptr, std::move(refused), false});
+    commit_removal(attributes, current, std::move(updated), removes, std::move(done), tries);
+  });
+}
+
+// `updated` is what is left while the deletion waits; with `removes` the object goes at once.
+void ApiServer::commit_removal(AttributesPtr attributes, ObjectRef current, json::value updated, bool removes, Written done, int tries) {
+  ResourceInfo& resource = *attributes->resource;
+  if (attributes->dry_run)
+    return done({removes ? current : make_object(resource, current->key, to_stored_text(updated), current->revision), nullptr, removes});
+  if (removes) hold_addresses(*attributes);
+  commit(resource, current->key, removes ? json::value(nullptr) : updated, current,
+         [this, attributes, key = current->key, done = std::move(done), tries, removes](base::Result<ObjectRef> result) {
+           attributes->end(result.ok());
+           if (result.ok()) return done({std::move(*result), nullptr, removes});
            if (result.error().kind == base::Kind::kConflict && tries < 16)
-             return remove_object(request, key, options, done, tries + 1);
-           done({nullptr, api::internal_error(name + ": " + result.error().message()), false});
+             return remove_object(attributes->request, key, attributes->options, done, tries + 1);
+           done({nullptr, api::internal_error(attributes->name + ": " + result.error().message()), false});
          });
 }
 
@@ -164,10 +176,10 @@ void ApiServer::remove_collection(RequestPtr request) {
                                      {"metadata", json::object()}, {"items", std::move(progress->items)}});
   };
   for (const ObjectRef& object : selected)
-    remove_object(request, object->key, options, [progress, finish](Outcome outcome) {
+    remove_object(request, object->key, options, [request, progress, finish](Outcome outcome) {
       // Gone meanwhile is what was asked for.
       if (!outcome.status.is_null() && base::as_int(base::find(outcome.status, "code")) != 404) progress->failure = outcome.status;
-      if (outcome.object) progress->items.push_back(json::parse(*outcome.object->text));
+      if (outcome.object) progress->items.push_back(served_form(*request->resource, json::parse(*outcome.object->text)));
       finish();
     });
   finish();

@@ -74,7 +74,7 @@ void RequestInfo::reply_status(const base::json::value& status) {
   reply(static_cast<int>(base::as_int(base::find(status, "code"), success ? 200 : 500)), status);
 }
 
-bool parse_resource_path(std::string_view path, std::string_view method, RequestInfo* info) {
+bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method, RequestInfo* info) {
   std::vector<std::string_view> parts = segments(path);
   size_t at = 0;
   std::string_view group, version;
@@ -104,7 +104,7 @@ bool parse_resource_path(std::string_view path, std::string_view method, Request
     ++at;
     if (!take(&info->ns)) return false;
   }
-  info->resource = find_resource(group, version, parts[at++]);
+  info->resource = table.find(group, version, parts[at++]);
   if (!info->resource) return false;
   if (!info->ns.empty() && !info->resource->namespaced) return false;
   if (!take(&info->name) || !take(&info->subresource)) return false;

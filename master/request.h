@@ -24,7 +24,7 @@ struct RequestInfo {
   std::shared_ptr<base::http::Exchange> exchange;
   User user;
   std::string verb;                  // "get", "list", "watch", "create"…, for authorization
-  ResourceInfo* resource = nullptr;  // null: not a resource path
+  ResourcePtr resource;              // null: not a resource path
   std::string ns, name, subresource, rest;  // rest: behind the subresource
   std::vector<std::pair<std::string, std::string>> query;
   Rendering rendering = Rendering::kObject;
@@ -44,7 +44,7 @@ using RequestPtr = std::shared_ptr<RequestInfo>;
 
 // Splits the path into resource, namespace, name…; false when the path is no resource path of ours.
 // `method` decides the verb together with ?watch=.
-bool parse_resource_path(std::string_view path, std::string_view method, RequestInfo* info);
+bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method, RequestInfo* info);
 // False when nothing acceptable is asked for.
 bool negotiate(std::string_view accept, Rendering* rendering);
 

@@ -1,12 +1,10 @@
 #include "master/resource.h"
 
 #include "base/result.h"
+#include "master/object_cache.h"
 
 namespace master {
 namespace {
-
-constexpr const char* kCore = "io.k8s.api.core.v1";
-constexpr const char* kApps = "io.k8s.api.apps.v1";
 
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -18,71 +16,88 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
   return parts;
 }
-
-std::vector<ResourceInfo> make_resources() {
-  std::vector<ResourceInfo> all = {
-      // group, version, plural, singular, kind, short, categories, namespaced, status, scale, volatile
-      {"", "v1", "configmaps", "configmap", "ConfigMap", "cm", "", true, false, false, false, kCore, "", ""},
-      {"", "v1", "endpoints", "endpoints", "Endpoints", "ep", "", true, false, false, false, kCore, "", ""},
-      {"", "v1", "events", "event", "Event", "ev", "", true, false, false, false, kCore,
-       "involvedObject.kind,involvedObject.namespace,involvedObject.name,involvedObject.uid,"
-       "involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,"
-       "reportingComponent,source,type", ""},
-      {"", "v1", "namespaces", "namespace", "Namespace", "ns", "", false, true, false, false, kCore,
-       "status.phase", "finalize"},
-      {"", "v1", "nodes", "node", "Node", "no", "", false, true, false, false, kCore,
-       "spec.unschedulable", ""},
-      {"", "v1", "pods", "pod", "Pod", "po", "all", true, true, false, false, kCore,
-       "spec.nodeName,spec.restartPolicy,spec.schedulerName,spec.serviceAccountName,"
-       "spec.hostNetwork,status.phase,status.podIP,status.nominatedNodeName",
-       "attach,binding,exec,log,portforward"},
-      {"", "v1", "replicationcontrollers", "replicationcontroller", "ReplicationController", "rc",
-       "all", true, true, true, false, kCore, "status.replicas", ""},
-      {"", "v1", "secrets", "secret", "Secret", "", "", true, false, false, false, kCore, "type", ""},
-      {"", "v1", "serviceaccounts", "serviceaccount", "ServiceAccount", "sa", "", true, false, false, false, kCore, "", ""},
-      {"", "v1", "services", "service", "Service", "svc", "all", true, true, false, false, kCore,
-       "spec.clusterIP,spec.type", ""},
-      {"apps", "v1", "deployments", "deployment", "Deployment", "deploy", "all", true, true, true, false, kApps, "", ""},
-      {"apps", "v1", "replicasets", "replicaset", "ReplicaSet", "rs", "all", true, true, true, false, kApps, "status.replicas", ""},
-      {"coordination.k8s.io", "v1", "leases", "lease", "Lease", "", "", true, false, false, true,
-       "io.k8s.api.coordination.v1", "", ""},
-      {"discovery.k8s.io", "v1", "endpointslices", "endpointslice", "EndpointSlice", "", "", true, false, false, false,
-       "io.k8s.api.discovery.v1", "", ""},
-  };
-  for (ResourceInfo& info : all) {
-    info.type = api::find_type(info.package, info.kind);
-    SAMPAN_CHECK(info.type != nullptr);
-    info.group_version_text = *info.group ? std::string(info.group) + "/" + info.version : info.version;
-    for (std::string_view path : split(info.field_selectors, ',')) {
-      info.selector_names.push_back(path);
-      info.selector_paths.push_back(split(path, '.'));
-    }
-  }
-  return all;
+std::string path_of(std::string_view group, std::string_view version, std::string_view plural) {
+  std::string path;
+  path.reserve(group.size() + version.size() + plural.size() + 2);
+  path.append(group).append("/").append(version).append("/").append(plural);
+  return path;
 }
 
 }  // namespace
 
-std::string ResourceInfo::qualified() const {
-  return *group ? std::string(plural) + "." + group : plural;
+std::string ResourceInfo::qualified() const { return group.empty() ? plural : plural + "." + group; }
+
+base::json::value stored_form(const ResourceInfo& resource, base::json::value object) {
+  if (!resource.stored_version) return object;
+  if (resource.to_stored) object = resource.to_stored(std::move(object));
+  object.get_object()["apiVersion"] = resource.stored_version->group_version();
+  return object;
+}
+base::json::value served_form(const ResourceInfo& resource, base::json::value object) {
+  if (!resource.stored_version) return object;
+  if (resource.from_stored) object = resource.from_stored(std::move(object));
+  object.get_object()["apiVersion"] = resource.group_version();
+  return object;
 }
 
-std::vector<ResourceInfo>& resources() {
-  static std::vector<ResourceInfo> all = make_resources();
-  return all;
+ResourceTable::ResourceTable() {
+  for (ResourceInfo& row : builtin_resources()) add(std::move(row));
 }
-ResourceInfo* find_resource(std::string_view group, std::string_view version, std::string_view plural) {
-  for (ResourceInfo& info : resources())
-    if (info.plural == plural && info.group == group && info.version == version) return &info;
+
+ResourcePtr ResourceTable::add(ResourceInfo row) {
+  auto made = std::make_shared<ResourceInfo>(std::move(row));
+  ResourceInfo& info = *made;
+  if (!info.type) info.type = api::find_type(info.package, info.kind);
+  SAMPAN_CHECK(info.type != nullptr);
+  info.group_version_text = info.group.empty() ? info.version : info.group + "/" + info.version;
+  for (std::string_view path : split(info.field_selectors, ',')) {
+    info.selector_names.push_back(path);
+    info.selector_paths.push_back(split(path, '.'));
+  }
+  std::string path = path_of(info.group, info.version, info.plural);
+  ResourcePtr& slot = by_path_[path];
+  if (info.stored_as.empty()) {
+    if (slot && slot->objects) info.objects = slot->objects;
+    else if (info.verbs != "create") info.objects = std::make_shared<ObjectCache>();
+  } else {
+    size_t slash = info.stored_as.find('/');
+    info.stored_version = slash == std::string::npos ? find("", info.stored_as, info.plural)
+                                             : find(info.stored_as.substr(0, slash), info.stored_as.substr(slash + 1), info.plural);
+    SAMPAN_CHECK(info.stored_version != nullptr);
+    info.objects = info.stored_version->objects;
+  }
+  if (slot) std::replace(all_.begin(), all_.end(), slot, made);
+  else all_.push_back(made);
+  slot = made;
+  ++generation_;
+  return made;
+}
+
+void ResourceTable::remove(std::string_view group, std::string_view version, std::string_view plural) {
+  auto it = by_path_.find(path_of(group, version, plural));
+  if (it == by_path_.end()) return;
+  std::erase(all_, it->second);
+  by_path_.erase(it);
+  ++generation_;
+}
+
+ResourcePtr ResourceTable::find(std::string_view group, std::string_view version, std::string_view plural) const {
+  auto it = by_path_.find(path_of(group, version, plural));
+  return it == by_path_.end() ? nullptr : it->second;
+}
+ResourcePtr ResourceTable::find_kind(std::string_view group, std::string_view kind) const {
+  for (const ResourcePtr& info : all_)
+    if (info->kind == kind && info->group == group) return info;
   return nullptr;
 }
-ResourceInfo* find_kind(std::string_view group, std::string_view kind) {
-  for (ResourceInfo& info : resources())
-    if (info.kind == kind && info.group == group) return &info;
+ResourcePtr ResourceTable::find_stored(std::string_view group, std::string_view plural) const {
+  for (const ResourcePtr& info : all_)
+    if (info->is(group, plural) && !info->stored_version) return info;
   return nullptr;
 }
 
-std::vector<std::string_view> verbs_of(const ResourceInfo&) {
+std::vector<std::string_view> verbs_of(const ResourceInfo& resource) {
+  if (!resource.verbs.empty()) return split(resource.verbs, ',');
   return {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
 }
 

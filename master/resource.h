@@ -1,8 +1,14 @@
-// What the API server serves: one row per resource. Everything that differs between kinds and is
-// not in the schema tables stands here; what needs code is a Strategy (strategy.h).
+// What the API server serves: one ResourceInfo per resource and version. Everything that differs
+// between kinds and is not in the schema tables stands here; what needs code is a Strategy
+// (strategy.h). Built-in rows: builtin_resources.cc; custom resources are added while running.
+// Loop thread only.
 #pragma once
 
+#include <functional>
+#include <map>
+#include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,38 +17,77 @@
 
 namespace master {
 
+class ObjectCache;
+
 struct ResourceInfo {
-  const char* group;        // "" for core
-  const char* version;
-  const char* plural;       // "pods"
-  const char* singular;
-  const char* kind;         // "Pod"
-  const char* short_names;  // "po", "rs,…"; "" for none
-  const char* categories;   // "all"
-  bool namespaced;
-  bool has_status;          // a status subresource; create and update keep status out
-  bool has_scale;
-  bool is_volatile;         // lives in memory only (leases)
-  const char* package;      // of its type in the tables
-  const char* field_selectors;  // "spec.nodeName,status.phase" besides metadata.name/namespace
-  const char* subresources;     // further ones: "log,exec,binding"
-  // Set once at start:
+  std::string group;        // "" for core
+  std::string version;
+  std::string plural;       // "pods"
+  std::string singular;
+  std::string kind;         // "Pod"
+  std::string short_names;  // "po", "rs,…"; "" for none
+  std::string categories;   // "all"
+  bool namespaced = false;
+  bool has_status = false;  // a status subresource; create and update keep status out
+  bool has_scale = false;
+  bool is_volatile = false; // lives in memory only (leases)
+  std::string package;      // of its type in the tables
+  std::string field_selectors;  // "spec.nodeName,status.phase" besides metadata.name/namespace
+  std::string subresources;     // further ones: "log,exec,binding"
+  // What clients may do, "create" for reviews that are answered and never stored; "": everything.
+  std::string verbs = {};
+  // "autoscaling/v2": the group version of the same plural whose objects this one shows in another
+  // form; "": this one is stored.
+  std::string stored_as = {};
+  // Between the shapes of this version and of the stored one; null: only apiVersion differs.
+  base::json::value (*to_stored)(base::json::value) = nullptr;
+  base::json::value (*from_stored)(base::json::value) = nullptr;
+
+  // Set by ResourceTable::add:
   const api::Type* type = nullptr;
+  std::shared_ptr<const void> type_owner = {};  // of a type made at run time
   std::vector<std::vector<std::string_view>> selector_paths = {};
   std::vector<std::string_view> selector_names = {};
-
   std::string group_version_text = {};
+  std::shared_ptr<ResourceInfo> stored_version = {};  // null: itself
+  std::shared_ptr<ObjectCache> objects = {};   // shared by all versions; null for reviews
 
   std::string_view group_version() const { return group_version_text; }  // "v1", "apps/v1"
   std::string gvk() const { return group_version_text + "/" + kind; }  // "v1/Pod": as api/ names kinds
   api::GroupResource named() const { return {group, plural}; }         // for Status objects
   std::string qualified() const;  // "pods", "deployments.apps": as messages name it
+  bool is(std::string_view g, std::string_view p) const { return plural == p && group == g; }
+  ResourceInfo& stored() { return stored_version ? *stored_version : *this; }
+  const ResourceInfo& stored() const { return stored_version ? *stored_version : *this; }
 };
+using ResourcePtr = std::shared_ptr<ResourceInfo>;
+// An object of this version as it is stored, and a stored one as this version shows it.
+base::json::value stored_form(const ResourceInfo& resource, base::json::value object);
+base::json::value served_form(const ResourceInfo& resource, base::json::value object);
 
-// All served resources, in discovery order. The first call resolves the types.
-std::vector<ResourceInfo>& resources();
-ResourceInfo* find_resource(std::string_view group, std::string_view version, std::string_view plural);
-ResourceInfo* find_kind(std::string_view group, std::string_view kind);
+// All resources that one server serves, in discovery order.
+class ResourceTable {
+ public:
+  ResourceTable();  // the built-in ones
+  const std::vector<ResourcePtr>& all() const { return all_; }
+  ResourcePtr find(std::string_view group, std::string_view version, std::string_view plural) const;
+  ResourcePtr find_kind(std::string_view group, std::string_view kind) const;  // its first version
+  // The version whose objects are stored.
+  ResourcePtr find_stored(std::string_view group, std::string_view plural) const;
+  // Fills what is derived; a row that names another by `stored_as` comes after it. Replaces a row of
+  // the same group, version and plural; requests under way keep the old one.
+  ResourcePtr add(ResourceInfo row);
+  void remove(std::string_view group, std::string_view version, std::string_view plural);
+  // Rises with add and remove: what is made from the table (discovery, OpenAPI) is stale.
+  uint64_t generation() const { return generation_; }
+
+ private:
+  std::vector<ResourcePtr> all_;
+  std::map<std::string, ResourcePtr, std::less<>> by_path_;  // "apps/v1/deployments"
+  uint64_t generation_ = 1;
+};
+std::vector<ResourceInfo> builtin_resources();
+
 // Verbs a client may use: "create delete … watch".
 std::vector<std::string_view> verbs_of(const ResourceInfo& resource);
 struct Subresource {

@@ -17,7 +17,7 @@ json::value to_scale(const ResourceInfo& resource, const json::value& object) {
     if (const json::value* value = base::find_path(object, "metadata", key)) metadata[key] = *value;
   json::object status{{"replicas", base::as_int(base::find_path(object, "status", "replicas"))}};
   const json::value* selector = base::find_path(object, "spec", "selector");
-  bool plain = std::string_view(resource.plural) == "replicationcontrollers";
+  bool plain = resource.is("", "replicationcontrollers");
   if (selector) {
     if (plain) status["selector"] = api::selector_of_map(selector).text();
     else if (auto parsed = api::selector_of_json(selector); parsed.ok()) status["selector"] = parsed->text();

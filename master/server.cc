@@ -10,46 +10,51 @@ namespace master {
 namespace json = base::json;
 using base::http::Bytes;
 
+namespace {
+std::string handler_key(std::string_view group, std::string_view plural, std::string_view subresource) {
+  return std::string(group).append("/").append(plural).append("/").append(subresource);
+}
+// "/apps/deployments/default/web": sorted by resource, then namespace.
+std::string store_key(const ResourceInfo& resource, std::string_view key) {
+  return "/" + resource.group + "/" + resource.plural + "/" + std::string(key);
+}
+}  // namespace
+
 ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options)
     : loop_(loop), store_(std::move(store)), options_(std::move(options)),
       allocator_(options_.service_cidr, options_.cluster_dns) {
-  for (const ResourceInfo& resource : resources())
-    caches_.emplace(&resource, std::make_unique<ObjectCache>(resource));
+  handle_with("", "pods", "binding", [this](RequestPtr request) { bind_pod(std::move(request)); });
+  for (const char* stream : {"attach", "exec", "log", "portforward"})
+    handle_with("", "pods", stream, [this](RequestPtr request) { pod_stream(std::move(request)); });
+  handle_with("", "namespaces", "finalize", [this](RequestPtr request) { finalize_namespace(std::move(request)); });
 }
 ApiServer::~ApiServer() = default;
 
-ObjectCache& ApiServer::cache(const ResourceInfo& resource) { return *caches_.at(&resource); }
-
-namespace {
-// "/apps/deployments/default/web": sorted by resource, then namespace.
-std::string store_key(const ResourceInfo& resource, std::string_view key) {
-  return "/" + std::string(resource.group) + "/" + resource.plural + "/" + std::string(key);
+void ApiServer::handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler) {
+  handlers_[handler_key(group, plural, subresource)] = std::move(handler);
 }
-}  // namespace
+
 
 base::Status ApiServer::start() {
   durable_revision_ = store_->loaded_revision();
   TRY(store_->load([&](std::string key, std::string value, int64_t revision) {
     size_t group_end = key.find('/', 1), plural_end = key.find('/', group_end + 1);
     std::string_view view = key;
-    ResourceInfo* resource = nullptr;
-    if (group_end != std::string::npos && plural_end != std::string::npos) {
-      for (ResourceInfo& candidate : resources())
-        if (view.substr(1, group_end - 1) == candidate.group &&
-            view.substr(group_end + 1, plural_end - group_end - 1) == candidate.plural)
-          resource = &candidate;
-    }
+    ResourcePtr resource;
+    if (group_end != std::string::npos && plural_end != std::string::npos)
+      resource = resources_.find_stored(view.substr(1, group_end - 1), view.substr(group_end + 1, plural_end - group_end - 1));
     if (!resource) {
       base::log::warning("store holds {}, which this version does not serve: left alone", key);
       return;
     }
     ObjectRef object = make_object(*resource, key.substr(plural_end + 1), value, revision);
-    if (std::string_view(resource->plural) == "services")
+    if (resource->is("", "services"))
       if (auto parsed = base::parse_json(*object->text); parsed.ok()) allocator_.take(*parsed);
     cache(*resource).load(std::move(object));
   }));
-  for (auto& [resource, cache] : caches_) cache->set_loaded(durable_revision_);
-  ResourceInfo& events = *find_resource("", "v1", "events");
+  for (const ResourcePtr& resource : resources_.all())
+    if (resource->objects) resource->objects->set_loaded(durable_revision_);
+  ResourceInfo& events = *resources_.find("", "v1", "events");
   event_keeper_ = std::make_unique<EventKeeper>(loop_, cache(events), EventLimits{}, [this, &events](const ObjectRef& event) {
     commit(events, event->key, nullptr, event, [](base::Result<ObjectRef> result) {
       base::ignore(result, "changed or gone meanwhile: the next sweep sees it again");
@@ -113,7 +118,7 @@ void ApiServer::dispatch(RequestPtr request) {
   const base::http::Request& http = request->http();
   request->query = base::http::parse_query(http.query());
   if (serve_plain(request)) return;
-  bool is_resource = parse_resource_path(http.path(), http.method, request.get());
+  bool is_resource = parse_resource_path(resources_, http.path(), http.method, request.get());
   if (!is_resource) {
     request->resource = nullptr;
     request->verb = "get";
@@ -158,14 +163,20 @@ bool ApiServer::serve_plain(RequestPtr request) {
 std::string ApiServer::metrics_text() const {
   std::string out = "# HELP apiserver_storage_objects Number of stored objects by resource.\n"
                     "# TYPE apiserver_storage_objects gauge\n";
-  for (const auto& [resource, cache] : caches_)
-    out += "apiserver_storage_objects{resource=\"" + resource->qualified() + "\"} " +
-           std::to_string(cache->objects().size()) + "\n";
+  auto each_stored = [&](const std::function<void(const ResourceInfo&, const ObjectCache&)>& each) {
+    for (const ResourcePtr& resource : resources_.all())
+      if (resource->objects && !resource->stored_version) each(*resource, *resource->objects);
+  };
+  each_stored([&](const ResourceInfo& resource, const ObjectCache& cache) {
+    out += "apiserver_storage_objects{resource=\"" + resource.qualified() + "\"} " +
+           std::to_string(cache.objects().size()) + "\n";
+  });
   out += "# HELP apiserver_longrunning_requests Number of watches under way by resource.\n"
          "# TYPE apiserver_longrunning_requests gauge\n";
-  for (const auto& [resource, cache] : caches_)
-    out += "apiserver_longrunning_requests{verb=\"WATCH\",resource=\"" + resource->qualified() + "\"} " +
-           std::to_string(cache->subscribers()) + "\n";
+  each_stored([&](const ResourceInfo& resource, const ObjectCache& cache) {
+    out += "apiserver_longrunning_requests{verb=\"WATCH\",resource=\"" + resource.qualified() + "\"} " +
+           std::to_string(cache.subscribers()) + "\n";
+  });
   out += "# HELP apiserver_request_total Requests by verb and resource.\n"
          "# TYPE apiserver_request_total counter\n";
   for (const auto& [key, count] : request_counts_) {
@@ -187,6 +198,11 @@ void ApiServer::serve_resource(RequestPtr request) {
   const std::string& verb = request->verb;
   const std::string& sub = request->subresource;
   if (sub.empty()) {
+    std::vector<std::string_view> verbs = verbs_of(resource);
+    if (std::find(verbs.begin(), verbs.end(), verb) == verbs.end())
+      return request->reply_status(api::method_not_allowed(named, verb));
+    if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, "")); handler != handlers_.end())
+      return handler->second(request);
     if (verb == "get") return get(request);
     if (verb == "list") return list(request);
     if (verb == "watch") return watch(request);
@@ -205,15 +221,15 @@ void ApiServer::serve_resource(RequestPtr request) {
   }
   if (!known) return request->reply_status(api::no_such_path());
   if (!verb_known) return request->reply_status(api::method_not_allowed(named, verb));
+  if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, sub)); handler != handlers_.end())
+    return handler->second(request);
   if (sub == "scale") return scale(request);
-  if (sub == "binding") return bind_pod(request);
-  if (sub == "finalize") return finalize_namespace(request);
   if (sub == "status") {
     if (verb == "get") return get(request);
     if (verb == "update") return update(request);
     return patch(request);
   }
-  pod_stream(request);
+  request->reply_status(api::no_such_path());
 }
 
 }  // namespace master

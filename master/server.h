@@ -12,6 +12,7 @@
 #include "api/client/client.h"
 #include "base/http_client.h"
 #include "base/http_server.h"
+#include "master/admission.h"
 #include "master/allocator.h"
 #include "master/event_keeper.h"
 #include "master/object_cache.h"
@@ -37,7 +38,14 @@ class ApiServer {
   void handle(std::shared_ptr<base::http::Exchange> exchange);
   // The same server for code in this process: no TLS, no socket, same rules.
   std::shared_ptr<api::Transport> local_transport(User user);
-  ObjectCache& cache(const ResourceInfo& resource);
+  ResourceTable& resources() { return resources_; }
+  static ObjectCache& cache(const ResourceInfo& resource) { return *resource.objects; }
+  // The stored objects of a built-in resource.
+  ObjectCache& cache(std::string_view group, std::string_view plural) { return *resources_.find_stored(group, plural)->objects; }
+  AdmissionChain& admission() { return admission_; }
+  // Code that answers for a subresource, or (subresource "") for a resource that is never stored.
+  using Handler = std::function<void(RequestPtr)>;
+  void handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler);
   base::Loop& loop() { return loop_; }
   void set_ready() { ready_ = true; }
 
@@ -70,7 +78,8 @@ class ApiServer {
   void send_bookmarks();
   // What the request's namespace and selectors select now; null or the Status that refuses.
   json_value select(const RequestInfo& request, std::vector<ObjectRef>* out) const;
-  std::string render(const RequestInfo& request, const StoredObject& object, bool with_columns) const;
+  // An object as the request wants it: its version and its rendering.
+  Bytes render(const RequestInfo& request, const StoredObject& object, bool with_columns) const;
 
   // write.cc
   using Mutate = std::function<json_value(const json_value& current, json_value* updated)>;
@@ -79,10 +88,17 @@ class ApiServer {
   void patch(RequestPtr request);
   // Decodes and checks the body; false when it has been answered.
   bool decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json_value* out);
+  // `object` is in its stored form.
   void create_object(RequestPtr request, json_value object, Written done);
-  // Runs `mutate` on the current state until the write meets no other one; mutate returns null or
-  // the Status that refuses. `retry` is false when the client named a resourceVersion.
+  void commit_create(AttributesPtr attributes, Written done);
+  void hold_addresses(AdmissionAttributes& attributes);
+  // Runs `mutate` on the current state (stored form) until the write meets no other one; mutate
+  // returns null or the Status that refuses.
   void update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries = 0);
+  using Retry = std::function<void()>;
+  void commit_update(AttributesPtr attributes, ObjectRef current, Written done, Retry retry);
+  json_value validate_updated(const AdmissionAttributes& attributes);
+  static AttributesPtr attributes_of(RequestPtr request, Operation operation, std::string subresource, std::string name);
   void reply_written(RequestPtr request, int code, const Outcome& outcome);
   json_value prepare_update(RequestInfo& request, const std::string& subresource,
                             const json_value& current, json_value* updated);
@@ -93,11 +109,14 @@ class ApiServer {
   void remove(RequestPtr request);
   void remove_collection(RequestPtr request);
   void remove_object(RequestPtr request, std::string key, json_value options, Written done, int tries = 0);
+  void commit_removal(AttributesPtr attributes, ObjectRef current, json_value updated, bool removes, Written done, int tries);
 
   // scale.cc
   void scale(RequestPtr request);
 
   // discovery.cc
+  struct Documents;
+  Documents& documents();
   bool serve_discovery(RequestPtr request);
 
   // node_proxy.cc
@@ -110,7 +129,10 @@ class ApiServer {
   base::Loop& loop_;
   std::unique_ptr<Store> store_;
   ServerOptions options_;
-  std::map<const ResourceInfo*, std::unique_ptr<ObjectCache>> caches_;
+  ResourceTable resources_;
+  AdmissionChain admission_;
+  std::map<std::string, Handler, std::less<>> handlers_;  // "apps/deployments/scale"
+  std::shared_ptr<Documents> documents_;
   int64_t durable_revision_ = 0;  // all writes up to here are in the caches
   bool ready_ = false;
   ServiceAllocator allocator_;
@@ -123,7 +145,7 @@ class ApiServer {
   // Snapshots that continue tokens refer to, oldest first.
   struct Snapshot {
     int64_t revision;
-    const ResourceInfo* resource;
+    ResourcePtr resource;
     std::vector<ObjectRef> objects;
   };
   std::map<uint64_t, std::shared_ptr<Snapshot>> snapshots_;

@@ -22,11 +22,16 @@ std::string_view media_type(const RequestInfo& request) {
 }
 
 // The Status for a failed store write.
-json::value store_refusal(const ResourceInfo& resource, std::string_view name, const base::Error& error) {
+json::value store_refusal(std::string_view name, const base::Error& error) {
   if (error.kind == base::Kind::kExhausted)
     return api::make_status(507, "InsufficientStorage", error.message());
-  (void)resource;
   return api::internal_error(std::string(name) + ": " + error.message());
+}
+
+// The Status for a Service whose address or port can't be had.
+json::value service_refusal(std::string_view name, const json::value& service, const base::Error& error) {
+  std::string value(base::string_at(service, "spec", "clusterIP"));
+  return api::invalid("", "Service", name, {{api::FieldError::Type::invalid, error.subject, "\"" + value + "\"", error.reason}});
 }
 
 // One object written as YAML (of which JSON is a part).
@@ -99,19 +104,19 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
 
 void ApiServer::reply_written(RequestPtr request, int code, const Outcome& outcome) {
   if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-  if (request->rendering == Rendering::kObject) return request->reply_bytes(code, {outcome.object->text});
-  request->reply_bytes(code, {base::http::bytes(render(*request, *outcome.object, true))});
+  request->reply_bytes(code, {render(*request, *outcome.object, true)});
 }
 
 void ApiServer::create(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   json::value object;
   if (!decode_body(*request, *resource.type, resource.kind, &object)) return;
-  create_object(request, std::move(object), [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
+  create_object(request, stored_form(resource, std::move(object)),
+                [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
 }
 
 void ApiServer::create_object(RequestPtr request, json::value object, Written done) {
-  ResourceInfo& resource = *request->resource;
+  ResourceInfo& resource = request->resource->stored();
   json::object& metadata = base::object_at(object.get_object(), "metadata");
   auto refuse = [&](json::value status) { done({nullptr, std::move(status), false}); };
   if (resource.namespaced) {
@@ -135,37 +140,59 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   api::normalize(gvk, object);
   api::defaults(gvk, object);
   prepare_create(resource, object);
-  api::FieldErrors errors = api::validate_create(gvk, object, resource.namespaced);
-  if (!errors.empty()) return refuse(api::invalid(resource.group, resource.kind, name, errors));
   if (resource.namespaced) {
-    ResourceInfo* namespaces = find_resource("", "v1", "namespaces");
+    ResourcePtr namespaces = resources_.find("", "v1", "namespaces");
     ObjectRef ns = cache(*namespaces).find(object_key("", request->ns));
     if (!ns) return refuse(api::not_found(namespaces->named(), request->ns));
     if (ns->text->find("\"deletionTimestamp\":") != std::string::npos)
       return refuse(api::forbidden(resource.named(), name, "unable to create new content in namespace " + request->ns +
                                                               " because it is being terminated"));
   }
-  std::string key = object_key(request->ns, name);
-  if (cache(resource).find(key)) return refuse(api::already_exists(resource.named(), name));
-  bool is_service = std::string_view(resource.plural) == "services";
-  if (is_service) {
+  AttributesPtr attributes = attributes_of(request, Operation::kCreate, request->subresource, name);
+  attributes->object = std::move(object);
+  admission_.mutate(attributes, [this, attributes, done](json::value refusal) {
+    if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
+    const ResourceInfo& resource = *attributes->resource;
+    api::FieldErrors errors = api::validate_create(resource.gvk(), attributes->object, resource.namespaced);
+    if (!errors.empty()) return done({nullptr, api::invalid(resource.group, resource.kind, attributes->name, errors), false});
+    if (cache(resource).find(object_key(attributes->ns, attributes->name)))
+      return done({nullptr, api::already_exists(resource.named(), attributes->name), false});
+    admission_.validate(attributes, [this, attributes, done](json::value refused) {
+      if (!refused.is_null()) return done({nullptr, std::move(refused), false});
+      commit_create(attributes, done);
+    });
+  });
+}
+
+// Addresses and ports of a Service that is being written: what the write takes is free again when it
+// fails, what it gives up when it succeeds. A null `object` is a Service that goes.
+void ApiServer::hold_addresses(AdmissionAttributes& attributes) {
+  if (!attributes.is("", "services")) return;
+  attributes.on_end.push_back([this, &attributes](bool committed) {
+    if (committed) allocator_.release_difference(attributes.old, attributes.object);
+    else allocator_.release_difference(attributes.object, attributes.old);
+  });
+}
+
+void ApiServer::commit_create(AttributesPtr attributes, Written done) {
+  ResourceInfo& resource = *attributes->resource;
+  const std::string& name = attributes->name;
+  json::value& object = attributes->object;
+  if (resource.is("", "services")) {
     if (auto status = allocator_.allocate(object, nullptr); !status.ok()) {
-      if (status.error().kind == base::Kind::kExhausted) return refuse(api::internal_error(status.error().message()));
-      std::string value(base::string_at(object, "spec", "clusterIP"));
-      return refuse(api::invalid("", "Service", name,
-                                 {{api::FieldError::Type::invalid, status.error().subject, "\"" + value + "\"", status.error().reason}}));
+      if (status.error().kind == base::Kind::kExhausted) return done({nullptr, api::internal_error(status.error().message()), false});
+      return done({nullptr, service_refusal(name, object, status.error()), false});
     }
+    hold_addresses(*attributes);
   }
-  if (request->dry_run()) {
-    if (is_service) allocator_.release(object);
-    return done({make_object(resource, key, to_stored_text(object), 0), nullptr, false});
-  }
-  auto shared = std::make_shared<json::value>(std::move(object));
-  commit(resource, key, *shared, nullptr, [this, &resource, shared, name, done, is_service](base::Result<ObjectRef> result) {
+  std::string key = object_key(attributes->ns, name);
+  if (attributes->dry_run) return done({make_object(resource, key, to_stored_text(object), 0), nullptr, false});
+  commit(resource, key, object, nullptr, [attributes, done](base::Result<ObjectRef> result) {
+    attributes->end(result.ok());
     if (result.ok()) return done({std::move(*result), nullptr, false});
-    if (is_service) allocator_.release(*shared);
-    if (result.error().kind == base::Kind::kConflict) return done({nullptr, api::already_exists(resource.named(), name), false});
-    done({nullptr, store_refusal(resource, name, result.error()), false});
+    if (result.error().kind == base::Kind::kConflict)
+      return done({nullptr, api::already_exists(attributes->resource->named(), attributes->name), false});
+    done({nullptr, store_refusal(attributes->name, result.error()), false});
   });
 }
 
@@ -180,7 +207,7 @@ void ApiServer::update(RequestPtr request) {
     return refuse("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request->name + ")");
   if (resource.namespaced && !ns.empty() && ns != request->ns)
     return refuse("the namespace of the object (" + std::string(ns) + ") does not match the namespace on the URL (" + request->ns + ")");
-  auto sent = std::make_shared<json::value>(std::move(object));
+  auto sent = std::make_shared<json::value>(stored_form(resource, std::move(object)));
   update_object(
       request, request->subresource,
       [sent](const json::value&, json::value* updated) {
@@ -207,7 +234,7 @@ void ApiServer::patch(RequestPtr request) {
     return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));
   auto body = std::make_shared<json::value>(std::move(*parsed));
   Mutate mutate = [request, &resource, kind, body, duplicates](const json::value& current, json::value* updated) {
-    json::value document = current;
+    json::value document = served_form(resource, current);
     auto refuse = [&](const base::Error& error) {
       if (error.kind == base::Kind::kConflict)
         return api::make_status(422, "Invalid", "the server rejected our request due to an error in our request: " + error.message());
@@ -223,7 +250,9 @@ void ApiServer::patch(RequestPtr request) {
     }
     if (!updated->is_object()) return api::bad_request("the patch leaves no object");
     request->warnings.clear();  // a retry would repeat them
-    return check_fields(*request, *resource.type, resource.kind, *updated, *duplicates);
+    json::value refusal = check_fields(*request, *resource.type, resource.kind, *updated, *duplicates);
+    if (refusal.is_null()) *updated = stored_form(resource, std::move(*updated));
+    return refusal;
   };
   update_object(request, request->subresource, std::move(mutate),
                 [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
@@ -231,7 +260,7 @@ void ApiServer::patch(RequestPtr request) {
 
 json::value ApiServer::prepare_update(RequestInfo& request, const std::string& subresource, const json::value& current,
                                       json::value* updated) {
-  ResourceInfo& resource = *request.resource;
+  ResourceInfo& resource = request.resource->stored();
   std::string gvk = resource.gvk();
   const json::object& old_metadata = current.at("metadata").get_object();
   json::object& metadata = base::object_at(updated->get_object(), "metadata");
@@ -249,65 +278,86 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
   if (subresource == "binding" || subresource == "finalize") return nullptr;
   updated->get_object()["kind"] = resource.kind;
   updated->get_object()["apiVersion"] = resource.group_version();
-  if (subresource == "status") {
-    master::prepare_update(resource, subresource, current, *updated);
-    api::FieldErrors errors = api::validate_status_update(gvk, *updated, current);
-    return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, request.name, errors);
-  }
-  api::normalize(gvk, *updated);
-  api::defaults(gvk, *updated);
-  if (std::string_view(resource.plural) == "services") {
-    if (auto status = allocator_.allocate(*updated, current); !status.ok()) {
-      std::string value(base::string_at(*updated, "spec", "clusterIP"));
-      return api::invalid("", "Service", request.name,
-                          {{api::FieldError::Type::invalid, status.error().subject, "\"" + value + "\"", status.error().reason}});
-    }
+  if (subresource != "status") {
+    api::normalize(gvk, *updated);
+    api::defaults(gvk, *updated);
+    if (resource.is("", "services"))
+      if (auto status = allocator_.allocate(*updated, current); !status.ok())
+        return service_refusal(request.name, *updated, status.error());
   }
   master::prepare_update(resource, subresource, current, *updated);
-  api::FieldErrors errors = api::validate_update(gvk, *updated, current, resource.namespaced);
-  return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, request.name, errors);
+  return nullptr;
+}
+
+json::value ApiServer::validate_updated(const AdmissionAttributes& attributes) {
+  const ResourceInfo& resource = *attributes.resource;
+  if (attributes.subresource == "binding" || attributes.subresource == "finalize") return nullptr;
+  api::FieldErrors errors = attributes.subresource == "status"
+                                ? api::validate_status_update(resource.gvk(), attributes.object, attributes.old)
+                                : api::validate_update(resource.gvk(), attributes.object, attributes.old, resource.namespaced);
+  return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, attributes.name, errors);
+}
+
+AttributesPtr ApiServer::attributes_of(RequestPtr request, Operation operation, std::string subresource, std::string name) {
+  auto attributes = std::make_shared<AdmissionAttributes>();
+  attributes->operation = operation;
+  attributes->resource = request->resource->stored_version ? request->resource->stored_version : request->resource;
+  attributes->subresource = std::move(subresource);
+  attributes->ns = request->ns;
+  attributes->name = std::move(name);
+  attributes->dry_run = request->dry_run();
+  attributes->request = std::move(request);
+  return attributes;
 }
 
 void ApiServer::update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries) {
-  ResourceInfo& resource = *request->resource;
-  std::string key = object_key(request->ns, request->name);
-  ObjectRef current = cache(resource).find(key);
+  ResourceInfo& resource = request->resource->stored();
+  ObjectRef current = cache(resource).find(object_key(request->ns, request->name));
   if (!current) return done({nullptr, api::not_found(resource.named(), request->name), false});
-  json::value before = json::parse(*current->text);
-  json::value updated;
-  json::value refusal = mutate(before, &updated);
-  if (refusal.is_null()) refusal = prepare_update(*request, subresource, before, &updated);
+  AttributesPtr attributes = attributes_of(request, Operation::kUpdate, subresource, request->name);
+  attributes->old = json::parse(*current->text);
+  json::value refusal = mutate(attributes->old, &attributes->object);
+  if (refusal.is_null()) refusal = prepare_update(*request, subresource, attributes->old, &attributes->object);
   if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
+  hold_addresses(*attributes);
+  Retry retry = [this, request, subresource, mutate = std::move(mutate), done, tries] {
+    if (tries + 1 >= kMaxTries)
+      return done({nullptr, api::modified_conflict(request->resource->named(), request->name), false});
+    update_object(request, subresource, mutate, done, tries + 1);
+  };
+  admission_.mutate(attributes, [this, attributes, current, done, retry = std::move(retry)](json::value refused) {
+    if (refused.is_null()) refused = validate_updated(*attributes);
+    if (!refused.is_null()) return done({nullptr, std::move(refused), false});
+    admission_.validate(attributes, [this, attributes, current, done, retry](json::value denied) {
+      if (!denied.is_null()) return done({nullptr, std::move(denied), false});
+      commit_update(attributes, current, done, retry);
+    });
+  });
+}
+
+void ApiServer::commit_update(AttributesPtr attributes, ObjectRef current, Written done, Retry retry) {
+  ResourceInfo& resource = *attributes->resource;
+  const json::value &before = attributes->old, &updated = attributes->object;
   // A deletion that waited for finalizers ends with the last of them.
   const json::value* finalizers = base::find_path(updated, "metadata", "finalizers");
   bool has_finalizers = finalizers && finalizers->is_array() && !finalizers->get_array().empty();
   bool deleting = base::find_path(updated, "metadata", "deletionTimestamp") != nullptr;
   const json::value* spec_finalizers = base::find_path(updated, "spec", "finalizers");
-  bool is_namespace = std::string_view(resource.plural) == "namespaces";
+  bool is_namespace = resource.is("", "namespaces");
   if (is_namespace) has_finalizers |= spec_finalizers && spec_finalizers->is_array() && !spec_finalizers->get_array().empty();
   bool had_finalizers = base::find_path(before, "metadata", "finalizers") != nullptr || is_namespace;
   bool removes = deleting && !has_finalizers && had_finalizers &&
                  (base::as_int(base::find_path(updated, "metadata", "deletionGracePeriodSeconds")) == 0);
-  if (!removes && to_stored_text(updated) == to_stored_text(before))
-    return done({current, nullptr, false});  // nothing changes: no write, no event
-  if (request->dry_run()) return done({make_object(resource, key, to_stored_text(updated), current->revision), nullptr, false});
-  auto shared = std::make_shared<std::pair<json::value, json::value>>(std::move(before), std::move(updated));
-  commit(resource, key, removes ? json::value(nullptr) : shared->second, current,
-         [this, request, &resource, subresource = std::move(subresource), mutate = std::move(mutate), done = std::move(done),
-          tries, shared, removes](base::Result<ObjectRef> result) {
-           bool is_service = std::string_view(resource.plural) == "services";
-           if (result.ok()) {
-             if (is_service) {
-               if (removes) allocator_.release(shared->first);
-               else allocator_.release_difference(shared->first, shared->second);
-             }
-             return done({std::move(*result), nullptr, removes});
-           }
-           if (is_service) allocator_.release_difference(shared->second, shared->first);
-           if (result.error().kind != base::Kind::kConflict)
-             return done({nullptr, store_refusal(resource, request->name, result.error()), false});
-           if (tries + 1 >= kMaxTries) return done({nullptr, api::modified_conflict(resource.named(), request->name), false});
-           update_object(request, subresource, mutate, done, tries + 1);
+  std::string text = to_stored_text(updated), key = current->key;
+  if (!removes && text == to_stored_text(before)) return done({current, nullptr, false});  // no write, no event
+  if (attributes->dry_run) return done({make_object(resource, key, text, current->revision), nullptr, false});
+  if (removes) attributes->object = nullptr;
+  commit(resource, key, attributes->object, current,
+         [attributes, done = std::move(done), retry = std::move(retry), removes](base::Result<ObjectRef> result) {
+           attributes->end(result.ok());
+           if (result.ok()) return done({std::move(*result), nullptr, removes});
+           if (result.error().kind == base::Kind::kConflict) return retry();
+           done({nullptr, store_refusal(attributes->name, result.error()), false});
          });
 }
 

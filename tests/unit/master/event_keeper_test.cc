@@ -18,7 +18,8 @@ TEST(EventKeeper, RemovesTheOldAndTheSurplus) {
 
 TEST(EventKeeper, CutsAFloodThroughTheCache) {
   base::Loop loop;
-  ObjectCache cache(*find_resource("", "v1", "events"));
+  ResourcePtr events = ResourceTable().find("", "v1", "events");
+  ObjectCache cache;
   base::Time now(1'000'000s);
   int64_t revision = 0;
   std::vector<std::string> removed;
@@ -31,7 +32,7 @@ TEST(EventKeeper, CutsAFloodThroughTheCache) {
   auto add = [&](int i) {
     std::string text = R"({"apiVersion":"v1","kind":"Event","metadata":{"name":"e"},"lastTimestamp":")" +
                        base::format_time(now - std::chrono::seconds(100 - i)) + "\"}";
-    cache.put(make_object(cache.resource(), "default/e" + std::to_string(i), text, ++revision));
+    cache.put(make_object(*events, "default/e" + std::to_string(i), text, ++revision));
   };
   for (int i = 0; i < 10; ++i) add(i);
   loop.run_once(0ms);
