@@ -1,245 +1,168 @@
-// Server-side apply: who set which field. A set of fields is a set of paths; a path is its
-// elements as fieldsV1 spells them ("f:spec", "k:{\"name\":\"a\"}", "v:\"x\""), joined by kJoin.
+// Server-side apply: who set which field (field_set.h), kept in metadata.managedFields.
+// Source: KEP-555; the texts of conflicts are kube-apiserver's.
 #include <algorithm>
-#include <set>
 
+#include "api/field_set.h"
 #include "api/patch.h"
-#include "api/walk.h"
 
 namespace api {
 namespace {
 
-constexpr char kJoin = '\x01';
-using Paths = std::set<std::string>;
+// Managers that only updated are folded into one beyond this many, as in Kubernetes.
+constexpr size_t kMaxUpdateManagers = 10;
 
-std::vector<std::string_view> elements(std::string_view path) {
-  std::vector<std::string_view> out;
-  while (true) {
-    size_t end = path.find(kJoin);
-    out.push_back(path.substr(0, end));
-    if (end == std::string_view::npos) return out;
-    path.remove_prefix(end + 1);
-  }
-}
-std::string joined(const std::string& path, const std::string& element) {
-  return path.empty() ? element : path + kJoin + element;
-}
-
-// ---- fieldsV1 <-> paths ------------------------------------------------------------------------
-void read_fields(const json::object& in, const std::string& path, Paths& out) {
-  for (const auto& item : in) {
-    if (item.key() == ".") {
-      out.insert(path);
-      continue;
-    }
-    std::string here = joined(path, std::string(item.key()));
-    const json::object* inner = item.value().if_object();
-    if (!inner || inner->empty()) out.insert(here);
-    else read_fields(*inner, here, out);
-  }
-}
-json::object write_fields(const Paths& paths) {
-  json::object out;
-  for (const std::string& path : paths) {
-    json::object* at = &out;
-    for (std::string_view element : elements(path)) {
-      json::value& child = (*at)[element];
-      if (!child.is_object()) child = json::object();
-      at = &child.get_object();
-    }
-  }
-  for (const std::string& path : paths) {  // a member that also has children
-    json::object* at = &out;
-    for (std::string_view element : elements(path)) at = &(*at)[element].get_object();
-    if (!at->empty()) (*at)["."] = json::object();
-  }
-  return out;
-}
-
-// ---- how lists merge ---------------------------------------------------------------------------
-enum class ListKind { kAtomic, kSet, kMap };
-struct ListRule {
-  ListKind kind = ListKind::kAtomic;
-  std::vector<std::string> keys;
-};
-ListRule rule_of(const Field& field) {
-  if (field.list_keys) {
-    ListRule out{ListKind::kMap, {std::string()}};
-    for (const char* c = field.list_keys; *c; ++c) {
-      if (*c == ',') out.keys.emplace_back();
-      else out.keys.back().push_back(*c);
-    }
+// Items that `applied` names come in its order; the others each before the first item that stood
+// behind it in `live`.
+json::array in_order(const Field& field, const ListRule& rule, json::array merged, const json::array& live, const json::array& applied) {
+  auto keys = [&](const json::array& list) {
+    std::vector<std::string> out;
+    for (const json::value& item : list) out.push_back(list_element(field, rule, item));
     return out;
+  };
+  std::vector<std::string> wanted = keys(applied), had = keys(live), has = keys(merged);
+  auto at = [](const std::vector<std::string>& list, const std::string& key) {
+    return static_cast<size_t>(std::find(list.begin(), list.end(), key) - list.begin());
+  };
+  std::vector<std::pair<size_t, size_t>> named;  // position in `applied`, index in `merged`
+  std::vector<size_t> others;
+  for (size_t i = 0; i < has.size(); ++i) {
+    size_t position = at(wanted, has[i]);
+    if (position < wanted.size()) named.emplace_back(position, i);
+    else others.push_back(i);  // in their order in `live`
   }
-  if (field.list_type) return {std::string_view(field.list_type) == "set" ? ListKind::kSet : ListKind::kAtomic, {}};
-  if (field.merges && field.merge_key) return {ListKind::kMap, {field.merge_key}};
-  if (field.merges && field.shape != Shape::kStruct) return {ListKind::kSet, {}};
-  return {};
-}
-// "k:{…}" of an item; empty when it lacks a key that has no default.
-std::string item_element(const Field& field, const ListRule& rule, const json::value& item) {
-  if (rule.kind == ListKind::kSet) return "v:" + base::to_json(item);
-  json::object keys;
-  std::vector<std::string> names = rule.keys;
-  std::sort(names.begin(), names.end());
-  for (const std::string& name : names) {
-    const json::value* value = base::find(item, name);
-    if (value) {
-      keys[name] = *value;
-      continue;
-    }
-    const Field* key = field.type ? field.type->field(name) : nullptr;
-    if (!key || !key->default_json) return {};
-    keys[name] = base::parse_json(key->default_json).value();
+  std::stable_sort(named.begin(), named.end());
+  json::array out;
+  size_t i = 0, j = 0;
+  while (i < others.size() || j < named.size()) {
+    bool other = j == named.size() || (i < others.size() && at(had, has[others[i]]) < at(had, has[named[j].second]));
+    out.push_back(std::move(merged[other ? others[i++] : named[j++].second]));
   }
-  return "k:" + base::to_json(keys);
-}
-json::value* item_at(const Field& field, const ListRule& rule, json::array& list, const std::string& element) {
-  for (json::value& item : list)
-    if (item_element(field, rule, item) == element) return &item;
-  return nullptr;
-}
-
-// The registry's own fields belong to nobody.
-bool unowned(const std::string& parent, std::string_view name) {
-  if (parent.empty()) return name == "apiVersion" || name == "kind";
-  if (parent != "f:metadata") return false;
-  static constexpr std::string_view kNames[] = {
-      "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
-      "deletionGracePeriodSeconds", "managedFields", "selfLink", "generateName"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
-}
-
-void collect(const Type& type, const json::object& in, const std::string& path, Paths& out) {
-  for (const auto& member : in) {
-    std::string name(member.key());
-    if (member.value().is_null() || unowned(path, name)) continue;
-    const Field* field = type.field(name);
-    if (!field) continue;
-    std::string here = joined(path, "f:" + name);
-    const json::object* object = member.value().if_object();
-    const json::array* list = member.value().if_array();
-    if (object && field->holder == Holder::kOne && field->type && !object->empty()) {
-      collect(*field->type, *object, here, out);
-    } else if (object && field->holder == Holder::kMap && !field->list_type && !object->empty()) {
-      for (const auto& item : *object) out.insert(joined(here, "f:" + std::string(item.key())));
-    } else if (ListRule rule = rule_of(*field); list && field->holder == Holder::kList && rule.kind != ListKind::kAtomic && !list->empty()) {
-      for (const json::value& item : *list) {
-        std::string element = item_element(*field, rule, item);
-        if (element.empty()) continue;
-        out.insert(joined(here, element));
-        if (rule.kind == ListKind::kMap && item.is_object()) collect(*field->type, item.get_object(), joined(here, element), out);
-      }
-    } else {
-      out.insert(here);
-    }
-  }
-}
-Paths paths_of(const Type& type, const json::value& object) {
-  Paths out;
-  if (object.is_object()) collect(type, object.get_object(), "", out);
   return out;
-}
-
-// Where a path leads in an object, or null. With `erase`, it is removed there.
-const json::value* look(const Type* type, json::value& root, std::string_view path, bool erase) {
-  json::value* at = &root;
-  const Field* field = nullptr;
-  auto all = elements(path);
-  for (size_t i = 0; i < all.size(); ++i) {
-    std::string_view element = all[i], rest = element.substr(2);
-    bool last = i + 1 == all.size();
-    if (element.starts_with("f:")) {
-      json::object* object = at->if_object();
-      auto found = object ? object->find(rest) : nullptr;
-      if (!object || found == object->end()) return nullptr;
-      if (last && erase) {
-        object->stable_erase(found);
-        return nullptr;
-      }
-      bool in_map = field && field->holder == Holder::kMap;
-      field = type && !in_map ? type->field(rest) : nullptr;
-      type = field ? field->type : nullptr;
-      at = &found->value();
-      continue;
-    }
-    json::array* list = at->if_array();
-    if (!list || !field) return nullptr;
-    ListRule rule = rule_of(*field);
-    json::value* item = item_at(*field, rule, *list, std::string(element));
-    if (!item) return nullptr;
-    if (last && erase) {
-      list->erase(list->begin() + (item - list->data()));
-      return nullptr;
-    }
-    at = item;
-  }
-  return at;
 }
 
 void merge_into(const Type& type, json::object& live, const json::object& applied) {
   for (const auto& member : applied) {
-    std::string name(member.key());
     if (member.value().is_null()) continue;
-    const Field* field = type.field(name);
-    json::value* have = live.if_contains(name);
+    const Field* field = type.field(member.key());
+    json::value* have = live.if_contains(member.key());
     if (!field || !have) {
-      live[name] = member.value();
+      live[member.key()] = member.value();
       continue;
     }
     const json::object* object = member.value().if_object();
     const json::array* list = member.value().if_array();
-    if (object && have->is_object() && field->holder == Holder::kOne && field->type) {
+    bool atomic = field->list_type && std::string_view(field->list_type) == "atomic";
+    if (object && have->is_object() && !atomic && field->holder == Holder::kOne && field->type) {
       merge_into(*field->type, have->get_object(), *object);
-    } else if (object && have->is_object() && field->holder == Holder::kMap && !field->list_type) {
-      for (const auto& item : *object) have->get_object()[item.key()] = item.value();
-    } else if (ListRule rule = rule_of(*field); list && have->is_array() && rule.kind != ListKind::kAtomic) {
+    } else if (object && have->is_object() && !atomic && field->holder == Holder::kMap) {
+      for (const auto& item : *object) {
+        json::value& slot = have->get_object()[item.key()];
+        if (field->type && slot.is_object() && item.value().is_object())
+          merge_into(*field->type, slot.get_object(), item.value().get_object());
+        else
+          slot = item.value();
+      }
+    } else if (ListRule rule = list_rule(*field); list && have->is_array() && rule.kind != ListKind::kAtomic) {
+      json::array before = have->get_array(), merged = before;
       for (const json::value& item : *list) {
-        std::string element = item_element(*field, rule, item);
-        json::value* same = element.empty() ? nullptr : item_at(*field, rule, have->get_array(), element);
-        if (!same) have->get_array().push_back(item);
+        std::string element = list_element(*field, rule, item);
+        json::value* same = nullptr;
+        for (json::value& candidate : merged)
+          if (!element.empty() && list_element(*field, rule, candidate) == element) same = &candidate;
+        if (!same) merged.push_back(item);
         else if (rule.kind == ListKind::kMap && same->is_object() && item.is_object())
           merge_into(*field->type, same->get_object(), item.get_object());
       }
+      *have = in_order(*field, rule, std::move(merged), before, *list);
     } else {
       *have = member.value();
     }
   }
 }
 
+// Every item of a list that is told apart by keys has them, once. "" or what is wrong.
+std::string check_lists(const Type& type, const json::object& object, const std::string& path) {
+  for (const auto& member : object) {
+    const Field* field = type.field(member.key());
+    if (!field) continue;
+    std::string here = path + "." + std::string(member.key());
+    if (const json::object* inner = member.value().if_object(); inner && field->holder == Holder::kOne && field->type) {
+      if (std::string wrong = check_lists(*field->type, *inner, here); !wrong.empty()) return wrong;
+    }
+    const json::array* list = member.value().if_array();
+    ListRule rule = list_rule(*field);
+    if (!list || rule.kind == ListKind::kAtomic) continue;
+    std::vector<std::string> seen;
+    for (size_t i = 0; i < list->size(); ++i) {
+      std::string element = list_element(*field, rule, (*list)[i]);
+      if (element.empty()) {
+        for (const std::string& key : rule.keys) {
+          if (base::find((*list)[i], key)) continue;
+          return here + ": element " + std::to_string(i) + ": associative list with keys has an element that omits key field \"" + key + "\"";
+        }
+      }
+      if (std::find(seen.begin(), seen.end(), element) != seen.end()) {
+        FieldSet one;
+        one.emplace(element, json::object());
+        return here + ": duplicate entries for key " + field_texts(one)[0];
+      }
+      seen.push_back(element);
+      if (rule.kind == ListKind::kMap && (*list)[i].is_object())
+        if (std::string wrong = check_lists(*field->type, (*list)[i].get_object(), here + field_texts({{element, json::object()}})[0]); !wrong.empty())
+          return wrong;
+    }
+  }
+  return {};
+}
+
 // ---- managers ----------------------------------------------------------------------------------
 struct Entry {
   json::object row;  // of metadata.managedFields, without fieldsV1
-  Paths paths;
+  FieldSet fields;
+  bool changed = false;
   std::string_view text(const char* name) const { return base::as_string(row.if_contains(name)); }
 };
-std::vector<Entry> read_entries(const json::value& object) {
-  std::vector<Entry> out;
+const json::array* managed(const json::value& object) {
   const json::value* list = base::find_path(object, "metadata", "managedFields");
-  if (!list || !list->is_array()) return out;
-  for (const json::value& row : list->get_array()) {
-    if (!row.is_object()) continue;
+  return list ? list->if_array() : nullptr;
+}
+std::vector<Entry> read_entries(const json::array* list) {
+  std::vector<Entry> out;
+  if (!list) return out;
+  for (const json::value& row : *list) {
+    if (!row.is_object() || row.get_object().empty()) continue;
     Entry entry{row.get_object(), {}};
-    if (const json::value* fields = base::find(row, "fieldsV1"); fields && fields->is_object()) read_fields(fields->get_object(), "", entry.paths);
+    if (const json::value* fields = base::find(row, "fieldsV1"); fields && fields->is_object()) entry.fields = fields->get_object();
     entry.row.erase("fieldsV1");
     out.push_back(std::move(entry));
   }
   return out;
 }
-void write_entries(json::value& object, const std::vector<Entry>& entries) {
+bool well_formed(const json::array& list) {
+  return std::all_of(list.begin(), list.end(), [](const json::value& row) {
+    const json::value* fields = base::find(row, "fieldsV1");
+    return !base::string_at(row, "operation").empty() && (!fields || is_field_set(*fields));
+  });
+}
+// Applying managers first, then by time and name, as Kubernetes sorts them.
+void write_entries(json::value& object, std::vector<Entry> entries) {
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    if (a.text("operation") != b.text("operation")) return a.text("operation") < b.text("operation");
+    if (a.text("time") != b.text("time")) return a.text("time") < b.text("time");
+    return a.text("manager") < b.text("manager");
+  });
   json::array list;
-  for (const Entry& entry : entries) {
-    if (entry.paths.empty()) continue;
-    json::object row = entry.row;
-    row["fieldsType"] = "FieldsV1";
-    row["fieldsV1"] = write_fields(entry.paths);
-    list.push_back(std::move(row));
+  for (Entry& entry : entries) {
+    if (entry.fields.empty()) continue;
+    entry.row["fieldsType"] = "FieldsV1";
+    entry.row["fieldsV1"] = std::move(entry.fields);
+    list.push_back(std::move(entry.row));
   }
   json::object& metadata = base::object_at(object.get_object(), "metadata");
   if (list.empty()) metadata.erase("managedFields");
   else metadata["managedFields"] = std::move(list);
 }
-// The index of this manager's entry, which is made when it has none.
+// This manager's entry, which is made when it has none.
 size_t own_entry(std::vector<Entry>& entries, const FieldManager& manager, const char* operation) {
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& entry = entries[i];
@@ -254,36 +177,48 @@ size_t own_entry(std::vector<Entry>& entries, const FieldManager& manager, const
   entries.push_back(std::move(entry));
   return entries.size() - 1;
 }
-
-std::string shown(std::string_view path) {  // ".spec.containers[name=\"a\"].image"
-  std::string out;
-  for (std::string_view element : elements(path)) {
-    std::string rest(element.substr(2));
-    if (element.starts_with("f:")) {
-      out += "." + rest;
-    } else if (element.starts_with("k:")) {
-      std::string keys;
-      if (auto parsed = base::parse_json(rest); parsed.ok() && parsed->is_object())
-        for (const auto& key : parsed->get_object()) keys += (keys.empty() ? "" : ",") + std::string(key.key()) + "=" + base::to_json(key.value());
-      out += "[" + keys + "]";
-    } else {
-      out += "[=" + rest + "]";
-    }
+void fold_old_updates(std::vector<Entry>& entries) {
+  std::vector<size_t> updates;
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (entries[i].text("operation") == "Update" && !entries[i].fields.empty()) updates.push_back(i);
+  if (updates.size() <= kMaxUpdateManagers) return;
+  std::stable_sort(updates.begin(), updates.end(), [&](size_t a, size_t b) { return entries[a].text("time") < entries[b].text("time"); });
+  // The oldest two become one, until few enough are left.
+  Entry& keeper = entries[updates[0]];
+  for (size_t i = 1; i <= updates.size() - kMaxUpdateManagers; ++i) {
+    Entry& next = entries[updates[i]];
+    unite(keeper.fields, next.fields);
+    keeper.row["time"] = next.row["time"];
+    next.fields.clear();
   }
+  keeper.row["manager"] = "ancient-changes";
+}
+
+// printManager() of kube-apiserver's conflicts.
+std::string shown(const Entry& entry) {
+  std::string out = "\"" + std::string(entry.text("manager")) + "\"";
+  if (!entry.text("subresource").empty()) out += " with subresource \"" + std::string(entry.text("subresource")) + "\"";
+  if (entry.text("operation") != "Update") return out;
+  out += " using " + std::string(entry.text("apiVersion"));
+  if (!entry.text("time").empty()) out += " at " + std::string(entry.text("time"));
   return out;
 }
-// The field of a list's item that the item is found by: it goes with the item only.
-bool is_key(std::string_view path) {
-  auto all = elements(path);
-  if (all.size() < 2 || !all[all.size() - 2].starts_with("k:")) return false;
-  auto keys = base::parse_json(all[all.size() - 2].substr(2));
-  return keys.ok() && base::find(*keys, all.back().substr(2));
-}
-bool has_below(const Paths& paths, const std::string& path) {
-  auto it = paths.lower_bound(path);
-  if (it != paths.end() && *it == path) return true;
-  it = paths.lower_bound(path + kJoin);
-  return it != paths.end() && it->starts_with(path + kJoin);
+
+// ---- from client-side to server-side apply -----------------------------------------------------
+constexpr const char* kLastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+
+// Fields that kubectl's client-side apply set and that still are as it set them: kubectl may take
+// them over from itself.
+FieldSet client_applied(const Type& type, const json::value& live) {
+  std::string_view text = base::string_at(live, "metadata", "annotations", kLastApplied);
+  if (text.empty()) return {};
+  auto last = base::parse_json(text);
+  if (!last.ok() || !last->is_object()) return {};
+  FieldSet fields = fields_of(type, *last);
+  FieldChanges changes = compare_fields(type, *last, live);
+  subtract(fields, changes.changed);
+  subtract(fields, changes.removed);
+  return fields;
 }
 
 }  // namespace
@@ -293,68 +228,89 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live, con
   auto bad = [](std::string why) { return base::make_error(base::Kind::kInvalid, "apply", {}, std::move(why)); };
   if (!applied.is_object()) return bad("the configuration is not an object");
   if (manager.name.empty()) return bad("fieldManager is required for apply patch");
-  if (const json::value* fields = base::find_path(applied, "metadata", "managedFields"); fields && fields->is_array() && !fields->get_array().empty())
-    return bad("metadata.managedFields must be nil");
+  if (const json::array* sent = managed(applied); sent && !sent->empty()) return bad("metadata.managedFields must be nil");
+  if (std::string wrong = check_lists(type, applied.get_object(), ""); !wrong.empty()) return bad(wrong);
   Applied out;
   json::value before = live.is_object() ? live : json::value(json::object());
-  json::value wanted = applied;
-  Paths now = paths_of(type, wanted);
-  std::vector<Entry> entries = read_entries(before);
+  std::vector<Entry> entries = read_entries(managed(before));
   size_t own = own_entry(entries, manager, "Apply");
-  Paths others;
+
+  json::value merged = before;
+  merge_into(type, merged.get_object(), applied.get_object());
+  FieldSet now = fields_of(type, applied), kept = now;
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (i != own) unite(kept, entries[i].fields);
+  // What this manager gave up and nobody else owns goes.
+  remove_fields(type, merged, entries[own].fields, kept);
+
+  FieldChanges changes = compare_fields(type, before, merged);
+  FieldSet from_client;
+  if (manager.name == "kubectl" && !force) from_client = client_applied(type, before);
   for (size_t i = 0; i < entries.size(); ++i) {
     if (i == own) continue;
-    Entry& entry = entries[i];
-    for (auto it = entry.paths.begin(); it != entry.paths.end();) {
-      bool lost = false;
-      if (now.contains(*it)) {
-        const json::value* have = look(&type, before, *it, false);
-        const json::value* want = look(&type, wanted, *it, false);
-        bool item = elements(*it).back().starts_with("k:");  // its fields are compared one by one
-        if (!item && have && want && *have != *want) {
-          if (!force) out.conflicts.push_back({std::string(entry.text("manager")), shown(*it)});
-          lost = force;
-        }
-      }
-      it = lost ? entry.paths.erase(it) : std::next(it);
-    }
-    others.insert(entry.paths.begin(), entry.paths.end());
+    FieldSet lost = intersection(entries[i].fields, changes.changed);
+    FieldSet disputed = lost;
+    subtract(disputed, from_client);
+    if (!force)
+      for (std::string& field : field_texts(disputed)) out.conflicts.push_back({shown(entries[i]), std::move(field)});
+    subtract(entries[i].fields, lost);
+    subtract(entries[i].fields, changes.removed);
   }
   if (!out.conflicts.empty()) return out;
-  out.object = before;
-  merge_into(type, out.object.get_object(), wanted.get_object());
-  // What this manager gave up and nobody else owns goes: a list's item before its fields.
-  for (const std::string& path : entries[own].paths)
-    if (!has_below(now, path) && !has_below(others, path) && !is_key(path)) look(&type, out.object, path, true);
-  bool changed = entries[own].paths != now;
-  entries[own].paths = std::move(now);
+  bool changed = entries[own].fields != now;
+  entries[own].fields = std::move(now);
   entries[own].row["apiVersion"] = manager.api_version;
   if (changed || !entries[own].row.contains("time")) entries[own].row["time"] = base::format_time(manager.now);
-  write_entries(out.object, entries);
+  if (manager.name == "kubectl" && !base::string_at(merged, "metadata", "annotations", kLastApplied).empty())
+    merged.at("metadata").at("annotations").get_object()[kLastApplied] = base::to_json(applied) + "\n";
+  out.object = std::move(merged);
+  write_entries(out.object, std::move(entries));
   return out;
 }
 
-void track_update(const Type& type, const json::value& before, json::value& after, const FieldManager& manager) {
+void track_update(const Type& type, const json::value& before, json::value& after, const FieldManager& manager,
+                  std::string_view without) {
   if (!after.is_object()) return;
-  json::value old = before.is_object() ? before : json::value(json::object());
-  std::vector<Entry> entries = read_entries(old);
-  Paths had = paths_of(type, old), have = paths_of(type, after), changed;
-  for (const std::string& path : have) {
-    const json::value* was = had.contains(path) ? look(&type, old, path, false) : nullptr;
-    const json::value* is = look(&type, after, path, false);
-    bool item = elements(path).back().starts_with("k:");
-    if (!was || (!item && is && *was != *is)) changed.insert(path);
+  json::object& metadata = base::object_at(after.get_object(), "metadata");
+  const json::array* sent = managed(after);
+  if (sent && sent->size() == 1 && sent->front().is_object() && sent->front().get_object().empty()) {
+    metadata.erase("managedFields");  // [{}]: a client gives up all tracking
+    return;
   }
-  size_t own = changed.empty() ? SIZE_MAX : own_entry(entries, manager, "Update");
-  for (size_t i = 0; i < entries.size(); ++i)
-    std::erase_if(entries[i].paths, [&](const std::string& path) {
-      return !have.contains(path) || (i != own && changed.contains(path));
-    });
+  // Clients that do not know the list leave it out; it is not theirs to lose.
+  const json::array* list = sent && !sent->empty() && well_formed(*sent) ? sent : managed(before);
+  FieldChanges changes;
+  if (before.is_object()) changes = compare_fields(type, before, after, without);
+  else changes.changed = fields_of(type, after, without);
+  if (changes.changed.empty() && changes.removed.empty()) {
+    if (!list) metadata.erase("managedFields");
+    else if (list != sent) metadata["managedFields"] = *list;
+    return;
+  }
+  std::vector<Entry> entries = read_entries(list);
+  size_t own = changes.changed.empty() ? SIZE_MAX : own_entry(entries, manager, "Update");
+  for (size_t i = 0; i < entries.size(); ++i) {
+    subtract(entries[i].fields, changes.removed);
+    if (i != own) subtract(entries[i].fields, changes.changed);
+  }
   if (own != SIZE_MAX) {
-    entries[own].paths.insert(changed.begin(), changed.end());
+    unite(entries[own].fields, changes.changed);
     entries[own].row["time"] = base::format_time(manager.now);
   }
-  write_entries(after, entries);
+  fold_old_updates(entries);
+  write_entries(after, std::move(entries));
+}
+
+std::string conflict_text(const std::vector<ApplyConflict>& conflicts) {
+  if (conflicts.size() == 1)
+    return "Apply failed with 1 conflict: conflict with " + conflicts[0].manager + ": " + conflicts[0].field;
+  std::string out = "Apply failed with " + std::to_string(conflicts.size()) + " conflicts: ", last;
+  for (const ApplyConflict& conflict : conflicts) {
+    if (conflict.manager != last) out += (last.empty() ? "" : "\n") + ("conflicts with " + conflict.manager + ":");
+    last = conflict.manager;
+    out += "\n- " + conflict.field;
+  }
+  return out;
 }
 
 }  // namespace api

@@ -30,8 +30,10 @@ struct FieldManager {
   base::Time now;
 };
 struct ApplyConflict {
-  std::string manager, field;  // "kubectl-edit", ".spec.replicas"
+  std::string manager, field;  // "\"kubectl-edit\" using apps/v1", ".spec.replicas"
 };
+// "Apply failed with 1 conflict: …", as clients know it.
+std::string conflict_text(const std::vector<ApplyConflict>& conflicts);
 struct Applied {
   json::value object;                     // with metadata.managedFields; unset when conflicts
   std::vector<ApplyConflict> conflicts;   // none when `force`
@@ -40,8 +42,9 @@ struct Applied {
 base::Result<Applied> apply_patch(const Type& type, const json::value& live,
                                   const json::value& applied, const FieldManager& manager,
                                   bool force);
-// Sets after.metadata.managedFields after a create, update or patch by `manager`.
+// Sets after.metadata.managedFields after a create (`before` null), update or patch by `manager`.
+// `without`: a member of the root that this write cannot set ("status").
 void track_update(const Type& type, const json::value& before, json::value& after,
-                  const FieldManager& manager);
+                  const FieldManager& manager, std::string_view without = {});
 
 }  // namespace api

@@ -29,6 +29,7 @@ struct RequestInfo {
   std::vector<std::pair<std::string, std::string>> query;
   Rendering rendering = Rendering::kObject;
   std::vector<std::string> warnings;
+  bool applies = false;  // a server-side apply: managedFields come with the object
 
   std::string_view param(std::string_view key) const;  // "" when absent
   bool flag(std::string_view key) const;               // "true" or "1"

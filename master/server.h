@@ -103,6 +103,11 @@ class ApiServer {
   json_value prepare_update(RequestInfo& request, const std::string& subresource,
                             const json_value& current, json_value* updated);
   void bind_pod(RequestPtr request);
+  // apply.cc
+  void apply(RequestPtr request);
+  void apply_to_live(RequestPtr request, std::shared_ptr<const json_value> manifest, bool force);
+  // Sets after.metadata.managedFields; `before` is null for a create.
+  static void track_fields(const RequestInfo& request, const json_value& before, json_value& after);
   void finalize_namespace(RequestPtr request);
 
   // remove.cc

@@ -118,10 +118,13 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
   const json::object& old = current.get_object();
   json::object& fresh = updated.get_object();
   if (subresource == "status") {
-    // Only the status is taken; everything else stays as stored.
+    // Only the status is taken, and who wrote what; everything else stays as stored.
     json::value status = fresh.contains("status") ? fresh["status"] : json::value(json::object());
+    json::value managers;
+    if (const json::value* sent = base::find_path(updated, "metadata", "managedFields")) managers = *sent;
     updated = current;
     updated.get_object()["status"] = std::move(status);
+    if (managers.is_array()) object_in(updated, "metadata")["managedFields"] = std::move(managers);
     return;
   }
   json::object& metadata = object_in(updated, "metadata");

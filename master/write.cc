@@ -139,6 +139,7 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   std::string gvk = resource.gvk();
   api::normalize(gvk, object);
   api::defaults(gvk, object);
+  track_fields(*request, nullptr, object);
   prepare_create(resource, object);
   if (resource.namespaced) {
     ResourcePtr namespaces = resources_.find("", "v1", "namespaces");
@@ -220,13 +221,17 @@ void ApiServer::update(RequestPtr request) {
 void ApiServer::patch(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   std::string media(media_type(*request));
+  if (media.starts_with("application/apply-patch+")) return apply(std::move(request));
+  if (!request->param("force").empty())
+    return request->reply_status(api::invalid("meta.k8s.io", "PatchOptions", "",
+                                              {{api::FieldError::Type::forbidden, "force", "", "may not be specified for non-apply patch"}}));
   enum { kJson, kMerge, kStrategic } kind;
   if (media == "application/json-patch+json") kind = kJson;
   else if (media == "application/merge-patch+json") kind = kMerge;
   else if (media == "application/strategic-merge-patch+json") kind = kStrategic;
   else
     return request->reply_status(api::unsupported_media_type(
-        "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"));
+        "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
   auto duplicates = std::make_shared<std::vector<std::string>>();
   auto parsed = base::parse_json(request->http().body, duplicates.get());
   if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
@@ -286,6 +291,7 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
         return service_refusal(request.name, *updated, status.error());
   }
   master::prepare_update(resource, subresource, current, *updated);
+  track_fields(request, current, *updated);
   return nullptr;
 }
 

@@ -47,6 +47,25 @@ class Kubectl(cluster.ClusterTest):
         self.assertIn("configured", self.kubectl("apply", "-f", "-", input=made).stdout)
         self.assertEqual(self.get("configmap", "c")["data"], {"a": "1", "theirs": "3"})
 
+    def test_server_side_apply(self):
+        def config(**data):
+            return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ssa"}, "data": data}
+
+        def apply(*flags, check=True, **data):
+            return self.kubectl("apply", "--server-side", *flags, "-f", "-", input=config(**data), check=check)
+        self.assertIn("serverside-applied", apply(a="1", b="2").stdout)
+        apply("--field-manager=other", c="3")
+        done = apply("--field-manager=other", a="9", c="3", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('conflict with "kubectl": .data.a', done.stderr)
+        apply("--field-manager=other", "--force-conflicts", a="9", c="3")
+        apply(b="2")
+        self.assertEqual(self.get("configmap", "ssa")["data"], {"a": "9", "b": "2", "c": "3"})
+        # From client-side to server-side: kubectl takes its own fields over.
+        self.kubectl("apply", "-f", "-", input={**config(x="1", y="1"), "metadata": {"name": "moved"}})
+        self.kubectl("apply", "--server-side", "-f", "-", input={**config(x="2"), "metadata": {"name": "moved"}})
+        self.assertEqual(self.get("configmap", "moved")["data"], {"x": "2"})
+
     def test_patches(self):
         self.apply(pod("p", "sleep", "1000"))
         self.kubectl("patch", "pod", "p", "--type=json", "-p",

@@ -1,0 +1,132 @@
+// Server-side apply, and who wrote which field of every other write.
+// Source: KEP-555; refusals as kube-apiserver's.
+#include "api/patch.h"
+#include "api/status.h"
+#include "api/walk.h"
+#include "api/yaml.h"
+#include "master/auth.h"
+#include "master/server.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+constexpr size_t kMaxManagerName = 128;
+
+// Who writes: ?fieldManager=, else the program's name from its User-Agent ("kubectl/v1.32…"), else,
+// for what runs inside the master, the user's.
+std::string manager_name(const RequestInfo& request) {
+  if (std::string_view name = request.param("fieldManager"); !name.empty()) return std::string(name);
+  std::string_view agent = request.http().headers.get("User-Agent");
+  if (agent.empty()) {
+    agent = request.user.name;
+    if (agent.starts_with("system:")) agent.remove_prefix(7);
+  }
+  return std::string(agent.substr(0, std::min(agent.find('/'), kMaxManagerName)));
+}
+api::FieldManager field_manager(const RequestInfo& request) {
+  return {manager_name(request), std::string(request.resource->stored().group_version()), request.subresource, base::wall_now()};
+}
+
+// The manifest's own field errors: unlike in other writes, an unknown field is always refused.
+json::value check_manifest(const RequestInfo& request, json::value& manifest) {
+  const ResourceInfo& resource = *request.resource;
+  auto refuse = [&](std::string_view why) {
+    std::string name = request.ns.empty() ? "/" + request.name : request.ns + "/" + request.name;
+    return api::bad_request("failed to create typed patch object (" + name + "; " + std::string(resource.group_version()) +
+                            ", Kind=" + resource.kind + "): " + std::string(why));
+  };
+  if (base::string_at(manifest, "kind").empty() || base::string_at(manifest, "apiVersion").empty())
+    return api::bad_request("Object 'Kind' and 'apiVersion' must be set in the applied configuration");
+  if (base::string_at(manifest, "kind") != resource.kind || base::string_at(manifest, "apiVersion") != resource.group_version())
+    return api::bad_request(std::string(base::string_at(manifest, "apiVersion")) + ", Kind=" + std::string(base::string_at(manifest, "kind")) +
+                            " cannot be applied to " + std::string(resource.group_version()) + ", Kind=" + resource.kind);
+  if (std::string_view name = base::string_at(manifest, "metadata", "name"); !name.empty() && name != request.name)
+    return api::bad_request("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request.name + ")");
+  if (std::string_view ns = base::string_at(manifest, "metadata", "namespace"); resource.namespaced && !ns.empty() && ns != request.ns)
+    return api::bad_request("the namespace of the object (" + std::string(ns) + ") does not match the namespace on the URL (" + request.ns + ")");
+  if (auto status = api::check_types(*resource.type, manifest); !status.ok()) return refuse(status.error().message());
+  std::vector<std::string> unknown;
+  api::prune(*resource.type, manifest, &unknown);
+  if (!unknown.empty()) return refuse("." + unknown[0] + ": field not declared in schema");
+  json::object& object = manifest.get_object();
+  json::object& metadata = base::object_at(object, "metadata");
+  metadata["name"] = request.name;
+  if (resource.namespaced) metadata["namespace"] = request.ns;
+  if (request.subresource.empty() && resource.has_status) object.erase("status");
+  if (request.subresource == "status")
+    for (const char* other : {"spec", "data"}) object.erase(other);
+  return nullptr;
+}
+
+json::value refusal_of(const api::Applied& applied) {
+  std::vector<api::FieldError> causes;
+  for (const api::ApplyConflict& conflict : applied.conflicts)
+    causes.push_back({api::FieldError::Type::invalid, conflict.field, "", "conflict with " + conflict.manager});
+  return api::apply_conflict(causes, api::conflict_text(applied.conflicts));
+}
+
+}  // namespace
+
+void ApiServer::track_fields(const RequestInfo& request, const json::value& before, json::value& after) {
+  if (request.applies) return;
+  const ResourceInfo& resource = request.resource->stored();
+  // Status is another's to write, except through its own door.
+  bool skips_status = resource.has_status && request.subresource != "status";
+  api::track_update(*resource.type, before, after, field_manager(request), skips_status ? "status" : "");
+}
+
+void ApiServer::apply(RequestPtr request) {
+  ResourceInfo& resource = request->resource->stored();
+  auto invalid_options = [&](api::FieldError::Type type, std::string value, std::string why) {
+    request->reply_status(api::invalid("meta.k8s.io", "PatchOptions", "", {{type, "fieldManager", std::move(value), std::move(why)}}));
+  };
+  std::string_view manager = request->param("fieldManager");
+  if (manager.empty()) return invalid_options(api::FieldError::Type::required, "", "is required for apply patch");
+  if (manager.size() > kMaxManagerName)
+    return invalid_options(api::FieldError::Type::too_long, "", "may not be more than " + std::to_string(kMaxManagerName) + " bytes");
+  auto documents = api::parse_yaml(request->http().body);
+  if (!documents.ok() || documents->size() != 1 || !documents->front().is_object())
+    return request->reply_status(api::bad_request("error decoding YAML: " + (documents.ok() ? std::string("the body is not one object") : documents.error().message())));
+  json::value manifest = std::move(documents->front());
+  if (json::value refusal = check_manifest(*request, manifest); !refusal.is_null()) return request->reply_status(refusal);
+  manifest = stored_form(*request->resource, std::move(manifest));
+  request->applies = true;
+  bool force = request->flag("force");
+
+  if (!cache(resource).find(object_key(request->ns, request->name)) && request->subresource.empty()) {
+    RequestInfo creating = *request;
+    creating.verb = "create";
+    if (!allowed(creating.user, creating))
+      return request->reply_status(api::forbidden(resource.named(), request->name, forbidden_text(creating.user, creating)));
+    if (!base::string_at(manifest, "metadata", "uid").empty())
+      return request->reply_status(api::conflict(resource.named(), request->name, "uid mismatch: the provided object specified uid " +
+                                                 std::string(base::string_at(manifest, "metadata", "uid")) + ", and no existing object was found"));
+    auto applied = api::apply_patch(*resource.type, nullptr, manifest, field_manager(*request), force);
+    if (!applied.ok()) return request->reply_status(api::bad_request(applied.error().reason));
+    auto sent = std::make_shared<json::value>(std::move(manifest));
+    return create_object(request, std::move(applied->object), [this, request, force, sent](Outcome outcome) {
+      // Somebody else made it meanwhile: then it is an update.
+      if (base::string_at(outcome.status, "reason") == "AlreadyExists") return apply_to_live(request, sent, force);
+      reply_written(request, 201, outcome);
+    });
+  }
+  apply_to_live(request, std::make_shared<json::value>(std::move(manifest)), force);
+}
+
+void ApiServer::apply_to_live(RequestPtr request, std::shared_ptr<const json::value> manifest, bool force) {
+  update_object(
+      request, request->subresource,
+      [request, manifest, force](const json::value& current, json::value* updated) -> json::value {
+        auto applied = api::apply_patch(*request->resource->stored().type, current, *manifest, field_manager(*request), force);
+        if (!applied.ok()) return api::bad_request(applied.error().reason);
+        if (!applied->conflicts.empty()) return refusal_of(*applied);
+        *updated = std::move(applied->object);
+        return nullptr;
+      },
+      [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
+}
+
+}  // namespace master
