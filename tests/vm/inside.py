@@ -1,0 +1,54 @@
+"""Inside the machine: runs what plan.json names, one after the other, and sends each one's output and
+cases to the host, a line of JSON each. Started by systemd; the machine powers off when it ends."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+PORT = "/dev/virtio-ports/sampan.results"
+TEST_LIMIT_S = 420
+
+
+def report(port, **what):
+    port.write(json.dumps(what) + "\n")
+    port.flush()
+
+
+def run_test(path, plan, results):
+    environment = dict(os.environ, SAMPAN_RESULTS=str(results), SAMPAN_BIN_DIR=plan["bin"],
+                       SAMPAN_SOURCE_DIR=plan["source"], GTEST_OUTPUT=f"xml:{results}/", GTEST_COLOR="no",
+                       PYTHONDONTWRITEBYTECODE="1")
+    log = results / f"{path.stem}.log"
+    # To a file: a process that a failing test leaves behind would hold a pipe open.
+    with open(log, "w") as out:
+        try:
+            code = subprocess.run([path], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                  env=environment, timeout=TEST_LIMIT_S).returncode
+            status = {0: "passed", 77: "skipped"}.get(code, "failed")
+        except subprocess.TimeoutExpired:
+            status = "failed"
+            out.write(f"\ntook more than {TEST_LIMIT_S} s\n")
+    files = {kind: (results / f"{path.stem}.{kind}") for kind in ("xml", "json")}
+    return status, log.read_text(errors="replace")[-200000:], {k: f.read_text() for k, f in files.items() if f.exists()}
+
+
+def main():
+    plan = json.loads((SOURCE / "plan.json").read_text())
+    if plan["shell"]:
+        os.execv("/usr/bin/setsid", ["setsid", "--ctty", "sh", "-c", "exec bash -l </dev/ttyS0 >/dev/ttyS0 2>&1"])
+    results = pathlib.Path("/run/sampan-results")
+    results.mkdir(exist_ok=True)
+    with open(PORT, "w") as port:
+        report(port, say=f"booted, {pathlib.Path('/proc/uptime').read_text().split()[0]} s up")
+        for test in map(pathlib.Path, plan["tests"]):
+            started = time.monotonic()
+            status, output, files = run_test(test, plan, results)
+            report(port, say=f"{test.stem}: {status} in {time.monotonic() - started:.0f} s", test=test.stem,
+                   status=status, output=output, **files)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
