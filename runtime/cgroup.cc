@@ -2,14 +2,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <optional>
 #include <set>
 
 #include "base/sys.h"
@@ -105,8 +108,55 @@ CgroupLayout parse_cgroup_layout(std::string_view mountinfo) {
   return layout;
 }
 
+CgroupLayout usual_cgroup_layout(std::string_view self_cgroup) {
+  CgroupLayout layout;
+  bool unified = false;
+  while (!self_cgroup.empty()) {
+    // "4:cpu,cpuacct:/path", "1:name=systemd:/", "0::/"; the highest number first.
+    std::string_view line = self_cgroup.substr(0, self_cgroup.find('\n'));
+    self_cgroup.remove_prefix(std::min(self_cgroup.size(), line.size() + 1));
+    line.remove_prefix(std::min(line.size(), line.find(':') + 1));
+    std::string_view names = line.substr(0, line.find(':'));
+    if (names.empty()) {
+      unified = true;
+      continue;
+    }
+    bool named = names.starts_with("name=");
+    CgroupLayout::Hierarchy hierarchy{"/sys/fs/cgroup/" + std::string(named ? names.substr(5) : names), {}};
+    for (std::string_view rest = names; !rest.empty();) {
+      std::string_view name = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+      if (named || std::find(std::begin(kControllers), std::end(kControllers), name) != std::end(kControllers))
+        hierarchy.controllers.emplace_back(name);
+    }
+    if (!hierarchy.controllers.empty()) layout.v1.insert(layout.v1.begin(), std::move(hierarchy));
+  }
+  if (unified) layout.unified = layout.v1.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
+  return layout;
+}
+
+namespace {
+// mountinfo costs the kernel several microseconds a mount, and a busy node has thousands. So first
+// look where the hierarchies usually are; nullopt if one of them is not there.
+std::optional<CgroupLayout> find_usual_layout() {
+  auto text = sys::read_file("/proc/self/cgroup");
+  if (!text.ok()) return std::nullopt;
+  CgroupLayout layout = usual_cgroup_layout(*text);
+  auto is_mounted = [](const std::string& path, long magic) {
+    struct statfs info;
+    return ::statfs(path.c_str(), &info) == 0 && info.f_type == magic;
+  };
+  for (const CgroupLayout::Hierarchy& hierarchy : layout.v1)
+    if (!is_mounted(hierarchy.mount, CGROUP_SUPER_MAGIC)) return std::nullopt;
+  if (!layout.unified.empty() && !is_mounted(layout.unified, CGROUP2_SUPER_MAGIC)) return std::nullopt;
+  return layout;
+}
+}  // namespace
+
 base::Result<const CgroupLayout*> cgroup_layout() {
   static CgroupLayout layout;
+  if (layout.v1.empty() && layout.unified.empty())
+    if (auto usual = find_usual_layout()) layout = std::move(*usual);
   if (layout.v1.empty() && layout.unified.empty()) {
     layout = parse_cgroup_layout(TRY(sys::read_file("/proc/self/mountinfo", 64u << 20)));
     if (layout.v1.empty() && layout.unified.empty())
@@ -404,7 +454,30 @@ base::Status write_subtree_control(const std::string& path, const std::string& v
 }
 }  // namespace
 
+namespace {
+// Writes control files, each value in a write(2) of its own; a file that is written several times in
+// a row (devices.allow) is opened once.
+class ControlWriter {
+ public:
+  base::Status write(const std::string& path, std::string_view value) {
+    if (path != path_) {
+      fd_ = TRY(sys::open(path, O_WRONLY));
+      path_ = path;
+    }
+    if (::write(fd_.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size())) return {};
+    base::Error error = sys::last_error("write", path);
+    error.reason = "value '" + std::string(value.substr(0, 80)) + "' refused";
+    return error;
+  }
+
+ private:
+  base::UniqueFd fd_;
+  std::string path_;
+};
+}  // namespace
+
 base::Status act_cgroup(const CgroupPlan& plan) {
+  ControlWriter writer;
   for (const CgroupAction& action : plan.actions) {
     switch (action.kind) {
       case Kind::kMakeDirectory: TRY(make_directory(action.path, action.cpuset)); break;
@@ -412,7 +485,7 @@ base::Status act_cgroup(const CgroupPlan& plan) {
         if (action.path.ends_with("/cgroup.subtree_control"))
           TRY(write_subtree_control(action.path, action.value));
         else
-          TRY(sys::write_control(action.path, action.value));
+          TRY(writer.write(action.path, action.value));
         break;
       case Kind::kDeviceFilter: TRY(attach_device_filter(action.path, plan.device_rules)); break;
     }

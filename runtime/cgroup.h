@@ -28,6 +28,8 @@ struct CgroupLayout {
   const Hierarchy* find(std::string_view controller) const;
 };
 CgroupLayout parse_cgroup_layout(std::string_view mountinfo);  // text of /proc/self/mountinfo
+// Where a host usually has the hierarchies that /proc/self/cgroup tells of: a guess to be verified.
+CgroupLayout usual_cgroup_layout(std::string_view self_cgroup);
 base::Result<const CgroupLayout*> cgroup_layout();             // of this host, read once
 
 struct CgroupAction {

@@ -25,6 +25,7 @@ struct Child {
   int console_socket = -1;              // gets the pty's master (SCM_RIGHTS)
   int host_ptmx = -1;                   // master made by the parent when /dev/pts is not ours
   int start_fifo = -1;
+  volatile bool* exec_reached = nullptr;  // on a page shared with the parent
   sock_fprog seccomp{};
   uint64_t seccomp_flags = 0;
   char* const* const* argvs = nullptr;  // [0] the container's, then one per kHook
@@ -34,6 +35,10 @@ struct Child {
   int root = -1;                        // the new root, as the mount's fd
   int proc = -1;                        // the container's own procfs
   int pts = -1;                         // the container's own devpts
+  dev_t proc_device = 0;                // of proc
+  int parent = -1;                      // of the last node or link made, see kept_parent_in_root
+  const char* parent_path = "";
+  size_t parent_length = 0;
   int null_tree = -1;                   // an attached bind of the host's /dev/null
   int empty_tree = -1;                  // an attached empty read-only tmpfs
   int terminal = -1;                    // the pty's slave
@@ -43,7 +48,7 @@ struct Child {
 };
 
 // Messages on `socket`, child to parent.
-enum class Report : uint32_t { kFailed, kHooks, kReady, kExec };
+enum class Report : uint32_t { kFailed, kHooks, kReady };
 struct Message {
   Report report;
   uint32_t step;

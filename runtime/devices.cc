@@ -66,7 +66,7 @@ std::vector<DeviceRule> default_device_rules() {
 
 int child_node(Child& child, const Step& step) {
   const char* name;
-  int parent = parent_in_root(child, step.b.c_str(), &name);
+  int parent = kept_parent_in_root(child, step.b.c_str(), &name);
   if (parent < 0) return parent;
   auto mode = static_cast<mode_t>(step.x);
   int error = 0;
@@ -83,7 +83,6 @@ int child_node(Child& child, const Step& step) {
       if (target >= 0) ::close(target);
       ::close(tree);
     }
-    ::close(parent);
     return error;
   }
   if (error == -EEXIST) {
@@ -99,17 +98,14 @@ int child_node(Child& child, const Step& step) {
       ::fchownat(parent, name, static_cast<uid_t>(step.z >> 32), static_cast<gid_t>(step.z),
                  AT_SYMLINK_NOFOLLOW) != 0)
     error = -errno;
-  ::close(parent);
   return error;
 }
 
 int child_symlink(Child& child, const Step& step) {
   const char* name;
-  int parent = parent_in_root(child, step.b.c_str(), &name);
+  int parent = kept_parent_in_root(child, step.b.c_str(), &name);
   if (parent < 0) return parent;
-  int error = ::symlinkat(step.a.c_str(), parent, name) == 0 || errno == EEXIST ? 0 : -errno;
-  ::close(parent);
-  return error;
+  return ::symlinkat(step.a.c_str(), parent, name) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
 int child_console(Child& child, const Step& step) {

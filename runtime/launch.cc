@@ -5,10 +5,10 @@
 #include <linux/capability.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -76,7 +76,9 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kJoinContainer:
       return ::setns(child.container, static_cast<int>(step.x)) == 0 ? 0 : -errno;
     case Op::kWaitMaps: return await_parent(child);
-    case Op::kCommit: return await_parent(child);
+    case Op::kCommit:
+      ::umask(0022);  // what is made from here on is a hook's or the program's
+      return await_parent(child);
     case Op::kEnterCgroup:
       // A thread that moves itself through `tasks` takes no lock that waits for an RCU grace
       // period (cgroup_procs_write_start, kernel 5.7); a write of our pid by the parent would.
@@ -90,7 +92,6 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kRootBind: return child_root_bind(child, step);
     case Op::kMount: return child_mount(child, step);
     case Op::kBind: return child_bind(child, step);
-    case Op::kCgroup1: return child_cgroup1(child, step);
     case Op::kCgroupBind: return child_cgroup_bind(child, step);
     case Op::kMakeDirectory: {
       int fd = make_in_root(child, step.b.c_str(), Make::kDirectory);
@@ -150,7 +151,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
       // Marked, not closed: the report must still get out if execve fails.
       return ::syscall(SYS_close_range, step.x, ~0u, 4u /*CLOSE_RANGE_CLOEXEC*/) == 0 ? 0 : -errno;
     case Op::kExec:
-      report(child, Report::kExec, index, 0);
+      *child.exec_reached = true;
       return child_exec(child, step);
   }
   return -ENOSYS;
@@ -163,13 +164,11 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::umask(0022);
+  ::umask(0);  // nodes and directories get the very mode of their step
   size_t namespaces_used = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
-    bool exact_mode = steps[i].op == Op::kNode;
-    if (exact_mode) ::umask(0);
+    if (steps[i].op != Op::kNode && steps[i].op != Op::kSymlink) drop_parent(child);
     int error = run_step(child, steps[i], i, namespaces_used);
-    if (exact_mode) ::umask(0022);
     if (error < 0) {
       report(child, Report::kFailed, i, -error);
       ::_exit(1);
@@ -304,10 +303,29 @@ pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& 
   return static_cast<pid_t>(pid);
 }
 
-base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int socket, pid_t pid) {
+// A page that the child shares with us, so that a word about its last step costs neither a message
+// nor waking us up.
+class SharedFlag {
+ public:
+  SharedFlag() {
+    void* page = ::mmap(nullptr, sizeof(bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED) flag_ = static_cast<volatile bool*>(page);
+  }
+  ~SharedFlag() {
+    if (flag_) ::munmap(const_cast<bool*>(flag_), sizeof(bool));
+  }
+  SharedFlag(const SharedFlag&) = delete;
+  SharedFlag& operator=(const SharedFlag&) = delete;
+  volatile bool* get() { return flag_; }
+
+ private:
+  volatile bool* flag_ = nullptr;
+};
+
+base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int socket, pid_t pid,
+                      const volatile bool* exec_reached) {
   if (inputs.record) TRY(inputs.record(pid));
   if (::send(socket, "c", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
-  bool exec_reached = false;
   for (;;) {
     Message message{};
     ssize_t n = ::recv(socket, &message, sizeof message, 0);
@@ -315,7 +333,7 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
     if (n < 0 && errno != ECONNRESET) return sys::last_error("recv");
     if (n <= 0) {
       // Closed by execve, or by death.
-      if (exec_reached) return {};
+      if (*exec_reached) return {};
       return base::make_error(base::Kind::kInternal, "launch", inputs.process->args[0],
                               "the process died before it could run the program",
                               "is its memory limit too small?");
@@ -325,7 +343,6 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
     switch (message.report) {
       case Report::kFailed: return step_error(step, message.error);
       case Report::kReady: return {};
-      case Report::kExec: exec_reached = true; break;
       case Report::kHooks: {
         std::string state = inputs.state ? inputs.state(pid) : "{}";
         if (state.size() > kMaxStateBytes) return base::make_error(base::Kind::kExhausted, step.text());
@@ -351,6 +368,9 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
   sys::Pipe sockets = TRY(sys::socketpair(SOCK_SEQPACKET));
   prepared.child.socket = sockets.write.get();
   prepared.child.parent_socket = sockets.read.get();
+  SharedFlag exec_reached;
+  prepared.child.exec_reached = exec_reached.get();
+  if (!prepared.child.exec_reached) return sys::last_error("mmap");
   int pidfd = -1;
   pid_t pid = clone_child(plan, inputs, prepared, &pidfd);
   if (pid < 0) {
@@ -361,7 +381,7 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
   Launched launched{pid, base::UniqueFd(pidfd)};
   sockets.write.reset();
   prepared.fds.clear();
-  if (auto status = converse(plan, inputs, sockets.read.get(), pid); !status.ok()) {
+  if (auto status = converse(plan, inputs, sockets.read.get(), pid, exec_reached.get()); !status.ok()) {
     base::ignore(sys::pidfd_send_signal(pidfd, SIGKILL), "it may be dead already");
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
     return status.error();
@@ -402,9 +422,8 @@ base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const s
 
 base::Status protect_own_program(char** argv) {
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys::last_error("prctl", "PR_SET_DUMPABLE");
-  struct statvfs info;
-  if (::statvfs("/proc/self/exe", &info) != 0) return sys::last_error("statvfs", "/proc/self/exe");
-  if (info.f_flag & ST_RDONLY) {
+  // statfs would say so too, but asks the file system for its sizes.
+  if (::access("/proc/self/exe", W_OK) != 0 && errno == EROFS) {
     // execveat by fd leaves a number as our name (before kernel 6.14).
     const char* slash = std::strrchr(argv[0], '/');
     ::prctl(PR_SET_NAME, slash ? slash + 1 : argv[0], 0, 0, 0);

@@ -67,7 +67,6 @@ std::string Step::text() const {
     case Op::kBind:
       return words({z & kBindRecursive ? "bind-tree" : "bind", a, "on", b, attributes_text(x),
                     propagation_name(w), z & kBindRecursiveAttributes ? "recursively" : ""});
-    case Op::kCgroup1: return words({"mount cgroup on", b, attributes_text(x), joined(list, " ")});
     case Op::kCgroupBind: return words({"bind cgroup on", b, attributes_text(x), joined(list, " ")});
     case Op::kMakeDirectory: return "make-directory " + b;
     case Op::kNode:
@@ -155,8 +154,8 @@ void plan_namespaces(const Config& config, LaunchPlan& plan) {
   }
 }
 
-base::Status plan_cgroup_mount(const Config& config, const LaunchFacts& facts, const Mount& mount,
-                               const CgroupPlan& cgroup, Steps& steps) {
+base::Status plan_cgroup_mount(const LaunchFacts& facts, const Mount& mount, const CgroupPlan& cgroup,
+                               Steps& steps) {
   Mount plain = mount;
   if (facts.layout->pure_v2()) {
     plain.type = "cgroup2";
@@ -166,8 +165,9 @@ base::Status plan_cgroup_mount(const Config& config, const LaunchFacts& facts, c
   }
   plain.type = "tmpfs";
   Step step = TRY(plan_mount(plain));
-  bool own = config.find_namespace(CLONE_NEWCGROUP) != nullptr;
-  step.op = own ? Op::kCgroup1 : Op::kCgroupBind;
+  // In a cgroup namespace of its own a bind mount looks as a mount would (mountinfo shows "/" for the
+  // namespace's root), and saves the kernel a superblock per hierarchy.
+  step.op = Op::kCgroupBind;
   step.list.clear();
   step.x &= ~uint64_t{MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
   // Only hierarchies in which the container has a directory of its own: in the others it would see
@@ -177,11 +177,10 @@ base::Status plan_cgroup_mount(const Config& config, const LaunchFacts& facts, c
     if (std::find(cgroup.directories.begin(), cgroup.directories.end(), directory) ==
         cgroup.directories.end())
       continue;
-    std::string controllers = joined(hierarchy.controllers, ",");
-    step.list.push_back((own ? controllers : directory) + "=" + controllers);
+    step.list.push_back(joined(hierarchy.controllers, ",") + "=" + directory);
   }
   if (!cgroup.unified.empty())
-    step.list.push_back((own ? std::string("cgroup2") : cgroup.unified) + "=unified");
+    step.list.push_back("unified=" + cgroup.unified);
   steps.push_back(std::move(step));
   return {};
 }
@@ -220,7 +219,7 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
     steps.push_back(std::move(root));
   }
   for (const Mount& mount : config.mounts) {
-    if (mount.type == "cgroup") TRY(plan_cgroup_mount(config, facts, mount, cgroup, steps));
+    if (mount.type == "cgroup") TRY(plan_cgroup_mount(facts, mount, cgroup, steps));
     else steps.push_back(TRY(plan_mount(mount)));
   }
   return {};

@@ -25,8 +25,7 @@ int open_verified(Child& child, const char* path, struct stat* info) {
     return error;
   }
   if (child.proc >= 0 && std::strncmp(path, "/proc/", 6) == 0) {
-    struct stat proc;
-    if (::fstatat(child.proc, "", &proc, AT_EMPTY_PATH) != 0 || proc.st_dev != info->st_dev) {
+    if (child.proc_device != info->st_dev) {
       // Something is mounted over it already; a path that is masked twice is on our own trees.
       struct stat mask;
       for (int tree : {child.null_tree, child.empty_tree})
@@ -42,18 +41,15 @@ int open_verified(Child& child, const char* path, struct stat* info) {
 
 int null_mount(Child& child) {
   // The host's own node, looked at before use: one that an image brought is never laid over a path.
-  int tree = child.null_tree >= 0
-                 ? kernel::open_tree(child.null_tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH)
-                 : kernel::open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
+  if (child.null_tree >= 0) return kernel::open_tree(child.null_tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+  int tree = kernel::open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
   if (tree < 0) return tree;
   struct stat info;
   int error = -ENODEV;
   if (::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 && S_ISCHR(info.st_mode) &&
       info.st_rdev == makedev(1, 3))
     // Read-only: a chmod of the masked path would else reach the host's node.
-    error = child.null_tree >= 0
-                ? 0
-                : set_attributes(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0, false);
+    error = set_attributes(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0, false);
   if (!error) return tree;
   ::close(tree);
   return error;

@@ -184,6 +184,16 @@ int open_in_root(const Child& child, const char* path, uint64_t flags, uint64_t 
 namespace {
 constexpr int kMaxLinks = 40;  // as the kernel's MAXSYMLINKS
 
+int make_last_directory(const Child& child, const char* above, const char* name) {
+  int parent = open_in_root(child, above, O_PATH | O_DIRECTORY);
+  if (parent < 0) return parent;
+  int fd = ::mkdirat(parent, name, 0755) != 0
+               ? -errno
+               : kernel::openat2(parent, name, O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+  ::close(parent);
+  return fd;
+}
+
 // Makes the directories of `path` that are absent, following what symlinks exist (also dangling
 // ones, as an image's /var/run) inside the root. Returns an O_PATH fd of the last one.
 int make_directories(const Child& child, const char* path) {
@@ -192,6 +202,13 @@ int make_directories(const Child& child, const char* path) {
   char buffer[PATH_MAX];
   if (std::strlen(path) >= sizeof buffer) return -ENAMETOOLONG;
   std::strcpy(buffer, path);
+  // Most often only the last one is absent.
+  if (char* slash = std::strrchr(buffer, '/'); slash != buffer) {
+    *slash = 0;
+    fd = make_last_directory(child, buffer, slash + 1);
+    if (fd != -ENOENT && fd != -EEXIST) return fd;
+    *slash = '/';
+  }
   int links = 0;
   int parent = open_in_root(child, "/", O_PATH | O_DIRECTORY);
   for (char* at = buffer; parent >= 0;) {
@@ -250,6 +267,23 @@ int parent_in_root(const Child& child, const char* path, const char** name) {
   std::memcpy(buffer, path, length);
   buffer[length] = 0;
   return make_directories(child, length == 0 ? "/" : buffer);
+}
+
+int kept_parent_in_root(Child& child, const char* path, const char** name) {
+  const char* slash = std::strrchr(path, '/');
+  auto length = static_cast<size_t>(slash - path);
+  *name = slash + 1;
+  if (child.parent >= 0 && child.parent_length == length && std::memcmp(child.parent_path, path, length) == 0)
+    return child.parent;
+  drop_parent(child);
+  child.parent = parent_in_root(child, path, name);
+  child.parent_path = path;
+  child.parent_length = length;
+  return child.parent;
+}
+void drop_parent(Child& child) {
+  if (child.parent >= 0) ::close(child.parent);
+  child.parent = -1;
 }
 
 int make_in_root(const Child& child, const char* path, Make what) {
@@ -385,7 +419,12 @@ int child_mount(Child& child, const Step& step) {
     ::close(mount);
     return error;
   }
-  if (proc && child.proc < 0 && step.b == "/proc") child.proc = mount;
+  if (proc && child.proc < 0 && step.b == "/proc") {
+    struct stat info;
+    if (::fstatat(mount, "", &info, AT_EMPTY_PATH) != 0) return -errno;
+    child.proc = mount;
+    child.proc_device = info.st_dev;
+  }
   else if (step.a == "devpts" && child.pts < 0 && step.b == "/dev/pts") child.pts = mount;
   else ::close(mount);
   return 0;
@@ -411,9 +450,21 @@ int child_bind(Child& child, const Step& step) {
 }
 
 namespace {
+int bind_hierarchy(int base, const char* source, const char* directory, uint64_t attributes) {
+  if (::mkdirat(base, directory, 0755) != 0) return -errno;
+  int tree = kernel::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE);
+  if (tree < 0) return tree;
+  int error = set_attributes(tree, attributes | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+                             0, 0, false);
+  // The last component is not followed if it is a link (no MOVE_MOUNT_T_SYMLINKS).
+  if (!error) error = kernel::move_mount(tree, "", base, directory, MOVE_MOUNT_F_EMPTY_PATH);
+  ::close(tree);
+  return error;
+}
+}  // namespace
+
 // A tmpfs at the target with one directory per hierarchy, and the hierarchies in them.
-template <typename Mounter>
-int mount_hierarchies(Child& child, const Step& step, Mounter mount_one) {
+int child_cgroup_bind(Child& child, const Step& step) {
   int target = make_in_root(child, step.b.c_str(), Make::kDirectory);
   if (target < 0) return target;
   int fs = kernel::fsopen("tmpfs");
@@ -421,73 +472,21 @@ int mount_hierarchies(Child& child, const Step& step, Mounter mount_one) {
   if (!error) error = kernel::fsconfig_create(fs);
   int base = error ? error : kernel::fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
   if (fs >= 0) ::close(fs);
-  if (base >= 0) error = attach(base, target);
-  else error = base;
+  error = base < 0 ? base : attach(base, target);
   ::close(target);
   for (const std::string& entry : step.list) {
     if (error) break;
-    const char* directory = std::strchr(entry.c_str(), '=') + 1;
-    char what[PATH_MAX];
-    size_t length = static_cast<size_t>(directory - 1 - entry.c_str());
-    if (length >= sizeof what) return -ENAMETOOLONG;
-    std::memcpy(what, entry.c_str(), length);
-    what[length] = 0;
-    if (::mkdirat(base, directory, 0755) != 0) {
-      error = -errno;
-      break;
-    }
-    int at = ::openat(base, directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int mount = at < 0 ? -errno : mount_one(what);
-    if (mount >= 0) {
-      error = attach(mount, at);
-      ::close(mount);
-    } else {
-      error = mount;
-    }
-    if (at >= 0) ::close(at);
+    const char* source = std::strchr(entry.c_str(), '=') + 1;
+    char directory[NAME_MAX + 1];
+    size_t length = static_cast<size_t>(source - 1 - entry.c_str());
+    if (length >= sizeof directory) return -ENAMETOOLONG;
+    std::memcpy(directory, entry.c_str(), length);
+    directory[length] = 0;
+    error = bind_hierarchy(base, source, directory, step.x);
   }
   if (!error) error = set_attributes(base, step.x | MOUNT_ATTR_RDONLY, 0, 0, false);
   if (base >= 0) ::close(base);
   return error;
-}
-}  // namespace
-
-int child_cgroup1(Child& child, const Step& step) {
-  return mount_hierarchies(child, step, [&](char* controllers) {
-    bool unified = std::strcmp(controllers, "cgroup2") == 0;
-    int fs = kernel::fsopen(unified ? "cgroup2" : "cgroup");
-    if (fs < 0) return fs;
-    int error = 0;
-    // "cpu,cpuacct" or "name=systemd".
-    for (char* at = controllers; at && !error && !unified;) {
-      char* comma = std::strchr(at, ',');
-      if (comma) *comma = 0;
-      if (std::strncmp(at, "name=", 5) == 0) {
-        error = kernel::fsconfig_flag(fs, "none");
-        if (!error) error = kernel::fsconfig_string(fs, "name", at + 5);
-      } else {
-        error = kernel::fsconfig_flag(fs, at);
-      }
-      at = comma ? comma + 1 : nullptr;
-    }
-    if (!error) error = kernel::fsconfig_create(fs);
-    int mount = error ? error
-                      : kernel::fsmount(fs, step.x | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                                                MOUNT_ATTR_NOEXEC);
-    ::close(fs);
-    return mount;
-  });
-}
-int child_cgroup_bind(Child& child, const Step& step) {
-  return mount_hierarchies(child, step, [&](char* source) {
-    int tree = kernel::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE);
-    if (tree < 0) return tree;
-    int error = set_attributes(
-        tree, step.x | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, 0, false);
-    if (!error) return tree;
-    ::close(tree);
-    return error;
-  });
 }
 
 int child_pivot(Child& child, bool shared) {

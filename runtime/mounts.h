@@ -24,7 +24,6 @@ int child_root_overlay(Child& child, const Step& step);
 int child_root_bind(Child& child, const Step& step);
 int child_mount(Child& child, const Step& step);
 int child_bind(Child& child, const Step& step);
-int child_cgroup1(Child& child, const Step& step);
 int child_cgroup_bind(Child& child, const Step& step);
 int child_pivot(Child& child, bool shared);
 
@@ -34,6 +33,10 @@ enum class Make { kDirectory, kFile };
 int make_in_root(const Child& child, const char* path, Make what);
 // The open parent directory of `path` (made if absent); *name points at its last component.
 int parent_in_root(const Child& child, const char* path, const char** name);
+// The same for steps that make one entry after the other in one directory: stays open in the child
+// until a step of another kind calls drop_parent (a mount could cover the directory).
+int kept_parent_in_root(Child& child, const char* path, const char** name);
+void drop_parent(Child& child);
 int attach(int mount, int target);                    // move_mount
 int set_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
 

@@ -62,8 +62,8 @@ base::Status destroy_container(const OciStore& store, const OciState& state) {
   }
   if (!state.cgroup.empty()) TRY(remove_cgroup(*layout, state.cgroup));
   // The root and all mounts were in the container's own mount namespace and are gone with it.
-  if (auto config = store.read_config(state.id); config.ok() && state.pid != 0) {
-    if (base::find(*config, "hooks"))
+  if (state.poststop && state.pid != 0) {
+    if (auto config = store.read_config(state.id); config.ok())
       if (auto parsed = parse_config(*config); parsed.ok())
         base::ignore(run_hooks(parsed->hooks.poststop, "poststop", json::serialize(state_document(state, "stopped"))),
                      "the specification: log and go on; nothing here may stop the removal");

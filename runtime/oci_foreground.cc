@@ -55,7 +55,8 @@ bool copy(int from, int to) {
 base::Result<base::UniqueFd> block_signals() {
   sigset_t set;
   sigfillset(&set);
-  for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&set, fault);
+  // Faults stay ours; a child's end is told by its pidfd.
+  for (int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGCHLD}) sigdelset(&set, own);
   if (::sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return sys::last_error("sigprocmask");
   base::UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return sys::last_error("signalfd");
@@ -79,7 +80,7 @@ base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd ter
       signalfd_siginfo info;
       while (::read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
         int signal = static_cast<int>(info.ssi_signo);
-        if (signal == SIGCHLD || signal == SIGPIPE || signal == SIGURG) continue;
+        if (signal == SIGPIPE || signal == SIGURG) continue;
         if (signal == SIGWINCH) {
           if (terminal.valid()) copy_window_size(terminal.get());
           continue;

@@ -9,8 +9,11 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "runtime/entry.h"
 #include "runtime/launch.h"
 #include "runtime/oci_commands.h"
+
+const char* const runtime::kProtectedCommands[] = {"create", "run", "exec", nullptr};
 
 namespace {
 

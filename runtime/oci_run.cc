@@ -155,6 +155,7 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");
   for (const auto& [key, value] : config.annotations) out.state.annotations[key] = value;
   for (const Namespace& ns : config.namespaces) out.state.namespaces |= ns.flag;
+  out.state.poststop = !config.hooks.poststop.empty();
   out.state.created_ns = base::wall_now().time_since_epoch().count();
 
   LaunchFacts facts;

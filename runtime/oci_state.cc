@@ -62,19 +62,6 @@ base::Result<base::UniqueFd> OciStore::lock(const std::string& id) const {
   return std::move(*fd);
 }
 
-namespace {
-// Not fsynced: what it speaks of does not survive a power loss either.
-base::Status replace_file(const std::string& path, std::string_view text) {
-  std::string temporary = path + "~";
-  {
-    base::UniqueFd fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    TRY_WRAP(sys::write_all(fd.get(), text), "write", temporary);
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
-  return {};
-}
-}  // namespace
-
 base::Status OciStore::write(const OciState& state) const {
   json::object out{{"id", state.id},
                    {"bundle", state.bundle},
@@ -84,8 +71,13 @@ base::Status OciStore::write(const OciState& state) const {
                    {"pid_start", state.pid_start},
                    {"created_ns", state.created_ns},
                    {"namespaces", state.namespaces}};
+  if (state.poststop) out["poststop"] = true;
   if (!state.annotations.empty()) out["annotations"] = state.annotations;
-  return replace_file(directory(state.id) + "/state.json", json::serialize(out));
+  // Not fsynced: what it speaks of does not survive a power loss either.
+  std::string path = directory(state.id) + "/state.json";
+  base::UniqueFd fd = TRY(sys::open(path, O_WRONLY | O_CREAT | O_APPEND, 0600));
+  TRY_WRAP(sys::write_all(fd.get(), json::serialize(out) + "\n"), "write", path);
+  return {};
 }
 base::Result<OciState> OciStore::read(const std::string& id) const {
   OciState state;
@@ -96,7 +88,11 @@ base::Result<OciState> OciStore::read(const std::string& id) const {
     if (text.error().kind == Kind::kNotFound) return state;
     return text.error();
   }
-  json::value value = TRY_WRAP(base::parse_json(*text), "read state of", id);
+  std::string_view lines = *text;
+  lines = lines.substr(0, lines.rfind('\n') + 1);
+  if (lines.empty()) return state;
+  lines.remove_suffix(1);
+  json::value value = TRY_WRAP(base::parse_json(lines.substr(lines.rfind('\n') + 1)), "read state of", id);
   state.bundle = base::string_at(value, "bundle");
   state.rootfs = base::string_at(value, "rootfs");
   state.cgroup = base::string_at(value, "cgroup");
@@ -104,6 +100,7 @@ base::Result<OciState> OciStore::read(const std::string& id) const {
   state.pid_start = static_cast<uint64_t>(base::as_int(base::find(value, "pid_start")));
   state.created_ns = base::as_int(base::find(value, "created_ns"));
   state.namespaces = static_cast<uint64_t>(base::as_int(base::find(value, "namespaces")));
+  state.poststop = base::as_bool(base::find(value, "poststop"));
   if (const json::value* a = base::find(value, "annotations"); a && a->is_object())
     state.annotations = a->get_object();
   return state;
@@ -120,7 +117,7 @@ base::Result<json::value> OciStore::read_config(const std::string& id) const {
 base::Status OciStore::remove(const std::string& id) const {
   // Few and known names; the state last, so that a kill in between is found again.
   std::string dir = directory(id);
-  for (const char* name : {"/exec.fifo", "/config.json", "/state.json~", "/state.json"})
+  for (const char* name : {"/exec.fifo", "/config.json", "/state.json"})
     if (::unlink((dir + name).c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", dir + name);
   if (::rmdir(dir.c_str()) != 0 && errno != ENOENT) return sys::last_error("rmdir", dir);
   return {};

@@ -1,7 +1,8 @@
 // What sampan-oci knows of a container between its commands: a directory <root>/<id> with
 // state.json, a copy of config.json and, until `start`, exec.fifo. The directory and the state
 // come before anything else exists, so that whatever point a command was killed at, `delete
-// --force` finds all there is to remove.
+// --force` finds all there is to remove. state.json has one JSON text a line, the last whole line
+// counts: a second state is one append instead of a file and a rename.
 #pragma once
 
 #include <sys/types.h>
@@ -26,6 +27,7 @@ struct OciState {
   uint64_t pid_start = 0;              // start time of /proc/<pid>/stat: pids are used again
   int64_t created_ns = 0;
   uint64_t namespaces = 0;             // CLONE_NEW… that differ from the host's
+  bool poststop = false;               // the config has poststop hooks: read it at the end
   base::json::object annotations;
 };
 

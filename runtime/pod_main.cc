@@ -10,8 +10,11 @@
 #include <cstring>
 
 #include "base/loop.h"
+#include "runtime/entry.h"
 #include "runtime/launch.h"
 #include "runtime/pod_server.h"
+
+const char* const runtime::kProtectedCommands[] = {nullptr};
 
 namespace {
 

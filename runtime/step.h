@@ -23,8 +23,7 @@ enum class Op : uint8_t {
   kRootBind,        // a = directory
   kMount,           // a = type, b = target, list = data options, c = source, x = attributes
   kBind,            // a = source, b = target, x/y = attributes set/cleared, z = flags below
-  kCgroup1,         // list = "controllers=directory name", b = target, x = attributes
-  kCgroupBind,      // the same, without a cgroup namespace: list = "source=directory name"
+  kCgroupBind,      // cgroup v1 or hybrid: list = "directory name=source", b = target, x = attributes
   kMakeDirectory,   // b
   kNode,            // b, x = mode with type, y = device number, z = uid << 32 | gid
   kSymlink,         // a = target, b = path

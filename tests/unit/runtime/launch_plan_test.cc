@@ -107,6 +107,21 @@ TEST(CgroupLayout, Modes) {
   EXPECT_EQ(runtime::parse_cgroup_layout(kHybrid).find("cpuacct")->mount, "/sys/fs/cgroup/cpu,cpuacct");
 }
 
+TEST(CgroupLayout, TheUsualPlacesOfWhatProcSelfCgroupNames) {
+  auto hybrid = runtime::usual_cgroup_layout("3:memory:/a\n2:cpu,cpuacct:/a\n1:name=systemd:/\n0::/a\n");
+  ASSERT_EQ(hybrid.v1.size(), 3u);
+  EXPECT_EQ(hybrid.v1[0].mount, "/sys/fs/cgroup/systemd");
+  EXPECT_EQ(hybrid.find("name=systemd"), &hybrid.v1[0]);
+  EXPECT_EQ(hybrid.find("cpuacct")->mount, "/sys/fs/cgroup/cpu,cpuacct");
+  EXPECT_EQ(hybrid.find("memory")->mount, "/sys/fs/cgroup/memory");
+  EXPECT_EQ(hybrid.unified, "/sys/fs/cgroup/unified");
+  auto unified = runtime::usual_cgroup_layout("0::/user.slice\n");
+  EXPECT_TRUE(unified.pure_v2());
+  EXPECT_EQ(unified.unified, "/sys/fs/cgroup");
+  EXPECT_STREQ(runtime::usual_cgroup_layout("1:cpu:/\n").mode(), "v1");
+  for (const char* broken : {"", "\n", ":", "1", "1:", "::", "1:cpu"}) runtime::usual_cgroup_layout(broken);
+}
+
 TEST(Seccomp, TheDefaultProfileCompiles) {
   auto filter = runtime::compile_seccomp(runtime::default_seccomp(runtime::default_capabilities()));
   ASSERT_TRUE(filter.ok()) << filter.error().message();
