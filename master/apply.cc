@@ -4,7 +4,6 @@
 #include "api/status.h"
 #include "api/walk.h"
 #include "api/yaml.h"
-#include "master/auth.h"
 #include "master/server.h"
 
 namespace master {
@@ -12,8 +11,6 @@ namespace master {
 namespace json = base::json;
 
 namespace {
-
-constexpr size_t kMaxManagerName = 128;
 
 // Who writes: ?fieldManager=, else the program's name from its User-Agent ("kubectl/v1.32…"), else,
 // for what runs inside the master, the user's.
@@ -80,13 +77,6 @@ void ApiServer::track_fields(const RequestInfo& request, const json::value& befo
 
 void ApiServer::apply(RequestPtr request) {
   ResourceInfo& resource = request->resource->stored();
-  auto invalid_options = [&](api::FieldError::Type type, std::string value, std::string why) {
-    request->reply_status(api::invalid("meta.k8s.io", "PatchOptions", "", {{type, "fieldManager", std::move(value), std::move(why)}}));
-  };
-  std::string_view manager = request->param("fieldManager");
-  if (manager.empty()) return invalid_options(api::FieldError::Type::required, "", "is required for apply patch");
-  if (manager.size() > kMaxManagerName)
-    return invalid_options(api::FieldError::Type::too_long, "", "may not be more than " + std::to_string(kMaxManagerName) + " bytes");
   auto documents = api::parse_yaml(request->http().body);
   if (!documents.ok() || documents->size() != 1 || !documents->front().is_object())
     return request->reply_status(api::bad_request("error decoding YAML: " + (documents.ok() ? std::string("the body is not one object") : documents.error().message())));
@@ -97,10 +87,7 @@ void ApiServer::apply(RequestPtr request) {
   bool force = request->flag("force");
 
   if (!cache(resource).find(object_key(request->ns, request->name)) && request->subresource.empty()) {
-    RequestInfo creating = *request;
-    creating.verb = "create";
-    if (!allowed(creating.user, creating))
-      return request->reply_status(api::forbidden(resource.named(), request->name, forbidden_text(creating.user, creating)));
+    if (json::value refusal = check_may_create(*request); !refusal.is_null()) return request->reply_status(refusal);
     if (!base::string_at(manifest, "metadata", "uid").empty())
       return request->reply_status(api::conflict(resource.named(), request->name, "uid mismatch: the provided object specified uid " +
                                                  std::string(base::string_at(manifest, "metadata", "uid")) + ", and no existing object was found"));

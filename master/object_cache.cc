@@ -156,6 +156,36 @@ void ObjectCache::replay(int64_t after, const std::function<void(const WatchEven
   for (; it != history_.end(); ++it) each(*it);
 }
 
+void ObjectCache::state_at(int64_t revision, std::string_view ns, std::string_view first,
+                           const std::function<bool(const ObjectRef&)>& each) const {
+  SAMPAN_CHECK(revision >= oldest_revision_);
+  auto [it, end] = range(ns);
+  if (it != end && std::string_view(it->first) < first) it = objects_.lower_bound(first);
+  if (end != objects_.end() && (it == objects_.end() || it->first > end->first)) it = end;
+  // What later events changed, as it was before the first of them; null: it was not there.
+  std::map<std::string_view, const ObjectRef*> before;
+  if (revision < last_revision_) {
+    std::string from = object_key(ns, ""), until = from;
+    until.back() = '/' + 1;
+    auto event = std::upper_bound(history_.begin(), history_.end(), revision,
+                                  [](int64_t r, const WatchEvent& e) { return r < e.revision; });
+    for (; event != history_.end(); ++event) {
+      std::string_view key = event->object->key;
+      if (key >= first && (ns.empty() || (key >= from && key < until))) before.emplace(key, &event->previous);
+    }
+  }
+  auto old = before.begin();
+  // Both in order of their keys; where both have one, the older state counts.
+  while (it != end || old != before.end()) {
+    bool has_now = it != end;
+    bool takes_old = old != before.end() && (!has_now || old->first <= it->first);
+    ObjectRef object = takes_old ? *old->second : it->second;
+    if (has_now && (!takes_old || old->first == it->first)) ++it;
+    if (takes_old) ++old;
+    if (object && !each(object)) return;
+  }
+}
+
 uint64_t ObjectCache::subscribe(Listener listener) {
   uint64_t id = next_listener_++;
   listeners_.emplace(id, std::make_shared<Listener>(std::move(listener)));

@@ -70,6 +70,10 @@ class ObjectCache {
   // Watches may start after this one; older is 410 Gone.
   int64_t oldest_revision() const { return oldest_revision_; }
   void set_loaded(int64_t revision) { oldest_revision_ = last_revision_ = revision; }
+  // Every object as it was at `revision`, which must not be older than oldest_revision(), in order of
+  // the keys from `first` on ("": from the start), of one namespace or all; until `each` returns false.
+  void state_at(int64_t revision, std::string_view ns, std::string_view first,
+                const std::function<bool(const ObjectRef&)>& each) const;
   // Events with a revision greater than `after`, oldest first.
   void replay(int64_t after, const std::function<void(const WatchEvent&)>& each) const;
 

@@ -28,6 +28,26 @@ void drop_finalizer(json::object& metadata, std::string_view name) {
 }
 bool has_items(const json::value* list) { return list && list->is_array() && !list->get_array().empty(); }
 
+json::value check_options(const json::value& options) {
+  using Type = api::FieldError::Type;
+  api::FieldErrors errors;
+  std::string_view policy = base::string_at(options, "propagationPolicy");
+  if (!policy.empty() && policy != "Foreground" && policy != "Background" && policy != "Orphan")
+    errors.push_back({Type::not_supported, "propagationPolicy", "\"" + std::string(policy) + "\"",
+                      "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""});
+  const json::value* orphans = base::find(options, "orphanDependents");
+  if (orphans && !orphans->is_null() && !policy.empty())
+    errors.push_back({Type::invalid, "propagationPolicy", "\"" + std::string(policy) + "\"",
+                      "orphanDependents and deletionPropagation cannot be both set"});
+  if (const json::value* grace = base::find(options, "gracePeriodSeconds"); grace && !grace->is_null() && base::as_int(grace, -1) < 0)
+    errors.push_back({Type::invalid, "gracePeriodSeconds", base::to_json(*grace), "must be greater than or equal to 0"});
+  if (const json::value* list = base::find(options, "dryRun"); list && list->is_array())
+    for (const json::value& value : list->get_array())
+      if (base::as_string(&value) != "All")
+        errors.push_back({Type::not_supported, "dryRun", base::to_json(*list), "supported values: \"All\""});
+  return errors.empty() ? json::value(nullptr) : api::invalid("meta.k8s.io", "DeleteOptions", "", errors);
+}
+
 // DeleteOptions from the body, with the query parameters over it.
 json::value read_options(const RequestInfo& request, json::value* refusal) {
   json::value options = json::object();
@@ -45,11 +65,8 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
   if (std::string_view grace = request.param("gracePeriodSeconds"); !grace.empty())
     object["gracePeriodSeconds"] = std::atoll(std::string(grace).c_str());
   if (std::string_view policy = request.param("propagationPolicy"); !policy.empty()) object["propagationPolicy"] = policy;
-  std::string_view policy = base::string_at(options, "propagationPolicy");
-  if (!policy.empty() && policy != "Foreground" && policy != "Background" && policy != "Orphan")
-    *refusal = api::bad_request("invalid propagationPolicy: " + std::string(policy));
-  if (const json::value* grace = base::find(options, "gracePeriodSeconds"); grace && !grace->is_null() && base::as_int(grace, -1) < 0)
-    *refusal = api::bad_request("gracePeriodSeconds must not be negative");
+  if (!request.param("dryRun").empty()) object["dryRun"] = json::array{json::value(request.param("dryRun"))};
+  *refusal = check_options(options);
   return options;
 }
 

@@ -17,6 +17,8 @@ struct User {
   bool in_group(std::string_view group) const;
 };
 
+constexpr size_t kMaxManagerName = 128;  // bytes of ?fieldManager=
+
 // What "Accept" asks for, in the forms that clients use.
 enum class Rendering : uint8_t { kObject, kTable, kPartialMetadata };
 

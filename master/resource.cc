@@ -41,7 +41,12 @@ base::json::value served_form(const ResourceInfo& resource, base::json::value ob
 }
 
 ResourceTable::ResourceTable() {
-  for (ResourceInfo& row : builtin_resources()) add(std::move(row));
+  for (ResourceInfo& row : builtin_resources()) {
+    // AllowCreateOnUpdate() of their strategies in Kubernetes.
+    for (std::string_view plural : {"endpoints", "events", "leases", "limitranges", "podtemplates"})
+      row.creates_on_update |= row.plural == plural;
+    add(std::move(row));
+  }
 }
 
 ResourcePtr ResourceTable::add(ResourceInfo row) {

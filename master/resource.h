@@ -36,6 +36,7 @@ struct ResourceInfo {
   std::string subresources;     // further ones: "log,exec,binding"
   // What clients may do, "create" for reviews that are answered and never stored; "": everything.
   std::string verbs = {};
+  bool creates_on_update = false;  // PUT of what is not there makes it
   // "autoscaling/v2": the group version of the same plural whose objects this one shows in another
   // form; "": this one is stored.
   std::string stored_as = {};

@@ -199,7 +199,8 @@ void ApiServer::serve_resource(RequestPtr request) {
   const std::string& sub = request->subresource;
   if (sub.empty()) {
     std::vector<std::string_view> verbs = verbs_of(resource);
-    if (std::find(verbs.begin(), verbs.end(), verb) == verbs.end())
+    bool outside = resource.namespaced && request->ns.empty() && (verb == "create" || verb == "deletecollection");
+    if (outside || std::find(verbs.begin(), verbs.end(), verb) == verbs.end())
       return request->reply_status(api::method_not_allowed(named, verb));
     if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, "")); handler != handlers_.end())
       return handler->second(request);

@@ -1,7 +1,7 @@
 // ApiServer: the REST API over the object caches and the store. One loop thread; every request
 // runs to its reply or to its one wait (the store, a node) without blocking.
-// Files: server.cc routes and filters, read.cc, write.cc, remove.cc the verbs, scale.cc,
-// discovery.cc, node_proxy.cc, local_transport.cc.
+// Files: server.cc routes and filters; read.cc, watch.cc, write.cc, apply.cc, remove.cc the verbs;
+// scale.cc, discovery.cc, node_proxy.cc, local_transport.cc.
 #pragma once
 
 #include <functional>
@@ -76,6 +76,9 @@ class ApiServer {
   void list(RequestPtr request);
   void watch(RequestPtr request);
   void send_bookmarks();
+  int64_t current_revision(const ResourceInfo& resource) const;
+  json_value list_revision(const RequestInfo& request, const struct ListOptions& options, int64_t* out) const;
+  void reply_list(RequestPtr request, base::json::object metadata, int64_t revision, const std::vector<ObjectRef>& matched);
   // What the request's namespace and selectors select now; null or the Status that refuses.
   json_value select(const RequestInfo& request, std::vector<ObjectRef>* out) const;
   // An object as the request wants it: its version and its rendering.
@@ -88,8 +91,9 @@ class ApiServer {
   void patch(RequestPtr request);
   // Decodes and checks the body; false when it has been answered.
   bool decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json_value* out);
+  json_value check_may_create(const RequestInfo& request) const;
   // `object` is in its stored form.
-  void create_object(RequestPtr request, json_value object, Written done);
+  void create_object(RequestPtr request, json_value object, Written done, int tries = 0);
   void commit_create(AttributesPtr attributes, Written done);
   void hold_addresses(AdmissionAttributes& attributes);
   // Runs `mutate` on the current state (stored form) until the write meets no other one; mutate
@@ -147,15 +151,6 @@ class ApiServer {
   std::map<uint64_t, std::shared_ptr<Watcher>> watchers_;
   uint64_t next_watcher_ = 1;
   base::Loop::Handle bookmark_timer_;
-  // Snapshots that continue tokens refer to, oldest first.
-  struct Snapshot {
-    int64_t revision;
-    ResourcePtr resource;
-    std::vector<ObjectRef> objects;
-  };
-  std::map<uint64_t, std::shared_ptr<Snapshot>> snapshots_;
-  uint64_t next_snapshot_ = 1;
-
   struct Node {
     std::string endpoint;
     std::unique_ptr<base::http::Client> client;

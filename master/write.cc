@@ -5,6 +5,7 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
+#include "master/auth.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -15,6 +16,7 @@ namespace json = base::json;
 namespace {
 
 constexpr int kMaxTries = 16;
+constexpr int kMaxGeneratedNames = 8;  // as kube-apiserver since 1.30
 
 std::string_view media_type(const RequestInfo& request) {
   std::string_view type = request.http().headers.get("Content-Type");
@@ -32,6 +34,27 @@ json::value store_refusal(std::string_view name, const base::Error& error) {
 json::value service_refusal(std::string_view name, const json::value& service, const base::Error& error) {
   std::string value(base::string_at(service, "spec", "clusterIP"));
   return api::invalid("", "Service", name, {{api::FieldError::Type::invalid, error.subject, "\"" + value + "\"", error.reason}});
+}
+
+// CreateOptions, UpdateOptions or PatchOptions: the query of a write.
+json::value check_write_options(const RequestInfo& request) {
+  using Type = api::FieldError::Type;
+  api::FieldErrors errors;
+  if (std::string_view dry = request.param("dryRun"); !dry.empty() && dry != "All")
+    errors.push_back({Type::not_supported, "dryRun", "[\"" + std::string(dry) + "\"]", "supported values: \"All\""});
+  if (std::string_view mode = request.param("fieldValidation"); !mode.empty() && mode != "Strict" && mode != "Warn" && mode != "Ignore")
+    errors.push_back({Type::not_supported, "fieldValidation", "\"" + std::string(mode) + "\"", "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""});
+  std::string_view manager = request.param("fieldManager");
+  if (manager.size() > kMaxManagerName)
+    errors.push_back({Type::too_long, "fieldManager", "", "may not be more than " + std::to_string(kMaxManagerName) + " bytes"});
+  if (std::any_of(manager.begin(), manager.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
+    errors.push_back({Type::invalid, "fieldManager", "\"" + std::string(manager) + "\"", "should only contain printable characters"});
+  bool applies = request.http().headers.get("Content-Type").starts_with("application/apply-patch+");
+  if (applies && manager.empty()) errors.push_back({Type::required, "fieldManager", "", "is required for apply patch"});
+  if (!applies && !request.param("force").empty())
+    errors.push_back({Type::forbidden, "force", "", "may not be specified for non-apply patch"});
+  const char* kind = request.verb == "create" ? "CreateOptions" : request.verb == "update" ? "UpdateOptions" : "PatchOptions";
+  return errors.empty() ? json::value(nullptr) : api::invalid("meta.k8s.io", kind, "", errors);
 }
 
 // One object written as YAML (of which JSON is a part).
@@ -63,6 +86,10 @@ json::value check_fields(RequestInfo& request, const api::Type& type, std::strin
 
 bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json::value* out) {
   const ResourceInfo& resource = *request.resource;
+  if (json::value refusal = check_write_options(request); !refusal.is_null()) {
+    request.reply_status(refusal);
+    return false;
+  }
   std::string_view media = media_type(request);
   bool is_protobuf = media == api::kProtobufMediaType, is_yaml = media == "application/yaml";
   if (!media.empty() && media != "application/json" && !is_protobuf && !is_yaml) {
@@ -70,10 +97,6 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
     return false;
   }
   std::string_view mode = request.param("fieldValidation");
-  if (!mode.empty() && mode != "Strict" && mode != "Warn" && mode != "Ignore") {
-    request.reply_status(api::bad_request("invalid fieldValidation: " + std::string(mode) + ": supported values: Ignore, Warn, Strict"));
-    return false;
-  }
   std::vector<std::string> duplicates;
   auto parsed = is_protobuf ? api::protobuf_to_json(type, request.http().body)
                 : is_yaml   ? one_from_yaml(request.http().body)
@@ -107,6 +130,14 @@ void ApiServer::reply_written(RequestPtr request, int code, const Outcome& outco
   request->reply_bytes(code, {render(*request, *outcome.object, true)});
 }
 
+// An update or apply that is going to create needs the permission for that as well.
+json::value ApiServer::check_may_create(const RequestInfo& request) const {
+  RequestInfo creating = request;
+  creating.verb = "create";
+  if (allowed(creating.user, creating)) return nullptr;
+  return api::forbidden(request.resource->named(), request.name, forbidden_text(creating.user, creating));
+}
+
 void ApiServer::create(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   json::value object;
@@ -115,7 +146,7 @@ void ApiServer::create(RequestPtr request) {
                 [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
 }
 
-void ApiServer::create_object(RequestPtr request, json::value object, Written done) {
+void ApiServer::create_object(RequestPtr request, json::value object, Written done, int tries) {
   ResourceInfo& resource = request->resource->stored();
   json::object& metadata = base::object_at(object.get_object(), "metadata");
   auto refuse = [&](json::value status) { done({nullptr, std::move(status), false}); };
@@ -133,7 +164,16 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   std::string name(base::as_string(metadata.if_contains("name")));
   if (name.empty()) {
     std::string prefix(base::as_string(metadata.if_contains("generateName")));
-    if (!prefix.empty()) metadata["name"] = name = prefix.substr(0, 58) + random_suffix();
+    if (!prefix.empty()) {
+      // A name that is taken is nobody's fault: another one.
+      auto again = std::make_shared<json::value>(object);
+      done = [this, request, again, done = std::move(done), tries](Outcome outcome) {
+        if (tries + 1 < kMaxGeneratedNames && base::string_at(outcome.status, "reason") == "AlreadyExists")
+          return create_object(request, std::move(*again), done, tries + 1);
+        done(std::move(outcome));
+      };
+      metadata["name"] = name = prefix.substr(0, 58) + random_suffix();
+    }
   }
   stamp_new(metadata, base::wall_now());
   std::string gvk = resource.gvk();
@@ -208,7 +248,13 @@ void ApiServer::update(RequestPtr request) {
     return refuse("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request->name + ")");
   if (resource.namespaced && !ns.empty() && ns != request->ns)
     return refuse("the namespace of the object (" + std::string(ns) + ") does not match the namespace on the URL (" + request->ns + ")");
-  auto sent = std::make_shared<json::value>(stored_form(resource, std::move(object)));
+  object = stored_form(resource, std::move(object));
+  if (resource.creates_on_update && request->subresource.empty() && !cache(resource).find(object_key(request->ns, request->name))) {
+    if (json::value refusal = check_may_create(*request); !refusal.is_null()) return request->reply_status(refusal);
+    base::object_at(object.get_object(), "metadata").erase("resourceVersion");
+    return create_object(request, std::move(object), [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
+  }
+  auto sent = std::make_shared<json::value>(std::move(object));
   update_object(
       request, request->subresource,
       [sent](const json::value&, json::value* updated) {
@@ -221,10 +267,8 @@ void ApiServer::update(RequestPtr request) {
 void ApiServer::patch(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   std::string media(media_type(*request));
+  if (json::value refusal = check_write_options(*request); !refusal.is_null()) return request->reply_status(refusal);
   if (media.starts_with("application/apply-patch+")) return apply(std::move(request));
-  if (!request->param("force").empty())
-    return request->reply_status(api::invalid("meta.k8s.io", "PatchOptions", "",
-                                              {{api::FieldError::Type::forbidden, "force", "", "may not be specified for non-apply patch"}}));
   enum { kJson, kMerge, kStrategic } kind;
   if (media == "application/json-patch+json") kind = kJson;
   else if (media == "application/merge-patch+json") kind = kMerge;
@@ -297,6 +341,20 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
 
 json::value ApiServer::validate_updated(const AdmissionAttributes& attributes) {
   const ResourceInfo& resource = *attributes.resource;
+  if (base::find_path(attributes.old, "metadata", "deletionTimestamp")) {
+    std::string added;  // what is going may only lose its finalizers
+    const json::value* had = base::find_path(attributes.old, "metadata", "finalizers");
+    const json::value* has = base::find_path(attributes.object, "metadata", "finalizers");
+    if (has && has->is_array())
+      for (const json::value& name : has->get_array()) {
+        bool old = had && had->is_array() && std::find(had->get_array().begin(), had->get_array().end(), name) != had->get_array().end();
+        if (!old) added += (added.empty() ? "" : ", ") + base::to_json(name);
+      }
+    if (!added.empty())
+      return api::invalid(resource.group, resource.kind, attributes.name,
+                          {{api::FieldError::Type::forbidden, "metadata.finalizers", "",
+                            "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}"}});
+  }
   if (attributes.subresource == "binding" || attributes.subresource == "finalize") return nullptr;
   api::FieldErrors errors = attributes.subresource == "status"
                                 ? api::validate_status_update(resource.gvk(), attributes.object, attributes.old)

@@ -1,4 +1,6 @@
 // Server-side apply and field tracking through the whole server.
+#include <set>
+
 #include "tests/unit/master/server_fixture.h"
 
 namespace master {
@@ -19,14 +21,16 @@ class ServerApply : public ServerTest {
   }
   // "kubectl Apply, scaler Update/scale": who is in metadata.managedFields.
   static std::string managers(const base::json::value& object) {
-    std::string out;
+    std::set<std::string> all;  // the order depends on the second in which each wrote
     const base::json::value* list = base::find_path(object, "metadata", "managedFields");
-    if (!list) return out;
-    for (const auto& row : list->get_array()) {
-      if (!out.empty()) out += ", ";
-      out += std::string(base::string_at(row, "manager")) + " " + std::string(base::string_at(row, "operation"));
-      if (auto sub = base::string_at(row, "subresource"); !sub.empty()) out += "/" + std::string(sub);
-    }
+    if (list)
+      for (const auto& row : list->get_array()) {
+        std::string_view sub = base::string_at(row, "subresource");
+        all.insert(std::string(base::string_at(row, "manager")) + " " + std::string(base::string_at(row, "operation")) +
+                   (sub.empty() ? "" : "/" + std::string(sub)));
+      }
+    std::string out;
+    for (const std::string& each : all) out += (out.empty() ? "" : ", ") + each;
     return out;
   }
 };

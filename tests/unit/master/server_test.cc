@@ -107,7 +107,49 @@ TEST_F(ServerTest, ListsInPagesOfOneSnapshot) {
   EXPECT_EQ(string_at(second.at("items").at(1), "metadata", "name"), "d");  // gone now, not in this snapshot
   EXPECT_EQ(string_at(third.at("items").at(0), "metadata", "name"), "e");
   EXPECT_EQ(string_at(third, "metadata", "continue"), "");
-  refused(call("GET", std::string(kMaps) + "?limit=2&continue=999.2"), 410);
+  EXPECT_EQ(refused(call("GET", std::string(kMaps) + "?limit=2&continue=999.2"), 400), "BadRequest: continue key is not valid: 999.2");
+}
+
+TEST_F(ServerTest, ListsOfNamedVersions) {
+  std::string before(string_at(ok(call("GET", kMaps)), "metadata", "resourceVersion"));
+  ok(call("POST", kMaps, config_map("b", "1")), 201);
+  auto two = ok(call("POST", kMaps, config_map("a", "1")), 201);
+  std::string at_two(string_at(two, "metadata", "resourceVersion"));
+  ok(call("PATCH", std::string(kMaps) + "/a", R"({"data":{"k":"2"}})", "application/merge-patch+json"));
+  ok(call("DELETE", std::string(kMaps) + "/b"));
+  ok(call("POST", kMaps, config_map("c", "1")), 201);
+  auto list = [&](std::string query) {
+    auto out = ok(call("GET", std::string(kMaps) + "?" + query));
+    std::string text = std::string(string_at(out, "metadata", "resourceVersion")) == at_two ? "@two" : "";
+    for (const auto& item : out.at("items").as_array())
+      text += " " + std::string(string_at(item, "metadata", "name")) + "=" + std::string(string_at(item, "data", "k"));
+    return text;
+  };
+  EXPECT_EQ(list(""), " a=2 c=1");
+  EXPECT_EQ(list("resourceVersion=" + at_two + "&resourceVersionMatch=NotOlderThan"), " a=2 c=1");
+  EXPECT_EQ(list("resourceVersion=" + at_two + "&resourceVersionMatch=Exact"), "@two a=1 b=1");
+  EXPECT_EQ(list("resourceVersion=" + at_two + "&limit=1"), "@two a=1") << "a page of a version is of that version";
+  EXPECT_EQ(list("resourceVersion=" + before + "&resourceVersionMatch=Exact"), "");
+  EXPECT_EQ(list("resourceVersion=0&limit=5"), " a=2 c=1");
+  auto refusal = [&](std::string query, int code) { return refused(call("GET", std::string(kMaps) + "?" + query), code); };
+  EXPECT_EQ(refusal("resourceVersionMatch=Exact", 422),
+            "Invalid: ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
+  refusal("resourceVersion=0&resourceVersionMatch=Exact", 422);
+  refusal("resourceVersion=1&resourceVersionMatch=Nearly", 422);
+  refusal("sendInitialEvents=true", 422);
+  refusal("watch=1&sendInitialEvents=true", 422);
+  refusal("watch=1&resourceVersion=1&resourceVersionMatch=NotOlderThan", 422);
+  EXPECT_NE(refusal("resourceVersion=999999999&resourceVersionMatch=NotOlderThan", 504).find("Too large resource version: 999999999"), std::string::npos);
+  EXPECT_NE(refused(call("GET", std::string(kMaps) + "/a?resourceVersion=999999999"), 504).find("Too large"), std::string::npos);
+  // After a restart the history is gone: an old page says so, and how to go on.
+  auto page = ok(call("GET", std::string(kMaps) + "?limit=1"));
+  std::string token(string_at(page, "metadata", "continue"));
+  reopen();
+  ok(call("POST", kMaps, config_map("d", "1")), 201);
+  auto expired = ok(call("GET", std::string(kMaps) + "?limit=5&resourceVersion=" + at_two), 410);
+  EXPECT_EQ(string_at(expired, "reason"), "Expired");
+  auto stale = ok(call("GET", std::string(kMaps) + "?limit=5&continue=" + token), 410);
+  EXPECT_EQ(list("limit=5&continue=" + std::string(string_at(stale, "metadata", "continue"))), " c=1 d=1");
 }
 
 TEST_F(ServerTest, PodsAreDeletedWithGrace) {
@@ -136,6 +178,41 @@ TEST_F(ServerTest, FinalizersHoldADeletion) {
   ok(call("GET", a));
   ok(call("PATCH", a, R"({"metadata":{"finalizers":null}})", "application/merge-patch+json"));
   refused(call("GET", a), 404);
+}
+
+TEST_F(ServerTest, WhatIsGoingGetsNoNewFinalizers) {
+  std::string a = std::string(kMaps) + "/a";
+  ok(call("POST", kMaps, R"({"metadata":{"name":"a","finalizers":["example.com/hold"]}})"), 201);
+  ok(call("DELETE", a));
+  EXPECT_NE(refused(call("PATCH", a, R"({"metadata":{"finalizers":["example.com/hold","example.com/more"]}})", "application/merge-patch+json"), 422)
+                .find("metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+                      "[]string{\"example.com/more\"}"), std::string::npos);
+}
+
+TEST_F(ServerTest, OptionsOfWritesAreChecked) {
+  EXPECT_EQ(refused(call("POST", std::string(kMaps) + "?dryRun=Some", config_map("a", "1")), 422),
+            "Invalid: CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"");
+  refused(call("POST", std::string(kMaps) + "?fieldValidation=Maybe", config_map("a", "1")), 422);
+  refused(call("POST", std::string(kMaps) + "?fieldManager=" + std::string(129, 'm'), config_map("a", "1")), 422);
+  ok(call("POST", std::string(kMaps) + "?dryRun=All", config_map("a", "1")), 201);
+  refused(call("GET", std::string(kMaps) + "/a"), 404);
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  std::string a = std::string(kMaps) + "/a";
+  refused(call("DELETE", a, R"({"propagationPolicy":"Sideways"})"), 422);
+  refused(call("DELETE", a, R"({"propagationPolicy":"Orphan","orphanDependents":true})"), 422);
+  refused(call("DELETE", a, R"({"gracePeriodSeconds":-1})"), 422);
+  refused(call("DELETE", a, R"({"preconditions":{"resourceVersion":"1"}})"), 409);
+  ok(call("DELETE", a + "?dryRun=All"));
+  ok(call("DELETE", a));
+  refused(call("POST", "/api/v1/configmaps", config_map("a", "1")), 405);
+  refused(call("DELETE", "/api/v1/configmaps"), 405);
+}
+
+TEST_F(ServerTest, SomeKindsAreMadeByPut) {
+  const char* lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+  ok(call("PUT", lease, R"({"metadata":{"name":"l"},"spec":{"holderIdentity":"a"}})"), 201);
+  ok(call("PUT", lease, R"({"metadata":{"name":"l"},"spec":{"holderIdentity":"b"}})"));
+  refused(call("PUT", std::string(kMaps) + "/nothing", config_map("nothing", "1")), 404);
 }
 
 TEST_F(ServerTest, StatusAndSpecAreKeptApart) {
