@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "runtime/kernel.h"
@@ -108,6 +109,28 @@ int child_symlink(Child& child, const Step& step) {
   return ::symlinkat(step.a.c_str(), parent, name) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
+namespace {
+// The slave as a mount, by fd: a path below the container's /dev/pts could have been swapped. A pty
+// of the host's devpts was opened in the host's mount namespace, which can't be cloned from here:
+// then our copy of that mount, looked at before use.
+int slave_mount(const Child& child, int master, int slave) {
+  int tree = kernel::open_tree(slave, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+  if (tree != -EINVAL || child.pts >= 0) return tree;
+  int number;
+  if (::ioctl(master, TIOCGPTN, &number) != 0) return -errno;
+  char path[32];
+  std::snprintf(path, sizeof path, "/dev/pts/%d", number);
+  tree = kernel::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE);
+  if (tree < 0) return tree;
+  struct stat one, other;
+  if (::fstatat(tree, "", &one, AT_EMPTY_PATH) == 0 && ::fstatat(slave, "", &other, AT_EMPTY_PATH) == 0 &&
+      one.st_dev == other.st_dev && one.st_ino == other.st_ino && one.st_rdev == other.st_rdev)
+    return tree;
+  ::close(tree);
+  return -ENODEV;
+}
+}  // namespace
+
 int child_console(Child& child, const Step& step) {
   int master = child.host_ptmx;
   if (child.pts >= 0) master = kernel::openat2(child.pts, "ptmx", O_RDWR | O_NOCTTY, 0,
@@ -125,8 +148,7 @@ int child_console(Child& child, const Step& step) {
   if (!step.b.empty()) {
     int target = make_in_root(child, step.b.c_str(), Make::kFile);
     if (target < 0) return target;
-    // The slave itself, by fd: a path below /dev/pts could have been swapped.
-    int tree = kernel::open_tree(slave, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+    int tree = slave_mount(child, master, slave);
     int error = tree < 0 ? tree : attach(tree, target);
     if (tree >= 0) ::close(tree);
     ::close(target);

@@ -329,8 +329,9 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
   for (;;) {
     Message message{};
     ssize_t n = ::recv(socket, &message, sizeof message, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno != ECONNRESET) return sys::last_error("recv");
+    // ECONNRESET, once: it died before it read our word; what it sent before that comes next.
+    if (n < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
+    if (n < 0) return sys::last_error("recv");
     if (n <= 0) {
       // Closed by execve, or by death.
       if (*exec_reached) return {};
