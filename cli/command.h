@@ -15,7 +15,8 @@ struct Outcome {
   void set(const base::Status& status);  // prints "sampan: <message>" on stderr
 };
 
-void add_image(CLI::App& app, Outcome& outcome);
+struct Places;
+void add_image(CLI::App& app, Outcome& outcome, Places& places);
 void add_kubeconfig(CLI::App& app, Outcome& outcome);
 void add_doctor(CLI::App& app, Outcome& outcome);
 

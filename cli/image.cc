@@ -3,6 +3,8 @@
 #include "base/json.h"
 #include "base/sys.h"
 #include "cli/command.h"
+#include "cli/container_commands.h"
+#include "cli/image_use.h"
 #include "runtime/image.h"
 #include "runtime/image_reference.h"
 #include "runtime/runtime.h"
@@ -12,64 +14,30 @@ namespace {
 
 namespace json = base::json;
 
-constexpr const char* kRegistriesFile = "/etc/sampan/registries.json";
-constexpr size_t kMaxSettingsBytes = 1u << 20;
-
 struct Options {
-  std::string root = "/var/lib/sampan/images";
+  Places* all = nullptr;
+  std::string own_root, own_registries;      // of this command; empty: those of all
   std::string file, name;
   std::vector<std::string> names;
-  std::string registries = kRegistriesFile;
   std::string docker_config;
-  bool registries_given = false;
+  std::string root() const { return own_root.empty() ? all->image_root() : own_root; }
+  Places places() const {
+    Places out = *all;
+    out.images = root();
+    if (!own_registries.empty()) out.registries = own_registries, out.registries_given = true;
+    return out;
+  }
   bool as_json = false, dry_run = false, quiet = false;
 };
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 base::Status load(const Options& options) {
-  auto loaded = TRY(runtime::load_images(options.root, options.file, options.name));
+  auto loaded = TRY(runtime::load_images(options.root(), options.file, options.name));
   for (const auto& image : loaded) print(image.name + " " + image.digest + "\n");
   return {};
 }
 
-base::Result<runtime::Registries> read_registries(const Options& options) {
-  auto read = [](const std::string& path) { return base::sys::read_file(path, kMaxSettingsBytes); };
-  runtime::Registries registries;
-  // The default file need not be there; one that was asked for must.
-  if (options.registries_given || base::sys::exists(options.registries)) {
-    std::string text = TRY_WRAP(read(options.registries), "read registries file", options.registries);
-    registries = TRY(runtime::Registries::parse(text, options.registries, read));
-  }
-  if (!options.docker_config.empty()) {
-    std::string text = TRY_WRAP(read(options.docker_config), "read Docker config", options.docker_config);
-    TRY(registries.add_docker_config(text, options.docker_config));
-  }
-  return registries;
-}
-
-base::Result<runtime::StoredImage> do_pull(const Options& options) {
-  runtime::Registries registries = TRY(read_registries(options));
-  runtime::PullOptions pull;
-  pull.registries = &registries;
-  bool terminal = !options.quiet && ::isatty(2);
-  auto began = std::chrono::steady_clock::now();
-  if (terminal)
-    pull.progress = [began, &options](const runtime::PullProgress& now) {
-      double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-      auto rate = static_cast<uint64_t>(static_cast<double>(now.bytes_done) / std::max(seconds, 0.001));
-      std::string line = fmt::format("{}: {}/{} layers, {} of {}, {}/s", options.name, now.layers_done, now.layers,
-                                     format_size(static_cast<uint64_t>(now.bytes_done)),
-                                     format_size(static_cast<uint64_t>(now.bytes)), format_size(rate));
-      std::fprintf(stderr, "\r%s\033[K", line.c_str());
-    };
-  auto pulled = runtime::pull_image(options.root, options.name, pull);
-  if (terminal) std::fprintf(stderr, "\r\033[K");
-  return pulled;
-}
-
 base::Status pull(const Options& options) {
-  auto pulled = do_pull(options);
+  auto pulled = pull_with_progress(options.places(), options.name, options.docker_config, options.quiet);
   if (!options.as_json) {
     if (!pulled.ok()) return std::move(pulled).error();
     print(pulled->name + " " + pulled->digest + "\n");
@@ -101,7 +69,7 @@ json::object describe(const runtime::Image& image) {
 }
 
 base::Status list(const Options& options) {
-  auto images = TRY(runtime::list_images(options.root));
+  auto images = TRY(runtime::list_images(options.root()));
   if (options.as_json) {
     json::array out;
     for (const auto& image : images) out.emplace_back(describe(image));
@@ -117,25 +85,25 @@ base::Status list(const Options& options) {
 }
 
 base::Status inspect(const Options& options) {
-  auto image = TRY(runtime::find_image(options.root, options.name));
+  auto image = TRY(runtime::find_image(options.root(), options.name));
   print(base::to_json(describe(image)) + "\n");
   return {};
 }
 
 base::Status remove(const Options& options) {
   for (const std::string& name : options.names) {
-    auto removed = TRY(runtime::remove_image(options.root, name));
+    auto removed = TRY(runtime::remove_image(options.root(), name));
     print("removed " + removed.name + "\n");
   }
   return {};
 }
 
 base::Status save(const Options& options) {
-  return runtime::save_images(options.root, options.names, options.file);
+  return runtime::save_images(options.root(), options.names, options.file);
 }
 
 base::Status gc(const Options& options) {
-  auto result = TRY(runtime::collect_garbage(options.root, options.dry_run));
+  auto result = TRY(runtime::collect_garbage(options.root(), options.dry_run));
   for (const std::string& path : result.removed) print((options.dry_run ? "would remove " : "removed ") + path + "\n");
   print(format_size(result.freed_bytes) + (options.dry_run ? " would be freed\n" : " freed\n"));
   return {};
@@ -143,13 +111,14 @@ base::Status gc(const Options& options) {
 
 }  // namespace
 
-void add_image(CLI::App& app, Outcome& outcome) {
+void add_image(CLI::App& app, Outcome& outcome, Places& places) {
   auto options = std::make_shared<Options>();
+  options->all = &places;
   CLI::App* image = app.add_subcommand("image", "Images of this node");
   image->require_subcommand(1);
   auto add = [&](const char* name, const char* help, base::Status (*run)(const Options&)) {
     CLI::App* command = image->add_subcommand(name, help);
-    command->add_option("--image-root", options->root, "The image store")->capture_default_str();
+    command->add_option("--image-root", options->own_root, "The image store (default: that of sampan --image-root)");
     command->callback([options, run, &outcome] { outcome.set(run(*options)); });
     return command;
   };
@@ -160,8 +129,7 @@ void add_image(CLI::App& app, Outcome& outcome) {
   }
   CLI::App* command = add("pull", "Fetch an image from its registry", pull);
   command->add_option("name", options->name, "nginx, demo/nginx:1, registry.example:5000/a/b@sha256:…")->required();
-  command->add_option("--registries", options->registries, "Mirrors, TLS and credentials, as JSON (docs/registries.md)")
-      ->capture_default_str()->each([options](const std::string&) { options->registries_given = true; });
+  command->add_option("--registries", options->own_registries, "Mirrors, TLS and credentials, as JSON (docs/registries.md)");
   command->add_option("--docker-config", options->docker_config, "A Docker config.json or .dockerconfigjson with credentials");
   command->add_flag("--json", options->as_json, "Print {name,digest} or {error,kind,message}");
   command->add_flag("--quiet", options->quiet, "No progress");

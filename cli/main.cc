@@ -2,7 +2,7 @@
 #include <csignal>
 
 #include "base/log.h"
-#include "cli/command.h"
+#include "cli/container_commands.h"
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
@@ -15,13 +15,21 @@ int main(int argc, char** argv) {
         base::log::init("sampan", level);
       }, "debug, info, warning or error")->default_str("warning");
   cli::Outcome outcome;
-  cli::add_image(app, outcome);
+  cli::Places places;
+  cli::add_places(app, places);
+  cli::add_run(app, outcome, places);
+  cli::add_exec(app, outcome, places);
+  cli::add_ps(app, outcome, places);
+  cli::add_lifecycle(app, outcome, places);
+  cli::add_logs(app, outcome, places);
+  cli::add_image(app, outcome, places);
   cli::add_kubeconfig(app, outcome);
   cli::add_doctor(app, outcome);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (app.exit(error) == 0) return 0;
+    return cli::asks_for_containers(app) ? 125 : 2;
   }
   return outcome.exit_code;
 }

@@ -4,11 +4,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -25,23 +23,6 @@ namespace {
 std::string seconds_text(Duration d) {
   const double s = std::chrono::duration<double>(d).count();
   return s < 1 ? fmt::format("{}ms", static_cast<int>(s * 1000)) : fmt::format("{:.3f}s", s);
-}
-
-json::array host_devices() {
-  json::array out;
-  std::error_code error;
-  auto it = std::filesystem::recursive_directory_iterator("/dev", error);
-  for (; !error && it != std::filesystem::recursive_directory_iterator() && out.size() < 512; it.increment(error)) {
-    const std::string path = it->path().string();
-    for (const char* skip : {"/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd"})
-      if (path == skip) it.disable_recursion_pending();
-    struct stat st{};
-    if (::lstat(path.c_str(), &st) != 0 || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || path == "/dev/console" || path.starts_with("/dev/pts/"))
-      continue;
-    out.push_back(json::object{{"path", path}, {"type", S_ISCHR(st.st_mode) ? "c" : "b"}, {"major", major(st.st_rdev)},
-                               {"minor", minor(st.st_rdev)}, {"fileMode", st.st_mode & 0777}, {"uid", st.st_uid}, {"gid", st.st_gid}});
-  }
-  return out;
 }
 
 }  // namespace
@@ -180,7 +161,7 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
     launch.mounts.push_back(std::move(mount));
   }
   const bool privileged = c.security_context && c.security_context->privileged.value_or(false);
-  if (privileged) launch.devices = host_devices();
+  if (privileged) launch.devices = runtime::host_devices();
   const api::SeccompProfile profile = seccomp_of(pod_, c);
   json::value config = TRY(oci_config(pod_, c, launch));
   if (profile.type == "RuntimeDefault" && !privileged && context_.default_seccomp) {

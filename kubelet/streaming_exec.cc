@@ -46,7 +46,7 @@ class CommandSession final : public StreamSession,
   void ready() {
     auto weak = weak_from_this();
     if (attach_) {
-      target_.pod->attach(target_.container, [weak](base::Result<runtime::Pod::Attached> result) {
+      target_.pod->attach(target_.container, runtime::Pod::SlowReader::kLoses, [weak](base::Result<runtime::Pod::Attached> result) {
         auto self = weak.lock();
         if (!self || self->over_) return;
         if (!result.ok()) return self->failed(result.error());

@@ -104,4 +104,8 @@ struct DummyLink {                           // the DNS server's address, the ro
 base::Status ensure_dummy_link(const DummyLink& link);
 base::Status remove_link(const std::string& name);  // absent is fine
 
+// ---- nftables -------------------------------------------------------------------------------
+// In the family ip of the calling thread's namespace. Cheap: one message.
+base::Result<bool> nft_table_exists(const std::string& name);
+
 }  // namespace netns

@@ -1,9 +1,13 @@
 // What a container gets that asked for nothing: capabilities, seccomp ("RuntimeDefault"), mounts,
 // masked paths. The lists follow what containerd and podman give, so that images behave the same.
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <filesystem>
 
+#include "runtime/capabilities.h"
 #include "runtime/runtime.h"
 
 namespace runtime {
@@ -133,6 +137,29 @@ const std::vector<std::string>& default_capabilities() {
       "CAP_KILL",        "CAP_MKNOD",   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP",
       "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",       "CAP_SYS_CHROOT"};
   return list;
+}
+
+std::vector<std::string> all_capabilities() {
+  std::vector<std::string> out;
+  for (int number = 0; number <= last_capability(); ++number) out.push_back(capability_name(number));
+  return out;
+}
+
+json::array host_devices() {
+  json::array out;
+  std::error_code error;
+  auto it = std::filesystem::recursive_directory_iterator("/dev", error);
+  for (; !error && it != std::filesystem::recursive_directory_iterator() && out.size() < 512; it.increment(error)) {
+    const std::string path = it->path().string();
+    for (const char* skip : {"/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd"})
+      if (path == skip) it.disable_recursion_pending();
+    struct stat st{};
+    if (::lstat(path.c_str(), &st) != 0 || (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || path == "/dev/console" || path.starts_with("/dev/pts/"))
+      continue;
+    out.push_back(json::object{{"path", path}, {"type", S_ISCHR(st.st_mode) ? "c" : "b"}, {"major", major(st.st_rdev)},
+                               {"minor", minor(st.st_rdev)}, {"fileMode", st.st_mode & 0777}, {"uid", st.st_uid}, {"gid", st.st_gid}});
+  }
+  return out;
 }
 
 base::json::value default_seccomp(const std::vector<std::string>& capabilities) {

@@ -22,6 +22,12 @@ namespace runtime {
 void Pod::reopen_log(const std::string& container, Done done) {
   done(base::make_error(base::Kind::kUnsupported, "reopen log", container));
 }
+void Pod::pause(const std::string& container, bool, Done done) {
+  done(base::make_error(base::Kind::kUnsupported, "pause container", container));
+}
+void Pod::start_attached(ContainerSpec spec, std::function<void(base::Result<Started>)> done) {
+  done(base::make_error(base::Kind::kUnsupported, "start attached container", spec.id));
+}
 
 namespace {
 
@@ -75,6 +81,14 @@ class PodClient : public Pod {
               done(protocol::decode_state(state ? *state : json::value()));
             });
   }
+  void start_attached(ContainerSpec spec, std::function<void(base::Result<Started>)> done) override {
+    request("start", {{"container", protocol::encode(spec)}, {"attach", true}}, {},
+            [done](base::Result<protocol::Packet> packet) {
+              if (!packet.ok()) return done(packet.error());
+              const json::value* state = base::find(packet->body, "state");
+              done(Started{protocol::decode_state(state ? *state : json::value()), take_attached(*packet)});
+            });
+  }
   void simple(const char* op, json::object body, Done done) {
     request(op, std::move(body), {}, [done](base::Result<protocol::Packet> packet) {
       done(packet.ok() ? base::Status{} : base::Status{packet.error()});
@@ -82,6 +96,9 @@ class PodClient : public Pod {
   }
   void signal(const std::string& container, int signal, Done done) override {
     simple("signal", {{"container", container}, {"signal", signal}}, std::move(done));
+  }
+  void pause(const std::string& container, bool paused, Done done) override {
+    simple("pause", {{"container", container}, {"paused", paused}}, std::move(done));
   }
   void reopen_log(const std::string& container, Done done) override {
     simple("reopen-log", {{"container", container}}, std::move(done));
@@ -132,23 +149,28 @@ class PodClient : public Pod {
   void signal_exec(const std::string& exec_id, int signal, Done done) override {
     simple("signal-exec", {{"exec", exec_id}, {"signal", signal}}, std::move(done));
   }
-  void attach(const std::string& container, std::function<void(base::Result<Attached>)> done) override {
-    request("attach", {{"container", container}}, {}, [done](base::Result<protocol::Packet> packet) {
-      if (!packet.ok()) return done(packet.error());
-      Attached out;
-      size_t next = 0;
-      if (const json::value* has = base::find(packet->body, "has"); has && has->is_array())
-        for (const json::value& name : has->get_array()) {
-          if (next >= packet->fds.size()) break;
-          std::string_view what = base::as_string(&name);
-          base::UniqueFd fd = std::move(packet->fds[next++]);
-          if (what == "in") out.in = std::move(fd);
-          if (what == "out") out.out = std::move(fd);
-          if (what == "err") out.err = std::move(fd);
-          if (what == "terminal") out.terminal = std::move(fd);
-        }
-      done(std::move(out));
-    });
+  static Attached take_attached(protocol::Packet& packet) {
+    Attached out;
+    size_t next = 0;
+    if (const json::value* has = base::find(packet.body, "has"); has && has->is_array())
+      for (const json::value& name : has->get_array()) {
+        if (next >= packet.fds.size()) break;
+        std::string_view what = base::as_string(&name);
+        base::UniqueFd fd = std::move(packet.fds[next++]);
+        if (what == "in") out.in = std::move(fd);
+        if (what == "out") out.out = std::move(fd);
+        if (what == "err") out.err = std::move(fd);
+        if (what == "terminal") out.terminal = std::move(fd);
+      }
+    return out;
+  }
+  void attach(const std::string& container, SlowReader slow,
+              std::function<void(base::Result<Attached>)> done) override {
+    request("attach", {{"container", container}, {"awaited", slow == SlowReader::kIsAwaited}}, {},
+            [done](base::Result<protocol::Packet> packet) {
+              if (!packet.ok()) return done(packet.error());
+              done(take_attached(*packet));
+            });
   }
   void connect(uint16_t port, std::function<void(base::Result<base::UniqueFd>)> done) override {
     connect(port, 4, [this, alive = alive_, port, done](base::Result<base::UniqueFd> four) {

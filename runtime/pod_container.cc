@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/sys.h"
@@ -111,13 +112,17 @@ base::Status PodContainer::take_terminal() {
   return {};
 }
 void PodContainer::watch() {
-  for (int i = 0; i < 2; ++i) {
-    auto at = static_cast<size_t>(i);
-    if (!sources_[at].valid()) continue;
-    watches_[at] = loop_.watch(sources_[at].get(), EPOLLIN, [this, i](uint32_t) {
-      for (int n = 0; n < kReadsPerWake && read(i + 1); ++n) {}
-    });
-  }
+  for (size_t at : {0, 1}) watch_source(at);
+}
+void PodContainer::watch_source(size_t at) {
+  if (!sources_[at].valid()) return;
+  watches_[at] = loop_.watch(sources_[at].get(), EPOLLIN, [this, at](uint32_t) {
+    for (int n = 0; n < kReadsPerWake && !blocked(at) && read(static_cast<int>(at) + 1); ++n) {}
+    if (blocked(at)) watches_[at].cancel();
+  });
+}
+bool PodContainer::blocked(size_t at) const {
+  return std::any_of(copies_[at].begin(), copies_[at].end(), [](const Copy& copy) { return !copy.pending.empty(); });
 }
 bool PodContainer::read(int stream) {
   auto at = static_cast<size_t>(stream - 1);
@@ -130,7 +135,7 @@ bool PodContainer::read(int stream) {
     log.finish(stream, now);
     watches_[at].cancel();
     sources_[at].reset();
-    copies_[at].clear();
+    end_copies(at);
     return false;
   }
   std::string_view data(buffer, static_cast<size_t>(n));
@@ -139,27 +144,55 @@ bool PodContainer::read(int stream) {
   return true;
 }
 void PodContainer::forward(int stream, std::string_view data) {
-  auto& copies = copies_[static_cast<size_t>(stream - 1)];
-  std::erase_if(copies, [&](const base::UniqueFd& fd) {
-    ssize_t n = ::write(fd.get(), data.data(), data.size());
-    return n < 0 && errno != EAGAIN && errno != EINTR;  // EPIPE: detached
+  auto at = static_cast<size_t>(stream - 1);
+  std::erase_if(copies_[at], [&](Copy& copy) { return !push(copy, data, at); });
+}
+bool PodContainer::push(Copy& copy, std::string_view data, size_t at) {
+  if (!copy.pending.empty()) {  // the rest of a dead container's output
+    copy.pending += data;
+    return true;
+  }
+  ssize_t n = ::write(copy.fd.get(), data.data(), data.size());
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return false;  // EPIPE: detached
+  data.remove_prefix(n > 0 ? static_cast<size_t>(n) : 0);
+  if (!copy.awaited || data.empty()) return true;
+  copy.pending = data;
+  copy.writable = loop_.watch(copy.fd.get(), EPOLLOUT, [this, at](uint32_t) { flush(at); });
+  return true;
+}
+void PodContainer::flush(size_t at) {
+  std::erase_if(copies_[at], [&](Copy& copy) {
+    if (copy.pending.empty()) return false;
+    ssize_t n = ::write(copy.fd.get(), copy.pending.data(), copy.pending.size());
+    if (n < 0) return errno != EAGAIN && errno != EINTR;
+    copy.pending.erase(0, static_cast<size_t>(n));
+    if (!copy.pending.empty()) return false;
+    copy.writable.cancel();
+    return ended_ || !sources_[at].valid();
   });
+  if (!blocked(at) && !watches_[at].active()) watch_source(at);
+}
+void PodContainer::end_copies(size_t at) {
+  std::erase_if(copies_[at], [](const Copy& copy) { return copy.pending.empty(); });
 }
 void PodContainer::drain() {
   // What the container wrote before it died is in the pipes already; who else holds them (a
   // process outside its pid namespace) may write on and is still watched.
-  for (int stream : {1, 2})
+  ended_ = true;
+  for (int stream : {1, 2}) {
     while (read(stream)) {}
+    end_copies(static_cast<size_t>(stream - 1));
+  }
 }
 
-base::Result<Pod::Attached> PodContainer::attach() {
+base::Result<Pod::Attached> PodContainer::attach(Pod::SlowReader slow) {
   Pod::Attached out;
   auto copy = [&](size_t at, base::UniqueFd& end) -> base::Status {
     if (!sources_[at].valid()) return {};
     sys::Pipe pipe = TRY(sys::pipe());
     ::fcntl(pipe.write.get(), F_SETFL, O_NONBLOCK);
     ::fcntl(pipe.write.get(), F_SETPIPE_SZ, 1 << 20);  // only a wish
-    copies_[at].push_back(std::move(pipe.write));
+    copies_[at].push_back({std::move(pipe.write), slow == Pod::SlowReader::kIsAwaited, {}, {}});
     end = std::move(pipe.read);
     return {};
   };

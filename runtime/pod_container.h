@@ -38,7 +38,7 @@ class PodContainer {
   base::Status take_terminal();       // after the launch: the master has been sent
   void watch();
   void drain();                       // at exit: what is still in the pipes
-  base::Result<Pod::Attached> attach();
+  base::Result<Pod::Attached> attach(Pod::SlowReader slow);
 
   const ContainerSpec& spec() const { return spec_; }
   ContainerState state;
@@ -48,15 +48,28 @@ class PodContainer {
   CriLog log;
 
  private:
+  // A client's copy of a stream.
+  struct Copy {
+    base::UniqueFd fd;
+    bool awaited = false;
+    std::string pending;              // of an awaited copy: nothing more is read until it is gone
+    base::Loop::Handle writable;
+  };
   bool read(int stream);              // false: nothing more now
   void forward(int stream, std::string_view data);
+  bool push(Copy& copy, std::string_view data, size_t at);  // false: its reader is gone
+  void flush(size_t at);
+  void end_copies(size_t at);
+  bool blocked(size_t at) const;
+  void watch_source(size_t at);
 
   base::Loop& loop_;
   ContainerSpec spec_;
   base::UniqueFd stdin_, console_socket_, terminal_;
   std::array<base::UniqueFd, 2> sources_;              // stdout or the master, stderr
   std::array<base::Loop::Handle, 2> watches_;
-  std::array<std::vector<base::UniqueFd>, 2> copies_;
+  std::array<std::vector<Copy>, 2> copies_;
+  bool ended_ = false;                // the container has: copies end once they are written
 };
 
 }  // namespace runtime

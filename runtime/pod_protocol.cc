@@ -94,7 +94,8 @@ json::object encode(const ContainerState& state) {
           {"finished_at", nanoseconds(state.finished_at)},
           {"exit_code", state.exit_code},
           {"signal", state.signal},
-          {"oom_killed", state.oom_killed}};
+          {"oom_killed", state.oom_killed},
+          {"paused", state.paused}};
 }
 ContainerState decode_state(const json::value& value) {
   ContainerState out;
@@ -107,6 +108,7 @@ ContainerState decode_state(const json::value& value) {
   out.exit_code = static_cast<int>(base::as_int(base::find(value, "exit_code")));
   out.signal = static_cast<int>(base::as_int(base::find(value, "signal")));
   out.oom_killed = base::as_bool(base::find(value, "oom_killed"));
+  out.paused = base::as_bool(base::find(value, "paused"));
   return out;
 }
 
@@ -117,7 +119,8 @@ json::object encode(const ContainerSpec& spec) {
           {"work_dir", spec.work_dir},
           {"log_path", spec.log_path},
           {"open_stdin", spec.open_stdin},
-          {"stdin_once", spec.stdin_once}};
+          {"stdin_once", spec.stdin_once},
+          {"keep_work_dir", spec.keep_work_dir}};
 }
 base::Result<ContainerSpec> decode_container(const json::value& value) {
   ContainerSpec out;
@@ -130,6 +133,7 @@ base::Result<ContainerSpec> decode_container(const json::value& value) {
   out.log_path = text(value, "log_path");
   out.open_stdin = base::as_bool(base::find(value, "open_stdin"));
   out.stdin_once = base::as_bool(base::find(value, "stdin_once"));
+  out.keep_work_dir = base::as_bool(base::find(value, "keep_work_dir"));
   if (!out.layers.empty() && (out.work_dir.empty() || out.work_dir[0] != '/'))
     return base::make_error(base::Kind::kInvalid, "start container", out.id, "work_dir must be absolute");
   return out;
@@ -147,7 +151,8 @@ json::object encode(const SandboxSpec& spec) {
           {"host_ipc", spec.host_ipc},
           {"host_pid", spec.host_pid},
           {"share_pid", spec.share_pid},
-          {"sysctls", std::move(sysctls)}};
+          {"sysctls", std::move(sysctls)},
+          {"exit_command", strings(spec.exit_command)}};
 }
 SandboxSpec decode_sandbox(const json::value& value) {
   SandboxSpec out;
@@ -163,6 +168,8 @@ SandboxSpec decode_sandbox(const json::value& value) {
   if (const json::value* sysctls = base::find(value, "sysctls"); sysctls && sysctls->is_object())
     for (const auto& [key, v] : sysctls->get_object())
       out.sysctls[std::string(key)] = std::string(base::as_string(&v));
+  if (const json::value* words = base::find(value, "exit_command"); words && words->is_array())
+    for (const json::value& word : words->get_array()) out.exit_command.emplace_back(base::as_string(&word));
   return out;
 }
 

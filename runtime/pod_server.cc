@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "base/process.h"
 #include "base/sys.h"
 #include "runtime/capabilities.h"
 #include "runtime/launch.h"
@@ -31,6 +32,7 @@ namespace sys = base::sys;
 using base::Kind;
 
 constexpr size_t kMaxClients = 64;
+constexpr uint64_t kMaker = 1;  // the first client
 
 int exit_code_of(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -145,6 +147,7 @@ void PodServer::add_client(base::UniqueFd socket) {
 }
 void PodServer::drop_client(uint64_t id) {
   clients_.erase(id);
+  run_exit_command();
   // Nobody ever asked for a Pod: there is none to hold.
   if (!created_ && clients_.empty()) loop_.stop();
 }
@@ -191,7 +194,10 @@ base::Status PodServer::answer(uint64_t client, const std::string& op, protocol:
   if (op == "start") {
     const json::value* container = base::find(body, "container");
     ContainerSpec spec = TRY(protocol::decode_container(container ? *container : json::value()));
+    std::string id = spec.id;
     reply["state"] = protocol::encode(TRY(start(std::move(spec))));
+    // Before anything of it is read: the loop comes later.
+    if (base::as_bool(base::find(body, "attach"))) return attach(id, Pod::SlowReader::kIsAwaited, reply, fds);
     return {};
   }
   if (op == "list") {
@@ -224,23 +230,10 @@ base::Status PodServer::answer(uint64_t client, const std::string& op, protocol:
   }
   if (op == "exec") return exec(client, packet, reply, fds);
   if (op == "attach") {
-    PodContainer* container = TRY(find(name));
-    if (container->state.phase != Phase::kRunning)
-      return base::make_error(Kind::kNotFound, "attach to container", name, "it has exited");
-    Pod::Attached ends = TRY(container->attach());
-    json::array has;
-    auto give = [&](const char* what, base::UniqueFd& fd) {
-      if (!fd.valid()) return;
-      has.push_back(json::value(what));
-      fds.push_back(std::move(fd));
-    };
-    give("in", ends.in);
-    give("out", ends.out);
-    give("err", ends.err);
-    give("terminal", ends.terminal);
-    reply["has"] = std::move(has);
-    return {};
+    bool awaited = base::as_bool(base::find(body, "awaited"));
+    return attach(name, awaited ? Pod::SlowReader::kIsAwaited : Pod::SlowReader::kLoses, reply, fds);
   }
+  if (op == "pause") return pause(name, base::as_bool(base::find(body, "paused")));
   if (op == "connect") {
     fds.push_back(TRY(connect_loopback(base::as_int(base::find(body, "port")),
                                        base::as_int(base::find(body, "family"), 4))));
@@ -248,6 +241,25 @@ base::Status PodServer::answer(uint64_t client, const std::string& op, protocol:
   }
   if (op == "shutdown") return shutdown();
   return base::make_error(Kind::kUnsupported, "ask Pod", op, "unknown request");
+}
+
+base::Status PodServer::attach(const std::string& name, Pod::SlowReader slow, Body& reply, Fds& fds) {
+  PodContainer* container = TRY(find(name));
+  if (container->state.phase != Phase::kRunning)
+    return base::make_error(Kind::kNotFound, "attach to container", name, "it has exited");
+  Pod::Attached ends = TRY(container->attach(slow));
+  json::array has;
+  auto give = [&](const char* what, base::UniqueFd& fd) {
+    if (!fd.valid()) return;
+    has.push_back(json::value(what));
+    fds.push_back(std::move(fd));
+  };
+  give("in", ends.in);
+  give("out", ends.out);
+  give("err", ends.err);
+  give("terminal", ends.terminal);
+  reply["has"] = std::move(has);
+  return {};
 }
 
 // ---- the sandbox -----------------------------------------------------------------------------
@@ -277,6 +289,7 @@ base::Status PodServer::create(const SandboxSpec& spec) {
     return made;
   }
   created_ = true;
+  exit_command_due_ = true;
   listen_watch_ = loop_.watch(listener_.get(), EPOLLIN, [this](uint32_t) {
     base::UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (socket.valid()) add_client(std::move(socket));
@@ -289,6 +302,8 @@ base::Status PodServer::make_namespaces() {
   bool own_uts = !spec_.hostname.empty() && !spec_.host_network;
   int flags = (spec_.host_network ? 0 : CLONE_NEWNET) | (spec_.host_ipc ? 0 : CLONE_NEWIPC) |
               (own_uts ? CLONE_NEWUTS : 0);
+  if (!spec_.exit_command.empty() && !spec_.host_network)
+    host_netns_ = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
   if (flags && ::unshare(flags) != 0) return sys::last_error("unshare", "namespaces of the Pod");
   if (own_uts && ::sethostname(spec_.hostname.c_str(), spec_.hostname.size()) != 0)
     return sys::last_error("sethostname", spec_.hostname);
@@ -326,7 +341,8 @@ base::Status PodServer::sandbox(Body& reply, Fds& fds) {
 base::Status PodServer::write_record() {
   json::array containers;
   for (const auto& [id, container] : containers_)
-    containers.push_back(json::object{{"id", id}, {"cgroup", container->cgroup}, {"work_dir", container->spec().work_dir}});
+    containers.push_back(json::object{{"id", id}, {"cgroup", container->cgroup}, 
+                                      {"work_dir", container->spec().keep_work_dir ? "" : container->spec().work_dir}});
   json::object record{{"id", id_}, {"pid", ::getpid()}, {"cgroup", spec_.cgroup}, {"containers", std::move(containers)}};
   // Not fsynced: after a power loss nothing of what it names exists, but for the work directories,
   // which the kubelet knows.
@@ -413,6 +429,7 @@ base::Status PodServer::start_in(PodContainer& container) {
   container.state.phase = Phase::kRunning;
   container.state.started_at = base::wall_now();
   container.pidfd = std::move(launched.pidfd);
+  exit_command_due_ = false;
   TRY(container.take_terminal());
   container.watch();
   return {};
@@ -484,8 +501,37 @@ void PodServer::exited(PodContainer& container, int status) {
   container.state.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   container.state.oom_killed = cgroup_oom_kills(*layout_, container.cgroup) > 0;
   container.pidfd.reset();
+  container.state.paused = false;
+  exit_command_due_ = true;
   for (const auto& [id, client] : clients_)
     send(id, {{"event", "exit"}, {"state", protocol::encode(container.state)}});
+  run_exit_command();
+}
+bool PodServer::any_runs() const {
+  return std::any_of(containers_.begin(), containers_.end(),
+                     [](const auto& entry) { return entry.second->state.phase == Phase::kRunning; });
+}
+
+// A client that made the Pod and is still there clears up itself.
+void PodServer::run_exit_command() {
+  if (!exit_command_due_ || spec_.exit_command.empty() || clients_.count(kMaker) || any_runs()) return;
+  exit_command_due_ = false;
+  base::Command command;
+  command.argv = spec_.exit_command;
+  command.new_session = true;
+  // We have no thread that could be in the wrong namespace meanwhile.
+  if (host_netns_.valid() && ::setns(host_netns_.get(), CLONE_NEWNET) != 0) return;
+  base::ignore(base::spawn(command), "what is left is cleared up by whoever removes the Pod");
+  if (host_netns_.valid()) SAMPAN_CHECK(::setns(netns_.get(), CLONE_NEWNET) == 0);
+}
+
+base::Status PodServer::pause(const std::string& id, bool paused) {
+  PodContainer* container = TRY(find(id));
+  if (container->state.phase != Phase::kRunning)
+    return base::make_error(Kind::kNotFound, paused ? "pause container" : "unpause container", id, "it has exited");
+  TRY(freeze_cgroup(*layout_, container->cgroup, paused));
+  container->state.paused = paused;
+  return {};
 }
 void PodServer::reap() {
   int status;
@@ -512,7 +558,8 @@ base::Status PodServer::remove(const std::string& id) {
     return base::make_error(Kind::kConflict, "remove container", id, "it runs", "signal it first");
   if (!container.cgroup.empty()) TRY(remove_cgroup(*layout_, container.cgroup));
   // Its root was mounted in its own mount namespace and went with it.
-  if (!container.spec().work_dir.empty()) TRY(sys::remove_all(container.spec().work_dir));
+  const ContainerSpec& spec = container.spec();
+  if (!spec.work_dir.empty() && !spec.keep_work_dir) TRY(sys::remove_all(spec.work_dir));
   containers_.erase(it);
   return write_record();
 }
@@ -525,7 +572,8 @@ base::Status PodServer::shutdown() {
   if (pause_pid_ != 0) ::kill(pause_pid_, SIGKILL);
   for (const auto& [id, container] : containers_) {
     if (!container->cgroup.empty()) TRY(remove_cgroup(*layout_, container->cgroup));
-    if (!container->spec().work_dir.empty()) TRY(sys::remove_all(container->spec().work_dir));
+    const ContainerSpec& spec = container->spec();
+    if (!spec.work_dir.empty() && !spec.keep_work_dir) TRY(sys::remove_all(spec.work_dir));
   }
   TRY(remove_cgroup(*layout_, spec_.cgroup));
   for (const std::string& path :

@@ -47,12 +47,16 @@ class PodServer {
   base::Result<ContainerState> start(ContainerSpec spec);
   base::Status start_in(PodContainer& container);
   base::Status exec(uint64_t client, protocol::Packet& packet, Body& reply, Fds& fds);
+  base::Status attach(const std::string& name, Pod::SlowReader slow, Body& reply, Fds& fds);
   base::Status remove(const std::string& id);
   base::Status shutdown();
   base::Result<PodContainer*> find(const std::string& id);
+  base::Status pause(const std::string& id, bool paused);
+  void run_exit_command();
   base::Status write_record();
   void reap();
   void exited(PodContainer& container, int status);
+  bool any_runs() const;
 
   base::Loop& loop_;
   std::string id_, run_dir_;
@@ -60,6 +64,8 @@ class PodServer {
   const CgroupLayout* layout_ = nullptr;
   bool created_ = false;
   base::UniqueFd listener_, netns_, netlink_;
+  base::UniqueFd host_netns_;               // with exit_command only
+  bool exit_command_due_ = false;
   base::Loop::Handle listen_watch_, signal_watch_;
   pid_t pause_pid_ = 0;                     // init of the shared pid namespace
   uint64_t next_client_ = 1, next_exec_ = 1;

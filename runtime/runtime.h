@@ -62,6 +62,9 @@ base::Status require_cgroup_controllers(const std::vector<std::string>& wanted);
 
 // What a container gets that asks for nothing; the lists of containerd and podman.
 const std::vector<std::string>& default_capabilities();            // "CAP_CHOWN", …
+std::vector<std::string> all_capabilities();                       // that this kernel knows
+// linux.devices of a privileged container: every device node below /dev.
+base::json::array host_devices();
 // linux.seccomp of the profile "RuntimeDefault" for a process with these capabilities.
 base::json::value default_seccomp(const std::vector<std::string>& capabilities);
 // A whole config.json: default capabilities, mounts, namespaces, devices denied, masked and
@@ -77,6 +80,8 @@ struct ContainerSpec {
   std::string log_path;                   // CRI log file ("<time> stdout F <line>"); "" = /dev/null
   bool open_stdin = false;                // keep stdin open for attach; else /dev/null
   bool stdin_once = false;
+  bool keep_work_dir = false;             // `remove` and `shutdown` leave work_dir to the caller, who
+                                          // starts the container again with what it wrote
 };
 enum class Phase { kCreated, kRunning, kExited };
 struct ContainerState {
@@ -87,6 +92,7 @@ struct ContainerState {
   int exit_code = 0;                      // 128 + signal when killed, as Kubernetes reports it
   int signal = 0;
   bool oom_killed = false;
+  bool paused = false;
 };
 struct SandboxSpec {
   std::string id;                         // the Pod's uid
@@ -97,6 +103,10 @@ struct SandboxSpec {
   base::json::value cgroup_resources;     // OCI linux.resources for the Pod's cgroup; null = none
   bool host_network = false, host_ipc = false, host_pid = false, share_pid = false;
   std::map<std::string, std::string> sysctls;
+  // Who clears up after a Pod that nobody watches: a program and its arguments, run by sampan-pod on
+  // the host's network once no container runs and the client that made the Pod has gone. Again
+  // after each further exit. Empty: nobody.
+  std::vector<std::string> exit_command;
 };
 struct Stats {
   uint64_t cpu_ns = 0, memory_bytes = 0, memory_working_set_bytes = 0, pids = 0;
@@ -118,10 +128,21 @@ class Pod {
   virtual void sandbox(std::function<void(base::Result<Sandbox>)> done) = 0;
   // Mounts the rootfs, makes the cgroup and starts the process; done when execve succeeded.
   virtual void start(ContainerSpec spec, std::function<void(base::Result<ContainerState>)> done) = 0;
+  // The same, attached from the first byte (SlowReader::kIsAwaited).
+  struct Attached {
+    base::UniqueFd in, out, err, terminal;
+  };
+  struct Started {
+    ContainerState state;
+    Attached attached;
+  };
+  virtual void start_attached(ContainerSpec spec, std::function<void(base::Result<Started>)> done);
   virtual void signal(const std::string& container, int signal, Done done) = 0;
   // The log file was renamed (rotation): go on in a new one of the old name.
   virtual void reopen_log(const std::string& container, Done done);
-  // After its exit: unmounts and removes work_dir and cgroup.
+  // Freezes all its processes, or lets them go on.
+  virtual void pause(const std::string& container, bool paused, Done done);
+  // After its exit: removes cgroup and work_dir (unless keep_work_dir).
   virtual void remove(const std::string& container, Done done) = 0;
   virtual void list(std::function<void(base::Result<std::vector<ContainerState>>)> done) = 0;
   virtual void stats(const std::string& container, std::function<void(base::Result<Stats>)> done) = 0;
@@ -144,12 +165,11 @@ class Pod {
   // The container's own stdio for attach: stdin (if open_stdin) and a pipe that gets a copy of
   // stdout and one of stderr from now on; or, for a container with a terminal, the pty's master
   // to write to and to resize, and in `out` the pipe that gets a copy of what it prints (the
-  // master itself is read by sampan-pod, for the log). A copy that is not read is dropped, so that
-  // a stuck client can't stop the container.
-  struct Attached {
-    base::UniqueFd in, out, err, terminal;
-  };
-  virtual void attach(const std::string& container,
+  // master itself is read by sampan-pod, for the log). The pipes end when the container has.
+  // A copy that is not read in time loses bytes, so that a stuck client can't stop the container; or
+  // it is awaited, as a pipeline's next command would be, so that nothing is lost.
+  enum class SlowReader { kLoses, kIsAwaited };
+  virtual void attach(const std::string& container, SlowReader slow,
                       std::function<void(base::Result<Attached>)> done) = 0;
   // A TCP connection to 127.0.0.1:port (else [::1]:port) from inside the Pod's network namespace,
   // opened by sampan-pod. kUnavailable: nobody listens there.

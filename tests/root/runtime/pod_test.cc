@@ -284,7 +284,7 @@ TEST_F(PodTest, TerminalAndAttach) {
   spec.config.as_object()["process"].as_object()["terminal"] = true;
   ASSERT_TRUE(start(std::move(spec)).ok());
   std::optional<runtime::Pod::Attached> attached;
-  pod_->attach("tty", [&](auto r) { if (r.ok()) attached = std::move(*r); });
+  pod_->attach("tty", runtime::Pod::SlowReader::kLoses, [&](auto r) { if (r.ok()) attached = std::move(*r); });
   ASSERT_TRUE(run_until(loop_, [&] { return attached.has_value(); }));
   ASSERT_TRUE(attached->terminal.valid());
   ASSERT_EQ(::write(attached->terminal.get(), "hello\n", 6), 6);
@@ -299,7 +299,7 @@ TEST_F(PodTest, StdinThroughAttach) {
   spec.open_stdin = spec.stdin_once = true;
   ASSERT_TRUE(start(std::move(spec)).ok());
   std::optional<runtime::Pod::Attached> attached;
-  pod_->attach("cat", [&](auto r) { if (r.ok()) attached = std::move(*r); });
+  pod_->attach("cat", runtime::Pod::SlowReader::kLoses, [&](auto r) { if (r.ok()) attached = std::move(*r); });
   ASSERT_TRUE(run_until(loop_, [&] { return attached.has_value(); }));
   ASSERT_TRUE(attached->in.valid());
   ASSERT_EQ(::write(attached->in.get(), "word\n", 5), 5);

@@ -71,7 +71,7 @@ class FakePod final : public runtime::Pod {
   void signal_exec(const std::string& id, int signal, Done done) override {
     done(base::sys::pidfd_send_signal(running_.at(id)->child.pidfd.get(), signal));
   }
-  void attach(const std::string&, std::function<void(Result<Attached>)> done) override {
+  void attach(const std::string&, SlowReader, std::function<void(Result<Attached>)> done) override {
     done(std::move(attached));
   }
   void connect(uint16_t port, std::function<void(Result<base::UniqueFd>)> done) override {
