@@ -272,4 +272,5 @@ def main():
         write(os.path.join(out, "tables_%s.cc" % group.replace(".", "_")), tables(types, group))
 
 
-main()
+if __name__ == "__main__":
+    main()

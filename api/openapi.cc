@@ -227,6 +227,14 @@ class Writer {
     paths_[root] = json::object{{"get", std::move(list)}};
     for (const ServedResource& resource : served.resources) add(served, resource, "/" + served.path());
   }
+  void page(const ServedPage& served) {
+    const Type* type = served.type.empty() ? nullptr : find_type(served.package, served.type);
+    json::object op{{"description", served.description}, {"operationId", served.id}};
+    if (!v3_) op["produces"] = json::array{"application/json"}, op["schemes"] = json::array{"https"};
+    op["responses"] = answers(type ? json::value(document_.of(*type))
+                                   : json::value(json::object{{"type", served.type.empty() ? "string" : served.type}}));
+    paths_[served.path]["get"] = std::move(op);
+  }
   json::object paths() {
     json::object out;
     for (auto& [path, item] : paths_) out.emplace(path, std::move(item));
@@ -296,6 +304,7 @@ class Writer {
   void add(const ServedGroupVersion& served, const ServedResource& r, const std::string& root) {
     const Type* type = find_kind(r.kind_gvk);
     auto can = [&](const char* verb) { return std::find(r.verbs.begin(), r.verbs.end(), verb) != r.verbs.end(); };
+    if (r.subresource == "proxy") return proxy(served, r, root);
     bool collection = r.subresource.empty();
     std::string base = root + (r.namespaced ? "/namespaces/{namespace}/" : "/") + r.plural;
     std::string one = base + "/{name}" + (collection ? "" : "/" + r.subresource);
@@ -311,6 +320,29 @@ class Writer {
     if (can("update")) put(served, r, type, one, "put", "put");
     if (can("patch")) put(served, r, type, one, "patch", "patch");
     if (can("delete")) put(served, r, type, one, "delete", "delete");
+  }
+  // Any method, with or without a path behind it, on its way to a Pod, a Service or a node.
+  void proxy(const ServedGroupVersion& served, const ServedResource& r, const std::string& root) {
+    std::string one = root + (r.namespaced ? "/namespaces/{namespace}/" : "/") + r.plural + "/{name}/proxy";
+    for (bool with_path : {false, true}) {
+      json::array shared{parameter({"name", "string", "Name of the object."}, "path", true)};
+      if (r.namespaced) shared.push_back(parameter({"namespace", "string", "Namespace of the object."}, "path", true));
+      if (with_path) shared.push_back(parameter({"path", "string", "Path of the request behind the proxy."}, "path", true));
+      shared.push_back(parameter({"path", "string", "Path of the request behind the proxy."}, "query", false));
+      json::object& item = paths_[with_path ? one + "/{path}" : one];
+      item["parameters"] = std::move(shared);
+      for (const char* method : {"delete", "get", "head", "options", "patch", "post", "put"}) {
+        std::string word = method;
+        word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
+        json::object op = operation("", "connect " + word + " requests to proxy of " + r.plural,
+                                    "connect" + spelled(served) + word + (r.namespaced ? "Namespaced" : "") + gvk_kind(served, r) +
+                                        "Proxy" + (with_path ? "WithPath" : ""), served);
+        op["responses"] = answers(json::object{{"type", "string"}});
+        op["x-kubernetes-action"] = "connect";
+        op["x-kubernetes-group-version-kind"] = gvk_object(parse_gvk(r.kind_gvk));
+        item[method] = std::move(op);
+      }
+    }
   }
   void put(const ServedGroupVersion& served, const ServedResource& r, const Type* type, const std::string& path,
            const char* method, std::string_view action) {
@@ -334,7 +366,10 @@ class Writer {
     json::object self = type ? document_.of(*type) : json::object{{"type", "string"}};
     json::value answer = self;
     if (action == "list" || action == "deletecollection") for (const Parameter& p : kListParameters) query(p);
-    if (action == "list" && type) answer = document_.list_of(*type);
+    if (action == "list" && type) {
+      answer = document_.list_of(*type);
+      document_.meta("WatchEvent");  // what the same operation streams with ?watch=true
+    }
     if (action == "delete" || action == "deletecollection") {
       query(kDryRun);
       for (const Parameter& p : kDeleteParameters) query(p);
@@ -402,8 +437,18 @@ json::value openapi_v3(const ServedGroupVersion& served) {
                       {"components", json::object{{"schemas", writer.schemas()}, {"securitySchemes", bearer()}}}};
 }
 
-json::value openapi_v2(const std::vector<ServedGroupVersion>& served, std::string_view version) {
+json::value openapi_v3(const ServedPage& page) {
+  Writer writer(true);
+  writer.page(page);
+  json::object paths = writer.paths();
+  return json::object{{"openapi", "3.0.0"}, {"info", info("v1.36.0")}, {"paths", std::move(paths)},
+                      {"components", json::object{{"schemas", writer.schemas()}, {"securitySchemes", bearer()}}}};
+}
+
+json::value openapi_v2(const std::vector<ServedGroupVersion>& served, std::string_view version,
+                       const std::vector<ServedPage>& pages) {
   Writer writer(false);
+  for (const ServedPage& page : pages) writer.page(page);
   for (const ServedGroupVersion& group : served) writer.group(group);
   json::object paths = writer.paths();
   return json::object{{"swagger", "2.0"}, {"info", info(version)}, {"paths", std::move(paths)},

@@ -24,9 +24,19 @@ struct ServedGroupVersion {
   std::string path() const;    // "api/v1", "apis/apps/v1"
 };
 
+// What is served beside resources: a list of groups, the version.
+struct ServedPage {
+  std::string document;       // of OpenAPI v3: "apis/apps"
+  std::string path;           // "/apis/apps/"
+  std::string description, id;
+  std::string package, type;  // of the answer; without a package: "object", or "" for text
+};
+
 // {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=…"}}}; a hash per document.
 json::value openapi_v3_index(const std::vector<std::pair<std::string, std::string>>& path_and_hash);
 json::value openapi_v3(const ServedGroupVersion& served);
-json::value openapi_v2(const std::vector<ServedGroupVersion>& served, std::string_view version);
+json::value openapi_v3(const ServedPage& page);
+json::value openapi_v2(const std::vector<ServedGroupVersion>& served, std::string_view version,
+                       const std::vector<ServedPage>& pages = {});
 
 }  // namespace api

@@ -34,6 +34,17 @@ class SelfExchange final : public base::http::Exchange {
 
 }  // namespace
 
+// The parts of this process, which answer when it does; kept for old dashboards.
+void ApiServer::load_component_statuses() {
+  ResourceInfo& resource = *resources_.find("", "v1", "componentstatuses");
+  for (const char* name : {"controller-manager", "etcd-0", "scheduler"}) {
+    json::value object = json::object{
+        {"apiVersion", "v1"}, {"kind", "ComponentStatus"}, {"metadata", json::object{{"name", name}, {"creationTimestamp", nullptr}}},
+        {"conditions", json::array{json::object{{"type", "Healthy"}, {"status", "True"}, {"message", "ok"}}}}};
+    cache(resource).load(make_object(resource, object_key("", name), to_stored_text(object), 1));
+  }
+}
+
 void ApiServer::bootstrap() {
   auto send = [this](std::string method, std::string target, const json::value& body) {
     base::http::Request http;

@@ -73,35 +73,63 @@ json::object api_group(const ResourceTable& table, std::string_view group) {
   return {{"name", group}, {"versions", std::move(versions)}, {"preferredVersion", std::move(preferred)}};
 }
 
-// APIGroupDiscoveryList v2 (KEP-3352): everything in one answer.
+json::object kind_object(std::string_view group, std::string_view version, std::string_view name) {
+  return {{"group", group}, {"version", version}, {"kind", name}};
+}
+json::array aggregated_resources(const ResourceTable& table, std::string_view group, std::string_view version) {
+  json::array list;
+  for (const ResourcePtr& each : table.all()) {
+    const ResourceInfo& r = *each;
+    if (r.group != group || r.version != version) continue;
+    json::object row{{"resource", r.plural}, {"responseKind", kind_object(r.group, r.version, r.kind)},
+                     {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
+                     {"verbs", to_array(verbs_of(r))}};
+    if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
+    if (!r.categories.empty()) row["categories"] = split(r.categories);
+    json::array subs;
+    for (const Subresource& s : subresources_of(r))
+      subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind_object(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});
+    if (!subs.empty()) row["subresources"] = std::move(subs);
+    list.push_back(std::move(row));
+  }
+  return list;
+}
+
+// APIGroupDiscoveryList v2 (KEP-3352): everything in one answer; the versions of a group in its
+// order of preference.
 json::value aggregated(const ResourceTable& table, bool core) {
   json::array groups;
-  for (const auto& gv : group_versions(table)) {
-    if (gv.first.empty() != core) continue;
-    json::array list;
-    for (const ResourcePtr& each : table.all()) {
-    const ResourceInfo& r = *each;
-      if (r.group != gv.first || r.version != gv.second) continue;
-      auto kind = [](std::string_view group, std::string_view version, std::string_view name) {
-        return json::object{{"group", group}, {"version", version}, {"kind", name}};
-      };
-      json::object row{{"resource", r.plural}, {"responseKind", kind(r.group, r.version, r.kind)},
-                       {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
-                       {"verbs", to_array(verbs_of(r))}};
-      if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
-      if (!r.categories.empty()) row["categories"] = split(r.categories);
-      json::array subs;
-      for (const Subresource& s : subresources_of(r))
-        subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});
-      if (!subs.empty()) row["subresources"] = std::move(subs);
-      list.push_back(std::move(row));
-    }
-    groups.push_back(json::object{
-        {"metadata", json::object{{"name", gv.first}, {"creationTimestamp", nullptr}}},
-        {"versions", json::array{json::object{{"version", gv.second}, {"resources", std::move(list)}, {"freshness", "Current"}}}}});
+  std::map<std::string, size_t> index;
+  for (const auto& [group, version] : group_versions(table)) {
+    if (group.empty() != core) continue;
+    auto [it, is_new] = index.emplace(group, groups.size());
+    if (is_new)
+      groups.push_back(json::object{{"metadata", json::object{{"name", group}, {"creationTimestamp", nullptr}}}, {"versions", json::array()}});
+    groups[it->second].at("versions").get_array().push_back(
+        json::object{{"version", version}, {"resources", aggregated_resources(table, group, version)}, {"freshness", "Current"}});
   }
   return json::object{{"kind", "APIGroupDiscoveryList"}, {"apiVersion", "apidiscovery.k8s.io/v2"},
                       {"metadata", json::object()}, {"items", std::move(groups)}};
+}
+
+// What OpenAPI tells beside the group versions.
+std::vector<api::ServedPage> pages(const ResourceTable& table) {
+  constexpr const char* kMeta = "io.k8s.apimachinery.pkg.apis.meta.v1";
+  std::vector<api::ServedPage> out = {
+      {"api", "/api/", "get available API versions", "getCoreAPIVersions", kMeta, "APIVersions"},
+      {"apis", "/apis/", "get available API versions", "getAPIVersions", kMeta, "APIGroupList"},
+      {"version", "/version/", "get the version information for this server", "getCodeVersion", "", "object"}};
+  for (const auto& [group, version] : group_versions(table)) {
+    std::string path = "apis/" + group;
+    if (group.empty() || out.back().document == path) continue;
+    std::string word;
+    for (bool upper = true; char c : group.substr(0, group.find(".k8s.io"))) {
+      if (c != '.') word += upper ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c;
+      upper = c == '.';
+    }
+    out.push_back({path, "/" + path + "/", "get information of a group", "get" + word + "APIGroup", kMeta, "APIGroup"});
+  }
+  return out;
 }
 
 std::vector<api::ServedGroupVersion> served(const ResourceTable& table) {
@@ -151,14 +179,15 @@ struct ApiServer::Documents {
   base::http::Bytes v2_text, v2_protobuf;
 
   explicit Documents(const ResourceTable& table) : generation(table.generation()) {
-    for (const auto& group : served(table)) {
-      std::string text = base::to_json(api::openapi_v3(group));
-      std::string hash = hash_of(text);
-      v3[group.path()] = {base::http::bytes(std::move(text)), hash};
-    }
+    auto add = [this](std::string name, const json::value& document) {
+      std::string text = base::to_json(document), hash = hash_of(text);
+      v3[std::move(name)] = {base::http::bytes(std::move(text)), hash};
+    };
+    for (const auto& group : served(table)) add(group.path(), api::openapi_v3(group));
+    for (const auto& page : pages(table)) add(page.document, api::openapi_v3(page));
   }
   const json::value& openapi_v2(const ResourceTable& table) {
-    if (v2.is_null()) v2 = api::openapi_v2(served(table), "v1.36.0");
+    if (v2.is_null()) v2 = api::openapi_v2(served(table), "v1.36.0", pages(table));
     return v2;
   }
 };

@@ -107,15 +107,25 @@ std::vector<std::string_view> verbs_of(const ResourceInfo& resource) {
 }
 
 std::vector<Subresource> subresources_of(const ResourceInfo& resource) {
+  static const std::vector<std::pair<std::string_view, Subresource>> kKnown = {
+      // of which resource ("": any), and the subresource
+      {"", {"attach", "", "v1", "PodAttachOptions", {"create", "get"}}},
+      {"", {"binding", "", "v1", "Binding", {"create"}}},
+      {"", {"ephemeralcontainers", "", "v1", "Pod", {"get", "patch", "update"}}},
+      {"", {"eviction", "policy", "v1", "Eviction", {"create"}}},
+      {"", {"exec", "", "v1", "PodExecOptions", {"create", "get"}}},
+      {"", {"finalize", "", "v1", "Namespace", {"update"}}},
+      {"", {"log", "", "v1", "Pod", {"get"}}},
+      {"", {"portforward", "", "v1", "PodPortForwardOptions", {"create", "get"}}},
+      {"nodes", {"proxy", "", "v1", "NodeProxyOptions", {"create", "delete", "get", "patch", "update"}}},
+      {"pods", {"proxy", "", "v1", "PodProxyOptions", {"create", "delete", "get", "patch", "update"}}},
+      {"services", {"proxy", "", "v1", "ServiceProxyOptions", {"create", "delete", "get", "patch", "update"}}},
+      {"", {"resize", "", "v1", "Pod", {"get", "patch", "update"}}},
+  };
   std::vector<Subresource> out;
-  for (std::string_view name : split(resource.subresources, ',')) {
-    if (name == "log") out.push_back({name, "", "v1", "Pod", {"get"}});
-    else if (name == "binding") out.push_back({name, "", "v1", "Binding", {"create"}});
-    else if (name == "attach") out.push_back({name, "", "v1", "PodAttachOptions", {"create", "get"}});
-    else if (name == "exec") out.push_back({name, "", "v1", "PodExecOptions", {"create", "get"}});
-    else if (name == "portforward") out.push_back({name, "", "v1", "PodPortForwardOptions", {"create", "get"}});
-    else if (name == "finalize") out.push_back({name, "", "v1", "Namespace", {"update"}});
-  }
+  for (std::string_view name : split(resource.subresources, ','))
+    for (const auto& [plural, known] : kKnown)
+      if (known.name == name && (plural.empty() || plural == resource.plural)) out.push_back(known);
   if (resource.has_scale) out.push_back({"scale", "autoscaling", "v1", "Scale", {"get", "patch", "update"}});
   if (resource.has_status)
     out.push_back({"status", resource.group, resource.version, resource.kind, {"get", "patch", "update"}});

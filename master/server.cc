@@ -23,6 +23,7 @@ std::string store_key(const ResourceInfo& resource, std::string_view key) {
 ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options)
     : loop_(loop), store_(std::move(store)), options_(std::move(options)),
       allocator_(options_.service_cidr, options_.cluster_dns) {
+  handle_with("", "bindings", "", [this](RequestPtr request) { create_binding(std::move(request)); });
   handle_with("", "pods", "binding", [this](RequestPtr request) { bind_pod(std::move(request)); });
   for (const char* stream : {"attach", "exec", "log", "portforward"})
     handle_with("", "pods", stream, [this](RequestPtr request) { pod_stream(std::move(request)); });
@@ -52,6 +53,7 @@ base::Status ApiServer::start() {
       if (auto parsed = base::parse_json(*object->text); parsed.ok()) allocator_.take(*parsed);
     cache(*resource).load(std::move(object));
   }));
+  load_component_statuses();
   for (const ResourcePtr& resource : resources_.all())
     if (resource->objects) resource->objects->set_loaded(durable_revision_);
   ResourceInfo& events = *resources_.find("", "v1", "events");

@@ -1,7 +1,7 @@
 // ApiServer: the REST API over the object caches and the store. One loop thread; every request
 // runs to its reply or to its one wait (the store, a node) without blocking.
 // Files: server.cc routes and filters; read.cc, watch.cc, write.cc, apply.cc, remove.cc the verbs;
-// scale.cc, discovery.cc, node_proxy.cc, local_transport.cc.
+// scale.cc, pod_subresources.cc, discovery.cc, node_proxy.cc, local_transport.cc.
 #pragma once
 
 #include <functional>
@@ -134,6 +134,10 @@ class ApiServer {
 
   // bootstrap.cc
   void bootstrap();
+  void load_component_statuses();
+
+  // pod_subresources.cc
+  void create_binding(RequestPtr request);
 
   base::Loop& loop_;
   std::unique_ptr<Store> store_;

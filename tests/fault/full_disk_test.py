@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,39 +13,10 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
+from master_process import Master
 
 CLONE_NEWNS = 0x20000
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-class Master:
-    """sampan-master on loopback; ready when it says so on NOTIFY_SOCKET."""
-
-    def __init__(self, data, log):
-        self.data = data
-        path = str(data) + ".notify"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.bind(path)
-            notify.settimeout(20)
-            self.process = subprocess.Popen(
-                [cases.BIN / "sampan-master", "--data-dir", data, "--listen", "127.0.0.1:0", "--log-level", "warning"],
-                stdout=log, stderr=log, env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": path})
-            try:
-                assert notify.recv(100) == b"READY=1"
-            except BaseException:
-                self.stop()
-                raise
-            finally:
-                os.unlink(path)
-
-    def kubectl(self, *words, input=None):
-        done = subprocess.run(["kubectl", f"--kubeconfig={self.data}/admin.conf", f"--cache-dir={self.data}.cache", *words],
-                              input=input, capture_output=True, text=True, timeout=60)
-        return done.returncode, done.stdout + done.stderr
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(20)
 
 
 class FullDisk(unittest.TestCase):
