@@ -103,12 +103,13 @@ void ApiServer::pod_stream(RequestPtr request) {
   bool log = request->subresource == "log";
   for (const auto& [key, value] : request->query) {
     if (key == "container") continue;
-    bool on = value == "true" || value == "1";
+    bool on = is_true(value);
     // The kubelet's own names for these, since the first Kubernetes.
     if (key == "stdin" && !log) { if (on) add("input", "1"); }
     else if (key == "stdout" && !log) { if (on) add("output", "1"); }
     else if (key == "stderr" && !log) { if (on) add("error", "1"); }
     else if (key == "tty") { if (on) add("tty", "1"); }
+    else if (key == "follow" || key == "previous" || key == "timestamps") add(key, on ? "true" : "false");
     else add(key, value);
   }
   if (log) target = "/containerLogs/" + request->ns + "/" + request->name + "/" + container;

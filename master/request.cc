@@ -48,9 +48,9 @@ std::string_view RequestInfo::param(std::string_view key) const {
     if (name == key) return value;
   return {};
 }
-bool RequestInfo::flag(std::string_view key) const {
-  std::string_view value = param(key);
-  return value == "true" || value == "1";
+bool RequestInfo::flag(std::string_view key) const { return is_true(param(key)); }
+bool is_true(std::string_view value) {
+  return value == "true" || value == "1" || value == "True" || value == "TRUE" || value == "t" || value == "T";
 }
 
 void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body, std::string_view content_type) {

@@ -17,6 +17,8 @@ struct User {
   bool in_group(std::string_view group) const;
 };
 
+// A query's boolean as Go's strconv.ParseBool takes it: Python's clients write "True".
+bool is_true(std::string_view value);
 constexpr size_t kMaxManagerName = 128;  // bytes of ?fieldManager=
 
 // What "Accept" asks for, in the forms that clients use.
