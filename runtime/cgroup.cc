@@ -234,10 +234,13 @@ base::Status Planner::memory(const Resources& r) {
         return base::make_error(base::Kind::kInvalid, "read", "linux.resources.memory.swap", "is less than limit");
       if (*r.memory_swap != 0) TRY(write("memory", "memory.swap", "memory.swap.max", limit_text(swap, "max")));
     }
-    if (r.swappiness || r.disable_oom_killer.value_or(false))
-      return base::make_error(base::Kind::kUnsupported, "apply",
-                              r.swappiness ? "linux.resources.memory.swappiness"
-                                           : "linux.resources.memory.disableOOMKiller",
+    const char* field = r.swappiness                            ? "swappiness"
+                        : r.disable_oom_killer.value_or(false) ? "disableOOMKiller"
+                        : r.kernel_limit                       ? "kernel"
+                        : r.kernel_tcp_limit                   ? "kernelTCP"
+                                                               : nullptr;
+    if (field)
+      return base::make_error(base::Kind::kUnsupported, "apply", std::string("linux.resources.memory.") + field,
                               "cgroup v2 has no such setting", "remove it");
     return {};
   }
@@ -248,6 +251,12 @@ base::Status Planner::memory(const Resources& r) {
   if (r.memory_reservation && *r.memory_reservation != 0)
     TRY(write("memory", "linux.resources.memory.reservation", "memory.soft_limit_in_bytes",
               limit_text(*r.memory_reservation, "-1")));
+  // Deprecated: kernels of today take the first and do nothing; those without the file refuse it.
+  if (r.kernel_limit && *r.kernel_limit != 0)
+    TRY(write("memory", "linux.resources.memory.kernel", "memory.kmem.limit_in_bytes", limit_text(*r.kernel_limit, "-1")));
+  if (r.kernel_tcp_limit && *r.kernel_tcp_limit != 0)
+    TRY(write("memory", "linux.resources.memory.kernelTCP", "memory.kmem.tcp.limit_in_bytes",
+              limit_text(*r.kernel_tcp_limit, "-1")));
   if (r.swappiness)
     TRY(write("memory", "linux.resources.memory.swappiness", "memory.swappiness", std::to_string(*r.swappiness)));
   if (r.disable_oom_killer.value_or(false))
@@ -297,6 +306,16 @@ base::Status Planner::block_io(const Resources& r) {
   const char* field = "linux.resources.blockIO";
   if (r.blkio_weight && *r.blkio_weight != 0)
     TRY(write(controller, field, v2 ? "io.bfq.weight" : "blkio.bfq.weight", std::to_string(*r.blkio_weight)));
+  bool leaf = r.blkio_leaf_weight && *r.blkio_leaf_weight != 0;
+  for (const WeightDevice& d : r.weight_devices) {
+    leaf |= d.leaf_weight.has_value();
+    if (d.weight)
+      TRY(write(controller, "linux.resources.blockIO.weightDevice", v2 ? "io.bfq.weight" : "blkio.bfq.weight_device",
+                fmt::format("{}:{} {}", d.major, d.minor, *d.weight)));
+  }
+  if (leaf)
+    return base::make_error(base::Kind::kUnsupported, "apply", "linux.resources.blockIO.leafWeight",
+                            "it went from the kernel in 5.0", "remove it");
   auto throttle = [&](const std::vector<ThrottleDevice>& devices, const char* v1_file,
                       const char* v2_key) -> base::Status {
     for (const ThrottleDevice& d : devices) {
@@ -323,6 +342,19 @@ base::Status Planner::resources(const Resources& r) {
     TRY(write("hugetlb", "linux.resources.hugepageLimits",
               fmt::format("hugetlb.{}.{}", size, layout_.pure_v2() ? "max" : "limit_in_bytes"),
               std::to_string(bytes)));
+  for (const RdmaLimit& limit : r.rdma) {
+    std::string value = limit.device;
+    if (limit.handles) value += fmt::format(" hca_handle={}", *limit.handles);
+    if (limit.objects) value += fmt::format(" hca_object={}", *limit.objects);
+    TRY(write("rdma", "linux.resources.rdma", "rdma.max", std::move(value)));
+  }
+  if ((r.net_class_id || !r.net_priorities.empty()) && layout_.pure_v2())
+    return base::make_error(base::Kind::kUnsupported, "apply", "linux.resources.network",
+                            "cgroup v2 has no such setting", "remove it");
+  if (r.net_class_id)
+    TRY(write("net_cls", "linux.resources.network.classID", "net_cls.classid", std::to_string(*r.net_class_id)));
+  for (const auto& [name, priority] : r.net_priorities)
+    TRY(write("net_prio", "linux.resources.network.priorities", "net_prio.ifpriomap", fmt::format("{} {}", name, priority)));
   if (!r.unified.empty() && !layout_.pure_v2())
     return base::make_error(base::Kind::kUnsupported, "apply", "linux.resources.unified",
                             fmt::format("this host's cgroups are {}", layout_.mode()), "remove it");
@@ -345,7 +377,7 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
 
   if (layout.pure_v2()) {
     std::string enable;
-    for (const char* name : {"cpu", "cpuset", "io", "memory", "pids", "hugetlb"})
+    for (const char* name : {"cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"})
       if (wanted.count(name)) enable += (enable.empty() ? "+" : " +") + std::string(name);
     // A controller works in a directory only when all directories above pass it on.
     for (size_t slash = 0; slash != std::string::npos; slash = path.find('/', slash + 1)) {
@@ -370,7 +402,7 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
                               "+cpu +memory +pids"});
   }
   for (CgroupAction& write : planner.writes_) plan.actions.push_back(std::move(write));
-  if (delegate) return plan;
+  if (delegate || !layout.device_control) return plan;
 
   plan.device_rules.push_back({false, 'a', -1, -1, "rwm"});
   for (const DeviceRule& rule : resources.devices) plan.device_rules.push_back(rule);
@@ -444,7 +476,7 @@ base::Status write_subtree_control(const std::string& path, const std::string& v
     std::string one = next_word(rest);
     auto written = sys::write_control(path, one);
     if (written.ok() || written.error().errno_value == EINVAL ||
-        written.error().errno_value == ENOENT)
+        written.error().errno_value == ENOENT || (written.error().errno_value == EACCES && ::geteuid() != 0))
       continue;
     base::Error error = written.error();
     if (error.errno_value == EBUSY) error.hint = "the cgroup holds processes: give a parent without";

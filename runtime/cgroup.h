@@ -22,6 +22,7 @@ struct CgroupLayout {
   };
   std::vector<Hierarchy> v1;
   std::string unified;                     // mount point of cgroup2; empty: none
+  bool device_control = true;              // we may say who uses which device
 
   bool pure_v2() const { return v1.empty() && !unified.empty(); }
   const char* mode() const { return v1.empty() ? "v2" : unified.empty() ? "v1" : "hybrid"; }

@@ -20,6 +20,8 @@ struct Child {
   const int* tasks = nullptr;           // cgroup v1 `tasks` files
   size_t tasks_count = 0;
   const int* namespaces = nullptr;      // one per kJoinNamespace, in order
+  const int* sources = nullptr;         // detached trees, one per kSourceFromParent, in order
+  size_t sources_used = 0;
   int container = -1;                   // pidfd for kJoinContainer
   int stdio[3] = {-1, -1, -1};          // -1: leave what is there
   int console_socket = -1;              // gets the pty's master (SCM_RIGHTS)
@@ -42,17 +44,18 @@ struct Child {
   int null_tree = -1;                   // an attached bind of the host's /dev/null
   int empty_tree = -1;                  // an attached empty read-only tmpfs
   int terminal = -1;                    // the pty's slave
+  bool directory_done = false;          // by the early kWorkingDirectory
   const char* program = nullptr;        // found by kFindProgram
   const char* state = "";               // for kHook, from kHookState
   size_t state_size = 0;
 };
 
 // Messages on `socket`, child to parent.
-enum class Report : uint32_t { kFailed, kHooks, kReady };
+enum class Report : uint32_t { kFailed, kHooks, kReady, kListener, kParentStep };
 struct Message {
   Report report;
   uint32_t step;
-  int32_t error;                        // errno
+  int32_t error;                        // errno; of kListener: the fd in the child
 };
 
 }  // namespace runtime

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "runtime/capabilities.h"
+#include "runtime/oci.h"
 #include "runtime/runtime.h"
 
 namespace runtime {
@@ -226,7 +227,7 @@ base::json::object default_config() {
   for (const char* type : {"pid", "network", "ipc", "uts", "mount", "cgroup"})
     namespaces.push_back(json::object{{"type", type}});
   json::object out;
-  out["ociVersion"] = "1.2.0";
+  out["ociVersion"] = kOciVersion;
   out["process"] = json::object{
       {"user", json::object{{"uid", 0}, {"gid", 0}}},
       {"args", strings({"sh"})},

@@ -1,9 +1,11 @@
 #include "runtime/devices.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
@@ -129,10 +131,19 @@ int slave_mount(const Child& child, int master, int slave) {
   ::close(tree);
   return -ENODEV;
 }
+// exec: the devpts that the container has at /dev/pts, if it really is one.
+int devpts_inside() {
+  int pts = kernel::openat2(AT_FDCWD, "/dev/pts", O_PATH | O_DIRECTORY, 0, RESOLVE_NO_SYMLINKS);
+  struct statfs info;
+  if (pts < 0 || (::fstatfs(pts, &info) == 0 && info.f_type == DEVPTS_SUPER_MAGIC)) return pts;
+  ::close(pts);
+  return -ENODEV;
+}
 }  // namespace
 
 int child_console(Child& child, const Step& step) {
   int master = child.host_ptmx;
+  if (step.b.empty()) child.pts = devpts_inside();
   if (child.pts >= 0) master = kernel::openat2(child.pts, "ptmx", O_RDWR | O_NOCTTY, 0,
                                                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
   if (master < 0) return child.pts >= 0 ? master : -ENODEV;

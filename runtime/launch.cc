@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
+#include <linux/ioprio.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <csignal>
@@ -26,6 +29,7 @@
 #include "runtime/devices.h"
 #include "runtime/identity.h"
 #include "runtime/kernel.h"
+#include "runtime/launch_parent.h"
 #include "runtime/masks.h"
 #include "runtime/mounts.h"
 
@@ -52,16 +56,28 @@ int await_parent(const Child& child) {
   return n < 0 ? -errno : 0;
 }
 
-int wait_start(Child& child, const Step& step, size_t index) {
+// The fds from step.x on: marked, so that the report still gets out if execve fails; or, before the
+// wait for `start`, closed but for the fifo and the socket: that may last, and nothing of the
+// parent's (its lock of the container, say) may be held by it.
+int close_fds(Child& child, const Step& step) {
+  auto first = static_cast<unsigned>(step.x);
+  if (step.y) {
+    int keep = static_cast<int>(first);
+    int fifo = ::fcntl(child.start_fifo, F_DUPFD_CLOEXEC, keep + 2);
+    int socket = ::fcntl(child.socket, F_DUPFD_CLOEXEC, keep + 2);
+    if (fifo < 0 || socket < 0) return -errno;
+    if (::dup3(fifo, keep, O_CLOEXEC) < 0 || ::dup3(socket, keep + 1, O_CLOEXEC) < 0) return -errno;
+    child.start_fifo = keep;
+    child.socket = keep + 1;
+    child.root = child.proc = child.pts = -1;
+    return ::syscall(SYS_close_range, first + 2, ~0u, 0u) == 0 ? 0 : -errno;
+  }
+  return ::syscall(SYS_close_range, first, ~0u, 4u /*CLOSE_RANGE_CLOEXEC*/) == 0 ? 0 : -errno;
+}
+int wait_start(Child& child, size_t index) {
   report(child, Report::kReady, index, 0);
-  // From here on nobody listens, and this may last: hold nothing of the parent's (its lock of the
-  // container, say) but what was to be passed on, and the fifo.
-  int keep = static_cast<int>(step.x);
-  if (child.start_fifo != keep && ::dup2(child.start_fifo, keep) < 0) return -errno;
-  child.start_fifo = keep;
-  child.socket = child.root = child.proc = child.pts = -1;
-  if (::syscall(SYS_close_range, static_cast<unsigned>(keep + 1), ~0u, 0u) != 0) return -errno;
-  ::fcntl(keep, F_SETFD, FD_CLOEXEC);
+  ::close(child.socket);  // from here on nobody listens
+  child.socket = -1;
   char byte;
   ssize_t n;
   do n = ::read(child.start_fifo, &byte, 1);
@@ -75,7 +91,17 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
       return ::setns(child.namespaces[namespaces_used++], static_cast<int>(step.x)) == 0 ? 0 : -errno;
     case Op::kJoinContainer:
       return ::setns(child.container, static_cast<int>(step.x)) == 0 ? 0 : -errno;
-    case Op::kWaitMaps: return await_parent(child);
+    case Op::kIdMaps: case Op::kNetDevice: return -ENOSYS;  // the parent's
+    case Op::kWaitParent: {
+      int error = await_parent(child);
+      return error || !step.x ? error : child_user_namespace_root();
+    }
+    case Op::kUnshareTime: {
+      if (::unshare(CLONE_NEWTIME) != 0) return -errno;
+      report(child, Report::kParentStep, index, 0);
+      int error = await_parent(child);
+      return error ? error : child_enter_time();
+    }
     case Op::kCommit:
       ::umask(0022);  // what is made from here on is a hook's or the program's
       return await_parent(child);
@@ -92,6 +118,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kRootBind: return child_root_bind(child, step);
     case Op::kMount: return child_mount(child, step);
     case Op::kBind: return child_bind(child, step);
+    case Op::kRemount: return child_remount(child, step);
     case Op::kCgroupBind: return child_cgroup_bind(child, step);
     case Op::kMakeDirectory: {
       int fd = make_in_root(child, step.b.c_str(), Make::kDirectory);
@@ -114,7 +141,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kRootReadonly: return set_attributes(child.root, MOUNT_ATTR_RDONLY, 0, 0, false);
     case Op::kRootPropagation:
       return ::mount(nullptr, "/", nullptr, static_cast<unsigned long>(step.x), nullptr) == 0 ? 0 : -errno;
-    case Op::kPivot: return child_pivot(child, step.x != 0);
+    case Op::kPivot: return child_pivot(child, step);
     case Op::kHooks:
       report(child, Report::kHooks, index, 0);
       return await_parent(child);
@@ -136,20 +163,26 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
       std::strcat(path, step.a.c_str());
       return child_write_proc(child, path, step.b.c_str());
     }
+    case Op::kScheduler: return ::syscall(SYS_sched_setattr, 0, step.a.data(), 0) == 0 ? 0 : -errno;
+    case Op::kIoPriority:
+      return ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, step.x) == 0 ? 0 : -errno;
+    case Op::kAffinity: return ::syscall(SYS_sched_setaffinity, 0, step.a.size(), step.a.data()) == 0 ? 0 : -errno;
+    case Op::kPersonality: return ::personality(step.x) >= 0 ? 0 : -errno;
+    case Op::kMemoryPolicy:
+      return ::syscall(SYS_set_mempolicy, step.x, step.a.empty() ? nullptr : step.a.data(),
+                       step.a.empty() ? 0 : step.a.size() * 8 + 1) == 0 ? 0 : -errno;
     case Op::kUmask: ::umask(static_cast<mode_t>(step.x)); return 0;
     case Op::kDropBounding: return child_drop_bounding(step);
-    case Op::kSeccomp: return child_seccomp(child);
+    case Op::kSeccomp: return child_seccomp(child, step, index);
     case Op::kUser: return child_user(step);
     case Op::kCapabilities: return child_set_capabilities(step);
     case Op::kAmbient: return child_raise_ambient(step);
     case Op::kNoNewPrivileges: return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno;
-    case Op::kWorkingDirectory: return child_working_directory(step);
+    case Op::kWorkingDirectory: return child_working_directory(child, step);
     case Op::kFindProgram: return child_find_program(child, step);
     case Op::kDeathSignal: return ::prctl(PR_SET_PDEATHSIG, step.x, 0, 0, 0) == 0 ? 0 : -errno;
-    case Op::kWaitStart: return wait_start(child, step, index);
-    case Op::kCloseFds:
-      // Marked, not closed: the report must still get out if execve fails.
-      return ::syscall(SYS_close_range, step.x, ~0u, 4u /*CLOSE_RANGE_CLOEXEC*/) == 0 ? 0 : -errno;
+    case Op::kWaitStart: return wait_start(child, index);
+    case Op::kCloseFds: return close_fds(child, step);
     case Op::kExec:
       *child.exec_reached = true;
       return child_exec(child, step);
@@ -208,6 +241,15 @@ base::Error step_error(const Step& step, int error) {
     out.hint = "raising a hard limit needs CAP_SYS_RESOURCE";
   } else if (step.op == Op::kOomScoreAdj && error == EACCES) {
     out.hint = "lowering it needs CAP_SYS_RESOURCE";
+  } else if (step.op == Op::kLabel) {
+    bool apparmor = step.a.starts_with("apparmor");
+    out.subject = apparmor ? "process.apparmorProfile" : "process.selinuxLabel";
+    if (error == EINVAL || error == ENOENT)
+      out.hint = apparmor ? "is AppArmor on, and the profile loaded?" : "is SELinux on?";
+  } else if (step.op == Op::kScheduler) {
+    out.subject = "process.scheduler";
+  } else if (step.op == Op::kWaitParent && error == EINVAL) {
+    out.reason = "no id map has id 0";
   } else if (step.op == Op::kHook) {
     if (error == ECHILD) out.reason = "the hook failed";
     if (error == ETIMEDOUT) out.reason = "the hook ran into its timeout";
@@ -218,10 +260,10 @@ base::Error step_error(const Step& step, int error) {
 struct Prepared {
   Child child;
   std::vector<base::UniqueFd> fds;
-  std::vector<int> tasks, namespaces;
+  std::vector<int> tasks, namespaces, sources;
   std::vector<std::vector<char*>> arrays;
   std::vector<char* const*> argvs, envps;
-  base::UniqueFd pid_namespace, own_pid_namespace, cgroup;
+  base::UniqueFd user_namespace, pid_namespace, own_pid_namespace, cgroup;
 };
 
 base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& p) {
@@ -237,6 +279,11 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   if (!plan.cgroup.unified.empty()) {
     p.cgroup = TRY(sys::open(plan.cgroup.unified, O_RDONLY | O_DIRECTORY));
   }
+  for (base::UniqueFd& source : TRY(open_sources(plan.steps))) {
+    p.sources.push_back(source.get());
+    p.fds.push_back(std::move(source));
+  }
+  if (!plan.user_namespace.empty()) p.user_namespace = TRY(sys::open(plan.user_namespace, O_RDONLY));
   bool join_pid = !plan.pid_namespace.empty();
   if (join_pid) p.pid_namespace = TRY(sys::open(plan.pid_namespace, O_RDONLY));
   if (join_pid || inputs.container >= 0)
@@ -262,6 +309,7 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   child.tasks = p.tasks.data();
   child.tasks_count = p.tasks.size();
   child.namespaces = p.namespaces.data();
+  child.sources = p.sources.data();
   child.container = inputs.container;
   std::copy(std::begin(inputs.stdio), std::end(inputs.stdio), child.stdio);
   child.console_socket = inputs.console_socket;
@@ -283,7 +331,49 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   return {};
 }
 
+// Who joins a user namespace has no way back: a process between us and the child does it, enters
+// the pid namespace for its children, and makes the child ours (CLONE_PARENT).
+pid_t clone_through(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& p, int* pidfd) {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return -1;
+  base::UniqueFd in(fds[0]), out(fds[1]);
+  clone_args between{};
+  between.exit_signal = SIGCHLD;
+  if (p.cgroup.valid()) {
+    between.flags = CLONE_INTO_CGROUP;
+    between.cgroup = static_cast<uint64_t>(p.cgroup.get());
+  }
+  clone_args arguments{};
+  arguments.flags = plan.clone_flags | CLONE_PARENT;
+  bool container = plan.through_container;
+  int user = container ? inputs.container : p.user_namespace.get();
+  int pid_namespace = container ? inputs.container : p.pid_namespace.get();
+  long middle = ::syscall(SYS_clone3, &between, sizeof between);
+  if (middle < 0) return -1;
+  if (middle == 0) {
+    long result = ::setns(user, CLONE_NEWUSER);
+    if (result == 0 && pid_namespace >= 0) result = ::setns(pid_namespace, CLONE_NEWPID);
+    if (result == 0) result = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (result == 0) run_child(p.child, plan.steps);
+    int32_t said = static_cast<int32_t>(result < 0 ? -errno : result);
+    ::_exit(::write(fds[1], &said, sizeof said) == sizeof said ? 0 : 1);
+  }
+  out.reset();
+  int32_t said = -ECHILD;
+  ssize_t n;
+  do n = ::read(in.get(), &said, sizeof said);
+  while (n < 0 && errno == EINTR);
+  while (::waitpid(static_cast<pid_t>(middle), nullptr, 0) < 0 && errno == EINTR) {}
+  if (said < 0) {
+    errno = -said;
+    return -1;
+  }
+  *pidfd = static_cast<int>(::syscall(SYS_pidfd_open, said, 0));  // a child of ours: not yet reaped
+  return said;
+}
+
 pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& p, int* pidfd) {
+  if (p.user_namespace.valid() || plan.through_container) return clone_through(plan, inputs, p, pidfd);
   clone_args arguments{};
   arguments.flags = plan.clone_flags | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);
@@ -301,6 +391,13 @@ pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& 
   if (join >= 0) SAMPAN_CHECK(::setns(p.own_pid_namespace.get(), CLONE_NEWPID) == 0);
   errno = error;
   return static_cast<pid_t>(pid);
+}
+
+base::Status give_listener(const LaunchInputs& inputs, int pidfd, pid_t pid, int fd) {
+  base::UniqueFd listener(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, fd, 0)));
+  if (!listener.valid()) return sys::last_error("pidfd_getfd", "seccomp listener");
+  if (!inputs.listener) return base::make_error(base::Kind::kInvalid, "launch", "linux.seccomp.listenerPath", "is required");
+  return inputs.listener(pid, listener.get());
 }
 
 // A page that the child shares with us, so that a word about its last step costs neither a message
@@ -323,8 +420,11 @@ class SharedFlag {
 };
 
 base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int socket, pid_t pid,
-                      const volatile bool* exec_reached) {
+                      const volatile bool* exec_reached, int pidfd) {
   if (inputs.record) TRY(inputs.record(pid));
+  for (const Step& step : plan.parent_steps) TRY(do_parent_step(step, pid));
+  bool waits = std::any_of(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.op == Op::kWaitParent; });
+  if (waits && ::send(socket, "p", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
   if (::send(socket, "c", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
   for (;;) {
     Message message{};
@@ -344,6 +444,14 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
     switch (message.report) {
       case Report::kFailed: return step_error(step, message.error);
       case Report::kReady: return {};
+      case Report::kParentStep:
+        TRY(do_parent_step(step, pid));
+        if (::send(socket, "s", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
+        break;
+      case Report::kListener:
+        TRY(give_listener(inputs, pidfd, pid, message.error));
+        if (::send(socket, "l", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
+        break;
       case Report::kHooks: {
         std::string state = inputs.state ? inputs.state(pid) : "{}";
         if (state.size() > kMaxStateBytes) return base::make_error(base::Kind::kExhausted, step.text());
@@ -373,7 +481,11 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
   prepared.child.exec_reached = exec_reached.get();
   if (!prepared.child.exec_reached) return sys::last_error("mmap");
   int pidfd = -1;
+  // The files that take id maps are root's for a process that can't be dumped.
+  bool own_maps = ::geteuid() != 0 && plan.clone_flags & CLONE_NEWUSER;
+  if (own_maps) ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   pid_t pid = clone_child(plan, inputs, prepared, &pidfd);
+  if (own_maps) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (pid < 0) {
     base::Error error = sys::last_error("clone", inputs.process->args[0]);
     if (errno == EAGAIN) error.hint = "a pids limit is reached";
@@ -382,7 +494,7 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
   Launched launched{pid, base::UniqueFd(pidfd)};
   sockets.write.reset();
   prepared.fds.clear();
-  if (auto status = converse(plan, inputs, sockets.read.get(), pid, exec_reached.get()); !status.ok()) {
+  if (auto status = converse(plan, inputs, sockets.read.get(), pid, exec_reached.get(), pidfd); !status.ok()) {
     base::ignore(sys::pidfd_send_signal(pidfd, SIGKILL), "it may be dead already");
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
     return status.error();
@@ -431,6 +543,7 @@ base::Status protect_own_program(char** argv) {
     return {};
   }
   int tree = kernel::open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE);
+  if (tree == -EPERM && ::geteuid() != 0) return protect_as_user(argv);
   if (tree < 0) return sys::error_from_errno(-tree, "clone mount of", "/proc/self/exe");
   int error = set_attributes(tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, 0, false);
   if (error) return sys::error_from_errno(-error, "make read-only", "/proc/self/exe");

@@ -26,6 +26,7 @@ struct LaunchInputs {
   // pid. An error kills it.
   std::function<base::Status(pid_t)> record;
   std::function<std::string(pid_t)> state;  // the OCI state, for hooks
+  std::function<base::Status(pid_t, int)> listener;  // takes the seccomp listener (not the fd itself)
 };
 struct Launched {
   pid_t pid = 0;
@@ -43,6 +44,7 @@ base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const s
 // (CVE-2019-5736). Call first in main; returns when there is nothing to do. Also makes us
 // undumpable, so that no process of a container that we enter can trace us (CVE-2016-9962).
 base::Status protect_own_program(char** argv);
+base::Status protect_as_user(char** argv);  // its half for those who may not clone mounts
 
 // Facts of this host, read once.
 bool kernel_at_least(int major, int minor);

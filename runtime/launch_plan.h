@@ -22,6 +22,12 @@ struct LaunchFacts {
   std::string work_dir = {};                  // upper, work, merged
   bool overlay_by_layer = true;          // kernel 6.8: fsconfig lowerdir+
   bool wait_start = false;               // create: stop before execve until told
+  bool privileged = true;                // we may clone mounts and write any id map
+  bool deny_setgroups = false;           // an ordinary user writes gid_map itself
+  bool uid_map_by_program = false, gid_map_by_program = false;  // newuidmap, newgidmap
+  bool no_pivot = false;                 // chroot instead: the root is a ramfs
+  bool filter_listener = false;          // seccomp notify
+  bool selinux = false;
   bool terminal_from_host = false;       // no devpts of its own: the pty comes from the host's
   int death_signal = 0;                  // to the program when its parent dies
   int preserve_fds = 0;
@@ -33,6 +39,9 @@ struct LaunchPlan {
   CgroupPlan cgroup;
   uint64_t clone_flags = 0;              // CLONE_NEW…
   std::string pid_namespace;             // to join; entered by the parent before clone
+  std::string user_namespace;            // to join; entered by a process between us and the child
+  bool through_container = false;        // exec: the same, into the container's user namespace
+  std::vector<Step> parent_steps;        // done by us once the child exists; it waits (kWaitParent)
   std::vector<Step> steps;
   std::string text() const;
 };
@@ -46,12 +55,17 @@ struct ExecFacts {
   uint64_t namespaces = 0;
   int preserve_fds = 0;
   int death_signal = 0;
-  bool has_filter = false;
+  bool has_filter = false, filter_listener = false;
+  std::optional<uint64_t> personality = {};
   bool restrict_oom_score_adj = false;
   int own_oom_score_adj = 0;
 };
 base::Result<LaunchPlan> plan_exec(const Process& process, const ExecFacts& facts);
 
+// Parts of plan_launch.
+base::Status plan_root(const Config& config, const LaunchFacts& facts, const CgroupPlan& cgroup,
+                       std::vector<Step>& steps);
+std::string id_map_text(const std::vector<IdMap>& maps);  // lines of uid_map
 std::vector<std::string> program_candidates(const Process& process);
 
 }  // namespace runtime

@@ -1,7 +1,6 @@
 #include "runtime/mounts.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -14,146 +13,6 @@
 #include "runtime/kernel.h"
 
 namespace runtime {
-
-std::string clean_path(std::string_view path) {
-  std::vector<std::string_view> parts;
-  while (!path.empty()) {
-    size_t slash = path.find('/');
-    std::string_view part = path.substr(0, slash);
-    path = slash == std::string_view::npos ? "" : path.substr(slash + 1);
-    if (part.empty() || part == ".") continue;
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-    } else {
-      parts.push_back(part);
-    }
-  }
-  std::string out;
-  for (std::string_view part : parts) out.append("/").append(part);
-  return out.empty() ? "/" : out;
-}
-
-namespace {
-struct Option {
-  const char* name;
-  uint64_t set, clear;
-};
-// mount(8)'s generic options as mount attributes; "r…" forms apply to the whole tree (bind only).
-constexpr Option kOptions[] = {
-    {"ro", MOUNT_ATTR_RDONLY, 0},
-    {"rw", 0, MOUNT_ATTR_RDONLY},
-    {"nosuid", MOUNT_ATTR_NOSUID, 0},
-    {"suid", 0, MOUNT_ATTR_NOSUID},
-    {"nodev", MOUNT_ATTR_NODEV, 0},
-    {"dev", 0, MOUNT_ATTR_NODEV},
-    {"noexec", MOUNT_ATTR_NOEXEC, 0},
-    {"exec", 0, MOUNT_ATTR_NOEXEC},
-    {"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
-    {"atime", 0, MOUNT_ATTR__ATIME},
-    {"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-    {"norelatime", 0, MOUNT_ATTR__ATIME},
-    {"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
-    {"nostrictatime", 0, MOUNT_ATTR__ATIME},
-    {"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
-    {"diratime", 0, MOUNT_ATTR_NODIRATIME},
-    {"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0},
-    {"symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW},
-    {"defaults", 0, 0},
-};
-struct Propagation {
-  const char* name;
-  uint64_t flags;
-};
-constexpr Propagation kPropagations[] = {
-    {"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
-    {"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
-    {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
-    {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC}};
-// Options of util-linux that say nothing to the kernel, and superblock flags.
-constexpr const char* kSuperblock[] = {"sync", "async", "dirsync", "mand", "nomand", "lazytime",
-                                       "nolazytime", "silent", "loud", "iversion", "noiversion"};
-}  // namespace
-
-uint64_t propagation_flags(std::string_view name) {
-  for (const Propagation& p : kPropagations)
-    if (name == p.name) return p.flags;
-  return 0;
-}
-std::string propagation_name(uint64_t flags) {
-  for (const Propagation& p : kPropagations)
-    if (flags == p.flags) return p.name;
-  return "";
-}
-std::string attributes_text(uint64_t attributes) {
-  std::string out;
-  for (const Option& option : kOptions)
-    if (option.set && (attributes & option.set) == option.set)
-      out += (out.empty() ? "" : ",") + std::string(option.name);
-  return out;
-}
-
-base::Result<Step> plan_mount(const Mount& mount) {
-  auto invalid = [&](std::string why) {
-    return base::make_error(base::Kind::kInvalid, "read", mount.field, std::move(why));
-  };
-  Step step{.op = Op::kMount};
-  step.b = clean_path(mount.destination);
-  bool bind = mount.type == "bind";
-  uint64_t set = 0, clear = 0;
-  for (const std::string& name : mount.options) {
-    if (name == "bind" || name == "rbind") {
-      bind = true;
-      if (name == "rbind") step.z |= kBindRecursive;
-      continue;
-    }
-    if (uint64_t flags = propagation_flags(name)) {
-      step.w = flags;
-      continue;
-    }
-    const Option* found = nullptr;
-    bool recursive = false;
-    for (const Option& option : kOptions) {
-      if (name == option.name) found = &option;
-      // "rro", "rnosuid"…; "rw" and "relatime" are themselves.
-      else if (!found && name.size() > 1 && name[0] == 'r' && name.substr(1) == option.name) {
-        found = &option;
-        recursive = true;
-      }
-    }
-    if (found) {
-      set = (set & ~found->clear) | found->set;
-      clear = (clear & ~found->set) | found->clear;
-      if (recursive) step.z |= kBindRecursiveAttributes;
-      continue;
-    }
-    if (name == "idmap" || name == "ridmap" || name == "tmpcopyup")
-      return invalid("option '" + name + "' is not supported: remove it");
-    step.list.push_back(name);
-  }
-  step.x = set;
-  step.y = clear & ~set;
-  // MOUNT_ATTR__ATIME is a field, not a bit: it may stay in `clear` beside a value in `set`.
-  if (clear & MOUNT_ATTR__ATIME) step.y |= MOUNT_ATTR__ATIME;
-  if (bind) {
-    step.op = Op::kBind;
-    if (mount.source.empty()) return invalid("a bind mount needs a source");
-    if (mount.source[0] != '/') return invalid("source '" + mount.source + "' must be absolute");
-    for (const std::string& name : step.list) {
-      bool known = false;
-      for (const char* superblock : kSuperblock) known |= name == superblock;
-      if (!known) return invalid("option '" + name + "' is unknown for a bind mount");
-    }
-    step.list.clear();
-    step.a = mount.source;
-    return step;
-  }
-  if (mount.type.empty()) return invalid("type is required");
-  if (step.z & kBindRecursiveAttributes)
-    return invalid("recursive attributes are for bind mounts");
-  step.a = mount.type;
-  step.c = mount.source.empty() ? mount.type : mount.source;
-  return step;
-}
 
 int attach(int mount, int target) {
   return kernel::move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
@@ -368,8 +227,10 @@ int child_root_overlay(Child& child, const Step& step) {
 }
 
 int child_root_bind(Child& child, const Step& step) {
-  int tree = kernel::open_tree(AT_FDCWD, step.a.c_str(), OPEN_TREE_CLONE | AT_RECURSIVE);
-  return tree < 0 ? tree : mount_root(child, tree, step.a.c_str());
+  int tree = step.z & kSourceFromParent
+                 ? child.sources[child.sources_used++]
+                 : kernel::open_tree(AT_FDCWD, step.a.c_str(), OPEN_TREE_CLONE | AT_RECURSIVE);
+  return tree < 0 ? tree : mount_root(child, tree, step.z & kOnSlash ? "/" : step.a.c_str());
 }
 
 namespace {
@@ -392,7 +253,9 @@ int make_file_system(const Step& step) {
     }
   }
   if (!error) error = kernel::fsconfig_create(fs);
-  int mount = error ? error : kernel::fsmount(fs, step.x);
+  // Read-only only once it was filled.
+  uint64_t attributes = step.z & kCopyUp ? step.x & ~uint64_t{MOUNT_ATTR_RDONLY} : step.x;
+  int mount = error ? error : kernel::fsmount(fs, attributes);
   ::close(fs);
   return mount;
 }
@@ -413,6 +276,9 @@ int child_mount(Child& child, const Step& step) {
     return mount;
   }
   int error = step.w ? set_attributes(mount, 0, 0, step.w, false) : 0;
+  if (!error && step.z & kCopyUp) error = child_copy_up(target, mount);
+  if (!error && step.z & kCopyUp && step.x & MOUNT_ATTR_RDONLY)
+    error = set_attributes(mount, MOUNT_ATTR_RDONLY, 0, 0, false);
   if (!error) error = attach(mount, target);
   ::close(target);
   if (error) {
@@ -430,9 +296,19 @@ int child_mount(Child& child, const Step& step) {
   return 0;
 }
 
+int child_remount(Child& child, const Step& step) {
+  int target = open_in_root(child, step.b.c_str(), O_PATH);
+  if (target < 0) return target;
+  int error = set_attributes(target, step.x, step.y, step.w, step.z & kBindRecursiveAttributes);
+  ::close(target);
+  return error;
+}
+
 int child_bind(Child& child, const Step& step) {
-  int tree = kernel::open_tree(AT_FDCWD, step.a.c_str(),
-                               OPEN_TREE_CLONE | (step.z & kBindRecursive ? AT_RECURSIVE : 0));
+  int tree = step.z & kSourceFromParent
+                 ? child.sources[child.sources_used++]
+                 : kernel::open_tree(AT_FDCWD, step.a.c_str(),
+                                     OPEN_TREE_CLONE | (step.z & kBindRecursive ? AT_RECURSIVE : 0));
   if (tree < 0) return tree;
   struct stat info;
   int error = ::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 ? 0 : -errno;
@@ -489,12 +365,22 @@ int child_cgroup_bind(Child& child, const Step& step) {
   return error;
 }
 
-int child_pivot(Child& child, bool shared) {
+int child_pivot(Child& child, const Step& step) {
   if (::fchdir(child.root) != 0) return -errno;
+  if (step.z) {
+    // The host's root stays below ours. While a procfs or sysfs without masks is in the mount
+    // namespace, the kernel lets user namespaces mount another (mount_too_revealing).
+    if (!step.y) {
+      if (step.x && ::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return -errno;
+      for (const char* path : {"/proc", "/sys"})
+        if (::umount2(path, MNT_DETACH) != 0 && errno != EINVAL && errno != EPERM) return -errno;
+    }
+    return ::syscall(SYS_chroot, ".") == 0 && ::chdir("/") == 0 ? 0 : -errno;
+  }
   if (::syscall(SYS_pivot_root, ".", ".") != 0) return -errno;
   // The old root now lies over the new one at "."; without this the unmount would travel to the
   // host through shared mounts.
-  if (shared && ::mount(nullptr, ".", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return -errno;
+  if (step.x && ::mount(nullptr, ".", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return -errno;
   if (::umount2(".", MNT_DETACH) != 0) return -errno;
   return ::chdir("/") == 0 ? 0 : -errno;
 }

@@ -24,8 +24,10 @@ int child_root_overlay(Child& child, const Step& step);
 int child_root_bind(Child& child, const Step& step);
 int child_mount(Child& child, const Step& step);
 int child_bind(Child& child, const Step& step);
+int child_remount(Child& child, const Step& step);
+int child_copy_up(int from, int to);                  // directories' fds: all that is in one
 int child_cgroup_bind(Child& child, const Step& step);
-int child_pivot(Child& child, bool shared);
+int child_pivot(Child& child, const Step& step);
 
 // Shared with devices and masks. fds returned are O_PATH; negative = -errno.
 int open_in_root(const Child& child, const char* path, uint64_t flags, uint64_t extra_resolve = 0);

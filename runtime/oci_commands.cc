@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,7 +62,10 @@ base::Status destroy_container(const OciStore& store, const OciState& state) {
     }
   }
   if (!state.cgroup.empty()) TRY(remove_cgroup(*layout, state.cgroup));
-  // The root and all mounts were in the container's own mount namespace and are gone with it.
+  // The root and all mounts were in the container's own mount namespace and are gone with it, unless
+  // it had none.
+  if (state.pid != 0 && !(state.namespaces & CLONE_NEWNS) && !state.rootfs.empty())
+    while (::umount2(state.rootfs.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {}
   if (state.poststop && state.pid != 0) {
     if (auto config = store.read_config(state.id); config.ok())
       if (auto parsed = parse_config(*config); parsed.ok())
@@ -134,7 +138,7 @@ base::Result<int> oci_list(const OciContext& context) {
       continue;
     }
     table += fmt::format("{:<32} {:<10} {:<10} {:<40} {}\n", id, pid, status_name(status), state->bundle, time_text(state->created_ns));
-    all.push_back(json::object{{"ociVersion", "1.2.0"}, {"id", id}, {"pid", pid}, {"status", status_name(status)},
+    all.push_back(json::object{{"ociVersion", kOciVersion}, {"id", id}, {"pid", pid}, {"status", status_name(status)},
                                {"bundle", state->bundle}, {"rootfs", state->rootfs},
                                {"created", time_text(state->created_ns)}, {"owner", "root"}});
   }
@@ -264,7 +268,7 @@ base::Result<int> oci_features() {
   }
   json::object out{
       {"ociVersionMin", "1.0.0"},
-      {"ociVersionMax", "1.2.0"},
+      {"ociVersionMax", kOciVersion},
       {"hooks", list({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"})},
       {"mountOptions",
        list({"async", "atime", "bind", "defaults", "dev", "diratime", "exec", "noatime", "nodev", "nodiratime", "noexec",

@@ -12,6 +12,7 @@
 #include "runtime/entry.h"
 #include "runtime/launch.h"
 #include "runtime/oci_commands.h"
+#include "runtime/oci_rootless.h"
 
 const char* const runtime::kProtectedCommands[] = {"create", "run", "exec", nullptr};
 
@@ -63,7 +64,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (global->has("version")) {
-    std::puts("sampan-oci version 0.1.0\nspec: 1.2.0");
+    std::puts("sampan-oci version 0.1.0\nspec: 1.3.0");
     return 0;
   }
   if (global->has("help") || global->arguments.empty()) {
@@ -110,7 +111,7 @@ int main(int argc, char** argv) {
       tell(*global, safe.error().message());
       return 1;
     }
-  OciContext context{runtime::OciStore(global->get("root", "/run/sampan-oci")), std::move(*options)};
+  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options)};
   auto result = dispatch(name, context);
   std::fflush(stdout);
   if (result.ok()) return *result;

@@ -16,8 +16,11 @@
 #include "base/sys.h"
 #include "runtime/capabilities.h"
 #include "runtime/launch.h"
+#include "runtime/mounts.h"
 #include "runtime/oci_commands.h"
 #include "runtime/oci_foreground.h"
+#include "runtime/oci_listener.h"
+#include "runtime/oci_rootless.h"
 
 namespace runtime {
 namespace {
@@ -117,6 +120,12 @@ struct Bundle {
   json::value document;
   Config config;
 };
+bool is_bind(const Mount& mount) {
+  if (mount.type == "bind") return true;
+  for (const std::string& option : mount.options)
+    if (option == "bind" || option == "rbind") return true;
+  return false;
+}
 base::Result<Bundle> read_bundle(const Options& options) {
   Bundle out;
   out.path = TRY(absolute(options.get("bundle", ".")));
@@ -127,6 +136,9 @@ base::Result<Bundle> read_bundle(const Options& options) {
   out.text = TRY(sys::read_file(file));
   out.document = TRY_WRAP(base::parse_json(out.text), "read", file);
   out.config = TRY(parse_config(out.document));
+  for (Mount& mount : out.config.mounts)
+    if (is_bind(mount) && !mount.source.empty() && mount.source[0] != '/') mount.source.insert(0, out.path + "/");
+  for (const std::string& warning : out.config.warnings) std::fprintf(stderr, "sampan-oci: warning: %s\n", warning.c_str());
   return out;
 }
 
@@ -141,8 +153,6 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   const Options& options = context.options;
   const std::string& id = options.arguments[0];
   TRY(check_container_id(id));
-  for (const char* refused : {"no-pivot"})
-    if (options.has(refused)) return invalid(std::string("use --") + refused, "not supported", "remove it");
   Bundle bundle = TRY(read_bundle(options));
   Config& config = bundle.config;
   if (!config.process) return invalid("read process", "is required");
@@ -150,8 +160,9 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   Created out;
   out.state.id = id;
   out.state.bundle = bundle.path;
-  out.state.rootfs = config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path;
-  out.state.cgroup = config.cgroups_path.empty() ? "/" + id : config.cgroups_path;
+  out.state.rootfs = clean_path(config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path);
+  const CgroupLayout* host_layout = TRY(cgroup_layout());
+  out.state.cgroup = config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : config.cgroups_path;
   if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");
   for (const auto& [key, value] : config.annotations) out.state.annotations[key] = value;
   for (const Namespace& ns : config.namespaces) out.state.namespaces |= ns.flag;
@@ -159,14 +170,24 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   out.state.created_ns = base::wall_now().time_since_epoch().count();
 
   LaunchFacts facts;
-  facts.layout = TRY(cgroup_layout());
+  CgroupLayout delegated;
+  if (rootless()) delegated = delegated_cgroups(*host_layout, out.state.cgroup);
+  facts.layout = rootless() ? &delegated : host_layout;
   facts.cgroup = out.state.cgroup;
+  facts.no_pivot = options.has("no-pivot");
+  facts.selinux = !config.mount_label.empty() && sys::exists("/sys/fs/selinux/enforce");
+  facts.filter_listener = has_listener(config.seccomp);
+  set_identity_facts(config, facts);
   facts.rootfs = out.state.rootfs;
   facts.wait_start = wait_start;
   facts.preserve_fds = TRY(preserved_fds(options, *config.process));
   LaunchPlan plan = TRY(plan_launch(config, facts));
+  if (plan.cgroup.directories.empty() && plan.cgroup.unified.empty()) out.state.cgroup.clear();
   LaunchInputs inputs;
   inputs.process = &*config.process;
+  inputs.listener = [&](pid_t pid, int fd) {
+    return send_listener(config.seccomp, json::serialize(state_document(out.state, "creating")), pid, fd);
+  };
   if (!config.seccomp.is_null()) {
     inputs.filter = TRY(load_seccomp(config.seccomp, context.store.cache()));
     inputs.filter_flags = seccomp_flags(config.seccomp);
@@ -321,8 +342,15 @@ base::Result<int> oci_exec(const OciContext& context) {
   if (process_start_time(state.pid) != state.pid_start)
     return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
   ExecFacts facts;
-  facts.cgroup_directories = cgroup_directories(*layout, state.cgroup);
-  if (!layout->unified.empty()) facts.cgroup_unified = layout->unified + state.cgroup;
+  if (!state.cgroup.empty()) {
+    std::string cgroup = state.cgroup;
+    if (options.has("cgroup")) cgroup = clean_path(cgroup + "/" + options.get("cgroup"));
+    facts.cgroup_directories = cgroup_directories(*layout, cgroup);
+    if (!layout->unified.empty() && sys::exists(layout->unified + cgroup)) facts.cgroup_unified = layout->unified + cgroup;
+    if (facts.cgroup_directories.empty() && facts.cgroup_unified.empty())
+      return base::make_error(Kind::kNotFound, "exec", options.get("cgroup"), "the container has no such cgroup");
+  }
+  facts.personality = config.personality;
   facts.namespaces = state.namespaces;
   facts.preserve_fds = TRY(preserved_fds(options, process));
   LaunchInputs inputs;
@@ -332,6 +360,10 @@ base::Result<int> oci_exec(const OciContext& context) {
     inputs.filter = TRY(load_seccomp(config.seccomp, context.store.cache()));
     inputs.filter_flags = seccomp_flags(config.seccomp);
     facts.has_filter = true;
+    facts.filter_listener = has_listener(config.seccomp);
+    inputs.listener = [&](pid_t pid, int fd) {
+      return send_listener(config.seccomp, json::serialize(state_document(state, status_name(status))), pid, fd);
+    };
   }
   Console console = TRY(make_console(options, process.terminal, detach));
   inputs.console_socket = console.give.get();

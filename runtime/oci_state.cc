@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "base/sys.h"
+#include "runtime/oci.h"
 
 namespace runtime {
 
@@ -162,7 +163,7 @@ uint64_t process_start_time(pid_t pid) {
 }
 
 json::object state_document(const OciState& state, const char* status) {
-  json::object out{{"ociVersion", "1.2.0"}, {"id", state.id}, {"status", status}};
+  json::object out{{"ociVersion", kOciVersion}, {"id", state.id}, {"status", status}};
   if (state.pid != 0) out["pid"] = state.pid;
   out["bundle"] = state.bundle;
   if (!state.annotations.empty()) out["annotations"] = state.annotations;

@@ -413,7 +413,7 @@ base::Status PodServer::start_in(PodContainer& container) {
   }
   inputs.hooks = &config.hooks;
   inputs.state = [&](pid_t pid) {
-    return json::serialize(json::object{{"ociVersion", "1.2.0"}, {"id", spec.id}, {"status", "created"},
+    return json::serialize(json::object{{"ociVersion", kOciVersion}, {"id", spec.id}, {"status", "created"},
                                         {"pid", pid}, {"bundle", spec.work_dir}});
   };
   TRY(write_record());

@@ -39,7 +39,8 @@ constexpr Name kOperators[] = {
     {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
 constexpr Name kFlags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
                            {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
-                           {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW}};
+                           {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+                           {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 1u << 5}};  // kernel 5.19
 
 template <size_t N>
 const Name* find_name(const Name (&table)[N], std::string_view name) {
@@ -55,7 +56,12 @@ base::Error invalid(std::string field, std::string why) {
 base::Result<uint32_t> action(const json::value* name, const json::value* errno_value,
                               const std::string& field) {
   std::string_view text = base::as_string(name);
-  auto code = static_cast<uint16_t>(base::as_int(errno_value, EPERM));
+  bool given = errno_value && !errno_value->is_null();
+  int64_t number = given ? base::as_int(errno_value, -1) : EPERM;
+  if (number < 0 || number > 4095) return invalid(field, "its errno must be from 0 to 4095");
+  auto code = static_cast<uint16_t>(number);
+  if (given && text != "SCMP_ACT_ERRNO" && text != "SCMP_ACT_TRACE")
+    return invalid(field, fmt::format("action '{}' takes no errno", text));
   if (text == "SCMP_ACT_ALLOW") return uint32_t{SCMP_ACT_ALLOW};
   if (text == "SCMP_ACT_ERRNO") return uint32_t{SCMP_ACT_ERRNO(code)};
   if (text == "SCMP_ACT_KILL" || text == "SCMP_ACT_KILL_THREAD") return uint32_t{SCMP_ACT_KILL_THREAD};
@@ -63,6 +69,7 @@ base::Result<uint32_t> action(const json::value* name, const json::value* errno_
   if (text == "SCMP_ACT_TRAP") return uint32_t{SCMP_ACT_TRAP};
   if (text == "SCMP_ACT_LOG") return uint32_t{SCMP_ACT_LOG};
   if (text == "SCMP_ACT_TRACE") return uint32_t{SCMP_ACT_TRACE(code)};
+  if (text == "SCMP_ACT_NOTIFY") return uint32_t{SCMP_ACT_NOTIFY};
   return invalid(field, fmt::format("action '{}' is not supported", text));
 }
 
@@ -106,6 +113,9 @@ base::Status add_rule(scmp_filter_ctx handle, const json::value& entry, uint32_t
     return invalid(field + ".names", "is required");
   for (const json::value& name : names->get_array()) {
     if (!name.is_string()) return invalid(field + ".names", "must be strings");
+    // With it the child says that the listener is there.
+    if (what == SCMP_ACT_NOTIFY && name.get_string() == "write")
+      return invalid(field + ".names", "SCMP_ACT_NOTIFY cannot be used for the write syscall");
     int call = seccomp_syscall_resolve_name(name.get_string().c_str());
     if (call == __NR_SCMP_ERROR) continue;
     int error = 0;
@@ -136,15 +146,15 @@ uint64_t seccomp_flags(const json::value& profile) {
 
 base::Result<Filter> compile_seccomp(const json::value& profile) {
   if (!profile.is_object()) return invalid("", "must be an object");
-  for (const char* key : {"listenerPath", "listenerMetadata"})
-    if (!base::string_at(profile, key).empty())
-      return invalid(std::string(".") + key, "is not supported: remove it");
+  if (base::string_at(profile, "listenerPath").empty() && !base::string_at(profile, "listenerMetadata").empty())
+    return invalid(".listenerMetadata", "needs a listenerPath");
   if (const json::value* list = base::find(profile, "flags"); list && list->is_array())
     for (const json::value& flag : list->get_array())
       if (!find_name(kFlags, base::as_string(&flag)))
         return invalid(".flags", "unknown flag " + base::to_json(flag));
   uint32_t fallback = TRY(action(base::find(profile, "defaultAction"),
                                  base::find(profile, "defaultErrnoRet"), ".defaultAction"));
+  if (fallback == SCMP_ACT_NOTIFY) return invalid(".defaultAction", "SCMP_ACT_NOTIFY would stop our own steps: name the calls");
   Context context;
   context.handle = seccomp_init(fallback);
   if (!context.handle) return invalid(".defaultAction", "refused by libseccomp");
@@ -162,8 +172,13 @@ base::Result<Filter> compile_seccomp(const json::value& profile) {
   if (const json::value* list = base::find(profile, "syscalls"); list && !list->is_null()) {
     if (!list->is_array()) return invalid(".syscalls", "must be an array");
     size_t i = 0;
-    for (const json::value& entry : list->get_array())
-      TRY(add_rule(context.handle, entry, fallback, fmt::format(".syscalls[{}]", i++)));
+    for (const json::value& entry : list->get_array()) {
+      std::string field = fmt::format(".syscalls[{}]", i++);
+      if (!entry.is_object()) return invalid(field, "must be an object");
+      if (base::string_at(entry, "action") == "SCMP_ACT_NOTIFY" && base::string_at(profile, "listenerPath").empty())
+        return invalid(".listenerPath", "is required for SCMP_ACT_NOTIFY");
+      TRY(add_rule(context.handle, entry, fallback, field));
+    }
   }
   base::UniqueFd memory(::memfd_create("seccomp", MFD_CLOEXEC));
   if (!memory.valid()) return base::sys::last_error("memfd_create");

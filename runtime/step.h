@@ -12,7 +12,11 @@ namespace runtime {
 enum class Op : uint8_t {
   kJoinNamespace,   // a = path, x = CLONE_NEW…, fd opened by the parent
   kJoinContainer,   // x = CLONE_NEW… flags; through the container's pidfd
-  kWaitMaps,        // until the parent wrote uid_map and gid_map; then become root inside
+  kIdMaps,          // parent: a, b = lines of uid_map and gid_map; x = 1: setgroups is denied;
+                    // y = 1: uids by newuidmap, 2: gids by newgidmap
+  kNetDevice,       // parent: a = the host's name, b = the container's; c = path of the namespace
+  kWaitParent,      // until the parent did its steps; x = 1: then become root inside
+  kUnshareTime,     // a = lines of timens_offsets, which the parent writes
   kCommit,          // until the parent recorded the pid; if the parent dies before, so do we
   kEnterCgroup,     // write "0" into the `tasks` files the parent opened
   kUnshareCgroup,
@@ -20,9 +24,11 @@ enum class Op : uint8_t {
   kPropagation,     // x = MS_… flags for "/"
   kRootOverlay,     // list = lower directories, lowest first, then upper, work; b = mount point;
                     // c = all of it as mount(2)'s data on kernels before 6.8
-  kRootBind,        // a = directory
+  kRootBind,        // a = directory, z = kSource… below
   kMount,           // a = type, b = target, list = data options, c = source, x = attributes
-  kBind,            // a = source, b = target, x/y = attributes set/cleared, z = flags below
+  kBind,            // a = source, b = target, x/y = attributes set/cleared, z = flags below;
+                    // list = {uid map, gid map[, user namespace]} of an idmapped one
+  kRemount,         // b = target, x/y = attributes set/cleared, z = flags below
   kCgroupBind,      // cgroup v1 or hybrid: list = "directory name=source", b = target, x = attributes
   kMakeDirectory,   // b
   kNode,            // b, x = mode with type, y = device number, z = uid << 32 | gid
@@ -34,31 +40,40 @@ enum class Op : uint8_t {
   kReadonlyPath,    // b
   kRootReadonly,
   kRootPropagation, // x = MS_… flags
-  kPivot,
+  kPivot,           // x = 1: the host shares our mounts, z = 1: chroot instead (--no-pivot),
+                    // y = 1: in the host's mount namespace
   kHooks,           // a = list name; run by the parent in the runtime's namespaces
   kHookState,       // gets the container's state from the parent, for kHook
   kHook,            // a = path, b = list name, x = index of its argv and envp; run by the child
-  kStdio,           // the parent's fds, or the terminal, to 0, 1, 2; x = uid that owns pipes
+  kStdio,           // the parent's fds, or the terminal, to 0, 1, 2; x = uid that owns pipes;
+                    // y = 1: a pipe that can't be given away is left
   kRlimit,          // x = resource, y = soft, z = hard
   kOomScoreAdj,     // a = text
   kLabel,           // a = file below /proc/self/attr, b = text (AppArmor, SELinux)
+  kScheduler,       // a = bytes of sched_attr, b = text
+  kIoPriority,      // x = ioprio
+  kAffinity,        // a = bytes of the CPU mask, b = name
+  kPersonality,     // x
+  kMemoryPolicy,    // x = mode, a = bytes of the node mask, b = text
   kUmask,           // x
   kDropBounding,    // x = set to keep
-  kSeccomp,
-  kUser,            // x = uid, y = gid; gids = supplementary
+  kSeccomp,         // x = 1: the listener goes to the parent
+  kUser,            // x = uid, y = gid; gids = supplementary; z = 1: setgroups may be denied
   kCapabilities,    // x = effective, y = permitted, z = inheritable
   kAmbient,         // x
   kNoNewPrivileges,
-  kWorkingDirectory,// a
+  kWorkingDirectory,// a; x = 1: before the filter and as root; refused, it is tried again later
   kFindProgram,     // list = candidates
   kDeathSignal,     // x = signal
-  kWaitStart,       // until `start` writes to the fifo; x = first fd that is not passed on
-  kCloseFds,        // x = first fd that must not survive execve
+  kWaitStart,       // until `start` writes to the fifo
+  kCloseFds,        // x = first fd that must not survive execve; y = 1: kWaitStart follows, close now
   kExec,
 };
 
-// z of kBind.
-constexpr uint64_t kBindRecursive = 1, kBindRecursiveAttributes = 2, kBindOptional = 4;
+// z of kBind, kRemount, kMount and kRootBind. kSourceFromParent: the parent opened the source before
+// clone, with privileges and id maps that the child lacks. kCopyUp: a tmpfs gets what was there.
+constexpr uint64_t kBindRecursive = 1, kBindRecursiveAttributes = 2, kSourceFromParent = 4,
+                   kIdMapped = 8, kIdMappedRecursive = 16, kCopyUp = 32, kOnSlash = 64;
 // w of kMount and kBind: MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, with MS_REC.
 
 struct Step {
@@ -71,5 +86,9 @@ struct Step {
 
   std::string text() const;              // one line, e.g. "mount tmpfs on /dev nosuid mode=755"
 };
+
+// Words of a plan's text.
+std::string namespace_text(uint64_t flags);               // "pid,mount"
+std::string joined(const std::vector<std::string>& list, const char* separator);
 
 }  // namespace runtime

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """sampan-oci on real bundles: its life cycle, what it refuses, the known escapes, and kill -9."""
+import fcntl
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -34,7 +36,7 @@ class Oci(unittest.TestCase):
             (rootfs / name).mkdir(parents=True)
         shutil.copy("/bin/busybox", rootfs / "bin/busybox")
         for name in ("sh", "true", "ls", "cat", "id", "sleep", "echo", "readlink", "mount", "pwd",
-                     "chmod", "stat", "mknod", "head", "tty", "hostname", "grep"):
+                     "chmod", "stat", "mknod", "mkdir", "touch", "head", "tty", "hostname", "grep"):
             (rootfs / "bin" / name).symlink_to("busybox")
         self.run_oci("spec", "--bundle", self.dir / "b")
         self.config = json.loads((self.dir / "b/config.json").read_text())
@@ -116,15 +118,214 @@ class Oci(unittest.TestCase):
 
     def test_wrong_fields_are_told_by_name(self):
         self.config["process"]["cwd"] = "relative"
-        self.config["process"]["capabilities"]["bounding"].append("CAP_NONSENSE")
         self.config["linux"]["namespaces"].append({"type": "moon"})
         self.config["linux"]["intelRdt"] = {"closID": "x"}
         done = self.script("true", check=False)
         self.assertEqual(done.returncode, 1)
-        for field in ("process.cwd:", "process.capabilities.bounding[", "linux.namespaces[6].type:",
-                      "linux.intelRdt:"):
+        for field in ("process.cwd:", "linux.namespaces[6].type:", "linux.intelRdt:"):
             self.assertIn(field, done.stderr)
         self.assertFalse((self.root / "box").exists())
+
+    def in_user_namespace(self, host=200000, size=65536):
+        linux = self.config["linux"]
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = linux["gidMappings"] = [{"containerID": 0, "hostID": host, "size": size}]
+
+    def test_user_namespace(self):
+        """Through a rootfs that only root may reach; the limits and the oom score come from outside."""
+        self.in_user_namespace()
+        os.chmod(self.dir, 0o700)
+        self.config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 99}]
+        self.config["process"]["oomScoreAdj"] = 321
+        done = self.script("id -u; cat /proc/self/uid_map /proc/self/oom_score_adj; ulimit -n; ls /dev/pts; stat -c %t:%T /dev/null")
+        self.assertEqual(done.stdout.split(), ["0", "0", "200000", "65536", "321", "77", "ptmx", "1:3"])
+        self.start("sleep", "1000")
+        done = self.run_oci("exec", "--user", "7:8", "box", "sh", "-c", "id -u; id -g; cat /proc/self/uid_map")
+        self.assertEqual(done.stdout.split(), ["7", "8", "0", "200000", "65536"])
+        pid = json.loads(self.run_oci("state", "box").stdout)["pid"]
+        self.assertEqual(os.stat(f"/proc/{pid}/root/proc/1").st_uid, 200000)
+
+        # A second container joins that namespace.
+        for ns in self.config["linux"]["namespaces"]:
+            if ns["type"] == "user":
+                ns["path"] = f"/proc/{pid}/ns/user"
+        del self.config["linux"]["uidMappings"], self.config["linux"]["gidMappings"]
+        self.config["linux"]["cgroupsPath"] = f"{CGROUP}/two"
+        self.config["process"]["args"] = ["readlink", "/proc/self/ns/user"]
+        self.write()
+        done = self.run_oci("run", "--bundle", self.dir / "b", "two")
+        self.assertEqual(done.stdout.strip(), os.readlink(f"/proc/{pid}/ns/user"))
+
+    def test_user_namespace_without_root_is_told(self):
+        self.in_user_namespace()
+        self.config["linux"]["uidMappings"][0]["containerID"] = 1000
+        done = self.script("true", check=False)
+        self.assertIn("no id map has id 0", done.stderr)
+        self.assertFalse((self.root / "box").exists())
+
+    def test_id_mapped_mounts(self):
+        shared = self.dir / "shared"
+        (shared / "below").mkdir(parents=True)
+        for name, uid in (("a", 0), ("b", 5)):
+            (shared / name).touch()
+            os.chown(shared / name, uid, uid)
+        maps = [{"containerID": 0, "hostID": 1000, "size": 10}]
+        mount = {"destination": "/mnt", "type": "bind", "source": str(shared), "options": ["rbind"],
+                 "uidMappings": maps, "gidMappings": maps}
+        self.config["mounts"].append(mount)
+        done = self.script("stat -c %u:%g /mnt/a /mnt/b", check=False)
+        if "id-mapped" in done.stderr:
+            self.skipTest("a file system with id-mapped mounts")
+        self.assertEqual(done.stdout.split(), ["1000:1000", "1005:1005"])
+        # With the container's own maps the owner looks as outside.
+        del mount["uidMappings"], mount["gidMappings"]
+        mount["options"] = ["rbind", "ridmap", "rro"]
+        self.in_user_namespace()
+        done = self.script("stat -c %u:%g /mnt/a /mnt/b; touch /mnt/a || echo ro")
+        self.assertEqual(done.stdout.split(), ["0:0", "5:5", "ro"])
+
+    def test_time_namespace(self):
+        self.config["linux"]["namespaces"].append({"type": "time"})
+        self.config["linux"]["timeOffsets"] = {"boottime": {"secs": 1000000}, "monotonic": {"secs": 7, "nanosecs": 1}}
+        done = self.script("cat /proc/uptime /proc/self/timens_offsets")
+        self.assertGreater(float(done.stdout.split()[0]), 1000000)
+        self.assertIn("7", done.stdout.splitlines()[1].split())
+        self.start("sleep", "1000")
+        self.assertGreater(float(self.run_oci("exec", "box", "cat", "/proc/uptime").stdout.split()[0]), 1000000)
+
+    def test_process_attributes(self):
+        self.config["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 5}
+        self.config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE", "priority": 0}
+        self.config["linux"]["personality"] = {"domain": "LINUX32"}
+        self.config["linux"]["memoryPolicy"] = {"mode": "MPOL_PREFERRED", "nodes": "0"}
+        self.start("sleep", "1000")
+        pid = json.loads(self.run_oci("state", "box").stdout)["pid"]
+        self.assertEqual(os.sched_getscheduler(pid), os.SCHED_BATCH)
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, pid), 5)
+        self.assertIn("idle", subprocess.run(["ionice", "-p", str(pid)], capture_output=True, text=True).stdout)
+        self.assertEqual(pathlib.Path(f"/proc/{pid}/personality").read_text().strip(), "00000008")
+        self.assertIn("prefer", pathlib.Path(f"/proc/{pid}/numa_maps").read_text())
+        process = {"args": ["sh", "-c", "grep Cpus_allowed_list /proc/self/status"], "cwd": "/",
+                   "execCPUAffinity": {"initial": "0", "final": "0"}, "env": ["PATH=/bin"]}
+        (self.dir / "process.json").write_text(json.dumps(process))
+        done = self.run_oci("exec", "--process", self.dir / "process.json", "box")
+        self.assertEqual(done.stdout.split()[-1], "0")
+
+    def test_tmpcopyup_remount_and_relative_sources(self):
+        (self.rootfs / "data/sub").mkdir(parents=True)
+        (self.rootfs / "data/sub/file").write_text("hello")
+        os.chown(self.rootfs / "data/sub/file", 3, 4)
+        (self.rootfs / "data/link").symlink_to("sub/file")
+        (self.dir / "b/beside").mkdir()
+        self.config["mounts"] += [
+            {"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro"]},
+            {"destination": "/beside", "type": "bind", "source": "beside", "options": ["bind"]},
+            {"destination": "/beside", "type": "bind", "source": "beside", "options": ["remount", "bind", "ro"]}]
+        done = self.script("cat /data/link; stat -c %u:%g /data/sub/file; touch /data/x || touch /beside/x || echo ro")
+        self.assertEqual(done.stdout.split(), ["hello3:4", "ro"])
+
+    def test_without_a_mount_namespace_and_without_pivot(self):
+        before = pathlib.Path("/proc/self/mountinfo").read_text()
+        self.config["process"]["args"] = ["sh", "-c", "pwd; ls /bin/busybox"]
+        self.write()
+        done = self.run_oci("run", "--no-pivot", "--bundle", self.dir / "b", "box")
+        self.assertEqual(done.stdout.split(), ["/", "/bin/busybox"])
+        self.config["linux"]["namespaces"] = [ns for ns in self.config["linux"]["namespaces"] if ns["type"] != "mount"]
+        self.write()
+        self.assertEqual(self.run_oci("run", "--bundle", self.dir / "b", "box").stdout.split(), ["/", "/bin/busybox"])
+        self.assertEqual(pathlib.Path("/proc/self/mountinfo").read_text(), before)
+
+    def test_root_propagation(self):
+        for value, word in (("shared", "shared:"), ("rslave", ""), ("private", ""), ("unbindable", "unbindable")):
+            self.config["linux"]["rootfsPropagation"] = value
+            done = self.script("grep ' / / \\| - ' /proc/self/mountinfo | head -1")
+            self.assertIn(word, done.stdout, value)
+
+    def test_seccomp_notify(self):
+        """The listener answers mkdir in the container with success, without a directory being made."""
+        path = str(self.dir / "agent")
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind(path)
+        server.listen(4)
+        self.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "meta",
+                                           "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]}
+        got = []
+
+        def agent():
+            connection, _ = server.accept()
+            data, fds, _, _ = socket.recv_fds(connection, 65536, 4)
+            got.append((json.loads(data), len(fds)))
+            request = bytearray(80)
+            fcntl.ioctl(fds[0], 0xC0502100, request)  # SECCOMP_IOCTL_NOTIF_RECV
+            fcntl.ioctl(fds[0], 0xC0182101, bytearray(request[:8]) + bytes(16))  # SECCOMP_IOCTL_NOTIF_SEND
+            for fd in fds:
+                os.close(fd)
+
+        for no_new_privileges in (False, True):
+            self.config["process"]["noNewPrivileges"] = no_new_privileges
+            thread = threading.Thread(target=agent, daemon=True)
+            thread.start()
+            done = self.script("mkdir /tmp/made && echo done; ls /tmp")
+            thread.join(10)
+            self.assertEqual(done.stdout.split(), ["done"])
+            state, fds = got.pop()
+            self.assertEqual((state["fds"], state["metadata"], fds), (["seccompFd"], "meta", 1))
+            self.assertEqual(state["state"]["id"], "box")
+        server.close()
+        done = self.script("true", check=False)
+        self.assertIn("listenerPath", done.stderr)
+        self.assertFalse((self.root / "box").exists())
+
+    def test_network_devices_move_in_with_their_addresses(self):
+        namespace = f"sampan-oci-{os.getpid()}"
+        run = lambda *words: subprocess.run(words, check=True, capture_output=True)
+        run("ip", "netns", "add", namespace)
+        self.addCleanup(run, "ip", "netns", "delete", namespace)
+        for words in (["link", "add", "dm0", "type", "veth", "peer", "name", "dm1"], ["address", "add", "192.0.2.7/24", "dev", "dm0"],
+                      ["-6", "address", "add", "2001:db8::7/64", "dev", "dm0", "nodad"]):
+            run("ip", "-n", namespace, *words)
+        self.config["linux"]["netDevices"] = {"dm0": {"name": "lan%d"}}
+        (self.rootfs / "bin/ip").symlink_to("busybox")
+        self.config["process"]["args"] = ["ip", "address", "show", "lan0"]
+        self.write()
+        words = ["nsenter", f"--net=/run/netns/{namespace}", OCI, "--root", str(self.root), "run", "--bundle", str(self.dir / "b"), "box"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for part in ("192.0.2.7/24", "2001:db8::7/64", ",UP"):
+            self.assertIn(part, done.stdout)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)  # a virtual one dies with its namespace
+        self.assertIn("linux.netDevices[dm0]", done.stderr)
+        self.assertFalse((self.root / "box").exists())
+
+    def test_an_ordinary_user(self):
+        """No privilege, no cgroup: the state is the user's, the maps its own id alone."""
+        home = self.dir / "home"
+        home.mkdir()
+        os.chmod(self.dir, 0o711)
+        shutil.copytree(self.rootfs, home / "rootfs", symlinks=True)
+        program = shutil.copy(OCI, home / "sampan-oci")
+        linux = self.config["linux"]
+        self.in_user_namespace(65534, 1)
+        for key in ("resources", "cgroupsPath"):
+            del linux[key]
+        for mount in self.config["mounts"]:
+            mount["options"] = [o for o in mount["options"] if not o.startswith("gid=")]
+        self.config["process"]["args"] = ["sh", "-c", "id -u; cat /proc/self/uid_map; echo x > /bin/made"]
+        (home / "config.json").write_text(json.dumps(self.config))
+        subprocess.run(["chown", "-R", "65534:65534", str(home)], check=True)
+
+        def run(*words):
+            return subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(program), "--root",
+                                   str(home / "state"), *words], capture_output=True, text=True, timeout=60, cwd=home,
+                                  stdin=subprocess.DEVNULL)
+        done = run("run", "box")
+        self.assertEqual((done.returncode, done.stdout.split()), (0, ["0", "0", "65534", "1"]), done.stderr)
+        self.assertEqual(os.stat(home / "rootfs/bin/made").st_uid, 65534)
+        linux["resources"] = {"pids": {"limit": 5}}
+        (home / "config.json").write_text(json.dumps(self.config))
+        done = run("run", "box")
+        self.assertIn("linux.resources.pids.limit", done.stderr)
+        self.assertEqual(os.listdir(home / "state"), [])
 
     def test_no_fd_leaks_in(self):
         with open("/etc/hostname") as extra:
@@ -202,7 +403,6 @@ class Oci(unittest.TestCase):
         self.config["process"]["noNewPrivileges"] = True
         self.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
-        (self.rootfs / "bin/mkdir").symlink_to("busybox")
         for _ in range(2):  # compiled, then from the cache
             done = self.script("mkdir /x; cat /proc/self/status", check=False)
             self.assertIn("Operation not supported", done.stderr)

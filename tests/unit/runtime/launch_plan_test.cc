@@ -87,11 +87,65 @@ TEST(LaunchPlan, WithoutNoNewPrivilegesTheFilterComesBeforeTheCapabilitiesGo) {
   EXPECT_GT(text.find("\nseccomp\n"), text.find("\nclose-fds 3\n"));
 }
 
-TEST(LaunchPlan, UnknownMountOptionsAreNamed) {
+TEST(LaunchPlan, MountOptionsThatCanNotBeHonouredAreNamed) {
   json::object c = runtime::default_config();
-  c["mounts"].as_array().push_back(json::object{{"destination", "/d"}, {"type", "bind"}, {"source", "/x"},
-                                                {"options", json::array{"bind", "sideways"}}});
-  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: option 'sideways' is unknown"));
+  json::object mount{{"destination", "/d"}, {"type", "bind"}, {"source", "/x"}, {"options", json::array{"bind", "tmpcopyup"}}};
+  json::array& mounts = c["mounts"].as_array();
+  mounts.push_back(mount);
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: 'tmpcopyup' is for tmpfs alone"));
+  mounts.back().as_object()["options"] = json::array{"bind", "idmap"};
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: 'idmap' without mappings needs a user namespace"));
+  mounts.back().as_object()["type"] = "tmpfs";
+  mounts.back().as_object()["options"] = json::array{"ridmap"};
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: id-mapped mounts must be bind mounts"));
+}
+
+json::object with_user_namespace() {
+  json::object c = runtime::default_config();
+  json::object& process = c["process"].as_object();
+  process["oomScoreAdj"] = 5;
+  process["rlimits"] = json::array{json::object{{"type", "RLIMIT_NOFILE"}, {"soft", 10}, {"hard", 20}}};
+  json::object& linux_part = c["linux"].as_object();
+  for (const char* type : {"user", "time"}) linux_part["namespaces"].as_array().push_back(json::object{{"type", type}});
+  json::array map{json::object{{"containerID", 0}, {"hostID", 100000}, {"size", 65536}}};
+  linux_part["uidMappings"] = map;
+  linux_part["gidMappings"] = map;
+  return c;
+}
+
+// What the child has no rights to is the parent's: maps, limits, and the sources of mounts.
+TEST(LaunchPlan, AUserNamespaceWithIdMappedMounts) {
+  json::object c = with_user_namespace();
+  json::object& linux_part = c["linux"].as_object();
+  linux_part["timeOffsets"] = json::object{{"boottime", json::object{{"secs", 7}, {"nanosecs", 5}}}};
+  linux_part["netDevices"] = json::object{{"eth7", json::object{{"name", "lan0"}}}};
+  linux_part["personality"] = json::object{{"domain", "LINUX32"}};
+  linux_part["memoryPolicy"] = json::object{{"mode", "MPOL_BIND"}, {"nodes", "0"}, {"flags", json::array{"MPOL_F_STATIC_NODES"}}};
+  json::object& process = c["process"].as_object();
+  process["scheduler"] = json::object{{"policy", "SCHED_BATCH"}, {"nice", 3}};
+  process["ioPriority"] = json::object{{"class", "IOPRIO_CLASS_BE"}, {"priority", 4}};
+  json::array own{json::object{{"containerID", 0}, {"hostID", 7}, {"size", 1}}};
+  json::array& mounts = c["mounts"].as_array();
+  mounts.push_back(json::object{{"destination", "/own"}, {"type", "bind"}, {"source", "/x"}, {"uidMappings", own},
+                                {"gidMappings", own}, {"options", json::array{"rbind", "rro", "ridmap"}}});
+  mounts.push_back(json::object{{"destination", "/theirs"}, {"type", "bind"}, {"source", "/y"}, {"options", json::array{"bind", "idmap"}}});
+  mounts.push_back(json::object{{"destination", "/run"}, {"type", "tmpfs"}, {"options", json::array{"tmpcopyup", "ro"}}});
+  expect_golden("user_namespace.txt", plan_text(c, kHybrid, {.rootfs = "/b/rootfs"}));
+}
+
+TEST(LaunchPlan, AnOrdinaryUserOpensItsSourcesInside) {
+  json::object c = with_user_namespace();
+  std::string text = plan_text(c, kHybrid, {.rootfs = "/b", .privileged = false, .uid_map_by_program = true, .gid_map_by_program = true});
+  EXPECT_THAT(text, HasSubstr("parent: id-maps (0 100000 65536) by newuidmap (0 100000 65536) by newgidmap\n"));
+  EXPECT_THAT(text, HasSubstr("\nroot bind /b on /\n"));
+}
+
+TEST(LaunchPlan, AListenerIsGivenAwayBeforeTheWait) {
+  json::object c = runtime::default_config();
+  c["process"].as_object()["noNewPrivileges"] = true;
+  c["linux"].as_object()["seccomp"] = json::object{{"defaultAction", "SCMP_ACT_ALLOW"}};
+  std::string text = plan_text(c, kHybrid, {.rootfs = "/b", .wait_start = true, .filter_listener = true});
+  EXPECT_LT(text.find("\nseccomp, listener to parent\n"), text.find("\nwait-start\n"));
 }
 
 TEST(LaunchPlan, LimitsWithoutTheirHierarchyAreErrors) {

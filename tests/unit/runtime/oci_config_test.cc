@@ -62,6 +62,47 @@ TEST(OciConfig, SysctlsOfTheHostAreRefused) {
   EXPECT_THAT(refusal(c), HasSubstr("would change the host"));
 }
 
+TEST(OciConfig, FieldsOfEveryVersionAreCheckedByName) {
+  const std::pair<const char*, const char*> kCases[] = {
+      {R"({"process":{"scheduler":{"policy":"SCHED_OTHER","priority":3}}})", "process.scheduler.priority: is for SCHED_FIFO and SCHED_RR alone"},
+      {R"({"process":{"scheduler":{"policy":"SCHED_X"}}})", "process.scheduler.policy: unknown policy 'SCHED_X'"},
+      {R"({"process":{"ioPriority":{"class":"IOPRIO_CLASS_BE","priority":8}}})", "process.ioPriority.priority: must be from 0 to 7"},
+      {R"({"process":{"execCPUAffinity":{"initial":"0-"}}})", "process.execCPUAffinity.initial: '0-' is not a list of CPUs"},
+      {R"({"linux":{"personality":{"domain":"VMS"}}})", "linux.personality.domain: must be LINUX or LINUX32"},
+      {R"({"linux":{"memoryPolicy":{"mode":"MPOL_X"}}})", "linux.memoryPolicy.mode: unknown mode 'MPOL_X'"},
+      {R"({"linux":{"timeOffsets":{"boottime":{"secs":1}}}})", "linux.timeOffsets: needs a time namespace"},
+      {R"({"linux":{"netDevices":{"eth0":{"name":"a/b"}}}})", "linux.netDevices[eth0].name: 'a/b' is not the name"},
+      {R"({"linux":{"resources":{"rdma":{"mlx5":{}}}}})", "linux.resources.rdma[mlx5]: needs hcaHandles or hcaObjects"},
+      {R"({"linux":{"resources":{"network":{"priorities":[{"name":"a b","priority":1}]}}}})", "linux.resources.network.priorities[0].name"},
+      {R"({"linux":{"resources":{"blockIO":{"weightDevice":[{"major":8,"minor":0}]}}}})", "linux.resources.blockIO.weightDevice[0].weight: is required"},
+      {R"({"ociVersion":"2.0.0"})", "ociVersion: '2.0.0' is not supported"},
+      {R"({"annotations":{"":"x"}})", "annotations: a key must not be empty"},
+  };
+  for (const auto& [text, expected] : kCases) {
+    json::object c = config();
+    const json::object given = base::parse_json(text)->as_object();
+    for (const auto& [section, value] : given)
+      if (value.is_object() && c.contains(section))
+        for (const auto& [key, inner] : value.get_object()) c[section].as_object()[key] = inner;
+      else
+        c[section] = value;
+    EXPECT_THAT(refusal(c), HasSubstr(expected)) << text;
+  }
+  for (const char* version : {"1.0.0", "1.0.2-dev", "1.1.0", "1.2.1", "1.3.0"}) {
+    json::object c = config();
+    c["ociVersion"] = version;
+    EXPECT_EQ(refusal(c), "accepted") << version;
+  }
+}
+
+TEST(OciConfig, UnknownCapabilitiesAreAWarning) {
+  json::object c = config();
+  c["process"].as_object()["capabilities"].as_object()["bounding"].as_array().push_back("CAP_MOON");
+  auto result = runtime::parse_config(c);
+  ASSERT_TRUE(result.ok()) << result.error().message();
+  EXPECT_THAT(result->warnings, testing::ElementsAre(HasSubstr("process.capabilities.bounding[14]: unknown capability \"CAP_MOON\"")));
+}
+
 TEST(OciConfig, OtherThanObjectsIsRefusedNotACrash) {
   for (const char* text : {"null", "[]", "7", "{}", R"({"linux":[],"root":1,"mounts":{"a":1},"process":"x"})"}) {
     auto value = base::parse_json(text);

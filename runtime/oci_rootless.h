@@ -1,0 +1,27 @@
+// Running as an ordinary user: which cgroups are ours to use, where the state lives, who writes the
+// id maps. For root all of it is a no-op.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "runtime/cgroup.h"
+#include "runtime/launch_plan.h"
+
+namespace runtime {
+
+bool rootless();                       // effective uid is not 0
+
+// $XDG_RUNTIME_DIR/sampan-oci, or /run/user/UID/sampan-oci; for root /run/sampan-oci.
+std::string default_state_root();
+
+// The hierarchies in which `path` can be made and entered by us, without devices (v1 gives no such
+// rights away, v2 needs CAP_BPF). None: the container stays in our cgroup, and a limit is an error.
+CgroupLayout delegated_cgroups(const CgroupLayout& layout, const std::string& path);
+// Below our own cgroup, where a session manager delegates.
+std::string default_cgroup(const CgroupLayout& layout, const std::string& id);
+
+// Facts of the launch that depend on who we are.
+void set_identity_facts(const Config& config, LaunchFacts& facts);
+
+}  // namespace runtime
