@@ -250,11 +250,11 @@ base::Result<int> oci_run(const OciContext& context) {
   if (detach) return 0;
   // Others may look at the container and stop it meanwhile.
   created.lock.reset();
-  int code = TRY(stay(created.launched, signals.get(), std::move(created.terminal)));
-  if (context.options.has("keep")) return code;
+  auto code = stay(created.launched, signals.get(), std::move(created.terminal));
+  if (code.ok() && context.options.has("keep")) return code;
   auto lock = context.store.lock(created.state.id);
-  if (!lock.ok()) return code;  // deleted by somebody else
-  TRY(destroy_container(context.store, created.state));
+  if (lock.ok()) TRY(destroy_container(context.store, created.state));
+  else if (lock.error().kind != Kind::kNotFound) return lock.error();  // or somebody else deleted it
   return code;
 }
 

@@ -47,7 +47,9 @@ base::Result<base::UniqueFd> OciStore::make(const std::string& id) const {
     }
     return error;
   }
-  return lock(id);
+  auto held = lock(id);
+  if (!held.ok()) ::rmdir(directory(id).c_str());  // nobody else would: there is no state in it yet
+  return held;
 }
 base::Result<base::UniqueFd> OciStore::lock(const std::string& id) const {
   TRY(check_container_id(id));
