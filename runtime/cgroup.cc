@@ -269,9 +269,7 @@ base::Status Planner::cpu(const Resources& r) {
   const char* field = "linux.resources.cpu";
   if (r.cpu_shares && *r.cpu_shares != 0) {
     if (v2) {
-      // The conversion of KEP-2254: [2, 262144] onto [1, 10000].
-      uint64_t shares = std::clamp<uint64_t>(*r.cpu_shares, 2, 262144);
-      TRY(write("cpu", field, "cpu.weight", std::to_string(1 + (shares - 2) * 9999 / 262142)));
+      TRY(write("cpu", field, "cpu.weight", std::to_string(cpu_weight(*r.cpu_shares))));
     } else {
       TRY(write("cpu", field, "cpu.shares", std::to_string(*r.cpu_shares)));
     }
@@ -364,6 +362,10 @@ base::Status Planner::resources(const Resources& r) {
 }
 }  // namespace
 
+uint64_t cpu_weight(uint64_t shares) {
+  return 1 + (std::clamp<uint64_t>(shares, 2, 262144) - 2) * 9999 / 262142;
+}
+
 base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::string& path,
                                      const Resources& resources, bool delegate) {
   CgroupPlan plan;
@@ -374,13 +376,18 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
   for (const char* controller : {"memory", "cpu", "cpuacct", "pids"}) wanted.insert(controller);
   if (!delegate) wanted.insert("devices");
   if (layout.unified.empty()) wanted.insert("freezer");
+  // systemd ends a scope whose last process left its own hierarchy.
+  if (layout.systemd && layout.unified.empty()) wanted.insert("name=systemd");
 
   if (layout.pure_v2()) {
     std::string enable;
-    for (const char* name : {"cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"})
-      if (wanted.count(name)) enable += (enable.empty() ? "+" : " +") + std::string(name);
+    for (const char* name : {"cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"}) {
+      bool known_to_systemd = std::string_view(name) != "hugetlb" && std::string_view(name) != "rdma";
+      if (!wanted.count(name) || (layout.systemd && known_to_systemd)) continue;
+      enable += (enable.empty() ? "+" : " +") + std::string(name);
+    }
     // A controller works in a directory only when all directories above pass it on.
-    for (size_t slash = 0; slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    for (size_t slash = 0; slash != std::string::npos && !enable.empty(); slash = path.find('/', slash + 1)) {
       std::string above = layout.unified + path.substr(0, slash);
       if (slash != 0) plan.actions.push_back({Kind::kMakeDirectory, above, ""});
       plan.actions.push_back({Kind::kWrite, above + "/cgroup.subtree_control", enable});
@@ -469,7 +476,14 @@ base::Status make_directory(const std::string& path, bool cpuset) {
   return cpuset ? inherit_cpuset(path) : base::Status{};
 }
 base::Status write_subtree_control(const std::string& path, const std::string& value) {
-  if (sys::write_control(path, value).ok()) return {};
+  auto all = sys::write_control(path, value);
+  if (all.ok()) return {};
+  if (all.error().errno_value == EBUSY) {
+    // Not one by one: `cpu` alone would be taken, and make it a domain of threads.
+    base::Error error = all.error();
+    error.hint = "the cgroup holds processes: give a parent without";
+    return error;
+  }
   // One by one: a controller that this kernel lacks must not keep the others off.
   std::string_view rest = value;
   while (!rest.empty()) {
@@ -478,9 +492,7 @@ base::Status write_subtree_control(const std::string& path, const std::string& v
     if (written.ok() || written.error().errno_value == EINVAL ||
         written.error().errno_value == ENOENT || (written.error().errno_value == EACCES && ::geteuid() != 0))
       continue;
-    base::Error error = written.error();
-    if (error.errno_value == EBUSY) error.hint = "the cgroup holds processes: give a parent without";
-    return error;
+    return written.error();
   }
   return {};
 }

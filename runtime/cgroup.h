@@ -23,6 +23,7 @@ struct CgroupLayout {
   std::vector<Hierarchy> v1;
   std::string unified;                     // mount point of cgroup2; empty: none
   bool device_control = true;              // we may say who uses which device
+  bool systemd = false;                    // systemd makes the directory; those above are its own
 
   bool pure_v2() const { return v1.empty() && !unified.empty(); }
   const char* mode() const { return v1.empty() ? "v2" : unified.empty() ? "v1" : "hybrid"; }
@@ -50,6 +51,8 @@ struct CgroupPlan {
 // in a container's and untouched in a Pod's.
 base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::string& path,
                                      const Resources& resources, bool delegate);
+// On [1, 10000] what v1's shares are on [2, 262144] (KEP-2254).
+uint64_t cpu_weight(uint64_t shares);
 // Only the writes, for `update`.
 base::Result<CgroupPlan> plan_cgroup_update(const CgroupLayout& layout, const std::string& path,
                                             const Resources& resources);

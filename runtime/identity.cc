@@ -4,12 +4,14 @@
 #include <grp.h>
 #include <linux/magic.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -24,6 +26,17 @@
 #include "runtime/kernel.h"
 
 namespace runtime {
+
+int child_loopback() {
+  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP;
+  int error = ::ioctl(fd, SIOCSIFFLAGS, &request) == 0 ? 0 : -errno;
+  ::close(fd);
+  return error;
+}
 
 int child_session() { return ::setsid() >= 0 || errno == EPERM ? 0 : -errno; }
 

@@ -7,6 +7,7 @@
 namespace runtime {
 
 int child_session();
+int child_loopback();
 int child_stdio(Child& child, const Step& step);
 int child_rlimit(const Step& step);
 // Writes below /proc by a handle of the container's own procfs, never crossing into another mount

@@ -112,6 +112,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
         if (::write(child.tasks[i], "0", 1) != 1) return -errno;
       return 0;
     case Op::kUnshareCgroup: return ::unshare(CLONE_NEWCGROUP) == 0 ? 0 : -errno;
+    case Op::kLoopback: return child_loopback();
     case Op::kSession: return child_session();
     case Op::kPropagation: return child_propagation(child, step);
     case Op::kRootOverlay: return child_root_overlay(child, step);

@@ -175,6 +175,8 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   const Namespace* cgroup_ns = config.find_namespace(CLONE_NEWCGROUP);
   // After entering: the namespace's root is where its maker is.
   if (cgroup_ns && cgroup_ns->path.empty()) steps.push_back({.op = Op::kUnshareCgroup});
+  // As runc and crun do: programs expect 127.0.0.1 without asking for a network.
+  if (plan.clone_flags & CLONE_NEWNET) steps.push_back({.op = Op::kLoopback});
 
   // 2. What it sees. All of this happens beneath the new root's fd while the host's root is still
   // ours: sources are the host's, targets are the container's.

@@ -20,6 +20,7 @@
 #include "runtime/launch.h"
 #include "runtime/oci.h"
 #include "runtime/runtime.h"
+#include "runtime/systemd_cgroup.h"
 
 namespace runtime {
 namespace {
@@ -60,6 +61,11 @@ base::Status destroy_container(const OciStore& store, const OciState& state) {
       if (::poll(&wait, 1, 10'000) == 0)
         return base::make_error(Kind::kTimeout, "kill container", state.id, "its process does not die", "look for state D");
     }
+  }
+  if (!state.unit.empty()) {
+    base::ignore(signal_cgroup(*layout, state.cgroup, SIGKILL), "so that systemd need not ask and wait");
+    auto systemd = Systemd::connect(state.user_unit);
+    if (systemd.ok()) base::ignore(systemd->stop(state.unit), "it ends by itself once it is empty, which the next line tells");
   }
   if (!state.cgroup.empty()) TRY(remove_cgroup(*layout, state.cgroup));
   // The root and all mounts were in the container's own mount namespace and are gone with it, unless
@@ -231,6 +237,11 @@ base::Result<int> oci_update(const OciContext& context) {
   if (!resources.devices.empty())
     return base::make_error(Kind::kUnsupported, "update container", c.state.id, "devices can't be changed");
   CgroupPlan plan = TRY(plan_cgroup_update(*c.layout, c.state.cgroup, resources));
+  if (!c.state.unit.empty()) {
+    // systemd writes what it was told again whenever it likes: it must know.
+    auto properties = TRY(systemd_resource_properties(*c.layout, resources));
+    TRY(TRY(Systemd::connect(c.state.user_unit)).set_properties(c.state.unit, properties));
+  }
   auto done = act_cgroup(plan);
   if (!done.ok() && done.error().errno_value == EINVAL && resources.memory_limit && resources.memory_swap) {
     // v1: memory may never exceed memory and swap: when both grow, the second goes first.
@@ -278,7 +289,7 @@ base::Result<int> oci_features() {
       {"linux",
        json::object{{"namespaces", list({"cgroup", "ipc", "mount", "network", "pid", "uts"})},
                     {"capabilities", std::move(capabilities)},
-                    {"cgroup", json::object{{"v1", v1}, {"v2", v2}, {"systemd", false}, {"systemdUser", false}}},
+                    {"cgroup", json::object{{"v1", v1}, {"v2", v2}, {"systemd", true}, {"systemdUser", true}}},
                     {"seccomp", json::object{{"enabled", true},
                                              {"actions", list({"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",
                                                                "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",

@@ -10,6 +10,7 @@ namespace runtime {
 struct OciContext {
   OciStore store;
   Options options;
+  bool systemd_cgroup = false;
 };
 base::Result<int> oci_create(const OciContext& context);
 base::Result<int> oci_run(const OciContext& context);

@@ -136,8 +136,6 @@ void read_linux(Reader r, Config& c) {
     c.devices.push_back(std::move(d));
   });
   r.string("cgroupsPath", c.cgroups_path);
-  if (c.cgroups_path.find(':') != std::string::npos)
-    r.fail("cgroupsPath", "systemd slices are not supported: give a path");
   if (("/" + c.cgroups_path + "/").find("/../") != std::string::npos)
     r.fail("cgroupsPath", "must not contain '..'");
   c.resources = read_resources(r.child("resources"));

@@ -76,10 +76,6 @@ int main(int argc, char** argv) {
     tell(*global, "read option --log-format: must be text or json");
     return 1;
   }
-  if (global->has("systemd-cgroup")) {
-    tell(*global, "--systemd-cgroup is not supported: give linux.cgroupsPath as a path");
-    return 1;
-  }
   std::string name = global->arguments[0];
   const runtime::CommandRow* command = runtime::find_command(name);
   if (!command) {
@@ -111,7 +107,7 @@ int main(int argc, char** argv) {
       tell(*global, safe.error().message());
       return 1;
     }
-  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options)};
+  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options), global->has("systemd-cgroup")};
   auto result = dispatch(name, context);
   std::fflush(stdout);
   if (result.ok()) return *result;

@@ -11,7 +11,7 @@ constexpr OptionRow kGlobal[] = {
     {"log-format", 0, true, "text or json"},
     {"log-level", 0, true, "debug, info, warning or error"},
     {"debug", 0, false, "the same as --log-level debug"},
-    {"systemd-cgroup", 0, false, "refused: cgroups are made directly"},
+    {"systemd-cgroup", 0, false, "cgroupsPath is slice:prefix:name; systemd makes the cgroup"},
     {"rootless", 0, true, "accepted: ignored for root"},
     {"help", 'h', false, "show this"},
     {"version", 'v', false, "show the version"}};

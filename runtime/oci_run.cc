@@ -11,6 +11,7 @@
 #include <charconv>
 #include <climits>
 #include <csignal>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/sys.h"
@@ -21,6 +22,7 @@
 #include "runtime/oci_foreground.h"
 #include "runtime/oci_listener.h"
 #include "runtime/oci_rootless.h"
+#include "runtime/systemd_cgroup.h"
 
 namespace runtime {
 namespace {
@@ -142,6 +144,22 @@ base::Result<Bundle> read_bundle(const Options& options) {
   return out;
 }
 
+// With --systemd-cgroup: where the container goes, and who is asked to make it.
+struct Scope {
+  Systemd systemd;
+  SystemdScope names;
+};
+base::Result<Scope> find_scope(const Config& config, OciState& state) {
+  bool user = !systemd_is_ours();
+  SystemdScope names = TRY(parse_systemd_path(config.cgroups_path, state.id, user));
+  Scope out{TRY(Systemd::connect(user)), std::move(names)};
+  TRY(out.systemd.check_free(out.names.unit));  // before it is written down as ours
+  state.cgroup = TRY(out.systemd.cgroup_of(out.names));
+  state.unit = out.names.unit;
+  state.user_unit = user;
+  return out;
+}
+
 // The launch of create and run. On failure nothing is left.
 struct Created {
   OciState state;
@@ -164,15 +182,25 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   const CgroupLayout* host_layout = TRY(cgroup_layout());
   out.state.cgroup = config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : config.cgroups_path;
   if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");
+  std::optional<Scope> scope;
+  if (context.systemd_cgroup) scope = TRY(find_scope(config, out.state));
+  else if (config.cgroups_path.find(':') != std::string::npos)
+    return invalid("read linux.cgroupsPath", "'" + config.cgroups_path + "' is not a path", "give --systemd-cgroup if it is slice:prefix:name");
   for (const auto& [key, value] : config.annotations) out.state.annotations[key] = value;
   for (const Namespace& ns : config.namespaces) out.state.namespaces |= ns.flag;
   out.state.poststop = !config.hooks.poststop.empty();
   out.state.created_ns = base::wall_now().time_since_epoch().count();
 
   LaunchFacts facts;
-  CgroupLayout delegated;
-  if (rootless()) delegated = delegated_cgroups(*host_layout, out.state.cgroup);
-  facts.layout = rootless() ? &delegated : host_layout;
+  // Outside of the first user namespace, what is not delegated to us is not ours.
+  CgroupLayout ours = *host_layout;
+  if (scope) {
+    ours.systemd = true;
+    ours.device_control = systemd_is_ours();
+  } else if (!systemd_is_ours()) {
+    ours = delegated_cgroups(*host_layout, out.state.cgroup);
+  }
+  facts.layout = &ours;
   facts.cgroup = out.state.cgroup;
   facts.no_pivot = options.has("no-pivot");
   facts.selinux = !config.mount_label.empty() && sys::exists("/sys/fs/selinux/enforce");
@@ -213,6 +241,16 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
       // Read and write: so the child's read waits although nobody has opened the other end.
       fifo = TRY(sys::open(context.store.fifo(id), O_RDWR));
       inputs.start_fifo = fifo.get();
+    }
+    ScopeHolder holder;
+    if (scope) {
+      auto started = scope->systemd.start(scope->names, TRY(plan_scope(*facts.layout, scope->names, id, config)));
+      if (!started.ok()) {
+        // Somebody else's by now: not ours to stop.
+        if (started.error().kind == Kind::kExists) out.state.unit = out.state.cgroup = "";
+        return started.error();
+      }
+      holder = std::move(*started);
     }
     out.launched = TRY(launch(plan, inputs));
     out.terminal = TRY(take_terminal(console));
@@ -318,6 +356,15 @@ base::Result<Process> exec_process(const Options& options, const Config& config)
   if (options.has("process-label")) process.selinux_label = options.get("process-label");
   return process;
 }
+// On v2: the container may have made cgroups below its own and gone there, as systemd does; then its
+// own takes no process.
+std::string init_cgroup(const OciState& state) {
+  auto text = sys::read_file(fmt::format("/proc/{}/cgroup", state.pid));
+  size_t at = text.ok() ? text->rfind("0::", 0) == 0 ? 0 : text->find("\n0::") + 1 : std::string::npos;
+  if (at == std::string::npos || text->compare(at, 3, "0::") != 0) return state.cgroup;
+  std::string path = text->substr(at + 3, text->find('\n', at) - at - 3);
+  return path.starts_with(state.cgroup + "/") ? path : state.cgroup;
+}
 }  // namespace
 
 base::Result<int> oci_exec(const OciContext& context) {
@@ -346,6 +393,7 @@ base::Result<int> oci_exec(const OciContext& context) {
     std::string cgroup = state.cgroup;
     if (options.has("cgroup")) cgroup = clean_path(cgroup + "/" + options.get("cgroup"));
     facts.cgroup_directories = cgroup_directories(*layout, cgroup);
+    if (!options.has("cgroup") && !layout->unified.empty()) cgroup = init_cgroup(state);
     if (!layout->unified.empty() && sys::exists(layout->unified + cgroup)) facts.cgroup_unified = layout->unified + cgroup;
     if (facts.cgroup_directories.empty() && facts.cgroup_unified.empty())
       return base::make_error(Kind::kNotFound, "exec", options.get("cgroup"), "the container has no such cgroup");

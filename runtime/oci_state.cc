@@ -76,6 +76,10 @@ base::Status OciStore::write(const OciState& state) const {
                    {"namespaces", state.namespaces}};
   if (state.poststop) out["poststop"] = true;
   if (!state.annotations.empty()) out["annotations"] = state.annotations;
+  if (!state.unit.empty()) {
+    out["unit"] = state.unit;
+    out["user_unit"] = state.user_unit;
+  }
   // Not fsynced: what it speaks of does not survive a power loss either.
   std::string path = directory(state.id) + "/state.json";
   base::UniqueFd fd = TRY(sys::open(path, O_WRONLY | O_CREAT | O_APPEND, 0600));
@@ -99,6 +103,8 @@ base::Result<OciState> OciStore::read(const std::string& id) const {
   state.bundle = base::string_at(value, "bundle");
   state.rootfs = base::string_at(value, "rootfs");
   state.cgroup = base::string_at(value, "cgroup");
+  state.unit = base::string_at(value, "unit");
+  if (const json::value* user = base::find(value, "user_unit")) state.user_unit = user->is_bool() && user->get_bool();
   state.pid = static_cast<pid_t>(base::as_int(base::find(value, "pid")));
   state.pid_start = static_cast<uint64_t>(base::as_int(base::find(value, "pid_start")));
   state.created_ns = base::as_int(base::find(value, "created_ns"));

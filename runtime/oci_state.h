@@ -23,6 +23,8 @@ const char* status_name(OciStatus status);
 
 struct OciState {
   std::string id, bundle, rootfs, cgroup;
+  std::string unit;                    // systemd's scope that the cgroup is; empty: none
+  bool user_unit = false;              // of the user's systemd
   pid_t pid = 0;                       // 0: not yet cloned
   uint64_t pid_start = 0;              // start time of /proc/<pid>/stat: pids are used again
   int64_t created_ns = 0;

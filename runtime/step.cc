@@ -75,6 +75,7 @@ std::string Step::text() const {
     case Op::kCommit: return "commit";
     case Op::kEnterCgroup: return "enter-cgroup";
     case Op::kUnshareCgroup: return "unshare cgroup";
+    case Op::kLoopback: return "loopback up";
     case Op::kSession: return "session";
     case Op::kPropagation: return "propagation / " + propagation_name(x);
     case Op::kRootOverlay:

@@ -20,6 +20,7 @@ enum class Op : uint8_t {
   kCommit,          // until the parent recorded the pid; if the parent dies before, so do we
   kEnterCgroup,     // write "0" into the `tasks` files the parent opened
   kUnshareCgroup,
+  kLoopback,        // a new network namespace's lo is down
   kSession,
   kPropagation,     // x = MS_… flags for "/"
   kRootOverlay,     // list = lower directories, lowest first, then upper, work; b = mount point;

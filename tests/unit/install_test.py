@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
 
 PROGRAMS = ("sampan", "sampan-master", "sampan-kubelet", "sampan-proxy", "sampan-pod", "sampan-oci")
-UNITS = ("sampan-master.service", "sampan-kubelet.service", "sampan-proxy.service")
+UNITS = ("sampan-pods.service", "sampan-master.service", "sampan-kubelet.service", "sampan-proxy.service")
 
 
 class Install(unittest.TestCase):
@@ -43,7 +43,7 @@ class Install(unittest.TestCase):
         self.assertEqual(self.files(), sorted(
             [f"usr/local/bin/{program}" for program in PROGRAMS]
             + [f"usr/local/lib/systemd/system/{unit}" for unit in UNITS]
-            + ["usr/local/libexec/sampan/node-config", "etc/sampan/sampan.conf",
+            + ["usr/local/libexec/sampan/node-config", "usr/local/libexec/sampan/hold-pods", "etc/sampan/sampan.conf",
                "etc/sampan/registries.json"]))
         settings = self.root / "etc/sampan/sampan.conf"
         settings.write_text(settings.read_text() + "# mine\n")
@@ -67,7 +67,11 @@ class Install(unittest.TestCase):
     def test_units_keep_pods_alive(self):
         self.install()
         text = (self.root / "usr/local/lib/systemd/system/sampan-kubelet.service").read_text()
-        for line in ("Type=notify", "KillMode=process", "Delegate=yes"):
+        for line in ("Type=notify", "KillMode=process", "Requires=sampan-pods.service"):
+            self.assertIn(f"\n{line}\n", text)
+        self.assertIn("--cgroup-parent /sampan.slice/sampan-pods.service ", text)
+        text = (self.root / "usr/local/lib/systemd/system/sampan-pods.service").read_text()
+        for line in ("KillMode=process", "Delegate=yes", "Slice=sampan.slice"):
             self.assertIn(f"\n{line}\n", text)
 
     def test_units_are_valid(self):

@@ -166,7 +166,8 @@ def make(directory, packages):
 
 def ensure(cache, programs):
     """Directory with vmlinuz, modules and root.ext4; made when the packages or its making changed."""
-    packages = sorted(set((HERE / "packages").read_text().split()) | libraries_of(programs))
+    to_run = [line.split()[0] for line in (HERE.parents[1] / "scripts/packages").read_text().splitlines() if line.strip()]
+    packages = sorted({*(HERE / "packages").read_text().split(), *to_run} | libraries_of(programs))
     recipe = [inspect.getsource(step) for step in (make, fetch_kernel, make_ext4)]
     key = hashlib.sha256("\n".join([*packages, *recipe, codename()]).encode()).hexdigest()[:16]
     cache.mkdir(parents=True, exist_ok=True)
