@@ -29,5 +29,7 @@ void add_exec(CLI::App& app, Outcome& outcome, Places& places);
 void add_ps(CLI::App& app, Outcome& outcome, Places& places);          // ps, inspect, port
 void add_lifecycle(CLI::App& app, Outcome& outcome, Places& places);   // stop, kill, rm, wait, pause, unpause
 void add_logs(CLI::App& app, Outcome& outcome, Places& places);
+void add_stats(CLI::App& app, Outcome& outcome, Places& places);        // stats, top
+void add_cp(CLI::App& app, Outcome& outcome, Places& places);
 
 }  // namespace cli

@@ -82,13 +82,15 @@ runtime::ContainerSpec container_spec(const Places& places, const Record& record
 
 // No sampan-pod, alive or dead.
 base::Status end_pod(base::Loop& loop, const Places& places, const std::string& id, std::unique_ptr<Pod> pod) {
-  if (pod) {
-    base::ignore(await_status(loop, [&](Pod::Done done) { pod->shutdown(std::move(done)); }), "a dead one is cleaned next");
-    pod.reset();
+  base::Status down;
+  for (int tries = 0; pod && tries < 3; ++tries) {
+    down = await_status(loop, [&](Pod::Done done) { pod->shutdown(std::move(done)); });
+    if (down.ok() || down.error().kind == Kind::kUnavailable) break;
   }
+  pod.reset();
   auto cleaned = runtime::clean_dead_pod(places.run_dir, id);
-  // It has answered and is about to end: nothing of it is left but the process.
-  if (!cleaned.ok() && cleaned.error().kind == Kind::kConflict) return {};
+  // It lives on, with what it could not remove; or it has answered and is about to end.
+  if (!cleaned.ok() && cleaned.error().kind == Kind::kConflict) return down;
   return cleaned;
 }
 

@@ -229,7 +229,17 @@ base::Status ensure_network(const Places& places) {
   TRY_WRAP(netns::act(desired, netns::plan(desired, TRY(netns::observe(places.bridge)))), "set up network", places.bridge);
   TRY(sys::write_control("/proc/sys/net/ipv4/conf/" + places.bridge + "/route_localnet", "1"));
   if (TRY(netns::nft_table_exists(places.table()))) return {};
-  return run_nft(nft_table(places), "load nftables table", places.table());
+  // With the ports of those that run: somebody may have flushed the rules under them.
+  std::string text = nft_table(places);
+  for (const std::string& claim : TRY(sys::list_dir(places.ports()))) {
+    std::string owner = owner_of(places.ports() + "/" + claim);
+    auto record = read_record(places, owner);
+    State state = read_state(places, owner);
+    if (!record.ok() || state.phase != State::Phase::kRunning || state.address.empty()) continue;
+    for (const Port& port : record->ports)
+      if (port_claim(places, port) == places.ports() + "/" + claim) text += nft_ports(places, {port}, state.address, true);
+  }
+  return run_nft(text, "load nftables table", places.table());
 }
 
 base::Status attach_network(const Places& places, const std::string& id, const std::string& address,

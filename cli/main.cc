@@ -22,6 +22,8 @@ int main(int argc, char** argv) {
   cli::add_ps(app, outcome, places);
   cli::add_lifecycle(app, outcome, places);
   cli::add_logs(app, outcome, places);
+  cli::add_stats(app, outcome, places);
+  cli::add_cp(app, outcome, places);
   cli::add_image(app, outcome, places);
   cli::add_kubeconfig(app, outcome);
   cli::add_doctor(app, outcome);

@@ -62,7 +62,7 @@ base::Status require_cgroup_controllers(const std::vector<std::string>& wanted);
 
 // What a container gets that asks for nothing; the lists of containerd and podman.
 const std::vector<std::string>& default_capabilities();            // "CAP_CHOWN", …
-std::vector<std::string> all_capabilities();                       // that this kernel knows
+std::vector<std::string> all_capabilities();                       // in our bounding set: nobody can be given more
 // linux.devices of a privileged container: every device node below /dev.
 base::json::array host_devices();
 // linux.seccomp of the profile "RuntimeDefault" for a process with these capabilities.

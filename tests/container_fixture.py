@@ -38,6 +38,7 @@ def cgroups_below(name):
 
 class ContainerCase(unittest.TestCase):
     files = {}
+    own_links = set()  # of the test itself
 
     @classmethod
     def setUpClass(cls):
@@ -61,14 +62,16 @@ class ContainerCase(unittest.TestCase):
                 pass
 
     def tearDown(self):
-        self.sampan("rm", "-f", "--all")
+        done = self.sampan("rm", "-f", "--all")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
         root, run = self.folder / "root", self.folder / "run"
         self.assertEqual(list((root / "containers").glob("*")), [])
         left = [str(path) for path in run.rglob("*") if not path.is_dir() and not path.name.startswith(".")]
         self.assertEqual(left, [], "left in the run directory")
         self.assertEqual(cgroups_below(self.parent), [])
         links = subprocess.run(["ip", "-o", "link", "show", "type", "veth"], capture_output=True, text=True, check=True).stdout
-        self.assertEqual(links, "")
+        names = {line.split(":")[1].strip().split("@")[0] for line in links.splitlines()}
+        self.assertEqual(names - self.own_links, set())
 
     @classmethod
     def command(cls, *words):

@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
 
-PROGRAMS = ("sampan", "sampan-master", "sampan-kubelet", "sampan-proxy", "sampan-pod", "sampan-oci")
+PROGRAMS = ("sampan", "sampan-master", "sampan-kubelet", "sampan-proxy", "sampan-pod", "sampan-init", "sampan-oci")
 UNITS = ("sampan-pods.service", "sampan-master.service", "sampan-kubelet.service", "sampan-proxy.service")
 
 
