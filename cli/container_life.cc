@@ -254,7 +254,10 @@ base::Status stop_container(base::Loop& loop, const Places& places, const std::s
 
 base::Status destroy_container(base::Loop& loop, const Places& places, const std::string& id, bool force) {
   auto lock = lock_container(places, id);
-  if (!lock.ok()) return lock.error();
+  if (!lock.ok()) {
+    if (force) TRY(drop_name(places, id));
+    return lock.error();
+  }
   auto record = read_record(places, id);
   if (!record.ok() && !force) return record.error();
   Seen seen = TRY(observe_container(loop, places, id));

@@ -142,6 +142,17 @@ base::Status write_state(const Places& places, const std::string& id, const Stat
   return write_file(places.container(id) + "/state.json", base::to_json(encode(state)));
 }
 
+base::Status drop_name(const Places& places, const std::string& id) {
+  auto names = sys::list_dir(places.names());
+  if (!names.ok()) return {};
+  for (const std::string& name : *names) {
+    std::string link = places.names() + "/" + name;
+    auto owner = read_link(link);
+    if (owner.ok() && *owner == id && ::unlink(link.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", link);
+  }
+  return {};
+}
+
 base::Status remove_container(const Places& places, const std::string& id) {
   auto record = read_record(places, id);
   if (record.ok()) {
@@ -149,6 +160,8 @@ base::Status remove_container(const Places& places, const std::string& id) {
     std::string link = places.names() + "/" + record->name;
     if (auto owner = read_link(link); owner.ok() && *owner == id && ::unlink(link.c_str()) != 0 && errno != ENOENT)
       return sys::last_error("unlink", link);
+  } else {
+    TRY(drop_name(places, id));
   }
   TRY(runtime::unpin_image(places.image_root(), id));
   TRY(sys::remove_all(places.container(id) + "/work"));

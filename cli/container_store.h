@@ -28,6 +28,8 @@ base::Result<std::vector<std::string>> list_containers(const Places& places);
 base::Result<Record> read_record(const Places& places, const std::string& id);
 State read_state(const Places& places, const std::string& id);
 base::Status write_state(const Places& places, const std::string& id, const State& state);
+// Its name, when no record says which: of a creation that was cut off.
+base::Status drop_name(const Places& places, const std::string& id);
 // Takes away name, directory and anonymous volumes; what runs and its network are gone already.
 base::Status remove_container(const Places& places, const std::string& id);
 

@@ -1,5 +1,9 @@
 // sampan image …: everything that writes the image store, and a view of it. The kubelet runs
 // `sampan image pull --json` as a child, so that no daemon carries curl or archives.
+#include <unistd.h>
+
+#include <algorithm>
+
 #include "base/json.h"
 #include "base/sys.h"
 #include "cli/command.h"
@@ -27,7 +31,8 @@ struct Options {
     if (!own_registries.empty()) out.registries = own_registries, out.registries_given = true;
     return out;
   }
-  bool as_json = false, dry_run = false, quiet = false;
+  std::string format = "archive";
+  bool as_json = false, dry_run = false, quiet = false, no_trunc = false;
 };
 
 base::Status load(const Options& options) {
@@ -99,7 +104,37 @@ base::Status remove(const Options& options) {
 }
 
 base::Status save(const Options& options) {
-  return runtime::save_images(options.root(), options.names, options.file);
+  if (options.format != "archive" && options.format != "oci-dir")
+    return base::make_error(base::Kind::kInvalid, "read --format", options.format, "it is archive or oci-dir");
+  if (options.file == "-" && ::isatty(1))
+    return base::make_error(base::Kind::kInvalid, "save images", "-", "an archive is nothing for a terminal", "use --out FILE or a pipe");
+  return runtime::save_images(options.root(), options.names, options.file,
+                              options.format == "oci-dir" ? runtime::SaveAs::kDirectory : runtime::SaveAs::kArchive);
+}
+
+base::Status tag(const Options& options) {
+  auto tagged = TRY(runtime::tag_image(options.root(), options.names.at(0), options.names.at(1)));
+  print(tagged.name + " " + tagged.digest + "\n");
+  return {};
+}
+
+base::Status history(const Options& options) {
+  auto config = TRY(base::parse_json(TRY(runtime::image_config(options.root(), options.name))));
+  const json::value* entries = base::find(config, "history");
+  if (options.as_json) {
+    print(base::to_json(entries ? *entries : json::value(json::array())) + "\n");
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows = {{"CREATED", "CREATED BY", "COMMENT"}};
+  if (entries && entries->is_array())
+    for (auto entry = entries->get_array().rbegin(); entry != entries->get_array().rend(); ++entry) {
+      std::string by(base::string_at(*entry, "created_by"));
+      std::replace_if(by.begin(), by.end(), [](unsigned char c) { return c < 32; }, ' ');
+      if (by.size() > 60 && !options.no_trunc) by = by.substr(0, 59) + "…";
+      rows.push_back({std::string(base::string_at(*entry, "created")), by, std::string(base::string_at(*entry, "comment"))});
+    }
+  print(format_table(rows));
+  return {};
 }
 
 base::Status gc(const Options& options) {
@@ -133,15 +168,24 @@ void add_image(CLI::App& app, Outcome& outcome, Places& places) {
   command->add_option("--docker-config", options->docker_config, "A Docker config.json or .dockerconfigjson with credentials");
   command->add_flag("--json", options->as_json, "Print {name,digest} or {error,kind,message}");
   command->add_flag("--quiet", options->quiet, "No progress");
-  command = add("list", "Show the images of the store", list);
-  command->add_flag("--json", options->as_json, "All that is known, as one JSON array");
+  for (const char* name : {"list", "ls"}) {
+    command = add(name, "Show the images of the store", list);
+    command->add_flag("--json", options->as_json, "All that is known, as one JSON array");
+  }
+  command = add("tag", "Give an image another name", tag);
+  command->add_option("names", options->names, "SOURCE NAME")->required()->expected(2);
+  command = add("history", "How an image came to be, as its maker wrote it", history);
+  command->add_option("name", options->name, "A name or a sha256 digest")->required();
+  command->add_flag("--json", options->as_json, "As JSON");
+  command->add_flag("--no-trunc", options->no_trunc, "Whole commands");
   command = add("inspect", "Show one image as JSON", inspect);
   command->add_option("name", options->name, "A name or a sha256 digest")->required();
   command = add("rm", "Take names away; gc frees the space", remove);
   command->add_option("name", options->names, "Names")->required();
   command = add("save", "Write images into one tar: an OCI layout that docker load takes too", save);
   command->add_option("name", options->names, "Names")->required();
-  command->add_option("--out", options->file, "The tar")->required();
+  command->add_option("-o,--out,--output", options->file, "The tar, - for stdout, or the new directory")->required();
+  command->add_option("--format", options->format, "archive (OCI layout and docker load) or oci-dir")->capture_default_str();
   command = add("gc", "Remove what no image, pin or running container needs", gc);
   command->add_flag("--dry-run", options->dry_run, "Only say what would go");
 }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/sys.h"
@@ -28,23 +29,50 @@ base::Result<runtime::Registries> read_registries(const Places& places, const st
   return registries;
 }
 
+std::string pull_bars(const std::string& name, const runtime::PullProgress& now, double seconds, const WindowSize& window) {
+  using Step = runtime::PullProgress::Layer::Step;
+  size_t columns = window.columns > 20 ? static_cast<size_t>(window.columns) : 80;
+  size_t rows = window.rows > 3 ? static_cast<size_t>(window.rows) - 2 : 22;
+  auto size = [](int64_t bytes) { return format_size(static_cast<uint64_t>(std::max<int64_t>(0, bytes))); };
+  auto rate = static_cast<int64_t>(static_cast<double>(now.bytes_done) / std::max(seconds, 0.001));
+  std::string out = fmt::format("{}: {}/{} layers, {} of {}, {}/s", name, now.layers_done, now.layers, size(now.bytes_done), size(now.bytes), size(rate)).substr(0, columns - 1);
+  size_t shown = 0;
+  for (const auto& layer : now.layer) {
+    // What is under way first: a screen is not endless.
+    if (now.layer.size() > rows && (layer.step == Step::kDone || layer.step == Step::kWaits)) continue;
+    if (++shown > rows) break;
+    std::string head = layer.digest.substr(7, 12) + " ", tail;
+    switch (layer.step) {
+      case Step::kWaits: tail = "waits"; break;
+      case Step::kDownloads: tail = fmt::format("{} / {}", size(layer.bytes_done), size(layer.bytes)); break;
+      case Step::kUnpacks: tail = "unpacks"; break;
+      case Step::kDone: tail = "done"; break;
+    }
+    size_t width = columns > 60 ? std::min<size_t>(50, columns - 45) : 10;
+    double part = layer.step >= Step::kUnpacks ? 1.0 : layer.bytes > 0 ? static_cast<double>(layer.bytes_done) / static_cast<double>(layer.bytes) : 0.0;
+    auto full = static_cast<size_t>(static_cast<double>(width) * std::clamp(part, 0.0, 1.0));
+    out += "\n" + (head + "[" + std::string(full, '=') + (full < width ? ">" + std::string(width - full - 1, ' ') : "") + "] " + tail).substr(0, columns - 1);
+  }
+  return out;
+}
+
 base::Result<runtime::StoredImage> pull_with_progress(const Places& places, const std::string& name, const std::string& docker_config, bool quiet) {
   runtime::Registries registries = TRY(read_registries(places, docker_config));
   runtime::PullOptions pull;
   pull.registries = &registries;
   bool terminal = !quiet && ::isatty(2);
   auto began = std::chrono::steady_clock::now();
+  size_t lines = 0;  // on the screen
   if (terminal)
-    pull.progress = [began, &name](const runtime::PullProgress& now) {
+    pull.progress = [began, &name, &lines](const runtime::PullProgress& now) {
       double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-      auto rate = static_cast<uint64_t>(static_cast<double>(now.bytes_done) / std::max(seconds, 0.001));
-      std::string line = fmt::format("{}: {}/{} layers, {} of {}, {}/s", name, now.layers_done, now.layers,
-                                     format_size(static_cast<uint64_t>(now.bytes_done)),
-                                     format_size(static_cast<uint64_t>(now.bytes)), format_size(rate));
-      std::fprintf(stderr, "\r%s\033[K", line.c_str());
+      std::string text = pull_bars(name, now, seconds, window_size());
+      std::string back = lines > 1 ? fmt::format("\033[{}A", lines - 1) : "";
+      std::fprintf(stderr, "%s\r\033[J%s", back.c_str(), text.c_str());
+      lines = static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) + 1;
     };
   auto pulled = runtime::pull_image(places.image_root(), name, pull);
-  if (terminal) std::fprintf(stderr, "\r\033[K");
+  if (lines > 0) std::fprintf(stderr, "\n");
   return pulled;
 }
 

@@ -22,11 +22,19 @@ struct StoredImage {
 // directory. "-" is stdin. `name` replaces the archive's own names; needed when it has none.
 base::Result<std::vector<StoredImage>> load_images(const std::string& image_root,
                                                    const std::string& path, std::string_view name);
-// One tar that is an OCI layout and that `docker load` takes as well. Written whole or not at all.
+// kArchive: one tar that is an OCI layout and that `docker load` takes as well; "-" is stdout.
+// kDirectory: an OCI layout as a new directory. Written whole or not at all.
+enum class SaveAs { kArchive, kDirectory };
 base::Status save_images(const std::string& image_root, const std::vector<std::string>& names,
-                         const std::string& path);
+                         const std::string& path, SaveAs as = SaveAs::kArchive);
 
 struct PullProgress {
+  struct Layer {
+    std::string digest;
+    int64_t bytes_done = 0, bytes = 0;
+    enum class Step { kWaits, kDownloads, kUnpacks, kDone } step = Step::kWaits;
+  };
+  std::vector<Layer> layer;                // in the manifest's order
   size_t layers_done = 0, layers = 0;
   int64_t bytes_done = 0, bytes = 0;
 };
@@ -42,6 +50,10 @@ struct PullOptions {
 base::Result<StoredImage> pull_image(const std::string& image_root, std::string_view name,
                                      const PullOptions& options);
 
+// Another name for an image that is there.
+base::Result<StoredImage> tag_image(const std::string& image_root, std::string_view source, std::string_view name);
+// The image's config, whole, as JSON text: history, labels and what else its maker wrote.
+base::Result<std::string> image_config(const std::string& image_root, std::string_view name);
 // Takes the name away; gc frees the space.
 base::Result<StoredImage> remove_image(const std::string& image_root, std::string_view name);
 

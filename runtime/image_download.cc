@@ -144,9 +144,8 @@ Status download_blob(StoreWriter& writer, RegistryClient& registry, HttpClient& 
     if (!worth_a_retry(error) || stop) return error;
     if (download.size() > before) tries = 0, pause = kFirstPause;
     if (++tries >= kMaxTries || ++answers >= kMaxAnswers) return error;
-    // A registry that just refused needs a moment; there is no event to wait for.
-    timespec wait{pause.count() / 1000, pause.count() % 1000 * 1'000'000};
-    ::nanosleep(&wait, nullptr);
+    // A registry that just refused needs a moment.
+    registry.wait_until_asked_again(pause);
     pause *= 2;
   }
   auto verified = download.finish();

@@ -14,6 +14,8 @@ namespace {
 
 using base::Kind;
 using base::make_error;
+constexpr int kManifestTries = 4;
+constexpr auto kFirstPause = std::chrono::milliseconds(50);
 constexpr auto kProgressEvery = std::chrono::milliseconds(200);
 
 struct Resolved {
@@ -21,17 +23,27 @@ struct Resolved {
   std::unique_ptr<RegistryClient> registry;
 };
 
+// A registry that is busy (429, 503) is asked again when it says, or after a moment.
+base::Result<RegistryClient::Fetched> fetch_manifest(RegistryClient& registry, HttpClient& http, const std::string& reference) {
+  auto fetched = registry.manifest(http, reference);
+  for (int tries = 1; !fetched.ok() && registry.busy() && tries < kManifestTries; ++tries) {
+    registry.wait_until_asked_again(kFirstPause * (1 << tries));
+    fetched = registry.manifest(http, reference);
+  }
+  return fetched;
+}
+
 base::Result<Resolved> resolve(StoreWriter& writer, HttpClient& http, const ImageReference& reference,
                                const Registries& registries, const Registries::Endpoint& endpoint) {
   Resolved out;
   out.registry = std::make_unique<RegistryClient>(registries, endpoint, reference.path);
-  auto fetched = TRY(out.registry->manifest(http, reference.digest.empty() ? reference.tag : reference.digest));
+  auto fetched = TRY(fetch_manifest(*out.registry, http, reference.digest.empty() ? reference.tag : reference.digest));
   for (int depth = 0; is_index(fetched.text); ++depth) {
     if (depth == 2) return make_error(Kind::kInvalid, "read image index of", reference.text(), "indexes nested too deep");
     if (depth == 0) out.image.index_digest = fetched.digest;
     TRY(writer.put(fetched.text));
     Descriptor chosen = TRY(choose_platform(TRY(parse_index(fetched.text, reference.text())), host_platform(), reference.text()));
-    fetched = TRY(out.registry->manifest(http, chosen.digest));
+    fetched = TRY(fetch_manifest(*out.registry, http, chosen.digest));
   }
   out.image.manifest = TRY(parse_manifest(fetched.text, reference.text()));
   out.image.manifest_digest = fetched.digest;
@@ -59,12 +71,16 @@ base::Result<Resolved> resolve_somewhere(StoreWriter& writer, HttpClient& http, 
 class Layers {
  public:
   Layers(StoreWriter& writer, RegistryClient& registry, const Manifest& manifest, const Config& config)
-      : writer_(writer), registry_(registry), manifest_(manifest), config_(config) {}
+      : writer_(writer), registry_(registry), manifest_(manifest), config_(config),
+        arrived_(manifest.layers.size()), step_(manifest.layers.size()) {}
 
   base::Status run(const PullOptions& options) {
     PullProgress progress;
     progress.layers = manifest_.layers.size();
-    for (const Descriptor& layer : manifest_.layers) progress.bytes += static_cast<int64_t>(layer.size);
+    for (const Descriptor& layer : manifest_.layers) {
+      progress.bytes += static_cast<int64_t>(layer.size);
+      progress.layer.push_back({layer.digest, 0, static_cast<int64_t>(layer.size), PullProgress::Layer::Step::kWaits});
+    }
     unsigned count = std::clamp<unsigned>(options.parallel, 1, 16);
     count = std::min<unsigned>(count, static_cast<unsigned>(manifest_.layers.size()));
     running_ = count;
@@ -73,7 +89,12 @@ class Layers {
     std::unique_lock hold(mutex_);
     auto report = [&] {
       progress.layers_done = done_;
-      progress.bytes_done = arrived_;
+      progress.bytes_done = 0;
+      for (size_t i = 0; i < arrived_.size(); ++i) {
+        progress.layer[i].bytes_done = arrived_[i];
+        progress.layer[i].step = step_[i];
+        progress.bytes_done += arrived_[i];
+      }
       if (options.progress) options.progress(progress);
     };
     while (!ended_.wait_for(hold, kProgressEvery, [this] { return running_ == 0; })) report();
@@ -88,8 +109,11 @@ class Layers {
     HttpClient http;
     for (size_t i; !stop_ && (i = next_.fetch_add(1)) < manifest_.layers.size();) {
       const Descriptor& layer = manifest_.layers[i];
-      auto done = download_blob(writer_, registry_, http, layer, arrived_, stop_);
+      step_[i] = PullProgress::Layer::Step::kDownloads;
+      auto done = download_blob(writer_, registry_, http, layer, arrived_[i], stop_);
+      step_[i] = PullProgress::Layer::Step::kUnpacks;
       if (done.ok()) done = writer_.unpack(layer.digest, config_.diff_ids[i]);
+      if (done.ok()) step_[i] = PullProgress::Layer::Step::kDone;
       std::lock_guard hold(mutex_);
       if (done.ok()) {
         ++done_;
@@ -107,7 +131,8 @@ class Layers {
   const Manifest& manifest_;
   const Config& config_;
   std::atomic<size_t> next_{0};
-  std::atomic<int64_t> arrived_{0};
+  std::vector<std::atomic<int64_t>> arrived_;  // bytes on disk, by layer
+  std::vector<std::atomic<PullProgress::Layer::Step>> step_;
   std::atomic<bool> stop_{false};
   std::mutex mutex_;  // guards what follows
   std::condition_variable ended_;

@@ -1,5 +1,7 @@
 #include "runtime/image_registry_client.h"
 
+#include <algorithm>
+
 #include "base/json.h"
 #include "runtime/image_digest.h"
 #include "runtime/image_manifest.h"
@@ -37,7 +39,16 @@ std::string registry_error(std::string_view body) {
   return code + (code.empty() || message.empty() ? "" : ": ") + message;
 }
 
+constexpr int kMaxRetryAfterSeconds = 60;
+
 }  // namespace
+
+void RegistryClient::wait_until_asked_again(std::chrono::milliseconds pause) {
+  // There is no event to wait for.
+  auto wait = std::max<std::chrono::milliseconds>(pause, std::chrono::seconds(retry_after_s_.exchange(0)));
+  timespec time{wait.count() / 1000, wait.count() % 1000 * 1'000'000};
+  ::nanosleep(&time, nullptr);
+}
 
 RegistryClient::RegistryClient(const Registries& registries, Registries::Endpoint endpoint, std::string path)
     : registries_(registries), endpoint_(std::move(endpoint)), path_(std::move(path)) {}
@@ -121,6 +132,9 @@ base::Result<HttpResponse> RegistryClient::get(HttpClient& http, HttpRequest req
     request.headers.resize(plain_headers);
     if (!used.empty()) request.headers.push_back("Authorization: " + used);
     HttpResponse response = TRY(http.get(request));
+    busy_ = response.status == 429 || response.status == 503;
+    // A date is left alone: few send one, and clocks differ.
+    if (busy_) retry_after_s_ = std::clamp(std::atoi(header(response, "retry-after").c_str()), 0, kMaxRetryAfterSeconds);
     if (response.status == 200 || response.status == 206) return response;
     if (response.status != 401 || again) return refusal(response, what);
     std::string fresh = TRY(authorize(http, response, what));

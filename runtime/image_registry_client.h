@@ -3,6 +3,8 @@
 // each with an HttpClient of its own. Internal to runtime/.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <mutex>
 #include <string>
 
@@ -26,6 +28,10 @@ class RegistryClient {
                     const std::function<base::Status(int, std::string_view)>& sink,
                     const std::atomic<bool>* stop);
   const Registries::Endpoint& endpoint() const { return endpoint_; }
+  // The last answer was 429 or 503: it would rather be asked later.
+  bool busy() const { return busy_; }
+  // For as long as it said with Retry-After (a minute at most), else for `pause`.
+  void wait_until_asked_again(std::chrono::milliseconds pause);
 
  private:
   base::Result<HttpResponse> get(HttpClient& http, HttpRequest request, const std::string& what);
@@ -36,6 +42,8 @@ class RegistryClient {
   const Registries& registries_;
   Registries::Endpoint endpoint_;
   std::string path_;
+  std::atomic<bool> busy_{false};
+  std::atomic<int> retry_after_s_{0};
   std::mutex mutex_;           // guards authorization_
   std::string authorization_;  // the header's value; empty until asked for
 };

@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <set>
 
@@ -121,9 +122,71 @@ Status add_image(const std::string& root, const std::string& name, const IndexEn
   return {};
 }
 
+std::string index_json(const Saving& saving) {
+  return base::to_json(json::object{{"schemaVersion", 2}, {"manifests", saving.index}});
+}
+constexpr std::string_view kLayout = R"({"imageLayoutVersion":"1.0.0"})";
+
+Status write_archive(const std::string& image_root, const Saving& saving, int fd, const std::string& path) {
+  TarWriter tar(path);
+  TRY(tar.open(fd));
+  TRY(tar.add("oci-layout", kLayout));
+  TRY(tar.add("index.json", index_json(saving)));
+  TRY(tar.add("manifest.json", base::to_json(saving.docker)));
+  for (const std::string& digest : saving.blobs) TRY(tar.add_file(member(digest), blob_path(image_root, digest)));
+  return tar.finish();
+}
+
+Status save_archive(const std::string& image_root, const Saving& saving, const std::string& path) {
+  if (path == "-") return write_archive(image_root, saving, 1, "stdout");
+  std::string temporary = path + ".part";
+  auto write = [&]() -> Status {
+    auto fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+    TRY(write_archive(image_root, saving, fd.get(), path));
+    if (::fsync(fd.get()) != 0) return sys::last_error("fsync", temporary);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
+    return {};
+  };
+  auto status = write();
+  if (!status.ok()) ::unlink(temporary.c_str());
+  return status;
+}
+
+Status copy_file(const std::string& from, const std::string& to) {
+  auto in = TRY(sys::open(from, O_RDONLY));
+  auto out = TRY(sys::open(to, O_WRONLY | O_CREAT | O_EXCL, 0644));
+  std::string buffer(1u << 20, '\0');
+  for (;;) {
+    ssize_t n = ::read(in.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return sys::last_error("read", from);
+    if (n == 0) break;
+    TRY_WRAP(sys::write_all(out.get(), std::string_view(buffer).substr(0, static_cast<size_t>(n))), "write", to);
+  }
+  if (::fsync(out.get()) != 0) return sys::last_error("fsync", to);
+  return {};
+}
+
+Status save_directory(const std::string& image_root, const Saving& saving, const std::string& path) {
+  if (sys::exists(path)) return make_error(Kind::kExists, "save images", path, "it is there already", "name a new directory");
+  std::string temporary = path + ".part";
+  TRY(sys::remove_all(temporary));
+  auto write = [&]() -> Status {
+    TRY(sys::mkdir_all(temporary + "/blobs/sha256", 0755));
+    for (const std::string& digest : saving.blobs) TRY(copy_file(blob_path(image_root, digest), temporary + "/" + member(digest)));
+    TRY(sys::write_file_atomic(temporary + "/oci-layout", kLayout));
+    TRY(sys::write_file_atomic(temporary + "/index.json", index_json(saving)));
+    if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
+    return {};
+  };
+  auto status = write();
+  if (!status.ok()) base::ignore(sys::remove_all(temporary), "the first error counts");
+  return status;
+}
+
 }  // namespace
 
-Status save_images(const std::string& image_root, const std::vector<std::string>& names, const std::string& path) {
+Status save_images(const std::string& image_root, const std::vector<std::string>& names, const std::string& path, SaveAs as) {
   // The shared lock: gc waits while we read.
   StoreWriter store = TRY(StoreWriter::open(image_root));
   ImageIndex index = TRY(read_image_index(image_root));
@@ -135,23 +198,7 @@ Status save_images(const std::string& image_root, const std::vector<std::string>
       return make_error(Kind::kNotFound, "save image", key, "not in " + image_root, "sampan image list shows what is");
     TRY_WRAP(add_image(image_root, key, found->second, &saving), "save image", key);
   }
-  std::string temporary = path + ".part";
-  auto write = [&]() -> Status {
-    auto fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-    TarWriter tar(path);
-    TRY(tar.open(fd.get()));
-    TRY(tar.add("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
-    TRY(tar.add("index.json", base::to_json(json::object{{"schemaVersion", 2}, {"manifests", saving.index}})));
-    TRY(tar.add("manifest.json", base::to_json(saving.docker)));
-    for (const std::string& digest : saving.blobs) TRY(tar.add_file(member(digest), blob_path(image_root, digest)));
-    TRY(tar.finish());
-    if (::fsync(fd.get()) != 0) return sys::last_error("fsync", temporary);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
-    return {};
-  };
-  auto status = write();
-  if (!status.ok()) ::unlink(temporary.c_str());
-  return status;
+  return as == SaveAs::kDirectory ? save_directory(image_root, saving, path) : save_archive(image_root, saving, path);
 }
 
 }  // namespace runtime

@@ -30,6 +30,7 @@ class Faulty:
         self.cut_after = []             # for each blob request: hang up after so many bytes
         self.no_ranges = False
         self.refuse = []                # statuses for the next blob requests
+        self.refuse_manifests = []      # (status, headers) for the next manifest requests
         self.token = None               # ask for this bearer token
         self.token_answer = None
         self.redirect_to = None         # another Faulty that has the blobs
@@ -77,6 +78,9 @@ class Faulty:
         if self.token and handler.headers.get("Authorization") != f"Bearer {self.token}":
             return self.reply(handler, 401, b"", {"WWW-Authenticate":
                               f'Bearer realm="http://{self.host}/token",service="the service",scope="repository:app:pull"'})
+        if self.refuse_manifests and "/manifests/" in path:
+            status, headers = self.refuse_manifests.pop(0)
+            return self.reply(handler, status, b"", headers)
         if path in ("/v2/app/manifests/v1", f"/v2/app/manifests/{self.image.digest}"):
             return self.reply(handler, 200, self.replace.get("manifest", self.image.manifest),
                               {"Content-Type": self.image.media_type, **self.manifest_headers})
@@ -88,7 +92,8 @@ class Faulty:
             return self.reply(handler, 307, b"", {"Location": f"http://{self.redirect_to.host}{path}"})
         data = self.replace.get(found[1], data)
         if self.refuse and data != self.image.config:
-            return self.reply(handler, self.refuse.pop(0))
+            refusal = self.refuse.pop(0)
+            return self.reply(handler, *((refusal[0], b"", refusal[1]) if isinstance(refusal, tuple) else (refusal,)))
         begin = 0
         asked = handler.headers.get("Range")
         if asked and not self.no_ranges:
@@ -168,6 +173,14 @@ class Faults(ImageCase):
         self.assertEqual((code, out["kind"]), (1, "unavailable"), out)
         self.assertIn("HTTP 502", out["message"])
         self.assertEqual(len(self.registry.refuse), 45)
+
+    def test_a_busy_registry_says_when_to_come_back(self):
+        self.registry.refuse = [(429, {"Retry-After": "1"}), (503, {"Retry-After": "nonsense"})]
+        self.registry.refuse_manifests = [(503, {}), (429, {"Retry-After": "0"})]
+        began = time.monotonic()
+        self.pulled()
+        self.assertGreaterEqual(time.monotonic() - began, 1, "it was asked again before it wanted to be")
+        self.assertEqual((self.registry.refuse, self.registry.refuse_manifests), ([], []))
 
     def test_kill_minus_9_in_the_middle_then_again(self):
         self.registry.hold = threading.Event()

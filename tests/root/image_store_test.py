@@ -98,6 +98,40 @@ class Load(ImageCase):
         self.assertEqual(done.returncode, 1)
         self.assertFalse((self.folder / "none.tar").exists())
 
+    def test_saved_as_a_layout_and_to_a_pipe(self):
+        image = Image(LAYERS, "zstd")
+        self.store.ok("load", self.write(tar_of(oci_layout(image, {"io.containerd.image.name": "docker.io/a/one:1"}))))
+        self.store.ok("save", "a/one:1", "--format", "oci-dir", "-o", self.folder / "layout")
+        index = json.loads((self.folder / "layout/index.json").read_text())
+        self.assertEqual(index["manifests"][0]["digest"], image.digest)
+        self.assertEqual(json.loads((self.folder / "layout/oci-layout").read_text()), {"imageLayoutVersion": "1.0.0"})
+        for blob in (self.folder / "layout/blobs/sha256").iterdir():
+            self.assertEqual(digest_of(blob.read_bytes()), "sha256:" + blob.name)
+        other = Store(self.folder / "other")
+        self.assertEqual(other.ok("load", self.folder / "layout").split()[1], image.digest)
+        self.assertEqual(self.store.run("save", "a/one:1", "--format", "oci-dir", "-o", self.folder / "layout").returncode, 1, "never over another")
+        with open(self.folder / "pipe.tar", "wb") as out:
+            subprocess.run([BIN / "sampan", "image", "save", "--image-root", self.store.root, "a/one:1", "-o", "-"], check=True, stdout=out)
+        self.assertEqual(Store(self.folder / "third").ok("load", self.folder / "pipe.tar").split()[1], image.digest)
+
+    def test_tag_and_history(self):
+        image = Image(LAYERS)
+        config = {**json.loads(image.config), "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "ADD files /"}, {"created_by": "CMD sh", "empty_layer": True}]}
+        image.config = json.dumps(config).encode()
+        self.store.ok("load", self.write(docker_archive(image, ["demo/a:1"])))
+        digest = self.store.images()["docker.io/demo/a:1"]["digest"]
+        self.assertEqual(self.store.ok("tag", "demo/a:1", "mine:2"), f"docker.io/library/mine:2 {digest}\n")
+        self.store.ok("rm", "demo/a:1")
+        self.store.ok("gc")
+        self.assertEqual(self.store.read("docker.io/library/mine:2", "both"), b"high", "the other name keeps it")
+        lines = self.store.ok("history", "mine:2").splitlines()
+        self.assertRegex(lines[0], "^CREATED +CREATED BY +COMMENT")
+        self.assertIn("CMD sh", lines[1])
+        self.assertIn("ADD files /", lines[2])
+        self.assertEqual(json.loads(self.store.ok("history", "--json", digest))[0]["created_by"], "ADD files /")
+        self.assertEqual(self.store.run("tag", "nosuch", "x").returncode, 1)
+        self.assertEqual(self.store.run("tag", "mine:2", f"x@{digest}").returncode, 2)
+
     def test_broken_archives_are_refused_and_leave_nothing(self):
         image = Image(LAYERS)
         good = docker_archive(image, ["demo/a:1"])
