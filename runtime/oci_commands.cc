@@ -51,7 +51,7 @@ std::string time_text(int64_t nanoseconds) { return base::format_nano_time(base:
 
 base::Status destroy_container(const OciStore& store, const OciState& state) {
   const CgroupLayout* layout = TRY(cgroup_layout());
-  if (state.pid != 0 && process_start_time(state.pid) == state.pid_start && state.pid_start != 0) {
+  if (state.pid != 0 && process_identity(state.pid) == state.pid_identity && state.pid_identity != 0) {
     auto pidfd = sys::pidfd_open(state.pid);
     if (pidfd.ok()) {
       base::ignore(sys::pidfd_send_signal(pidfd->get(), SIGKILL), "it may be dead");
@@ -104,7 +104,7 @@ base::Result<int> oci_kill(const OciContext& context) {
   if (c.status == OciStatus::kStopped || c.status == OciStatus::kCreating)
     return base::make_error(Kind::kNotFound, "kill container", c.state.id, "container not running");
   base::UniqueFd pidfd = TRY(sys::pidfd_open(c.state.pid));
-  if (process_start_time(c.state.pid) != c.state.pid_start)
+  if (process_identity(c.state.pid) != c.state.pid_identity)
     return base::make_error(Kind::kNotFound, "kill container", c.state.id, "container not running");
   TRY(sys::pidfd_send_signal(pidfd.get(), signal));
   // So that a `delete` right behind finds it stopped; a process in state D is not waited for.

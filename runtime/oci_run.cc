@@ -226,7 +226,7 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   inputs.state = [&](pid_t) { return json::serialize(state_document(out.state, "creating")); };
   inputs.record = [&](pid_t pid) -> base::Status {
     out.state.pid = pid;
-    out.state.pid_start = process_start_time(pid);
+    out.state.pid_identity = process_identity(pid);
     return context.store.write(out.state);
   };
 
@@ -386,7 +386,7 @@ base::Result<int> oci_exec(const OciContext& context) {
 
   base::UniqueFd container = TRY(sys::pidfd_open(state.pid));
   // The pidfd is of the process we wrote down only if that has not ended and been replaced.
-  if (process_start_time(state.pid) != state.pid_start)
+  if (process_identity(state.pid) != state.pid_identity)
     return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
   ExecFacts facts;
   if (!state.cgroup.empty()) {

@@ -1,8 +1,10 @@
 #include "runtime/oci_state.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +18,7 @@ namespace runtime {
 namespace json = base::json;
 namespace sys = base::sys;
 using base::Kind;
+constexpr long kPidFileSystem = 0x50494446;  // PID_FS_MAGIC, kernel 6.9
 
 const char* status_name(OciStatus status) {
   switch (status) {
@@ -71,7 +74,7 @@ base::Status OciStore::write(const OciState& state) const {
                    {"rootfs", state.rootfs},
                    {"cgroup", state.cgroup},
                    {"pid", state.pid},
-                   {"pid_start", state.pid_start},
+                   {"pid_identity", state.pid_identity},
                    {"created_ns", state.created_ns},
                    {"namespaces", state.namespaces}};
   if (state.poststop) out["poststop"] = true;
@@ -106,7 +109,7 @@ base::Result<OciState> OciStore::read(const std::string& id) const {
   state.unit = base::string_at(value, "unit");
   if (const json::value* user = base::find(value, "user_unit")) state.user_unit = user->is_bool() && user->get_bool();
   state.pid = static_cast<pid_t>(base::as_int(base::find(value, "pid")));
-  state.pid_start = static_cast<uint64_t>(base::as_int(base::find(value, "pid_start")));
+  state.pid_identity = static_cast<uint64_t>(base::as_int(base::find(value, "pid_identity")));
   state.created_ns = base::as_int(base::find(value, "created_ns"));
   state.namespaces = static_cast<uint64_t>(base::as_int(base::find(value, "namespaces")));
   state.poststop = base::as_bool(base::find(value, "poststop"));
@@ -148,13 +151,14 @@ OciStatus OciStore::status(const OciState& state, const CgroupLayout& layout) co
     // Being created by somebody who holds the lock, or left by one who was killed.
     return OciStatus::kCreating;
   }
-  uint64_t start = process_start_time(state.pid);
-  if (start == 0 || start != state.pid_start) return OciStatus::kStopped;
+  uint64_t start = process_identity(state.pid);
+  if (start == 0 || start != state.pid_identity) return OciStatus::kStopped;
   if (sys::exists(fifo(state.id))) return OciStatus::kCreated;
   return cgroup_frozen(layout, state.cgroup) ? OciStatus::kPaused : OciStatus::kRunning;
 }
 
-uint64_t process_start_time(pid_t pid) {
+namespace {
+uint64_t start_time(pid_t pid) {
   auto text = sys::read_file("/proc/" + std::to_string(pid) + "/stat", 64 << 10);
   if (!text.ok()) return 0;
   // "pid (any name) S ppid …"; the start time is the 20th field after the name.
@@ -168,6 +172,19 @@ uint64_t process_start_time(pid_t pid) {
     if (at) ++at;
   }
   return at ? std::strtoull(at, nullptr, 10) : 0;
+}
+
+}  // namespace
+
+uint64_t process_identity(pid_t pid) {
+  auto pidfd = sys::pidfd_open(pid);
+  if (!pidfd.ok()) return 0;
+  pollfd ended{pidfd->get(), POLLIN, 0};
+  if (::poll(&ended, 1, 0) != 0) return 0;  // a zombie
+  struct statfs file_system;
+  struct stat info;
+  if (::fstatfs(pidfd->get(), &file_system) != 0 || file_system.f_type != kPidFileSystem) return start_time(pid);
+  return ::fstat(pidfd->get(), &info) == 0 ? info.st_ino : 0;
 }
 
 json::object state_document(const OciState& state, const char* status) {

@@ -26,7 +26,7 @@ struct OciState {
   std::string unit;                    // systemd's scope that the cgroup is; empty: none
   bool user_unit = false;              // of the user's systemd
   pid_t pid = 0;                       // 0: not yet cloned
-  uint64_t pid_start = 0;              // start time of /proc/<pid>/stat: pids are used again
+  uint64_t pid_identity = 0;           // process_identity: pids are used again
   int64_t created_ns = 0;
   uint64_t namespaces = 0;             // CLONE_NEW… that differ from the host's
   bool poststop = false;               // the config has poststop hooks: read it at the end
@@ -57,7 +57,9 @@ class OciStore {
   std::string root_;
 };
 
-uint64_t process_start_time(pid_t pid);  // 0: dead, or a zombie
+// A number that no other process that had or gets this pid shares: the pidfd's inode where those are
+// unique, else the start time. 0: dead, or a zombie.
+uint64_t process_identity(pid_t pid);
 // The `state` of the specification; hooks get it on stdin.
 base::json::object state_document(const OciState& state, const char* status);
 base::Status check_container_id(const std::string& id);
