@@ -1,6 +1,7 @@
-// What every cluster has from its first start: the namespaces, and the Service by which Pods find
-// the API server. Level-triggered: checked at each start, written only where it differs.
+// What every cluster has from its first start: the namespaces, the default roles, and the Service by
+// which Pods find the API server. Level-triggered: checked at each start, written only where it differs.
 #include "base/log.h"
+#include "master/rbac_controller.h"
 #include "master/server.h"
 
 namespace master {
@@ -62,7 +63,8 @@ void ApiServer::bootstrap() {
     if (!namespaces.find(object_key("", name)))
       send("POST", "/api/v1/namespaces", json::object{{"metadata", json::object{{"name", name}}}});
 
-  // The rest needs the namespace "default", which the first start is just writing.
+  // The rest needs the namespaces, which the first start is just writing, in this order.
+  constexpr std::string_view kLast = "kube-node-lease";
   std::string ip = allocator_.first_address();
   json::object labels{{"component", "apiserver"}, {"provider", "kubernetes"}};
   json::object service{{"metadata", json::object{{"name", "kubernetes"}, {"labels", labels}}},
@@ -94,22 +96,33 @@ void ApiServer::bootstrap() {
   if (!reachable)
     base::log::warning("Pods can't reach the API server at {}: give --advertise-address an address of this host's network",
                        options_.advertise_address);
-  auto rest = [ensure, service, endpoints, slice, reachable] {
+  auto rest = [this, ensure, service, endpoints, slice, reachable] {
+    rbac_controller_ = std::make_unique<RbacController>(*this);
+    rbac_controller_->start([this] { bootstrapped(); });
     ensure("", "services", "/api/v1/namespaces/default/services", service);
     if (!reachable) return;
     ensure("", "endpoints", "/api/v1/namespaces/default/endpoints", endpoints);
     ensure("discovery.k8s.io", "endpointslices", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
   };
-  if (namespaces.find(object_key("", "default"))) return rest();
+  if (namespaces.find(object_key("", kLast))) return rest();
   auto id = std::make_shared<uint64_t>(0);
   *id = namespaces.subscribe([this, id, rest, &namespaces](const WatchEvent& event) {
-    if (event.object->name() != "default" || *id == 0) return;
+    if (event.object->name() != kLast || *id == 0) return;
     uint64_t mine = std::exchange(*id, 0);
     loop_.post([mine, rest, &namespaces] {
       namespaces.unsubscribe(mine);
       rest();
     });
   });
+}
+
+void ApiServer::bootstrapped() {
+  bootstrapped_ = true;
+  if (when_bootstrapped_) std::exchange(when_bootstrapped_, nullptr)();
+}
+void ApiServer::when_bootstrapped(std::function<void()> then) {
+  if (bootstrapped_) return then();
+  when_bootstrapped_ = std::move(then);
 }
 
 }  // namespace master

@@ -7,10 +7,13 @@ namespace {
 
 constexpr const char* kAdmission = "io.k8s.api.admissionregistration.v1";
 constexpr const char* kApps = "io.k8s.api.apps.v1";
+constexpr const char* kAuthentication = "io.k8s.api.authentication.v1";
+constexpr const char* kAuthorization = "io.k8s.api.authorization.v1";
 constexpr const char* kBatch = "io.k8s.api.batch.v1";
 constexpr const char* kCore = "io.k8s.api.core.v1";
 constexpr const char* kFlowControl = "io.k8s.api.flowcontrol.v1";
 constexpr const char* kNetworking = "io.k8s.api.networking.v1";
+constexpr const char* kRbac = "io.k8s.api.rbac.v1";
 constexpr const char* kResource = "io.k8s.api.resource.v1";
 constexpr const char* kStorage = "io.k8s.api.storage.v1";
 
@@ -134,6 +137,26 @@ Rows admissionregistration_rows() {
   };
 }
 
+Rows identity_rows() {
+  return {
+      {"authentication.k8s.io", "v1", "selfsubjectreviews", "selfsubjectreview", "SelfSubjectReview", "", "", false, false, false, false,
+       kAuthentication, "", "", "create"},
+      {"authorization.k8s.io", "v1", "localsubjectaccessreviews", "localsubjectaccessreview", "LocalSubjectAccessReview", "", "", true,
+       false, false, false, kAuthorization, "", "", "create"},
+      {"authorization.k8s.io", "v1", "selfsubjectaccessreviews", "selfsubjectaccessreview", "SelfSubjectAccessReview", "", "", false,
+       false, false, false, kAuthorization, "", "", "create"},
+      {"authorization.k8s.io", "v1", "selfsubjectrulesreviews", "selfsubjectrulesreview", "SelfSubjectRulesReview", "", "", false, false,
+       false, false, kAuthorization, "", "", "create"},
+      {"authorization.k8s.io", "v1", "subjectaccessreviews", "subjectaccessreview", "SubjectAccessReview", "", "", false, false, false,
+       false, kAuthorization, "", "", "create"},
+      {"rbac.authorization.k8s.io", "v1", "clusterrolebindings", "clusterrolebinding", "ClusterRoleBinding", "", "", false, false, false,
+       false, kRbac, "", ""},
+      {"rbac.authorization.k8s.io", "v1", "clusterroles", "clusterrole", "ClusterRole", "", "", false, false, false, false, kRbac, "", ""},
+      {"rbac.authorization.k8s.io", "v1", "rolebindings", "rolebinding", "RoleBinding", "", "", true, false, false, false, kRbac, "", ""},
+      {"rbac.authorization.k8s.io", "v1", "roles", "role", "Role", "", "", true, false, false, false, kRbac, "", ""},
+  };
+}
+
 Rows remaining_rows() {
   return {
       {"scheduling.k8s.io", "v1", "priorityclasses", "priorityclass", "PriorityClass", "pc", "", false, false, false, false, "io.k8s.api.scheduling.v1", "", ""},
@@ -163,6 +186,7 @@ std::vector<ResourceInfo> builtin_resources() {
   append(all, policy_rows());
   append(all, storage_rows());
   append(all, admissionregistration_rows());
+  append(all, identity_rows());
   append(all, remaining_rows());
   return all;
 }

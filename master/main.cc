@@ -89,13 +89,16 @@ Status run(const Flags& flags) {
   controller_options.ca_pem = pki.ca.certificate_pem;
   controller_options.cluster_domain = domain;
   master::controllers::Controllers controllers(
-      loop, api->local_transport({"system:kube-controller-manager", {"system:masters"}}), controller_options);
-  master::scheduler::Scheduler scheduler(loop, api->local_transport({"system:kube-scheduler", {"system:masters"}}));
-  controllers.start();
-  scheduler.start();
-  api->set_ready();
-  base::notify_ready();
-  base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(), http.ports()[0], flags.data_dir);
+      loop, api->local_transport({"system:kube-controller-manager", {"system:authenticated"}}), controller_options);
+  master::scheduler::Scheduler scheduler(loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}));
+  // Their rights come from the default roles.
+  api->when_bootstrapped([&] {
+    controllers.start();
+    scheduler.start();
+    api->set_ready();
+    base::notify_ready();
+    base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(), http.ports()[0], flags.data_dir);
+  });
   loop.run();
   base::log::info("stopping");
   return {};

@@ -1,6 +1,7 @@
 // A request as the API server sees it: who asks, for what, and how the answer shall look.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +15,8 @@ namespace master {
 struct User {
   std::string name;
   std::vector<std::string> groups;
+  std::string uid = {};
+  std::map<std::string, std::vector<std::string>> extra = {};  // what the credential says besides
   bool in_group(std::string_view group) const;
 };
 
@@ -27,6 +30,7 @@ enum class Rendering : uint8_t { kObject, kTable, kPartialMetadata };
 struct RequestInfo {
   std::shared_ptr<base::http::Exchange> exchange;
   User user;
+  std::shared_ptr<const User> impersonator = {};  // who asks in the name of `user`
   std::string verb;                  // "get", "list", "watch", "create"…, for authorization
   ResourcePtr resource;              // null: not a resource path
   std::string ns, name, subresource, rest;  // rest: behind the subresource

@@ -4,6 +4,10 @@
 #include "api/status.h"
 #include "base/log.h"
 #include "master/auth.h"
+#include "master/authorizer.h"
+#include "master/node_restriction.h"
+#include "master/rbac_admission.h"
+#include "master/rbac_controller.h"
 
 namespace master {
 
@@ -28,6 +32,11 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
   for (const char* stream : {"attach", "exec", "log", "portforward"})
     handle_with("", "pods", stream, [this](RequestPtr request) { pod_stream(std::move(request)); });
   handle_with("", "namespaces", "finalize", [this](RequestPtr request) { finalize_namespace(std::move(request)); });
+  constexpr std::string_view kAuthorization = "authorization.k8s.io";
+  for (const char* review : {"subjectaccessreviews", "localsubjectaccessreviews", "selfsubjectaccessreviews"})
+    handle_with(kAuthorization, review, "", [this](RequestPtr request) { review_access(std::move(request)); });
+  handle_with(kAuthorization, "selfsubjectrulesreviews", "", [this](RequestPtr request) { review_rules(std::move(request)); });
+  handle_with("authentication.k8s.io", "selfsubjectreviews", "", [this](RequestPtr request) { review_self(std::move(request)); });
 }
 ApiServer::~ApiServer() = default;
 
@@ -56,6 +65,9 @@ base::Status ApiServer::start() {
   load_component_statuses();
   for (const ResourcePtr& resource : resources_.all())
     if (resource->objects) resource->objects->set_loaded(durable_revision_);
+  authorizer_ = std::make_unique<Authorizer>(resources_);
+  admission_.add(make_node_restriction(cache("", "pods")));
+  admission_.add(make_rbac_admission(*authorizer_));
   ResourceInfo& events = *resources_.find("", "v1", "events");
   event_keeper_ = std::make_unique<EventKeeper>(loop_, cache(events), EventLimits{}, [this, &events](const ObjectRef& event) {
     commit(events, event->key, nullptr, event, [](base::Result<ObjectRef> result) {
@@ -123,16 +135,15 @@ void ApiServer::dispatch(RequestPtr request) {
   bool is_resource = parse_resource_path(resources_, http.path(), http.method, request.get());
   if (!is_resource) {
     request->resource = nullptr;
-    request->verb = "get";
+    request->verb = http.method;
+    for (char& c : request->verb) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   }
-  if (request->user.in_group("system:unauthenticated")) {
-    request->reply_status(api::unauthorized());
-    return;
-  }
-  if (!allowed(request->user, *request)) {
-    api::GroupResource resource{request->resource ? request->resource->group : "",
-                                request->resource ? request->resource->plural : ""};
-    request->reply_status(api::forbidden(resource, request->name, forbidden_text(request->user, *request)));
+  if (json::value refusal = impersonate(*authorizer_, *request); !refusal.is_null()) return request->reply_status(refusal);
+  Access access = access_of(*request);
+  std::string reason;
+  if (!authorizer_->allows(request->user, access, &reason)) return request->reply_status(forbidden(request->user, access, reason));
+  if (http.path() == "/metrics") {
+    request->reply_bytes(200, {base::http::bytes(metrics_text())}, "text/plain; charset=utf-8");
     return;
   }
   if (!is_resource) {
@@ -157,8 +168,6 @@ bool ApiServer::serve_plain(RequestPtr request) {
                          {"compiler", "gcc"}, {"platform", "linux/amd64"}});
     return true;
   }
-  if (path == "/metrics" && !request->user.in_group("system:unauthenticated"))
-    return text(200, metrics_text());
   return false;
 }
 

@@ -1,7 +1,7 @@
 // ApiServer: the REST API over the object caches and the store. One loop thread; every request
 // runs to its reply or to its one wait (the store, a node) without blocking.
 // Files: server.cc routes and filters; read.cc, watch.cc, write.cc, apply.cc, remove.cc the verbs;
-// scale.cc, pod_subresources.cc, discovery.cc, node_proxy.cc, local_transport.cc.
+// scale.cc, pod_subresources.cc, reviews.cc, discovery.cc, node_proxy.cc, local_transport.cc.
 #pragma once
 
 #include <functional>
@@ -29,6 +29,9 @@ struct ServerOptions {
   std::shared_ptr<base::tls::Context> node_client;  // shown to kubelets; null in tests
 };
 
+class Authorizer;
+class RbacController;
+
 class ApiServer {
  public:
   ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options);
@@ -48,6 +51,8 @@ class ApiServer {
   void handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler);
   base::Loop& loop() { return loop_; }
   void set_ready() { ready_ = true; }
+  // Once, when what every cluster has (namespaces, default roles) is written.
+  void when_bootstrapped(std::function<void()> then);
 
  private:
   friend class LocalTransport;
@@ -65,7 +70,6 @@ class ApiServer {
   void dispatch(RequestPtr request);
   bool serve_plain(RequestPtr request);
   void serve_resource(RequestPtr request);
-  bool authorized(const RequestInfo& request) const;
   std::string metrics_text() const;
   // Writes `object` (null: deletes) where `current` is what it replaces, null to create.
   void commit(ResourceInfo& resource, std::string key, const json_value& object, ObjectRef current,
@@ -138,12 +142,22 @@ class ApiServer {
 
   // pod_subresources.cc
   void create_binding(RequestPtr request);
+  void bootstrapped();
+
+  // reviews.cc
+  void review_access(RequestPtr request);
+  void review_rules(RequestPtr request);
+  void review_self(RequestPtr request);
 
   base::Loop& loop_;
   std::unique_ptr<Store> store_;
   ServerOptions options_;
   ResourceTable resources_;
   AdmissionChain admission_;
+  std::unique_ptr<Authorizer> authorizer_;
+  std::unique_ptr<RbacController> rbac_controller_;
+  bool bootstrapped_ = false;
+  std::function<void()> when_bootstrapped_;
   std::map<std::string, Handler, std::less<>> handlers_;  // "apps/deployments/scale"
   std::shared_ptr<Documents> documents_;
   int64_t durable_revision_ = 0;  // all writes up to here are in the caches

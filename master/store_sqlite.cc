@@ -221,7 +221,9 @@ class SqliteStore final : public Store {
       execute("ROLLBACK");
       for (Outcome& outcome : *outcomes) outcome.result = error;
     }
-    loop_.post([outcomes] {
+    // The loop may outlive us, and the callbacks are their owner's, who outlives us no more.
+    loop_.post([outcomes, alive = std::weak_ptr<bool>(alive_)] {
+      if (alive.expired()) return;
       for (Outcome& outcome : *outcomes) outcome.done(std::move(outcome.result));
     });
   }
@@ -239,6 +241,7 @@ class SqliteStore final : public Store {
   bool want_reserve_ = false;
   bool stopping_ = false;
   std::thread thread_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace

@@ -30,7 +30,10 @@ class ServerTest : public ::testing::Test {
     auto started = server_->start();
     ASSERT_TRUE(started.ok()) << started.error().message();
     transport_ = server_->local_transport({"admin", {"system:masters"}});
-    // Bootstrap writes in the background; the Service "kubernetes" is its last piece.
+    // Bootstrap writes in the background: the default roles, and the Service "kubernetes".
+    bool ready = false;
+    server_->when_bootstrapped([&] { ready = true; });
+    wait_for([&] { return ready; });
     wait_for([&] { return call("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").status == 200; });
   }
   void reopen() {

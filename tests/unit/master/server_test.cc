@@ -304,16 +304,45 @@ TEST_F(ServerTest, TablesAndPartialMetadata) {
 }
 
 TEST_F(ServerTest, NodesMayDoTheirWorkAndNoMore) {
+  const char* pods = "/api/v1/namespaces/default/pods";
+  const char* merge = "application/merge-patch+json";
+  auto pod_on = [&](const std::string& name, const std::string& node) {
+    ok(call("POST", pods, R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[{"name":"c","image":"i","envFrom":[{"configMapRef":{"name":"used"}}]}]}})"), 201);
+    ok(call("POST", std::string(pods) + "/" + name + "/binding", R"({"target":{"kind":"Node","name":")" + node + R"("}})"), 201);
+  };
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n2"}})"), 201);
+  ok(call("POST", kMaps, config_map("used", "1")), 201);
+  ok(call("POST", kMaps, config_map("unused", "1")), 201);
+  pod_on("mine", "n1");
+  pod_on("other", "n2");
   transport_ = server_->local_transport({"system:node:n1", {"system:nodes", "system:authenticated"}});
-  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1"}})"), 201);
-  ok(call("PATCH", "/api/v1/nodes/n1/status", R"({"status":{"phase":"Running"}})", "application/merge-patch+json"));
-  EXPECT_NE(refused(call("PATCH", "/api/v1/nodes/n2/status", "{}", "application/merge-patch+json"), 403)
-                .find("User \"system:node:n1\" cannot patch resource \"nodes/status\""), std::string::npos);
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1"}}})"), 201);
+  ok(call("PATCH", "/api/v1/nodes/n1/status", R"({"status":{"phase":"Running"}})", merge));
+  EXPECT_EQ(refused(call("PATCH", "/api/v1/nodes/n2/status", R"({"status":{"phase":"x"}})", merge), 403),
+            "Forbidden: nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\"");
+  EXPECT_NE(refused(call("PATCH", "/api/v1/nodes/n1", R"({"metadata":{"labels":{"node-role.kubernetes.io/x":""}}})", merge), 403)
+                .find("is not allowed to modify labels: node-role.kubernetes.io/x"), std::string::npos);
+  EXPECT_NE(refused(call("PATCH", "/api/v1/nodes/n1", R"({"spec":{"taints":[{"key":"a","effect":"NoSchedule"}]}})", merge), 403)
+                .find("is not allowed to modify taints"), std::string::npos);
+  ok(call("GET", std::string(kMaps) + "/used"));
+  EXPECT_NE(refused(call("GET", std::string(kMaps) + "/unused"), 403)
+                .find("in the namespace \"default\": no relationship found between node 'n1' and this object"), std::string::npos);
+  refused(call("GET", kMaps), 403);
+  ok(call("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1"));
+  refused(call("GET", "/api/v1/pods"), 403);
+  ok(call("PATCH", std::string(pods) + "/mine/status", R"({"status":{"message":"x"}})", merge));
+  refused(call("PATCH", std::string(pods) + "/other/status", R"({"status":{"message":"x"}})", merge), 403);
+  refused(call("DELETE", std::string(pods) + "/other"), 403);
+  ok(call("DELETE", std::string(pods) + "/mine", R"({"gracePeriodSeconds":0})"));
+  refused(call("GET", std::string(kMaps) + "/used"), 403);  // no Pod of it refers to that any more
   refused(call("DELETE", "/api/v1/namespaces/default"), 403);
+  refused(call("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", R"({"metadata":{"name":"n2"}})"), 403);
+  ok(call("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", R"({"metadata":{"name":"n1"}})"), 201);
   transport_ = server_->local_transport({"nobody", {"system:authenticated"}});
   refused(call("GET", kMaps), 403);
   transport_ = server_->local_transport({"system:anonymous", {"system:unauthenticated"}});
-  refused(call("GET", kMaps), 401);
+  refused(call("GET", kMaps), 403);
+  refused(call("GET", "/api"), 403);
   EXPECT_EQ(call("GET", "/livez").body, "ok");
 }
 

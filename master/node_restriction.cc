@@ -1,0 +1,175 @@
+#include "master/node_restriction.h"
+
+#include <algorithm>
+#include <set>
+
+#include "api/status.h"
+#include "master/node_authorizer.h"
+
+namespace master {
+
+namespace json = base::json;
+using base::find;
+using base::find_path;
+using base::string_at;
+
+namespace {
+
+std::string quoted(std::string_view text) { return base::to_json(json::value(text)); }
+
+bool below(std::string_view domain, std::string_view parent) {
+  return domain == parent || (domain.size() > parent.size() && domain.ends_with(parent) && domain[domain.size() - parent.size() - 1] == '.');
+}
+bool kubelet_label(std::string_view key, std::string_view domain) {
+  constexpr std::string_view kAllowed[] = {
+      "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/arch", "beta.kubernetes.io/os",
+      "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type", "topology.kubernetes.io/zone", "topology.kubernetes.io/region",
+      "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region", "failure-domain.kubernetes.io/zone",
+      "failure-domain.kubernetes.io/region"};
+  return std::find(std::begin(kAllowed), std::end(kAllowed), key) != std::end(kAllowed) || below(domain, "kubelet.kubernetes.io") ||
+         below(domain, "node.kubernetes.io");
+}
+const json::array& list_at(const json::value* value) {
+  static const json::array kNone;
+  return value && value->is_array() ? value->get_array() : kNone;
+}
+
+class NodeRestriction final : public AdmissionPlugin {
+ public:
+  explicit NodeRestriction(const ObjectCache& pods) : pods_(pods) {}
+  std::string_view name() const override { return "NodeRestriction"; }
+  using AdmissionPlugin::validate;
+
+  json::value validate(AdmissionAttributes& attributes) override {
+    const User& user = attributes.request->user;
+    if (!user.in_group("system:nodes")) return nullptr;
+    std::string_view node = node_of(user);
+    std::string why;
+    if (node.empty()) why = "could not determine node from user " + quoted(user.name);
+    else if (attributes.is("", "pods")) why = check_pod(node, attributes);
+    else if (attributes.is("", "nodes")) why = check_node(node, attributes);
+    else if (attributes.is("", "persistentvolumeclaims")) why = check_claim(node, attributes);
+    else if (attributes.is("", "serviceaccounts")) why = check_token(node, attributes);
+    else if (attributes.is("coordination.k8s.io", "leases")) {
+      if (attributes.ns != "kube-node-lease") why = "can only access leases in the \"kube-node-lease\" system namespace";
+      else if (attributes.name != node) why = "can only access node lease with the same name as the requesting node";
+    } else if (attributes.is("storage.k8s.io", "csinodes") && attributes.name != node) {
+      why = "can only access CSINode with the same name as the requesting node";
+    }
+    return why.empty() ? json::value(nullptr) : api::forbidden(attributes.resource->named(), attributes.name, why);
+  }
+
+ private:
+  // Each returns why not, "" when nothing speaks against it.
+  static std::string check_pod(std::string_view node, const AdmissionAttributes& attributes) {
+    std::string who = "node " + quoted(node);
+    bool own = string_at(attributes.old, "spec", "nodeName") == node;
+    if (attributes.subresource == "status") {
+      if (!own) return who + " can only update pod status for pods with spec.nodeName set to itself";
+      const json::value *before = find_path(attributes.old, "metadata", "labels"), *after = find_path(attributes.object, "metadata", "labels");
+      static const json::value kNone = json::object();
+      if ((before ? *before : kNone) != (after ? *after : kNone)) return who + " cannot update labels through pod status";
+      return {};
+    }
+    if (attributes.subresource == "eviction") return own ? "" : who + " can only evict pods with spec.nodeName set to itself";
+    if (!attributes.subresource.empty())
+      return "unexpected pod subresource " + quoted(attributes.subresource) + ", only 'status' and 'eviction' are allowed";
+    if (attributes.operation == Operation::kDelete) return own ? "" : who + " can only delete pods with spec.nodeName set to itself";
+    if (attributes.operation == Operation::kCreate)
+      return check_mirror_pod(node, attributes);
+    return "unexpected operation " + quoted(to_string(attributes.operation)) + ", " + who + " can only create and delete mirror pods";
+  }
+
+  static std::string check_mirror_pod(std::string_view node, const AdmissionAttributes& attributes) {
+    const json::value& pod = attributes.object;
+    std::string who = "node " + quoted(node);
+    if (!find_path(pod, "metadata", "annotations", "kubernetes.io/config.mirror"))
+      return "pod does not have \"kubernetes.io/config.mirror\" annotation, " + who + " can only create mirror pods";
+    if (string_at(pod, "spec", "nodeName") != node) return who + " can only create pods with spec.nodeName set to itself";
+    const json::array& owners = list_at(find_path(pod, "metadata", "ownerReferences"));
+    if (owners.size() != 1 || string_at(owners[0], "kind") != "Node" || string_at(owners[0], "name") != node ||
+        !base::as_bool(find(owners[0], "controller")))
+      return who + " can only create pods with an owner reference set to itself";
+    for (const std::string& reference : pod_references(pod)) {
+      std::string kind = reference.substr(0, reference.find('/'));
+      if (kind == "serviceaccounts") kind = "a service account";  // the default one is not named yet when a node asks
+      return who + " can not create pods that reference " + kind;
+    }
+    return {};
+  }
+
+  static std::string check_node(std::string_view node, const AdmissionAttributes& attributes) {
+    std::string who = "node " + quoted(node);
+    if (attributes.name != node) return who + " is not allowed to modify node " + quoted(attributes.name);
+    auto listed = [](const std::vector<std::string>& labels) {
+      std::string out;
+      for (const std::string& label : labels) out += (out.empty() ? "" : ", ") + label;
+      return out;
+    };
+    auto labels = labels_not_for_nodes(find_path(attributes.old, "metadata", "labels"), find_path(attributes.object, "metadata", "labels"));
+    if (attributes.operation == Operation::kCreate)
+      return labels.empty() ? "" : who + " is not allowed to set the following labels: " + listed(labels);
+    if (attributes.operation != Operation::kUpdate) return {};
+    if (list_at(find_path(attributes.old, "spec", "taints")) != list_at(find_path(attributes.object, "spec", "taints")))
+      return who + " is not allowed to modify taints";
+    return labels.empty() ? "" : "is not allowed to modify labels: " + listed(labels);
+  }
+
+  static std::string check_claim(std::string_view node, const AdmissionAttributes& attributes) {
+    if (attributes.subresource != "status" || attributes.operation != Operation::kUpdate) return "may only update PVC status";
+    auto without = [](json::value claim) {
+      json::object& object = claim.get_object();
+      json::object& metadata = base::object_at(object, "metadata");
+      metadata.erase("resourceVersion");
+      metadata.erase("managedFields");
+      json::object& status = base::object_at(object, "status");
+      for (const char* own : {"capacity", "conditions", "allocatedResources", "allocatedResourceStatuses"}) status.erase(own);
+      return claim;
+    };
+    if (without(attributes.old) == without(attributes.object)) return {};
+    return "node " + quoted(node) + " is not allowed to update fields other than status.capacity and status.conditions";
+  }
+
+  std::string check_token(std::string_view node, const AdmissionAttributes& attributes) const {
+    if (attributes.operation != Operation::kCreate || attributes.subresource != "token") return {};
+    const json::value* reference = find_path(attributes.object, "spec", "boundObjectRef");
+    if (!reference || string_at(*reference, "kind") != "Pod" || string_at(*reference, "apiVersion") != "v1" || string_at(*reference, "name").empty())
+      return "node requested token not bound to a pod";
+    std::string uid(string_at(*reference, "uid"));
+    if (uid.empty()) return "node requested token with a pod binding without a uid";
+    ObjectRef pod = pods_.find(object_key(attributes.ns, string_at(*reference, "name")));
+    json::value parsed = pod ? json::parse(*pod->text) : json::value(nullptr);
+    if (string_at(parsed, "metadata", "uid") != uid)
+      return "the UID in the bound object reference (" + uid + ") does not match the UID in record. The object might have been deleted and then recreated";
+    if (string_at(parsed, "spec", "nodeName") != node) return "node requested token bound to a pod scheduled on a different node";
+    return {};
+  }
+
+  const ObjectCache& pods_;
+};
+
+}  // namespace
+
+std::vector<std::string> labels_not_for_nodes(const json::value* before, const json::value* after) {
+  std::set<std::string> out;
+  auto differing = [&](const json::value* from, const json::value* in) {
+    if (!from || !from->is_object()) return;
+    for (const auto& [key, value] : from->get_object()) {
+      const json::value* other = in ? find(*in, key) : nullptr;
+      if (other && *other == value) continue;
+      std::string_view name = key, domain = name.substr(0, name.find('/') == name.npos ? 0 : name.find('/'));
+      bool restricted = below(domain, "node-restriction.kubernetes.io");
+      bool ours = below(domain, "kubernetes.io") || below(domain, "k8s.io");
+      if (restricted || (ours && !kubelet_label(name, domain))) out.insert(std::string(name));
+    }
+  };
+  differing(before, after);
+  differing(after, before);
+  return {out.begin(), out.end()};
+}
+
+std::unique_ptr<AdmissionPlugin> make_node_restriction(const ObjectCache& pods) {
+  return std::make_unique<NodeRestriction>(pods);
+}
+
+}  // namespace master

@@ -1,0 +1,18 @@
+// NodeRestriction: a node writes its own Node and Lease, the status of its own Pods, and asks for
+// tokens of its own Pods; labels and taints by which work is steered to nodes are not its to set.
+// Source: kubernetes.io, "Admission Control in Kubernetes", NodeRestriction.
+#pragma once
+
+#include <memory>
+
+#include "master/admission.h"
+#include "master/object_cache.h"
+
+namespace master {
+
+std::unique_ptr<AdmissionPlugin> make_node_restriction(const ObjectCache& pods);
+
+// Labels that differ between two label maps (null: none) and that no node may change, sorted.
+std::vector<std::string> labels_not_for_nodes(const base::json::value* before, const base::json::value* after);
+
+}  // namespace master

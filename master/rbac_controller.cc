@@ -1,0 +1,94 @@
+#include "master/rbac_controller.h"
+
+#include "base/log.h"
+#include "master/rbac_defaults.h"
+
+namespace master {
+
+namespace json = base::json;
+using base::string_at;
+
+namespace {
+
+constexpr const char* kGroup = "rbac.authorization.k8s.io";
+
+api::Resource resource_of(const json::value& object) {
+  std::string kind(string_at(object, "kind")), plural = kind + "s";
+  for (char& c : plural) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return {kGroup, "v1", plural, kind, !kind.starts_with("Cluster")};
+}
+User aggregation_account() {
+  return {"system:serviceaccount:kube-system:clusterrole-aggregation-controller",
+          {"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}};
+}
+
+}  // namespace
+
+RbacController::RbacController(ApiServer& server)
+    : server_(server), defaults_(server.local_transport({"system:apiserver", {"system:masters"}}), "sampan-master"),
+      aggregation_(server.local_transport(aggregation_account()), "sampan-master"),
+      cluster_roles_(server.cache(kGroup, "clusterroles")) {}
+RbacController::~RbacController() {
+  if (listener_) cluster_roles_.unsubscribe(listener_);
+}
+
+// Aggregation begins when the controller's own right to it is there.
+void RbacController::start(std::function<void()> done) {
+  done_ = std::move(done);
+  pending_ = 1;
+  for (const json::value& wanted : default_rbac_objects()) ensure(wanted);
+  finished(nullptr, {});
+}
+
+void RbacController::ensure(const json::value& wanted) {
+  api::Resource resource = resource_of(wanted);
+  std::string ns(string_at(wanted, "metadata", "namespace")), name(string_at(wanted, "metadata", "name"));
+  auto written = [this, wanted](base::Result<json::value> result) {
+    finished(wanted, result.ok() ? base::Status() : base::Status(result.error()));
+  };
+  ObjectRef current = server_.cache(kGroup, resource.plural).find(object_key(ns, name));
+  if (!current) {
+    ++pending_;
+    return defaults_.create(resource, ns, wanted, written);
+  }
+  json::value stored = json::parse(*current->text);
+  if (!reconcile_default(wanted, stored)) return;
+  ++pending_;
+  defaults_.update(resource, ns, name, std::move(stored), written);
+}
+
+void RbacController::finished(const json::value& wanted, const base::Status& status) {
+  if (!status.ok())
+    base::log::error("default {} {}: {}", string_at(wanted, "kind"), string_at(wanted, "metadata", "name"), status.error().message());
+  if (--pending_ > 0 || !done_) return;
+  listener_ = cluster_roles_.subscribe([this](const WatchEvent&) {
+    if (std::exchange(aggregation_due_, true)) return;
+    server_.loop().post([this, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) aggregate();
+    });
+  });
+  aggregate();
+  std::exchange(done_, nullptr)();
+}
+
+void RbacController::aggregate() {
+  aggregation_due_ = false;
+  std::vector<json::value> roles;
+  for (const auto& [key, object] : cluster_roles_.objects()) roles.push_back(json::parse(*object->text));
+  for (const json::value& role : roles) {
+    const json::value* rule = base::find(role, "aggregationRule");
+    if (!rule || !rule->is_object()) continue;
+    std::vector<PolicyRule> rules = aggregated_rules(role, roles);
+    if (rules == read_rules(base::find(role, "rules"))) continue;
+    json::value updated = role;
+    updated.get_object()["rules"] = to_json(rules);
+    std::string name(string_at(role, "metadata", "name"));
+    // A conflict means a change, and that change brings us back.
+    aggregation_.update(resource_of(role), "", name, std::move(updated), [name](base::Result<json::value> result) {
+      if (!result.ok() && result.error().kind != base::Kind::kConflict)
+        base::log::warning("aggregate ClusterRole {}: {}", name, result.error().message());
+    });
+  }
+}
+
+}  // namespace master
