@@ -26,6 +26,9 @@ class Authorizer {
   NodeAuthorizer nodes_;
 };
 
+// UserInfo of group authentication.
+base::json::object user_info(const User& user);
+
 // User "x" cannot list resource "pods" in API group "" in the namespace "y"
 std::string forbidden_text(const User& user, const Access& access);
 // The Status that refuses, with the reason behind the text.

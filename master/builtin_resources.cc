@@ -50,7 +50,7 @@ Rows core_rows() {
        "all", true, true, true, false, kCore, "status.replicas", ""},
       {"", "v1", "resourcequotas", "resourcequota", "ResourceQuota", "quota", "", true, true, false, false, kCore, "", ""},
       {"", "v1", "secrets", "secret", "Secret", "", "", true, false, false, false, kCore, "type", ""},
-      {"", "v1", "serviceaccounts", "serviceaccount", "ServiceAccount", "sa", "", true, false, false, false, kCore, "", ""},
+      {"", "v1", "serviceaccounts", "serviceaccount", "ServiceAccount", "sa", "", true, false, false, false, kCore, "", "token"},
       {"", "v1", "services", "service", "Service", "svc", "all", true, true, false, false, kCore,
        "spec.clusterIP,spec.type", "proxy"},
   };
@@ -141,6 +141,8 @@ Rows identity_rows() {
   return {
       {"authentication.k8s.io", "v1", "selfsubjectreviews", "selfsubjectreview", "SelfSubjectReview", "", "", false, false, false, false,
        kAuthentication, "", "", "create"},
+      {"authentication.k8s.io", "v1", "tokenreviews", "tokenreview", "TokenReview", "", "", false, false, false, false, kAuthentication, "", "",
+       "create"},
       {"authorization.k8s.io", "v1", "localsubjectaccessreviews", "localsubjectaccessreview", "LocalSubjectAccessReview", "", "", true,
        false, false, false, kAuthorization, "", "", "create"},
       {"authorization.k8s.io", "v1", "selfsubjectaccessreviews", "selfsubjectaccessreview", "SelfSubjectAccessReview", "", "", false,

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/sys.h"
+#include "master/authenticator.h"
 #include "master/controllers/controllers.h"
 #include "master/pki.h"
 #include "master/scheduler/scheduler.h"
@@ -24,6 +25,7 @@ struct Flags {
   std::string advertise_address = "127.0.0.1";
   std::string service_cidr = "10.96.0.0/16", cluster_cidr = "10.244.0.0/16";
   std::string cluster_dns = "10.96.0.10", cluster_domain = "cluster.local";
+  std::string token_auth_file;
   std::string log_level = "info";
 };
 
@@ -56,6 +58,10 @@ Status run(const Flags& flags) {
   options.cluster_dns = flags.cluster_dns;
   options.advertise_address = flags.advertise_address;
   options.node_client = TRY(base::tls::Context::client(pki.ca.certificate_pem, pki.node_client));
+  options.tokens.issuer = "https://kubernetes.default.svc." + domain;
+  options.tokens.keys = TRY(master::load_or_make_account_keys(flags.data_dir + "/pki"));
+  if (!flags.token_auth_file.empty())
+    options.static_tokens = TRY(master::read_token_file(TRY(base::sys::read_file(flags.token_auth_file))));
   // The port Pods and nodes use is the first one listened on.
   auto context = TRY(base::tls::Context::server(pki.server, pki.ca.certificate_pem));
   std::unique_ptr<master::ApiServer> api;
@@ -117,6 +123,7 @@ int main(int argc, char** argv) {
   app.add_option("--cluster-cidr", flags.cluster_cidr, "Pod addresses; a /24 of it for each node")->capture_default_str();
   app.add_option("--cluster-dns", flags.cluster_dns, "address of the nodes' DNS servers; never given to a Service")->capture_default_str();
   app.add_option("--cluster-domain", flags.cluster_domain, "DNS domain of Services")->capture_default_str();
+  app.add_option("--token-auth-file", flags.token_auth_file, "bearer tokens: a line token,user,uid,\"group1,group2\" each");
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   base::log::Level level = base::log::Level::kInfo;

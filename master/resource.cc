@@ -120,6 +120,8 @@ std::vector<Subresource> subresources_of(const ResourceInfo& resource) {
       {"nodes", {"proxy", "", "v1", "NodeProxyOptions", {"create", "delete", "get", "patch", "update"}}},
       {"pods", {"proxy", "", "v1", "PodProxyOptions", {"create", "delete", "get", "patch", "update"}}},
       {"services", {"proxy", "", "v1", "ServiceProxyOptions", {"create", "delete", "get", "patch", "update"}}},
+      {"serviceaccounts", {"token", "authentication.k8s.io", "v1", "TokenRequest", {"create"}}},
+      {"certificatesigningrequests", {"approval", "certificates.k8s.io", "v1", "CertificateSigningRequest", {"get", "patch", "update"}}},
       {"", {"resize", "", "v1", "Pod", {"get", "patch", "update"}}},
   };
   std::vector<Subresource> out;

@@ -3,7 +3,7 @@
 
 #include "api/status.h"
 #include "base/log.h"
-#include "master/auth.h"
+#include "master/authenticator.h"
 #include "master/authorizer.h"
 #include "master/node_restriction.h"
 #include "master/rbac_admission.h"
@@ -36,6 +36,8 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
   for (const char* review : {"subjectaccessreviews", "localsubjectaccessreviews", "selfsubjectaccessreviews"})
     handle_with(kAuthorization, review, "", [this](RequestPtr request) { review_access(std::move(request)); });
   handle_with(kAuthorization, "selfsubjectrulesreviews", "", [this](RequestPtr request) { review_rules(std::move(request)); });
+  handle_with("", "serviceaccounts", "token", [this](RequestPtr request) { request_token(std::move(request)); });
+  handle_with("authentication.k8s.io", "tokenreviews", "", [this](RequestPtr request) { review_token(std::move(request)); });
   handle_with("authentication.k8s.io", "selfsubjectreviews", "", [this](RequestPtr request) { review_self(std::move(request)); });
 }
 ApiServer::~ApiServer() = default;
@@ -65,6 +67,9 @@ base::Status ApiServer::start() {
   load_component_statuses();
   for (const ResourcePtr& resource : resources_.all())
     if (resource->objects) resource->objects->set_loaded(durable_revision_);
+  tokens_ = std::make_unique<ServiceAccountTokens>(options_.tokens, cache("", "serviceaccounts"), cache("", "pods"), cache("", "secrets"),
+                                                   cache("", "nodes"));
+  authenticator_ = std::make_unique<Authenticator>(options_.static_tokens, tokens_.get(), cache("", "secrets"));
   authorizer_ = std::make_unique<Authorizer>(resources_);
   admission_.add(make_node_restriction(cache("", "pods")));
   admission_.add(make_rbac_admission(*authorizer_));
@@ -124,7 +129,9 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
 void ApiServer::handle(std::shared_ptr<base::http::Exchange> exchange) {
   auto request = std::make_shared<RequestInfo>();
   request->exchange = std::move(exchange);
-  request->user = authenticate(request->http());
+  auto user = authenticator_->authenticate(request->http());
+  if (!user.ok()) return request->reply_status(api::unauthorized());
+  request->user = std::move(*user);
   dispatch(std::move(request));
 }
 
@@ -147,7 +154,7 @@ void ApiServer::dispatch(RequestPtr request) {
     return;
   }
   if (!is_resource) {
-    if (!serve_discovery(request)) request->reply_status(api::no_such_path());
+    if (!serve_openid(request) && !serve_discovery(request)) request->reply_status(api::no_such_path());
     return;
   }
   serve_resource(std::move(request));

@@ -1,7 +1,8 @@
 // ApiServer: the REST API over the object caches and the store. One loop thread; every request
 // runs to its reply or to its one wait (the store, a node) without blocking.
 // Files: server.cc routes and filters; read.cc, watch.cc, write.cc, apply.cc, remove.cc the verbs;
-// scale.cc, pod_subresources.cc, reviews.cc, discovery.cc, node_proxy.cc, local_transport.cc.
+// scale.cc, pod_subresources.cc, reviews.cc, token_request.cc, discovery.cc, node_proxy.cc,
+// local_transport.cc.
 #pragma once
 
 #include <functional>
@@ -17,6 +18,7 @@
 #include "master/event_keeper.h"
 #include "master/object_cache.h"
 #include "master/request.h"
+#include "master/service_account_tokens.h"
 #include "master/store.h"
 
 namespace master {
@@ -27,8 +29,11 @@ struct ServerOptions {
   std::string advertise_address;
   int advertise_port = 6443;
   std::shared_ptr<base::tls::Context> node_client;  // shown to kubelets; null in tests
+  TokenKeys tokens;                                 // of service accounts
+  std::map<std::string, User> static_tokens;
 };
 
+class Authenticator;
 class Authorizer;
 class RbacController;
 
@@ -149,11 +154,20 @@ class ApiServer {
   void review_rules(RequestPtr request);
   void review_self(RequestPtr request);
 
+  // token_request.cc
+  void request_token(RequestPtr request);
+  void issue_token(AdmissionAttributes& attributes, const json_value& account);
+  json_value bind_token(const std::string& ns, const json_value& reference, TokenClaims* claims);
+  void review_token(RequestPtr request);
+  bool serve_openid(RequestPtr request);
+
   base::Loop& loop_;
   std::unique_ptr<Store> store_;
   ServerOptions options_;
   ResourceTable resources_;
   AdmissionChain admission_;
+  std::unique_ptr<ServiceAccountTokens> tokens_;
+  std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<Authorizer> authorizer_;
   std::unique_ptr<RbacController> rbac_controller_;
   bool bootstrapped_ = false;

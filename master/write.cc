@@ -5,7 +5,7 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
-#include "master/auth.h"
+#include "master/authorizer.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -108,7 +108,12 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
   }
   json::object& object = parsed->get_object();
   std::string_view sent_kind = base::string_at(*parsed, "kind"), sent_version = base::string_at(*parsed, "apiVersion");
-  std::string expected_version = kind == "Scale" ? "autoscaling/v1" : std::string(resource.group_version());
+  // A subresource's body may be of another group: a Scale, a TokenRequest.
+  std::string expected_version(resource.group_version());
+  if (!request.subresource.empty())
+    for (const Subresource& sub : subresources_of(resource))
+      if (sub.name == request.subresource && sub.kind == kind)
+        expected_version = (sub.group.empty() ? "" : std::string(sub.group) + "/") + std::string(sub.version);
   if ((!sent_kind.empty() && sent_kind != kind) || (!sent_version.empty() && sent_version != expected_version)) {
     request.reply_status(api::bad_request(std::string(sent_kind) + " in version \"" + std::string(sent_version) +
                                           "\" cannot be handled as a " + std::string(kind) + ": the request is for " +
@@ -134,8 +139,9 @@ void ApiServer::reply_written(RequestPtr request, int code, const Outcome& outco
 json::value ApiServer::check_may_create(const RequestInfo& request) const {
   RequestInfo creating = request;
   creating.verb = "create";
-  if (allowed(creating.user, creating)) return nullptr;
-  return api::forbidden(request.resource->named(), request.name, forbidden_text(creating.user, creating));
+  Access access = access_of(creating);
+  std::string reason;
+  return authorizer_->allows(creating.user, access, &reason) ? json::value(nullptr) : forbidden(creating.user, access, reason);
 }
 
 void ApiServer::create(RequestPtr request) {
