@@ -151,6 +151,8 @@ Rows identity_rows() {
        false, false, kAuthorization, "", "", "create"},
       {"authorization.k8s.io", "v1", "subjectaccessreviews", "subjectaccessreview", "SubjectAccessReview", "", "", false, false, false,
        false, kAuthorization, "", "", "create"},
+      {"certificates.k8s.io", "v1", "certificatesigningrequests", "certificatesigningrequest", "CertificateSigningRequest", "csr", "", false,
+       true, false, false, "io.k8s.api.certificates.v1", "spec.signerName", "approval"},
       {"rbac.authorization.k8s.io", "v1", "clusterrolebindings", "clusterrolebinding", "ClusterRoleBinding", "", "", false, false, false,
        false, kRbac, "", ""},
       {"rbac.authorization.k8s.io", "v1", "clusterroles", "clusterrole", "ClusterRole", "", "", false, false, false, false, kRbac, "", ""},

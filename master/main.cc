@@ -9,11 +9,14 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/sys.h"
+#include "master/account_secrets.h"
 #include "master/authenticator.h"
+#include "master/certificates.h"
 #include "master/controllers/controllers.h"
 #include "master/pki.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server.h"
+#include "master/service_account_admission.h"
 
 namespace {
 
@@ -90,6 +93,9 @@ Status run(const Flags& flags) {
   admin.client = pki.admin;
   TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf", api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
 
+  api->admission().add(master::make_service_account_admission(loop, api->cache("", "serviceaccounts")));
+  std::unique_ptr<master::AccountSecrets> account_secrets;
+  std::unique_ptr<master::CertificateController> certificates;
   master::controllers::Options controller_options;
   controller_options.cluster_cidr = flags.cluster_cidr;
   controller_options.ca_pem = pki.ca.certificate_pem;
@@ -99,6 +105,8 @@ Status run(const Flags& flags) {
   master::scheduler::Scheduler scheduler(loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}));
   // Their rights come from the default roles.
   api->when_bootstrapped([&] {
+    account_secrets = std::make_unique<master::AccountSecrets>(*api, pki.ca.certificate_pem);
+    certificates = std::make_unique<master::CertificateController>(*api, pki.ca);
     controllers.start();
     scheduler.start();
     api->set_ready();

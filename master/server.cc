@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "master/authenticator.h"
 #include "master/authorizer.h"
+#include "master/certificates.h"
 #include "master/node_restriction.h"
 #include "master/rbac_admission.h"
 #include "master/rbac_controller.h"
@@ -73,6 +74,7 @@ base::Status ApiServer::start() {
   authorizer_ = std::make_unique<Authorizer>(resources_);
   admission_.add(make_node_restriction(cache("", "pods")));
   admission_.add(make_rbac_admission(*authorizer_));
+  admission_.add(make_certificate_admission(*authorizer_));
   ResourceInfo& events = *resources_.find("", "v1", "events");
   event_keeper_ = std::make_unique<EventKeeper>(loop_, cache(events), EventLimits{}, [this, &events](const ObjectRef& event) {
     commit(events, event->key, nullptr, event, [](base::Result<ObjectRef> result) {
@@ -243,7 +245,7 @@ void ApiServer::serve_resource(RequestPtr request) {
   if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, sub)); handler != handlers_.end())
     return handler->second(request);
   if (sub == "scale") return scale(request);
-  if (sub == "status") {
+  if (sub == "status" || sub == "approval") {
     if (verb == "get") return get(request);
     if (verb == "update") return update(request);
     return patch(request);

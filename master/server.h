@@ -51,6 +51,8 @@ class ApiServer {
   // The stored objects of a built-in resource.
   ObjectCache& cache(std::string_view group, std::string_view plural) { return *resources_.find_stored(group, plural)->objects; }
   AdmissionChain& admission() { return admission_; }
+  const ServiceAccountTokens& tokens() const { return *tokens_; }
+  const Authorizer& authorizer() const { return *authorizer_; }
   // Code that answers for a subresource, or (subresource "") for a resource that is never stored.
   using Handler = std::function<void(RequestPtr)>;
   void handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler);

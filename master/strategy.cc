@@ -117,13 +117,18 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
                     json::value& updated) {
   const json::object& old = current.get_object();
   json::object& fresh = updated.get_object();
-  if (subresource == "status") {
-    // Only the status is taken, and who wrote what; everything else stays as stored.
+  if (subresource == "status" || subresource == "approval") {
+    // Only the status is taken (its conditions alone, of an approval), and who wrote what.
     json::value status = fresh.contains("status") ? fresh["status"] : json::value(json::object());
     json::value managers;
     if (const json::value* sent = base::find_path(updated, "metadata", "managedFields")) managers = *sent;
     updated = current;
-    updated.get_object()["status"] = std::move(status);
+    if (subresource == "status") {
+      updated.get_object()["status"] = std::move(status);
+    } else {
+      const json::value* conditions = base::find(status, "conditions");
+      object_in(updated, "status")["conditions"] = conditions ? *conditions : json::value(json::array());
+    }
     if (managers.is_array()) object_in(updated, "metadata")["managedFields"] = std::move(managers);
     return;
   }

@@ -26,6 +26,7 @@ class ServerTest : public ::testing::Test {
     ASSERT_TRUE(store.ok()) << store.error().message();
     ServerOptions options;
     options.advertise_address = "192.0.2.1";
+    configure(options);
     server_ = std::make_unique<ApiServer>(loop_, std::move(*store), options);
     auto started = server_->start();
     ASSERT_TRUE(started.ok()) << started.error().message();
@@ -36,6 +37,7 @@ class ServerTest : public ::testing::Test {
     wait_for([&] { return ready; });
     wait_for([&] { return call("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").status == 200; });
   }
+  virtual void configure(ServerOptions&) {}
   void reopen() {
     transport_.reset();
     server_.reset();
