@@ -23,15 +23,15 @@ class Bundle:
         for applet in subprocess.run(["/bin/busybox", "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split():
             if applet != "busybox":
                 (self.path / "rootfs/bin" / applet).symlink_to("busybox")
+        if owner is not None:
+            self.dir.chmod(0o755)
+            for path in (self.dir, *self.dir.rglob("*")):
+                os.lchown(path, owner, owner)
         self.oci("spec", "--bundle", self.path)
         self.config = json.loads((self.path / "config.json").read_text())
         self.config["process"]["terminal"] = False
         self.config["root"]["readonly"] = False
         self.linux = self.config["linux"]
-        if owner is not None:
-            self.dir.chmod(0o755)
-            for path in (self.dir, *self.dir.rglob("*")):
-                os.lchown(path, owner, owner)
 
     def oci(self, *words, check=True, input=None, wait_output=True):
         """Output goes through files: a container that stays would hold a pipe of ours open."""

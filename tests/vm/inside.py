@@ -17,7 +17,7 @@ def report(port, **what):
     port.flush()
 
 
-def run_test(path, plan, results):
+def run_test(path, cases, plan, results):
     environment = dict(os.environ, SAMPAN_RESULTS=str(results), SAMPAN_BIN_DIR=plan["bin"],
                        SAMPAN_SOURCE_DIR=plan["source"], GTEST_OUTPUT=f"xml:{results}/", GTEST_COLOR="no",
                        PYTHONDONTWRITEBYTECODE="1")
@@ -25,7 +25,7 @@ def run_test(path, plan, results):
     # To a file: a process that a failing test leaves behind would hold a pipe open.
     with open(log, "w") as out:
         try:
-            code = subprocess.run([path], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            code = subprocess.run([path, *cases], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                   env=environment, timeout=TEST_LIMIT_S).returncode
             status = {0: "passed", 77: "skipped"}.get(code, "failed")
         except subprocess.TimeoutExpired:
@@ -43,9 +43,9 @@ def main():
     results.mkdir(exist_ok=True)
     with open(PORT, "w") as port:
         report(port, say=f"booted, {pathlib.Path('/proc/uptime').read_text().split()[0]} s up")
-        for test in map(pathlib.Path, plan["tests"]):
-            started = time.monotonic()
-            status, output, files = run_test(test, plan, results)
+        for path, *cases in plan["tests"]:
+            test, started = pathlib.Path(path), time.monotonic()
+            status, output, files = run_test(test, cases, plan, results)
             report(port, say=f"{test.stem}: {status} in {time.monotonic() - started:.0f} s", test=test.stem,
                    status=status, output=output, **files)
 
