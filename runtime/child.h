@@ -32,6 +32,8 @@ struct Child {
   uint64_t seccomp_flags = 0;
   char* const* const* argvs = nullptr;  // [0] the container's, then one per kHook
   char* const* const* envps = nullptr;
+  char** home_slot = nullptr;           // of envps[0], the last: null, or `home`
+  char home[4096] = "HOME=/";
 
   // Made by the child.
   int root = -1;                        // the new root, as the mount's fd

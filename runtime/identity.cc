@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 #include "runtime/kernel.h"
@@ -144,6 +145,33 @@ int child_enter_time() {
   return error;
 }
 
+void child_home(Child& child, const Step& step) {
+  *child.home_slot = child.home;
+  static char text[64 << 10];
+  // Left open: execve closes it.
+  int fd = ::open("/etc/passwd", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  ssize_t size = fd < 0 ? 0 : ::read(fd, text, sizeof text - 1);
+  if (size <= 0) return;
+  text[size] = 0;
+  for (char *line = text, *next; line && *line; line = next) {
+    next = std::strchr(line, '\n');
+    if (next) *next++ = 0;
+    // name:password:uid:gid:gecos:home:shell
+    char* field[7] = {line};
+    int count = 1;
+    for (char* at = line; count < 7 && (at = std::strchr(at, ':')); ++count) {
+      *at++ = 0;
+      field[count] = at;
+    }
+    if (count < 6 || *field[2] == 0) continue;
+    char* end;
+    if (std::strtoull(field[2], &end, 10) != step.x || *end != 0) continue;
+    size_t length = std::strlen(field[5]);
+    if (length > 0 && length + 6 <= sizeof child.home) std::memcpy(child.home + 5, field[5], length + 1);
+    return;
+  }
+}
+
 int child_find_program(Child& child, const Step& step) {
   int error = -ENOENT;
   for (const std::string& candidate : step.list) {
@@ -192,7 +220,8 @@ int child_hook(Child& child, const Step& step, const char* state, size_t state_s
   }
   int status = 0;
   if (::waitpid(static_cast<pid_t>(pid), &status, 0) < 0) return -errno;
-  return status == 0 ? 0 : -ECHILD;
+  if (WIFSIGNALED(status)) return -(kHookSignal + WTERMSIG(status));
+  return status == 0 ? 0 : -(kHookExit + WEXITSTATUS(status));
 }
 
 int child_exec(Child& child, const Step&) {

@@ -18,7 +18,10 @@ int child_user_namespace_root();                // once the maps are there
 int child_enter_time();                         // the time namespace made for children
 int child_seccomp(Child& child, const Step& step, size_t index);
 int child_working_directory(Child& child, const Step& step);  // must be inside: CVE-2024-21626
+void child_home(Child& child, const Step& step);  // "/" where no line of /etc/passwd tells
 int child_find_program(Child& child, const Step& step);
+// Beside errno: how the hook ended.
+constexpr int kHookExit = 10'000, kHookSignal = 20'000;
 int child_hook(Child& child, const Step& step, const char* state, size_t state_size);
 int child_exec(Child& child, const Step& step);
 

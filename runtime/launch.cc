@@ -173,6 +173,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
       return ::syscall(SYS_set_mempolicy, step.x, step.a.empty() ? nullptr : step.a.data(),
                        step.a.empty() ? 0 : step.a.size() * 8 + 1) == 0 ? 0 : -errno;
     case Op::kUmask: ::umask(static_cast<mode_t>(step.x)); return 0;
+    case Op::kHome: child_home(child, step); return 0;
     case Op::kDropBounding: return child_drop_bounding(step);
     case Op::kSeccomp: return child_seccomp(child, step, index);
     case Op::kUser: return child_user(step);
@@ -221,6 +222,12 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return out;
 }
 
+std::string signal_text(int signal) {
+  const char* name = ::sigdescr_np(signal);
+  std::string out = name ? name : "unknown signal";
+  out[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(out[0])));
+  return fmt::format("signal: {} ({})", out, signal);
+}
 base::Error step_error(const Step& step, int error) {
   base::Error out = sys::error_from_errno(error, step.text());
   if (step.op == Op::kFindProgram || step.op == Op::kExec) {
@@ -235,7 +242,7 @@ base::Error step_error(const Step& step, int error) {
   } else if ((step.op == Op::kMask || step.op == Op::kReadonlyPath) && error == EXDEV) {
     out.reason = "is not on the container's own procfs";
   } else if (step.op == Op::kMount && error == ELOOP) {
-    out.reason = "the mount point is a symbolic link";
+    out.reason = "the mount point is a symbolic link: it must be mounted on ordinary directory";
   } else if (step.op == Op::kBind && error == ENOENT) {
     out.hint = "the source must exist";
   } else if (step.op == Op::kRlimit && error == EPERM) {
@@ -252,8 +259,11 @@ base::Error step_error(const Step& step, int error) {
   } else if (step.op == Op::kWaitParent && error == EINVAL) {
     out.reason = "no id map has id 0";
   } else if (step.op == Op::kHook) {
-    if (error == ECHILD) out.reason = "the hook failed";
-    if (error == ETIMEDOUT) out.reason = "the hook ran into its timeout";
+    out.operation = fmt::format("error running {} hook #{}", step.b, step.y);
+    out.subject.clear();
+    out.reason = step.a + ": " + (error >= kHookSignal ? signal_text(error - kHookSignal)
+                                : error >= kHookExit ? fmt::format("exit code {}", error - kHookExit)
+                                : error == ETIMEDOUT ? std::string("it ran into its timeout") : out.reason);
   }
   return out;
 }
@@ -299,12 +309,15 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
     p.envps.push_back(p.arrays.back().data());
   };
   add(pointers(inputs.process->args), inputs.process->env);
+  p.arrays.back().push_back(nullptr);  // kHome's
+  p.envps.back() = p.arrays.back().data();
+  p.child.home_slot = &p.arrays.back()[p.arrays.back().size() - 2];
   if (inputs.hooks)
     for (const auto* list : {&inputs.hooks->create_container, &inputs.hooks->start_container})
       for (const Hook& hook : *list)
         add(hook.args.empty() ? std::vector<char*>{const_cast<char*>(hook.path.c_str()), nullptr}
                               : pointers(hook.args),
-            hook.env);
+            hook.has_env ? hook.env : inputs.process->env);
 
   Child& child = p.child;
   child.tasks = p.tasks.data();
@@ -504,18 +517,22 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
 }
 
 base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state) {
-  for (const Hook& hook : hooks) {
-    auto failed = [&](std::string why) {
-      return base::make_error(base::Kind::kInternal, std::string("hook ") + name, hook.path, std::move(why));
+  for (size_t i = 0; i < hooks.size(); ++i) {
+    const Hook& hook = hooks[i];
+    // runc's words, which its callers look for.
+    auto failed = [&](const std::string& why) {
+      return base::make_error(base::Kind::kInternal, fmt::format("error running {} hook #{}", name, i), {}, hook.path + ": " + why);
     };
     base::Command command;
     command.argv = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     std::string argv0 = command.argv[0];
     command.argv[0] = hook.path;
-    command.environment = hook.env;
+    if (hook.has_env) command.environment = hook.env;
     sys::Pipe input = TRY(sys::pipe());
     command.stdin_fd = input.read.get();
-    base::Child child = TRY(base::spawn(command));
+    auto spawned = base::spawn(command);
+    if (!spawned.ok()) return failed(spawned.error().message());
+    base::Child child = std::move(*spawned);
     input.read.reset();
     (void)!::write(input.write.get(), state.data(), state.size());  // a hook need not read it
     input.write.reset();
@@ -528,7 +545,7 @@ base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const s
       }
     }
     base::ExitStatus status = TRY(base::wait_child(child));
-    if (status.signal) return failed(fmt::format("killed by signal {}", status.signal));
+    if (status.signal) return failed(signal_text(status.signal));
     if (status.code) return failed(fmt::format("exit code {}", status.code));
   }
   return {};

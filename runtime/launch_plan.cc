@@ -97,6 +97,8 @@ void plan_program(const Process& p, const FilterFacts& filter, bool in_user_name
   const Capabilities& c = p.capabilities;
   if (p.umask) steps.push_back({.op = Op::kUmask, .x = *p.umask});
   steps.push_back({.op = Op::kDropBounding, .x = c.bounding});
+  if (std::none_of(p.env.begin(), p.env.end(), [](const std::string& entry) { return entry.starts_with("HOME="); }))
+    steps.push_back({.op = Op::kHome, .x = p.uid});
   // Both before the filter, which may refuse their calls.
   steps.push_back({.op = Op::kCloseFds, .x = first_fd, .y = wait_start ? 1u : 0u});
   bool early = filter.present && !p.no_new_privileges;
@@ -109,7 +111,8 @@ void plan_program(const Process& p, const FilterFacts& filter, bool in_user_name
   steps.push_back({.op = Op::kAmbient, .x = c.ambient});
   if (p.no_new_privileges) steps.push_back({.op = Op::kNoNewPrivileges});
   steps.push_back({.op = Op::kWorkingDirectory, .a = p.cwd});
-  steps.push_back({.op = Op::kFindProgram, .a = p.args[0], .list = program_candidates(p)});
+  // An empty name: created without a process, never to be started.
+  if (!p.args[0].empty()) steps.push_back({.op = Op::kFindProgram, .a = p.args[0], .list = program_candidates(p)});
 }
 std::string bytes_of(const auto& value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
 
@@ -195,8 +198,8 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   uint64_t hook_index = 1;
   if (!config.hooks.create_container.empty() || !config.hooks.start_container.empty())
     steps.push_back({.op = Op::kHookState});
-  for (const Hook& hook : config.hooks.create_container)
-    steps.push_back({.op = Op::kHook, .a = hook.path, .b = "createContainer", .x = hook_index++,
+  for (uint64_t i = 0; const Hook& hook : config.hooks.create_container)
+    steps.push_back({.op = Op::kHook, .a = hook.path, .b = "createContainer", .x = hook_index++, .y = i++,
                      .timeout_s = hook.timeout_s});
   for (const auto& [key, value] : config.sysctl) {
     std::string path = key;
@@ -207,6 +210,10 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
     steps.push_back({.op = Op::kReadonlyPath, .b = clean_path(path)});
   for (const std::string& path : config.masked_paths)
     steps.push_back({.op = Op::kMask, .b = clean_path(path)});
+  for (const Mount& mount : config.mounts)
+    if (mount.type == "tmpfs" && clean_path(mount.destination) == "/dev" &&
+        std::find(mount.options.begin(), mount.options.end(), "ro") != mount.options.end())
+      steps.push_back({.op = Op::kRemount, .b = "/dev", .x = MOUNT_ATTR_RDONLY});
   if (config.root_readonly) steps.push_back({.op = Op::kRootReadonly});
   // x: the host shares our mounts, so that dropping its root must be kept from it.
   bool own_mounts = config.find_namespace(CLONE_NEWNS) != nullptr;
@@ -233,8 +240,8 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   // A listener goes to the parent, which is gone after the wait.
   if (late && filter.listener) steps.push_back({.op = Op::kSeccomp, .x = 1});
   if (facts.wait_start) steps.push_back({.op = Op::kWaitStart});
-  for (const Hook& hook : config.hooks.start_container)
-    steps.push_back({.op = Op::kHook, .a = hook.path, .b = "startContainer", .x = hook_index++,
+  for (uint64_t i = 0; const Hook& hook : config.hooks.start_container)
+    steps.push_back({.op = Op::kHook, .a = hook.path, .b = "startContainer", .x = hook_index++, .y = i++,
                      .timeout_s = hook.timeout_s});
   if (late && !filter.listener) steps.push_back({.op = Op::kSeccomp});
   steps.push_back({.op = Op::kExec, .a = joined(process.args, " ")});

@@ -115,6 +115,8 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
     } else if (step.z & kIdMapped || !mount.uid_mappings.empty()) {
       return base::make_error(base::Kind::kUnsupported, "read", mount.field, "id-mapped mounts must be bind mounts");
     }
+    // Nodes and mounts are still to be made in it.
+    if (step.op == Op::kMount && step.b == "/dev" && step.x & MOUNT_ATTR_RDONLY) step.x &= ~uint64_t{MOUNT_ATTR_RDONLY};
     if (step.op == Op::kMount && !config.mount_label.empty() && mount.type != "proc" && mount.type != "sysfs")
       step.list.push_back("context=" + config.mount_label);
     steps.push_back(std::move(step));

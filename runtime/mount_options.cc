@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <sys/mount.h>
 
+#include <algorithm>
+
 #include "runtime/mounts.h"
 
 namespace runtime {
@@ -164,6 +166,8 @@ base::Result<Step> plan_mount(const Mount& mount) {
     return step;
   }
   if (mount.type.empty()) return invalid("type is required");
+  if (mount.type == "tmpfs" && std::none_of(step.list.begin(), step.list.end(), [](const std::string& o) { return o.starts_with("mode="); }))
+    step.z |= kInheritMode;
   step.a = mount.type;
   step.c = mount.source.empty() ? mount.type : mount.source;
   return step;

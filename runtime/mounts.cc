@@ -234,7 +234,8 @@ int child_root_bind(Child& child, const Step& step) {
 }
 
 namespace {
-int make_file_system(const Step& step) {
+// `mode`: of a tmpfs that names none; 0: the kernel's own, 1777.
+int make_file_system(const Step& step, unsigned mode) {
   int fs = kernel::fsopen(step.a.c_str());
   if (fs < 0) return fs;
   int error = kernel::fsconfig_string(fs, "source", step.c.c_str());
@@ -252,6 +253,11 @@ int make_file_system(const Step& step) {
       error = kernel::fsconfig_string(fs, key, option.c_str() + equals + 1);
     }
   }
+  if (mode != 0 && !error) {
+    char text[16] = {};
+    for (int i = 0, shift = 9; shift >= 0; ++i, shift -= 3) text[i] = static_cast<char>('0' + ((mode >> shift) & 7));
+    error = kernel::fsconfig_string(fs, "mode", text);
+  }
   if (!error) error = kernel::fsconfig_create(fs);
   // Read-only only once it was filled.
   uint64_t attributes = step.z & kCopyUp ? step.x & ~uint64_t{MOUNT_ATTR_RDONLY} : step.x;
@@ -266,11 +272,18 @@ int child_mount(Child& child, const Step& step) {
   // applied to a decoy (CVE-2019-19921, CVE-2023-27561).
   bool proc = step.a == "proc";
   bool strict = proc || step.a == "sysfs";
+  unsigned mode = 0;
+  if (step.z & kInheritMode) {
+    struct stat info;
+    int before = open_in_root(child, step.b.c_str(), O_PATH | O_DIRECTORY);
+    if (before >= 0 && ::fstatat(before, "", &info, AT_EMPTY_PATH) == 0) mode = info.st_mode & 07777;
+    if (before >= 0) ::close(before);
+  }
   int target = strict ? open_in_root(child, step.b.c_str(), O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS)
                       : make_in_root(child, step.b.c_str(), Make::kDirectory);
   if (strict && target == -ENOENT) target = make_in_root(child, step.b.c_str(), Make::kDirectory);
   if (target < 0) return target;
-  int mount = make_file_system(step);
+  int mount = make_file_system(step, mode);
   if (mount < 0) {
     ::close(target);
     return mount;
@@ -374,6 +387,9 @@ int child_pivot(Child& child, const Step& step) {
       if (step.x && ::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return -errno;
       for (const char* path : {"/proc", "/sys"})
         if (::umount2(path, MNT_DETACH) != 0 && errno != EINVAL && errno != EPERM) return -errno;
+      // Onto "/", or no user namespace could be made inside (user_namespaces(7), chroot). It may be
+      // there already.
+      if (::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 && errno != EINVAL && errno != ELOOP) return -errno;
     }
     return ::syscall(SYS_chroot, ".") == 0 && ::chdir("/") == 0 ? 0 : -errno;
   }

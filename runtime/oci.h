@@ -105,6 +105,7 @@ struct Resources {
 struct Hook {
   std::string path;
   std::vector<std::string> args, env;
+  bool has_env = false;                    // without: that of who runs it
   int timeout_s = 0;                       // 0: none
 };
 struct Hooks {
@@ -146,6 +147,8 @@ struct Config {
 base::Result<Config> parse_config(const base::json::value& value);
 base::Result<Process> parse_process(const base::json::value& value);      // `exec --process`
 base::Result<Resources> parse_resources(const base::json::value& value);  // `update`, Pod cgroups
+// One entry a name, the last one given; an empty HOME is none.
+void clean_environment(std::vector<std::string>& env);
 int signal_number(std::string_view name);                                 // "TERM", "SIGTERM", "15"; -1
 
 }  // namespace runtime

@@ -44,6 +44,27 @@ base::Result<Loaded> load(const OciContext& context) {
   out.status = context.store.status(out.state, *out.layout);
   return out;
 }
+std::string owner_name(const std::string& directory) {
+  struct stat info;
+  if (::stat(directory.c_str(), &info) != 0) return "";
+  if (info.st_uid == 0) return "root";
+  // Without getpwuid, which is not for static programs.
+  auto text = sys::read_file("/etc/passwd");
+  std::string_view rest = text.ok() ? std::string_view(*text) : "";
+  while (!rest.empty()) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    size_t name = line.find(':');
+    size_t uid = name == std::string_view::npos ? name : line.find(':', name + 1);
+    if (uid != std::string_view::npos && line.substr(uid + 1).starts_with(fmt::format("{}:", info.st_uid)))
+      return std::string(line.substr(0, name));
+  }
+  return fmt::format("#{}", info.st_uid);
+}
+base::Status require_cgroup(const OciState& state, const char* operation) {
+  if (!state.cgroup.empty()) return {};
+  return base::make_error(Kind::kUnsupported, operation, state.id, "it has no cgroup of its own");
+}
 void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
 std::string time_text(int64_t nanoseconds) { return base::format_nano_time(base::Time(base::Duration(nanoseconds))); }
 
@@ -97,8 +118,14 @@ base::Result<int> oci_kill(const OciContext& context) {
   int signal = signal_number(name);
   if (signal < 0) return base::make_error(Kind::kInvalid, "kill", name, "unknown signal");
   Loaded c = TRY(load(context));
-  if (context.options.has("all")) {
+  if (context.options.has("all") && !c.state.cgroup.empty()) {
     TRY(signal_cgroup(*c.layout, c.state.cgroup, signal));
+    return 0;
+  }
+  // Without a pid namespace others may live on when the first process is gone.
+  bool others = signal == SIGKILL && !(c.state.namespaces & CLONE_NEWPID) && !c.state.cgroup.empty();
+  if (others && c.status == OciStatus::kStopped && !cgroup_processes(*c.layout, c.state.cgroup).empty()) {
+    TRY(signal_cgroup(*c.layout, c.state.cgroup, SIGKILL));
     return 0;
   }
   if (c.status == OciStatus::kStopped || c.status == OciStatus::kCreating)
@@ -110,8 +137,7 @@ base::Result<int> oci_kill(const OciContext& context) {
   // So that a `delete` right behind finds it stopped; a process in state D is not waited for.
   pollfd wait{pidfd.get(), POLLIN, 0};
   if (signal == SIGKILL && c.status != OciStatus::kPaused) ::poll(&wait, 1, 1000);
-  // Without a pid namespace the others do not die with the first process.
-  if (signal == SIGKILL && !(c.state.namespaces & CLONE_NEWPID)) TRY(signal_cgroup(*c.layout, c.state.cgroup, SIGKILL));
+  if (others) TRY(signal_cgroup(*c.layout, c.state.cgroup, SIGKILL));
   return 0;
 }
 
@@ -133,7 +159,7 @@ base::Result<int> oci_delete(const OciContext& context) {
 base::Result<int> oci_list(const OciContext& context) {
   const CgroupLayout* layout = TRY(cgroup_layout());
   json::array all;
-  std::string table = fmt::format("{:<32} {:<10} {:<10} {:<40} {}\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED");
+  std::string table = fmt::format("{:<32} {:<10} {:<10} {:<40} {:<32} {}\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER");
   for (const std::string& id : TRY(context.store.list())) {
     auto state = context.store.read(id);
     if (!state.ok()) continue;  // removed meanwhile
@@ -143,10 +169,11 @@ base::Result<int> oci_list(const OciContext& context) {
       print(id + "\n");
       continue;
     }
-    table += fmt::format("{:<32} {:<10} {:<10} {:<40} {}\n", id, pid, status_name(status), state->bundle, time_text(state->created_ns));
+    table += fmt::format("{:<32} {:<10} {:<10} {:<40} {:<32} {}\n", id, pid, status_name(status), state->bundle,
+                         time_text(state->created_ns), owner_name(context.store.directory(id)));
     all.push_back(json::object{{"ociVersion", kOciVersion}, {"id", id}, {"pid", pid}, {"status", status_name(status)},
                                {"bundle", state->bundle}, {"rootfs", state->rootfs},
-                               {"created", time_text(state->created_ns)}, {"owner", "root"}});
+                               {"created", time_text(state->created_ns)}, {"owner", owner_name(context.store.directory(id))}});
   }
   if (context.options.has("quiet")) return 0;
   std::string format = context.options.get("format", "table");
@@ -157,6 +184,7 @@ base::Result<int> oci_list(const OciContext& context) {
 
 base::Result<int> oci_ps(const OciContext& context) {
   Loaded c = TRY(load(context));
+  TRY(require_cgroup(c.state, "list processes of container"));
   std::vector<pid_t> pids = cgroup_processes(*c.layout, c.state.cgroup);
   std::string format = context.options.get("format", "table");
   if (format == "json") {
@@ -198,6 +226,7 @@ base::Result<int> oci_ps(const OciContext& context) {
 
 base::Result<int> oci_pause(const OciContext& context, bool pause) {
   Loaded c = TRY(load(context));
+  TRY(require_cgroup(c.state, "freeze container"));
   if (pause ? c.status != OciStatus::kRunning && c.status != OciStatus::kCreated : c.status != OciStatus::kPaused)
     return base::make_error(Kind::kConflict, pause ? "pause container" : "resume container", c.state.id,
                             fmt::format("container is {}", status_name(c.status)));
@@ -208,8 +237,12 @@ base::Result<int> oci_pause(const OciContext& context, bool pause) {
 base::Result<int> oci_update(const OciContext& context) {
   const Options& options = context.options;
   Loaded c = TRY(load(context));
+  TRY(require_cgroup(c.state, "update container"));
   if (c.status == OciStatus::kStopped || c.status == OciStatus::kCreating)
     return base::make_error(Kind::kNotFound, "update container", c.state.id, "container not running");
+  for (const char* refused : {"l3-cache-schema", "mem-bw-schema"})
+    if (options.has(refused))
+      return base::make_error(Kind::kUnsupported, "update container", c.state.id, fmt::format("--{} needs Intel RDT, which is not supported", refused));
   json::object document;
   if (options.has("resources")) {
     std::string path = options.get("resources");
@@ -225,6 +258,8 @@ base::Result<int> oci_update(const OciContext& context) {
                            {"cpu-share", "cpu", "shares"}, {"cpu-quota", "cpu", "quota"},
                            {"cpu-period", "cpu", "period"}, {"cpu-burst", "cpu", "burst"},
                            {"cpu-idle", "cpu", "idle"}, {"pids-limit", "pids", "limit"},
+                           {"cpu-rt-period", "cpu", "realtimePeriod"}, {"cpu-rt-runtime", "cpu", "realtimeRuntime"},
+                           {"kernel-memory", "memory", "kernel"}, {"kernel-memory-tcp", "memory", "kernelTCP"},
                            {"blkio-weight", "blockIO", "weight"}};
   for (const Row& row : kRows)
     if (options.has(row.option)) {
@@ -236,6 +271,10 @@ base::Result<int> oci_update(const OciContext& context) {
   Resources resources = TRY(parse_resources(document));
   if (!resources.devices.empty())
     return base::make_error(Kind::kUnsupported, "update container", c.state.id, "devices can't be changed");
+  if (resources.check_before_update.value_or(false) && resources.memory_limit && *resources.memory_limit > 0)
+    if (uint64_t used = cgroup_usage(*c.layout, c.state.cgroup).memory_bytes; used > static_cast<uint64_t>(*resources.memory_limit))
+      return base::make_error(Kind::kConflict, "update container", c.state.id,
+                              fmt::format("rejecting memory limit {}: in use are {} bytes", *resources.memory_limit, used));
   CgroupPlan plan = TRY(plan_cgroup_update(*c.layout, c.state.cgroup, resources));
   if (!c.state.unit.empty()) {
     // systemd writes what it was told again whenever it likes: it must know.
@@ -250,53 +289,6 @@ base::Result<int> oci_update(const OciContext& context) {
     done = act_cgroup(plan);
   }
   TRY(std::move(done));
-  return 0;
-}
-
-base::Result<int> oci_spec(const OciContext& context) {
-  std::string path = context.options.get("bundle", ".") + "/config.json";
-  if (sys::exists(path)) return base::make_error(Kind::kExists, "write", path, "file exists", "remove it first");
-  json::object config = default_config();
-  base::object_at(config, "process")["terminal"] = true;
-  base::object_at(config, "root")["readonly"] = true;
-  config["hostname"] = "sampan";
-  TRY(sys::write_file_atomic(path, json::serialize(config) + "\n"));
-  return 0;
-}
-
-base::Result<int> oci_features() {
-  json::array capabilities;
-  for (int i = 0; i <= last_capability(); ++i) capabilities.push_back(json::value(capability_name(i)));
-  auto list = [](std::initializer_list<const char*> names) {
-    json::array out;
-    for (const char* name : names) out.push_back(json::value(name));
-    return out;
-  };
-  bool v1 = false, v2 = false;
-  if (auto layout = cgroup_layout(); layout.ok()) {
-    v1 = !(*layout)->v1.empty();
-    v2 = (*layout)->pure_v2();
-  }
-  json::object out{
-      {"ociVersionMin", "1.0.0"},
-      {"ociVersionMax", kOciVersion},
-      {"hooks", list({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"})},
-      {"mountOptions",
-       list({"async", "atime", "bind", "defaults", "dev", "diratime", "exec", "noatime", "nodev", "nodiratime", "noexec",
-             "norelatime", "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "relatime",
-             "rexec", "rnoatime", "rnodev", "rnoexec", "rnosuid", "ro", "rprivate", "rro", "rshared", "rslave",
-             "runbindable", "rw", "shared", "slave", "strictatime", "suid", "symfollow", "unbindable"})},
-      {"linux",
-       json::object{{"namespaces", list({"cgroup", "ipc", "mount", "network", "pid", "uts"})},
-                    {"capabilities", std::move(capabilities)},
-                    {"cgroup", json::object{{"v1", v1}, {"v2", v2}, {"systemd", true}, {"systemdUser", true}}},
-                    {"seccomp", json::object{{"enabled", true},
-                                             {"actions", list({"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",
-                                                               "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
-                                                               "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"})}}},
-                    {"apparmor", json::object{{"enabled", true}}},
-                    {"selinux", json::object{{"enabled", true}}}}}};
-  print(json::serialize(out) + "\n");
   return 0;
 }
 

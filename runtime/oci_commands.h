@@ -25,6 +25,7 @@ base::Result<int> oci_pause(const OciContext& context, bool pause);
 base::Result<int> oci_update(const OciContext& context);
 base::Result<int> oci_spec(const OciContext& context);
 base::Result<int> oci_features();
+base::Result<int> oci_events(const OciContext& context);
 
 // Kills what runs, removes the cgroup, runs poststop, removes the state. What is gone is fine.
 base::Status destroy_container(const OciStore& store, const OciState& state);

@@ -66,6 +66,12 @@ base::Result<base::UniqueFd> block_signals() {
 base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd terminal) {
   std::optional<RawTerminal> raw;
   if (terminal.valid()) {
+    // Ours adds the carriage returns, if it is a terminal at all.
+    termios theirs;
+    if (::tcgetattr(terminal.get(), &theirs) == 0) {
+      theirs.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
+      ::tcsetattr(terminal.get(), TCSANOW, &theirs);
+    }
     raw.emplace();
     copy_window_size(terminal.get());
   }

@@ -24,20 +24,22 @@ bool has_listener(const json::value& profile) {
 }
 
 base::Status send_listener(const json::value& profile, const std::string& state, pid_t pid, int fd) {
-  std::string path(base::string_at(profile, "listenerPath"));
+  json::object document{{"ociVersion", kOciVersion}, {"fds", json::array{"seccompFd"}}, {"pid", pid},
+                        {"metadata", base::string_at(profile, "listenerMetadata")},
+                        {"state", TRY(base::parse_json(state))}};
+  return send_fd(std::string(base::string_at(profile, "listenerPath")), json::serialize(document), fd, "seccomp agent (linux.seccomp.listenerPath)");
+}
+
+base::Status send_fd(const std::string& path, const std::string& text, int fd, const char* what) {
   base::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    return base::make_error(base::Kind::kInvalid, "read", "linux.seccomp.listenerPath", "is too long");
+    return base::make_error(base::Kind::kInvalid, std::string("connect ") + what, path, "the path is too long");
   std::copy(path.begin(), path.end(), address.sun_path);
   if (!socket.valid() || ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-    return sys::last_error("connect linux.seccomp.listenerPath", path);
-  json::object document{{"ociVersion", kOciVersion}, {"fds", json::array{"seccompFd"}}, {"pid", pid},
-                        {"metadata", base::string_at(profile, "listenerMetadata")},
-                        {"state", TRY(base::parse_json(state))}};
-  std::string text = json::serialize(document);
-  iovec part{text.data(), text.size()};
+    return sys::last_error(std::string("failed to connect with ") + what, path);
+  iovec part{const_cast<char*>(text.data()), text.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
   msghdr message{};
   message.msg_iov = &part;
@@ -50,7 +52,7 @@ base::Status send_listener(const json::value& profile, const std::string& state,
   header->cmsg_len = CMSG_LEN(sizeof fd);
   std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
   ssize_t n = ::sendmsg(socket.get(), &message, MSG_NOSIGNAL);
-  if (n < 0) return sys::last_error("send seccomp listener to", path);
+  if (n < 0) return sys::last_error(std::string("send to ") + what, path);
   return sys::write_all(socket.get(), std::string_view(text).substr(static_cast<size_t>(n)));
 }
 

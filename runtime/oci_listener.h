@@ -16,4 +16,7 @@ bool has_listener(const base::json::value& profile);
 // One connection, one message. `fd` stays the caller's.
 base::Status send_listener(const base::json::value& profile, const std::string& state, pid_t pid, int fd);
 
+// One message with one fd on a connection of its own.
+base::Status send_fd(const std::string& path, const std::string& text, int fd, const char* what);
+
 }  // namespace runtime

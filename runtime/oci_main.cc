@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "runtime/entry.h"
 #include "runtime/launch.h"
+#include "runtime/oci.h"
 #include "runtime/oci_commands.h"
 #include "runtime/oci_rootless.h"
 
@@ -35,6 +36,10 @@ base::Result<int> dispatch(std::string_view name, const OciContext& context) {
   if (name == "resume") return runtime::oci_pause(context, false);
   if (name == "update") return runtime::oci_update(context);
   if (name == "spec") return runtime::oci_spec(context);
+  if (name == "events") return runtime::oci_events(context);
+  if (name == "checkpoint" || name == "restore")
+    return base::make_error(base::Kind::kUnsupported, std::string(name), context.options.arguments[0],
+                            "checkpoint and restore are not supported");
   return runtime::oci_features();
 }
 
@@ -58,17 +63,19 @@ void tell(const Options& global, const std::string& message) {
 int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   std::span<char* const> words(argv + 1, static_cast<size_t>(argc > 0 ? argc - 1 : 0));
+  std::string program = argc > 0 ? argv[0] : "sampan-oci";
+  program.erase(0, program.rfind('/') + 1);
   auto global = Options::parse(runtime::kGlobalOptions, words, false);
   if (!global.ok()) {
     tell({}, global.error().message());
     return 1;
   }
   if (global->has("version")) {
-    std::puts("sampan-oci version 0.1.0\nspec: 1.3.0");
+    std::printf("%s version 0.1.0\ncommit: none\nspec: %s\n", program.c_str(), runtime::kOciVersion);
     return 0;
   }
   if (global->has("help") || global->arguments.empty()) {
-    std::fputs(runtime::usage_text().c_str(), global->has("help") ? stdout : stderr);
+    std::fputs(runtime::usage_text(program).c_str(), global->has("help") ? stdout : stderr);
     return global->has("help") ? 0 : 1;
   }
   std::string format = global->get("log-format", "text");
@@ -86,7 +93,7 @@ int main(int argc, char** argv) {
   for (const char* word : rest) {
     if (std::string_view(word) == "--") break;
     if (std::string_view(word) == "--help" || std::string_view(word) == "-h") {
-      std::fputs(runtime::usage_text(*command).c_str(), stdout);
+      std::fputs(runtime::usage_text(program, *command).c_str(), stdout);
       return 0;
     }
     if (word[0] != '-') break;

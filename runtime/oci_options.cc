@@ -12,15 +12,17 @@ constexpr OptionRow kGlobal[] = {
     {"log-level", 0, true, "debug, info, warning or error"},
     {"debug", 0, false, "the same as --log-level debug"},
     {"systemd-cgroup", 0, false, "cgroupsPath is slice:prefix:name; systemd makes the cgroup"},
-    {"rootless", 0, true, "accepted: ignored for root"},
+    {"rootless", 0, true, "auto, true or false: accepted, what we may do is looked up"},
+    {"criu", 0, true, "accepted"},
     {"help", 'h', false, "show this"},
     {"version", 'v', false, "show the version"}};
 constexpr OptionRow kCreate[] = {
     {"bundle", 'b', true, "directory of config.json (default: the current one)"},
     {"console-socket", 0, true, "unix socket that gets the terminal's master"},
     {"pid-file", 0, true, "file that gets the process id"},
+    {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"},
     {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
-    {"no-pivot", 0, false, "refused: the root is always pivoted"},
+    {"no-pivot", 0, false, "chroot instead of pivot_root: for a root on a ramfs"},
     {"no-new-keyring", 0, false, "accepted: no session keyring is made"}};
 constexpr OptionRow kRun[] = {
     {"bundle", 'b', true, "directory of config.json (default: the current one)"},
@@ -28,9 +30,10 @@ constexpr OptionRow kRun[] = {
     {"keep", 0, false, "do not delete the container when it ends"},
     {"console-socket", 0, true, "unix socket that gets the terminal's master"},
     {"pid-file", 0, true, "file that gets the process id"},
+    {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"},
     {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
     {"no-subreaper", 0, false, "accepted: we are none"},
-    {"no-pivot", 0, false, "refused: the root is always pivoted"},
+    {"no-pivot", 0, false, "chroot instead of pivot_root: for a root on a ramfs"},
     {"no-new-keyring", 0, false, "accepted: no session keyring is made"}};
 constexpr OptionRow kKill[] = {{"all", 'a', false, "every process of the container"}};
 constexpr OptionRow kDelete[] = {{"force", 'f', false, "kill it first; nothing to delete is fine"}};
@@ -49,6 +52,8 @@ constexpr OptionRow kExec[] = {
     {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
     {"apparmor", 0, true, "AppArmor profile"},
     {"process-label", 0, true, "SELinux label"},
+    {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"},
+    {"cgroup", 0, true, "[CONTROLLER,…:]PATH below the container's cgroup, repeatable"},
     {"ignore-paused", 0, false, "also in a paused container"},
     {"no-subreaper", 0, false, "accepted: we are none"}};
 constexpr OptionRow kList[] = {{"format", 'f', true, "table or json"}, {"quiet", 'q', false, "ids alone"}};
@@ -64,11 +69,34 @@ constexpr OptionRow kUpdate[] = {
     {"cpu-period", 0, true, "microseconds"},
     {"cpu-burst", 0, true, "microseconds"},
     {"cpu-idle", 0, true, "0 or 1"},
+    {"cpu-rt-period", 0, true, "microseconds"},
+    {"cpu-rt-runtime", 0, true, "microseconds"},
+    {"kernel-memory", 0, true, "bytes; obsolete: the kernel ignores it"},
+    {"kernel-memory-tcp", 0, true, "bytes"},
+    {"l3-cache-schema", 0, true, "refused: no Intel RDT"},
+    {"mem-bw-schema", 0, true, "refused: no Intel RDT"},
     {"cpuset-cpus", 0, true, "0-3,5"},
     {"cpuset-mems", 0, true, "0"},
     {"pids-limit", 0, true, "processes, -1 for no limit"},
     {"blkio-weight", 0, true, "10 to 1000"}};
-constexpr OptionRow kSpec[] = {{"bundle", 'b', true, "where to write config.json"}};
+constexpr OptionRow kSpec[] = {{"bundle", 'b', true, "where to write config.json"},
+                               {"rootless", 0, false, "for an ordinary user"}};
+constexpr OptionRow kEvents[] = {{"interval", 0, true, "between two statistics (default 5s)"},
+                                 {"stats", 0, false, "print one and end"}};
+constexpr OptionRow kCheckpoint[] = {
+    {"image-path", 0, true, "directory of the image"},
+    {"work-path", 0, true, "directory of logs"},
+    {"parent-path", 0, true, "earlier image"},
+    {"leave-running", 0, false, "do not stop the container"},
+    {"tcp-established", 0, false, "keep connections"},
+    {"tcp-skip-in-flight", 0, false, "without half-open connections"},
+    {"ext-unix-sk", 0, false, "with unix sockets of others"},
+    {"shell-job", 0, false, "with a terminal"},
+    {"lazy-pages", 0, false, "memory on demand"},
+    {"file-locks", 0, false, "with file locks"},
+    {"pre-dump", 0, false, "memory alone, and go on"},
+    {"auto-dedup", 0, false, "drop pages that are there already"},
+    {"manage-cgroups-mode", 0, true, "soft, full, strict or ignore"}};
 
 const CommandRow kCommands[] = {
     {"create", "ID", "make a container that waits for `start`", kCreate, 1, 1},
@@ -83,6 +111,9 @@ const CommandRow kCommands[] = {
     {"pause", "ID", "freeze all processes", {}, 1, 1},
     {"resume", "ID", "thaw them", {}, 1, 1},
     {"update", "ID", "change the limits", kUpdate, 1, 1},
+    {"events", "ID", "print statistics and out-of-memory events as JSON", kEvents, 1, 1},
+    {"checkpoint", "ID", "save a running container (refused: criu is not driven)", kCheckpoint, 1, 1},
+    {"restore", "ID", "run a saved container (refused: criu is not driven)", kCheckpoint, 1, 1},
     {"spec", "", "write a config.json to start from", kSpec, 0, 0},
     {"features", "", "print what this runtime can do, as JSON", {}, 0, 0}};
 
@@ -158,20 +189,22 @@ std::string options_text(std::span<const OptionRow> rows) {
   std::string out;
   for (const OptionRow& row : rows) {
     std::string name = row.letter ? fmt::format("-{}, --{}", row.letter, row.name) : fmt::format("    --{}", row.name);
-    out += fmt::format("  {:<28} {}\n", name + (row.takes_value ? " VALUE" : ""), row.help);
+    out += fmt::format("   {:<28} {}\n", name + (row.takes_value ? " VALUE" : ""), row.help);
   }
   return out;
 }
 }  // namespace
 
-std::string usage_text() {
-  std::string out = "usage: sampan-oci [OPTION…] COMMAND …\nRuns containers from OCI bundles; takes the place of runc and crun.\n\n";
-  for (const CommandRow& command : kCommands) out += fmt::format("  {:<10} {}\n", command.name, command.help);
-  return out + "\n" + options_text(kGlobalOptions);
+std::string usage_text(std::string_view program) {
+  std::string out = fmt::format(
+      "NAME:\n   {0} - Open Container Initiative runtime\n\nUSAGE:\n   {0} [OPTION…] COMMAND [OPTION…] [ARGUMENT…]\n\n"
+      "   Runs containers from OCI bundles; takes the place of runc and crun.\n\nCOMMANDS:\n", program);
+  for (const CommandRow& command : kCommands) out += fmt::format("   {:<12} {}\n", command.name, command.help);
+  return out + "\nGLOBAL OPTIONS:\n" + options_text(kGlobalOptions);
 }
-std::string usage_text(const CommandRow& command) {
-  return fmt::format("usage: sampan-oci {} [OPTION…] {}\n{}\n\n{}", command.name, command.arguments, command.help,
-                     options_text(command.options));
+std::string usage_text(std::string_view program, const CommandRow& command) {
+  return fmt::format("NAME:\n   {0} {1} - {2}\n\nUSAGE:\n   {0} {1} [OPTION…] {3}\n\nOPTIONS:\n{4}", program, command.name,
+                     command.help, command.arguments, options_text(command.options));
 }
 
 }  // namespace runtime

@@ -43,7 +43,8 @@ class Options {
 
 extern const std::span<const OptionRow> kGlobalOptions;
 const CommandRow* find_command(std::string_view name);
-std::string usage_text();
-std::string usage_text(const CommandRow& command);
+// `program`: as we were called; tools that expect runc look for its name.
+std::string usage_text(std::string_view program);
+std::string usage_text(std::string_view program, const CommandRow& command);
 
 }  // namespace runtime

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "runtime/capabilities.h"
@@ -142,6 +143,18 @@ bool parse_number_list(std::string_view text, size_t limit, std::string& mask) {
   }
 }
 
+void clean_environment(std::vector<std::string>& env) {
+  std::vector<std::string> out;
+  for (size_t i = env.size(); i-- > 0;) {
+    size_t name = env[i].find('=') + 1;
+    if (env[i] == "HOME=") continue;
+    bool later = std::any_of(out.begin(), out.end(), [&](const std::string& o) { return o.compare(0, name, env[i], 0, name) == 0; });
+    if (!later) out.push_back(std::move(env[i]));
+  }
+  std::reverse(out.begin(), out.end());
+  env = std::move(out);
+}
+
 Process read_process(Reader r, std::vector<std::string>& warnings) {
   Process p;
   if (!r) return p;
@@ -168,6 +181,7 @@ Process read_process(Reader r, std::vector<std::string>& warnings) {
   r.strings("env", p.env);
   for (const std::string& entry : p.env)
     if (entry.find('=') == std::string::npos || entry[0] == '=') r.fail("env", "'" + entry + "' is not NAME=value");
+  clean_environment(p.env);
   r.string("cwd", p.cwd, true);
   if (!p.cwd.empty() && p.cwd[0] != '/') r.fail("cwd", "must be an absolute path");
   if (Reader caps = r.child("capabilities")) {
@@ -177,7 +191,14 @@ Process read_process(Reader r, std::vector<std::string>& warnings) {
     read_capability_set(caps, "permitted", c.permitted, warnings);
     read_capability_set(caps, "inheritable", c.inheritable, warnings);
     read_capability_set(caps, "ambient", c.ambient, warnings);
-    if (c.effective & ~c.permitted) caps.fail("effective", "has what permitted lacks");
+    if (c.effective & ~c.permitted) {
+      warnings.push_back("process.capabilities.effective: what permitted lacks is left out");
+      c.effective &= c.permitted;
+    }
+    for (int i = 0; i < 64; ++i)
+      if (c.ambient & ~(c.inheritable & c.permitted) & (uint64_t{1} << i))
+        warnings.push_back(fmt::format("can't raise ambient capability {}: it is not inheritable and permitted", capability_name(i)));
+    c.ambient &= c.inheritable & c.permitted;
   }
   read_rlimits(r, p);
   r.boolean("noNewPrivileges", p.no_new_privileges);
@@ -202,6 +223,7 @@ std::vector<Hook> read_hook_list(Reader& r, std::string_view key) {
     if (!h.path.empty() && h.path[0] != '/') hook.fail("path", "must be an absolute path");
     hook.strings("args", h.args);
     hook.strings("env", h.env);
+    h.has_env = hook.get("env") != nullptr;
     hook.number("timeout", h.timeout_s);
     if (hook.get("timeout") && h.timeout_s <= 0) hook.fail("timeout", "must be more than zero");
     out.push_back(std::move(h));

@@ -100,6 +100,19 @@ base::Status write_pid_file(const Options& options, pid_t pid) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
   return {};
 }
+base::Status give_pidfd(const Options& options, const Launched& launched) {
+  if (!options.has("pidfd-socket")) return {};
+  return send_fd(options.get("pidfd-socket"), "pidfd", launched.pidfd.get(), "--pidfd-socket");
+}
+// What a hook or the program said before the launch failed would be lost with the terminal.
+void show_terminal(Console& console) {
+  auto terminal = take_terminal(console);
+  if (!terminal.ok() || !terminal->valid()) return;
+  ::fcntl(terminal->get(), F_SETFL, O_NONBLOCK);
+  char buffer[4096];
+  for (ssize_t n; (n = ::read(terminal->get(), buffer, sizeof buffer)) > 0;)
+    if (!sys::write_all(2, {buffer, static_cast<size_t>(n)}).ok()) return;
+}
 base::Result<int> preserved_fds(const Options& options, Process& process) {
   int count = TRY(number(options, "preserve-fds"));
   const char* listen = ::getenv("LISTEN_FDS");
@@ -173,7 +186,9 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   TRY(check_container_id(id));
   Bundle bundle = TRY(read_bundle(options));
   Config& config = bundle.config;
-  if (!config.process) return invalid("read process", "is required");
+  // The specification wants it from `start` on.
+  if (!config.process && !wait_start) return invalid("read process", "is required");
+  if (!config.process) config.process.emplace().args = {""};
 
   Created out;
   out.state.id = id;
@@ -252,8 +267,14 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
       }
       holder = std::move(*started);
     }
-    out.launched = TRY(launch(plan, inputs));
+    auto launched = launch(plan, inputs);
+    if (!launched.ok()) {
+      show_terminal(console);
+      return launched.error();
+    }
+    out.launched = std::move(*launched);
     out.terminal = TRY(take_terminal(console));
+    TRY(give_pidfd(options, out.launched));
     return write_pid_file(options, out.state.pid);
   }();
   if (!made.ok()) {
@@ -304,10 +325,14 @@ base::Result<int> oci_start(const OciContext& context) {
   if (status != OciStatus::kCreated)
     return base::make_error(Kind::kConflict, "start container", id,
                             fmt::format("cannot start a container in the {} state", status_name(status)));
+  Config config = TRY(parse_config(TRY(context.store.read_config(id))));
+  if (!config.process) {
+    base::ignore(sys::pidfd_send_signal(TRY(sys::pidfd_open(state.pid)).get(), SIGKILL), "it may be dead");
+    return base::make_error(Kind::kInvalid, "start container", id, "process is not set");
+  }
   base::UniqueFd fifo = TRY(sys::open(context.store.fifo(id), O_WRONLY | O_NONBLOCK));
   TRY_WRAP(sys::write_all(fifo.get(), "s"), "start container", id);
   if (::unlink(context.store.fifo(id).c_str()) != 0) return sys::last_error("unlink", context.store.fifo(id));
-  Config config = TRY(parse_config(TRY(context.store.read_config(id))));
   if (auto hooks = run_poststart(config, state); !hooks.ok()) {
     base::ignore(destroy_container(context.store, state), "the first error counts");
     return hooks.error();
@@ -327,12 +352,10 @@ base::Result<Process> exec_process(const Options& options, const Config& config)
   process.terminal = options.has("tty");
   if (options.has("cwd")) process.cwd = options.get("cwd");
   for (const std::string& entry : options.all("env")) {
-    // The last of a name wins, as a shell would have it.
-    std::string prefix = entry.substr(0, entry.find('=') + 1);
-    if (!prefix.empty())
-      std::erase_if(process.env, [&](const std::string& e) { return e.starts_with(prefix); });
+    if (entry.find('=') == std::string::npos || entry[0] == '=') return invalid("read option --env", "'" + entry + "' is not NAME=value");
     process.env.push_back(entry);
   }
+  clean_environment(process.env);
   if (options.has("user")) {
     unsigned uid = 0, gid = process.gid;
     char rest = 0;
@@ -367,6 +390,46 @@ std::string init_cgroup(const OciState& state) {
 }
 }  // namespace
 
+namespace {
+// --cgroup [CONTROLLER,…:]PATH: below the container's own.
+base::Status choose_cgroup(const CgroupLayout& layout, const std::string& cgroup, const std::string& place, ExecFacts& facts) {
+  size_t colon = place.find(':');
+  std::string controllers = colon == std::string::npos ? "" : place.substr(0, colon);
+  std::string path = place.substr(colon == std::string::npos ? 0 : colon + 1);
+  if (("/" + path + "/").find("/../") != std::string::npos)
+    return base::make_error(Kind::kInvalid, "exec", {}, "bad --cgroup: " + path + " is not a sub cgroup path");
+  path = clean_path(path);
+  std::string below = cgroup + (path == "/" ? "" : path);
+  auto exists = [&](const std::string& directory) -> base::Status {
+    if (sys::exists(directory)) return {};
+    return base::make_error(Kind::kNotFound, "exec", {},
+                            fmt::format("adding pid to cgroup: open {}/cgroup.procs: no such file or directory", directory));
+  };
+  if (controllers.empty()) {
+    for (std::string& directory : facts.cgroup_directories) {
+      directory += path == "/" ? "" : path;
+      TRY(exists(directory));
+    }
+    if (!facts.cgroup_unified.empty() && (layout.pure_v2() || sys::exists(layout.unified + below))) {
+      facts.cgroup_unified = layout.unified + below;
+      TRY(exists(facts.cgroup_unified));
+    }
+    return {};
+  }
+  for (size_t at = 0; at <= controllers.size();) {
+    size_t end = std::min(controllers.find(',', at), controllers.size());
+    const CgroupLayout::Hierarchy* hierarchy = layout.find(controllers.substr(at, end - at));
+    if (!hierarchy)
+      return base::make_error(Kind::kInvalid, "exec", {}, "unknown controller " + controllers.substr(at, end - at) + " in --cgroup");
+    TRY(exists(hierarchy->mount + below));
+    for (std::string& directory : facts.cgroup_directories)
+      if (directory == hierarchy->mount + cgroup) directory = hierarchy->mount + below;
+    at = end + 1;
+  }
+  return {};
+}
+}  // namespace
+
 base::Result<int> oci_exec(const OciContext& context) {
   const Options& options = context.options;
   const std::string& id = options.arguments[0];
@@ -390,13 +453,10 @@ base::Result<int> oci_exec(const OciContext& context) {
     return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
   ExecFacts facts;
   if (!state.cgroup.empty()) {
-    std::string cgroup = state.cgroup;
-    if (options.has("cgroup")) cgroup = clean_path(cgroup + "/" + options.get("cgroup"));
-    facts.cgroup_directories = cgroup_directories(*layout, cgroup);
-    if (!options.has("cgroup") && !layout->unified.empty()) cgroup = init_cgroup(state);
-    if (!layout->unified.empty() && sys::exists(layout->unified + cgroup)) facts.cgroup_unified = layout->unified + cgroup;
-    if (facts.cgroup_directories.empty() && facts.cgroup_unified.empty())
-      return base::make_error(Kind::kNotFound, "exec", options.get("cgroup"), "the container has no such cgroup");
+    facts.cgroup_directories = cgroup_directories(*layout, state.cgroup);
+    std::string unified = layout->unified.empty() ? "" : options.has("cgroup") ? state.cgroup : init_cgroup(state);
+    if (!unified.empty() && sys::exists(layout->unified + unified)) facts.cgroup_unified = layout->unified + unified;
+    for (const std::string& place : options.all("cgroup")) TRY(choose_cgroup(*layout, state.cgroup, place, facts));
   }
   facts.personality = config.personality;
   facts.namespaces = state.namespaces;
@@ -418,6 +478,7 @@ base::Result<int> oci_exec(const OciContext& context) {
   LaunchPlan plan = TRY(plan_exec(process, facts));
   Launched launched = TRY(launch(plan, inputs));
   base::UniqueFd terminal = TRY(take_terminal(console));
+  TRY(give_pidfd(options, launched));
   TRY(write_pid_file(options, launched.pid));
   if (detach) return 0;
   lock.reset();

@@ -118,6 +118,7 @@ std::string Step::text() const {
     case Op::kPersonality: return fmt::format("personality {:#x}", x);
     case Op::kMemoryPolicy: return words({"memory-policy", fmt::format("{:#x}", x), b});
     case Op::kUmask: return fmt::format("umask {:o}", x);
+    case Op::kHome: return fmt::format("home of {}", x);
     case Op::kDropBounding: return "capabilities bounding " + capability_text(x);
     case Op::kSeccomp: return x ? "seccomp, listener to parent" : "seccomp";
     case Op::kUser: {

@@ -45,7 +45,8 @@ enum class Op : uint8_t {
                     // y = 1: in the host's mount namespace
   kHooks,           // a = list name; run by the parent in the runtime's namespaces
   kHookState,       // gets the container's state from the parent, for kHook
-  kHook,            // a = path, b = list name, x = index of its argv and envp; run by the child
+  kHook,            // a = path, b = list name, x = index of its argv and envp, y = in the list; run by
+                    // the child
   kStdio,           // the parent's fds, or the terminal, to 0, 1, 2; x = uid that owns pipes;
                     // y = 1: a pipe that can't be given away is left
   kRlimit,          // x = resource, y = soft, z = hard
@@ -57,6 +58,7 @@ enum class Op : uint8_t {
   kPersonality,     // x
   kMemoryPolicy,    // x = mode, a = bytes of the node mask, b = text
   kUmask,           // x
+  kHome,            // x = uid: HOME by the container's /etc/passwd
   kDropBounding,    // x = set to keep
   kSeccomp,         // x = 1: the listener goes to the parent
   kUser,            // x = uid, y = gid; gids = supplementary; z = 1: setgroups may be denied
@@ -74,7 +76,8 @@ enum class Op : uint8_t {
 // z of kBind, kRemount, kMount and kRootBind. kSourceFromParent: the parent opened the source before
 // clone, with privileges and id maps that the child lacks. kCopyUp: a tmpfs gets what was there.
 constexpr uint64_t kBindRecursive = 1, kBindRecursiveAttributes = 2, kSourceFromParent = 4,
-                   kIdMapped = 8, kIdMappedRecursive = 16, kCopyUp = 32, kOnSlash = 64;
+                   kIdMapped = 8, kIdMappedRecursive = 16, kCopyUp = 32, kOnSlash = 64,
+                   kInheritMode = 128;  // of a tmpfs: the mode of the directory it covers
 // w of kMount and kBind: MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, with MS_REC.
 
 struct Step {

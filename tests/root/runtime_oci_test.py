@@ -18,6 +18,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cases
 
 OCI = str(cases.BIN / "sampan-oci")
+# What containerd and podman give.
+CAPABILITIES = [f"CAP_{name}" for name in (
+    "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID "
+    "SYS_CHROOT").split()]
 CGROUP = f"/sampan-oci-test-{os.getpid()}"
 
 
@@ -40,7 +44,9 @@ class Oci(unittest.TestCase):
             (rootfs / "bin" / name).symlink_to("busybox")
         self.run_oci("spec", "--bundle", self.dir / "b")
         self.config = json.loads((self.dir / "b/config.json").read_text())
-        self.config["process"]["terminal"] = False
+        process = self.config["process"]
+        process.update(terminal=False, noNewPrivileges=False)
+        process["capabilities"] = {kind: list(CAPABILITIES) for kind in ("bounding", "effective", "permitted")}
         self.config["root"]["readonly"] = False
         self.config["linux"]["cgroupsPath"] = f"{CGROUP}/box"
 
@@ -183,6 +189,48 @@ class Oci(unittest.TestCase):
         self.in_user_namespace()
         done = self.script("stat -c %u:%g /mnt/a /mnt/b; touch /mnt/a || echo ro")
         self.assertEqual(done.stdout.split(), ["0:0", "5:5", "ro"])
+
+    def test_command_line_of_the_field(self):
+        """What callers of runc rely on beyond the life cycle."""
+        self.assertEqual(json.loads(self.run_oci("features").stdout)["ociVersionMax"], "1.3.0")
+        version = self.run_oci("--version").stdout.splitlines()
+        self.assertRegex(version[0], r"^sampan-oci version \d+\.\d+\.\d+$")
+        self.assertEqual(version[2], "spec: 1.3.0")
+        for command in "create start run state kill delete exec list ps pause resume update events spec features".split():
+            self.assertIn(f"sampan-oci {command} - ", self.run_oci(command, "--help").stdout)
+        self.start("sleep", "1000")
+        event = json.loads(self.run_oci("events", "--stats", "box").stdout)
+        self.assertEqual((event["type"], event["id"]), ("stats", "box"))
+        self.assertGreater(event["data"]["memory"]["usage"]["usage"], 0)
+        self.assertEqual(event["data"]["pids"]["current"], 1)
+        events = subprocess.Popen([OCI, "--root", str(self.root), "events", "--interval", "10ms", "box"],
+                                  stdout=subprocess.PIPE, text=True)
+        self.assertEqual(json.loads(events.stdout.readline())["type"], "stats")
+        done = self.run_oci("exec", "--cgroup", "..", "box", "true", check=False)
+        self.assertEqual((done.returncode, ".. is not a sub cgroup path" in done.stderr), (255, True))
+        self.assertIn("unknown controller", self.run_oci("exec", "--cgroup", "moon:/", "box", "true", check=False).stderr)
+        self.assertEqual(self.run_oci("exec", "--env", "A=1", "--env", "A=2", "--env", "HOME=", "box", "sh", "-c",
+                                      "echo $A $HOME").stdout, "2 /\n")
+        self.assertEqual(json.loads(self.run_oci("list", "-f", "json").stdout)[0]["owner"], "root")
+        self.assertIn("not supported", self.run_oci("checkpoint", "box", check=False).stderr)
+        self.run_oci("delete", "--force", "box")
+        self.assertEqual(events.wait(10), 0)
+        events.stdout.close()
+
+    def test_home_is_of_the_containers_passwd(self):
+        (self.rootfs / "etc/passwd").write_text("root:x:0:0::/root:\nann:x:7:7:Ann:/home/ann:/bin/sh\n")
+        self.config["process"]["user"] = {"uid": 7, "gid": 7}
+        self.assertEqual(self.script("echo $HOME").stdout, "/home/ann\n")
+        self.config["process"]["env"].append("HOME=/mine")
+        self.assertEqual(self.script("echo $HOME").stdout, "/mine\n")
+
+    def test_created_without_a_process(self):
+        del self.config["process"]
+        self.write()
+        self.quiet("create", "--bundle", self.dir / "b", "box")
+        done = self.run_oci("start", "box", check=False)
+        self.assertIn("process is not set", done.stderr)
+        self.run_oci("delete", "--force", "box")
 
     def test_time_namespace(self):
         self.config["linux"]["namespaces"].append({"type": "time"})
@@ -379,7 +427,7 @@ class Oci(unittest.TestCase):
         self.write()
         done = self.run_oci("run", "--bundle", self.dir / "b", "box", check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("hook createRuntime /bin/false: exit code 1", done.stderr)
+        self.assertIn("error running createRuntime hook #1: /bin/false: exit code 1", done.stderr)
 
     def test_console_socket_gets_the_terminal(self):
         self.config["process"].update(terminal=True, args=["sh", "-c", "tty; read a; echo got $a; sleep 100"])
@@ -526,7 +574,8 @@ class Oci(unittest.TestCase):
     def test_system_calls_do_not_creep(self):
         # Every v1 hierarchy costs 16 or so in `run`; the ceilings are for eleven. A call is a
         # microsecond: who raises them says in the commit what for.
-        self.config["process"].update(args=["true"], noNewPrivileges=True)
+        self.config["process"].update(args=["true"], noNewPrivileges=True, rlimits=[])
+        self.config["process"]["env"].append("HOME=/")  # else /etc/passwd is looked at
         self.config["linux"]["resources"].update(memory={"limit": 256 << 20}, pids={"limit": 100},
                                                  cpu={"shares": 512, "quota": 100000, "period": 100000})
         self.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
