@@ -32,6 +32,28 @@ subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 import images  # noqa: E402
 
+
+def show_hierarchies_alone():
+    """podman takes every directory of /sys/fs/cgroup for a hierarchy, also one that somebody's mount
+    left behind: lay a clean place over it, in our own mount namespace."""
+    lines = [line.split() for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+    mounted = {pathlib.Path(w[4]) for w in lines if w[w.index("-") + 1] in ("cgroup", "cgroup2")}
+    top = pathlib.Path("/sys/fs/cgroup")
+    if top in mounted or {p for p in top.iterdir() if not p.is_symlink()} <= mounted:
+        return
+    stage = pathlib.Path(tempfile.mkdtemp(prefix="cgroups-"))
+    for path in mounted:
+        (stage / path.name).mkdir()
+        subprocess.run(["mount", "--bind", path, stage / path.name], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "cgroups", top], check=True)
+    for path in mounted:
+        path.mkdir()
+        subprocess.run(["mount", "--move", stage / path.name, path], check=True)
+        (stage / path.name).rmdir()
+    stage.rmdir()
+
+
+show_hierarchies_alone()
 SYSTEMD = os.path.isdir("/run/systemd/system")
 PURE_V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 IMAGE = "localhost/busybox:1"
@@ -55,6 +77,7 @@ class Podman(unittest.TestCase):
         (cls.dir / "image.tar").write_bytes(images.docker_archive(
             IMAGE, images.busybox_layer({}), {"Cmd": ["sh"], "Env": ["PATH=/bin"]}))
         cls.environment = dict(os.environ, CONTAINERS_CONF=str(cls.dir / "containers.conf"))
+        cls.cgroups_before = {p.name for p in pathlib.Path("/sys/fs/cgroup").glob("*/*/")}
         cls.run_podman("load", "-i", cls.dir / "image.tar")
 
     @classmethod
@@ -63,12 +86,15 @@ class Podman(unittest.TestCase):
             if str(cls.dir) in (mount := line.split()[4]):
                 subprocess.run(["umount", "--lazy", mount], check=True)
         shutil.rmtree(cls.dir)
-        if not SYSTEMD:
-            for mount in pathlib.Path("/sys/fs/cgroup").glob("*"):
-                for path in sorted((mount / PARENT[1:]).rglob("*/"), reverse=True):
+        if SYSTEMD:
+            return
+        # `play kube` has no option for its parent and takes podman's own.
+        for mount in pathlib.Path("/sys/fs/cgroup").glob("*"):
+            for name in {PARENT[1:], "libpod_parent"} - cls.cgroups_before:
+                for path in sorted((mount / name).rglob("*/"), reverse=True):
                     path.rmdir()
-                if (mount / PARENT[1:]).exists():
-                    (mount / PARENT[1:]).rmdir()
+                if (mount / name).exists():
+                    (mount / name).rmdir()
 
     @classmethod
     def command(cls, *words, runtime=None):
