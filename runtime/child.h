@@ -25,6 +25,7 @@ struct Child {
   int container = -1;                   // pidfd for kJoinContainer
   int stdio[3] = {-1, -1, -1};          // -1: leave what is there
   int console_socket = -1;              // gets the pty's master (SCM_RIGHTS)
+  bool plain_newlines = false;          // the terminal adds no carriage returns
   int host_ptmx = -1;                   // master made by the parent when /dev/pts is not ours
   int start_fifo = -1;
   volatile bool* exec_reached = nullptr;  // on a page shared with the parent

@@ -151,6 +151,11 @@ int child_console(Child& child, const Step& step) {
   if (::ioctl(master, TIOCSPTLCK, &unlock) != 0) return -errno;
   int slave = ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (slave < 0) return -errno;
+  termios settings;
+  if (child.plain_newlines && ::ioctl(slave, TCGETS, &settings) == 0) {
+    settings.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
+    if (::ioctl(slave, TCSETS, &settings) != 0) return -errno;
+  }
   if (step.x && step.y) {
     winsize size{static_cast<unsigned short>(step.x), static_cast<unsigned short>(step.y), 0, 0};
     if (::ioctl(master, TIOCSWINSZ, &size) != 0) return -errno;

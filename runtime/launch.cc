@@ -327,6 +327,7 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   child.container = inputs.container;
   std::copy(std::begin(inputs.stdio), std::end(inputs.stdio), child.stdio);
   child.console_socket = inputs.console_socket;
+  child.plain_newlines = inputs.plain_newlines;
   child.start_fifo = inputs.start_fifo;
   if (inputs.filter) {
     child.seccomp.len = static_cast<unsigned short>(inputs.filter->size());

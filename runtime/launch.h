@@ -19,6 +19,7 @@ struct LaunchInputs {
   uint64_t filter_flags = 0;
   int stdio[3] = {-1, -1, -1};             // -1: ours
   int console_socket = -1;                 // with Process::terminal: gets the pty's master
+  bool plain_newlines = false;             // of the terminal: who reads it adds the carriage returns
   int start_fifo = -1;                     // with wait_start: opened O_RDWR
   int container = -1;                      // pidfd of init, for exec
   const Hooks* hooks = nullptr;

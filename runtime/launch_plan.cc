@@ -102,7 +102,8 @@ void plan_program(const Process& p, const FilterFacts& filter, bool in_user_name
   // Both before the filter, which may refuse their calls.
   steps.push_back({.op = Op::kCloseFds, .x = first_fd, .y = wait_start ? 1u : 0u});
   bool early = filter.present && !p.no_new_privileges;
-  if (early) steps.push_back({.op = Op::kWorkingDirectory, .a = p.cwd, .x = 1});
+  // As root first: the user may have no way there, as runc has it.
+  steps.push_back({.op = Op::kWorkingDirectory, .a = p.cwd, .x = 1});
   // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go; with it the filter
   // comes last, so that it need not allow our own steps.
   if (early) steps.push_back({.op = Op::kSeccomp, .x = filter.listener ? 1u : 0u});

@@ -78,6 +78,12 @@ base::Result<int> oci_spec(const OciContext& context) {
   process["rlimits"] = json::array{json::object{{"type", "RLIMIT_NOFILE"}, {"hard", 1024}, {"soft", 1024}}};
   base::object_at(config, "root")["readonly"] = true;
   config["hostname"] = "sampan";
+  // As runc: without one of its own on v1, whose hierarchies would show the wrong paths to old tools.
+  if (auto layout = cgroup_layout(); !layout.ok() || !(*layout)->pure_v2()) {
+    json::array& namespaces = base::object_at(config, "linux")["namespaces"].as_array();
+    for (size_t i = namespaces.size(); i-- > 0;)
+      if (base::string_at(namespaces[i], "type") == "cgroup") namespaces.erase(namespaces.begin() + static_cast<long>(i));
+  }
   if (context.options.has("rootless") || rootless()) make_rootless(config);
   TRY(sys::write_file_atomic(path, json::serialize(config) + "\n"));
   return 0;

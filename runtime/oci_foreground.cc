@@ -24,6 +24,7 @@ class RawTerminal {
     if (!::isatty(0) || ::tcgetattr(0, &before_) != 0) return;
     termios raw = before_;
     ::cfmakeraw(&raw);
+    raw.c_oflag |= OPOST;  // the container's terminal adds no carriage returns (child_console)
     changed_ = ::tcsetattr(0, TCSANOW, &raw) == 0;
   }
   ~RawTerminal() {
@@ -66,12 +67,6 @@ base::Result<base::UniqueFd> block_signals() {
 base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd terminal) {
   std::optional<RawTerminal> raw;
   if (terminal.valid()) {
-    // Ours adds the carriage returns, if it is a terminal at all.
-    termios theirs;
-    if (::tcgetattr(terminal.get(), &theirs) == 0) {
-      theirs.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
-      ::tcsetattr(terminal.get(), TCSANOW, &theirs);
-    }
     raw.emplace();
     copy_window_size(terminal.get());
   }

@@ -237,6 +237,7 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   }
   Console console = TRY(make_console(options, config.process->terminal, detach));
   inputs.console_socket = console.give.get();
+  inputs.plain_newlines = console.take.valid();
   inputs.hooks = &config.hooks;
   inputs.state = [&](pid_t) { return json::serialize(state_document(out.state, "creating")); };
   inputs.record = [&](pid_t pid) -> base::Status {
@@ -475,6 +476,7 @@ base::Result<int> oci_exec(const OciContext& context) {
   }
   Console console = TRY(make_console(options, process.terminal, detach));
   inputs.console_socket = console.give.get();
+  inputs.plain_newlines = console.take.valid();
   LaunchPlan plan = TRY(plan_exec(process, facts));
   Launched launched = TRY(launch(plan, inputs));
   base::UniqueFd terminal = TRY(take_terminal(console));

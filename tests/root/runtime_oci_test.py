@@ -128,7 +128,7 @@ class Oci(unittest.TestCase):
         self.config["linux"]["intelRdt"] = {"closID": "x"}
         done = self.script("true", check=False)
         self.assertEqual(done.returncode, 1)
-        for field in ("process.cwd:", "linux.namespaces[6].type:", "linux.intelRdt:"):
+        for field in ("process.cwd:", "linux.namespaces[5].type:", "linux.intelRdt:"):
             self.assertIn(field, done.stderr)
         self.assertFalse((self.root / "box").exists())
 
