@@ -23,6 +23,17 @@ def _preset_bin():
 BIN = pathlib.Path(os.environ.get("SAMPAN_BIN_DIR") or _preset_bin())
 
 
+def machine():
+    """One line for figures: what they were measured on."""
+    cpu = "unknown CPU"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) >> 20
+    return f"{os.cpu_count()} x {cpu}, {memory} GiB, Linux {os.uname().release}"
+
+
 class _Result(unittest.TextTestResult):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

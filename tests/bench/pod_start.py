@@ -33,17 +33,6 @@ def pss_kib(pid):
     raise RuntimeError(f"/proc/{pid}/smaps_rollup has no Pss line")
 
 
-def machine():
-    cpu = "unknown CPU"
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
-    import os
-    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) >> 20
-    return f"{os.cpu_count()} x {cpu}, {memory} GiB, Linux {os.uname().release}"
-
-
 def manifest(name):
     return shared.pod(name, "sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done")
 
@@ -115,7 +104,7 @@ def main():
         daemons = {kind: pss_kib(pid) for kind, pid in pids.items()}
         back = [killed_to_running(cluster, f"p{i}") for i in range(min(10, args.pods))]
         figures = {
-            "machine": machine(), "build": cases.BIN.parent.name, "up_s": round(up, 2),
+            "machine": cases.machine(), "build": cases.BIN.parent.name, "up_s": round(up, 2),
             "pods": args.pods,
             "create_running_ms": {"p50": percentile(times, .5), "p99": percentile(times, .99),
                                   "min": min(times), "max": max(times)},

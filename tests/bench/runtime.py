@@ -22,6 +22,8 @@ import sys
 import tempfile
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(SOURCE / "tests"))
+import cases
 CLONE_NEWNS = 0x00020000
 MS_SLAVE_REC = (1 << 19) | (1 << 14)
 MS_BIND_REC = 4096 | (1 << 14)
@@ -237,6 +239,7 @@ def main():
     if os.geteuid() != 0:
         print("skip: root")
         sys.exit(77)
+    print(f"{cases.machine()}, {options.bin.parent.name} build; load of others when it began: {os.getloadavg()[0]:.0f}")
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="sampan-bench-"))
     private_mounts(scratch)
     try:
