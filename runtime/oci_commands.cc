@@ -96,8 +96,10 @@ base::Status destroy_container(const OciStore& store, const OciState& state) {
   if (state.poststop && state.pid != 0) {
     if (auto config = store.read_config(state.id); config.ok())
       if (auto parsed = parse_config(*config); parsed.ok())
-        base::ignore(run_hooks(parsed->hooks.poststop, "poststop", json::serialize(state_document(state, "stopped"))),
-                     "the specification: log and go on; nothing here may stop the removal");
+        for (const Hook& hook : parsed->hooks.poststop)
+          // The specification: log and go on; nothing here may stop the removal.
+          if (auto ran = run_hooks({hook}, "poststop", json::serialize(state_document(state, "stopped"))); !ran.ok())
+            std::fprintf(stderr, "sampan-oci: warning: %s\n", ran.error().message().c_str());
   }
   return store.remove(state.id);
 }

@@ -224,6 +224,14 @@ class Oci(unittest.TestCase):
         self.config["process"]["env"].append("HOME=/mine")
         self.assertEqual(self.script("echo $HOME").stdout, "/mine\n")
 
+    def test_a_failing_poststop_hook_is_a_warning(self):
+        mark = self.dir / "mark"
+        self.config["hooks"] = {"poststop": [{"path": "/bin/false"}, {"path": "/bin/sh", "args": ["sh", "-c", f"echo ran > {mark}"]}]}
+        done = self.script("exit 4", check=False)
+        self.assertEqual(done.returncode, 4)
+        self.assertIn("warning: error running poststop hook", done.stderr)
+        self.assertEqual(mark.read_text(), "ran\n")
+
     def test_created_without_a_process(self):
         del self.config["process"]
         self.write()
