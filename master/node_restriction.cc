@@ -61,9 +61,11 @@ class NodeRestriction final : public AdmissionPlugin {
 
  private:
   // Each returns why not, "" when nothing speaks against it.
-  static std::string check_pod(std::string_view node, const AdmissionAttributes& attributes) {
+  std::string check_pod(std::string_view node, const AdmissionAttributes& attributes) const {
     std::string who = "node " + quoted(node);
-    bool own = string_at(attributes.old, "spec", "nodeName") == node;
+    // Not from attributes.old: an eviction is a create. fields[0] of a Pod is its spec.nodeName.
+    ObjectRef pod = pods_.find(object_key(attributes.ns, attributes.name));
+    bool own = pod && pod->fields[0] == node;
     if (attributes.subresource == "status") {
       if (!own) return who + " can only update pod status for pods with spec.nodeName set to itself";
       const json::value *before = find_path(attributes.old, "metadata", "labels"), *after = find_path(attributes.object, "metadata", "labels");
