@@ -76,4 +76,37 @@ Result<std::string> gunzip(std::string_view data, size_t limit_bytes) {
   return out;
 }
 
+Compressor::~Compressor() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+void Compressor::gzip(std::vector<Bytes> parts, std::function<void(Bytes)> done) {
+  {
+    std::lock_guard lock(mutex_);
+    jobs_.push_back({std::move(parts), std::move(done)});
+  }
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  wake_.notify_one();
+}
+void Compressor::run() {
+  for (;;) {
+    std::vector<Job> jobs;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+      if (stopping_) return;
+      jobs.push_back(std::move(jobs_.front()));
+      jobs_.erase(jobs_.begin());
+    }
+    // What the job holds is given up on the loop's thread, where it came from.
+    auto job = std::make_shared<Job>(std::move(jobs.front()));
+    Bytes made = http::gzip(job->parts);
+    loop_.post([job = std::move(job), made = std::move(made)] { job->done(made); });
+  }
+}
+
 }  // namespace base::http

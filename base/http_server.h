@@ -1,7 +1,9 @@
-// HTTP/1.1 server (TLS by tls::Context, ALPN "http/1.1"). Keep-alive, pipelining refused by
-// answering in order, chunked and counted bodies, Expect: 100-continue, upgrades.
-// Bounded: header 64 KiB, body max_body_bytes (413), slow headers 10 s, slow reader cut off when
-// max_queued_bytes wait for it.
+// Server of HTTP/1.1 and, over TLS by ALPN, HTTP/2. HTTP/1.1: keep-alive, pipelined requests answered
+// in order, chunked and counted bodies, Expect: 100-continue, upgrades. HTTP/2: 250 streams at once,
+// limits on resets and CONTINUATION frames, no upgrades.
+// Bounded: header 64 KiB (431), body max_body_bytes (413), slow headers 10 s, bodies 60 s between two
+// pieces; a slow reader is cut off when max_queued_bytes of a stream wait for it, or when it took
+// nothing for two minutes.
 #pragma once
 
 #include "base/http.h"
@@ -29,7 +31,8 @@ class Exchange {
   virtual size_t queued_bytes() const = 0;
   // Called when a started answer's queue fell to zero. Where nothing ever queues, never.
   virtual void on_drain(std::function<void()> drained) { (void)drained; }
-  // 101 with `headers`; the stream gets what the client already sent behind the request.
+  // 101 with `headers`; the stream gets what the client already sent behind the request. Null over
+  // HTTP/2, which is answered with 505.
   virtual std::unique_ptr<ByteStream> upgrade(Headers headers) = 0;
   virtual bool closed() const = 0;
   virtual void on_close(std::function<void()> closed) = 0;  // the client went away
@@ -52,6 +55,9 @@ class Server {
   Status adopt(UniqueFd listening_socket);    // sd_listen_fds(3)
   std::vector<int> ports() const;             // of all listeners, in order
   size_t connections() const;
+  // Listens no longer, tells clients to go elsewhere (GOAWAY, Connection: close), and calls `done`
+  // when all that is under way but endless streams is answered, or after `limit`.
+  void shut_down(Duration limit, std::function<void()> done);
 
   struct Impl;
 

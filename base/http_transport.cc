@@ -217,12 +217,18 @@ bool Transport::has_pending() const { return ssl_ && SSL_has_pending(ssl_); }
 void Transport::queue(std::string data) {
   if (data.empty()) return;
   queued_bytes_ += data.size();
-  out_.push_back(Out{nullptr, std::move(data), 0});
+  size_t size = data.size();
+  out_.push_back(Out{nullptr, std::move(data), 0, size});
 }
 void Transport::queue(Bytes data) {
   if (!data || data->empty()) return;
-  queued_bytes_ += data->size();
-  out_.push_back(Out{std::move(data), {}, 0});
+  size_t size = data->size();
+  queue(std::move(data), 0, size);
+}
+void Transport::queue(Bytes data, size_t offset, size_t size) {
+  if (size == 0) return;
+  queued_bytes_ += size;
+  out_.push_back(Out{std::move(data), {}, offset, offset + size});
 }
 void Transport::consume(size_t n) {
   queued_bytes_ -= n;

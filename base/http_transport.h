@@ -28,6 +28,7 @@ class Transport {
   bool has_pending() const;     // TLS holds bytes that epoll will not announce
   void queue(std::string data);
   void queue(Bytes data);
+  void queue(Bytes data, size_t offset, size_t size);  // a part of it
   Io flush();                   // kOk: the queue is empty
   size_t queued_bytes() const { return queued_bytes_; }
   void want_read(bool want);    // EPOLLIN on or off
@@ -44,9 +45,9 @@ class Transport {
   struct Out {
     Bytes shared;
     std::string own;
-    size_t offset = 0;
+    size_t offset = 0, end = 0;
     std::string_view rest() const {
-      return std::string_view(shared ? *shared : own).substr(offset);
+      return std::string_view(shared ? *shared : own).substr(offset, end - offset);
     }
   };
   Io ssl_result(int result, const char* what);

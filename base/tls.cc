@@ -84,7 +84,7 @@ Result<KeyPair> pack(X509* certificate, EVP_PKEY* key) {
 
 int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
                     const unsigned char* in, unsigned in_size, void*) {
-  static const unsigned char ours[] = "\x08http/1.1";
+  static const unsigned char ours[] = "\x02h2\x08http/1.1";
   unsigned char* chosen = nullptr;
   if (SSL_select_next_proto(&chosen, out_size, ours, sizeof ours - 1, in, in_size) !=
       OPENSSL_NPN_NEGOTIATED)

@@ -1,0 +1,585 @@
+// One HTTP/2 connection of a server (RFC 9113): nghttp2 does framing, HPACK, flow control and the
+// limits on resets (CVE-2023-44487) and CONTINUATION frames (CVE-2024-28182); this file makes an
+// Exchange of every stream. Bodies are queued as the shared buffers they are, never copied. A stream
+// whose client gives no window waits alone; one that lets too much wait is reset.
+#include <nghttp2/nghttp2.h>
+
+#include <deque>
+#include <unordered_map>
+
+#include "base/http_connection.h"
+
+namespace base::http {
+namespace {
+using namespace std::chrono_literals;
+using Io = Transport::Io;
+constexpr uint32_t kMaxStreams = 250;               // as Go's server
+constexpr uint32_t kStreamWindow = 256 << 10;       // of request bodies
+constexpr int32_t kConnectionWindow = 1 << 20;
+constexpr size_t kMaxBodiesBytes = 16u << 20;       // of all unfinished requests together
+constexpr size_t kMaxReadyBytes = 256 << 10;        // framed ahead of the socket
+constexpr auto kRequestTimeout = 60s;               // without a byte of a request that has begun
+
+class Http2Exchange;
+
+struct Stream {
+  int32_t id = 0;
+  Request request;
+  std::string authority;
+  size_t header_bytes = 0;
+  bool head_done = false, dispatched = false, is_head = false;
+  bool answered = false, streaming = false, finished = false;  // of the answer
+  std::deque<Bytes> pieces;  // of the body, not yet framed
+  size_t piece_offset = 0, queued_bytes = 0;
+  Loop::Steady progress = std::chrono::steady_clock::now();
+  Http2Exchange* exchange = nullptr;
+};
+
+class Connection final : public ServerConnection {
+ public:
+  explicit Connection(Accepted accepted)
+      : server_(std::move(accepted.server)), loop_(accepted.transport->loop()),
+        transport_(std::move(accepted.transport)), peer_(std::move(accepted.peer)),
+        count_(std::move(accepted.count)), max_body_bytes_(accepted.max_body_bytes) {}
+  ~Connection() override { nghttp2_session_del(session_); }
+  void open() override;
+  void close() override;
+  void flush() override;
+  void shut_down() override;
+  bool busy_for_shutdown() const override;
+  bool stale(Loop::Steady before) override;
+
+  // From the exchanges.
+  void respond(int32_t id, int status, Headers&& headers, std::vector<Bytes>&& body);
+  void start(int32_t id, int status, Headers&& headers);
+  void write(int32_t id, Bytes chunk);
+  void finish(int32_t id);
+  void abandoned(int32_t id);
+  size_t queued_bytes(int32_t id) const;
+
+ private:
+  struct Callbacks;
+  friend struct Callbacks;
+  void read();
+  void produce();
+  void dirty();
+  void dispatch(Stream& stream);
+  void refuse(Stream& stream, int status, const std::string& text);
+  void reset(int32_t id, uint32_t code) { nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, code); }
+  void submit_head(Stream& stream, int status, const Headers& headers, int64_t length, bool with_body);
+  Stream* find(int32_t id) {
+    auto it = streams_.find(id);
+    return it == streams_.end() ? nullptr : &it->second;
+  }
+  void schedule_stale_check();
+  std::shared_ptr<Connection> self() { return std::static_pointer_cast<Connection>(shared_from_this()); }
+
+  std::weak_ptr<Server::Impl> server_;
+  Loop& loop_;
+  std::unique_ptr<Transport> transport_;
+  Peer peer_;
+  std::shared_ptr<void> count_;
+  size_t max_body_bytes_;
+  nghttp2_session* session_ = nullptr;
+  std::unordered_map<int32_t, Stream> streams_;
+  std::vector<int32_t> drained_;
+  size_t bodies_bytes_ = 0, queued_bytes_ = 0;
+  bool closed_ = false, receiving_ = false, stopping_ = false;
+  Loop::Steady last_ = std::chrono::steady_clock::now();
+  Loop::Handle stale_;
+};
+
+class Http2Exchange final : public Exchange {
+ public:
+  Http2Exchange(Connection* connection, int32_t id, Request request)
+      : connection_(connection), id_(id), request_(std::move(request)) {}
+  ~Http2Exchange() override {
+    if (connection_) connection_->abandoned(id_);
+  }
+  const Request& request() const override { return request_; }
+  void respond(int status, Headers headers, std::vector<Bytes> body) override {
+    if (!connection_) return;
+    answer();
+    connection_->respond(id_, status, std::move(headers), std::move(body));
+  }
+  void start(int status, Headers headers) override {
+    if (!connection_) return;
+    answer();
+    connection_->start(id_, status, std::move(headers));
+  }
+  void write(Bytes chunk) override {
+    if (connection_) connection_->write(id_, std::move(chunk));
+  }
+  void finish() override {
+    if (connection_) connection_->finish(id_);
+  }
+  size_t queued_bytes() const override { return connection_ ? connection_->queued_bytes(id_) : 0; }
+  void on_drain(std::function<void()> drained) override {
+    on_drain_ = std::make_shared<std::function<void()>>(std::move(drained));
+  }
+  // RFC 9113 section 8.6: there is no upgrade; clients that want one take HTTP/1.1.
+  std::unique_ptr<ByteStream> upgrade(Headers) override {
+    respond(505, {}, std::vector<Bytes>{bytes("upgrades need HTTP/1.1\n")});
+    return nullptr;
+  }
+  bool closed() const override { return closed_; }
+  void on_close(std::function<void()> closed) override { on_close_ = std::move(closed); }
+
+  void drained() {
+    if (auto callback = on_drain_) (*callback)();
+  }
+  void detach(bool closed) {
+    connection_ = nullptr;
+    closed_ = closed;
+    auto callback = std::move(on_close_);
+    on_close_ = nullptr;
+    on_drain_.reset();
+    if (closed && callback) callback();  // may destroy this
+  }
+
+ private:
+  void answer() {
+    SAMPAN_CHECK(!answered_);
+    answered_ = true;
+  }
+  Connection* connection_;
+  int32_t id_;
+  Request request_;
+  bool answered_ = false, closed_ = false;
+  std::function<void()> on_close_;
+  std::shared_ptr<std::function<void()>> on_drain_;
+};
+
+struct Connection::Callbacks {
+  static Connection& of(void* user) { return *static_cast<Connection*>(user); }
+
+  static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    Connection& c = of(user);
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+    Stream& stream = c.streams_[frame->hd.stream_id];
+    stream.id = frame->hd.stream_id;
+    return 0;
+  }
+  static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+                    const uint8_t* value, size_t value_size, uint8_t, void* user) {
+    Connection& c = of(user);
+    Stream* stream = c.find(frame->hd.stream_id);
+    if (!stream || stream->head_done) return 0;  // trailers say nothing to us
+    stream->header_bytes += name_size + value_size + 32;
+    if (stream->header_bytes > kMaxHeaderBytes) return 0;  // refused when the head is complete
+    std::string_view key(reinterpret_cast<const char*>(name), name_size), text(reinterpret_cast<const char*>(value), value_size);
+    if (key == ":method") stream->request.method = text;
+    else if (key == ":path") stream->request.target = text;
+    else if (key == ":authority") stream->authority = text;
+    else if (!key.starts_with(':')) stream->request.headers.add(std::string(key), std::string(text));
+    return 0;
+  }
+  static int data_chunk(nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+    Connection& c = of(user);
+    Stream* stream = c.find(id);
+    if (!stream || stream->dispatched || stream->answered) return 0;
+    stream->progress = std::chrono::steady_clock::now();
+    if (stream->request.body.size() + size > c.max_body_bytes_) {
+      c.refuse(*stream, 413, "request body too large");
+      return 0;
+    }
+    if (c.bodies_bytes_ + size > kMaxBodiesBytes) {
+      c.refuse(*stream, 429, "too many unfinished requests on this connection");
+      return 0;
+    }
+    c.bodies_bytes_ += size;
+    stream->request.body.append(reinterpret_cast<const char*>(data), size);
+    return 0;
+  }
+  static int frame_recv(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    Connection& c = of(user);
+    if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
+    Stream* stream = c.find(frame->hd.stream_id);
+    if (!stream) return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS && !stream->head_done) {
+      stream->head_done = true;
+      if (stream->header_bytes > kMaxHeaderBytes) {
+        c.refuse(*stream, 431, "request head too large");
+        return 0;
+      }
+      if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+        if (stream->request.headers.get("expect") == "100-continue") {
+          static const nghttp2_nv status{(uint8_t*)":status", (uint8_t*)"100", 7, 3, NGHTTP2_NV_FLAG_NONE};
+          nghttp2_submit_headers(c.session_, NGHTTP2_FLAG_NONE, stream->id, nullptr, &status, 1, nullptr);
+        }
+        c.schedule_stale_check();
+      }
+    }
+    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !stream->dispatched && !stream->answered) c.dispatch(*stream);
+    return 0;
+  }
+  static int stream_close(nghttp2_session*, int32_t id, uint32_t, void* user) {
+    Connection& c = of(user);
+    auto it = c.streams_.find(id);
+    if (it == c.streams_.end()) return 0;
+    Stream stream = std::move(it->second);
+    c.streams_.erase(it);
+    if (!stream.dispatched) c.bodies_bytes_ -= std::min(c.bodies_bytes_, stream.request.body.size());
+    c.queued_bytes_ -= stream.queued_bytes;
+    // `finished` and nothing queued: the answer went out whole.
+    if (stream.exchange) stream.exchange->detach(!(stream.finished && stream.queued_bytes == 0));
+    return 0;
+  }
+  static ssize_t read_data(nghttp2_session*, int32_t id, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source*,
+                           void* user) {
+    Connection& c = of(user);
+    Stream* stream = c.find(id);
+    if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    size_t n = std::min(length, stream->queued_bytes);
+    if (n == stream->queued_bytes && stream->finished) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    else if (n == 0) return NGHTTP2_ERR_DEFERRED;
+    if (n > 0) *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    return static_cast<ssize_t>(n);
+  }
+  static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* head, size_t length, nghttp2_data_source*,
+                       void* user) {
+    Connection& c = of(user);
+    Stream* stream = c.find(frame->hd.stream_id);
+    if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    c.transport_->queue(std::string(reinterpret_cast<const char*>(head), 9));
+    stream->queued_bytes -= length;
+    c.queued_bytes_ -= length;
+    while (length > 0) {
+      Bytes& front = stream->pieces.front();
+      size_t n = std::min(length, front->size() - stream->piece_offset);
+      length -= n;
+      if (stream->piece_offset + n == front->size()) {
+        c.transport_->queue(std::move(front), stream->piece_offset, n);
+        stream->pieces.pop_front();
+        stream->piece_offset = 0;
+      } else {
+        c.transport_->queue(front, stream->piece_offset, n);
+        stream->piece_offset += n;
+      }
+    }
+    stream->progress = std::chrono::steady_clock::now();
+    if (stream->queued_bytes == 0 && stream->streaming && stream->exchange) c.drained_.push_back(stream->id);
+    return 0;
+  }
+  // Answered before its end: the rest of the request is not wanted (RFC 9113 section 8.1).
+  static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+    if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
+    Stream* stream = of(user).find(frame->hd.stream_id);
+    if (stream && !stream->dispatched) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    return 0;
+  }
+  static const nghttp2_session_callbacks* get() {
+    static nghttp2_session_callbacks* made = [] {
+      nghttp2_session_callbacks* callbacks;
+      SAMPAN_CHECK(nghttp2_session_callbacks_new(&callbacks) == 0);
+      nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, begin_headers);
+      nghttp2_session_callbacks_set_on_header_callback(callbacks, header);
+      nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_chunk);
+      nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, frame_recv);
+      nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, stream_close);
+      nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, frame_sent);
+      nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
+      return callbacks;
+    }();
+    return made;
+  }
+};
+
+void Connection::open() {
+  nghttp2_option* option;
+  SAMPAN_CHECK(nghttp2_option_new(&option) == 0);
+  nghttp2_option_set_no_closed_streams(option, 1);  // priorities are not used: nothing of them is kept
+  nghttp2_option_set_stream_reset_rate_limit(option, 1000, 33);
+  nghttp2_option_set_max_continuations(option, 8);
+  SAMPAN_CHECK(nghttp2_session_server_new2(&session_, Callbacks::get(), this, option) == 0);
+  nghttp2_option_del(option);
+  const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kMaxStreams},
+                                             {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
+                                             {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kMaxHeaderBytes}};
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, std::size(settings));
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
+  transport_->set_ready([this](uint32_t) {
+    auto keep = shared_from_this();
+    if (closed_) return;
+    if (transport_->queued_bytes() > 0) flush();
+    if (!closed_) read();
+  });
+  transport_->want_read(true);
+  flush();
+  if (!closed_ && transport_->has_pending()) read();
+}
+
+void Connection::close() {
+  if (closed_) return;
+  closed_ = true;
+  auto keep = shared_from_this();
+  stale_.cancel();
+  if (auto server = server_.lock()) server->gone(keep);
+  auto transport = std::move(transport_);
+  auto streams = std::exchange(streams_, {});
+  for (auto& [id, stream] : streams)
+    if (auto* exchange = std::exchange(stream.exchange, nullptr)) exchange->detach(true);
+  count_.reset();
+}
+
+bool Connection::stale(Loop::Steady before) {
+  if (closed_) return false;
+  if (transport_->queued_bytes() > 0 || streams_.empty()) return last_ < before;
+  // A stream for which the client gives no window goes alone.
+  for (const auto& [id, stream] : streams_)
+    if (stream.queued_bytes > 0 && stream.progress < before) reset(id, NGHTTP2_CANCEL);
+  flush();
+  return false;
+}
+bool Connection::busy_for_shutdown() const {
+  if (transport_->queued_bytes() > 0) return true;
+  for (const auto& [id, stream] : streams_)
+    if (!stream.streaming) return true;
+  return false;
+}
+void Connection::shut_down() {
+  if (closed_) return;
+  stopping_ = true;
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
+                        nullptr, 0);
+  flush();
+}
+
+void Connection::read() {
+  for (int rounds = 0; rounds < 16; ++rounds) {
+    std::string_view data;
+    switch (transport_->read(&data)) {
+      case Io::kBlocked: return;
+      case Io::kEnd:
+      case Io::kError: return close();
+      case Io::kOk: break;
+    }
+    size_t size = data.size();
+    receiving_ = true;
+    ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(data.data()), size);
+    receiving_ = false;
+    if (closed_) return;
+    if (used < 0) {
+      // The GOAWAY that tells why is queued by nghttp2 unless the preface itself was wrong.
+      flush();
+      return close();
+    }
+    flush();
+    if (closed_) return;
+    if (!transport_->has_pending() && size < (16 << 10)) return;
+  }
+}
+
+// Frames what may be sent now, as far as the socket keeps up.
+void Connection::produce() {
+  while (transport_->queued_bytes() < kMaxReadyBytes) {
+    const uint8_t* data = nullptr;
+    size_t before = transport_->queued_bytes();
+    ssize_t n = nghttp2_session_mem_send(session_, &data);
+    if (n < 0) return close();
+    if (n > 0) transport_->queue(std::string(reinterpret_cast<const char*>(data), static_cast<size_t>(n)));
+    if (closed_ || transport_->queued_bytes() == before) return;
+  }
+}
+
+void Connection::flush() {
+  if (closed_ || receiving_) return;
+  auto keep = shared_from_this();
+  for (;;) {
+    produce();
+    if (closed_) return;
+    size_t before = transport_->queued_bytes();
+    Io io = transport_->flush();
+    if (transport_->queued_bytes() < before) last_ = std::chrono::steady_clock::now();
+    if (io == Io::kBlocked) return;
+    if (io != Io::kOk) return close();
+    auto drained = std::exchange(drained_, {});
+    for (int32_t id : drained) {
+      Stream* stream = find(id);
+      if (stream && stream->exchange && stream->queued_bytes == 0) stream->exchange->drained();
+      if (closed_) return;
+    }
+    if (!nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_)) return close();
+    if (before == 0 && drained.empty()) break;
+  }
+  if (stopping_) {
+    if (streams_.empty()) return close();
+    if (auto server = server_.lock()) server->end_if_quiet();
+  }
+}
+void Connection::dirty() {
+  if (auto server = server_.lock(); server && !closed_) server->dirty(shared_from_this());
+}
+
+void Connection::dispatch(Stream& stream) {
+  auto server = server_.lock();
+  if (!server) return;
+  last_ = std::chrono::steady_clock::now();
+  stream.dispatched = true;
+  stream.is_head = stream.request.method == "HEAD";
+  bodies_bytes_ -= std::min(bodies_bytes_, stream.request.body.size());
+  // The same names as in HTTP/1.1: what is made of a request must not depend on its version.
+  if (!stream.authority.empty() && stream.request.headers.get("host").empty())
+    stream.request.headers.add("Host", std::move(stream.authority));
+  stream.request.peer = peer_;
+  auto exchange = std::make_shared<Http2Exchange>(this, stream.id, std::move(stream.request));
+  stream.request = {};
+  stream.exchange = exchange.get();
+  server->handler(std::move(exchange));  // may close this connection
+}
+
+void Connection::refuse(Stream& stream, int status, const std::string& text) {
+  Headers headers;
+  std::string type = "text/plain; charset=utf-8", body = std::string(status_text(status)) + ": " + text + "\n";
+  if (auto server = server_.lock(); server && server->options.refusal)
+    std::tie(type, body) = server->options.refusal(status, text);
+  headers.add("Content-Type", std::move(type));
+  int32_t id = stream.id;
+  bodies_bytes_ -= std::min(bodies_bytes_, stream.request.body.size());
+  std::string().swap(stream.request.body);
+  respond(id, status, std::move(headers), {bytes(std::move(body))});
+}
+
+// Names in lower case; what belongs to the connection of HTTP/1.1 is left out (RFC 9113 section 8.2).
+void Connection::submit_head(Stream& stream, int status, const Headers& headers, int64_t length, bool with_body) {
+  std::string text;  // all names and values that are made here
+  text.reserve(512);
+  struct Range {
+    size_t name, name_size, value, value_size;
+  };
+  std::vector<Range> ranges;
+  auto add = [&](std::string_view name, std::string_view value) {
+    Range range{text.size(), name.size(), text.size() + name.size(), value.size()};
+    for (char c : name) text += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    for (char c : value) text += c == '\r' || c == '\n' || c == '\0' ? ' ' : c;
+    ranges.push_back(range);
+  };
+  add(":status", std::to_string(status));
+  bool has_date = false, has_length = false;
+  auto same = [](std::string_view a, std::string_view lower) {
+    return a.size() == lower.size() && std::equal(a.begin(), a.end(), lower.begin(), [](char x, char y) {
+             return (x >= 'A' && x <= 'Z' ? x + 32 : x) == y;
+           });
+  };
+  for (const auto& [name, value] : headers.list) {
+    if (same(name, "connection") || same(name, "transfer-encoding") || same(name, "keep-alive") ||
+        same(name, "upgrade") || same(name, "proxy-connection"))
+      continue;
+    if (same(name, "content-length")) {
+      if (length >= 0) continue;
+      has_length = true;
+    }
+    if (same(name, "date")) has_date = true;
+    add(name, value);
+  }
+  if (length >= 0 && !has_length) add("content-length", std::to_string(length));
+  if (!has_date) add("date", std::string_view(date_line()).substr(6, date_line().size() - 8));
+  std::vector<nghttp2_nv> fields;
+  fields.reserve(ranges.size());
+  auto* base = reinterpret_cast<uint8_t*>(text.data());
+  for (const Range& r : ranges)
+    fields.push_back({base + r.name, base + r.value, r.name_size, r.value_size, NGHTTP2_NV_FLAG_NONE});
+  nghttp2_data_provider provider{};
+  provider.read_callback = Callbacks::read_data;
+  nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), with_body ? &provider : nullptr);
+}
+
+void Connection::respond(int32_t id, int status, Headers&& headers, std::vector<Bytes>&& body) {
+  Stream* stream = find(id);
+  if (!stream || closed_) return;
+  int64_t length = 0;
+  for (const Bytes& part : body)
+    if (part) length += static_cast<int64_t>(part->size());
+  bool bodiless = stream->is_head || status == 204 || status == 304 || status < 200;
+  bool no_length = status == 204 || status < 200 || (status == 304 && length == 0);
+  stream->answered = stream->finished = true;
+  stream->progress = std::chrono::steady_clock::now();
+  if (!bodiless && length > 0) {
+    for (Bytes& part : body)
+      if (part && !part->empty()) stream->pieces.push_back(std::move(part));
+    stream->queued_bytes += static_cast<size_t>(length);
+    queued_bytes_ += static_cast<size_t>(length);
+  }
+  submit_head(*stream, status, headers, no_length ? -1 : length, stream->queued_bytes > 0);
+  dirty();
+}
+void Connection::start(int32_t id, int status, Headers&& headers) {
+  Stream* stream = find(id);
+  if (!stream || closed_) return;
+  stream->answered = stream->streaming = true;
+  stream->finished = stream->is_head || status == 204 || status == 304;
+  submit_head(*stream, status, headers, -1, !stream->finished);
+  dirty();
+}
+void Connection::write(int32_t id, Bytes chunk) {
+  Stream* stream = find(id);
+  if (!stream || closed_ || !chunk || chunk->empty() || !stream->streaming || stream->finished) return;
+  if (stream->queued_bytes == 0) stream->progress = std::chrono::steady_clock::now();
+  stream->queued_bytes += chunk->size();
+  queued_bytes_ += chunk->size();
+  stream->pieces.push_back(std::move(chunk));
+  auto server = server_.lock();
+  if (!server) return;
+  if (queued_bytes_ > server->options.max_queued_bytes) {
+    // Not from inside the caller's loop over its watchers, and after one try to send.
+    loop_.post([weak = std::weak_ptr<Connection>(self()), id, limit = server->options.max_queued_bytes] {
+      auto self = weak.lock();
+      if (!self || self->closed_) return;
+      self->flush();
+      if (self->closed_ || self->queued_bytes_ <= limit) return;
+      self->reset(id, NGHTTP2_ENHANCE_YOUR_CALM);
+      self->flush();
+      if (!self->closed_ && self->queued_bytes_ > 2 * limit) self->close();
+    });
+  }
+  nghttp2_session_resume_data(session_, id);
+  dirty();
+}
+void Connection::finish(int32_t id) {
+  Stream* stream = find(id);
+  if (!stream || closed_ || !stream->streaming) return;
+  stream->finished = true;
+  nghttp2_session_resume_data(session_, id);
+  dirty();
+}
+void Connection::abandoned(int32_t id) {
+  Stream* stream = find(id);
+  if (!stream || closed_) return;
+  stream->exchange = nullptr;
+  if (stream->answered && (stream->finished || !stream->streaming)) return;
+  if (stream->answered) {  // cut short: the client must not take it for complete
+    reset(id, NGHTTP2_INTERNAL_ERROR);
+    return dirty();
+  }
+  Headers headers;
+  headers.add("Content-Type", "text/plain; charset=utf-8");
+  respond(id, 500, std::move(headers), {bytes("the request was dropped without an answer\n")});
+}
+size_t Connection::queued_bytes(int32_t id) const {
+  auto it = streams_.find(id);
+  return it == streams_.end() ? 0 : it->second.queued_bytes + (transport_ ? transport_->queued_bytes() : 0);
+}
+
+// Requests that began and do not go on. One timer while there are any.
+void Connection::schedule_stale_check() {
+  if (stale_.active()) return;
+  stale_ = loop_.after(kRequestTimeout / 2, [this] {
+    auto keep = shared_from_this();
+    auto before = std::chrono::steady_clock::now() - kRequestTimeout;
+    bool waiting = false;
+    for (auto& [id, stream] : streams_) {
+      if (stream.dispatched || stream.answered) continue;
+      if (stream.progress < before) reset(id, NGHTTP2_CANCEL);
+      else waiting = true;
+    }
+    flush();
+    if (!closed_ && waiting) schedule_stale_check();
+  });
+}
+}  // namespace
+
+std::shared_ptr<ServerConnection> make_http2_connection(Accepted accepted) {
+  return std::make_shared<Connection>(std::move(accepted));
+}
+
+}  // namespace base::http

@@ -1,0 +1,70 @@
+// What a Server and its connections know of each other; internal to base/http*.cc. A connection is
+// kept by its server until close(), and by whoever is inside one of its calls.
+#pragma once
+
+#include <unordered_set>
+
+#include "base/http_server.h"
+#include "base/http_transport.h"
+
+namespace base::http {
+
+constexpr size_t kMaxHeaderBytes = 64 << 10;
+constexpr auto kHeadTimeout = std::chrono::seconds(10);   // handshake and first head; a head that has begun
+constexpr auto kIdleTimeout = std::chrono::seconds(120);  // without a request, or without taking what is sent
+
+class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
+ public:
+  virtual ~ServerConnection() = default;
+  virtual void open() = 0;   // once, after the server knows it
+  virtual void close() = 0;  // at once
+  virtual void flush() = 0;
+  // True: close it, because since `before` it had no request, or its peer took nothing.
+  virtual bool stale(Loop::Steady before) = 0;
+  // Takes no further request and closes when those under way are answered.
+  virtual void shut_down() = 0;
+  virtual bool busy_for_shutdown() const = 0;  // an answer that is no endless stream is still to come
+  bool flush_queued = false;
+};
+
+// A socket with what is known of its peer.
+struct Accepted {
+  std::weak_ptr<Server::Impl> server;
+  std::unique_ptr<Transport> transport;
+  Peer peer;
+  std::shared_ptr<void> count;  // of Server::connections()
+  size_t max_body_bytes = 0;
+};
+std::shared_ptr<ServerConnection> make_http1_connection(Accepted accepted);
+std::shared_ptr<ServerConnection> make_http2_connection(Accepted accepted);
+
+const std::string& date_line();  // "Date: …\r\n", formatted once a second
+
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
+  Impl(Loop& loop, std::shared_ptr<tls::Context> context, Options options, Handler handler)
+      : loop(loop), context(std::move(context)), options(options), handler(std::move(handler)) {}
+  Status add_listener(UniqueFd fd);
+  void accept(int listener);
+  void add(std::shared_ptr<ServerConnection> connection);
+  void gone(const std::shared_ptr<ServerConnection>& connection);
+  void dirty(const std::shared_ptr<ServerConnection>& connection);  // flush() at the end of this round
+  void sweep();
+  void end_if_quiet();
+
+  struct Listener {
+    UniqueFd fd;
+    Loop::Handle watch;
+  };
+  Loop& loop;
+  std::shared_ptr<tls::Context> context;
+  Options options;
+  Handler handler;
+  std::vector<std::unique_ptr<Listener>> listeners;
+  std::unordered_set<std::shared_ptr<ServerConnection>> connections;
+  std::vector<std::weak_ptr<ServerConnection>> to_flush;
+  size_t open = 0;  // connections and upgraded streams
+  Loop::Handle sweeper, accept_again, stop_limit;
+  std::function<void()> stopping;
+};
+
+}  // namespace base::http
