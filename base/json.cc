@@ -1,6 +1,8 @@
 #include "base/json.h"
 
+#include <algorithm>
 #include <boost/json/basic_parser_impl.hpp>
+#include <cmath>
 #include <unordered_set>
 
 namespace base {
@@ -63,6 +65,16 @@ struct DuplicateFinder {
   bool on_comment(sv, ec&) { return true; }
 };
 
+// Numbers beyond a double's range become infinite in Boost.JSON, and would be written as what no reader
+// takes; Go's decoder refuses them, too.
+bool is_finite(const json::value& value) {
+  if (const double* number = value.if_double()) return std::isfinite(*number);
+  if (const json::array* array = value.if_array()) return std::all_of(array->begin(), array->end(), is_finite);
+  if (const json::object* object = value.if_object())
+    return std::all_of(object->begin(), object->end(), [](const auto& item) { return is_finite(item.value()); });
+  return true;
+}
+
 }  // namespace
 
 Result<json::value> parse_json(std::string_view text, std::vector<std::string>* duplicates) {
@@ -76,6 +88,7 @@ Result<json::value> parse_json(std::string_view text, std::vector<std::string>* 
     return make_error(Kind::kExhausted, "parse JSON", {}, e.what());
   }
   if (ec) return make_error(Kind::kInvalid, "parse JSON", {}, ec.message());
+  if (!is_finite(value)) return make_error(Kind::kInvalid, "parse JSON", {}, "number out of range");
   if (duplicates) {
     json::basic_parser<DuplicateFinder> parser(options);
     parser.handler().found = duplicates;

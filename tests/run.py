@@ -15,7 +15,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 
-LAYERS = ("unit", "prop", "sim", "root", "fault", "e2e", "vm", "bench")
+LAYERS = ("unit", "prop", "sim", "fuzz", "root", "fault", "e2e", "vm", "bench")
 
 
 def arguments():
