@@ -56,12 +56,20 @@ void ApiServer::bootstrap() {
     auto request = std::make_shared<RequestInfo>();
     request->exchange = std::make_shared<SelfExchange>(std::move(http));
     request->user = {"system:apiserver", {"system:masters"}};
-    dispatch(std::move(request));
+    dispatch(std::move(request), true);
   };
   ObjectCache& namespaces = cache("", "namespaces");
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
     if (!namespaces.find(object_key("", name)))
       send("POST", "/api/v1/namespaces", json::object{{"metadata", json::object{{"name", name}}}});
+  for (auto [plural, objects] : {std::pair("prioritylevelconfigurations", FlowControl::default_levels()),
+                                 std::pair("flowschemas", FlowControl::default_schemas())}) {
+    ResourcePtr resource = resources_.find_stored("flowcontrol.apiserver.k8s.io", plural);
+    if (!resource) continue;
+    for (const json::value& object : objects)
+      if (!cache(*resource).find(object_key("", base::string_at(object, "metadata", "name"))))
+        send("POST", "/apis/flowcontrol.apiserver.k8s.io/v1/" + std::string(plural), object);
+  }
 
   // The rest needs the namespaces, which the first start is just writing, in this order.
   constexpr std::string_view kLast = "kube-node-lease";

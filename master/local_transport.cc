@@ -115,7 +115,7 @@ class LocalTransport final : public api::Transport {
     auto request = std::make_shared<RequestInfo>();
     request->exchange = std::make_shared<LocalExchange>(state, std::move(http));
     request->user = user_;
-    server_.dispatch(std::move(request));
+    server_.dispatch(std::move(request), true);
     return call;
   }
   ApiServer& server_;

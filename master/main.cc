@@ -33,6 +33,9 @@ struct Flags {
   std::string cluster_dns = "10.96.0.10", cluster_domain = "cluster.local";
   std::string token_auth_file;
   std::string log_level = "info";
+  std::string audit_policy_file;
+  master::AuditLog::Options audit_log;
+  int64_t audit_log_max_size_mib = 100;
 };
 
 // sd_listen_fds(3): sockets 3… when LISTEN_PID is ours.
@@ -51,7 +54,8 @@ base::Result<std::string> first_service_address(const std::string& cidr) {
 
 Status run(const Flags& flags) {
   base::Loop loop;
-  auto signals = TRY(loop.on_signals({SIGTERM, SIGINT}, [&](int) { loop.stop(); }));
+  std::function<void()> stop = [&] { loop.stop(); };  // replaced below, even while it runs
+  auto signals = TRY(loop.on_signals({SIGTERM, SIGINT}, [&](int) { auto now = stop; now(); }));
   std::string service_ip = TRY(first_service_address(flags.service_cidr));
   TRY(base::sys::mkdir_all(flags.data_dir, 0700));
   std::string domain = flags.cluster_domain;
@@ -86,6 +90,13 @@ Status run(const Flags& flags) {
 
   auto store = TRY(master::open_sqlite_store(loop, flags.data_dir + "/store.db"));
   api = std::make_unique<master::ApiServer>(loop, std::move(store), options);
+  if (!flags.audit_policy_file.empty() && !flags.audit_log.path.empty()) {
+    std::string text = TRY(base::sys::read_file(flags.audit_policy_file));
+    auto policy = TRY_WRAP(master::AuditPolicy::parse(text), "read --audit-policy-file", flags.audit_policy_file);
+    master::AuditLog::Options log = flags.audit_log;
+    log.max_size_bytes = flags.audit_log_max_size_mib << 20;
+    api->front().audit(std::move(policy), TRY(master::AuditLog::open(loop, std::move(log))));
+  }
   TRY(api->start());
 
   api::KubeConfig admin;
@@ -122,8 +133,14 @@ Status run(const Flags& flags) {
     base::notify_ready();
     base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(), http.ports()[0], flags.data_dir);
   });
+  // What is under way is answered first; a second signal ends it at once.
+  stop = [&] {
+    base::log::info("stopping");
+    api->set_stopping();
+    stop = [&] { loop.stop(); };
+    http.shut_down(std::chrono::seconds(5), [&] { loop.stop(); });
+  };
   loop.run();
-  base::log::info("stopping");
   return {};
 }
 
@@ -141,6 +158,11 @@ int main(int argc, char** argv) {
   app.add_option("--cluster-dns", flags.cluster_dns, "address of the nodes' DNS servers; never given to a Service")->capture_default_str();
   app.add_option("--cluster-domain", flags.cluster_domain, "DNS domain of Services")->capture_default_str();
   app.add_option("--token-auth-file", flags.token_auth_file, "bearer tokens: a line token,user,uid,\"group1,group2\" each");
+  app.add_option("--audit-policy-file", flags.audit_policy_file, "audit.k8s.io/v1 Policy; with --audit-log-path, requests are audited");
+  app.add_option("--audit-log-path", flags.audit_log.path, "file of audit events, one JSON object a line; - is standard output");
+  app.add_option("--audit-log-maxsize", flags.audit_log_max_size_mib, "MiB after which the audit log is rotated")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  app.add_option("--audit-log-maxbackup", flags.audit_log.max_backups, "rotated audit logs kept; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--audit-log-maxage", flags.audit_log.max_age_days, "days that a rotated audit log is kept; 0: any")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   base::log::Level level = base::log::Level::kInfo;

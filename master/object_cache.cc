@@ -77,6 +77,29 @@ ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string
   return object;
 }
 
+std::string_view metadata_text(std::string_view text) {
+  size_t at = text.find(kMetadata);
+  SAMPAN_CHECK(at != std::string_view::npos);
+  at += kMetadata.size() - 1;
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = at; i < text.size(); ++i) {
+    char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      else if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{') {
+      ++depth;
+    } else if (c == '}' && --depth == 0) {
+      return text.substr(at, i + 1 - at);
+    }
+  }
+  SAMPAN_CHECK(false);
+  return {};
+}
+
 Bytes event_line(std::string_view type, std::string_view object_json) {
   std::string line;
   line.reserve(object_json.size() + 40);
@@ -141,12 +164,13 @@ void ObjectCache::publish(WatchEvent event) {
     history_.pop_front();
   }
   if (listeners_.empty()) return;
-  (void)history_.back().line();  // once, shared by the copy and by the history
   // A listener may subscribe or unsubscribe others while it runs.
   std::vector<std::shared_ptr<Listener>> listeners;
   listeners.reserve(listeners_.size());
   for (auto& [id, listener] : listeners_) listeners.push_back(listener);
-  WatchEvent copy = history_.back();  // history_ may grow and drop it below us
+  // history_ may grow and drop it below us. The line is made once, by the first listener that wants it,
+  // and goes with the copy: the history is for the few that resume.
+  WatchEvent copy = history_.back();
   for (auto& listener : listeners) (*listener)(copy);
 }
 

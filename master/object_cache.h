@@ -34,6 +34,8 @@ std::string object_key(std::string_view ns, std::string_view name);
 // What goes into the store: canonical order, no resourceVersion; and what comes out of it.
 std::string to_stored_text(const base::json::value& object);
 std::string with_revision(std::string_view stored, int64_t revision);
+// The metadata of an object's text, as it stands there: a rendering copies it without parsing.
+std::string_view metadata_text(std::string_view text);
 ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision);
 
 class WatchEvent {

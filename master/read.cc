@@ -11,44 +11,48 @@ using base::http::Bytes;
 
 namespace {
 
-json::value partial_metadata(const json::value& object) {
-  json::object out;
-  out["kind"] = "PartialObjectMetadata";
-  out["apiVersion"] = "meta.k8s.io/v1";
-  if (const json::value* metadata = base::find(object, "metadata")) out["metadata"] = *metadata;
+std::string partial_metadata(const StoredObject& object) {
+  std::string out = R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
+  out += metadata_text(*object.text);
+  out += '}';
   return out;
 }
 
-json::object table_row(const RequestInfo& request, const StoredObject& object, base::Time now) {
-  json::value parsed = served_form(*request.resource, json::parse(*object.text));
-  json::object row;
-  row["cells"] = api::table_cells(request.resource->gvk(), parsed, now);
+// One row as text: only the cells are made from a parsed object, in memory that the next row uses again.
+void append_row(std::string& out, const RequestInfo& request, const StoredObject& object, base::Time now) {
+  alignas(16) unsigned char buffer[16 << 10];
+  json::monotonic_resource arena(buffer, sizeof buffer);
+  json::value parsed = json::parse(*object.text, &arena);
+  bool converted = request.resource->stored_version != nullptr;
+  if (converted) parsed = served_form(*request.resource, std::move(parsed));
+  out += R"({"cells":)";
+  out += json::serialize(api::table_cells(request.resource->gvk(), parsed, now));
   std::string_view include = request.param("includeObject");
-  if (include == "Object") row["object"] = std::move(parsed);
-  else if (include != "None") row["object"] = partial_metadata(parsed);
-  return row;
+  if (include != "None") {
+    out += R"(,"object":)";
+    if (include != "Object") out += partial_metadata(object);
+    else if (converted) out += json::serialize(parsed);
+    else out += *object.text;
+  }
+  out += '}';
 }
 
-json::object table(const RequestInfo& request, int64_t revision, bool with_columns) {
-  json::object out;
-  out["kind"] = "Table";
-  out["apiVersion"] = "meta.k8s.io/v1";
-  out["metadata"] = json::object{{"resourceVersion", std::to_string(revision)}};
-  out["columnDefinitions"] = with_columns ? json::value(api::table_columns(request.resource->gvk())) : json::value(nullptr);
-  out["rows"] = json::array();
-  return out;
+// Up to the rows, which "]}" ends.
+std::string table(const RequestInfo& request, const json::object& metadata, bool with_columns) {
+  return R"({"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":)" + json::serialize(metadata) + R"(,"columnDefinitions":)" +
+         (with_columns ? json::serialize(api::table_columns(request.resource->gvk())) : "null") + R"(,"rows":[)";
 }
 
 }  // namespace
 
 Bytes ApiServer::render(const RequestInfo& request, const StoredObject& object, bool with_columns) const {
   if (request.rendering == Rendering::kTable) {
-    json::object out = table(request, object.revision, with_columns);
-    out["rows"].get_array().push_back(table_row(request, object, base::wall_now()));
-    return base::http::bytes(json::serialize(out));
+    std::string out = table(request, {{"resourceVersion", std::to_string(object.revision)}}, with_columns);
+    append_row(out, request, object, base::wall_now());
+    return base::http::bytes(out + "]}");
   }
   if (request.rendering == Rendering::kPartialMetadata)
-    return base::http::bytes(json::serialize(partial_metadata(json::parse(*object.text))));
+    return base::http::bytes(partial_metadata(object));
   if (request.resource->stored_version)
     return base::http::bytes(json::serialize(served_form(*request.resource, json::parse(*object.text))));
   return object.text;
@@ -130,19 +134,20 @@ void ApiServer::list(RequestPtr request) {
     metadata["continue"] = continue_token(options.continue_revision == -1 ? -1 : revision, next);
     if (all) metadata["remainingItemCount"] = left;
   }
-  reply_list(std::move(request), std::move(metadata), revision, matched);
+  reply_list(std::move(request), std::move(metadata), matched);
 }
 
-void ApiServer::reply_list(RequestPtr request, json::object metadata, int64_t revision, const std::vector<ObjectRef>& matched) {
+void ApiServer::reply_list(RequestPtr request, json::object metadata, const std::vector<ObjectRef>& matched) {
   const ResourceInfo& resource = *request->resource;
   if (request->rendering == Rendering::kTable) {
-    json::object out = table(*request, revision, true);
-    out["metadata"] = std::move(metadata);
+    std::string out = table(*request, metadata, true);
     base::Time now = base::wall_now();
-    json::array& rows = out["rows"].get_array();
-    rows.reserve(matched.size());
-    for (const ObjectRef& object : matched) rows.push_back(table_row(*request, *object, now));
-    return request->reply(200, out);
+    for (const ObjectRef& object : matched) {
+      if (object != matched.front()) out += ',';
+      append_row(out, *request, *object, now);
+    }
+    out += "]}";
+    return request->reply_bytes(200, {base::http::bytes(std::move(out))});
   }
   bool partial = request->rendering == Rendering::kPartialMetadata;
   std::string head = partial ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\""

@@ -26,7 +26,7 @@ std::string store_key(const ResourceInfo& resource, std::string_view key) {
 }  // namespace
 
 ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options)
-    : loop_(loop), store_(std::move(store)), options_(std::move(options)),
+    : loop_(loop), store_(std::move(store)), options_(std::move(options)), front_(loop),
       allocator_(options_.service_cidr, options_.cluster_dns) {
   handle_with("", "bindings", "", [this](RequestPtr request) { create_binding(std::move(request)); });
   handle_with("", "pods", "binding", [this](RequestPtr request) { bind_pod(std::move(request)); });
@@ -82,6 +82,8 @@ base::Status ApiServer::start() {
     });
   });
   event_keeper_->sweep();
+  add_metrics_and_checks();
+  follow_flow_control();
   bootstrap();
   return {};
 }
@@ -109,8 +111,11 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
     return;
   }
   StoreWrite write{store_key(resource, key), text, current ? current->revision : 0};
-  store_->submit(std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current,
-                                    done = std::move(done)](base::Result<int64_t> result) {
+  store_->submit(std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current, done = std::move(done),
+                                    began = std::chrono::steady_clock::now()](base::Result<int64_t> result) {
+    front_.observe_store(text.empty() ? "delete" : current ? "update" : "create", resource.qualified(),
+                         std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+    store_failed_ = !result.ok() && result.error().kind != base::Kind::kConflict;
     if (!result.ok()) {
       done(result.error());
       return;
@@ -134,28 +139,31 @@ void ApiServer::handle(std::shared_ptr<base::http::Exchange> exchange) {
   auto user = authenticator_->authenticate(request->http());
   if (!user.ok()) return request->reply_status(api::unauthorized());
   request->user = std::move(*user);
-  dispatch(std::move(request));
+  dispatch(std::move(request), false);
 }
 
-void ApiServer::dispatch(RequestPtr request) {
+void ApiServer::dispatch(RequestPtr request, bool is_local) {
   const base::http::Request& http = request->http();
   request->query = base::http::parse_query(http.query());
-  if (serve_plain(request)) return;
-  bool is_resource = parse_resource_path(resources_, http.path(), http.method, request.get());
-  if (!is_resource) {
+  if (!parse_resource_path(resources_, http.path(), http.method, request.get())) {
     request->resource = nullptr;
     request->verb = http.method;
     for (char& c : request->verb) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   }
   if (json::value refusal = impersonate(*authorizer_, *request); !refusal.is_null()) return request->reply_status(refusal);
+  front_.enter(request, is_local, [this, request] { serve(request); });
+}
+
+void ApiServer::serve(RequestPtr request) {
+  if (serve_plain(request)) return;
   Access access = access_of(*request);
   std::string reason;
   if (!authorizer_->allows(request->user, access, &reason)) return request->reply_status(forbidden(request->user, access, reason));
-  if (http.path() == "/metrics") {
-    request->reply_bytes(200, {base::http::bytes(metrics_text())}, "text/plain; charset=utf-8");
+  if (request->http().path() == "/metrics") {
+    request->reply_bytes(200, {base::http::bytes(front_.metrics().page())}, base::metrics::kPageType);
     return;
   }
-  if (!is_resource) {
+  if (!request->resource) {
     if (!serve_openid(request) && !serve_discovery(request)) request->reply_status(api::no_such_path());
     return;
   }
@@ -169,8 +177,10 @@ bool ApiServer::serve_plain(RequestPtr request) {
     request->reply_bytes(status, {base::http::bytes(std::move(body))}, "text/plain; charset=utf-8");
     return true;
   };
-  if (path == "/livez" || path == "/healthz") return text(200, "ok");
-  if (path == "/readyz") return ready_ ? text(200, "ok") : text(503, "the controllers are starting");
+  if (is_health_path(path)) {
+    HealthAnswer answer = answer_health(checks_, path, request->query);
+    return text(answer.status, std::move(answer.body));
+  }
   if (path == "/version" || path == "/version/") {
     request->reply(200, {{"major", "1"}, {"minor", "36"}, {"gitVersion", "v1.36.0+sampan"}, {"gitCommit", ""},
                          {"gitTreeState", "clean"}, {"buildDate", "1970-01-01T00:00:00Z"}, {"goVersion", ""},
@@ -180,36 +190,46 @@ bool ApiServer::serve_plain(RequestPtr request) {
   return false;
 }
 
-std::string ApiServer::metrics_text() const {
-  std::string out = "# HELP apiserver_storage_objects Number of stored objects by resource.\n"
-                    "# TYPE apiserver_storage_objects gauge\n";
-  auto each_stored = [&](const std::function<void(const ResourceInfo&, const ObjectCache&)>& each) {
+void ApiServer::add_metrics_and_checks() {
+  front_.metrics().before_page([this] {
     for (const ResourcePtr& resource : resources_.all())
-      if (resource->objects && !resource->stored_version) each(*resource, *resource->objects);
+      if (resource->objects && !resource->stored_version)
+        front_.metrics()
+            .gauge("apiserver_storage_objects", "Number of stored objects at the time of last check split by kind.",
+                   {{"resource", resource->qualified()}})
+            .set(static_cast<double>(resource->objects->objects().size()));
+  });
+  checks_ = {{"ping", true, [] { return true; }},
+             {"log", true, [] { return true; }},
+             {"etcd", true, [this] { return !store_failed_; }},
+             {"poststarthook/start-controllers", false, [this] { return ready_; }},
+             {"shutdown", false, [this] { return !stopping_; }}};
+}
+
+// The objects of flowcontrol.apiserver.k8s.io decide who waits; read again a turn after they changed.
+void ApiServer::follow_flow_control() {
+  constexpr std::string_view kGroup = "flowcontrol.apiserver.k8s.io";
+  ResourcePtr schemas = resources_.find_stored(kGroup, "flowschemas"), levels = resources_.find_stored(kGroup, "prioritylevelconfigurations");
+  if (!schemas || !levels) return;
+  auto posted = std::make_shared<bool>(false);
+  auto read = [this, posted, schemas, levels] {
+    *posted = false;
+    auto objects = [](const ResourcePtr& resource) {
+      std::vector<json::value> out;
+      for (const auto& [key, object] : cache(*resource).objects()) out.push_back(json::parse(*object->text));
+      return out;
+    };
+    front_.flow_control().configure(objects(schemas), objects(levels));
   };
-  each_stored([&](const ResourceInfo& resource, const ObjectCache& cache) {
-    out += "apiserver_storage_objects{resource=\"" + resource.qualified() + "\"} " +
-           std::to_string(cache.objects().size()) + "\n";
-  });
-  out += "# HELP apiserver_longrunning_requests Number of watches under way by resource.\n"
-         "# TYPE apiserver_longrunning_requests gauge\n";
-  each_stored([&](const ResourceInfo& resource, const ObjectCache& cache) {
-    out += "apiserver_longrunning_requests{verb=\"WATCH\",resource=\"" + resource.qualified() + "\"} " +
-           std::to_string(cache.subscribers()) + "\n";
-  });
-  out += "# HELP apiserver_request_total Requests by verb and resource.\n"
-         "# TYPE apiserver_request_total counter\n";
-  for (const auto& [key, count] : request_counts_) {
-    size_t space = key.find(' ');
-    out += "apiserver_request_total{verb=\"" + key.substr(0, space) + "\",resource=\"" + key.substr(space + 1) +
-           "\"} " + std::to_string(count) + "\n";
-  }
-  return out;
+  for (const ResourcePtr& resource : {schemas, levels})
+    cache(*resource).subscribe([this, posted, read](const WatchEvent&) {
+      if (!std::exchange(*posted, true)) loop_.post(read);
+    });
+  if (!cache(*schemas).objects().empty()) read();
 }
 
 void ApiServer::serve_resource(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
-  ++request_counts_[request->verb + " " + resource.qualified()];
   api::GroupResource named{resource.group, resource.plural};
   if (!negotiate(request->http().headers.get("Accept"), &request->rendering)) {
     request->reply_status(api::not_acceptable("application/json"));

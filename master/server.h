@@ -16,6 +16,8 @@
 #include "master/admission.h"
 #include "master/allocator.h"
 #include "master/event_keeper.h"
+#include "master/front.h"
+#include "master/health.h"
 #include "master/object_cache.h"
 #include "master/request.h"
 #include "master/service_account_tokens.h"
@@ -57,9 +59,11 @@ class ApiServer {
   using Handler = std::function<void(RequestPtr)>;
   void handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler);
   base::Loop& loop() { return loop_; }
+  Front& front() { return front_; }
   void set_ready() { ready_ = true; }
   // Once, when what every cluster has (namespaces, default roles) is written.
   void when_bootstrapped(std::function<void()> then);
+  void set_stopping() { stopping_ = true; }  // /readyz fails from now on
 
  private:
   friend class LocalTransport;
@@ -74,10 +78,12 @@ class ApiServer {
   using Written = std::function<void(Outcome)>;
 
   // server.cc
-  void dispatch(RequestPtr request);
+  void dispatch(RequestPtr request, bool is_local);
+  void serve(RequestPtr request);
   bool serve_plain(RequestPtr request);
+  void follow_flow_control();
   void serve_resource(RequestPtr request);
-  std::string metrics_text() const;
+  void add_metrics_and_checks();
   // Writes `object` (null: deletes) where `current` is what it replaces, null to create.
   void commit(ResourceInfo& resource, std::string key, const json_value& object, ObjectRef current,
               std::function<void(base::Result<ObjectRef>)> done);
@@ -89,7 +95,7 @@ class ApiServer {
   void send_bookmarks();
   int64_t current_revision(const ResourceInfo& resource) const;
   json_value list_revision(const RequestInfo& request, const struct ListOptions& options, int64_t* out) const;
-  void reply_list(RequestPtr request, base::json::object metadata, int64_t revision, const std::vector<ObjectRef>& matched);
+  void reply_list(RequestPtr request, base::json::object metadata, const std::vector<ObjectRef>& matched);
   // What the request's namespace and selectors select now; null or the Status that refuses.
   json_value select(const RequestInfo& request, std::vector<ObjectRef>* out) const;
   // An object as the request wants it: its version and its rendering.
@@ -166,6 +172,7 @@ class ApiServer {
   base::Loop& loop_;
   std::unique_ptr<Store> store_;
   ServerOptions options_;
+  Front front_;
   ResourceTable resources_;
   AdmissionChain admission_;
   std::unique_ptr<ServiceAccountTokens> tokens_;
@@ -177,7 +184,8 @@ class ApiServer {
   std::map<std::string, Handler, std::less<>> handlers_;  // "apps/deployments/scale"
   std::shared_ptr<Documents> documents_;
   int64_t durable_revision_ = 0;  // all writes up to here are in the caches
-  bool ready_ = false;
+  bool ready_ = false, stopping_ = false, store_failed_ = false;
+  std::vector<HealthCheck> checks_;
   ServiceAllocator allocator_;
 
   std::unique_ptr<EventKeeper> event_keeper_;
@@ -192,7 +200,6 @@ class ApiServer {
   std::map<std::string, Node> nodes_;
   std::map<uint64_t, std::unique_ptr<base::http::Client::Call>> calls_;
   uint64_t next_call_ = 1;
-  std::map<std::string, uint64_t> request_counts_;  // "verb resource code"
 };
 
 }  // namespace master

@@ -354,5 +354,39 @@ TEST_F(ServerTest, DiscoveryTellsWhatIsServed) {
   refused(call("GET", "/apis/nonsense.example.com/v1"), 404);
 }
 
+TEST_F(ServerTest, MetricsHaveKubernetesNamesAndLabels) {
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  refused(call("GET", std::string(kMaps) + "/none"), 404);
+  auto w = watch(std::string(kMaps) + "?watch=true");
+  loop_.run_once(std::chrono::milliseconds(1));
+  std::string page = call("GET", "/metrics").body;
+  for (const char* line : {
+           R"(apiserver_request_total{code="201",component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="POST",version="v1"} 1)",
+           R"(apiserver_request_total{code="404",component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="GET",version="v1"} 1)",
+           R"(apiserver_request_duration_seconds_count{component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="POST",version="v1"} 1)",
+           R"(apiserver_longrunning_requests{component="apiserver",group="",resource="configmaps",scope="namespace",subresource="",verb="WATCH",version="v1"} 1)",
+           R"(apiserver_watch_events_total{group="",resource="configmaps",version="v1"} 1)",
+           R"(apiserver_storage_objects{resource="configmaps"} 1)", R"(apiserver_current_inflight_requests{request_kind="mutating"} 0)",
+           R"(etcd_request_duration_seconds_count{operation="create",type="configmaps"} 1)",
+           R"(apiserver_flowcontrol_nominal_limit_seats{priority_level="workload-low"} 245)"})
+    EXPECT_NE(page.find(std::string(line) + "\n"), std::string::npos) << line;
+  EXPECT_NE(page.find("process_resident_memory_bytes "), std::string::npos);
+  w->handle.reset();
+  loop_.run_once(std::chrono::milliseconds(1));
+  EXPECT_NE(call("GET", "/metrics").body.find(R"(resource="configmaps",scope="namespace",subresource="",verb="WATCH",version="v1"} 0)"), std::string::npos);
+}
+
+TEST_F(ServerTest, IsReadyOnceItsControllersAreAndUntilItStops) {
+  EXPECT_EQ(call("GET", "/livez").body, "ok");
+  EXPECT_EQ(call("GET", "/readyz").status, 500);
+  server_->set_ready();
+  EXPECT_EQ(call("GET", "/readyz").body, "ok");
+  EXPECT_EQ(call("GET", "/readyz?verbose").body,
+            "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]poststarthook/start-controllers ok\n[+]shutdown ok\nreadyz check passed\n");
+  server_->set_stopping();
+  EXPECT_EQ(call("GET", "/readyz").status, 500);
+  EXPECT_EQ(call("GET", "/livez").body, "ok");
+}
+
 }  // namespace
 }  // namespace master
