@@ -154,7 +154,25 @@ std::string first_error(fy_diag* diag) {
 
 }  // namespace
 
+// RFC 3629: no overlong forms, no surrogates. libfyaml does not come back from some texts that are not.
+static bool is_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    auto byte = [&](size_t at) { return i + at < text.size() ? static_cast<unsigned char>(text[i + at]) : 0u; };
+    unsigned first = byte(0);
+    size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    if (size == 0) return false;
+    for (size_t at = 1; at < size; ++at)
+      if ((byte(at) & 0xc0) != 0x80) return false;
+    if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f) || (first == 0xf0 && byte(1) < 0x90) ||
+        (first == 0xf4 && byte(1) > 0x8f))
+      return false;
+    i += size;
+  }
+  return true;
+}
+
 base::Result<std::vector<json::value>> parse_yaml(std::string_view text) {
+  if (!is_utf8(text)) return bad("not UTF-8");
   fy_diag_cfg diag_config;
   fy_diag_cfg_default(&diag_config);
   diag_config.fp = nullptr;
