@@ -36,13 +36,27 @@ std::string object_key(std::string_view ns, std::string_view name) {
 
 std::string to_stored_text(const json::value& object) {
   const json::object& in = object.get_object();
-  json::object out(in.storage());
-  for (const char* first : {"apiVersion", "kind", "metadata"})
-    if (const json::value* v = in.if_contains(first)) out.emplace(first, *v);
-  out["metadata"].get_object().erase("resourceVersion");
+  std::string out;
+  out.reserve(2048);
+  // Members one by one: nothing of the object is copied to put them in order.
+  auto append = [&out](std::string_view key, const json::value& value) {
+    if (out.back() != '{') out += ',';
+    out += json::serialize(json::string_view(key.data(), key.size()));
+    out += ':';
+    out += json::serialize(value);
+  };
+  out += '{';
+  for (const char* first : {"apiVersion", "kind"})
+    if (const json::value* v = in.if_contains(first)) append(first, *v);
+  out += out.size() > 1 ? ",\"metadata\":{" : "\"metadata\":{";
+  if (const json::value* metadata = in.if_contains("metadata"); metadata && metadata->is_object())
+    for (const auto& item : metadata->get_object())
+      if (item.key() != "resourceVersion") append(item.key(), item.value());
+  out += '}';
   for (const auto& item : in)
-    if (!out.contains(item.key())) out.emplace(item.key(), item.value());
-  return json::serialize(out);
+    if (item.key() != "apiVersion" && item.key() != "kind" && item.key() != "metadata") append(item.key(), item.value());
+  out += '}';
+  return out;
 }
 
 std::string with_revision(std::string_view stored, int64_t revision) {
@@ -59,22 +73,31 @@ std::string with_revision(std::string_view stored, int64_t revision) {
   return out;
 }
 
-ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored,
-                      int64_t revision) {
+SelectorValues selector_values(const ResourceInfo& resource, const json::value& object) {
+  SelectorValues out;
+  if (const json::value* labels = base::find_path(object, "metadata", "labels"); labels && labels->is_object()) {
+    for (const auto& label : labels->get_object())
+      if (label.value().is_string())
+        out.labels.emplace(std::string(label.key()), std::string(label.value().get_string()));
+  }
+  out.fields.reserve(resource.selector_paths.size());
+  for (const auto& path : resource.selector_paths) out.fields.push_back(field_text(object, path));
+  return out;
+}
+
+ObjectRef make_object(std::string key, std::string_view stored, int64_t revision, SelectorValues values) {
   auto object = std::make_shared<StoredObject>();
   object->key = std::move(key);
   object->revision = revision;
   object->text = base::http::bytes(with_revision(stored, revision));
+  object->labels = std::move(values.labels);
+  object->fields = std::move(values.fields);
+  return object;
+}
+ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision) {
   json::monotonic_resource arena;
   json::value parsed = json::parse({stored.data(), stored.size()}, &arena);
-  if (const json::value* labels = base::find_path(parsed, "metadata", "labels"); labels && labels->is_object()) {
-    for (const auto& label : labels->get_object())
-      if (label.value().is_string())
-        object->labels.emplace(std::string(label.key()), std::string(label.value().get_string()));
-  }
-  object->fields.reserve(resource.selector_paths.size());
-  for (const auto& path : resource.selector_paths) object->fields.push_back(field_text(parsed, path));
-  return object;
+  return make_object(std::move(key), stored, revision, selector_values(resource, parsed));
 }
 
 std::string_view metadata_text(std::string_view text) {

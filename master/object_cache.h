@@ -34,6 +34,13 @@ std::string object_key(std::string_view ns, std::string_view name);
 // What goes into the store: canonical order, no resourceVersion; and what comes out of it.
 std::string to_stored_text(const base::json::value& object);
 std::string with_revision(std::string_view stored, int64_t revision);
+// What selectors look at, when the object is at hand and need not be parsed again.
+struct SelectorValues {
+  std::map<std::string, std::string> labels;
+  std::vector<std::string> fields;
+};
+SelectorValues selector_values(const ResourceInfo& resource, const base::json::value& object);
+ObjectRef make_object(std::string key, std::string_view stored, int64_t revision, SelectorValues values);
 // The metadata of an object's text, as it stands there: a rendering copies it without parsing.
 std::string_view metadata_text(std::string_view text);
 ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision);

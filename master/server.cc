@@ -105,14 +105,15 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
       done(std::move(current));
       return;
     }
-    ObjectRef made = make_object(resource, key, text, revision);
+    ObjectRef made = make_object(key, text, revision, selector_values(resource, object));
     objects.put(made);
     done(std::move(made));
     return;
   }
   StoreWrite write{store_key(resource, key), text, current ? current->revision : 0};
   store_->submit(std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current, done = std::move(done),
-                                    began = std::chrono::steady_clock::now()](base::Result<int64_t> result) {
+                                    values = removes ? SelectorValues{} : selector_values(resource, object),
+                                    began = std::chrono::steady_clock::now()](base::Result<int64_t> result) mutable {
     front_.observe_store(text.empty() ? "delete" : current ? "update" : "create", resource.qualified(),
                          std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
     store_failed_ = !result.ok() && result.error().kind != base::Kind::kConflict;
@@ -127,7 +128,7 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
       done(current);
       return;
     }
-    ObjectRef made = make_object(resource, key, text, *result);
+    ObjectRef made = make_object(key, text, *result, std::move(values));
     objects.put(made);
     done(std::move(made));
   });

@@ -173,10 +173,21 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
   }
   void watch_line(std::string_view line) {
     if (line.empty()) return;
-    auto event = base::parse_json(line);
-    if (!event.ok()) return next(backoff());
-    std::string_view type = base::string_at(*event, "type");
-    const json::value* object = base::find(*event, "object");
+    // Nobody keeps the parsed event: it lives in one piece of memory that goes at once.
+    unsigned char buffer[8 << 10];
+    json::monotonic_resource arena(buffer, sizeof buffer);
+    boost::system::error_code error;
+    json::parse_options limits;
+    limits.max_depth = base::kMaxJsonDepth + 2;
+    json::value event;
+    try {
+      event = json::value(json::parse({line.data(), line.size()}, error, &arena, limits), &arena);
+    } catch (const std::exception&) {  // the library's own limits
+      return next(backoff());
+    }
+    if (error) return next(backoff());
+    std::string_view type = base::string_at(event, "type");
+    const json::value* object = base::find(event, "object");
     if (!object) return next(backoff());
     if (type == "ERROR") {
       if (base::as_int(base::find(*object, "code")) == 410)

@@ -35,7 +35,7 @@ std::string pod(int number, size_t bytes) {
       R"("env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LEVEL","value":"info"}],)"
       R"("ports":[{"name":"http","containerPort":8080}],"resources":{"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"memory":"128Mi"}},)"
       R"("readinessProbe":{"httpGet":{"path":"/ready","port":"http"},"periodSeconds":5}}]}})";
-  constexpr size_t kDefaults = 900;  // what defaulting adds
+  constexpr size_t kDefaults = 2010;  // what defaulting and managedFields add
   size_t pad = bytes > text.size() + kDefaults ? bytes - text.size() - kDefaults : 1;
   std::string filler;
   while (filler.size() < pad) filler += "the quick brown fox jumps over the lazy dog " + std::to_string(filler.size()) + "; ";
