@@ -85,6 +85,17 @@ void put_body(json::object& event, const char* key, std::string_view body, bool 
   event[key] = std::move(*parsed);
 }
 
+json::value user_info(const User& user) {
+  json::object out{{"username", user.name}};
+  if (!user.uid.empty()) out["uid"] = user.uid;
+  out["groups"] = json::array(user.groups.begin(), user.groups.end());
+  if (!user.extra.empty()) {
+    json::object& extra = out["extra"].emplace_object();
+    for (const auto& [key, values] : user.extra) extra[key] = json::array(values.begin(), values.end());
+  }
+  return out;
+}
+
 }  // namespace
 
 bool AuditPolicy::Decision::omits(std::string_view stage) const {
@@ -144,10 +155,6 @@ AuditPolicy::Decision AuditPolicy::decide(const RequestInfo& request) const {
 std::string audit_event(std::string_view stage, const RequestInfo& request, const AuditedRequest& audited, base::Time now) {
   AuditLevel level = audited.decision.level;
   const base::http::Request& http = request.http();
-  json::object user{{"username", request.user.name}};
-  json::array groups;
-  for (const std::string& group : request.user.groups) groups.emplace_back(group);
-  user["groups"] = std::move(groups);
   std::string_view address = http.peer.address;
   size_t colon = address.rfind(':');
   if (colon != std::string_view::npos) address = address.substr(0, colon);
@@ -161,7 +168,8 @@ std::string audit_event(std::string_view stage, const RequestInfo& request, cons
                      {"stage", stage},
                      {"requestURI", http.target},
                      {"verb", request.verb},
-                     {"user", std::move(user)}};
+                     {"user", user_info(request.impersonator ? *request.impersonator : request.user)}};
+  if (request.impersonator) event["impersonatedUser"] = user_info(request.user);
   json::array sources;
   if (!address.empty()) sources.emplace_back(address);
   event["sourceIPs"] = std::move(sources);

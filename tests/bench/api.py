@@ -5,7 +5,7 @@ the same bytes (same wrk, TLS and connections), durable writes beside etcd's put
 fan-out, and memory per stored Pod.
 
 Prints the figures; tests/bench/report.py puts them into docs/benchmarks.md. Sides take turns, and
-ratios are of medians of the same run.
+ratios are of medians of the same run. CPU is of the servers alone.
 """
 import argparse
 import json
@@ -55,6 +55,20 @@ class Process:
         self.process = subprocess.Popen([str(c) for c in command], stdout=self.log, stderr=self.log,
                                         stdin=subprocess.DEVNULL)
         self.pid = self.process.pid
+
+    def cpu_seconds(self):
+        """Of the process and its children: what other load on the machine does not change."""
+        total = 0
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(entry.name) == self.pid or int(fields[1]) == self.pid:
+                total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
 
     def stop(self):
         self.process.terminate()
@@ -185,7 +199,7 @@ def median(values):
     return statistics.median(values)
 
 
-def reads(master, clients, nginx_url, www, seconds, rounds):
+def reads(master, nginx, clients, nginx_url, www, seconds, rounds):
     cases_ = [("GET one Pod", f"{PODS}/p0", "application/json", "rate", 0.5),
               ("LIST 1000 Pods, JSON", f"{PODS}?limit=1000", "application/json", "bytes", 0.7),
               ("LIST 1000 Pods, Table", f"{PODS}?limit=1000", TABLE, "bytes", None)]
@@ -193,16 +207,21 @@ def reads(master, clients, nginx_url, www, seconds, rounds):
         body = master.get(path, accept)
         (www / f"f{number}").write_bytes(body)
         sides = {"sampan": [], "nginx": []}
+        cost = {"sampan": [], "nginx": []}
         for _ in range(rounds):
-            sides["sampan"].append(clients.wrk(master.url + path, seconds, accept=accept))
-            sides["nginx"].append(clients.wrk(f"{nginx_url}/f{number}", seconds, accept=accept))
+            for side, server, url in (("sampan", master, master.url + path), ("nginx", nginx, f"{nginx_url}/f{number}")):
+                before = server.cpu_seconds()
+                sides[side].append(clients.wrk(url, seconds, accept=accept))
+                cost[side].append((server.cpu_seconds() - before) / max(1, sides[side][-1][0] * seconds) * 1e6)
         index = 0 if measure == "rate" else 1
         ours, theirs = (median([s[index] for s in sides[k]]) for k in ("sampan", "nginx"))
         rates = {k: median([s[0] for s in v]) for k, v in sides.items()}
         line = (f"{what} ({len(body)} bytes): {rates['sampan']:.0f}/s, nginx {rates['nginx']:.0f}/s; "
                 + (f"{ours:.0f} and {theirs:.0f} MiB/s; " if measure == "bytes" else "")
                 + f"ratio {ours / theirs:.2f}")
-        print(line + (f" (budget {budget})" if budget else ""), flush=True)
+        cpu = {side: median(values) for side, values in cost.items()}
+        print(line + (f" (budget {budget})" if budget else "")
+              + f"; CPU {cpu['sampan']:.0f} and {cpu['nginx']:.0f} us each", flush=True)
 
 
 def main():
@@ -236,7 +255,7 @@ def main():
             port = free_port()
             running.append(start_nginx(work, master.pki, port))
             wait_for_port(port)
-            reads(master, clients, f"https://127.0.0.1:{port}", work / "www", args.seconds, args.rounds)
+            reads(master, running[-1], clients, f"https://127.0.0.1:{port}", work / "www", args.seconds, args.rounds)
             running.pop().stop()
         if "write" in only:
             port = free_port()
@@ -244,16 +263,20 @@ def main():
             wait_for_port(port)
             first = 1000
             for n, count in ((1, 1500), (8, 5000), (32, 10000)):
-                ours, theirs, tail = [], [], []
+                ours, theirs, tail, cpu = [], [], [], [0, 0]
                 for _ in range(args.rounds):
+                    marks = [master.cpu_seconds(), running[-1].cpu_seconds()]
                     figures = master.load("create", n, count, first, POD_BYTES)
                     first += count
                     ours.append(figures["per_second"])
                     tail.append(figures["p99_ms"])
                     theirs.append(clients.etcd_puts(f"https://127.0.0.1:{port}", work, n, count, pod))
+                    cpu[0] += (master.cpu_seconds() - marks[0]) / count / args.rounds * 1e6
+                    cpu[1] += (running[-1].cpu_seconds() - marks[1]) / count / args.rounds * 1e6
                 ratio = median(ours) / median(theirs)
                 print(f"create at {n} clients: {median(ours):.0f}/s (p99 {median(tail):.1f} ms), etcd puts "
-                      f"{median(theirs):.0f}/s; ratio {ratio:.2f}" + (" (budget 1)" if n == 32 else ""), flush=True)
+                      f"{median(theirs):.0f}/s; ratio {ratio:.2f}" + (" (budget 1)" if n == 32 else "")
+                      + f"; CPU {cpu[0]:.0f} and {cpu[1]:.0f} us each", flush=True)
             endpoint = json.loads(run("etcdctl", f"--endpoints=https://127.0.0.1:{port}", f"--cacert={master.pki}/ca.crt",
                                       f"--cert={master.pki}/admin.crt", f"--key={master.pki}/admin.key",
                                       "endpoint", "status", "-w", "json", env={"ETCDCTL_API": "3"}))
