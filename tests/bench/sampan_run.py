@@ -91,7 +91,7 @@ def main():
         sampan.run("image", "load", str(archive))
         podman.run("load", "-q", "-i", str(archive))
         version = podman.run("--version")
-        print(f"{version}, crun {subprocess.run(['crun', '--version'], capture_output=True, text=True, check=True).stdout.split()[2]}; {ROUNDS} rounds in turns, medians")
+        print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.0f}, {cases.BIN.parent.name} build; {version}, crun {subprocess.run(['crun', '--version'], capture_output=True, text=True, check=True).stdout.split()[2]}; {ROUNDS} rounds in turns, medians")
         for network in ("none", "bridge"):
             measure(f"run --rm --network {network} true", engines, lambda e, n=network: e.seconds("run", "--rm", "--pull", "never", "--network", n, "busybox", "true"))
         for engine in engines:
