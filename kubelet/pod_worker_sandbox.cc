@@ -22,6 +22,10 @@ void PodWorker::start_sandbox() {
   }
   seen_.sandbox.step = Step::kBusy;
   save();   // the intent: what a killed kubelet must look for
+  // The tokens come while the sandbox is made; what fails is asked for again by mount_volumes().
+  if (tokens_missing_ == 0)
+    for (const auto& key : kubelet::tokens(pod_))
+      if (!tokens_.contains(key)) fetch_token(key);
   for (const auto& c : spec.containers)
     for (const auto& port : c.ports)
       if (port.host_port.value_or(0) != 0 && !host_network)
@@ -201,8 +205,9 @@ void PodWorker::stop_sandbox() {
 void PodWorker::mount_volumes() {
   seen_.volumes.step = Step::kBusy;
   volumes_waiting_ = true;
-  for (const auto& key : kubelet::tokens(pod_))
-    if (!tokens_.contains(key)) fetch_token(key);
+  if (tokens_missing_ == 0)
+    for (const auto& key : kubelet::tokens(pod_))
+      if (!tokens_.contains(key)) fetch_token(key);
   make_directory();
 }
 
