@@ -440,6 +440,8 @@ base::Result<int> oci_exec(const OciContext& context) {
   OciStatus status = context.store.status(state, *layout);
   if (status == OciStatus::kPaused && !options.has("ignore-paused"))
     return base::make_error(Kind::kConflict, "exec", id, "cannot exec in a paused container", "resume it or use --ignore-paused");
+  // The process stays frozen until somebody resumes the container: that needs the lock.
+  if (status == OciStatus::kPaused) lock.reset();
   if (status != OciStatus::kRunning && status != OciStatus::kCreated && status != OciStatus::kPaused)
     return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
   Config config = TRY(parse_config(TRY(context.store.read_config(id))));

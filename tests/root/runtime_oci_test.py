@@ -232,6 +232,15 @@ class Oci(unittest.TestCase):
         self.assertIn("warning: error running poststop hook", done.stderr)
         self.assertEqual(mark.read_text(), "ran\n")
 
+    def test_exec_in_a_paused_container_waits_for_resume(self):
+        self.start("sleep", "1000")
+        self.run_oci("pause", "box")
+        self.assertIn("paused", self.run_oci("exec", "box", "true", check=False).stderr)
+        waiting = subprocess.Popen([OCI, "--root", str(self.root), "exec", "--ignore-paused", "box", "echo", "thawed"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.run_oci("resume", "box")
+        self.assertEqual(waiting.communicate(timeout=30)[0], "thawed\n")
+
     def test_created_without_a_process(self):
         del self.config["process"]
         self.write()
