@@ -29,6 +29,9 @@ MS_SLAVE_REC = (1 << 19) | (1 << 14)
 MS_BIND_REC = 4096 | (1 << 14)
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 Sample = collections.namedtuple("Sample", "cpu wall peak")  # ms, ms, KiB
+CAPABILITIES = [f"CAP_{name}" for name in (
+    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD "
+    "AUDIT_WRITE SETFCAP").split()]  # those that engines give by default
 SYSCALLS = """access alarm arch_prctl brk capget capset chdir chmod chown clock_getres clock_gettime
 clock_nanosleep clone clone3 close close_range connect dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait
 epoll_wait eventfd2 execve execveat exit exit_group faccessat faccessat2 fadvise64 fallocate fchdir fchmod
@@ -46,7 +49,7 @@ vfork wait4 waitid write writev""".split()
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--loops", type=int, default=1000, help="life cycles of the last part")
     parser.add_argument("--bin", type=pathlib.Path,
                         default=pathlib.Path(os.environ.get("SAMPAN_BIN_DIR") or SOURCE / "build/release/bin"))
@@ -116,6 +119,10 @@ class Bench:
         config = json.loads((directory / "config.json").read_text())
         config["ociVersion"] = "1.0.2"  # the newest that Debian 12's crun knows
         config["process"].update(terminal=False, args=args, noNewPrivileges=True)
+        for kind in ("bounding", "effective", "permitted"):
+            config["process"]["capabilities"][kind] = CAPABILITIES
+        if {"type": "cgroup"} not in config["linux"]["namespaces"]:
+            config["linux"]["namespaces"].append({"type": "cgroup"})
         config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}]
         config["linux"]["resources"].update(memory={"limit": 256 << 20}, pids={"limit": 100},
                                             cpu={"shares": 512, "quota": 100000, "period": 100000})
@@ -208,17 +215,18 @@ class Bench:
               + ", no ".join(after))
 
     def world(self):
-        """What a life cycle could leave, as sets. Processes: those whose program is ours."""
-        def programs():
-            for entry in pathlib.Path("/proc").glob("[0-9]*/exe"):
+        """What a life cycle could leave, as sets. Processes: those that name our directory or are in
+        one of our cgroups; others may run containers of theirs here."""
+        def processes():
+            for entry in pathlib.Path("/proc").glob("[0-9]*"):
                 try:
-                    target = os.readlink(entry)
+                    about = (entry / "cmdline").read_text() + (entry / "cgroup").read_text()
                 except OSError:
                     continue
-                if str(self.scratch) in target or "sampan-oci" in target or target.endswith("/bin/busybox"):
-                    yield entry.parent.name
+                if int(entry.name) != os.getpid() and (str(self.scratch) in about or f"sampan-bench-{os.getpid()}" in about):
+                    yield entry.name
         state = self.scratch / "state-0"
-        return {"process": set(programs()),
+        return {"process": set(processes()),
                 "mount": set(pathlib.Path("/proc/self/mountinfo").read_text().splitlines()),
                 "cgroup": {str(p) for p in CGROUPS.glob(f"*/sampan-bench-{os.getpid()}/*/")}
                 | {str(p) for p in CGROUPS.glob(f"sampan-bench-{os.getpid()}/*/")},

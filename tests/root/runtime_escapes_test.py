@@ -228,7 +228,7 @@ class Inventory(Bundle, unittest.TestCase):
                 self.assertIn(at, self.MOUNTS)
             self.assertEqual(options.split(",")[0], "rw" if at in self.WRITABLE else "ro", line)
             self.assertNotIn("shared:", head)
-        self.assertEqual(set(rest.split()), {"KEY=value", "PATH=/bin", "PWD=/", "SHLVL=1"})  # two are the shell's
+        self.assertEqual(set(rest.split()), {"KEY=value", "PATH=/bin", "HOME=/", "PWD=/", "SHLVL=1"})  # two are the shell's
         tail = text.split("\n\n")[-1].split("\n")
         self.assertEqual(tail[:2], ["/", "0022"])
         self.assertEqual(set(tail[2:tail.index("Inter-|   Receive                                                |  Transmit")]),
@@ -241,6 +241,9 @@ class Inventory(Bundle, unittest.TestCase):
             if not (self.rootfs / "bin" / name).is_symlink():
                 (self.rootfs / "bin" / name).symlink_to("busybox")
         self.config["process"].update(env=["PATH=/bin", "KEY=value"], noNewPrivileges=True)
+        namespaces = self.config["linux"]["namespaces"]
+        if {"type": "cgroup"} not in namespaces:
+            namespaces.append({"type": "cgroup"})
         os.environ["SAMPAN_SECRET"] = "host"
         self.addCleanup(os.environ.pop, "SAMPAN_SECRET")
         with open("/etc/hostname") as extra:
