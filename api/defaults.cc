@@ -1,7 +1,9 @@
 // Defaults that depend on more than one field, and what is rewritten before an object is stored.
 #include "api/base64.h"
 #include "api/quantity.h"
+#include "api/structural.h"
 #include "api/validate.h"
+#include "api/validate_rules.h"
 #include "api/walk.h"
 
 namespace api {
@@ -142,7 +144,9 @@ void defaults(std::string_view gvk, json::value& object) {
     if (unset(base::object_at(root, "status"), "phase")) base::object_at(root, "status")["phase"] = "Active";
     return;
   }
+  if (gvk.ends_with("WebhookConfiguration")) return rules::default_webhook_configuration(object, gvk.ends_with("/MutatingWebhookConfiguration"));
   if (!spec) return;
+  if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition") return default_custom_resource_definition(object);
   if (gvk == "v1/Pod") return pod_spec(*spec);
   if (gvk == "v1/ReplicationController") {
     json::object kept = *spec;  // making metadata may move the spec

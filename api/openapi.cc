@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "api/structural.h"
 #include "api/walk.h"
 
 namespace api {
@@ -43,7 +44,7 @@ class Document {
     std::string name = full_name(type) + "List";
     if (!schemas_.contains(name)) {
       Gvk gvk = gvk_of(type);
-      gvk.kind += "List";
+      gvk.kind = type.custom ? type.custom->list_kind : gvk.kind + "List";
       schemas_[name] = nullptr;
       json::object properties{{"apiVersion", text("Group and version of this representation.")},
                               {"items", json::object{{"type", "array"}, {"items", wrapped(of(type), "")}, {"description", "The objects."}}},
@@ -169,10 +170,40 @@ class Document {
     if (field.strategy) out["x-kubernetes-patch-strategy"] = field.strategy;
     return out;
   }
+  // Version 2 has no words for some of what a structural schema says; what it would get wrong is left out.
+  static void to_v2(json::value& in) {
+    json::object* schema = in.if_object();
+    if (!schema) return;
+    for (const char* name : {"allOf", "anyOf", "oneOf", "not", "default", "nullable"}) schema->erase(name);
+    bool open = base::as_bool(schema->if_contains("x-kubernetes-preserve-unknown-fields"));
+    if (open) schema->erase("items"), schema->erase("properties");
+    if (json::value* items = schema->if_contains("items")) to_v2(*items);
+    if (json::value* additional = schema->if_contains("additionalProperties")) to_v2(*additional);
+    if (json::value* properties = schema->if_contains("properties"); properties && properties->is_object())
+      for (auto& item : properties->get_object()) to_v2(item.value());
+  }
+  json::value custom(const Type& type) {
+    json::value out = type.custom->schema;
+    if (!out.is_object()) out = json::object{{"type", "object"}};
+    if (!v3_) to_v2(out);
+    json::object& schema = out.get_object();
+    if (!base::as_bool(schema.if_contains("x-kubernetes-preserve-unknown-fields")) || v3_) {
+      json::object& properties = base::object_at(schema, "properties");
+      properties["apiVersion"] = text("Group and version of this representation.");
+      properties["kind"] = text("Kind of this representation.");
+      properties["metadata"] = wrapped(meta("ObjectMeta"), "What every object has.");
+    }
+    schema["x-kubernetes-group-version-kind"] = json::array{gvk_object(gvk_of(type))};
+    return out;
+  }
   void add(const Type& type) {
     std::string name = full_name(type);
     if (schemas_.contains(name)) return;
     schemas_[name] = nullptr;  // types may contain themselves
+    if (type.custom) {
+      schemas_[name] = custom(type);
+      return;
+    }
     json::object properties;
     json::array required;
     for (const Field& field : type.fields) {
@@ -222,7 +253,7 @@ class Writer {
 
   void group(const ServedGroupVersion& served) {
     std::string root = "/" + served.path() + "/";
-    json::object list = operation("get", "List the resources of " + root, "get" + spelled(served) + "APIResources", served);
+    json::object list = operation("List the resources of " + root, "get" + spelled(served) + "APIResources", served);
     list["responses"] = answers(document_.meta("APIResourceList"));
     paths_[root] = json::object{{"get", std::move(list)}};
     for (const ServedResource& resource : served.resources) add(served, resource, "/" + served.path());
@@ -270,15 +301,12 @@ class Writer {
     else for (auto& item : type) out[item.key()] = item.value();
     return out;
   }
-  json::object operation(const char* method, std::string description, std::string id, const ServedGroupVersion& served) const {
+  json::object operation(std::string description, std::string id, const ServedGroupVersion& served) const {
     json::object out{{"description", std::move(description)}, {"operationId", std::move(id)}, {"tags", json::array{tag(served)}}};
     if (!v3_) {
       out["produces"] = json::array{"application/json"};
       out["schemes"] = json::array{"https"};
-      if (std::string_view(method) == "patch")
-        out["consumes"] = json::array{"application/json-patch+json", "application/merge-patch+json",
-                                      "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
-      else out["consumes"] = json::array{"*/*"};
+      out["consumes"] = json::array{"*/*"};
     }
     return out;
   }
@@ -302,7 +330,7 @@ class Writer {
   }
 
   void add(const ServedGroupVersion& served, const ServedResource& r, const std::string& root) {
-    const Type* type = find_kind(r.kind_gvk);
+    const Type* type = r.type ? r.type : find_kind(r.kind_gvk);
     auto can = [&](const char* verb) { return std::find(r.verbs.begin(), r.verbs.end(), verb) != r.verbs.end(); };
     if (r.subresource == "proxy") return proxy(served, r, root);
     bool collection = r.subresource.empty();
@@ -334,7 +362,7 @@ class Writer {
       for (const char* method : {"delete", "get", "head", "options", "patch", "post", "put"}) {
         std::string word = method;
         word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
-        json::object op = operation("", "connect " + word + " requests to proxy of " + r.plural,
+        json::object op = operation("connect " + word + " requests to proxy of " + r.plural,
                                     "connect" + spelled(served) + word + (r.namespaced ? "Namespaced" : "") + gvk_kind(served, r) +
                                         "Proxy" + (with_path ? "WithPath" : ""), served);
         op["responses"] = answers(json::object{{"type", "string"}});
@@ -360,7 +388,7 @@ class Writer {
     std::string verb = word(action);
     std::string id = verb + spelled(served) + (action == "deletecollection" ? "Collection" : "") +
                      (in_namespace ? "Namespaced" : "") + kind + part + (action == "list" && r.namespaced && !in_namespace ? "ForAllNamespaces" : "");
-    json::object op = operation(method, verb + " " + r.plural + (part.empty() ? "" : "/" + r.subresource), id, served);
+    json::object op = operation(verb + " " + r.plural + (part.empty() ? "" : "/" + r.subresource), id, served);
     json::array parameters;
     auto query = [&](const Parameter& p) { parameters.push_back(parameter(p, "query", false)); };
     json::object self = type ? document_.of(*type) : json::object{{"type", "string"}};
@@ -380,18 +408,26 @@ class Writer {
       query(kDryRun), query(kManager), query(kValidation);
       if (action == "patch") {
         query(kForce);
-        body(op, parameters, document_.patch(),
-             {"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
-              "application/apply-patch+yaml"}, true);
+        body(op, parameters, document_.patch(), patch_types(type), true);
       } else if (type) {
         body(op, parameters, self, {"*/*"}, true);
       }
+    }
+    if (!v3_ && action == "patch") {
+      json::array types;
+      for (const std::string& one : patch_types(type)) types.push_back(json::value(one));
+      op["consumes"] = std::move(types);
     }
     op["parameters"] = std::move(parameters);
     op["responses"] = answers(std::move(answer));
     op["x-kubernetes-action"] = action;
     op["x-kubernetes-group-version-kind"] = gvk_object(parse_gvk(r.kind_gvk));
     item[method] = std::move(op);
+  }
+  // Custom resources know no strategic merge: kubectl looks here before it sends one.
+  static std::vector<std::string> patch_types(const Type* type) {
+    if (type && type->custom) return {"application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"};
+    return {"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
   }
   static std::string word(std::string_view action) {
     if (action == "get") return "read";

@@ -17,6 +17,7 @@ struct ServedResource {
   std::string kind_gvk;        // "v1/Pod", "autoscaling/v1/Scale"
   bool namespaced = true;
   std::vector<std::string> verbs;  // get list watch create update patch delete deletecollection
+  const Type* type = nullptr;      // null: found by kind_gvk
 };
 struct ServedGroupVersion {
   std::string group, version;  // "", "v1"

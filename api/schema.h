@@ -51,12 +51,16 @@ struct Field {
   bool wire_pointer;   // there, absent and zero differ
 };
 
+struct CustomKind;
 struct Type {
   const char* name;      // "Container"
   const char* package;   // "io.k8s.api.core.v1"
   bool is_kind;
   std::span<const Field> fields;  // sorted by name
   const char* doc;
+  // Of a kind that a CustomResourceDefinition describes (structural.h): what its schema asks beyond
+  // these rows. Null for built-in types, and for the parts of such a kind.
+  const CustomKind* custom = nullptr;
   const Field* field(std::string_view name) const;
 };
 

@@ -14,6 +14,9 @@ namespace api {
 // columns of their own show Name and Created At.
 json::array table_columns(std::string_view gvk);
 json::array table_cells(std::string_view gvk, const json::value& object, base::Time now);
+// The same of a custom resource: additionalPrinterColumns, or the age.
+json::array table_columns(const CustomKind& kind);
+json::array table_cells(const CustomKind& kind, const json::value& object, base::Time now);
 
 // "5s", "3m20s", "2d4h", "3y10d": kubectl's ages.
 std::string human_duration(base::Duration age);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "api/quantity.h"
+#include "api/structural.h"
 #include "api/validate_rules.h"
 #include "api/walk.h"
 
@@ -167,6 +168,13 @@ void kind_rules(Errors& e, std::string_view gvk, const json::value& after, const
   if (gvk == "v1/Node") return node(e, after, before);
   if (gvk == "coordination.k8s.io/v1/Lease") return lease(e, after);
   if (gvk == "v1/Event") return event(e, after);
+  if (gvk.starts_with("admissionregistration.k8s.io/"))
+    return gvk.ends_with("WebhookConfiguration") ? webhook_configuration(e, after) : gvk.ends_with("Policy") ? admission_policy(e) : void();
+  if (gvk == "apiregistration.k8s.io/v1/APIService") return api_service(e, after);
+  if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition") {
+    FieldErrors wrong = validate_custom_resource_definition(after, before);
+    e.list.insert(e.list.end(), wrong.begin(), wrong.end());
+  }
 }
 
 void immutable_metadata(Errors& e, const json::value& after, const json::value& before) {
@@ -204,7 +212,7 @@ FieldErrors validate_schema(const Type& type, const json::value& object) {
 NameRule name_rule(std::string_view gvk) {
   if (gvk == "v1/Service") return NameRule::kDns1035Label;
   if (gvk == "v1/Namespace") return NameRule::kDns1123Label;
-  if (gvk.starts_with("rbac.authorization.k8s.io/")) return NameRule::kPathSegment;
+  if (gvk.starts_with("rbac.authorization.k8s.io/") || gvk.starts_with("apiregistration.k8s.io/")) return NameRule::kPathSegment;
   return NameRule::kDns1123Subdomain;
 }
 

@@ -62,6 +62,10 @@ void secret(Errors& e, const json::value& after, const json::value* before);
 void node(Errors& e, const json::value& after, const json::value* before);
 void lease(Errors& e, const json::value& after);
 void event(Errors& e, const json::value& after);
+void webhook_configuration(Errors& e, const json::value& object);  // mutating and validating
+void admission_policy(Errors& e);
+void api_service(Errors& e, const json::value& object);
+void default_webhook_configuration(json::value& object, bool mutating);
 
 // Decodes into a struct; an error (which check_types() rules out) is reported as one.
 template <typename T>

@@ -4,6 +4,7 @@
 
 #include "api/base64.h"
 #include "api/quantity.h"
+#include "api/structural.h"
 #include "base/clock.h"
 
 namespace api {
@@ -292,6 +293,7 @@ const std::map<std::string_view, std::string_view>& full_groups() {
 }  // namespace
 
 base::Status check_types(const Type& type, const json::value& object) {
+  if (type.custom && object.is_object()) return check_custom_types(type, object);
   if (!object.is_object())
     return refuse("json: cannot unmarshal " + json_word(object) + " into Go value of type " +
                   short_package(type) + "." + type.name);
@@ -299,11 +301,13 @@ base::Status check_types(const Type& type, const json::value& object) {
 }
 
 void prune(const Type& type, json::value& object, std::vector<std::string>* unknown) {
-  if (object.is_object()) Pruner(unknown).object(type, object.get_object());
+  if (type.custom) prune_custom(type, object, unknown);
+  else if (object.is_object()) Pruner(unknown).object(type, object.get_object());
 }
 
 void apply_defaults(const Type& type, json::value& object) {
-  if (object.is_object()) defaults_in(type, object.get_object());
+  if (type.custom) default_custom(type, object);
+  else if (object.is_object()) defaults_in(type, object.get_object());
 }
 
 Gvk parse_gvk(std::string_view gvk) {
@@ -322,6 +326,7 @@ Gvk parse_gvk(std::string_view gvk) {
 }
 
 Gvk gvk_of(const Type& type) {
+  if (type.custom) return {type.custom->group, type.custom->version, type.custom->kind};
   std::string_view package = type.package;
   size_t dot = package.rfind('.');
   Gvk out{"", std::string(package.substr(dot + 1)), type.name};

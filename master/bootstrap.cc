@@ -1,6 +1,7 @@
 // What every cluster has from its first start: the namespaces, the default roles, and the Service by
 // which Pods find the API server. Level-triggered: checked at each start, written only where it differs.
 #include "base/log.h"
+#include "master/admission_priority.h"
 #include "master/rbac_controller.h"
 #include "master/server.h"
 
@@ -70,6 +71,10 @@ void ApiServer::bootstrap() {
       if (!cache(*resource).find(object_key("", base::string_at(object, "metadata", "name"))))
         send("POST", "/apis/flowcontrol.apiserver.k8s.io/v1/" + std::string(plural), object);
   }
+
+  for (json::object& each : system_priority_classes())
+    if (!cache("scheduling.k8s.io", "priorityclasses").find(object_key("", base::string_at(json::value(each), "metadata", "name"))))
+      send("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", each);
 
   // The rest needs the namespaces, which the first start is just writing, in this order.
   constexpr std::string_view kLast = "kube-node-lease";

@@ -163,6 +163,10 @@ Rows identity_rows() {
 
 Rows remaining_rows() {
   return {
+      {"apiregistration.k8s.io", "v1", "apiservices", "apiservice", "APIService", "", "api-extensions", false, true, false, false,
+       "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1", "", ""},
+      {"apiextensions.k8s.io", "v1", "customresourcedefinitions", "customresourcedefinition", "CustomResourceDefinition", "crd,crds",
+       "api-extensions", false, true, false, false, "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "", ""},
       {"scheduling.k8s.io", "v1", "priorityclasses", "priorityclass", "PriorityClass", "pc", "", false, false, false, false, "io.k8s.api.scheduling.v1", "", ""},
       {"coordination.k8s.io", "v1", "leases", "lease", "Lease", "", "", true, false, false, true,
        "io.k8s.api.coordination.v1", "", ""},

@@ -25,16 +25,6 @@ json::array split(std::string_view text) {
   return out;
 }
 
-// Group versions in order of the table.
-std::vector<std::pair<std::string, std::string>> group_versions(const ResourceTable& table) {
-  std::vector<std::pair<std::string, std::string>> out;
-  for (const ResourcePtr& each : table.all()) {
-    const ResourceInfo& r = *each;
-    std::pair<std::string, std::string> gv{r.group, r.version};
-    if (std::find(out.begin(), out.end(), gv) == out.end()) out.push_back(gv);
-  }
-  return out;
-}
 std::string join(const std::pair<std::string, std::string>& gv) {
   return gv.first.empty() ? gv.second : gv.first + "/" + gv.second;
 }
@@ -43,7 +33,7 @@ json::value resource_list(const ResourceTable& table, std::string_view group, st
   json::array list;
   for (const ResourcePtr& each : table.all()) {
     const ResourceInfo& r = *each;
-    if (r.group != group || r.version != version) continue;
+    if (!r.served || r.group != group || r.version != version) continue;
     json::object row{{"name", r.plural}, {"singularName", r.singular}, {"namespaced", r.namespaced},
                      {"kind", r.kind}, {"verbs", to_array(verbs_of(r))}};
     if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
@@ -67,46 +57,40 @@ json::value resource_list(const ResourceTable& table, std::string_view group, st
 
 json::object api_group(const ResourceTable& table, std::string_view group) {
   json::array versions;
-  for (const auto& gv : group_versions(table))
+  for (const auto& gv : table.group_versions())
     if (gv.first == group) versions.push_back(json::object{{"groupVersion", join(gv)}, {"version", gv.second}});
   json::value preferred = versions.empty() ? json::value() : versions[0];
   return {{"name", group}, {"versions", std::move(versions)}, {"preferredVersion", std::move(preferred)}};
 }
 
-json::object kind_object(std::string_view group, std::string_view version, std::string_view name) {
-  return {{"group", group}, {"version", version}, {"kind", name}};
-}
-json::array aggregated_resources(const ResourceTable& table, std::string_view group, std::string_view version) {
-  json::array list;
-  for (const ResourcePtr& each : table.all()) {
-    const ResourceInfo& r = *each;
-    if (r.group != group || r.version != version) continue;
-    json::object row{{"resource", r.plural}, {"responseKind", kind_object(r.group, r.version, r.kind)},
-                     {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
-                     {"verbs", to_array(verbs_of(r))}};
-    if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
-    if (!r.categories.empty()) row["categories"] = split(r.categories);
-    json::array subs;
-    for (const Subresource& s : subresources_of(r))
-      subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind_object(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});
-    if (!subs.empty()) row["subresources"] = std::move(subs);
-    list.push_back(std::move(row));
-  }
-  return list;
+json::object aggregated_resource(const ResourceInfo& r) {
+  auto kind = [](std::string_view group, std::string_view version, std::string_view name) {
+    return json::object{{"group", group}, {"version", version}, {"kind", name}};
+  };
+  json::object row{{"resource", r.plural}, {"responseKind", kind(r.group, r.version, r.kind)},
+                   {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
+                   {"verbs", to_array(verbs_of(r))}};
+  if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
+  if (!r.categories.empty()) row["categories"] = split(r.categories);
+  json::array subs;
+  for (const Subresource& s : subresources_of(r))
+    subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});
+  if (!subs.empty()) row["subresources"] = std::move(subs);
+  return row;
 }
 
-// APIGroupDiscoveryList v2 (KEP-3352): everything in one answer; the versions of a group in its
-// order of preference.
+// APIGroupDiscoveryList v2 (KEP-3352): everything in one answer.
 json::value aggregated(const ResourceTable& table, bool core) {
   json::array groups;
-  std::map<std::string, size_t> index;
-  for (const auto& [group, version] : group_versions(table)) {
-    if (group.empty() != core) continue;
-    auto [it, is_new] = index.emplace(group, groups.size());
-    if (is_new)
-      groups.push_back(json::object{{"metadata", json::object{{"name", group}, {"creationTimestamp", nullptr}}}, {"versions", json::array()}});
-    groups[it->second].at("versions").get_array().push_back(
-        json::object{{"version", version}, {"resources", aggregated_resources(table, group, version)}, {"freshness", "Current"}});
+  for (const auto& gv : table.group_versions()) {
+    if (gv.first.empty() != core) continue;
+    json::array list;
+    for (const ResourcePtr& r : table.all())
+      if (r->served && r->group == gv.first && r->version == gv.second) list.push_back(aggregated_resource(*r));
+    json::object version{{"version", gv.second}, {"resources", std::move(list)}, {"freshness", "Current"}};
+    if (groups.empty() || base::string_at(groups.back(), "metadata", "name") != gv.first)
+      groups.push_back(json::object{{"metadata", json::object{{"name", gv.first}, {"creationTimestamp", nullptr}}}, {"versions", json::array()}});
+    groups.back().get_object()["versions"].get_array().push_back(std::move(version));
   }
   return json::object{{"kind", "APIGroupDiscoveryList"}, {"apiVersion", "apidiscovery.k8s.io/v2"},
                       {"metadata", json::object()}, {"items", std::move(groups)}};
@@ -119,7 +103,7 @@ std::vector<api::ServedPage> pages(const ResourceTable& table) {
       {"api", "/api/", "get available API versions", "getCoreAPIVersions", kMeta, "APIVersions"},
       {"apis", "/apis/", "get available API versions", "getAPIVersions", kMeta, "APIGroupList"},
       {"version", "/version/", "get the version information for this server", "getCodeVersion", "", "object"}};
-  for (const auto& [group, version] : group_versions(table)) {
+  for (const auto& [group, version] : table.group_versions()) {
     std::string path = "apis/" + group;
     if (group.empty() || out.back().document == path) continue;
     std::string word;
@@ -132,29 +116,36 @@ std::vector<api::ServedPage> pages(const ResourceTable& table) {
   return out;
 }
 
+std::vector<ResourcePtr> rows_of(const ResourceTable& table, const std::pair<std::string, std::string>& gv) {
+  std::vector<ResourcePtr> out;
+  for (const ResourcePtr& r : table.all())
+    if (r->served && r->group == gv.first && r->version == gv.second) out.push_back(r);
+  return out;
+}
+api::ServedGroupVersion served(const std::pair<std::string, std::string>& gv, const std::vector<ResourcePtr>& rows) {
+  api::ServedGroupVersion group{gv.first, gv.second, {}};
+  for (const ResourcePtr& each : rows) {
+    const ResourceInfo& r = *each;
+    std::vector<std::string> verbs;
+    for (std::string_view verb : verbs_of(r)) verbs.emplace_back(verb);
+    group.resources.push_back({r.plural, "", r.kind, r.gvk(), r.namespaced, verbs, r.type});
+    for (const Subresource& s : subresources_of(r)) {
+      std::vector<std::string> sub_verbs(s.verbs.begin(), s.verbs.end());
+      std::string sub_gvk = (s.group.empty() ? "" : std::string(s.group) + "/") + std::string(s.version) + "/" + std::string(s.kind);
+      group.resources.push_back({r.plural, std::string(s.name), std::string(s.kind), sub_gvk, r.namespaced, sub_verbs,
+                                 s.kind == r.kind ? r.type : nullptr});
+    }
+  }
+  return group;
+}
 std::vector<api::ServedGroupVersion> served(const ResourceTable& table) {
   std::vector<api::ServedGroupVersion> out;
-  for (const auto& gv : group_versions(table)) {
-    api::ServedGroupVersion group{gv.first, gv.second, {}};
-    for (const ResourcePtr& each : table.all()) {
-    const ResourceInfo& r = *each;
-      if (r.group != gv.first || r.version != gv.second) continue;
-      std::vector<std::string> verbs;
-      for (std::string_view verb : verbs_of(r)) verbs.emplace_back(verb);
-      group.resources.push_back({r.plural, "", r.kind, r.gvk(), r.namespaced, verbs});
-      for (const Subresource& s : subresources_of(r)) {
-        std::vector<std::string> sub_verbs(s.verbs.begin(), s.verbs.end());
-        std::string sub_gvk = (s.group.empty() ? "" : std::string(s.group) + "/") + std::string(s.version) + "/" + std::string(s.kind);
-        group.resources.push_back({r.plural, std::string(s.name), std::string(s.kind), sub_gvk, r.namespaced, sub_verbs});
-      }
-    }
-    out.push_back(std::move(group));
-  }
+  for (const auto& gv : table.group_versions()) out.push_back(served(gv, rows_of(table, gv)));
   return out;
 }
 
-// Documents are made at the first request and kept: they depend on nothing but this program.
 struct Document {
+  std::vector<ResourcePtr> rows;  // what it was made from
   base::http::Bytes text;
   std::string hash;
 };
@@ -178,13 +169,24 @@ struct ApiServer::Documents {
   json::value v2;
   base::http::Bytes v2_text, v2_protobuf;
 
-  explicit Documents(const ResourceTable& table) : generation(table.generation()) {
-    auto add = [this](std::string name, const json::value& document) {
-      std::string text = base::to_json(document), hash = hash_of(text);
-      v3[std::move(name)] = {base::http::bytes(std::move(text)), hash};
-    };
-    for (const auto& group : served(table)) add(group.path(), api::openapi_v3(group));
-    for (const auto& page : pages(table)) add(page.document, api::openapi_v3(page));
+  // A group version whose rows are still the same keeps its document.
+  Documents(const ResourceTable& table, const Documents* before) : generation(table.generation()) {
+    for (const auto& gv : table.group_versions()) {
+      std::vector<ResourcePtr> rows = rows_of(table, gv);
+      api::ServedGroupVersion group = served(gv, rows);
+      if (before)
+        if (auto old = before->v3.find(group.path()); old != before->v3.end() && old->second.rows == rows) {
+          v3.insert(*old);
+          continue;
+        }
+      std::string text = base::to_json(api::openapi_v3(group));
+      std::string hash = hash_of(text);
+      v3[group.path()] = {std::move(rows), base::http::bytes(std::move(text)), hash};
+    }
+    for (const auto& page : pages(table)) {
+      std::string text = base::to_json(api::openapi_v3(page)), hash = hash_of(text);
+      v3[page.document] = {{}, base::http::bytes(std::move(text)), hash};
+    }
   }
   const json::value& openapi_v2(const ResourceTable& table) {
     if (v2.is_null()) v2 = api::openapi_v2(served(table), "v1.36.0", pages(table));
@@ -194,7 +196,7 @@ struct ApiServer::Documents {
 
 ApiServer::Documents& ApiServer::documents() {
   if (!documents_ || documents_->generation != resources_.generation())
-    documents_ = std::make_shared<Documents>(resources_);
+    documents_ = std::make_shared<Documents>(resources_, documents_.get());
   return *documents_;
 }
 
@@ -214,7 +216,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     json::array paths;
     for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"})
       paths.push_back(json::value(p));
-    for (const auto& gv : group_versions(resources_))
+    for (const auto& gv : resources_.group_versions())
       if (!gv.first.empty()) paths.push_back(json::value("/apis/" + join(gv)));
     request->reply(200, json::object{{"paths", std::move(paths)}});
     return true;
@@ -230,7 +232,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     if (wants_aggregated) return reply_aggregated(false);
     json::array groups;
     std::string last;
-    for (const auto& gv : group_versions(resources_))
+    for (const auto& gv : resources_.group_versions())
       if (!gv.first.empty() && gv.first != last) {
         groups.push_back(api_group(resources_, gv.first));
         last = gv.first;

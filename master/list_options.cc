@@ -97,7 +97,9 @@ bool Filter::matches(const StoredObject& object) const {
   for (const Term& term : fields) {
     std::string_view value = term.index == -1   ? object.name()
                              : term.index == -2 ? object.ns()
-                                                : std::string_view(object.fields[static_cast<size_t>(term.index)]);
+                             : static_cast<size_t>(term.index) < object.fields.size()
+                                 ? std::string_view(object.fields[static_cast<size_t>(term.index)])
+                                 : std::string_view();  // made while the definition of a custom resource changed
     if ((value == term.value) != term.equal) return false;
   }
   return labels.everything() || labels.matches(object.labels);

@@ -12,11 +12,8 @@
 #include "master/account_secrets.h"
 #include "master/authenticator.h"
 #include "master/certificates.h"
-#include "master/class_admission.h"
 #include "master/controllers/controllers.h"
-#include "master/limit_ranger.h"
 #include "master/pki.h"
-#include "master/pod_security.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server.h"
 #include "master/service_account_admission.h"
@@ -108,11 +105,6 @@ Status run(const Flags& flags) {
   TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf", api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
 
   api->admission().add(master::make_service_account_admission(loop, api->cache("", "serviceaccounts")));
-  api->admission().add(master::make_priority_admission(api->cache("scheduling.k8s.io", "priorityclasses")));
-  api->admission().add(master::make_default_storage_class(api->cache("storage.k8s.io", "storageclasses")));
-  api->admission().add(master::make_limit_ranger(api->cache("", "limitranges")));
-  api->admission().add(master::make_pod_security(api->cache("", "namespaces")));
-  api::Client own(api->local_transport({"system:apiserver", {"system:masters"}}), "sampan-master");
   std::unique_ptr<master::AccountSecrets> account_secrets;
   std::unique_ptr<master::CertificateController> certificates;
   master::controllers::Options controller_options;
@@ -125,7 +117,6 @@ Status run(const Flags& flags) {
   // Their rights come from the default roles.
   api->when_bootstrapped([&] {
     account_secrets = std::make_unique<master::AccountSecrets>(*api, pki.ca.certificate_pem);
-    master::ensure_system_priority_classes(api->cache("scheduling.k8s.io", "priorityclasses"), own);
     certificates = std::make_unique<master::CertificateController>(*api, pki.ca);
     controllers.start();
     scheduler.start();

@@ -25,8 +25,9 @@ void append_row(std::string& out, const RequestInfo& request, const StoredObject
   json::value parsed = json::parse(*object.text, &arena);
   bool converted = request.resource->stored_version != nullptr;
   if (converted) parsed = served_form(*request.resource, std::move(parsed));
+  const api::CustomKind* custom = request.resource->type->custom;
   out += R"({"cells":)";
-  out += json::serialize(api::table_cells(request.resource->gvk(), parsed, now));
+  out += json::serialize(custom ? api::table_cells(*custom, parsed, now) : api::table_cells(request.resource->gvk(), parsed, now));
   std::string_view include = request.param("includeObject");
   if (include != "None") {
     out += R"(,"object":)";
@@ -39,8 +40,9 @@ void append_row(std::string& out, const RequestInfo& request, const StoredObject
 
 // Up to the rows, which "]}" ends.
 std::string table(const RequestInfo& request, const json::object& metadata, bool with_columns) {
+  const api::CustomKind* custom = request.resource->type->custom;
   return R"({"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":)" + json::serialize(metadata) + R"(,"columnDefinitions":)" +
-         (with_columns ? json::serialize(api::table_columns(request.resource->gvk())) : "null") + R"(,"rows":[)";
+         (with_columns ? json::serialize(custom ? api::table_columns(*custom) : api::table_columns(request.resource->gvk())) : "null") + R"(,"rows":[)";
 }
 
 }  // namespace
@@ -151,7 +153,7 @@ void ApiServer::reply_list(RequestPtr request, json::object metadata, const std:
   }
   bool partial = request->rendering == Rendering::kPartialMetadata;
   std::string head = partial ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\""
-                             : "{\"kind\":\"" + std::string(resource.kind) + "List\",\"apiVersion\":\"" +
+                             : "{\"kind\":\"" + resource.list_kind + "\",\"apiVersion\":\"" +
                                    std::string(resource.group_version()) + "\"";
   head += ",\"metadata\":" + json::serialize(metadata) + ",\"items\":[";
   // The items are the cached bytes themselves: nothing is encoded, nothing copied before the socket.

@@ -106,9 +106,6 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
   if (std::string_view version = base::string_at(options, "preconditions", "resourceVersion");
       !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
     return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
-  if (resource.namespaced == false && resource.is("", "namespaces") &&
-      (name == "default" || name == "kube-system" || name == "kube-public"))
-    return done({nullptr, api::forbidden(resource.named(), name, "this namespace may not be deleted"), false});
 
   json::value updated = before;
   json::object& metadata = updated.at("metadata").get_object();
@@ -124,6 +121,8 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
   int64_t asked = base::as_int(base::find(options, "gracePeriodSeconds"), -1);
   int64_t grace = grace_seconds(resource, updated, asked);
   bool is_namespace = resource.is("", "namespaces");
+  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions") && !metadata.contains("deletionTimestamp"))
+    add_finalizer(metadata, kCleanupFinalizer);  // until its instances are gone
   bool waits = has_items(metadata.if_contains("finalizers")) ||
                (is_namespace && has_items(base::find_path(updated, "spec", "finalizers")));
   bool deleting = metadata.contains("deletionTimestamp");
@@ -150,9 +149,12 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
   attributes->old = std::move(before);
   attributes->options = options;
   attributes->dry_run = dry_run(*request, options);
-  admission_.validate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value refused) mutable {
+  admission_.mutate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value refused) mutable {
     if (!refused.is_null()) return done({nullptr, std::move(refused), false});
-    commit_removal(attributes, current, std::move(updated), removes, std::move(done), tries);
+    admission_.validate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value denied) mutable {
+      if (!denied.is_null()) return done({nullptr, std::move(denied), false});
+      commit_removal(attributes, current, std::move(updated), removes, std::move(done), tries);
+    });
   });
 }
 
@@ -189,7 +191,7 @@ void ApiServer::remove_collection(RequestPtr request) {
   auto finish = [request, progress, &resource] {
     if (--progress->left != 0) return;
     if (!progress->failure.is_null()) return request->reply_status(progress->failure);
-    request->reply(200, json::object{{"kind", std::string(resource.kind) + "List"}, {"apiVersion", resource.group_version()},
+    request->reply(200, json::object{{"kind", resource.list_kind}, {"apiVersion", resource.group_version()},
                                      {"metadata", json::object()}, {"items", std::move(progress->items)}});
   };
   for (const ObjectRef& object : selected)

@@ -1,5 +1,8 @@
 #include "master/resource.h"
 
+#include <algorithm>
+
+#include "api/walk.h"
 #include "base/result.h"
 #include "master/object_cache.h"
 
@@ -37,6 +40,10 @@ base::json::value served_form(const ResourceInfo& resource, base::json::value ob
   if (!resource.stored_version) return object;
   if (resource.from_stored) object = resource.from_stored(std::move(object));
   object.get_object()["apiVersion"] = resource.group_version();
+  if (resource.type->custom) {  // by this version's schema
+    api::prune(*resource.type, object);
+    api::apply_defaults(*resource.type, object);
+  }
   return object;
 }
 
@@ -52,6 +59,7 @@ ResourceTable::ResourceTable() {
 ResourcePtr ResourceTable::add(ResourceInfo row) {
   auto made = std::make_shared<ResourceInfo>(std::move(row));
   ResourceInfo& info = *made;
+  if (info.list_kind.empty()) info.list_kind = info.kind + "List";
   if (!info.type) info.type = api::find_type(info.package, info.kind);
   SAMPAN_CHECK(info.type != nullptr);
   info.group_version_text = info.group.empty() ? info.version : info.group + "/" + info.version;
@@ -62,19 +70,22 @@ ResourcePtr ResourceTable::add(ResourceInfo row) {
   std::string path = path_of(info.group, info.version, info.plural);
   ResourcePtr& slot = by_path_[path];
   if (info.stored_as.empty()) {
-    if (slot && slot->objects) info.objects = slot->objects;
+    if (info.objects) {}  // the ones it had under another version
+    else if (slot && slot->objects) info.objects = slot->objects;
     else if (info.verbs != "create") info.objects = std::make_shared<ObjectCache>();
   } else {
     size_t slash = info.stored_as.find('/');
-    info.stored_version = slash == std::string::npos ? find("", info.stored_as, info.plural)
-                                             : find(info.stored_as.substr(0, slash), info.stored_as.substr(slash + 1), info.plural);
-    SAMPAN_CHECK(info.stored_version != nullptr);
+    auto stored = by_path_.find(slash == std::string::npos ? path_of("", info.stored_as, info.plural)
+                                                           : info.stored_as + "/" + info.plural);
+    SAMPAN_CHECK(stored != by_path_.end());
+    info.stored_version = stored->second;
     info.objects = info.stored_version->objects;
   }
   if (slot) std::replace(all_.begin(), all_.end(), slot, made);
   else all_.push_back(made);
   slot = made;
   ++generation_;
+  if (changed_) changed_();
   return made;
 }
 
@@ -84,11 +95,58 @@ void ResourceTable::remove(std::string_view group, std::string_view version, std
   std::erase(all_, it->second);
   by_path_.erase(it);
   ++generation_;
+  if (changed_) changed_();
 }
 
 ResourcePtr ResourceTable::find(std::string_view group, std::string_view version, std::string_view plural) const {
   auto it = by_path_.find(path_of(group, version, plural));
-  return it == by_path_.end() ? nullptr : it->second;
+  return it == by_path_.end() || !it->second->served ? nullptr : it->second;
+}
+std::vector<std::pair<std::string, std::string>> ResourceTable::group_versions() const {
+  std::vector<std::string_view> groups;
+  std::map<std::string_view, std::vector<std::string_view>> versions;
+  for (const ResourcePtr& info : all_) {
+    if (!info->served) continue;
+    auto [it, is_new] = versions.try_emplace(info->group);
+    if (is_new) groups.push_back(info->group);
+    if (std::find(it->second.begin(), it->second.end(), info->version) == it->second.end()) it->second.push_back(info->version);
+  }
+  std::vector<std::pair<std::string, std::string>> out;
+  for (std::string_view group : groups) {
+    std::stable_sort(versions[group].begin(), versions[group].end(), newer_version);
+    for (std::string_view version : versions[group]) out.emplace_back(group, version);
+  }
+  return out;
+}
+
+bool newer_version(std::string_view a, std::string_view b) {
+  struct Rank {
+    int stage = 0;  // 3 GA, 2 beta, 1 alpha, 0 none of these
+    long major = 0, minor = 0;
+  };
+  auto rank = [](std::string_view text) {
+    auto number = [&](long* out) {
+      size_t digits = 0;
+      *out = 0;
+      while (digits < text.size() && digits < 9 && std::isdigit(static_cast<unsigned char>(text[digits])))
+        *out = *out * 10 + (text[digits++] - '0');
+      text.remove_prefix(digits);
+      return digits != 0;
+    };
+    Rank out;
+    if (!text.starts_with('v')) return out;
+    text.remove_prefix(1);
+    if (!number(&out.major)) return Rank();
+    int stage = text.empty() ? 3 : text.starts_with("beta") ? 2 : text.starts_with("alpha") ? 1 : 0;
+    text.remove_prefix(stage == 2 ? 4 : stage == 1 ? 5 : 0);
+    if (stage == 0 || (stage < 3 && (!number(&out.minor) || !text.empty()))) return Rank();
+    out.stage = stage;
+    return out;
+  };
+  Rank x = rank(a), y = rank(b);
+  if (x.stage != y.stage) return x.stage > y.stage;
+  if (x.stage == 0) return a < b;
+  return x.major != y.major ? x.major > y.major : x.minor > y.minor;
 }
 ResourcePtr ResourceTable::find_kind(std::string_view group, std::string_view kind) const {
   for (const ResourcePtr& info : all_)

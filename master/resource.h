@@ -44,9 +44,13 @@ struct ResourceInfo {
   base::json::value (*to_stored)(base::json::value) = nullptr;
   base::json::value (*from_stored)(base::json::value) = nullptr;
 
-  // Set by ResourceTable::add:
+  // False: no path leads to it; a custom resource's version that is only stored.
+  bool served = true;
+
+  // Set by ResourceTable::add, unless given:
   const api::Type* type = nullptr;
   std::shared_ptr<const void> type_owner = {};  // of a type made at run time
+  std::string list_kind = {};                   // "PodList"
   std::vector<std::vector<std::string_view>> selector_paths = {};
   std::vector<std::string_view> selector_names = {};
   std::string group_version_text = {};
@@ -71,7 +75,7 @@ class ResourceTable {
  public:
   ResourceTable();  // the built-in ones
   const std::vector<ResourcePtr>& all() const { return all_; }
-  ResourcePtr find(std::string_view group, std::string_view version, std::string_view plural) const;
+  ResourcePtr find(std::string_view group, std::string_view version, std::string_view plural) const;  // if it is served
   ResourcePtr find_kind(std::string_view group, std::string_view kind) const;  // its first version
   // The version whose objects are stored.
   ResourcePtr find_stored(std::string_view group, std::string_view plural) const;
@@ -79,15 +83,22 @@ class ResourceTable {
   // the same group, version and plural; requests under way keep the old one.
   ResourcePtr add(ResourceInfo row);
   void remove(std::string_view group, std::string_view version, std::string_view plural);
+  // Group versions that are served, versions of a group side by side and the newest first.
+  std::vector<std::pair<std::string, std::string>> group_versions() const;
   // Rises with add and remove: what is made from the table (discovery, OpenAPI) is stale.
   uint64_t generation() const { return generation_; }
+  // Called after each of them; must not change the table.
+  void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
 
  private:
   std::vector<ResourcePtr> all_;
   std::map<std::string, ResourcePtr, std::less<>> by_path_;  // "apps/v1/deployments"
   uint64_t generation_ = 1;
+  std::function<void()> changed_;
 };
 std::vector<ResourceInfo> builtin_resources();
+// Kubernetes' order of versions: v2 before v1 before v1beta2 before v1alpha1 before any other word.
+bool newer_version(std::string_view a, std::string_view b);
 
 // Verbs a client may use: "create delete … watch".
 std::vector<std::string_view> verbs_of(const ResourceInfo& resource);

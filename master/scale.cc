@@ -2,6 +2,7 @@
 #include "api/patch.h"
 #include "api/selector.h"
 #include "api/status.h"
+#include "api/structural.h"
 #include "api/validate.h"
 #include "master/server.h"
 
@@ -11,10 +12,37 @@ namespace json = base::json;
 
 namespace {
 
+// Where a custom resource keeps what a Scale shows; of ".spec.replicas" the names.
+std::vector<std::string> names_of(const std::string& path) {
+  auto parsed = api::JsonPath::parse(path);
+  return parsed.ok() ? parsed->plain_names() : std::vector<std::string>();
+}
+const json::value* value_at(const json::value& object, const std::string& path) {
+  const json::value* at = &object;
+  for (const std::string& name : names_of(path)) at = at ? base::find(*at, name) : nullptr;
+  return path.empty() ? nullptr : at;
+}
+void set_replicas(const ResourceInfo& resource, json::value& object, int64_t count) {
+  const api::CustomKind* custom = resource.type->custom;
+  std::vector<std::string> names = custom ? names_of(custom->spec_replicas_path) : std::vector<std::string>{"spec", "replicas"};
+  if (names.empty()) return;
+  json::object* at = &object.get_object();
+  for (size_t i = 0; i + 1 < names.size(); ++i) at = &base::object_at(*at, names[i]);
+  (*at)[names.back()] = count;
+}
+
 json::value to_scale(const ResourceInfo& resource, const json::value& object) {
   json::object metadata;
   for (const char* key : {"name", "namespace", "uid", "resourceVersion", "creationTimestamp"})
     if (const json::value* value = base::find_path(object, "metadata", key)) metadata[key] = *value;
+  if (const api::CustomKind* custom = resource.type->custom) {
+    json::object status{{"replicas", base::as_int(value_at(object, custom->status_replicas_path))}};
+    if (std::string_view selector = base::as_string(value_at(object, custom->label_selector_path)); !selector.empty())
+      status["selector"] = selector;
+    return json::object{{"kind", "Scale"}, {"apiVersion", "autoscaling/v1"}, {"metadata", std::move(metadata)},
+                        {"spec", json::object{{"replicas", base::as_int(value_at(object, custom->spec_replicas_path))}}},
+                        {"status", std::move(status)}};
+  }
   json::object status{{"replicas", base::as_int(base::find_path(object, "status", "replicas"))}};
   const json::value* selector = base::find_path(object, "spec", "selector");
   bool plain = resource.is("", "replicationcontrollers");
@@ -41,7 +69,7 @@ void ApiServer::scale(RequestPtr request) {
     if (!object) return request->reply_status(api::not_found({resource.group, resource.plural}, request->name));
     return reply({object, nullptr, false});
   }
-  auto take = [request](const json::value& wanted, const json::value& current, json::value* updated) -> json::value {
+  auto take = [request, &resource](const json::value& wanted, const json::value& current, json::value* updated) -> json::value {
     const json::value* replicas = base::find_path(wanted, "spec", "replicas");
     int64_t count = base::as_int(replicas);
     if (count < 0 || (replicas && !replicas->is_int64()))
@@ -49,7 +77,7 @@ void ApiServer::scale(RequestPtr request) {
                           {{api::FieldError::Type::invalid, "spec.replicas", replicas ? base::to_json(*replicas) : "", "must be greater than or equal to 0"}});
     std::string_view version = base::string_at(wanted, "metadata", "resourceVersion");
     *updated = current;
-    base::object_at(updated->get_object(), "spec")["replicas"] = count;
+    set_replicas(resource, *updated, count);
     if (!version.empty()) base::object_at(updated->get_object(), "metadata")["resourceVersion"] = version;
     return nullptr;
   };

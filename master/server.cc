@@ -2,7 +2,9 @@
 #include "master/server.h"
 
 #include "api/status.h"
+#include "api/structural.h"
 #include "base/log.h"
+#include "master/admission_plugins.h"
 #include "master/authenticator.h"
 #include "master/authorizer.h"
 #include "master/certificates.h"
@@ -50,6 +52,7 @@ void ApiServer::handle_with(std::string_view group, std::string_view plural, std
 
 base::Status ApiServer::start() {
   durable_revision_ = store_->loaded_revision();
+  std::vector<Unclaimed> unclaimed;
   TRY(store_->load([&](std::string key, std::string value, int64_t revision) {
     size_t group_end = key.find('/', 1), plural_end = key.find('/', group_end + 1);
     std::string_view view = key;
@@ -57,7 +60,7 @@ base::Status ApiServer::start() {
     if (group_end != std::string::npos && plural_end != std::string::npos)
       resource = resources_.find_stored(view.substr(1, group_end - 1), view.substr(group_end + 1, plural_end - group_end - 1));
     if (!resource) {
-      base::log::warning("store holds {}, which this version does not serve: left alone", key);
+      unclaimed.push_back({std::move(key), std::move(value), revision});
       return;
     }
     ObjectRef object = make_object(*resource, key.substr(plural_end + 1), value, revision);
@@ -66,6 +69,8 @@ base::Status ApiServer::start() {
     cache(*resource).load(std::move(object));
   }));
   load_component_statuses();
+  custom_resources_ = std::make_unique<CustomResources>(*this);
+  load_custom(std::move(unclaimed));
   for (const ResourcePtr& resource : resources_.all())
     if (resource->objects) resource->objects->set_loaded(durable_revision_);
   tokens_ = std::make_unique<ServiceAccountTokens>(options_.tokens, cache("", "serviceaccounts"), cache("", "pods"), cache("", "secrets"),
@@ -84,8 +89,27 @@ base::Status ApiServer::start() {
   event_keeper_->sweep();
   add_metrics_and_checks();
   follow_flow_control();
+  custom_resources_->start();
+  add_admission_plugins(*this);
+  api_services_ = std::make_unique<ApiServices>(*this);
   bootstrap();
   return {};
+}
+
+// Definitions may stand behind their objects in the store, so those wait for all of it.
+void ApiServer::load_custom(std::vector<Unclaimed> unclaimed) {
+  custom_resources_->load();
+  for (Unclaimed& each : unclaimed) {
+    std::string_view key = each.key;
+    size_t group_end = key.find('/', 1), plural_end = key.find('/', group_end + 1);
+    ResourcePtr resource;
+    if (group_end != key.npos && plural_end != key.npos)
+      resource = resources_.find_stored(key.substr(1, group_end - 1), key.substr(group_end + 1, plural_end - group_end - 1));
+    if (resource && resource->type->custom)
+      cache(*resource).load(CustomResources::reform(*resource, std::string(key.substr(plural_end + 1)), each.value, each.revision));
+    else
+      base::log::warning("store holds {}, which nothing here serves: left alone", each.key);
+  }
 }
 
 void ApiServer::commit(ResourceInfo& resource, std::string key, const json::value& object, ObjectRef current,
@@ -238,6 +262,8 @@ void ApiServer::serve_resource(RequestPtr request) {
   }
   const std::string& verb = request->verb;
   const std::string& sub = request->subresource;
+  if (const api::CustomKind* custom = resource.type->custom; custom && !custom->deprecation_warning.empty())
+    request->warnings.push_back(custom->deprecation_warning);
   if (sub.empty()) {
     std::vector<std::string_view> verbs = verbs_of(resource);
     bool outside = resource.namespaced && request->ns.empty() && (verb == "create" || verb == "deletecollection");

@@ -15,6 +15,8 @@
 #include "base/http_server.h"
 #include "master/admission.h"
 #include "master/allocator.h"
+#include "master/api_services.h"
+#include "master/custom_resources.h"
 #include "master/event_keeper.h"
 #include "master/front.h"
 #include "master/health.h"
@@ -60,6 +62,9 @@ class ApiServer {
   void handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler);
   base::Loop& loop() { return loop_; }
   Front& front() { return front_; }
+  int64_t durable_revision() const { return durable_revision_; }
+  // Ends the watches of a resource that goes or changes its form: their clients come back.
+  void end_watches(const ObjectCache& objects);
   void set_ready() { ready_ = true; }
   // Once, when what every cluster has (namespaces, default roles) is written.
   void when_bootstrapped(std::function<void()> then);
@@ -169,6 +174,13 @@ class ApiServer {
   void review_token(RequestPtr request);
   bool serve_openid(RequestPtr request);
 
+  // Objects of the store whose kinds the built-in table does not know.
+  struct Unclaimed {
+    std::string key, value;
+    int64_t revision;
+  };
+  void load_custom(std::vector<Unclaimed> unclaimed);
+
   base::Loop& loop_;
   std::unique_ptr<Store> store_;
   ServerOptions options_;
@@ -189,6 +201,8 @@ class ApiServer {
   ServiceAllocator allocator_;
 
   std::unique_ptr<EventKeeper> event_keeper_;
+  std::unique_ptr<CustomResources> custom_resources_;
+  std::unique_ptr<ApiServices> api_services_;
 
   std::map<uint64_t, std::shared_ptr<Watcher>> watchers_;
   uint64_t next_watcher_ = 1;

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "api/quantity.h"
+#include "master/custom_resource_plan.h"
 
 namespace master {
 
@@ -19,24 +20,6 @@ bool is(const ResourceInfo& resource, std::string_view plural) { return plural =
 void copy_member(const json::object& from, json::object& to, std::string_view key) {
   if (const json::value* value = from.if_contains(key)) to[key] = *value;
   else to.erase(key);
-}
-
-// DefaultTolerationSeconds: a Pod stays five minutes on a node that is not ready.
-void add_default_tolerations(json::value& pod) {
-  json::object& spec = object_in(pod, "spec");
-  json::value& list = spec["tolerations"];
-  if (!list.is_array()) list = json::array();
-  for (std::string_view key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
-    bool tolerated = false;
-    for (const json::value& toleration : list.get_array()) {
-      std::string_view effect = base::string_at(toleration, "effect"), wanted = base::string_at(toleration, "key");
-      tolerated |= (wanted == key || (wanted.empty() && base::string_at(toleration, "operator") == "Exists")) &&
-                   (effect.empty() || effect == "NoExecute");
-    }
-    if (!tolerated)
-      list.get_array().push_back(json::object{{"key", key}, {"operator", "Exists"}, {"effect", "NoExecute"},
-                                              {"tolerationSeconds", 300}});
-  }
 }
 
 }  // namespace
@@ -91,6 +74,8 @@ std::string qos_class(const json::value& pod) {
 }
 
 void prepare_create(const ResourceInfo& resource, json::value& object) {
+  if (resource.type->custom) return prepare_custom_create(resource.has_status, object);
+  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions")) return prepare_definition_create(object);
   json::object& root = object.get_object();
   if (resource.has_status) root.erase("status");
   if (resource.has_scale || is(resource, "pods")) object_in(object, "metadata")["generation"] = 1;
@@ -98,9 +83,6 @@ void prepare_create(const ResourceInfo& resource, json::value& object) {
     json::object& spec = object_in(object, "spec");
     if (base::as_string(spec.if_contains("serviceAccountName")).empty()) spec["serviceAccountName"] = "default";
     spec["serviceAccount"] = spec["serviceAccountName"];  // its older name, which reads show as well
-    if (!spec.contains("preemptionPolicy")) spec["preemptionPolicy"] = "PreemptLowerPriority";
-    if (!spec.contains("priority")) spec["priority"] = 0;
-    add_default_tolerations(object);
     root["status"] = json::object{{"phase", "Pending"}, {"qosClass", qos_class(object)}};
   } else if (is(resource, "namespaces")) {
     root["status"] = json::object{{"phase", "Active"}};
@@ -115,6 +97,7 @@ void prepare_create(const ResourceInfo& resource, json::value& object) {
 
 void prepare_update(const ResourceInfo& resource, std::string_view subresource, const json::value& current,
                     json::value& updated) {
+  if (resource.type->custom) return prepare_custom_update(resource.has_status, subresource, current, updated);
   const json::object& old = current.get_object();
   json::object& fresh = updated.get_object();
   if (subresource == "status" || subresource == "approval") {
@@ -145,6 +128,7 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
     const json::value *before = old.if_contains("spec"), *after = fresh.if_contains("spec");
     if (before && after && *before != *after) metadata["generation"] = base::as_int(generation) + 1;
   }
+  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions")) prepare_definition_update(current, updated);
 }
 
 int64_t grace_seconds(const ResourceInfo& resource, const json::value& object, int64_t asked) {

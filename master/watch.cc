@@ -128,6 +128,13 @@ void ApiServer::watch(RequestPtr request) {
   });
 }
 
+void ApiServer::end_watches(const ObjectCache& objects) {
+  std::vector<std::shared_ptr<Watcher>> ended;
+  for (auto& [id, watcher] : watchers_)
+    if (watcher->objects.get() == &objects) ended.push_back(watcher);
+  for (auto& watcher : ended) watcher->end(true);
+}
+
 // Armed by the first change after the last round, so that an idle cluster has no timer.
 void ApiServer::send_bookmarks() {
   std::vector<std::shared_ptr<Watcher>> all;

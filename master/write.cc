@@ -2,6 +2,7 @@
 #include "api/patch.h"
 #include "api/protobuf.h"
 #include "api/status.h"
+#include "api/structural.h"
 #include "api/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
@@ -82,6 +83,14 @@ json::value check_fields(RequestInfo& request, const api::Type& type, std::strin
   return nullptr;
 }
 
+// What the schema of a custom resource asks for, in the version that the request speaks.
+void add_custom_errors(const AdmissionAttributes& attributes, api::FieldErrors& errors) {
+  const api::Type& type = *attributes.request->resource->type;
+  if (!type.custom) return;
+  for (api::FieldError& error : api::validate_custom_object(type, attributes.object, attributes.old.is_null() ? nullptr : &attributes.old))
+    errors.push_back(std::move(error));
+}
+
 }  // namespace
 
 bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json::value* out) {
@@ -91,9 +100,10 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
     return false;
   }
   std::string_view media = media_type(request);
-  bool is_protobuf = media == api::kProtobufMediaType, is_yaml = media == "application/yaml";
+  bool is_protobuf = media == api::kProtobufMediaType && !type.custom, is_yaml = media == "application/yaml";
   if (!media.empty() && media != "application/json" && !is_protobuf && !is_yaml) {
-    request.reply_status(api::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
+    request.reply_status(api::unsupported_media_type(type.custom ? "application/json, application/yaml"
+                                                                 : "application/json, application/yaml, application/vnd.kubernetes.protobuf"));
     return false;
   }
   std::string_view mode = request.param("fieldValidation");
@@ -184,23 +194,19 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   stamp_new(metadata, base::wall_now());
   std::string gvk = resource.gvk();
   api::normalize(gvk, object);
-  api::defaults(gvk, object);
+  if (resource.type->custom) api::apply_defaults(*request->resource->type, object);
+  else api::defaults(gvk, object);
   track_fields(*request, nullptr, object);
   prepare_create(resource, object);
-  if (resource.namespaced) {
-    ResourcePtr namespaces = resources_.find("", "v1", "namespaces");
-    ObjectRef ns = cache(*namespaces).find(object_key("", request->ns));
-    if (!ns) return refuse(api::not_found(namespaces->named(), request->ns));
-    if (ns->text->find("\"deletionTimestamp\":") != std::string::npos)
-      return refuse(api::forbidden(resource.named(), name, "unable to create new content in namespace " + request->ns +
-                                                              " because it is being terminated"));
-  }
   AttributesPtr attributes = attributes_of(request, Operation::kCreate, request->subresource, name);
   attributes->object = std::move(object);
   admission_.mutate(attributes, [this, attributes, done](json::value refusal) {
     if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
     const ResourceInfo& resource = *attributes->resource;
+    // Of the resources that plugins and webhooks left it with.
+    if (resource.is("", "pods")) base::object_at(attributes->object.get_object(), "status")["qosClass"] = qos_class(attributes->object);
     api::FieldErrors errors = api::validate_create(resource.gvk(), attributes->object, resource.namespaced);
+    add_custom_errors(*attributes, errors);
     if (!errors.empty()) return done({nullptr, api::invalid(resource.group, resource.kind, attributes->name, errors), false});
     if (cache(resource).find(object_key(attributes->ns, attributes->name)))
       return done({nullptr, api::already_exists(resource.named(), attributes->name), false});
@@ -278,10 +284,12 @@ void ApiServer::patch(RequestPtr request) {
   enum { kJson, kMerge, kStrategic } kind;
   if (media == "application/json-patch+json") kind = kJson;
   else if (media == "application/merge-patch+json") kind = kMerge;
-  else if (media == "application/strategic-merge-patch+json") kind = kStrategic;
+  else if (media == "application/strategic-merge-patch+json" && !resource.type->custom) kind = kStrategic;
   else
     return request->reply_status(api::unsupported_media_type(
-        "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
+        resource.type->custom
+            ? "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+            : "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
   auto duplicates = std::make_shared<std::vector<std::string>>();
   auto parsed = base::parse_json(request->http().body, duplicates.get());
   if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
@@ -335,7 +343,8 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
   updated->get_object()["apiVersion"] = resource.group_version();
   if (subresource != "status") {
     api::normalize(gvk, *updated);
-    api::defaults(gvk, *updated);
+    if (resource.type->custom) api::apply_defaults(*request.resource->type, *updated);
+    else api::defaults(gvk, *updated);
     if (resource.is("", "services"))
       if (auto status = allocator_.allocate(*updated, current); !status.ok())
         return service_refusal(request.name, *updated, status.error());
@@ -365,6 +374,7 @@ json::value ApiServer::validate_updated(const AdmissionAttributes& attributes) {
   api::FieldErrors errors = attributes.subresource == "status"
                                 ? api::validate_status_update(resource.gvk(), attributes.object, attributes.old)
                                 : api::validate_update(resource.gvk(), attributes.object, attributes.old, resource.namespaced);
+  add_custom_errors(attributes, errors);
   return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, attributes.name, errors);
 }
 

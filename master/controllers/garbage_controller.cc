@@ -1,5 +1,7 @@
 #include "master/controllers/garbage_controller.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace master::controllers {
@@ -73,8 +75,10 @@ void GarbageController::sync(const std::string& uid, Reconciler::Finish finish) 
 // Which resource a reference names; null for kinds that no informer watches.
 static const api::Resource* resource_of(const Hub& hub, const OwnerRef& owner) {
   for (const api::Resource& resource : hub.resources()) {
-    std::string api_version = resource.group.empty() ? resource.version : resource.group + "/" + resource.version;
-    if (resource.kind == owner.kind && api_version == owner.api_version) return &resource;
+    // Of whatever version the reference speaks: it is the same object.
+    size_t slash = owner.api_version.find('/');
+    std::string_view group = slash == owner.api_version.npos ? std::string_view() : std::string_view(owner.api_version).substr(0, slash);
+    if (resource.kind == owner.kind && resource.group == group) return &resource;
   }
   return nullptr;
 }
@@ -110,14 +114,26 @@ void GarbageController::ask(const std::string& uid, const GraphNode& node, const
 }
 
 void GarbageController::strip(const GraphNode& node, std::vector<std::string> owners, std::function<void(base::Status)> done) {
-  json::array patch;
-  for (const std::string& owner : owners) patch.push_back(json::object{{"$patch", "delete"}, {"uid", owner}});
-  hub_.client.patch(*node.resource, node.ns, node.name, "strategic-merge",
-                    json::object{{"metadata", {{"uid", node.uid}, {"ownerReferences", std::move(patch)}}}},
-                    [done](base::Result<json::value> result) {
-                      const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
-                      done(result.ok() || gone ? base::Status() : base::Status(result.error()));
-                    });
+  // Read, then write bound to that revision: custom resources know no strategic merge patch.
+  hub_.client.get(*node.resource, node.ns, node.name, [this, node, owners = std::move(owners), done](base::Result<json::value> result) {
+    if (!result.ok()) return done(result.error().kind == base::Kind::kNotFound ? base::Status() : base::Status(result.error()));
+    if (string_at(*result, "metadata", "uid") != node.uid) return done({});
+    json::array kept;
+    size_t had = 0;
+    if (const json::value* list = find_path(*result, "metadata", "ownerReferences"); list && list->is_array())
+      for (const json::value& item : list->get_array()) {
+        ++had;
+        if (std::find(owners.begin(), owners.end(), string_at(item, "uid")) == owners.end()) kept.push_back(item);
+      }
+    if (kept.size() == had) return done({});
+    json::object meta{{"resourceVersion", string_at(*result, "metadata", "resourceVersion")}};
+    meta["ownerReferences"] = kept.empty() ? json::value() : json::value(std::move(kept));
+    hub_.client.patch(*node.resource, node.ns, node.name, "merge", json::object{{"metadata", std::move(meta)}},
+                      [done](base::Result<json::value> patched) {
+                        const bool gone = !patched.ok() && patched.error().kind == base::Kind::kNotFound;
+                        done(patched.ok() || gone ? base::Status() : base::Status(patched.error()));
+                      });
+  });
 }
 
 void GarbageController::drop_finalizer(const GraphNode& node, const std::string& finalizer, std::function<void(base::Status)> done) {

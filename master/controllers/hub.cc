@@ -187,7 +187,7 @@ Hub::~Hub() = default;
 
 void Hub::add(const api::Resource& resource, StoreBase* store) {
   resources_.push_back(resource);
-  sources_.push_back(std::make_unique<Source>(Source{store, false, nullptr}));
+  sources_.push_back(std::make_unique<Source>(Source{store, false, false, nullptr}));
 }
 
 void Hub::on_any(std::function<void(const api::Resource&, api::Informer::Change, const json::value&)> handler) {
@@ -196,29 +196,68 @@ void Hub::on_any(std::function<void(const api::Resource&, api::Informer::Change,
 
 bool Hub::synced() const {
   for (const auto& source : sources_)
-    if (!source->synced) return false;
+    if (!source->synced && !source->custom) return false;
   return true;
 }
 
 void Hub::start() {
-  for (size_t i = 0; i < sources_.size(); ++i) {
-    Source* source = sources_[i].get();
-    const api::Resource& resource = resources_[i];
-    api::Informer::Options informer_options;
-    informer_options.resource = resource;
-    source->informer = std::make_unique<api::Informer>(
-        loop, *transport, informer_options,
-        [this, source, &resource](api::Informer::Change change, const json::value& object) {
-          if (source->store) source->store->apply(change, object);
-          for (const auto& handler : any_) handler(resource, change, object);
-        },
-        [this, source] {
-          source->synced = true;
-          if (source->store) source->store->synced = true;
-          for (const auto& handler : synced_handlers_) handler();
-        });
-    source->informer->start();
+  for (size_t i = 0; i < sources_.size(); ++i) start(i);
+  api::Informer::Options of_definitions;
+  of_definitions.resource = {"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false};
+  definitions_ = std::make_unique<api::Informer>(
+      loop, *transport, of_definitions,
+      [this](api::Informer::Change change, const json::value& object) { follow_definition(change, object); });
+  definitions_->start();
+}
+
+void Hub::start(size_t index) {
+  Source* source = sources_[index].get();
+  const api::Resource& resource = resources_[index];
+  api::Informer::Options informer_options;
+  informer_options.resource = resource;
+  source->informer = std::make_unique<api::Informer>(
+      loop, *transport, informer_options,
+      [this, source, &resource](api::Informer::Change change, const json::value& object) {
+        if (source->store) source->store->apply(change, object);
+        for (const auto& handler : any_) handler(resource, change, object);
+      },
+      [this, source] {
+        source->synced = true;
+        if (source->store) source->store->synced = true;
+        for (const auto& handler : synced_handlers_) handler();
+      });
+  source->informer->start();
+}
+
+// Custom resources are owners and owned like any other kind.
+void Hub::follow_definition(api::Informer::Change change, const json::value& definition) {
+  api::Resource resource;
+  std::string_view name = string_at(definition, "metadata", "name");
+  resource.plural = name.substr(0, name.find('.'));  // all that a deletion tells
+  resource.group = name.substr(std::min(name.find('.'), name.size() - 1) + 1);
+  bool served = false;
+  if (const json::value* conditions = find_path(definition, "status", "conditions");
+      change == api::Informer::Change::kSet && conditions && conditions->is_array())
+    for (const json::value& condition : conditions->get_array())
+      served |= string_at(condition, "type") == "Established" && string_at(condition, "status") == "True";
+  resource.kind = string_at(definition, "spec", "names", "kind");
+  resource.namespaced = string_at(definition, "spec", "scope") == "Namespaced";
+  if (const json::value* versions = find_path(definition, "spec", "versions"); versions && versions->is_array())
+    for (const json::value& version : versions->get_array())
+      if (resource.version.empty() && as_bool(find(version, "served"))) resource.version = string_at(version, "name");
+  served &= !resource.version.empty();
+  for (size_t i = 0; i < resources_.size(); ++i) {
+    if (!sources_[i]->custom || resources_[i].plural != resource.plural || resources_[i].group != resource.group) continue;
+    bool same = served && resources_[i].version == resource.version && resources_[i].namespaced == resource.namespaced;
+    if (same && sources_[i]->informer) return;
+    sources_[i]->informer.reset();
+    if (!same) continue;
+    return start(i);
   }
+  if (!served) return;
+  resources_.push_back(resource);
+  sources_.push_back(std::make_unique<Source>(Source{nullptr, false, true, nullptr}));
+  start(sources_.size() - 1);
 }
 
 }  // namespace master::controllers

@@ -2,6 +2,7 @@
 // act: client, events, clock, loop. Owns no decision.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -115,19 +116,24 @@ class Hub {
   // After each complete list of any kind.
   void on_synced(std::function<void()> handler) { synced_handlers_.push_back(std::move(handler)); }
   bool synced() const;  // every kind was listed once
-  const std::vector<api::Resource>& resources() const { return resources_; }
+  // Those that are watched: the ones above, and custom resources for as long as they are served.
+  const std::deque<api::Resource>& resources() const { return resources_; }
   void start();
 
  private:
   void add(const api::Resource& resource, StoreBase* store);
+  void start(size_t index);
+  void follow_definition(api::Informer::Change change, const json::value& definition);
   struct Source {
     StoreBase* store;
     bool synced = false;
+    bool custom = false;  // of a custom resource: nothing waits for it
     std::unique_ptr<api::Informer> informer;
   };
   PodReader pod_reader_;
-  std::vector<api::Resource> resources_;
+  std::deque<api::Resource> resources_;  // never shrinks: others point into it
   std::vector<std::unique_ptr<Source>> sources_;
+  std::unique_ptr<api::Informer> definitions_;
   std::vector<std::function<void(const api::Resource&, api::Informer::Change, const json::value&)>> any_;
   std::vector<std::function<void()>> synced_handlers_;
 };

@@ -1,53 +1,175 @@
-#!/usr/bin/env python3
-"""What is filled into a Pod or refused on its way in: classes, limits, security levels."""
+#!/usr/bin/python3
+"""Admission as seen through kubectl: a real webhook server beside the master, quotas, limit ranges,
+Pod security, priorities, default classes."""
+import base64
 import json
+import pathlib
+import subprocess
+import sys
+import tempfile
 
 import cluster
+from cluster import BUSYBOX, pod
+from throwaway_cluster import MASTER_IP
+
+SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"]
+PORT = 9443
+# Refuses ConfigMaps named "bad", labels all others; what it was asked stands on its standard output.
+SERVER = r"""
+import base64, http.server, json, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = review["request"]
+        response = {"uid": request["uid"], "allowed": True}
+        if self.path.startswith("/validate") and request.get("name") == "bad":
+            response.update(allowed=False, status={"code": 403, "reason": "Forbidden", "message": "bad is bad"})
+        if self.path.startswith("/validate") and request.get("name") == "odd":
+            response["warnings"] = ["odd is odd"]
+        if self.path.startswith("/mutate"):
+            labels = request["object"]["metadata"].get("labels")
+            path = "/metadata/labels/seen" if labels else "/metadata/labels"
+            value = "yes" if labels else {"seen": "yes"}
+            patch = json.dumps([{"op": "add", "path": path, "value": value}])
+            response.update(patchType="JSONPatch", patch=base64.b64encode(patch.encode()).decode())
+        body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *words): pass
+server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[3])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print("ready", flush=True)
+server.serve_forever()
+"""
 
 
 class Admission(cluster.ClusterTest):
-    nodes = 1
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        directory = tempfile.TemporaryDirectory(prefix="sampan-webhook-")
+        cls.addClassCleanup(directory.cleanup)
+        key = pathlib.Path(directory.name) / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "1", "-subj", "/CN=hook", "-addext", f"subjectAltName=IP:{MASTER_IP},DNS:hook.default.svc",
+                        "-keyout", key, "-out", f"{key}.crt"], check=True, stderr=subprocess.DEVNULL)
+        cls.ca = pathlib.Path(f"{key}.crt").read_bytes()
+        key.write_bytes(key.read_bytes() + cls.ca)
+        # In the master's own network namespace: an address of the test's alone.
+        server = subprocess.Popen(["nsenter", f"--net=/run/netns/{cls.cluster.netns}", sys.executable, "-c", SERVER,
+                                   MASTER_IP, str(PORT), key], stdout=subprocess.PIPE, text=True)
 
-    def refused(self, manifest, text):
-        done = self.kubectl("create", "-f", "-", input=manifest, check=False)
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn(text, done.stderr)
+        def end():
+            server.kill()
+            server.wait()
+            server.stdout.close()
+        cls.addClassCleanup(end)
+        assert server.stdout.readline() == "ready\n"
 
-    def made(self, manifest):
-        self.kubectl("create", "-f", "-", input=manifest)
-        return json.loads(self.kubectl("get", "pod", manifest["metadata"]["name"], "-o", "json").stdout)
+    def configure(self, kind, path, **more):
+        hook = {"name": "test.hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.ns}},
+                "clientConfig": {"url": f"https://{MASTER_IP}:{PORT}/{path}", "caBundle": base64.b64encode(self.ca).decode()}, **more}
+        self.kubectl("create", "-f", "-", namespace=None, input={
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": f"{kind}WebhookConfiguration",
+            "metadata": {"name": f"{self.ns}-{path}"}, "webhooks": [hook]})
+        self.addCleanup(self.kubectl, "delete", f"{kind}webhookconfiguration", f"{self.ns}-{path}", namespace=None)
 
-    def test_limits_of_a_namespace(self):
-        limits = {"type": "Container", "default": {"memory": "64Mi"}, "defaultRequest": {"memory": "32Mi"}, "max": {"memory": "128Mi"}}
-        self.kubectl("create", "-f", "-", input={"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"},
-                                                 "spec": {"limits": [limits]}})
-        pod = self.made(cluster.pod("a", "sleep", "100"))
-        self.assertEqual(pod["spec"]["containers"][0]["resources"],
-                         {"limits": {"memory": "64Mi"}, "requests": {"memory": "32Mi"}})
-        self.assertEqual(pod["status"]["qosClass"], "Burstable")
-        self.refused(cluster.pod("b", "true", container={"resources": {"limits": {"memory": "1Gi"}}}),
-                     "maximum memory usage per Container is 128Mi, but limit is 1Gi")
+    def test_webhooks(self):
+        self.configure("Mutating", "mutate")
+        self.configure("Validating", "validate")
+        done = self.kubectl("create", "configmap", "bad", check=False)
+        self.assertIn('admission webhook "test.hook.example.com" denied the request: bad is bad', done.stderr)
+        self.kubectl("create", "configmap", "good")
+        self.assertEqual(self.jsonpath("{.metadata.labels.seen}", "configmap", "good"), "yes")
+        self.assertIn("Warning: odd is odd", self.kubectl("create", "configmap", "odd", check=False).stderr)
+        self.kubectl("create", "configmap", "bad", namespace="default")
+        self.kubectl("delete", "configmap", "bad", namespace="default")
 
-    def test_priority_by_class(self):
-        pod = self.made(cluster.pod("a", "sleep", "100", priorityClassName="system-cluster-critical"))
-        self.assertEqual(pod["spec"]["priority"], 2000000000)
-        self.refused(cluster.pod("b", "true", priorityClassName="nope"), "no PriorityClass with name nope was found")
+    def test_a_webhook_through_its_service(self):
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hook"}, "spec": {"ports": [{"port": 443, "targetPort": PORT}]}}
+        slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                  "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
+                  "endpoints": [{"addresses": [MASTER_IP], "conditions": {"ready": True}}], "ports": [{"port": PORT, "name": ""}]}
+        for each in (service, slice_):
+            self.kubectl("create", "-f", "-", input=each, namespace="default")
+        self.addCleanup(self.kubectl, "delete", "service/hook", "endpointslice/hook-1", namespace="default")
+        self.configure("Validating", "validate", clientConfig={
+            "service": {"namespace": "default", "name": "hook", "path": "/validate"}, "caBundle": base64.b64encode(self.ca).decode()})
+        done = self.kubectl("create", "configmap", "bad", check=False)
+        self.assertIn("denied the request: bad is bad", done.stderr)
+        self.kubectl("create", "configmap", "good")
 
-    def test_security_levels(self):
-        privileged = {"securityContext": {"privileged": True}}
+    def test_an_absent_webhook_fails_or_is_ignored(self):
+        nowhere = {"url": f"https://{MASTER_IP}:1/x", "caBundle": base64.b64encode(self.ca).decode()}
+        self.configure("Validating", "fails", clientConfig=nowhere)
+        done = self.kubectl("create", "configmap", "a", check=False)
+        self.assertIn('failed calling webhook "test.hook.example.com"', done.stderr)
+        self.kubectl("patch", "validatingwebhookconfiguration", f"{self.ns}-fails", "--type=json", "-p",
+                     '[{"op":"replace","path":"/webhooks/0/failurePolicy","value":"Ignore"}]', namespace=None)
+        self.kubectl("create", "configmap", "a")
+
+    def test_quota_and_limits(self):
+        self.kubectl("create", "quota", "q", "--hard=pods=1,requests.cpu=500m,configmaps=3")
+        done = self.kubectl("create", "-f", "-", input=pod("a", *SLEEP), check=False)
+        self.assertIn("failed quota: q: must specify requests.cpu for: c", done.stderr)
+        self.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [
+            {"type": "Container", "defaultRequest": {"cpu": "100m"}, "default": {"cpu": "200m"}, "max": {"cpu": "1"}}]}})
+        self.apply(pod("a", *SLEEP))
+        self.assertEqual(self.jsonpath("{.spec.containers[0].resources.requests.cpu}", "pod", "a"), "100m")
+        done = self.kubectl("create", "-f", "-", input=pod("b", *SLEEP), check=False)
+        self.assertIn("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1", done.stderr)
+        self.until("/api/v1/namespaces/{ns}/resourcequotas", lambda items:
+                   items["q"].get("status", {}).get("used", {}).get("requests.cpu") == "100m")
+        big = pod("big", *SLEEP, container={"resources": {"limits": {"cpu": "2"}}})
+        done = self.kubectl("create", "-f", "-", input=big, check=False)
+        self.assertIn("maximum cpu usage per Container is 1, but limit is 2", done.stderr)
+        self.kubectl("delete", "pod", "a")
+        self.kubectl("wait", "--for=delete", "pod/a", "--timeout=60s")
+        self.apply(pod("b", *SLEEP))
+
+    def test_pod_security(self):
         self.kubectl("label", "namespace", self.ns, "pod-security.kubernetes.io/enforce=baseline",
                      "pod-security.kubernetes.io/warn=restricted", namespace=None)
-        self.refused(cluster.pod("a", "true", container=privileged),
-                     'violates PodSecurity "baseline:latest": privileged (container "c" must not set securityContext.privileged=true)')
-        done = self.kubectl("create", "-f", "-", input=cluster.pod("b", "true"), check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn('would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false', done.stderr)
-        strict = cluster.pod("c", "sleep", "100", securityContext={
-            "runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-            container={"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}})
-        self.kubectl("label", "namespace", self.ns, "pod-security.kubernetes.io/enforce=restricted", "--overwrite", namespace=None)
-        self.made(strict)
-        self.kubectl("wait", "pod/c", "--for=condition=Ready", "--timeout=60s")
+        bad = pod("a", *SLEEP, container={"securityContext": {"privileged": True}})
+        done = self.kubectl("create", "-f", "-", input=bad, check=False)
+        self.assertIn('violates PodSecurity "baseline:latest": privileged (container "c" must not set securityContext.privileged=true)', done.stderr)
+        done = self.kubectl("create", "deployment", "d", f"--image={BUSYBOX}", check=False)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn('Warning: would violate PodSecurity "restricted:latest"', done.stderr)
+
+    def test_priorities(self):
+        self.kubectl("create", "priorityclass", "high", "--value=100000", namespace=None)
+        self.addCleanup(self.kubectl, "delete", "priorityclass", "high", namespace=None)
+        self.apply(pod("a", *SLEEP, priorityClassName="high"))
+        self.assertEqual(self.jsonpath("{.spec.priority}", "pod", "a"), "100000")
+        self.assertIn("system-node-critical", self.kubectl("get", "priorityclasses", namespace=None).stdout)
+
+    def test_filled_in_and_refused(self):
+        self.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [
+            {"type": "Container", "default": {"memory": "64Mi"}, "defaultRequest": {"memory": "32Mi"}, "max": {"memory": "128Mi"}}]}})
+        self.apply(pod("a", *SLEEP, priorityClassName="system-cluster-critical"))
+        made = self.get("pod", "a")
+        self.assertEqual(made["spec"]["containers"][0]["resources"], {"limits": {"memory": "64Mi"}, "requests": {"memory": "32Mi"}})
+        self.assertEqual((made["status"]["qosClass"], made["spec"]["priority"]), ("Burstable", 2000000000))
+        for bad, text in ((pod("b", "true", container={"resources": {"limits": {"memory": "1Gi"}}}),
+                           "maximum memory usage per Container is 128Mi, but limit is 1Gi"),
+                          (pod("c", "true", priorityClassName="nope"), "no PriorityClass with name nope was found")):
+            done = self.kubectl("create", "-f", "-", input=bad, check=False)
+            self.assertIn(text, done.stderr)
+
+    def test_a_restricted_pod_runs(self):
+        self.kubectl("label", "namespace", self.ns, "pod-security.kubernetes.io/enforce=restricted", namespace=None)
+        self.apply(pod("a", *SLEEP, securityContext={"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+                       container={"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}))
+        self.wait("condition=Ready", "pod/a")
 
 
 if __name__ == "__main__":

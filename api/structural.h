@@ -1,0 +1,113 @@
+// Kinds known only at run time: a structural OpenAPI schema of a CustomResourceDefinition, compiled
+// once into nodes that the walks (walk.h, validate.h, openapi.h, table.h) follow instead of table
+// rows. Immutable after compile_custom_kind(), safe from any thread.
+// Source of the rules: kubernetes.io, "Extend the Kubernetes API with CustomResourceDefinitions".
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/json_path.h"
+#include "api/schema.h"
+#include "api/validate.h"
+
+namespace re2 {
+class RE2;
+}
+
+namespace api {
+
+struct Structural {
+  enum class Kind : uint8_t { kAny, kObject, kArray, kString, kInteger, kNumber, kBoolean };
+  Kind kind = Kind::kAny;
+  bool nullable = false, preserve_unknown = false, embedded = false, int_or_string = false;
+  bool any_members = false;     // additionalProperties: true
+  bool defaults_below = false;  // this node or one below it has a default
+  bool checks_below = false;    // something beyond types is asked of this node or of one below it
+  struct Property;
+  std::vector<Property> properties;        // sorted by name
+  std::unique_ptr<Structural> additional;  // schema of additionalProperties
+  std::unique_ptr<Structural> items;
+  std::optional<json::value> default_value;
+  std::string list_type;  // "", "atomic", "set", "map"
+  std::vector<std::string> list_keys;
+  bool map_is_atomic = false;
+  struct Checks;
+  std::unique_ptr<Checks> checks;  // null: none
+
+  Structural();
+  Structural(Structural&&) noexcept;
+  Structural& operator=(Structural&&) noexcept;
+  ~Structural();
+  const Structural* property(std::string_view name) const;
+};
+struct Structural::Property {
+  std::string name;
+  Structural schema;
+};
+struct Structural::Checks {
+  std::optional<double> minimum, maximum, multiple_of;
+  bool exclusive_minimum = false, exclusive_maximum = false;
+  std::optional<int64_t> min_length, max_length, min_items, max_items, min_properties, max_properties;
+  std::string pattern, format;
+  std::unique_ptr<re2::RE2> regex;
+  json::array enumeration;  // empty: any value
+  std::vector<std::string> required;
+  std::vector<Structural> all_of, any_of, one_of;
+  std::unique_ptr<Structural> none_of;  // "not"
+};
+// `schema` is a JSONSchemaProps object that validate_custom_resource_definition() accepts.
+base::Result<Structural> compile_structural(const json::value& schema);
+
+struct PrinterColumn {
+  std::string name, type, format, description;
+  int priority = 0;
+  JsonPath path;
+};
+
+// One version of one CustomResourceDefinition.
+struct CustomKind {
+  std::string group, version, kind, list_kind;
+  json::value schema;  // openAPIV3Schema as it was written
+  Structural root;
+  std::vector<PrinterColumn> columns;
+  // scale subresource: JSON paths, "" without one.
+  std::string spec_replicas_path, status_replicas_path, label_selector_path;
+  bool has_status = false;
+  std::string deprecation_warning;  // "" when the version is not deprecated
+  Type type;  // the same schema as rows, for server-side apply
+
+  CustomKind() = default;
+  CustomKind(const CustomKind&) = delete;
+
+  // What the rows of `type` point to.
+  std::deque<Type> types;
+  std::deque<std::vector<Field>> rows;
+  std::deque<std::string> texts;
+};
+// `definition` is a whole CustomResourceDefinition; `version` one of spec.versions.
+base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::value& definition, std::string_view version);
+
+// ---- the walks; walk.h and validate.h come here for types with `custom` ----------------------
+// Types of apiVersion, kind and metadata only: the rest is validate_custom_object()'s, as 422.
+base::Status check_custom_types(const Type& type, const json::value& object);
+void prune_custom(const Type& type, json::value& object, std::vector<std::string>* unknown);
+void default_custom(const Type& type, json::value& object);
+void prune_structural(const Structural& schema, json::value& value, std::vector<std::string>* unknown);
+void default_structural(const Structural& schema, json::value& value);
+// Value validation in kube-apiserver's words. With `before`, what did not change is not checked
+// (validation ratcheting).
+FieldErrors validate_custom_object(const Type& type, const json::value& object, const json::value* before);
+FieldErrors validate_structural(const Structural& schema, const json::value& value, const std::string& path);
+
+// ---- definitions -------------------------------------------------------------------------------
+// What tables cannot say about a CustomResourceDefinition; `before` is null for a create. CEL rules
+// and webhook conversion are refused: what cannot be done is not accepted.
+FieldErrors validate_custom_resource_definition(const json::value& definition, const json::value* before);
+// Defaults: names.singular, names.listKind, conversion.strategy.
+void default_custom_resource_definition(json::value& definition);
+
+}  // namespace api

@@ -1,0 +1,12 @@
+// The formats of strings that OpenAPI schemas of custom resources may ask for. Pure.
+#pragma once
+
+#include <string_view>
+
+namespace api {
+
+// Whether `text` is of `format` ("date-time", "ipv4", "uuid", …). True for formats that
+// kube-apiserver does not check either.
+bool has_format(std::string_view format, std::string_view text);
+
+}  // namespace api

@@ -1,0 +1,30 @@
+// PodSecurity: the Pod Security Standards that a namespace's labels ask for. Pods that violate what is
+// enforced are refused; Pods and workloads that violate what is only warned of get a warning.
+// Decisions: pod_security.h. Source: kubernetes.io, "Pod Security Admission".
+#pragma once
+
+#include "master/admission.h"
+#include "master/pod_security.h"
+
+namespace master {
+
+class ApiServer;
+
+class PodSecurity final : public AdmissionPlugin {
+ public:
+  explicit PodSecurity(ApiServer& server) : server_(server) {}
+  std::string_view name() const override { return "PodSecurity"; }
+  base::json::value validate(AdmissionAttributes& attributes) override;
+
+ private:
+  base::json::value check_namespace(AdmissionAttributes& attributes);
+  base::json::value check_pod(AdmissionAttributes& attributes);
+  PodSecurityPolicy policy_of(std::string_view ns) const;
+  void warn_of_existing(AdmissionAttributes& attributes, const PodSecurityLevel& level);
+
+  ApiServer& server_;
+};
+// The Pod template of a workload, null for everything else.
+const base::json::value* pod_template_of(const ResourceInfo& resource, const base::json::value& object);
+
+}  // namespace master

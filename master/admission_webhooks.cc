@@ -1,0 +1,165 @@
+#include "master/admission_webhooks.h"
+
+#include "api/patch.h"
+#include "api/status.h"
+#include "api/validate.h"
+#include "api/walk.h"
+#include "base/log.h"
+#include "master/server.h"
+#include "master/strategy.h"
+
+namespace master {
+
+namespace json = base::json;
+
+// Mutating webhooks run in order; those with reinvocationPolicy IfNeeded once more when a later one
+// changed the object.
+struct AdmissionWebhooks::Round {
+  AttributesPtr attributes;
+  Done done;
+  std::vector<Call> calls;
+  size_t at = 0, last_change = 0;  // last_change: index + 1 of the last call that changed something
+  bool again = false;
+};
+
+AdmissionWebhooks::AdmissionWebhooks(ApiServer& server, std::shared_ptr<WebhookClient> client, bool mutating)
+    : server_(server), client_(std::move(client)), mutating_(mutating) {
+  ResourcePtr row = server.resources().find_stored("admissionregistration.k8s.io",
+                                                   mutating ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations");
+  configurations_ = row->objects;
+}
+
+const std::vector<std::shared_ptr<const Webhook>>& AdmissionWebhooks::hooks() {
+  if (read_at_ == configurations_->last_revision()) return hooks_;
+  read_at_ = configurations_->last_revision();
+  hooks_.clear();
+  for (const auto& [key, object] : configurations_->objects())  // sorted by name, as they are called
+    for (Webhook& hook : read_webhooks(json::parse(*object->text))) hooks_.push_back(std::make_shared<Webhook>(std::move(hook)));
+  return hooks_;
+}
+
+std::vector<AdmissionWebhooks::Call> AdmissionWebhooks::select(const AdmissionAttributes& attributes) {
+  std::vector<Call> out;
+  const ResourceInfo& resource = *attributes.resource;
+  if (hooks().empty()) return out;
+  // A configuration must not keep itself from being repaired.
+  if (resource.group == "admissionregistration.k8s.io") return out;
+  if (attributes.subresource == "finalize") return out;
+  const ResourcePtr& asked = attributes.request->resource;
+  json::value namespace_object;
+  const json::value* labels = nullptr;
+  bool is_namespace = resource.is("", "namespaces"), namespaced = resource.namespaced || is_namespace;
+  if (is_namespace) {
+    labels = base::find_path(attributes.object.is_null() ? attributes.old : attributes.object, "metadata", "labels");
+  } else if (resource.namespaced) {
+    if (ObjectRef ns = server_.cache("", "namespaces").find(object_key("", attributes.ns))) namespace_object = json::parse(*ns->text);
+    labels = base::find_path(namespace_object, "metadata", "labels");
+  }
+  for (const auto& hook : hooks()) {
+    ResourcePtr shown;
+    auto matches = [&](const ResourcePtr& version) {
+      WriteSubject subject{version->group, version->version, version->plural, attributes.subresource, resource.namespaced, attributes.operation};
+      for (const Webhook::Rule& rule : hook->rules)
+        if (rule_matches(rule, subject)) return true;
+      return false;
+    };
+    if (matches(asked)) shown = asked;
+    if (!shown && !hook->exact)
+      for (const ResourcePtr& version : server_.resources().all())
+        if (!shown && version->served && version->is(asked->group, asked->plural) && matches(version)) shown = version;
+    if (shown && selectors_match(*hook, labels, namespaced, attributes.object, attributes.old)) out.push_back({hook, shown});
+  }
+  return out;
+}
+
+void AdmissionWebhooks::ask(const Call& call, const AttributesPtr& attributes, Answered done) {
+  const Webhook& hook = *call.hook;
+  if (attributes->dry_run && hook.has_side_effects) return done(dry_run_unsupported(hook.name), {});
+  auto shown = [&](const json::value& object) { return object.is_null() ? json::value() : served_form(*call.shown, object); };
+  std::string uid = new_uid();
+  json::value review = admission_review(*attributes, *call.shown, uid, shown(attributes->object), shown(attributes->old));
+  client_->post(hook.client_config, base::to_json(review), std::chrono::seconds(hook.timeout_seconds),
+                [hook = call.hook, uid, attributes, done = std::move(done)](base::Result<base::http::Response> result) {
+                  auto answer = result.ok() ? read_review(hook->name, uid, result->body) : base::Result<ReviewAnswer>(result.error());
+                  if (!answer.ok()) {
+                    base::log::warning("admission webhook {} of {}: {}", hook->name, hook->configuration, answer.error().message());
+                    if (!hook->ignores_failure) return done(webhook_failure(hook->name, answer.error()), {});
+                    return done(nullptr, {true, nullptr, std::nullopt, {}});
+                  }
+                  for (std::string& warning : answer->warnings) attributes->request->warnings.push_back(std::move(warning));
+                  json::value refusal = answer->allowed ? json::value() : answer->refusal;
+                  done(std::move(refusal), std::move(*answer));
+                });
+}
+
+json::value AdmissionWebhooks::take_patch(const Call& call, AdmissionAttributes& attributes, const json::value& patch, bool* changed) {
+  json::value before = served_form(*call.shown, attributes.object);
+  auto patched = api::json_patch(before, patch);
+  auto refuse = [&](const std::string& why) { return api::internal_error("admission webhook \"" + call.hook->name + "\": " + why); };
+  if (!patched.ok()) return refuse(patched.error().message());
+  if (*patched == before) return nullptr;
+  if (auto status = api::check_types(*call.shown->type, *patched); !status.ok()) return refuse(status.error().message());
+  api::prune(*call.shown->type, *patched);
+  if (call.shown->type->custom) api::apply_defaults(*call.shown->type, *patched);
+  else api::defaults(call.shown->gvk(), *patched);
+  json::value stored = stored_form(*call.shown, std::move(*patched));
+  if (base::string_at(stored, "metadata", "name") != base::string_at(attributes.object, "metadata", "name") ||
+      base::string_at(stored, "metadata", "namespace") != base::string_at(attributes.object, "metadata", "namespace"))
+    return refuse("the name and the namespace of an object cannot be changed");
+  attributes.object = std::move(stored);
+  *changed = true;
+  return nullptr;
+}
+
+void AdmissionWebhooks::mutate(AttributesPtr attributes, Done done) {
+  if (!mutating_) return done(nullptr);
+  std::vector<Call> calls = select(*attributes);
+  if (calls.empty()) return done(nullptr);
+  auto round = std::make_shared<Round>();
+  round->attributes = std::move(attributes);
+  round->done = std::move(done);
+  round->calls = std::move(calls);
+  next(std::move(round));
+}
+
+void AdmissionWebhooks::next(std::shared_ptr<Round> round) {
+  if (round->again)
+    while (round->at < round->calls.size() && !(round->calls[round->at].hook->reinvoked && round->at + 1 < round->last_change)) ++round->at;
+  if (round->at == round->calls.size()) {
+    bool stale = false;
+    for (size_t i = 0; i + 1 < round->last_change; ++i) stale |= round->calls[i].hook->reinvoked;
+    if (round->again || !stale) return round->done(nullptr);
+    round->again = true;
+    round->at = 0;
+    return next(std::move(round));
+  }
+  const Call& call = round->calls[round->at];
+  ask(call, round->attributes, [this, round, &call](json::value refusal, ReviewAnswer answer) {
+    if (!refusal.is_null()) return round->done(std::move(refusal));
+    bool changed = false;
+    if (answer.patch && !round->attributes->object.is_null())
+      if (json::value bad = take_patch(call, *round->attributes, *answer.patch, &changed); !bad.is_null()) return round->done(std::move(bad));
+    ++round->at;
+    if (changed && !round->again) round->last_change = round->at;
+    next(round);
+  });
+}
+
+void AdmissionWebhooks::validate(AttributesPtr attributes, Done done) {
+  if (mutating_) return done(nullptr);
+  auto calls = std::make_shared<std::vector<Call>>(select(*attributes));
+  if (calls->empty()) return done(nullptr);
+  struct Progress {
+    size_t left;
+    json::value refusal;
+    Done done;
+  };
+  auto progress = std::make_shared<Progress>(Progress{calls->size(), nullptr, std::move(done)});
+  for (const Call& call : *calls)
+    ask(call, attributes, [progress, calls](json::value refusal, ReviewAnswer) {
+      if (progress->refusal.is_null()) progress->refusal = std::move(refusal);
+      if (--progress->left == 0) progress->done(std::move(progress->refusal));
+    });
+}
+
+}  // namespace master

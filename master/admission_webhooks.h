@@ -1,0 +1,48 @@
+// MutatingAdmissionWebhook and ValidatingAdmissionWebhook: asks the webhooks that the cluster's
+// configurations name. Mutating ones one after the other, validating ones all at once; the loop
+// never waits. Loop thread only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "master/admission.h"
+#include "master/object_cache.h"
+#include "master/webhook_client.h"
+#include "master/webhook_plan.h"
+
+namespace master {
+
+class ApiServer;
+
+class AdmissionWebhooks final : public AdmissionPlugin {
+ public:
+  AdmissionWebhooks(ApiServer& server, std::shared_ptr<WebhookClient> client, bool mutating);
+  std::string_view name() const override { return mutating_ ? "MutatingAdmissionWebhook" : "ValidatingAdmissionWebhook"; }
+  void mutate(AttributesPtr attributes, Done done) override;
+  void validate(AttributesPtr attributes, Done done) override;
+
+ private:
+  // A webhook that a write concerns, and the version in which it sees the objects.
+  struct Call {
+    std::shared_ptr<const Webhook> hook;
+    ResourcePtr shown;
+  };
+  struct Round;
+  std::vector<Call> select(const AdmissionAttributes& attributes);
+  const std::vector<std::shared_ptr<const Webhook>>& hooks();
+  using Answered = std::function<void(base::json::value refusal, ReviewAnswer answer)>;
+  void ask(const Call& call, const AttributesPtr& attributes, Answered done);
+  void next(std::shared_ptr<Round> round);
+  base::json::value take_patch(const Call& call, AdmissionAttributes& attributes, const base::json::value& patch, bool* changed);
+
+  ApiServer& server_;
+  std::shared_ptr<WebhookClient> client_;
+  bool mutating_;
+  std::shared_ptr<ObjectCache> configurations_;
+  int64_t read_at_ = -1;  // revision of the configurations that hooks_ were read from
+  std::vector<std::shared_ptr<const Webhook>> hooks_;
+};
+
+}  // namespace master

@@ -1,0 +1,185 @@
+#include "master/custom_resource_plan.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+constexpr const char* kListNames[] = {"shortNames", "categories"};
+
+std::string_view condition_status(const json::value& definition, std::string_view type) {
+  const json::value* list = base::find_path(definition, "status", "conditions");
+  if (!list || !list->is_array()) return {};
+  for (const json::value& one : list->get_array())
+    if (base::string_at(one, "type") == type) return base::string_at(one, "status");
+  return {};
+}
+
+void set_condition(json::object& status, std::string_view type, bool holds, std::string_view reason, std::string_view message,
+                   base::Time now) {
+  json::value& list = status["conditions"];
+  if (!list.is_array()) list = json::array();
+  json::object fresh{{"type", type}, {"status", holds ? "True" : "False"}, {"lastTransitionTime", base::format_time(now)},
+                     {"reason", reason}, {"message", message}};
+  for (json::value& one : list.get_array()) {
+    if (base::string_at(one, "type") != type) continue;
+    if (base::string_at(one, "status") == (holds ? "True" : "False"))
+      if (const json::value* when = base::find(one, "lastTransitionTime")) fresh["lastTransitionTime"] = *when;
+    one = std::move(fresh);
+    return;
+  }
+  list.get_array().push_back(std::move(fresh));
+}
+
+// The reason and sentence of the first conflict, empty when all names are free.
+std::pair<std::string, std::string> accept_names(const json::value& wanted, json::object& accepted, const TakenNames& others) {
+  std::pair<std::string, std::string> conflict;
+  auto in_use = [](std::string_view name) { return "\"" + std::string(name) + "\" is already in use"; };
+  auto one = [&](const char* member, const std::set<std::string, std::less<>>& taken, const char* reason) {
+    std::string name(base::string_at(wanted, member));
+    if (name == base::as_string(accepted.if_contains(member)) || !taken.contains(name)) {
+      if (name.empty()) accepted.erase(member);
+      else accepted[member] = name;
+    } else {
+      conflict = {reason, in_use(name)};
+    }
+  };
+  one("plural", others.resources, "PluralConflict");
+  one("singular", others.resources, "SingularConflict");
+  std::string taken;
+  if (const json::value* list = base::find(wanted, "shortNames"); list && list->is_array())
+    for (const json::value& name : list->get_array())
+      if (others.resources.contains(base::as_string(&name))) taken += (taken.empty() ? "" : ", ") + in_use(base::as_string(&name));
+  if (!taken.empty()) conflict = {"ShortNamesConflict", taken};
+  for (const char* member : kListNames) {
+    if (member == kListNames[0] && !taken.empty()) continue;
+    const json::value* list = base::find(wanted, member);
+    if (list && list->is_array() && !list->get_array().empty()) accepted[member] = *list;
+    else accepted.erase(member);
+  }
+  one("kind", others.kinds, "KindConflict");
+  one("listKind", others.kinds, "ListKindConflict");
+  return conflict;
+}
+
+bool has_finalizer(const json::value& definition) {
+  const json::value* list = base::find_path(definition, "metadata", "finalizers");
+  if (list && list->is_array())
+    for (const json::value& one : list->get_array())
+      if (base::as_string(&one) == kCleanupFinalizer) return true;
+  return false;
+}
+
+void copy_member(const json::object& from, json::object& to, std::string_view key) {
+  if (const json::value* value = from.if_contains(key)) to[key] = *value;
+  else to.erase(key);
+}
+
+}  // namespace
+
+void TakenNames::add(const json::value& names) {
+  for (const char* member : {"plural", "singular"})
+    if (std::string_view name = base::string_at(names, member); !name.empty()) resources.emplace(name);
+  if (const json::value* list = base::find(names, "shortNames"); list && list->is_array())
+    for (const json::value& name : list->get_array()) resources.emplace(base::as_string(&name));
+  for (const char* member : {"kind", "listKind"})
+    if (std::string_view name = base::string_at(names, member); !name.empty()) kinds.emplace(name);
+}
+
+std::string DefinitionPlan::text() const {
+  std::string out = serve ? "serve" : "wait";
+  if (!status.is_null()) out += ", write status";
+  if (empties) out += ", delete instances";
+  if (drops_finalizer) out += ", drop finalizer";
+  return out;
+}
+
+bool is_established(const json::value& definition) { return condition_status(definition, "Established") == "True"; }
+
+std::string_view storage_version(const json::value& definition) {
+  const json::value* list = base::find_path(definition, "spec", "versions");
+  if (list && list->is_array())
+    for (const json::value& version : list->get_array())
+      if (base::as_bool(base::find(version, "storage"))) return base::string_at(version, "name");
+  return {};
+}
+
+DefinitionPlan plan_definition(const json::value& definition, const TakenNames& others, bool has_instances, base::Time now) {
+  DefinitionPlan plan;
+  const json::value* old = base::find(definition, "status");
+  json::value status = old && old->is_object() ? *old : json::value(json::object());
+  json::object& object = status.get_object();
+  static const json::value kNone = json::object();
+  const json::value* wanted = base::find_path(definition, "spec", "names");
+  auto conflict = accept_names(wanted ? *wanted : kNone, base::object_at(object, "acceptedNames"), others);
+  bool accepted = conflict.first.empty(), established = is_established(definition);
+  if (accepted) set_condition(object, "NamesAccepted", true, "NoConflicts", "no conflicts found", now);
+  else set_condition(object, "NamesAccepted", false, conflict.first, conflict.second, now);
+  if (!established) {
+    if (accepted) set_condition(object, "Established", true, "InitialNamesAccepted", "the initial names have been accepted", now);
+    else set_condition(object, "Established", false, "NotAccepted", "not all names are accepted", now);
+  }
+  plan.serve = established || accepted;
+  if (base::find_path(definition, "metadata", "deletionTimestamp") && has_finalizer(definition)) {
+    plan.empties = has_instances;
+    plan.drops_finalizer = !has_instances;
+    if (has_instances) set_condition(object, "Terminating", true, "InstanceDeletionInProgress", "CustomResource deletion is in progress", now);
+    else set_condition(object, "Terminating", false, "InstanceDeletionCompleted", "removed all instances", now);
+  }
+  if (!old || status != *old) plan.status = std::move(status);
+  return plan;
+}
+
+void prepare_definition_create(json::value& definition) {
+  json::object& root = definition.get_object();
+  base::object_at(root, "metadata")["generation"] = 1;
+  root["status"] = json::object{{"acceptedNames", json::object{{"kind", ""}, {"plural", ""}}},
+                                {"conditions", json::array()},
+                                {"storedVersions", json::array{storage_version(definition)}}};
+}
+void prepare_definition_update(const json::value& current, json::value& updated) {
+  json::value& status = updated.get_object()["status"];
+  if (!status.is_object()) status = json::object();
+  json::value& stored = status.get_object()["storedVersions"];
+  if (!stored.is_array()) stored = json::array();
+  std::string_view version = storage_version(updated);
+  for (const json::value& one : stored.get_array())
+    if (base::as_string(&one) == version) return;
+  if (storage_version(current) != version || stored.get_array().empty()) stored.get_array().push_back(json::value(version));
+}
+
+void prepare_custom_create(bool has_status, json::value& object) {
+  json::object& root = object.get_object();
+  if (has_status) root.erase("status");
+  base::object_at(root, "metadata")["generation"] = 1;
+}
+
+void prepare_custom_update(bool has_status, std::string_view subresource, const json::value& current, json::value& updated) {
+  const json::object& old = current.get_object();
+  const json::object& old_metadata = current.at("metadata").get_object();
+  if (subresource == "status") {
+    json::value taken = current;
+    copy_member(updated.get_object(), taken.get_object(), "status");
+    if (const json::value* fields = base::find_path(updated, "metadata", "managedFields"))
+      taken.at("metadata").get_object()["managedFields"] = *fields;
+    updated = std::move(taken);
+    return;
+  }
+  json::object& fresh = updated.get_object();
+  json::object& metadata = base::object_at(fresh, "metadata");
+  for (const char* owned : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
+                            "generateName", "namespace", "name"})
+    copy_member(old_metadata, metadata, owned);
+  if (has_status) copy_member(old, fresh, "status");
+  // Everything but metadata and a status that has its own door counts as what is wanted.
+  json::object was = old, is = fresh;
+  for (json::object* one : {&was, &is}) {
+    one->erase("metadata");
+    one->erase("apiVersion");
+    if (has_status) one->erase("status");
+  }
+  if (was != is) metadata["generation"] = base::as_int(old_metadata.if_contains("generation")) + 1;
+}
+
+}  // namespace master

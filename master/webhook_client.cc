@@ -1,0 +1,155 @@
+#include "master/webhook_client.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "api/base64.h"
+#include "api/validate_rules.h"
+#include "master/server.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+constexpr size_t kMaxPools = 64, kMaxAnswerBytes = 4u << 20;
+
+base::Error unreachable(std::string what, std::string why) {
+  return base::make_error(base::Kind::kUnavailable, "reach", std::move(what), std::move(why));
+}
+base::Result<Destination> of_url(std::string_view url) {
+  constexpr std::string_view kScheme = "https://";
+  auto bad = [&](std::string why) { return base::make_error(base::Kind::kInvalid, "read url", std::string(url), std::move(why)); };
+  if (!url.starts_with(kScheme)) return bad("it must begin with https://");
+  std::string_view rest = url.substr(kScheme.size());
+  size_t slash = rest.find('/');
+  Destination out;
+  out.path = slash == rest.npos ? "/" : std::string(rest.substr(slash));
+  std::string_view authority = rest.substr(0, slash), port;
+  if (authority.starts_with('[')) {
+    size_t end = authority.find(']');
+    if (end == authority.npos) return bad("unterminated address");
+    out.host = authority.substr(1, end - 1);
+    port = authority.substr(end + 1);
+  } else {
+    size_t colon = authority.find(':');
+    out.host = authority.substr(0, colon);
+    port = colon == authority.npos ? std::string_view() : authority.substr(colon);
+  }
+  if (!port.empty()) {
+    auto [end, error] = std::from_chars(port.data() + 1, port.data() + port.size(), out.port);
+    if (error != std::errc() || end != port.data() + port.size() || out.port < 1 || out.port > 65535) return bad("the port is no number");
+  }
+  out.server_name = out.host;
+  if (out.host == "localhost") out.host = "127.0.0.1";
+  if (!api::rules::is_ip(out.host)) return bad("host names are not looked up here: give an IP address or a service");
+  return out;
+}
+
+}  // namespace
+
+WebhookClient::WebhookClient(ApiServer& server) : server_(server) {}
+WebhookClient::~WebhookClient() = default;
+
+base::Result<Destination> WebhookClient::endpoint_of(const std::string& ns, const std::string& service, int port) {
+  std::string what = "service " + ns + "/" + service;
+  ObjectRef found = server_.cache("", "services").find(object_key(ns, service));
+  if (!found) return unreachable(what, "service \"" + service + "\" not found");
+  json::value object = json::parse(*found->text);
+  const json::value* ports = base::find_path(object, "spec", "ports");
+  std::string port_name;
+  bool has_port = false;
+  if (ports && ports->is_array())
+    for (const json::value& one : ports->get_array())
+      if (base::as_int(base::find(one, "port")) == port) port_name = base::string_at(one, "name"), has_port = true;
+  if (!has_port) return unreachable(what, "no service port " + std::to_string(port) + " found for service \"" + service + "\"");
+  std::vector<Destination> ready;
+  auto [it, end] = server_.cache("discovery.k8s.io", "endpointslices").range(ns);
+  for (; it != end; ++it) {
+    auto label = it->second->labels.find("kubernetes.io/service-name");
+    if (label == it->second->labels.end() || label->second != service) continue;
+    json::value slice = json::parse(*it->second->text);
+    const json::value *slice_ports = base::find(slice, "ports"), *endpoints = base::find(slice, "endpoints");
+    if (!slice_ports || !slice_ports->is_array() || !endpoints || !endpoints->is_array()) continue;
+    for (const json::value& slice_port : slice_ports->get_array()) {
+      if (base::string_at(slice_port, "name") != port_name) continue;
+      for (const json::value& endpoint : endpoints->get_array()) {
+        const json::value* addresses = base::find(endpoint, "addresses");
+        if (!base::as_bool(base::find_path(endpoint, "conditions", "ready"), true) || !addresses || !addresses->is_array()) continue;
+        for (const json::value& address : addresses->get_array())
+          ready.push_back({std::string(base::as_string(&address)), service + "." + ns + ".svc", "/", "",
+                           static_cast<int>(base::as_int(base::find(slice_port, "port")))});
+      }
+    }
+  }
+  if (ready.empty()) return unreachable(what, "no endpoints available for service \"" + service + "\"");
+  return ready[next_++ % ready.size()];
+}
+
+base::Result<Destination> WebhookClient::destination(const json::value& config) {
+  Destination out;
+  if (std::string_view url = base::string_at(config, "url"); !url.empty()) {
+    out = TRY(of_url(url));
+  } else {
+    int port = static_cast<int>(base::as_int(base::find_path(config, "service", "port"), 443));
+    out = TRY(endpoint_of(std::string(base::string_at(config, "service", "namespace")), std::string(base::string_at(config, "service", "name")), port));
+    if (std::string_view path = base::string_at(config, "service", "path"); !path.empty()) out.path = path;
+  }
+  auto ca = api::base64_decode(base::string_at(config, "caBundle"));
+  if (ca) out.ca_pem = std::move(*ca);
+  return out;
+}
+
+base::Result<std::shared_ptr<WebhookClient::Pool>> WebhookClient::pool_for(const Destination& to) {
+  std::string key = to.host + "|" + std::to_string(to.port) + "|" + to.server_name + "|" + to.ca_pem;
+  auto it = pools_.find(key);
+  if (it == pools_.end()) {
+    auto context = TRY(base::tls::Context::client(to.ca_pem, {}));
+    base::http::Client::Options options;
+    options.host = to.host;
+    options.port = to.port;
+    options.server_name = to.server_name;
+    options.max_response_bytes = kMaxAnswerBytes;
+    if (pools_.size() >= kMaxPools) {
+      auto oldest = pools_.end();
+      for (auto each = pools_.begin(); each != pools_.end(); ++each)
+        if (each->second->open == 0 && (oldest == pools_.end() || each->second->used < oldest->second->used)) oldest = each;
+      if (oldest != pools_.end()) pools_.erase(oldest);
+    }
+    auto pool = std::make_shared<Pool>();
+    pool->client = std::make_unique<base::http::Client>(server_.loop(), std::move(context), options);
+    it = pools_.emplace(key, std::move(pool)).first;
+  }
+  it->second->used = next_++;
+  return it->second;
+}
+
+void WebhookClient::post(const json::value& client_config, std::string body, base::Duration timeout,
+                         std::function<void(base::Result<base::http::Response>)> done) {
+  auto to = destination(client_config);
+  if (!to.ok()) return done(to.error());
+  auto pool = pool_for(*to);
+  if (!pool.ok()) return done(pool.error());
+  base::http::Request request;
+  request.method = "POST";
+  request.target = to->path + (to->path.find('?') == std::string::npos ? "?timeout=" : "&timeout=") +
+                   std::to_string(std::chrono::duration_cast<std::chrono::seconds>(timeout).count()) + "s";
+  request.headers.add("Host", to->server_name);
+  request.headers.add("Content-Type", "application/json");
+  request.headers.add("Accept", "application/json");
+  request.headers.add("User-Agent", "sampan-master");
+  request.body = std::move(body);
+  uint64_t id = next_++;
+  ++(*pool)->open;
+  calls_[id] = (*pool)->client->call(std::move(request), timeout, [this, id, pool = pool->get(), done = std::move(done)](base::Result<base::http::Response> result) {
+    auto keep = std::move(calls_[id]);  // the call ends after its callback
+    calls_.erase(id);
+    --pool->open;
+    if (result.ok() && result->status != 200)
+      return done(base::make_error(base::Kind::kUnavailable, "call", "webhook", "the server answered " + std::to_string(result->status) + ": " + result->body.substr(0, 200)));
+    done(std::move(result));
+  });
+}
+
+}  // namespace master

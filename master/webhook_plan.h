@@ -1,0 +1,58 @@
+// Which webhooks a write concerns, what they are asked, and what their answer means. Pure.
+// Source: kubernetes.io, "Dynamic Admission Control"; refusals as kube-apiserver's.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/selector.h"
+#include "master/admission.h"
+
+namespace master {
+
+// One entry of a MutatingWebhookConfiguration or ValidatingWebhookConfiguration.
+struct Webhook {
+  std::string configuration, name;
+  struct Rule {
+    std::vector<std::string> groups, versions, resources, operations;
+    std::string scope;  // "Cluster", "Namespaced", "*"
+  };
+  std::vector<Rule> rules;
+  api::Selector namespaces, objects;
+  bool ignores_failure = false, exact = false, reinvoked = false, has_side_effects = false;
+  int timeout_seconds = 10;
+  base::json::value client_config;
+};
+// The webhooks of one configuration, in its order.
+std::vector<Webhook> read_webhooks(const base::json::value& configuration);
+
+// What a write is to a rule: one version of the resource that it writes.
+struct WriteSubject {
+  std::string_view group, version, resource, subresource;
+  bool namespaced = true;
+  Operation operation = Operation::kCreate;
+};
+bool rule_matches(const Webhook::Rule& rule, const WriteSubject& subject);
+// Labels are those of the namespace that is written to (null for cluster-scoped resources), and of
+// the object before and after.
+bool selectors_match(const Webhook& hook, const base::json::value* namespace_labels, bool namespaced,
+                     const base::json::value& object, const base::json::value& old);
+
+// The AdmissionReview to send. `shown` is the version in which the webhook sees the objects.
+base::json::value admission_review(const AdmissionAttributes& attributes, const ResourceInfo& shown, std::string_view uid,
+                                   base::json::value object, base::json::value old);
+struct ReviewAnswer {
+  bool allowed = false;
+  base::json::value refusal;           // the Status to answer with, when it is not allowed
+  std::optional<base::json::value> patch;  // a JSON patch
+  std::vector<std::string> warnings;
+};
+// An Error is an answer that is none: it counts as a failure of the webhook.
+base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view uid, std::string_view body);
+
+base::json::value webhook_failure(std::string_view webhook, const base::Error& error);
+base::json::value dry_run_unsupported(std::string_view webhook);
+
+}  // namespace master

@@ -1,0 +1,226 @@
+// The admission plugins of a real server, driven through its API; webhooks are a TLS server of ours.
+#include "api/base64.h"
+#include "base/http_server.h"
+#include "server_fixture.h"
+
+namespace master {
+namespace {
+
+namespace json = base::json;
+using ::base::string_at;
+
+constexpr char kPods[] = "/api/v1/namespaces/default/pods";
+std::string pod(const std::string& name, const std::string& resources = "{}", const std::string& more = "") {
+  return R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[{"name":"c","image":"i","resources":)" + resources + "}]" + more + "}}";
+}
+
+class AdmissionTest : public ServerTest {
+ protected:
+  std::string warnings(const base::http::Response& response) {
+    std::string out;
+    for (const auto& [name, value] : response.headers.list)
+      if (name == "Warning") out += value + "\n";
+    return out;
+  }
+};
+
+TEST_F(AdmissionTest, NamespacesMustExistAndStay) {
+  EXPECT_EQ(refused(call("POST", "/api/v1/namespaces/absent/configmaps", config_map("a", "1")), 404), "NotFound: namespaces \"absent\" not found");
+  EXPECT_NE(refused(call("DELETE", "/api/v1/namespaces/default"), 403).find("this namespace may not be deleted"), std::string::npos);
+}
+
+TEST_F(AdmissionTest, QuotasHoldAlsoForWritesAtOnce) {
+  ok(call("POST", "/api/v1/namespaces/default/resourcequotas", R"({"metadata":{"name":"q"},"spec":{"hard":{"configmaps":"3","count/secrets":"1"}}})"), 201);
+  int made = 0, refused_count = 0, open = 0;
+  std::vector<std::unique_ptr<api::Transport::Call>> calls;
+  for (int i = 0; i < 8; ++i) {
+    base::http::Request request;
+    request.method = "POST";
+    request.target = kMaps;
+    request.body = config_map("m" + std::to_string(i), "1");
+    request.headers.add("Content-Type", "application/json");
+    ++open;
+    calls.push_back(transport_->call(std::move(request), [&](base::Result<base::http::Response> response) {
+      --open;
+      (response->status == 201 ? made : refused_count)++;
+    }));
+  }
+  wait_for([&] { return open == 0; });
+  EXPECT_EQ(made, 3);
+  EXPECT_EQ(refused_count, 5);
+  EXPECT_EQ(refused(call("POST", kMaps, config_map("late", "1")), 403),
+            "Forbidden: configmaps \"late\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=3, limited: configmaps=3");
+  wait_for([&] { return call("GET", "/api/v1/namespaces/default/resourcequotas/q").body.find(R"("used":{"configmaps":"3","count/secrets":"0"})") != std::string::npos; });
+  auto list = ok(call("GET", kMaps));
+  ok(call("DELETE", std::string(kMaps) + "/" + std::string(string_at(list.at("items").at(0), "metadata", "name"))));
+  ok(call("POST", kMaps, config_map("late", "1")), 201);
+}
+
+TEST_F(AdmissionTest, LimitRangesFillAndBoundPods) {
+  ok(call("POST", "/api/v1/namespaces/default/limitranges",
+          R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","default":{"cpu":"1"},"defaultRequest":{"cpu":"100m"},"max":{"cpu":"2"}}]}})"), 201);
+  auto made = ok(call("POST", kPods, pod("a")), 201);
+  EXPECT_EQ(string_at(made.at("spec").at("containers").at(0), "resources", "requests", "cpu"), "100m");
+  EXPECT_EQ(refused(call("POST", kPods, pod("b", R"({"limits":{"cpu":"3"}})")), 403),
+            "Forbidden: pods \"b\" is forbidden: maximum cpu usage per Container is 2, but limit is 3");
+}
+
+TEST_F(AdmissionTest, PrioritiesComeFromClasses) {
+  auto plain = ok(call("POST", kPods, pod("plain")), 201);
+  EXPECT_EQ(base::as_int(base::find_path(plain, "spec", "priority"), -1), 0);
+  ok(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"high"},"value":1000,"globalDefault":true})"), 201);
+  auto made = ok(call("POST", kPods, pod("a")), 201);
+  EXPECT_EQ(base::as_int(base::find_path(made, "spec", "priority")), 1000);
+  EXPECT_EQ(string_at(made, "spec", "priorityClassName"), "high");
+  EXPECT_NE(refused(call("POST", kPods, pod("b", "{}", R"(,"priorityClassName":"none")")), 403).find("no PriorityClass with name none was found"), std::string::npos);
+  EXPECT_NE(refused(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"more"},"value":1,"globalDefault":true})"), 403).find("already marked as default"), std::string::npos);
+  auto critical = ok(call("POST", kPods, pod("c", "{}", R"(,"priorityClassName":"system-node-critical")")), 201);
+  EXPECT_EQ(base::as_int(base::find_path(critical, "spec", "priority")), 2000001000);
+  EXPECT_EQ(critical.at("spec").at("tolerations").get_array().size(), 2u);
+}
+
+TEST_F(AdmissionTest, DefaultClasses) {
+  ok(call("POST", "/apis/storage.k8s.io/v1/storageclasses",
+          R"({"metadata":{"name":"fast","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"example.com/x"})"), 201);
+  auto claim = ok(call("POST", "/api/v1/namespaces/default/persistentvolumeclaims",
+                       R"({"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"), 201);
+  EXPECT_EQ(string_at(claim, "spec", "storageClassName"), "fast");
+}
+
+TEST_F(AdmissionTest, PodSecurityPerNamespace) {
+  ok(call("POST", kPods, pod("old")), 201);
+  auto labelled = call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}})", "application/merge-patch+json");
+  ok(labelled);
+  EXPECT_NE(refused(call("POST", kPods, pod("a")), 403).find("violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\""), std::string::npos);
+  EXPECT_EQ(refused(call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/warn":"x"}}})", "application/merge-patch+json"), 422),
+            "Invalid: Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/warn]: Invalid value: \"x\": must be one of privileged, baseline, restricted");
+  ok(call("PATCH", std::string(kPods) + "/old", R"({"metadata":{"labels":{"a":"b"}}})", "application/merge-patch+json"));
+}
+
+// ---- webhooks ------------------------------------------------------------------------------------
+class WebhookTest : public AdmissionTest {
+ protected:
+  void SetUp() override {
+    AdmissionTest::SetUp();
+    auto ca = base::tls::make_ca("test", std::chrono::hours(1));
+    base::tls::CertificateRequest wanted;
+    wanted.common_name = "hook";
+    wanted.ip_addresses = {"127.0.0.1"};
+    wanted.dns_names = {"hook.default.svc"};
+    wanted.server = true;
+    auto pair = base::tls::sign(*ca, wanted);
+    ca_ = ca->certificate_pem;
+    http_ = std::make_unique<base::http::Server>(loop_, *base::tls::Context::server(*pair, ""), base::http::Server::Options{},
+        [this](std::shared_ptr<base::http::Exchange> exchange) {
+          json::value review = base::parse_json(exchange->request().body).value();
+          reviews_.push_back(review);
+          paths_.push_back(exchange->request().target);
+          json::value response = answer_(review);
+          response.get_object()["uid"] = string_at(review, "request", "uid");
+          base::http::Headers headers;
+          headers.add("Content-Type", "application/json");
+          exchange->respond(200, std::move(headers), {base::http::bytes(base::to_json(json::object{
+              {"kind", "AdmissionReview"}, {"apiVersion", "admission.k8s.io/v1"}, {"response", response}}))});
+        });
+    ASSERT_TRUE(http_->listen("127.0.0.1:0").ok());
+    port_ = http_->ports()[0];
+  }
+  void TearDown() override {
+    http_.reset();
+    AdmissionTest::TearDown();
+  }
+  std::string hook(const std::string& more, const std::string& resources = R"(["configmaps"])", const std::string& name = "a.hook.example.com") {
+    return R"({"name":")" + name + R"(","admissionReviewVersions":["v1"],"sideEffects":"None","rules":[{"apiGroups":["*"],"apiVersions":["*"],"operations":["*"],"resources":)" +
+           resources + R"(}],"clientConfig":{"url":"https://127.0.0.1:)" + std::to_string(port_) + R"(/review","caBundle":")" + api::base64_encode(ca_) + "\"}" + more + "}";
+  }
+  void configure(const char* kind, const std::string& hooks) {
+    std::string plural = kind == std::string("Mutating") ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations";
+    ok(call("POST", "/apis/admissionregistration.k8s.io/v1/" + plural, R"({"metadata":{"name":"test"},"webhooks":[)" + hooks + "]}"), 201);
+  }
+  std::string ca_;
+  int port_ = 0;
+  std::unique_ptr<base::http::Server> http_;
+  std::vector<json::value> reviews_;
+  std::vector<std::string> paths_;
+  std::function<json::value(const json::value&)> answer_ = [](const json::value&) { return json::object{{"allowed", true}}; };
+};
+
+TEST_F(WebhookTest, ValidatingOnesRefuse) {
+  configure("Validating", hook(""));
+  answer_ = [](const json::value& review) -> json::value {
+    if (string_at(review, "request", "name") != "bad") return json::object{{"allowed", true}, {"warnings", json::array{"careful"}}};
+    return json::object{{"allowed", false}, {"status", json::object{{"code", 403}, {"reason", "Forbidden"}, {"message", "no"}}}};
+  };
+  auto fine = call("POST", kMaps, config_map("fine", "1"));
+  ok(fine, 201);
+  EXPECT_EQ(refused(call("POST", kMaps, config_map("bad", "1")), 403), "Forbidden: admission webhook \"a.hook.example.com\" denied the request: no");
+  ASSERT_EQ(reviews_.size(), 2u);
+  EXPECT_EQ(string_at(reviews_[0], "request", "operation"), "CREATE");
+  EXPECT_EQ(string_at(reviews_[0], "request", "resource", "resource"), "configmaps");
+  EXPECT_EQ(string_at(reviews_[0], "request", "userInfo", "username"), "admin");
+  EXPECT_EQ(string_at(reviews_[0], "request", "object", "data", "k"), "1");
+  EXPECT_EQ(paths_[0], "/review?timeout=10s");
+  ok(call("DELETE", std::string(kMaps) + "/fine"));
+  EXPECT_EQ(string_at(reviews_[2], "request", "operation"), "DELETE");
+  EXPECT_EQ(string_at(reviews_[2], "request", "oldObject", "metadata", "name"), "fine");
+}
+
+TEST_F(WebhookTest, MutatingOnesPatchAndAreAskedAgain) {
+  configure("Mutating", hook(R"(,"reinvocationPolicy":"IfNeeded")", R"(["configmaps"])", "one.hook.example.com") + "," + hook("", R"(["configmaps"])", "two.hook.example.com"));
+  answer_ = [](const json::value& review) -> json::value {
+    const json::value* data = base::find_path(review, "request", "object", "data");
+    std::string patch = base::find(*data, "first") ? R"([{"op":"add","path":"/data/second","value":"2"}])" : R"([{"op":"add","path":"/data/first","value":"1"}])";
+    return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", api::base64_encode(patch)}};
+  };
+  auto made = ok(call("POST", kMaps, config_map("a", "1")), 201);
+  EXPECT_EQ(base::to_json(made.at("data")), R"({"k":"1","first":"1","second":"2"})");
+  EXPECT_EQ(reviews_.size(), 3u);  // one, two, and one again
+}
+
+TEST_F(WebhookTest, FailuresFailOrAreIgnored) {
+  answer_ = [](const json::value&) { return json::object{{"allowed", true}, {"patch", "x"}}; };  // no patchType
+  configure("Validating", hook(R"(,"failurePolicy":"Fail")"));
+  EXPECT_NE(refused(call("POST", kMaps, config_map("a", "1")), 500).find("failed calling webhook \"a.hook.example.com\""), std::string::npos);
+  ok(call("PATCH", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/test",
+          R"([{"op":"replace","path":"/webhooks/0/failurePolicy","value":"Ignore"}])", "application/json-patch+json"));
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+}
+
+TEST_F(WebhookTest, OnlyWhatIsSelected) {
+  configure("Validating", hook(R"(,"namespaceSelector":{"matchLabels":{"guarded":"yes"}},"objectSelector":{"matchLabels":{"app":"x"}})"));
+  ok(call("POST", kMaps, config_map("a", "1", R"({"app":"x"})")), 201);
+  EXPECT_EQ(reviews_.size(), 0u);
+  ok(call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"guarded":"yes"}}})", "application/merge-patch+json"));
+  ok(call("POST", kMaps, config_map("b", "1")), 201);
+  EXPECT_EQ(reviews_.size(), 0u);
+  ok(call("POST", kMaps, config_map("c", "1", R"({"app":"x"})")), 201);
+  EXPECT_EQ(reviews_.size(), 1u);
+  ok(call("POST", std::string(kMaps) + "?dryRun=All", config_map("d", "1", R"({"app":"x"})")), 201);
+  EXPECT_TRUE(base::as_bool(base::find_path(reviews_.at(1), "request", "dryRun")));
+}
+
+TEST_F(WebhookTest, ServicesAreReachedByTheirEndpoints) {
+  ok(call("POST", "/api/v1/namespaces/default/services", R"({"metadata":{"name":"hook"},"spec":{"ports":[{"port":443}]}})"), 201);
+  std::string through = hook("");
+  size_t at = through.find("\"url\""), end = through.find(",\"caBundle\"");
+  through.replace(at, end - at, R"("service":{"namespace":"default","name":"hook","path":"/by-service"})");
+  configure("Validating", through);
+  EXPECT_NE(refused(call("POST", kMaps, config_map("a", "1")), 500).find("no endpoints available for service \"hook\""), std::string::npos);
+  // Not a slice that a client could write (loopback is refused): it is put where the plugin looks.
+  ResourceInfo& slices = *server_->resources().find("discovery.k8s.io", "v1", "endpointslices");
+  slices.objects->load(make_object(slices, "default/hook-1",
+      R"({"metadata":{"name":"hook-1","namespace":"default","labels":{"kubernetes.io/service-name":"hook"}},"addressType":"IPv4",
+          "endpoints":[{"addresses":["127.0.0.1"],"conditions":{"ready":true}}],"ports":[{"name":"","port":)" + std::to_string(port_) + "}]}", 1));
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  EXPECT_EQ(paths_.at(0), "/by-service?timeout=10s");
+}
+
+TEST_F(WebhookTest, ConfigurationsWithCelAreRefused) {
+  std::string path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+  std::string text = refused(call("POST", path, R"({"metadata":{"name":"cel"},"webhooks":[)" + hook(R"(,"matchConditions":[{"name":"a","expression":"true"}])") + "]}"), 422);
+  EXPECT_NE(text.find("webhooks[0].matchConditions: Forbidden: CEL expressions are not supported"), std::string::npos) << text;
+  refused(call("POST", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", R"({"metadata":{"name":"p"},"spec":{"validations":[{"expression":"true"}]}})"), 422);
+}
+
+}  // namespace
+}  // namespace master
