@@ -25,7 +25,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
-from pod_start import machine, pss_kib
+from pod_start import pss_kib
 
 HERE = pathlib.Path(__file__).resolve().parent
 POD_BYTES = 3072
@@ -243,7 +243,7 @@ def main():
     work = pathlib.Path(tempfile.mkdtemp(prefix="sampan-bench-api-", dir=os.environ.get("TMPDIR", "/var/tmp")))
     running = []
     try:
-        print(f"{machine()}, {cases.BIN.parent.name} build; loopback, TLS 1.3, client certificates")
+        print(f"{cases.machine()}, {cases.BIN.parent.name} build; loopback, TLS 1.3, client certificates")
         master = Master(work)
         running.append(master)
         idle = pss_kib(master.pid) / 1024
