@@ -1,5 +1,6 @@
 // Defaults that depend on more than one field, and what is rewritten before an object is stored.
 #include "api/base64.h"
+#include "api/defaults_rules.h"
 #include "api/quantity.h"
 #include "api/structural.h"
 #include "api/validate.h"
@@ -7,7 +8,7 @@
 #include "api/walk.h"
 
 namespace api {
-namespace {
+namespace defaulting {
 
 json::object* object_in(json::object& in, const char* name) {
   json::value* value = in.if_contains(name);
@@ -18,7 +19,6 @@ json::array* list_in(json::object& in, const char* name) {
   return value ? value->if_array() : nullptr;
 }
 std::string_view text_in(const json::object& in, const char* name) { return base::as_string(in.if_contains(name)); }
-// Absent, or Go's zero value, which its encoder leaves out.
 bool unset(const json::object& in, const char* name) {
   const json::value* value = in.if_contains(name);
   if (!value || value->is_null()) return true;
@@ -28,6 +28,12 @@ bool unset(const json::object& in, const char* name) {
 void set_default(json::object& in, const char* name, json::value value) {
   if (unset(in, name)) in[name] = std::move(value);
 }
+
+}  // namespace defaulting
+
+namespace {
+
+using namespace defaulting;
 
 bool pulls_always(std::string_view image) {
   if (image.find('@') != std::string_view::npos) return false;
@@ -79,10 +85,14 @@ void pod_spec(json::object& spec) {
   if (unset(spec, "serviceAccountName") && !unset(spec, "serviceAccount")) spec["serviceAccountName"] = text_in(spec, "serviceAccount");
   if (!unset(spec, "serviceAccountName")) spec["serviceAccount"] = text_in(spec, "serviceAccountName");
 }
-void pod_template(json::object& spec) {
+}  // namespace
+
+void defaulting::pod_template(json::object& spec) {
   if (json::object* pods = object_in(spec, "template"))
     if (json::object* inner = object_in(*pods, "spec")) pod_spec(*inner);
 }
+
+namespace {
 
 void replication_controller(json::object& object, json::object& spec) {
   pod_template(spec);
@@ -145,8 +155,15 @@ void defaults(std::string_view gvk, json::value& object) {
     return;
   }
   if (gvk.ends_with("WebhookConfiguration")) return rules::default_webhook_configuration(object, gvk.ends_with("/MutatingWebhookConfiguration"));
+  if (gvk == "v1/PodTemplate") return pod_template(root);
   if (!spec) return;
   if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition") return default_custom_resource_definition(object);
+  if (Defaulter own = kind_defaulter(gvk)) {
+    json::object kept = *spec;  // what it adds to the root may move the spec
+    own(root, kept);
+    root["spec"] = std::move(kept);
+    return apply_defaults(*type, object);  // of what it made
+  }
   if (gvk == "v1/Pod") return pod_spec(*spec);
   if (gvk == "v1/ReplicationController") {
     json::object kept = *spec;  // making metadata may move the spec

@@ -8,24 +8,14 @@
 namespace api {
 namespace {
 
+using table::Column;
 using table::joined;
+using table::kAge;
+using table::Kind;
+using table::kName;
 using base::as_int;
 using base::find_path;
 using base::string_at;
-
-struct Column {
-  const char* name;
-  const char* type;  // "string", "integer", "date"
-  int priority;
-  const char* doc;
-};
-struct Kind {
-  std::vector<Column> columns;
-  json::array (*cells)(const json::value& object, base::Time now);
-};
-
-constexpr Column kName{"Name", "string", 0, "Name of the object, unique within its namespace."};
-constexpr Column kAge{"Age", "string", 0, "Time since the object was created."};
 
 json::value text(std::string_view value) { return json::value(value); }
 json::value or_none(std::string_view value) { return json::value(value.empty() ? std::string_view("<none>") : value); }
@@ -194,6 +184,16 @@ json::array event(const json::value& o, base::Time now) {
           json::value(human_age(first, now)), count, name_of(o)};
 }
 
+// events.k8s.io/v1: the same under other names.
+json::array new_event(const json::value& o, base::Time now) {
+  json::object core = o.get_object();
+  for (const auto& [from, to] : {std::pair<const char*, const char*>{"regarding", "involvedObject"}, {"note", "message"}, {"deprecatedSource", "source"},
+                                 {"deprecatedFirstTimestamp", "firstTimestamp"}, {"deprecatedLastTimestamp", "lastTimestamp"},
+                                 {"deprecatedCount", "count"}, {"reportingController", "reportingComponent"}})
+    if (const json::value* value = base::find(o, from)) core[to] = *value;
+  return event(core, now);
+}
+
 const std::map<std::string_view, Kind>& kinds() {
   static const Column kData{"Data", "string", 0, "Number of entries."};
   static const Column kContainers{"Containers", "string", 1, "Names of the template's containers."},
@@ -203,6 +203,12 @@ const std::map<std::string_view, Kind>& kinds() {
       kCurrent{"Current", "integer", 0, "How many Pods there are."},
       kReadyCount{"Ready", "integer", 0, "How many Pods are ready."};
   static const std::vector<Column> kReplicas = {kName, kDesired, kCurrent, kReadyCount, kAge, kContainers, kImages, kSelector};
+  static const std::vector<Column> kEvents = {
+      {"Last Seen", "string", 0, "When it last happened."}, {"Type", "string", 0, "Normal or Warning."},
+                     {"Reason", "string", 0, "One word on why."}, {"Object", "string", 0, "What it is about."},
+                     {"Subobject", "string", 1, "Which part of the object."}, {"Source", "string", 1, "Who reported it."},
+                     {"Message", "string", 0, "What happened."}, {"First Seen", "string", 1, "When it first happened."},
+                     {"Count", "integer", 1, "How often it happened."}, {"Name", "string", 1, "Name of the Event."}};
   static const std::map<std::string_view, Kind> all = {
       {"v1/Pod", {{kName, {"Ready", "string", 0, "Ready containers of all containers."},
                    {"Status", "string", 0, "Phase, or the reason why the Pod is not simply running."},
@@ -230,13 +236,16 @@ const std::map<std::string_view, Kind>& kinds() {
       {"v1/ConfigMap", {{kName, kData, kAge}, config_map}},
       {"v1/Secret", {{kName, {"Type", "string", 0, "What its data means."}, kData, kAge}, secret}},
       {"v1/ServiceAccount", {{kName, {"Secrets", "string", 0, "Number of secrets listed."}, kAge}, service_account}},
-      {"v1/Event", {{{"Last Seen", "string", 0, "When it last happened."}, {"Type", "string", 0, "Normal or Warning."},
-                     {"Reason", "string", 0, "One word on why."}, {"Object", "string", 0, "What it is about."},
-                     {"Subobject", "string", 1, "Which part of the object."}, {"Source", "string", 1, "Who reported it."},
-                     {"Message", "string", 0, "What happened."}, {"First Seen", "string", 1, "When it first happened."},
-                     {"Count", "integer", 1, "How often it happened."}, {"Name", "string", 1, "Name of the Event."}}, event}},
+      {"v1/Event", {kEvents, event}},
+      {"events.k8s.io/v1/Event", {kEvents, new_event}},
       {"coordination.k8s.io/v1/Lease", {{kName, {"Holder", "string", 0, "Who holds it."}, kAge}, lease}}};
   return all;
+}
+
+const Kind* find_kind_of_table(std::string_view gvk) {
+  for (const auto* all : {&kinds(), &table::more_kinds()})
+    if (auto it = all->find(gvk); it != all->end()) return &it->second;
+  return nullptr;
 }
 
 }  // namespace
@@ -305,17 +314,16 @@ std::string human_age(std::string_view timestamp, base::Time now) {
 
 json::array table_columns(std::string_view gvk) {
   static const Kind kOther = {{kName, {"Created At", "date", 0, "When the object was created."}}, nullptr};
-  auto it = kinds().find(gvk);
+  const Kind* kind = find_kind_of_table(gvk);
   json::array out;
-  for (const Column& column : (it == kinds().end() ? kOther : it->second).columns)
+  for (const Column& column : (kind ? *kind : kOther).columns)
     out.push_back(json::object{{"name", column.name}, {"type", column.type},
                                {"format", std::string_view(column.name) == "Name" && column.priority == 0 ? "name" : ""},
                                {"description", column.doc}, {"priority", column.priority}});
   return out;
 }
 json::array table_cells(std::string_view gvk, const json::value& object, base::Time now) {
-  auto it = kinds().find(gvk);
-  if (it != kinds().end()) return it->second.cells(object, now);
+  if (const Kind* kind = find_kind_of_table(gvk)) return kind->cells(object, now);
   return {name_of(object), text(string_at(object, "metadata", "creationTimestamp"))};
 }
 

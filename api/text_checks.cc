@@ -63,6 +63,15 @@ std::vector<std::string> check_dns1123_subdomain(std::string_view value) {
   if (!right) out.push_back(kSubdomainForm);
   return out;
 }
+std::vector<std::string> check_wildcard_subdomain(std::string_view value) {
+  std::vector<std::string> out;
+  if (value.size() > 253) out.push_back(too_long(253));
+  if (!value.starts_with("*.") || !check_dns1123_subdomain(value.substr(2)).empty())
+    out.push_back("a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case "
+                  "alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for "
+                  "validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')");
+  return out;
+}
 std::vector<std::string> check_dns1035_label(std::string_view value) {
   std::vector<std::string> out;
   if (value.size() > 63) out.push_back(too_long(63));

@@ -156,27 +156,6 @@ void schema_object(Errors& e, const Type& type, const json::object& in, const st
   }
 }
 
-void kind_rules(Errors& e, std::string_view gvk, const json::value& after, const json::value* before) {
-  if (gvk == "v1/Pod") return pod(e, after, before);
-  if (gvk == "v1/ReplicationController" || gvk == "apps/v1/ReplicaSet" || gvk == "apps/v1/Deployment")
-    return workload(e, gvk, after, before);
-  if (gvk == "v1/Service") return service(e, after, before);
-  if (gvk == "v1/Endpoints") return endpoints(e, after);
-  if (gvk == "discovery.k8s.io/v1/EndpointSlice") return endpoint_slice(e, after, before);
-  if (gvk == "v1/ConfigMap") return config_map(e, after, before);
-  if (gvk == "v1/Secret") return secret(e, after, before);
-  if (gvk == "v1/Node") return node(e, after, before);
-  if (gvk == "coordination.k8s.io/v1/Lease") return lease(e, after);
-  if (gvk == "v1/Event") return event(e, after);
-  if (gvk.starts_with("admissionregistration.k8s.io/"))
-    return gvk.ends_with("WebhookConfiguration") ? webhook_configuration(e, after) : gvk.ends_with("Policy") ? admission_policy(e) : void();
-  if (gvk == "apiregistration.k8s.io/v1/APIService") return api_service(e, after);
-  if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition") {
-    FieldErrors wrong = validate_custom_resource_definition(after, before);
-    e.list.insert(e.list.end(), wrong.begin(), wrong.end());
-  }
-}
-
 void immutable_metadata(Errors& e, const json::value& after, const json::value& before) {
   for (const char* name : {"name", "namespace", "uid", "creationTimestamp"}) {
     std::string_view now = base::string_at(after, "metadata", name), was = base::string_at(before, "metadata", name);
@@ -210,10 +189,9 @@ FieldErrors validate_schema(const Type& type, const json::value& object) {
 }
 
 NameRule name_rule(std::string_view gvk) {
-  if (gvk == "v1/Service") return NameRule::kDns1035Label;
-  if (gvk == "v1/Namespace") return NameRule::kDns1123Label;
-  if (gvk.starts_with("rbac.authorization.k8s.io/") || gvk.starts_with("apiregistration.k8s.io/")) return NameRule::kPathSegment;
-  return NameRule::kDns1123Subdomain;
+  if (gvk.starts_with("rbac.authorization.k8s.io/")) return NameRule::kPathSegment;
+  const rules::KindRules* kind = rules::kind_rules(gvk);
+  return kind ? kind->name : NameRule::kDns1123Subdomain;
 }
 
 FieldErrors validate_metadata(const json::value& object, bool namespaced, NameRule rule) {
@@ -271,7 +249,7 @@ FieldErrors validate_create(std::string_view gvk, const json::value& object, boo
   e.list = validate_metadata(object, namespaced, name_rule(gvk));
   if (const Type* type = find_kind(gvk))
     for (FieldError& error : validate_schema(*type, object)) e.list.push_back(std::move(error));
-  rules::kind_rules(e, gvk, object, nullptr);
+  if (const auto* kind = rules::kind_rules(gvk); kind && kind->check) kind->check(e, object, nullptr);
   return std::move(e.list);
 }
 
@@ -281,29 +259,27 @@ FieldErrors validate_update(std::string_view gvk, const json::value& after, cons
   rules::immutable_metadata(e, after, before);
   if (const Type* type = find_kind(gvk))
     for (FieldError& error : validate_schema(*type, after)) e.list.push_back(std::move(error));
-  rules::kind_rules(e, gvk, after, &before);
+  if (const auto* kind = rules::kind_rules(gvk); kind && kind->check) kind->check(e, after, &before);
   return std::move(e.list);
 }
 
 FieldErrors validate_status_update(std::string_view gvk, const json::value& after, const json::value& before) {
   Errors e;
   rules::immutable_metadata(e, after, before);
-  auto non_negative = [&](const char* name) {
-    int64_t n = base::as_int(base::find_path(after, "status", name));
-    if (n < 0) e.invalid(std::string("status.") + name, n, "must be greater than or equal to 0");
-  };
-  if (gvk == "v1/ReplicationController" || gvk == "apps/v1/ReplicaSet" || gvk == "apps/v1/Deployment") {
-    for (const char* name : {"replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas",
-                             "observedGeneration", "updatedReplicas", "unavailableReplicas"})
-      non_negative(name);
-  }
-  if (gvk == "v1/Pod") {
-    std::string_view phase = base::string_at(after, "status", "phase");
-    if (!phase.empty() && phase != "Pending" && phase != "Running" && phase != "Succeeded" && phase != "Failed" && phase != "Unknown")
-      e.not_supported("status.phase", phase, {"Pending", "Running", "Succeeded", "Failed", "Unknown"});
-    if (std::string_view ip = base::string_at(after, "status", "podIP"); !ip.empty() && !rules::is_ip(ip))
-      e.invalid("status.podIP", ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-  }
+  if (const auto* kind = rules::kind_rules(gvk); kind && kind->status) kind->status(e, after, before);
+  return std::move(e.list);
+}
+
+FieldErrors validate_subresource_update(std::string_view gvk, std::string_view subresource, const json::value& after,
+                                        const json::value& before, bool namespaced) {
+  if (subresource == "status") return validate_status_update(gvk, after, before);
+  rules::Check check = gvk != "v1/Pod"                      ? nullptr
+                       : subresource == "ephemeralcontainers" ? rules::ephemeral_containers
+                       : subresource == "resize"              ? rules::pod_resize
+                                                              : nullptr;
+  if (!check) return validate_update(gvk, after, before, namespaced);
+  Errors e;
+  check(e, after, &before);
   return std::move(e.list);
 }
 

@@ -46,6 +46,10 @@ FieldErrors validate_update(std::string_view gvk, const json::value& after,
 FieldErrors validate_status_update(std::string_view gvk, const json::value& after,
                                    const json::value& before);
 
+// By the part that is written: "" all, "status", or a Pod's "ephemeralcontainers" and "resize".
+FieldErrors validate_subresource_update(std::string_view gvk, std::string_view subresource, const json::value& after,
+                                        const json::value& before, bool namespaced);
+
 // Everything that is set when absent: apply_defaults() and the kind's own defaulting. Not here:
 // what needs the registry (cluster IPs, node ports, uid, service account, priority).
 void defaults(std::string_view gvk, json::value& object);
@@ -59,6 +63,7 @@ std::string qos_class(const json::value& pod);
 // Single checks; each returns the sentences that are wrong with `value`, none when it is right.
 std::vector<std::string> check_dns1123_label(std::string_view value);
 std::vector<std::string> check_dns1123_subdomain(std::string_view value);
+std::vector<std::string> check_wildcard_subdomain(std::string_view value);  // "*.example.com"
 std::vector<std::string> check_dns1035_label(std::string_view value);
 std::vector<std::string> check_qualified_name(std::string_view value);  // a label's key
 std::vector<std::string> check_label_value(std::string_view value);

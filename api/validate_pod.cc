@@ -292,4 +292,11 @@ void pod(Errors& e, const json::value& after, const json::value* before) {
     e.forbidden("spec.ephemeralContainers", "cannot be set on create");
 }
 
+void pod_status(Errors& e, const json::value& after, const json::value&) {
+  View status = View(&after)["status"];
+  one_of(e, status["phase"], {"Pending", "Running", "Succeeded", "Failed", "Unknown"});
+  if (std::string_view ip = status["podIP"].text(); !ip.empty() && !is_ip(ip))
+    e.invalid("status.podIP", ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+}
+
 }  // namespace api::rules

@@ -6,6 +6,7 @@
 
 #include "api/types.h"
 #include "api/validate.h"
+#include "api/validate_view.h"
 
 namespace api::rules {
 
@@ -51,17 +52,80 @@ void pod_spec(Errors& e, const std::string& field, const PodSpec& spec);
 void label_selector(Errors& e, const std::string& field, const LabelSelector& selector);
 void quantity(Errors& e, const std::string& field, const std::string& value);
 
-// Per kind; `before` is null for a create.
-void pod(Errors& e, const json::value& after, const json::value* before);
-void workload(Errors& e, std::string_view gvk, const json::value& after, const json::value* before);
-void service(Errors& e, const json::value& after, const json::value* before);
-void endpoints(Errors& e, const json::value& after);
-void endpoint_slice(Errors& e, const json::value& after, const json::value* before);
+// ---- checks of one field, by their view -----------------------------------------------------------
+void non_negative(Errors& e, const View& number);
+void port_number(Errors& e, const View& number);
+void one_of(Errors& e, const View& text, std::vector<std::string> allowed);  // absent or "": right
+void immutable(Errors& e, const View& now, const View& was);
+// A count or a percentage; 0 when absent, -1 when it is neither.
+int64_t int_or_percent(Errors& e, const View& value, bool below_100);
+int64_t int_or_percent(Errors& e, const std::string& field, const IntOrString& value, bool below_100);
+void domain_prefixed_path(Errors& e, const View& at);  // "example.com/controller"
+void pod_template(Errors& e, const View& pods);
+void template_matches(Errors& e, const View& selector, const View& pods);
+void always_restarted(Errors& e, const View& pods, std::string_view kind);
+
+// ---- per kind; `before` is null for a create -------------------------------------------------------
+using Check = void (*)(Errors& e, const json::value& after, const json::value* before);
+using StatusCheck = void (*)(Errors& e, const json::value& after, const json::value& before);
+struct KindRules {
+  NameRule name = NameRule::kDns1123Subdomain;
+  Check check = nullptr;
+  StatusCheck status = nullptr;
+};
+const KindRules* kind_rules(std::string_view gvk);  // null: general rules only
+
+void autoscaler(Errors& e, const json::value& after, const json::value* before);
+void autoscaler_status(Errors& e, const json::value& after, const json::value& before);
 void config_map(Errors& e, const json::value& after, const json::value* before);
-void secret(Errors& e, const json::value& after, const json::value* before);
-void node(Errors& e, const json::value& after, const json::value* before);
-void lease(Errors& e, const json::value& after);
+void controller_revision(Errors& e, const json::value& after, const json::value* before);
+void cron_job(Errors& e, const json::value& after, const json::value* before);
+void csi_driver(Errors& e, const json::value& after, const json::value* before);
+void csi_node(Errors& e, const json::value& after, const json::value* before);
+void csi_storage_capacity(Errors& e, const json::value& after, const json::value* before);
+void daemon_set(Errors& e, const json::value& after, const json::value* before);
+void daemon_set_status(Errors& e, const json::value& after, const json::value& before);
+void endpoint_slice(Errors& e, const json::value& after, const json::value* before);
+void endpoints(Errors& e, const json::value& after);
+void ephemeral_containers(Errors& e, const json::value& after, const json::value* before);
 void event(Errors& e, const json::value& after);
+void flow_schema(Errors& e, const json::value& after, const json::value* before);
+void ingress(Errors& e, const json::value& after, const json::value* before);
+void ingress_class(Errors& e, const json::value& after, const json::value* before);
+void ingress_status(Errors& e, const json::value& after, const json::value& before);
+void ip_address(Errors& e, const json::value& after, const json::value* before);
+void job(Errors& e, const json::value& after, const json::value* before);
+void job_status(Errors& e, const json::value& after, const json::value& before);
+void lease(Errors& e, const json::value& after);
+void limit_range(Errors& e, const json::value& after, const json::value* before);
+void network_policy(Errors& e, const json::value& after, const json::value* before);
+void node(Errors& e, const json::value& after, const json::value* before);
+void persistent_volume(Errors& e, const json::value& after, const json::value* before);
+void persistent_volume_claim(Errors& e, const json::value& after, const json::value* before);
+void pod(Errors& e, const json::value& after, const json::value* before);
+void pod_disruption_budget(Errors& e, const json::value& after, const json::value* before);
+void pod_disruption_budget_status(Errors& e, const json::value& after, const json::value& before);
+void pod_resize(Errors& e, const json::value& after, const json::value* before);
+void pod_status(Errors& e, const json::value& after, const json::value& before);
+void pod_template_object(Errors& e, const json::value& after, const json::value* before);
+void policy_binding(Errors& e, const json::value& after, const json::value* before);
+void priority_class(Errors& e, const json::value& after, const json::value* before);
+void priority_level(Errors& e, const json::value& after, const json::value* before);
+void resource_claim(Errors& e, const json::value& after, const json::value* before);
+void resource_claim_template(Errors& e, const json::value& after, const json::value* before);
+void resource_quota(Errors& e, const json::value& after, const json::value* before);
+void resource_slice(Errors& e, const json::value& after, const json::value* before);
+void runtime_class(Errors& e, const json::value& after, const json::value* before);
+void secret(Errors& e, const json::value& after, const json::value* before);
+void service(Errors& e, const json::value& after, const json::value* before);
+void service_cidr(Errors& e, const json::value& after, const json::value* before);
+void stateful_set(Errors& e, const json::value& after, const json::value* before);
+void stateful_set_status(Errors& e, const json::value& after, const json::value& before);
+void storage_class(Errors& e, const json::value& after, const json::value* before);
+void validating_policy_binding(Errors& e, const json::value& after, const json::value* before);
+void volume_attachment(Errors& e, const json::value& after, const json::value* before);
+void volume_attributes_class(Errors& e, const json::value& after, const json::value* before);
+void workload(Errors& e, std::string_view gvk, const json::value& after, const json::value* before);
 void webhook_configuration(Errors& e, const json::value& object);  // mutating and validating
 void admission_policy(Errors& e);
 void api_service(Errors& e, const json::value& object);

@@ -21,28 +21,6 @@ void pod_template(Errors& e, std::string_view kind, const std::string& field, co
     e.forbidden(field + ".spec.activeDeadlineSeconds", "activeDeadlineSeconds in " + std::string(kind) + " is not Supported");
 }
 
-// A count or a percentage; -1 when it is neither.
-int64_t share(Errors& e, const std::string& field, const std::optional<IntOrString>& value, bool below_100) {
-  if (!value) return 0;
-  if (!value->is_string) {
-    if (value->number < 0) e.invalid(field, *value, "must be greater than or equal to 0");
-    return value->number;
-  }
-  const std::string& text = value->text;
-  int64_t n = 0;
-  bool right = text.size() > 1 && text.size() < 8 && text.back() == '%';
-  for (size_t i = 0; right && i + 1 < text.size(); ++i) {
-    right = text[i] >= '0' && text[i] <= '9';
-    n = n * 10 + (text[i] - '0');
-  }
-  if (!right) {
-    e.invalid(field, *value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
-    return -1;
-  }
-  if (below_100 && n > 100) e.invalid(field, *value, "must not be greater than 100%");
-  return n;
-}
-
 void deployment_strategy(Errors& e, const DeploymentSpec& spec) {
   if (!spec.strategy) return;
   const auto& rolling = spec.strategy->rolling_update;
@@ -50,13 +28,33 @@ void deployment_strategy(Errors& e, const DeploymentSpec& spec) {
   if (spec.strategy->type == "Recreate" && rolling)
     return e.forbidden(where, "may not be specified when strategy `type` is 'Recreate'");
   if (!rolling) return;
-  int64_t gone = share(e, where + ".maxUnavailable", rolling->max_unavailable, true);
-  int64_t more = share(e, where + ".maxSurge", rolling->max_surge, false);
+  int64_t gone = rolling->max_unavailable ? int_or_percent(e, where + ".maxUnavailable", *rolling->max_unavailable, true) : 0;
+  int64_t more = rolling->max_surge ? int_or_percent(e, where + ".maxSurge", *rolling->max_surge, false) : 0;
   if (gone == 0 && more == 0)
     e.invalid(where + ".maxUnavailable", rolling->max_unavailable.value_or(IntOrString{}), "may not be 0 when `maxSurge` is 0");
 }
 
 }  // namespace
+
+int64_t int_or_percent(Errors& e, const std::string& field, const IntOrString& value, bool below_100) {
+  if (!value.is_string) {
+    if (value.number < 0) e.invalid(field, value, "must be greater than or equal to 0");
+    return value.number;
+  }
+  const std::string& text = value.text;
+  int64_t n = 0;
+  bool right = text.size() > 1 && text.size() < 8 && text.back() == '%';
+  for (size_t i = 0; right && i + 1 < text.size(); ++i) {
+    right = text[i] >= '0' && text[i] <= '9';
+    n = n * 10 + (text[i] - '0');
+  }
+  if (!right) {
+    e.invalid(field, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
+    return -1;
+  }
+  if (below_100 && n > 100) e.invalid(field, value, "must not be greater than 100%");
+  return n;
+}
 
 void workload(Errors& e, std::string_view gvk, const json::value& after, const json::value* before) {
   std::string kind(gvk.substr(gvk.rfind('/') + 1));

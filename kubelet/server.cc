@@ -8,7 +8,7 @@ namespace kubelet {
 namespace http = base::http;
 
 Server::Server(base::Loop& loop, std::shared_ptr<base::tls::Context> context, Kubelet& kubelet)
-    : kubelet_(kubelet), streaming_(loop, *this),
+    : kubelet_(kubelet), streaming_(loop, *this), pod_proxy_(loop),
       server_(loop, std::move(context), {}, [this](std::shared_ptr<http::Exchange> exchange) { handle(std::move(exchange)); }) {
   kubelet_.on_exit = [this] { streaming_.container_exited(); };
 }
@@ -36,8 +36,29 @@ void Server::handle(std::shared_ptr<http::Exchange> exchange) {
     return answer(403, "text/plain; charset=utf-8", "Forbidden (user=" + request.peer.common_name + ", verb=" + request.method + ")\n");
   if (path == "/pods" || path == "/pods/") return answer(200, "application/json", base::to_json(kubelet_.pods_json()));
   if (path == "/metrics") return answer(200, "text/plain; version=0.0.4; charset=utf-8", kubelet_.metrics());
+  if (path.starts_with("/podProxy/")) return pod_proxy(std::move(exchange));
   if (streaming_.handle(exchange)) return;
   answer(404, "text/plain; charset=utf-8", "404 page not found\n");
+}
+
+void Server::pod_proxy(std::shared_ptr<http::Exchange> exchange) {
+  // What stands behind the port goes on as it came: no decoding, no second slash lost.
+  std::string_view rest = std::string_view(exchange->request().target).substr(std::string_view("/podProxy/").size());
+  std::string parts[3];
+  for (std::string& part : parts) {
+    size_t slash = rest.find('/');
+    part = rest.substr(0, slash);
+    rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
+  }
+  auto worker = kubelet_.find(parts[0], parts[1], "");
+  if (!worker)
+    return answer_error(exchange, base::make_error(base::Kind::kNotFound, "find Pod", parts[0] + "/" + parts[1], "pod " + parts[1] + "_" + parts[0] + " not found"));
+  const std::string ip = worker->observed().sandbox.ip;
+  int port = parts[2].size() <= 5 ? std::atoi(parts[2].c_str()) : 0;
+  if (ip.empty() || port < 1 || port > 65535)
+    return answer_error(exchange, base::make_error(base::Kind::kInvalid, "reach Pod", parts[0] + "/" + parts[1],
+                                                   ip.empty() ? "it has no address yet" : "port \"" + parts[2] + "\" is none"));
+  pod_proxy_.handle(std::move(exchange), ip, port, "/" + std::string(rest));
 }
 
 base::Result<StreamTarget> Server::stream_target(const std::string& ns, const std::string& pod, const std::string& uid,

@@ -1,6 +1,6 @@
 // The kubelet's HTTPS server and its routes. /healthz for everybody; the rest for clients with a
 // certificate of the cluster's CA and group system:masters. Logs, exec, attach and port-forward
-// are in streaming.h.
+// are in streaming.h, requests to Pods in pod_proxy.h.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,7 @@
 
 #include "base/http_server.h"
 #include "kubelet/kubelet.h"
+#include "kubelet/pod_proxy.h"
 #include "kubelet/streaming.h"
 
 namespace kubelet {
@@ -21,6 +22,8 @@ class Server : private StreamBackend {
 
  private:
   void handle(std::shared_ptr<base::http::Exchange> exchange);
+  // /podProxy/{namespace}/{pod}/{port}/…: what the API server passes on to one of our Pods.
+  void pod_proxy(std::shared_ptr<base::http::Exchange> exchange);
 
   base::Result<StreamTarget> stream_target(const std::string& ns, const std::string& pod, const std::string& uid,
                                            const std::string& container) override;
@@ -29,6 +32,7 @@ class Server : private StreamBackend {
 
   Kubelet& kubelet_;
   Streaming streaming_;
+  PodProxy pod_proxy_;
   base::http::Server server_;
 };
 

@@ -43,7 +43,9 @@ json::value read_filter(const RequestInfo& request, Filter* out) {
     int index = -3;
     if (term.field == "metadata.name") index = -1;
     if (term.field == "metadata.namespace") index = -2;
-    const auto& names = request.resource->stored().selector_names;
+    // A version's own names stand in the order of the stored version's.
+    const auto& own = request.resource->selector_names;
+    const auto& names = own.empty() ? request.resource->stored().selector_names : own;
     for (size_t i = 0; i < names.size(); ++i)
       if (names[i] == term.field) index = static_cast<int>(i);
     if (index == -3) return api::bad_request("field label not supported: " + term.field);

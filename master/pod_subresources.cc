@@ -1,10 +1,58 @@
 // What is done to a Pod besides reading and writing it.
+#include "api/selector.h"
 #include "api/status.h"
+#include "api/walk.h"
 #include "master/server.h"
 
 namespace master {
 
 namespace json = base::json;
+
+namespace {
+
+constexpr size_t kMaxDisrupted = 2000;  // evictions that no controller has confirmed yet
+constexpr const char* kViolates = "Cannot evict pod as it would violate the pod's disruption budget.";
+
+bool ready(const json::value& pod) {
+  if (const json::value* list = base::find_path(pod, "status", "conditions"); list && list->is_array())
+    for (const json::value& condition : list->get_array())
+      if (base::string_at(condition, "type") == "Ready") return base::string_at(condition, "status") == "True";
+  return false;
+}
+// A Pod whose end nobody can miss: no budget protects it.
+bool unprotected(const json::value& pod) {
+  std::string_view phase = base::string_at(pod, "status", "phase");
+  return phase == "Succeeded" || phase == "Failed" || phase == "Pending" || base::find_path(pod, "metadata", "deletionTimestamp");
+}
+json::value over_budget(std::string_view why) {
+  json::array causes;
+  causes.push_back(json::object{{"reason", "DisruptionBudget"}, {"message", why}});
+  json::value status = api::too_many_requests(kViolates, 10);
+  base::object_at(status.get_object(), "details")["causes"] = std::move(causes);
+  return status;
+}
+
+// Takes one disruption from a budget's status, or says why there is none.
+json::value take_disruption(const json::value& budget, std::string_view pod, json::value* updated) {
+  std::string name(base::string_at(budget, "metadata", "name"));
+  auto number = [&](const char* key) { return base::as_int(base::find_path(budget, "status", key)); };
+  if (number("observedGeneration") < base::as_int(base::find_path(budget, "metadata", "generation")))
+    return over_budget("The disruption budget " + name + " is still being processed by the server.");
+  int64_t left = number("disruptionsAllowed");
+  if (left < 0) return api::forbidden({"policy", "poddisruptionbudgets"}, name, "pdb disruptions allowed is negative");
+  if (const json::value* map = base::find_path(budget, "status", "disruptedPods"); map && map->is_object() && map->get_object().size() > kMaxDisrupted)
+    return api::forbidden({"policy", "poddisruptionbudgets"}, name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+  if (left == 0)
+    return over_budget("The disruption budget " + name + " needs " + std::to_string(number("desiredHealthy")) + " healthy pods and has " +
+                       std::to_string(number("currentHealthy")) + " currently");
+  *updated = budget;
+  json::object& status = base::object_at(updated->get_object(), "status");
+  status["disruptionsAllowed"] = left - 1;
+  base::object_at(status, "disruptedPods")[pod] = base::format_time(base::wall_now());
+  return nullptr;
+}
+
+}  // namespace
 
 // POST bindings: the older form of pods/NAME/binding, with the Pod's name in the body.
 void ApiServer::create_binding(RequestPtr request) {
@@ -17,6 +65,70 @@ void ApiServer::create_binding(RequestPtr request) {
   request->resource = resources_.find("", "v1", "pods");
   request->subresource = "binding";
   bind_pod(std::move(request));
+}
+
+// POST pods/NAME/eviction: a deletion that asks the Pod's disruption budget first (KEP-85).
+void ApiServer::evict_pod(RequestPtr request) {
+  static const api::Type* type = api::find_type("io.k8s.api.policy.v1", "Eviction");
+  auto body = base::parse_json(request->http().body);
+  if (!body.ok() || !body->is_object()) return request->reply_status(api::bad_request("the body is no Eviction"));
+  if (auto status = api::check_types(*type, *body); !status.ok())
+    return request->reply_status(api::cannot_decode("policy/v1", "Eviction", status.error().message()));
+  std::string_view name = base::string_at(*body, "metadata", "name");
+  if (!name.empty() && name != request->name)
+    return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));
+  ObjectRef object = cache("", "pods").find(object_key(request->ns, request->name));
+  if (!object) return request->reply_status(api::not_found({"", "pods"}, request->name));
+  json::value pod = json::parse(*object->text);
+  const json::value* sent = base::find(*body, "deleteOptions");
+  json::value options = sent && sent->is_object() ? *sent : json::value(json::object());
+  if (request->dry_run()) options.get_object()["dryRun"] = json::array{"All"};
+
+  std::vector<ObjectRef> budgets;
+  if (!unprotected(pod)) {
+    auto [first, last] = cache("policy", "poddisruptionbudgets").range(request->ns);
+    for (auto it = first; it != last; ++it) {
+      json::value budget = json::parse(*it->second->text);
+      auto selector = api::selector_of_json(base::find_path(budget, "spec", "selector"));
+      if (selector.ok() && selector->matches(object->labels)) budgets.push_back(it->second);
+    }
+  }
+  if (budgets.size() > 1)
+    return request->reply_status(api::internal_error("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
+  if (budgets.empty()) return delete_evicted(std::move(request), std::move(options));
+  json::value budget = json::parse(*budgets[0]->text);
+  if (!ready(pod)) {  // it helps nobody to keep what does not work
+    int64_t healthy = base::as_int(base::find_path(budget, "status", "currentHealthy")), wanted = base::as_int(base::find_path(budget, "status", "desiredHealthy"));
+    bool always = base::string_at(budget, "spec", "unhealthyPodEvictionPolicy") == "AlwaysAllow";
+    if (always || (wanted > 0 && healthy >= wanted)) return delete_evicted(std::move(request), std::move(options));
+  }
+  auto asks = std::make_shared<RequestInfo>(*request);
+  asks->resource = resources_.find("policy", "v1", "poddisruptionbudgets");
+  asks->name = budgets[0]->name();
+  asks->subresource = "status";
+  update_object(
+      asks, "status",
+      [pod_name = request->name](const json::value& current, json::value* updated) { return take_disruption(current, pod_name, updated); },
+      [this, request, options](Outcome outcome) {
+        if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+        delete_evicted(request, options);
+      });
+}
+
+void ApiServer::delete_evicted(RequestPtr request, json::value options) {
+  remove_object(request, object_key(request->ns, request->name), std::move(options), [request](Outcome outcome) {
+    if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+    json::value success = api::make_success();
+    success.get_object()["code"] = 201;
+    request->reply_status(success);
+  });
+}
+
+// GET, PUT and PATCH of a part of a Pod that its other writes leave alone.
+void ApiServer::pod_part(RequestPtr request) {
+  if (request->verb == "get") return get(std::move(request));
+  if (request->verb == "update") return update(std::move(request));
+  patch(std::move(request));
 }
 
 }  // namespace master

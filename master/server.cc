@@ -31,6 +31,11 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
     : loop_(loop), store_(std::move(store)), options_(std::move(options)), front_(loop),
       allocator_(options_.service_cidr, options_.cluster_dns) {
   handle_with("", "bindings", "", [this](RequestPtr request) { create_binding(std::move(request)); });
+  for (const char* plural : {"nodes", "pods", "services"})
+    handle_with("", plural, "proxy", [this](RequestPtr request) { proxy(std::move(request)); });
+  handle_with("", "pods", "eviction", [this](RequestPtr request) { evict_pod(std::move(request)); });
+  for (const char* part : {"ephemeralcontainers", "resize"})
+    handle_with("", "pods", part, [this](RequestPtr request) { pod_part(std::move(request)); });
   handle_with("", "pods", "binding", [this](RequestPtr request) { bind_pod(std::move(request)); });
   for (const char* stream : {"attach", "exec", "log", "portforward"})
     handle_with("", "pods", stream, [this](RequestPtr request) { pod_stream(std::move(request)); });
@@ -288,7 +293,8 @@ void ApiServer::serve_resource(RequestPtr request) {
     for (std::string_view v : s.verbs) verb_known |= v == verb;
   }
   if (!known) return request->reply_status(api::no_such_path());
-  if (!verb_known) return request->reply_status(api::method_not_allowed(named, verb));
+  if (!verb_known && sub != "proxy")  // which passes on any method
+    return request->reply_status(api::method_not_allowed(named, verb));
   if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, sub)); handler != handlers_.end())
     return handler->second(request);
   if (sub == "scale") return scale(request);

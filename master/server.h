@@ -2,7 +2,7 @@
 // runs to its reply or to its one wait (the store, a node) without blocking.
 // Files: server.cc routes and filters; read.cc, watch.cc, write.cc, apply.cc, remove.cc the verbs;
 // scale.cc, pod_subresources.cc, reviews.cc, token_request.cc, discovery.cc, node_proxy.cc,
-// local_transport.cc.
+// proxy.cc, local_transport.cc.
 #pragma once
 
 #include <functional>
@@ -154,13 +154,21 @@ class ApiServer {
   void pod_stream(RequestPtr request);
   base::http::Client* node_client(const std::string& node, json_value* refusal);
 
+  // proxy.cc
+  void proxy(RequestPtr request);
+  void proxy_to_service(RequestPtr request, const std::string& name, std::string port, std::string target);
+  void proxy_to_node(RequestPtr request, const std::string& node, std::string target);
+
   // bootstrap.cc
   void bootstrap();
+  void bootstrapped();
   void load_component_statuses();
 
   // pod_subresources.cc
   void create_binding(RequestPtr request);
-  void bootstrapped();
+  void evict_pod(RequestPtr request);
+  void delete_evicted(RequestPtr request, json_value options);
+  void pod_part(RequestPtr request);
 
   // reviews.cc
   void review_access(RequestPtr request);

@@ -2,7 +2,9 @@
 
 #include <sys/random.h>
 
-#include "api/quantity.h"
+#include <map>
+
+#include "api/validate.h"
 #include "master/custom_resource_plan.h"
 
 namespace master {
@@ -15,11 +17,118 @@ json::object& object_in(json::value& object, std::string_view key) {
   return base::object_at(object.get_object(), key);
 }
 
-bool is(const ResourceInfo& resource, std::string_view plural) { return plural == resource.plural; }
-
 void copy_member(const json::object& from, json::object& to, std::string_view key) {
   if (const json::value* value = from.if_contains(key)) to[key] = *value;
   else to.erase(key);
+}
+
+void create_pod(json::value& pod) {
+  json::object& spec = object_in(pod, "spec");
+  if (base::as_string(spec.if_contains("serviceAccountName")).empty()) spec["serviceAccountName"] = "default";
+  spec["serviceAccount"] = spec["serviceAccountName"];  // its older name, which reads show as well
+  object_in(pod, "status")["qosClass"] = api::qos_class(pod);
+}
+
+// A Job's Pods carry its uid, so that no two Jobs ever select each other's.
+void create_job(json::value& job) {
+  json::object& spec = object_in(job, "spec");
+  if (base::as_bool(spec.if_contains("manualSelector"))) return;
+  std::string uid(base::string_at(job, "metadata", "uid")), name(base::string_at(job, "metadata", "name"));
+  json::object& labels = base::object_at(spec, "template", "metadata", "labels");
+  for (const auto& [key, value] : {std::pair<const char*, std::string>{"batch.kubernetes.io/controller-uid", uid}, {"batch.kubernetes.io/job-name", name},
+                                   {"controller-uid", uid}, {"job-name", name}})
+    if (!labels.contains(key)) labels[key] = value;
+  json::object& selector = base::object_at(spec, "selector", "matchLabels");
+  if (!selector.contains("batch.kubernetes.io/controller-uid")) selector["batch.kubernetes.io/controller-uid"] = uid;
+}
+
+// Only /finalize takes these away.
+void update_namespace(const json::value& current, json::value& updated) {
+  if (const json::value* spec = base::find(current, "spec"); spec && spec->is_object())
+    copy_member(spec->get_object(), object_in(updated, "spec"), "finalizers");
+}
+
+// What the registry does to the objects of one kind beyond what it does to all.
+struct Strategy {
+  bool counts_generation = false;    // metadata.generation: 1, then one more with each change of content
+  const char* new_status = nullptr;  // JSON; null: {}
+  void (*create)(json::value& object) = nullptr;
+  void (*update)(const json::value& current, json::value& updated) = nullptr;
+  bool keeps_status = false;         // a create may bring one
+};
+
+const Strategy& strategy_of(const ResourceInfo& resource) {
+  constexpr Strategy kCounted{true};
+  static const std::map<std::string_view, Strategy> kRows = {
+      {"namespaces", {false, R"({"phase":"Active"})", nullptr, update_namespace}},
+      {"nodes", {false, nullptr, nullptr, nullptr, true}},
+      {"persistentvolumeclaims", {false, R"({"phase":"Pending"})"}},
+      {"persistentvolumes", {false, R"({"phase":"Pending"})"}},
+      {"pods", {true, R"({"phase":"Pending"})", create_pod}},
+      {"podtemplates", kCounted},
+      {"replicationcontrollers", {true, R"({"replicas":0})"}},
+      {"services", {false, R"({"loadBalancer":{}})"}},
+      {"daemonsets.apps", {true, R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})"}},
+      {"deployments.apps", kCounted},
+      {"replicasets.apps", {true, R"({"replicas":0})"}},
+      {"statefulsets.apps", {true, R"({"replicas":0,"availableReplicas":0})"}},
+      {"horizontalpodautoscalers.autoscaling", {false, R"({"desiredReplicas":0})"}},
+      {"cronjobs.batch", kCounted},
+      {"jobs.batch", {true, nullptr, create_job}},
+      {"endpointslices.discovery.k8s.io", kCounted},
+      {"flowschemas.flowcontrol.apiserver.k8s.io", kCounted},
+      {"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", kCounted},
+      {"ingressclasses.networking.k8s.io", kCounted},
+      {"ingresses.networking.k8s.io", {true, R"({"loadBalancer":{}})"}},
+      {"networkpolicies.networking.k8s.io", kCounted},
+      {"poddisruptionbudgets.policy", {true, R"({"currentHealthy":0,"desiredHealthy":0,"disruptionsAllowed":0,"expectedPods":0})"}},
+      {"deviceclasses.resource.k8s.io", kCounted},
+      {"resourceslices.resource.k8s.io", kCounted},
+      {"priorityclasses.scheduling.k8s.io", kCounted},
+      {"csidrivers.storage.k8s.io", kCounted},
+      {"volumeattachments.storage.k8s.io", {false, R"({"attached":false})"}},
+      {"mutatingadmissionpolicies.admissionregistration.k8s.io", kCounted},
+      {"mutatingadmissionpolicybindings.admissionregistration.k8s.io", kCounted},
+      {"mutatingwebhookconfigurations.admissionregistration.k8s.io", kCounted},
+      {"validatingadmissionpolicies.admissionregistration.k8s.io", kCounted},
+      {"validatingadmissionpolicybindings.admissionregistration.k8s.io", kCounted},
+      {"validatingwebhookconfigurations.admissionregistration.k8s.io", kCounted},
+  };
+  static const Strategy kPlain;
+  auto row = kRows.find(resource.qualified());
+  return row == kRows.end() ? kPlain : row->second;
+}
+
+// Whether anything differs but metadata and status.
+bool content_changed(const json::value& before, const json::value& after) {
+  auto content = [](std::string_view key) { return key != "apiVersion" && key != "kind" && key != "metadata" && key != "status"; };
+  for (const auto& item : before.get_object())
+    if (content({item.key().data(), item.key().size()}))
+      if (const json::value* now = after.get_object().if_contains(item.key()); !now || *now != item.value()) return true;
+  for (const auto& item : after.get_object())
+    if (content({item.key().data(), item.key().size()}) && !before.get_object().contains(item.key())) return true;
+  return false;
+}
+
+// The spec of a running Pod with what one of its subresources may set, taken from `sent`.
+json::value pod_part(std::string_view subresource, const json::value& current, const json::value& sent) {
+  json::value spec = current.at("spec");
+  const json::value* wanted = base::find(sent, "spec");
+  if (!wanted) return spec;
+  if (subresource == "ephemeralcontainers") {
+    copy_member(wanted->is_object() ? wanted->get_object() : json::object(), spec.get_object(), "ephemeralContainers");
+    return spec;
+  }
+  for (const char* kind : {"containers", "initContainers"}) {
+    json::value* list = spec.get_object().if_contains(kind);
+    const json::value* sent_list = base::find(*wanted, kind);
+    if (!list || !list->is_array() || !sent_list || !sent_list->is_array()) continue;
+    for (json::value& container : list->get_array())
+      for (const json::value& other : sent_list->get_array())
+        if (other.is_object() && base::string_at(other, "name") == base::string_at(container, "name"))
+          for (const char* member : {"resources", "resizePolicy"}) copy_member(other.get_object(), container.get_object(), member);
+  }
+  return spec;
 }
 
 }  // namespace
@@ -54,45 +163,17 @@ void stamp_new(json::object& metadata, base::Time now) {
     metadata.erase(owned);
 }
 
-std::string qos_class(const json::value& pod) {
-  bool any = false, guaranteed = true;
-  const json::value* spec = base::find(pod, "spec");
-  for (const char* list : {"initContainers", "containers"}) {
-    const json::value* containers = spec ? base::find(*spec, list) : nullptr;
-    if (!containers || !containers->is_array()) continue;
-    for (const json::value& container : containers->get_array()) {
-      for (const char* name : {"cpu", "memory"}) {
-        std::string_view limit = base::string_at(container, "resources", "limits", name);
-        std::string_view request = base::string_at(container, "resources", "requests", name);
-        auto is_set = [](std::string_view q) { return !q.empty() && q != "0"; };
-        any |= is_set(limit) || is_set(request);
-        guaranteed &= is_set(limit) && (request.empty() || request == limit);
-      }
-    }
-  }
-  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
-}
-
 void prepare_create(const ResourceInfo& resource, json::value& object) {
   if (resource.type->custom) return prepare_custom_create(resource.has_status, object);
   if (resource.is("apiextensions.k8s.io", "customresourcedefinitions")) return prepare_definition_create(object);
+  const Strategy& own = strategy_of(resource);
   json::object& root = object.get_object();
-  if (resource.has_status) root.erase("status");
-  if (resource.has_scale || is(resource, "pods")) object_in(object, "metadata")["generation"] = 1;
-  if (is(resource, "pods")) {
-    json::object& spec = object_in(object, "spec");
-    if (base::as_string(spec.if_contains("serviceAccountName")).empty()) spec["serviceAccountName"] = "default";
-    spec["serviceAccount"] = spec["serviceAccountName"];  // its older name, which reads show as well
-    root["status"] = json::object{{"phase", "Pending"}, {"qosClass", qos_class(object)}};
-  } else if (is(resource, "namespaces")) {
-    root["status"] = json::object{{"phase", "Active"}};
-  } else if (is(resource, "services")) {
-    root["status"] = json::object{{"loadBalancer", json::object()}};
-  } else if (is(resource, "replicationcontrollers") || is(resource, "replicasets")) {
-    root["status"] = json::object{{"replicas", 0}};
-  } else if (resource.has_status) {
-    root["status"] = json::object();
+  if (resource.has_status && !own.keeps_status) {
+    root.erase("status");
+    root["status"] = own.new_status ? base::parse_json(own.new_status).value() : json::value(json::object());
   }
+  if (own.counts_generation) object_in(object, "metadata")["generation"] = 1;
+  if (own.create) own.create(object);
 }
 
 void prepare_update(const ResourceInfo& resource, std::string_view subresource, const json::value& current,
@@ -115,24 +196,30 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
     if (managers.is_array()) object_in(updated, "metadata")["managedFields"] = std::move(managers);
     return;
   }
+  if (resource.is("", "pods") && (subresource == "ephemeralcontainers" || subresource == "resize")) {
+    json::value spec = pod_part(subresource, current, updated);
+    json::value sent_metadata = updated.at("metadata");
+    updated = current;
+    updated.get_object()["spec"] = std::move(spec);
+    if (const json::value* managers = base::find(sent_metadata, "managedFields")) object_in(updated, "metadata")["managedFields"] = *managers;
+    if (content_changed(current, updated))
+      object_in(updated, "metadata")["generation"] = base::as_int(base::find_path(current, "metadata", "generation")) + 1;
+    return;
+  }
   json::object& metadata = object_in(updated, "metadata");
   const json::object& old_metadata = current.at("metadata").get_object();
   for (const char* owned : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
                             "generation", "generateName", "namespace", "name"})
     copy_member(old_metadata, metadata, owned);
   if (resource.has_status) copy_member(old, fresh, "status");
-  if (is(resource, "namespaces"))  // only /finalize takes these away
-    if (const json::value* spec = old.if_contains("spec"); spec && spec->is_object())
-      copy_member(spec->get_object(), object_in(updated, "spec"), "finalizers");
-  if (const json::value* generation = old_metadata.if_contains("generation")) {
-    const json::value *before = old.if_contains("spec"), *after = fresh.if_contains("spec");
-    if (before && after && *before != *after) metadata["generation"] = base::as_int(generation) + 1;
-  }
+  if (const Strategy& own = strategy_of(resource); own.update) own.update(current, updated);
+  if (const json::value* generation = old_metadata.if_contains("generation"))
+    if (content_changed(current, updated)) object_in(updated, "metadata")["generation"] = base::as_int(generation) + 1;
   if (resource.is("apiextensions.k8s.io", "customresourcedefinitions")) prepare_definition_update(current, updated);
 }
 
 int64_t grace_seconds(const ResourceInfo& resource, const json::value& object, int64_t asked) {
-  if (!is(resource, "pods")) return 0;
+  if (!resource.is("", "pods")) return 0;
   std::string_view phase = base::string_at(object, "status", "phase");
   // Nobody runs it: nothing to wait for.
   if (base::string_at(object, "spec", "nodeName").empty() || phase == "Failed" || phase == "Succeeded") return 0;

@@ -24,6 +24,5 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource,
 // Seconds that a deletion of `object` waits for its agent; 0: gone at once. `asked` is
 // DeleteOptions.gracePeriodSeconds or -1.
 int64_t grace_seconds(const ResourceInfo& resource, const base::json::value& object, int64_t asked);
-std::string qos_class(const base::json::value& pod);
 
 }  // namespace master

@@ -371,9 +371,7 @@ json::value ApiServer::validate_updated(const AdmissionAttributes& attributes) {
                             "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}"}});
   }
   if (attributes.subresource == "binding" || attributes.subresource == "finalize") return nullptr;
-  api::FieldErrors errors = attributes.subresource == "status"
-                                ? api::validate_status_update(resource.gvk(), attributes.object, attributes.old)
-                                : api::validate_update(resource.gvk(), attributes.object, attributes.old, resource.namespaced);
+  api::FieldErrors errors = api::validate_subresource_update(resource.gvk(), attributes.subresource, attributes.object, attributes.old, resource.namespaced);
   add_custom_errors(attributes, errors);
   return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, attributes.name, errors);
 }

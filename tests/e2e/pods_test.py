@@ -62,6 +62,24 @@ class Pods(cluster.ClusterTest):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
                 self.assertEqual(answer.read(), b"forwarded\n")
 
+    def test_proxies_of_pod_service_and_node(self):
+        self.apply(pod("web", *server("proxied"), labels={"app": "web"}),
+                   {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+                    "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}},
+                   {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "nobody"},
+                    "spec": {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}})
+        self.wait("condition=Ready", "pod/web")
+        raw = lambda path, **more: self.kubectl("get", "--raw", path, namespace=None, **more)
+        base = f"/api/v1/namespaces/{self.ns}"
+        self.assertEqual(raw(f"{base}/pods/web:8080/proxy/").stdout, "proxied\n")
+        reached = lambda items: any(s.get("endpoints") for s in items.values() if s["metadata"]["labels"]["kubernetes.io/service-name"] == "web")
+        self.until("/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices", reached, 60, "an endpoint of web")
+        for name in ("web:http", "web:80"):
+            self.assertEqual(raw(f"{base}/services/{name}/proxy/").stdout, "proxied\n")
+        self.assertEqual(raw("/api/v1/nodes/node-1/proxy/healthz").stdout, "ok")
+        self.assertIn("no endpoints available for service", raw(f"{base}/services/nobody/proxy/", check=False).stderr)
+        self.assertIn("error trying to reach service", raw(f"{base}/pods/web:9/proxy/", check=False).stderr)
+
     def test_containers_share_localhost_and_have_their_own_files(self):
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pair"},
                     "spec": {"terminationGracePeriodSeconds": 1, "containers": [

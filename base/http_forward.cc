@@ -1,0 +1,58 @@
+#include "base/http_forward.h"
+
+#include <strings.h>
+
+namespace base::http {
+namespace {
+
+bool stays(std::string_view name, bool upgrades) {
+  for (const char* hop : {"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding",
+                          "Content-Length", "Host", "Authorization"})
+    if (name.size() == std::string_view(hop).size() && ::strncasecmp(name.data(), hop, name.size()) == 0) return true;
+  for (const char* hop : {"Connection", "Upgrade"})
+    if (name.size() == std::string_view(hop).size() && ::strncasecmp(name.data(), hop, name.size()) == 0) return !upgrades;
+  return false;
+}
+Headers onward(const Headers& in, bool upgrades) {
+  Headers out;
+  for (const auto& [name, value] : in.list)
+    if (!stays(name, upgrades)) out.add(name, value);
+  return out;
+}
+
+}  // namespace
+
+std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> exchange, std::string target,
+                                      std::function<void(Status, bool answered)> ended) {
+  bool upgrades = !exchange->request().headers.get("Upgrade").empty();
+  Request request;
+  request.method = exchange->request().method;
+  request.target = std::move(target);
+  request.headers = onward(exchange->request().headers, upgrades);
+  request.body = exchange->request().body;
+  if (upgrades)
+    return client.upgrade(std::move(request), [exchange, ended = std::move(ended)](Result<Client::Upgraded> result) {
+      if (!result.ok()) return ended(result.error(), false);
+      if (!result->stream) {
+        exchange->respond(result->response.status, onward(result->response.headers, false), std::move(result->response.body));
+        return ended({}, true);
+      }
+      auto near = exchange->upgrade(onward(result->response.headers, true));
+      if (near) splice(std::move(near), std::move(result->stream));
+      ended({}, true);
+    });
+  auto started = std::make_shared<bool>(false);
+  return client.stream(
+      std::move(request),
+      [exchange, started](const Response& head) {
+        *started = true;
+        exchange->start(head.status, onward(head.headers, false));
+      },
+      [exchange](std::string_view data) { exchange->write(bytes(std::string(data))); },
+      [exchange, started, ended = std::move(ended)](Status status) {
+        if (*started) exchange->finish();
+        ended(std::move(status), *started);
+      });
+}
+
+}  // namespace base::http

@@ -1,0 +1,17 @@
+// A request passed on to another server, and its answer passed back: bodies as they come, upgrades
+// (WebSocket and others) spliced. Hop-by-hop headers stay behind (RFC 9110 section 7.6.1), as do the
+// caller's credentials. Loop thread only.
+#pragma once
+
+#include "base/http_client.h"
+#include "base/http_server.h"
+
+namespace base::http {
+
+// `target` is what the other server is asked for. `ended` is called once: ok when the answer is
+// through, an error with `answered` false when `exchange` still has to be answered. The call is
+// cancelled by destroying the handle; `client` must outlive it.
+[[nodiscard]] std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> exchange, std::string target,
+                                                    std::function<void(Status, bool answered)> ended);
+
+}  // namespace base::http

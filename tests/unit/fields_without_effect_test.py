@@ -1,0 +1,50 @@
+#!/usr/bin/python3
+"""Every field of Pods, Services and their kin that no code of the daemons names is listed in
+docs/compatibility.md: what is stored without effect is said so. A name that stands in the code for
+something else hides a field from this; nothing listed here is a false alarm."""
+import pathlib
+import re
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import cases
+
+sys.path.insert(0, str(cases.SOURCE / "api"))
+import generate
+
+FOLDERS = ("kubelet", "netns", "proxy", "runtime", "master", "master/controllers", "master/scheduler")
+NOT_AN_EFFECT = ("strategy.cc", "conversions.cc", "builtin_resources.cc")  # these only keep fields
+ROOTS = (("core", "Pod"), ("core", "Service"), ("core", "Node"), ("core", "ServiceAccount"))
+
+
+def unnamed(kind, path, named, seen):
+    if kind in seen:
+        return
+    seen.add(kind)
+    for field in kind.fields:
+        if field.name in ("apiVersion", "kind", "metadata", "status"):
+            continue
+        here = f"{path}.{field.name}"
+        if field.member() not in named and field.name not in named:
+            yield here
+        elif field.target:
+            yield from unnamed(field.target, here, named, seen)
+
+
+class FieldsWithoutEffect(unittest.TestCase):
+    def test_are_listed(self):
+        source = "".join(path.read_text() for folder in FOLDERS for path in sorted((cases.SOURCE / folder).glob("*.*"))
+                         if path.suffix in (".cc", ".h") and path.name not in NOT_AN_EFFECT)
+        named = set(re.findall(r"[.>](\w+)", source)) | set(re.findall(r'"(\w+)"', source))
+        listed = set(re.findall(r"`((?:%s)\.[A-Za-z.]+)`" % "|".join(name for _, name in ROOTS),
+                                (cases.SOURCE / "docs/compatibility.md").read_text()))
+        self.assertGreater(len(listed), 20)
+        types = generate.parse(str(cases.SOURCE / "api/schema"))
+        for root in ROOTS:
+            for path in unnamed(types[root], root[1], named, set()):
+                self.assertTrue(any(path == name or path.startswith(name + ".") for name in listed),
+                                f"{path} has no effect: list it in docs/compatibility.md")
+
+
+cases.main()
