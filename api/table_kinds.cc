@@ -258,6 +258,44 @@ json::array autoscaler_v1(const json::value& o, base::Time now) {
   return cells;
 }
 
+// ---- who may do what ----------------------------------------------------------------------------
+json::array role_binding(const json::value& o, base::Time now) {
+  std::vector<std::string> users, groups, accounts;
+  for (const json::value& subject : items(find(o, "subjects"))) {
+    std::string_view kind = string_at(subject, "kind"), who = string_at(subject, "name"), ns = string_at(subject, "namespace");
+    if (kind == "User") users.emplace_back(who);
+    else if (kind == "Group") groups.emplace_back(who);
+    else if (kind == "ServiceAccount") accounts.push_back(std::string(ns) + "/" + std::string(who));
+  }
+  return {name(o), json::value(std::string(string_at(o, "roleRef", "kind")) + "/" + std::string(string_at(o, "roleRef", "name"))), age(o, now),
+          json::value(joined(users, ", ")), json::value(joined(groups, ", ")), json::value(joined(accounts, ", "))};
+}
+json::array signing_request(const json::value& o, base::Time now) {
+  std::string duration = "<none>", state;
+  if (const json::value* seconds = find_path(o, "spec", "expirationSeconds")) duration = human_duration(std::chrono::seconds(as_int(seconds)));
+  bool approved = false, denied = false, failed = false;
+  for (const json::value& c : items(find_path(o, "status", "conditions"))) {
+    approved |= string_at(c, "type") == "Approved";
+    denied |= string_at(c, "type") == "Denied";
+    failed |= string_at(c, "type") == "Failed";
+  }
+  state = denied ? "Denied" : approved ? "Approved" : "Pending";
+  if (failed) state += ",Failed";
+  if (!string_at(o, "status", "certificate").empty()) state += ",Issued";
+  return {name(o), age(o, now), text(string_at(o, "spec", "signerName")), text(string_at(o, "spec", "username")), json::value(duration), json::value(state)};
+}
+json::array api_service(const json::value& o, base::Time now) {
+  std::string service = "Local", available = "Unknown";
+  if (const json::value* at = find_path(o, "spec", "service"); at && at->is_object())
+    service = std::string(string_at(*at, "namespace")) + "/" + std::string(string_at(*at, "name"));
+  for (const json::value& c : items(find_path(o, "status", "conditions"))) {
+    if (string_at(c, "type") != "Available") continue;
+    available = string_at(c, "status");
+    if (available != "True") available += " (" + std::string(string_at(c, "reason")) + ")";
+  }
+  return {name(o), json::value(service), json::value(available), age(o, now)};
+}
+
 // ---- the server itself -------------------------------------------------------------------------
 json::array webhooks(const json::value& o, base::Time now) { return {name(o), count(find(o, "webhooks")), age(o, now)}; }
 std::string param_kind(const json::value& o) {
@@ -329,7 +367,14 @@ const std::map<std::string_view, Kind>& more_kinds() {
                                              words("MinPods", "Lower bound."), number("MaxPods", "Upper bound."), number("Replicas", "Pods there are."), kAge};
   static const std::vector<Column> kHooks = {kName, number("Webhooks", "How many webhooks it lists."), kAge};
   static const std::vector<Column> kBinding = {kName, words("PolicyName", "The policy."), words("ParamRef", "The policy's parameters."), kAge};
+  static const std::vector<Column> kRoleBinding = {kName, words("Role", "The role that is given."), kAge, {"Users", "string", 1, "Users it is given to."},
+                                                   {"Groups", "string", 1, "Groups it is given to."}, {"ServiceAccounts", "string", 1, "Accounts it is given to."}};
   static const std::map<std::string_view, Kind> all = {
+      {"apiregistration.k8s.io/v1/APIService", {{kName, words("Service", "Who serves it."), words("Available", "Whether it answers."), kAge}, api_service}},
+      {"certificates.k8s.io/v1/CertificateSigningRequest", {{kName, kAge, words("SignerName", "Who shall sign."), words("Requestor", "Who asked."),
+                                                             words("RequestedDuration", "For how long."), words("Condition", "How far it is.")}, signing_request}},
+      {"rbac.authorization.k8s.io/v1/ClusterRoleBinding", {kRoleBinding, role_binding}},
+      {"rbac.authorization.k8s.io/v1/RoleBinding", {kRoleBinding, role_binding}},
       {"v1/ComponentStatus", {{kName, words("Status", "Whether it works."), words("Message", "What it said."), words("Error", "What went wrong.")}, component_status}},
       {"v1/PersistentVolume", {{kName, words("Capacity", "Its size."), words("Access Modes", "RWO, ROX, RWX, RWOP."), words("Reclaim Policy", "What becomes of it when its claim goes."),
                                 words("Status", "Where it is in its life."), words("Claim", "The claim it is bound to."), words("StorageClass", "Its class."),

@@ -102,7 +102,10 @@ std::vector<api::ServedPage> pages(const ResourceTable& table) {
   std::vector<api::ServedPage> out = {
       {"api", "/api/", "get available API versions", "getCoreAPIVersions", kMeta, "APIVersions"},
       {"apis", "/apis/", "get available API versions", "getAPIVersions", kMeta, "APIGroupList"},
-      {"version", "/version/", "get the version information for this server", "getCodeVersion", "", "object"}};
+      {"version", "/version/", "get the version information for this server", "getCodeVersion", "", "object"},
+      {".well-known/openid-configuration", "/.well-known/openid-configuration",
+       "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'", "getServiceAccountIssuerOpenIDConfiguration", "", ""},
+      {"openid/v1/jwks", "/openid/v1/jwks", "get the keys that verify service account tokens", "getServiceAccountIssuerOpenIDKeyset", "", ""}};
   for (const auto& [group, version] : table.group_versions()) {
     std::string path = "apis/" + group;
     if (group.empty() || out.back().document == path) continue;

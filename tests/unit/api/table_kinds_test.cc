@@ -98,6 +98,17 @@ TEST(TableKinds, PolicyAndScaling) {
   EXPECT_EQ(row("scheduling.k8s.io/v1/PriorityClass", "{value: 5, preemptionPolicy: Never}"), "x | 5 | false | 60s | Never");
 }
 
+TEST(TableKinds, WhoMayDoWhat) {
+  EXPECT_EQ(head("rbac.authorization.k8s.io/v1/RoleBinding"), "Name | Role | Age | [Users] | [Groups] | [ServiceAccounts]");
+  EXPECT_EQ(row("rbac.authorization.k8s.io/v1/RoleBinding",
+                "{roleRef: {kind: ClusterRole, name: view}, subjects: [{kind: User, name: u}, {kind: Group, name: g}, {kind: ServiceAccount, namespace: d, name: s}]}"),
+            "x | ClusterRole/view | 60s | [u] | [g] | [d/s]");
+  EXPECT_EQ(row("certificates.k8s.io/v1/CertificateSigningRequest", "spec: {signerName: s, username: u, expirationSeconds: 3600}\nstatus: {conditions: [{type: Approved}], certificate: YQ==}"),
+            "x | 60s | s | u | 60m | Approved,Issued");
+  EXPECT_EQ(row("apiregistration.k8s.io/v1/APIService", "spec: {service: {namespace: d, name: s}}\nstatus: {conditions: [{type: Available, status: 'False', reason: Gone}]}"),
+            "x | d/s | False (Gone) | 60s");
+}
+
 TEST(TableKinds, TheServerItself) {
   EXPECT_EQ(row("v1/ComponentStatus", "conditions: [{type: Healthy, status: 'True', message: ok}]"), "x | Healthy | ok | ");
   EXPECT_EQ(row("admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration", "webhooks: [{}, {}]"), "x | 2 | 60s");
