@@ -4,7 +4,6 @@
 
 #include <map>
 
-#include "api/validate.h"
 #include "master/custom_resource_plan.h"
 
 namespace master {
@@ -26,7 +25,6 @@ void create_pod(json::value& pod) {
   json::object& spec = object_in(pod, "spec");
   if (base::as_string(spec.if_contains("serviceAccountName")).empty()) spec["serviceAccountName"] = "default";
   spec["serviceAccount"] = spec["serviceAccountName"];  // its older name, which reads show as well
-  object_in(pod, "status")["qosClass"] = api::qos_class(pod);
 }
 
 // A Job's Pods carry its uid, so that no two Jobs ever select each other's.

@@ -204,7 +204,7 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
     if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
     const ResourceInfo& resource = *attributes->resource;
     // Of the resources that plugins and webhooks left it with.
-    if (resource.is("", "pods")) base::object_at(attributes->object.get_object(), "status")["qosClass"] = qos_class(attributes->object);
+    if (resource.is("", "pods")) base::object_at(attributes->object.get_object(), "status")["qosClass"] = api::qos_class(attributes->object);
     api::FieldErrors errors = api::validate_create(resource.gvk(), attributes->object, resource.namespaced);
     add_custom_errors(*attributes, errors);
     if (!errors.empty()) return done({nullptr, api::invalid(resource.group, resource.kind, attributes->name, errors), false});
