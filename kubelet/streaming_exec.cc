@@ -1,5 +1,6 @@
 // exec and attach: joins the channels of a client with the stdio of a process that runtime::Pod
 // starts or holds. Back-pressure both ways; a client that goes away ends what it started.
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
@@ -134,6 +135,7 @@ class CommandSession final : public StreamSession,
   }
   void open_output(Channels::Channel channel, base::UniqueFd fd) {
     auto& stream = channel == Channels::kStdout ? out_ : err_;
+    output_fds_[channel == Channels::kStdout ? 0 : 1] = fd.get();
     stream = base::http::make_stream(owner_.loop(), std::move(fd));
     read(*stream, channel);
   }
@@ -153,6 +155,7 @@ class CommandSession final : public StreamSession,
         },
         [this, channel](base::Status) {
           --open_outputs_;
+          output_fds_[channel == Channels::kStdout ? 0 : 1] = -1;
           if (over_) return;
           if (channels_) channels_->end(channel);
           check_end();
@@ -215,9 +218,17 @@ class CommandSession final : public StreamSession,
   void quiet() {
     if (outputs_paused_) return quiet_.cancel();
     quiet_ = owner_.loop().after(kQuietAfterExit, [this] {
+      if (has_output()) return quiet();  // a loop that was held up sees the timer before the pipes
       open_outputs_ = 0;
       check_end();
     });
+  }
+  bool has_output() const {
+    for (int fd : {output_fds_[0], output_fds_[1], terminal_fd_}) {
+      pollfd one{fd, POLLIN, 0};
+      if (fd >= 0 && ::poll(&one, 1, 0) == 1 && (one.revents & POLLIN)) return true;
+    }
+    return false;
   }
   void check_end() {
     if (over_ || open_outputs_ > 0 || !started_) return;
@@ -256,7 +267,7 @@ class CommandSession final : public StreamSession,
     });
   }
   void close_stdio() {
-    terminal_fd_ = -1;
+    terminal_fd_ = output_fds_[0] = output_fds_[1] = -1;
     in_stream_ = nullptr;
     in_.reset();
     out_.reset();
@@ -273,7 +284,7 @@ class CommandSession final : public StreamSession,
   std::unique_ptr<ByteStream> in_, out_, err_, terminal_;
   ByteStream* in_stream_ = nullptr;
   std::string early_in_, exec_id_;
-  int open_outputs_ = 0, terminal_fd_ = -1;
+  int open_outputs_ = 0, terminal_fd_ = -1, output_fds_[2] = {-1, -1};
   uint16_t columns_ = 0, rows_ = 0;
   std::optional<int> exit_code_;
   bool started_ = false, over_ = false, finished_ = false, in_end_ = false;

@@ -178,7 +178,10 @@ class Pods(cluster.ClusterTest):
                        "readinessProbe": {"httpGet": {"path": "/none", "port": 8080},
                                           "periodSeconds": 1}}))
         self.wait("condition=Ready", "pod/http", "pod/tcp", seconds=15)
-        self.assertIn("404", self.until_event("Unhealthy", "bad", 15)["message"])
+        # Before its server listens, the probe is refused as well.
+        self.until(f"/api/v1/namespaces/{self.ns}/events", lambda items: any(
+            event["reason"] == "Unhealthy" and event["involvedObject"]["name"] == "bad" and "404" in event["message"]
+            for event in items.values()), 30, "an event of the probe that got 404")
         self.assertFalse(is_ready(self.get("pod", "bad")))
 
     def test_lifecycle_hooks(self):
