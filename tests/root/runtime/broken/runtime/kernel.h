@@ -14,21 +14,22 @@
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 namespace runtime::kernel {
 
 inline int openat2(int dir, const char* path, uint64_t flags, uint64_t mode, uint64_t) {
-  char joined[2 * PATH_MAX] = "";
+  std::string joined;
   if (dir != AT_FDCWD) {
     char link[64];
     std::snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
-    ssize_t n = ::readlink(link, joined, PATH_MAX - 1);
+    char target[PATH_MAX];
+    ssize_t n = ::readlink(link, target, sizeof target);
     if (n < 0) return -errno;
-    joined[n] = 0;
-    std::strcat(joined, "/");
+    joined.assign(target, static_cast<size_t>(n)) += '/';
   }
-  std::strncat(joined, path, PATH_MAX - 1);
-  return result(::open(joined, static_cast<int>(flags) | O_CLOEXEC, static_cast<mode_t>(mode)));
+  joined += path;
+  return result(::open(joined.c_str(), static_cast<int>(flags) | O_CLOEXEC, static_cast<mode_t>(mode)));
 }
 
 }  // namespace runtime::kernel
