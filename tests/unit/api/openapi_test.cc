@@ -86,7 +86,7 @@ TEST(OpenApi, V2) {
   EXPECT_EQ(base::string_at(document, "swagger"), "2.0");
   const json::value& spec = document.at("definitions").at("io.k8s.api.apps.v1.Deployment").at("properties").at("spec");
   EXPECT_EQ(base::string_at(spec, "$ref"), "#/definitions/io.k8s.api.apps.v1.DeploymentSpec");
-  EXPECT_EQ(base::string_at(spec, "description"), "What is wanted.");
+  EXPECT_EQ(base::string_at(spec, "description"), "Number of Pods, their template, and how they are replaced.");
   const json::value& post = document.at("paths").at("/apis/apps/v1/namespaces/{namespace}/deployments").at("post");
   EXPECT_EQ(base::string_at(post.at("parameters").get_array().back(), "in"), "body");
 }
