@@ -90,6 +90,20 @@ TEST(OpenApi, V2) {
   const json::value& post = document.at("paths").at("/apis/apps/v1/namespaces/{namespace}/deployments").at("post");
   EXPECT_EQ(base::string_at(post.at("parameters").get_array().back(), "in"), "body");
 }
+TEST(OpenApi, DescribesTypesAndFields) {
+  json::value document = openapi_v3(core());
+  const json::value& schemas = document.at("components").at("schemas");
+  const json::value& node = schemas.at("io.k8s.api.core.v1.Node");
+  EXPECT_EQ(base::string_at(node, "description"), "A machine that runs Pods.");
+  // What is the same on every kind, said once by the generator.
+  EXPECT_EQ(base::string_at(node, "properties", "metadata", "description"), "Name, namespace, labels and the server's bookkeeping.");
+  EXPECT_EQ(base::string_at(schemas.at("io.k8s.api.core.v1.VolumeProjection"), "properties", "secret", "description"),
+            "Files from a Secret, a file for each key.");
+  // The last row of its file: the sentences before it were counted right.
+  const Type* last = find_type("io.k8s.api.core.v1", "WorkloadReference");
+  ASSERT_NE(last, nullptr);
+  EXPECT_EQ(std::string_view(last->field("podGroupReplicaKey")->doc), "Which replica of the group, where there are several.");
+}
 TEST(OpenApi, Index) {
   EXPECT_EQ(base::to_json(openapi_v3_index({{"api/v1", "AB"}})), R"({"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=AB"}}})");
   EXPECT_EQ(apps().path(), "apis/apps/v1");
