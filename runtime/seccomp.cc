@@ -7,7 +7,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <list>
 
@@ -144,6 +146,53 @@ uint64_t seccomp_flags(const json::value& profile) {
   return flags & ~uint64_t{SECCOMP_FILTER_FLAG_TSYNC};  // one thread: nothing to synchronise
 }
 
+namespace {
+constexpr uint32_t kX32Bit = 0x40000000;  // of the number of a call by the x32 ABI, whose architecture is x86-64's
+
+// The highest number that the profile names, allowed or not, in each of its architectures.
+std::vector<std::pair<uint32_t, uint32_t>> newest_calls(const json::value& profile) {
+  std::vector<uint32_t> architectures{seccomp_arch_native()};
+  if (const json::value* list = base::find(profile, "architectures"); list && list->is_array())
+    for (const json::value& entry : list->get_array())
+      if (const Name* arch = find_name(kArchitectures, base::as_string(&entry)); arch && arch->value != architectures[0])
+        architectures.push_back(arch->value);
+  std::vector<std::pair<uint32_t, uint32_t>> out;
+  const json::value* list = base::find(profile, "syscalls");
+  if (!list || !list->is_array()) return out;
+  for (uint32_t architecture : architectures) {
+    int newest = -1;  // libseccomp's own numbers for what an architecture lacks are negative
+    for (const json::value& entry : list->get_array())
+      if (const json::value* names = base::find(entry, "names"); names && names->is_array())
+        for (const json::value& name : names->get_array())
+          newest = std::max(newest, seccomp_syscall_resolve_name_arch(architecture, std::string(base::as_string(&name)).c_str()));
+    if (newest >= 0) out.emplace_back(architecture, static_cast<uint32_t>(newest));
+  }
+  return out;
+}
+
+// A call that came after the profile was written fails as on a kernel that lacks it, whatever the
+// default is: programs then try an older one, where an EPERM would make them give up. So runc and
+// libseccomp-golang have it. Goes before the filter, whose jumps are relative.
+void prepend_unknown_calls(const json::value& profile, uint32_t fallback, std::vector<sock_filter>& filter) {
+  uint32_t kind = fallback & SECCOMP_RET_ACTION_FULL;
+  if (kind == SECCOMP_RET_ALLOW || kind == SECCOMP_RET_LOG || kind == SECCOMP_RET_TRACE) return;  // a tracer says it itself
+  if (fallback == SCMP_ACT_ERRNO(ENOSYS)) return;
+  std::vector<sock_filter> out{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch))};
+  for (auto [architecture, newest] : newest_calls(profile)) {
+    bool x32 = architecture == SCMP_ARCH_X32, x86_64 = architecture == SCMP_ARCH_X86_64;
+    uint8_t length = x32 || x86_64 ? 5 : 4;
+    out.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, x32 ? SCMP_ARCH_X86_64 : architecture, 0, length));
+    out.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)));
+    if (x32) out.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kX32Bit, 0, 2));
+    if (x86_64) out.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kX32Bit, 2, 0));
+    out.push_back(BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, newest, 0, 1));
+    out.push_back(BPF_STMT(BPF_RET | BPF_K, SCMP_ACT_ERRNO(ENOSYS)));
+    out.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)));
+  }
+  if (out.size() > 1) filter.insert(filter.begin(), out.begin(), out.end());
+}
+}  // namespace
+
 base::Result<Filter> compile_seccomp(const json::value& profile) {
   if (!profile.is_object()) return invalid("", "must be an object");
   if (base::string_at(profile, "listenerPath").empty() && !base::string_at(profile, "listenerMetadata").empty())
@@ -188,6 +237,7 @@ base::Result<Filter> compile_seccomp(const json::value& profile) {
   std::string bytes = TRY(base::sys::read_all(memory.get()));
   auto filter = std::make_shared<std::vector<sock_filter>>(bytes.size() / sizeof(sock_filter));
   std::memcpy(filter->data(), bytes.data(), filter->size() * sizeof(sock_filter));
+  prepend_unknown_calls(profile, fallback, *filter);
   if (filter->size() > BPF_MAXINSNS)
     return invalid("", fmt::format("{} instructions, the kernel takes {}", filter->size(), BPF_MAXINSNS));
   return Filter(std::move(filter));
@@ -200,7 +250,7 @@ uint64_t hash(std::string_view text) {
   for (unsigned char c : text) value = (value ^ c) * 1099511628211ull;
   return value;
 }
-constexpr std::string_view kMagic = "sampan-seccomp-1\n";
+constexpr std::string_view kMagic = "sampan-seccomp-2\n";
 constexpr size_t kMaxCached = 16;
 struct Cached {
   std::string text;

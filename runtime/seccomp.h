@@ -17,6 +17,7 @@ using Filter = std::shared_ptr<const std::vector<sock_filter>>;
 
 // Names of system calls that this libseccomp does not know are left out (they are then handled by
 // the default action), as the specification's other runtimes do; everything else wrong is kInvalid.
+// Where the default refuses, a call with a higher number than any that is named fails with ENOSYS.
 base::Result<Filter> compile_seccomp(const base::json::value& profile);
 
 // The same through a cache. `directory` "" = in memory only. A cache file carries the profile it
