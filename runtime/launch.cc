@@ -167,7 +167,8 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kScheduler: return ::syscall(SYS_sched_setattr, 0, step.a.data(), 0) == 0 ? 0 : -errno;
     case Op::kIoPriority:
       return ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, step.x) == 0 ? 0 : -errno;
-    case Op::kAffinity: return ::syscall(SYS_sched_setaffinity, 0, step.a.size(), step.a.data()) == 0 ? 0 : -errno;
+    case Op::kAffinity:
+      return ::syscall(SYS_sched_setaffinity, 0, step.a.size(), step.a.data()) == 0 || step.x ? 0 : -errno;
     case Op::kPersonality: return ::personality(step.x) >= 0 ? 0 : -errno;
     case Op::kMemoryPolicy:
       return ::syscall(SYS_set_mempolicy, step.x, step.a.empty() ? nullptr : step.a.data(),

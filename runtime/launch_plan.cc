@@ -115,6 +115,9 @@ void plan_program(const Process& p, const FilterFacts& filter, bool in_user_name
   // An empty name: created without a process, never to be started.
   if (!p.args[0].empty()) steps.push_back({.op = Op::kFindProgram, .a = p.args[0], .list = program_candidates(p)});
 }
+// Ours may be narrower than the container's: since kernel 6.2 a process keeps what it was once given
+// when it enters a cpuset. The kernel cuts the mask to the CPUs there are and the cpuset allows.
+Step all_cpus() { return {.op = Op::kAffinity, .a = std::string(1024, '\xff'), .b = "all", .x = 1}; }
 std::string bytes_of(const auto& value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
 
 // `limits`: where what needs the host's privileges goes: the child's steps, or the parent's when the
@@ -175,6 +178,7 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   if (in_user_namespace || !plan.parent_steps.empty())
     early.push_back({.op = Op::kWaitParent, .x = in_user_namespace ? 1u : 0u});
   if (!plan.cgroup.directories.empty()) early.push_back({.op = Op::kEnterCgroup});
+  early.push_back(all_cpus());
   steps.insert(steps.begin(), early.begin(), early.end());
   const Namespace* cgroup_ns = config.find_namespace(CLONE_NEWCGROUP);
   // After entering: the namespace's root is where its maker is.
@@ -266,6 +270,7 @@ base::Result<LaunchPlan> plan_exec(const Process& process, const ExecFacts& fact
   if (!plan.cgroup.directories.empty()) steps.push_back({.op = Op::kEnterCgroup});
   if (!process.affinity_final.empty())
     steps.push_back({.op = Op::kAffinity, .a = process.affinity_final, .b = "final"});
+  else if (process.affinity_initial.empty()) steps.push_back(all_cpus());
   // User: entered on the way to clone.
   uint64_t join = facts.namespaces & ~uint64_t{CLONE_NEWPID | CLONE_NEWUSER};
   if (join) steps.push_back({.op = Op::kJoinContainer, .x = join});

@@ -30,6 +30,17 @@ base::Status plan_id_map(const Config& config, const LaunchFacts& facts, const M
   return {};
 }
 
+// A user namespace's binds are opened by the parent, before there is any mount: not those whose source
+// lies in a mount of the same list.
+bool is_made_before(const Config& config, const LaunchFacts& facts, const Mount& mount) {
+  for (const Mount& earlier : config.mounts) {
+    if (&earlier == &mount) return false;
+    std::string place = facts.rootfs + clean_path(earlier.destination);
+    if (mount.source == place || mount.source.starts_with(place + "/")) return true;
+  }
+  return false;
+}
+
 base::Status plan_cgroup_mount(const LaunchFacts& facts, const Mount& mount, const CgroupPlan& cgroup,
                                Steps& steps) {
   Mount plain = mount;
@@ -110,8 +121,13 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
     }
     Step step = TRY(plan_mount(mount));
     if (step.op == Op::kBind) {
-      step.z |= from_parent;
       TRY(plan_id_map(config, facts, mount, step));
+      if (from_parent && !(step.z & kSourceFromParent) && facts.layers.empty() && is_made_before(config, facts, mount)) {
+        step.a.erase(0, facts.rootfs.size());
+        step.z |= kSourceInRoot;
+      } else {
+        step.z |= from_parent;
+      }
     } else if (step.z & kIdMapped || !mount.uid_mappings.empty()) {
       return base::make_error(base::Kind::kUnsupported, "read", mount.field, "id-mapped mounts must be bind mounts");
     }

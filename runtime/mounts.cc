@@ -317,11 +317,21 @@ int child_remount(Child& child, const Step& step) {
   return error;
 }
 
+namespace {
+int open_bind_source(Child& child, const Step& step) {
+  unsigned flags = OPEN_TREE_CLONE | (step.z & kBindRecursive ? AT_RECURSIVE : 0);
+  if (step.z & kSourceFromParent) return child.sources[child.sources_used++];
+  if (!(step.z & kSourceInRoot)) return kernel::open_tree(AT_FDCWD, step.a.c_str(), flags);
+  int source = open_in_root(child, step.a.c_str(), O_PATH);
+  if (source < 0) return source;
+  int tree = kernel::open_tree(source, "", flags | AT_EMPTY_PATH);
+  ::close(source);
+  return tree;
+}
+}  // namespace
+
 int child_bind(Child& child, const Step& step) {
-  int tree = step.z & kSourceFromParent
-                 ? child.sources[child.sources_used++]
-                 : kernel::open_tree(AT_FDCWD, step.a.c_str(),
-                                     OPEN_TREE_CLONE | (step.z & kBindRecursive ? AT_RECURSIVE : 0));
+  int tree = open_bind_source(child, step);
   if (tree < 0) return tree;
   struct stat info;
   int error = ::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 ? 0 : -errno;
@@ -339,14 +349,12 @@ int child_bind(Child& child, const Step& step) {
 }
 
 namespace {
-int bind_hierarchy(int base, const char* source, const char* directory, uint64_t attributes) {
+int bind_hierarchy(int base, const char* source, const char* directory) {
   if (::mkdirat(base, directory, 0755) != 0) return -errno;
   int tree = kernel::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE);
   if (tree < 0) return tree;
-  int error = set_attributes(tree, attributes | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-                             0, 0, false);
   // The last component is not followed if it is a link (no MOVE_MOUNT_T_SYMLINKS).
-  if (!error) error = kernel::move_mount(tree, "", base, directory, MOVE_MOUNT_F_EMPTY_PATH);
+  int error = kernel::move_mount(tree, "", base, directory, MOVE_MOUNT_F_EMPTY_PATH);
   ::close(tree);
   return error;
 }
@@ -371,9 +379,12 @@ int child_cgroup_bind(Child& child, const Step& step) {
     if (length >= sizeof directory) return -ENAMETOOLONG;
     std::memcpy(directory, entry.c_str(), length);
     directory[length] = 0;
-    error = bind_hierarchy(base, source, directory, step.x);
+    error = bind_hierarchy(base, source, directory);
   }
-  if (!error) error = set_attributes(base, step.x | MOUNT_ATTR_RDONLY, 0, 0, false);
+  // All in one call; the tmpfs itself is never writable.
+  uint64_t attributes = step.x | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  if (!error) error = set_attributes(base, attributes, 0, 0, true);
+  if (!error && !(attributes & MOUNT_ATTR_RDONLY)) error = set_attributes(base, MOUNT_ATTR_RDONLY, 0, 0, false);
   if (base >= 0) ::close(base);
   return error;
 }

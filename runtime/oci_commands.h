@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "runtime/oci_log.h"
 #include "runtime/oci_options.h"
 #include "runtime/oci_state.h"
 
@@ -10,6 +11,7 @@ namespace runtime {
 struct OciContext {
   OciStore store;
   Options options;
+  const OciLog* log = nullptr;  // outlives the command
   bool systemd_cgroup = false;
 };
 base::Result<int> oci_create(const OciContext& context);

@@ -1,18 +1,16 @@
 // sampan-oci: the runtime behind the OCI command line. Static, single-threaded; prints an error
 // once, to stderr and to --log.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
 
-#include "base/clock.h"
-#include "base/sys.h"
 #include "runtime/entry.h"
 #include "runtime/launch.h"
 #include "runtime/oci.h"
 #include "runtime/oci_commands.h"
+#include "runtime/oci_log.h"
 #include "runtime/oci_rootless.h"
 
 const char* const runtime::kProtectedCommands[] = {"create", "run", "exec", nullptr};
@@ -43,21 +41,6 @@ base::Result<int> dispatch(std::string_view name, const OciContext& context) {
   return runtime::oci_features();
 }
 
-void tell(const Options& global, const std::string& message) {
-  std::fprintf(stderr, "sampan-oci: %s\n", message.c_str());
-  std::string path = global.get("log");
-  if (path.empty()) return;
-  auto fd = base::sys::open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
-  if (!fd.ok()) return;  // said on stderr already
-  std::string time = base::format_time(base::wall_now());
-  std::string line;
-  if (global.get("log-format") == "json")
-    line = base::json::serialize(base::json::object{{"level", "error"}, {"msg", message}, {"time", time}});
-  else
-    line = fmt::format("time=\"{}\" level=error msg={}", time, base::json::serialize(base::json::value(message)));
-  base::ignore(base::sys::write_all(fd->get(), line + "\n"), "said on stderr already");
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -67,7 +50,7 @@ int main(int argc, char** argv) {
   program.erase(0, program.rfind('/') + 1);
   auto global = Options::parse(runtime::kGlobalOptions, words, false);
   if (!global.ok()) {
-    tell({}, global.error().message());
+    runtime::OciLog().error(global.error().message());
     return 1;
   }
   if (global->has("version")) {
@@ -78,15 +61,15 @@ int main(int argc, char** argv) {
     std::fputs(runtime::usage_text(program).c_str(), global->has("help") ? stdout : stderr);
     return global->has("help") ? 0 : 1;
   }
-  std::string format = global->get("log-format", "text");
-  if (format != "text" && format != "json") {
-    tell(*global, "read option --log-format: must be text or json");
+  auto log = runtime::OciLog::make(*global);
+  if (!log.ok()) {
+    runtime::OciLog().error(log.error().message());
     return 1;
   }
   std::string name = global->arguments[0];
   const runtime::CommandRow* command = runtime::find_command(name);
   if (!command) {
-    tell(*global, "unknown command '" + name + "': see sampan-oci --help");
+    log->error("unknown command '" + name + "': see sampan-oci --help");
     return 1;
   }
   auto rest = words.last(global->arguments.size() - 1);
@@ -102,23 +85,23 @@ int main(int argc, char** argv) {
   bool interleaved = name != "exec" && name != "ps";
   auto options = Options::parse(command->options, rest, interleaved);
   if (!options.ok()) {
-    tell(*global, options.error().message());
+    log->error(options.error().message());
     return name == "exec" ? 255 : 1;
   }
   if (options->arguments.size() < command->min_arguments || options->arguments.size() > command->max_arguments) {
-    tell(*global, fmt::format("{}: expected {}", name, *command->arguments ? command->arguments : "no arguments"));
+    log->error(fmt::format("{}: expected {}", name, *command->arguments ? command->arguments : "no arguments"));
     return name == "exec" ? 255 : 1;
   }
   if (name == "create" || name == "run" || name == "exec")
     if (auto safe = runtime::protect_own_program(argv); !safe.ok()) {
-      tell(*global, safe.error().message());
+      log->error(safe.error().message());
       return 1;
     }
-  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options), global->has("systemd-cgroup")};
+  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options), &*log, global->has("systemd-cgroup")};
   auto result = dispatch(name, context);
   std::fflush(stdout);
   if (result.ok()) return *result;
   std::string message = result.error().message();
-  tell(*global, name == "exec" ? "exec failed: " + message : message);
+  log->error(name == "exec" ? "exec failed: " + message : message);
   return name == "exec" ? 255 : 1;
 }

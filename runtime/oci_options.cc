@@ -7,10 +7,10 @@ namespace {
 
 constexpr OptionRow kGlobal[] = {
     {"root", 0, true, "state directory (default /run/sampan-oci)"},
-    {"log", 0, true, "file that errors are also written to"},
+    {"log", 0, true, "file that errors and what --debug tells are written to"},
     {"log-format", 0, true, "text or json"},
     {"log-level", 0, true, "debug, info, warning or error"},
-    {"debug", 0, false, "the same as --log-level debug"},
+    {"debug", 0, false, "tell each action of a launch; the same as --log-level debug"},
     {"systemd-cgroup", 0, false, "cgroupsPath is slice:prefix:name; systemd makes the cgroup"},
     {"rootless", 0, true, "auto, true or false: accepted, what we may do is looked up"},
     {"criu", 0, true, "accepted"},

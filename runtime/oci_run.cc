@@ -225,6 +225,7 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   facts.wait_start = wait_start;
   facts.preserve_fds = TRY(preserved_fds(options, *config.process));
   LaunchPlan plan = TRY(plan_launch(config, facts));
+  if (context.log->debugs()) context.log->debug_lines(plan.text());
   if (plan.cgroup.directories.empty() && plan.cgroup.unified.empty()) out.state.cgroup.clear();
   LaunchInputs inputs;
   inputs.process = &*config.process;
@@ -282,6 +283,7 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
     base::ignore(destroy_container(context.store, out.state), "the first error counts");
     return made.error();
   }
+  context.log->debug(fmt::format("container {} is process {}", id, out.state.pid));
   out.config = std::move(config);
   return out;
 }
@@ -374,6 +376,7 @@ base::Result<Process> exec_process(const Options& options, const Config& config)
     process.capabilities.bounding |= bit;
     process.capabilities.permitted |= bit;
     process.capabilities.effective |= bit;
+    process.capabilities.ambient |= bit & process.capabilities.inheritable;
   }
   if (options.has("no-new-privs")) process.no_new_privileges = true;
   if (options.has("apparmor")) process.apparmor_profile = options.get("apparmor");
@@ -480,6 +483,7 @@ base::Result<int> oci_exec(const OciContext& context) {
   inputs.console_socket = console.give.get();
   inputs.plain_newlines = console.take.valid();
   LaunchPlan plan = TRY(plan_exec(process, facts));
+  if (context.log->debugs()) context.log->debug_lines(plan.text());
   Launched launched = TRY(launch(plan, inputs));
   base::UniqueFd terminal = TRY(take_terminal(console));
   TRY(give_pidfd(options, launched));

@@ -85,7 +85,7 @@ std::string Step::text() const {
       return words({"mount", a, "on", b, attributes_text(x), propagation_name(w), joined(list, ","),
                     z & kCopyUp ? "copy-up" : ""});
     case Op::kBind:
-      return words({z & kBindRecursive ? "bind-tree" : "bind", a, "on", b, attributes_text(x),
+      return words({z & kBindRecursive ? "bind-tree" : "bind", z & kSourceInRoot ? "container:" + a : a, "on", b, attributes_text(x),
                     propagation_name(w), bind_text(z, list)});
     case Op::kRemount:
       return words({"remount", b, attributes_text(x), propagation_name(w), z & kBindRecursiveAttributes ? "recursively" : ""});

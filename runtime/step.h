@@ -54,7 +54,7 @@ enum class Op : uint8_t {
   kLabel,           // a = file below /proc/self/attr, b = text (AppArmor, SELinux)
   kScheduler,       // a = bytes of sched_attr, b = text
   kIoPriority,      // x = ioprio
-  kAffinity,        // a = bytes of the CPU mask, b = name
+  kAffinity,        // a = bytes of the CPU mask, b = name; x = 1: what can't be had is left
   kPersonality,     // x
   kMemoryPolicy,    // x = mode, a = bytes of the node mask, b = text
   kUmask,           // x
@@ -77,7 +77,8 @@ enum class Op : uint8_t {
 // clone, with privileges and id maps that the child lacks. kCopyUp: a tmpfs gets what was there.
 constexpr uint64_t kBindRecursive = 1, kBindRecursiveAttributes = 2, kSourceFromParent = 4,
                    kIdMapped = 8, kIdMappedRecursive = 16, kCopyUp = 32, kOnSlash = 64,
-                   kInheritMode = 128;  // of a tmpfs: the mode of the directory it covers
+                   kInheritMode = 128,  // of a tmpfs: the mode of the directory it covers
+                   kSourceInRoot = 256;  // of kBind: a is a path beneath the root, made by an earlier mount
 // w of kMount and kBind: MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, with MS_REC.
 
 struct Step {

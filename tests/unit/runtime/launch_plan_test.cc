@@ -133,6 +133,22 @@ TEST(LaunchPlan, AUserNamespaceWithIdMappedMounts) {
   expect_golden("user_namespace.txt", plan_text(c, kHybrid, {.rootfs = "/b/rootfs"}));
 }
 
+TEST(LaunchPlan, ASourceThatAnEarlierMountMakesIsOpenedInside) {
+  json::object c = with_user_namespace();
+  json::array& mounts = c["mounts"].as_array();
+  auto bind = [&](const char* source, const char* destination) {
+    mounts.push_back(json::object{{"destination", destination}, {"type", "bind"}, {"source", source}, {"options", json::array{"bind"}}});
+  };
+  bind("/b/made/here", "/early");  // nothing is mounted there yet
+  mounts.push_back(json::object{{"destination", "/made"}, {"type", "tmpfs"}});
+  bind("/b/made/here", "/late");
+  bind("/b/madeira", "/other");
+  std::string text = plan_text(c, kHybrid, {.rootfs = "/b"});
+  EXPECT_THAT(text, HasSubstr("\nbind /b/made/here on /early from-parent\n"));
+  EXPECT_THAT(text, HasSubstr("\nbind container:/made/here on /late\n"));
+  EXPECT_THAT(text, HasSubstr("\nbind /b/madeira on /other from-parent\n"));
+}
+
 TEST(LaunchPlan, AnOrdinaryUserOpensItsSourcesInside) {
   json::object c = with_user_namespace();
   std::string text = plan_text(c, kHybrid, {.rootfs = "/b", .privileged = false, .uid_map_by_program = true, .gid_map_by_program = true});
