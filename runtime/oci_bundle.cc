@@ -1,0 +1,122 @@
+#include "runtime/oci_bundle.h"
+
+#include <fmt/format.h>
+
+#include <climits>
+#include <cstdlib>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "runtime/mounts.h"
+#include "runtime/oci_launch.h"
+#include "runtime/oci_listener.h"
+#include "runtime/oci_rootless.h"
+
+namespace runtime {
+namespace {
+
+namespace json = base::json;
+namespace sys = base::sys;
+
+struct Bundle {
+  std::string path, text;
+  json::value document;
+  Config config;
+};
+bool is_bind(const Mount& mount) {
+  if (mount.type == "bind") return true;
+  for (const std::string& option : mount.options)
+    if (option == "bind" || option == "rbind") return true;
+  return false;
+}
+base::Result<Bundle> read_bundle(const Options& options) {
+  Bundle out;
+  out.path = TRY(absolute_path(options.get("bundle", ".")));
+  char real[PATH_MAX];
+  if (!::realpath(out.path.c_str(), real)) return sys::last_error("open bundle", out.path);
+  out.path = real;
+  std::string file = out.path + "/config.json";
+  out.text = TRY(sys::read_file(file));
+  out.document = TRY_WRAP(base::parse_json(out.text), "read", file);
+  out.config = TRY(parse_config(out.document));
+  for (Mount& mount : out.config.mounts)
+    if (is_bind(mount) && !mount.source.empty() && mount.source[0] != '/') mount.source.insert(0, out.path + "/");
+  for (const std::string& warning : out.config.warnings) std::fprintf(stderr, "sampan-oci: warning: %s\n", warning.c_str());
+  return out;
+}
+
+base::Result<Scope> find_scope(const Config& config, OciState& state) {
+  bool user = !systemd_is_ours();
+  SystemdScope names = TRY(parse_systemd_path(config.cgroups_path, state.id, user));
+  Scope out{TRY(Systemd::connect(user)), std::move(names)};
+  TRY(out.systemd.check_free(out.names.unit));  // before it is written down as ours
+  state.cgroup = TRY(out.systemd.cgroup_of(out.names));
+  state.unit = out.names.unit;
+  state.user_unit = user;
+  return out;
+}
+
+}  // namespace
+
+base::Result<NewContainer> plan_container(const OciContext& context, bool wait_start) {
+  const Options& options = context.options;
+  const std::string& id = options.arguments[0];
+  TRY(check_container_id(id));
+  Bundle bundle = TRY(read_bundle(options));
+  Config& config = bundle.config;
+  // The specification wants it from `start` on.
+  if (!config.process && !wait_start) return invalid_option("read process", "is required");
+  if (!config.process) config.process.emplace().args = {""};
+
+  NewContainer out;
+  out.state.id = id;
+  out.state.bundle = bundle.path;
+  out.state.rootfs = clean_path(config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path);
+  const CgroupLayout* host_layout = TRY(cgroup_layout());
+  out.state.cgroup = config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : config.cgroups_path;
+  if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");
+  if (context.systemd_cgroup) out.scope = TRY(find_scope(config, out.state));
+  else if (config.cgroups_path.find(':') != std::string::npos)
+    return invalid_option("read linux.cgroupsPath", "'" + config.cgroups_path + "' is not a path", "give --systemd-cgroup if it is slice:prefix:name");
+  for (const auto& [key, value] : config.annotations) out.state.annotations[key] = value;
+  for (const Namespace& ns : config.namespaces) out.state.namespaces |= ns.flag;
+  out.state.poststop = !config.hooks.poststop.empty();
+  out.state.created_ns = base::wall_now().time_since_epoch().count();
+
+  LaunchFacts facts;
+  // Outside of the first user namespace, what is not delegated to us is not ours.
+  out.layout = std::make_unique<CgroupLayout>(*host_layout);
+  CgroupLayout& ours = *out.layout;
+  if (out.scope) {
+    ours.systemd = true;
+    ours.device_control = systemd_is_ours();
+  } else if (!systemd_is_ours()) {
+    ours = delegated_cgroups(*host_layout, out.state.cgroup);
+  }
+  facts.layout = &ours;
+  facts.cgroup = out.state.cgroup;
+  facts.no_pivot = options.has("no-pivot");
+  facts.selinux = !config.mount_label.empty() && sys::exists("/sys/fs/selinux/enforce");
+  facts.filter_listener = has_listener(config.seccomp);
+  set_identity_facts(config, facts);
+  facts.rootfs = out.state.rootfs;
+  facts.wait_start = wait_start;
+  facts.preserve_fds = TRY(preserved_fds(options, *config.process));
+  out.plan = TRY(plan_launch(config, facts));
+  if (context.log->debugs()) context.log->debug_lines(out.plan.text());
+  if (out.plan.cgroup.directories.empty() && out.plan.cgroup.unified.empty()) out.state.cgroup.clear();
+  out.config = std::move(bundle.config);
+  out.config_text = std::move(bundle.text);
+  return out;
+}
+
+base::Result<ScopeHolder> start_scope(NewContainer& container) {
+  if (!container.scope) return ScopeHolder();
+  auto properties = TRY(plan_scope(*container.layout, container.scope->names, container.state.id, container.config));
+  auto started = container.scope->systemd.start(container.scope->names, std::move(properties));
+  // Somebody else's by now: not ours to stop.
+  if (!started.ok() && started.error().kind == base::Kind::kExists) container.state.unit = container.state.cgroup = "";
+  return started;
+}
+
+}  // namespace runtime
