@@ -120,6 +120,7 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
   Options options;
   std::shared_ptr<std::function<void(bool, std::string_view)>> message;
   std::shared_ptr<std::function<void(uint16_t, std::string_view)>> end;
+  std::shared_ptr<std::function<void()>> pong;
   std::string in, assembled;
   uint8_t assembling = 0;  // opcode of the message under way, 0 = none
   bool over = false, close_sent = false;
@@ -242,7 +243,10 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
   }
   void took_control(uint8_t opcode, const std::string& payload) {
     if (opcode == kPing) return close_sent ? void() : frame(kPong, payload);
-    if (opcode == kPong) return;
+    if (opcode == kPong) {
+      if (auto callback = pong) (*callback)();
+      return;
+    }
     if (payload.size() == 1) return fail(kProtocolError, "close frame of one byte");
     uint16_t code = 0;
     std::string_view reason;
@@ -284,6 +288,7 @@ Connection::~Connection() {
   impl_->over = true;
   impl_->message.reset();
   impl_->end.reset();
+  impl_->pong.reset();
   auto stream = std::move(impl_->stream);
   if (stream && impl_->close_sent) stream->finish();
 }
@@ -309,6 +314,9 @@ void Connection::send(std::string_view data, bool binary) {
 }
 void Connection::ping(std::string_view data) {
   if (!impl_->close_sent) impl_->frame(kPing, data.substr(0, 125));
+}
+void Connection::on_pong(std::function<void()> pong) {
+  impl_->pong = std::make_shared<std::function<void()>>(std::move(pong));
 }
 void Connection::close(uint16_t code, std::string_view reason) {
   impl_->send_close(code, reason);

@@ -14,6 +14,12 @@ using namespace std::chrono_literals;
 constexpr auto kStreamCreationTimeout = 30s;  // kubelet's DefaultStreamCreationTimeout
 constexpr auto kCloseTimeout = 10s;           // for the client to take the end and close
 constexpr uint8_t kCloseSignal = 255;         // v5: {255, channel}
+// client-go before 1.34 drops what comes before it has made its streams, and reads before that
+// (kubernetes/kubernetes#131203). Its pong tells that it reads, its first message that the streams are
+// there; without stdin no message comes, and they are made a moment after it began to read. A command
+// here may be over by then, so what it says waits.
+constexpr auto kStreamsMade = 10ms;  // behind the pong
+constexpr auto kPongTimeout = 5s;
 
 // {"Width":80,"Height":24}; SPDY sends one document after the other on one stream.
 void parse_resize(std::string_view text, const std::function<void(uint16_t, uint16_t)>& resize) {
@@ -43,6 +49,13 @@ class WebSocketChannels final : public Channels {
       auto callback = handlers_.drained;
       if (callback) callback();
     });
+    if (knows_close_) {
+      connection_->on_pong([this] { timer_ = loop_.after(kStreamsMade, [this] { open(); }); });
+      connection_->ping({});
+      timer_ = loop_.after(kPongTimeout, [this] { open(); });
+    } else {
+      open_ = true;
+    }
     // An empty message tells the client that it is connected, as the kubelet does.
     write(options_.out ? kStdout : options_.err ? kStderr : kError, {});
     auto callback = handlers_.ready;
@@ -51,19 +64,34 @@ class WebSocketChannels final : public Channels {
   void write(Channel channel, std::string_view data) override {
     std::string message(1, static_cast<char>(channel));
     message += data;
-    connection_->send(message);
+    if (open_) return connection_->send(message);
+    held_bytes_ += message.size();
+    held_.push_back(std::move(message));
   }
   void end(Channel) override {}  // the close of the connection ends them all
   void finish(const std::string& status, const std::string& plain) override {
     if (knows_status_) write(kError, status);
     else if (!plain.empty()) write(kError, plain);
+    finishing_ = true;
+    if (open_) close();
+  }
+  void pause_in(bool paused) override { connection_->pause(paused); }
+  size_t queued_bytes() const override { return held_bytes_ + connection_->queued_bytes(); }
+
+ private:
+  // The client has its streams: says what was held back.
+  void open() {
+    if (std::exchange(open_, true)) return;
+    timer_.cancel();
+    connection_->on_pong([] {});
+    for (const std::string& message : std::exchange(held_, {})) connection_->send(message);
+    held_bytes_ = 0;
+    if (finishing_) close();
+  }
+  void close() {
     connection_->close(base::websocket::kNormal);
     timer_ = loop_.after(kCloseTimeout, [this] { closed(); });
   }
-  void pause_in(bool paused) override { connection_->pause(paused); }
-  size_t queued_bytes() const override { return connection_->queued_bytes(); }
-
- private:
   void closed() {
     timer_.cancel();
     auto callback = handlers_.closed;
@@ -71,6 +99,7 @@ class WebSocketChannels final : public Channels {
   }
   void message(std::string_view data) {
     if (data.empty()) return;
+    open();
     auto channel = static_cast<uint8_t>(data[0]);
     data.remove_prefix(1);
     if (channel == kStdin && options_.in) {
@@ -89,6 +118,9 @@ class WebSocketChannels final : public Channels {
   std::unique_ptr<base::websocket::Connection> connection_;
   StreamOptions options_;
   bool knows_close_, knows_status_;
+  bool open_ = false, finishing_ = false;
+  std::vector<std::string> held_;
+  size_t held_bytes_ = 0;
   base::Loop::Handle timer_;
   Handlers handlers_;
 };

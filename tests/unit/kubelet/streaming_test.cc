@@ -75,6 +75,35 @@ TEST_F(StreamingTest, ExecByWebSocketV5) {
   EXPECT_TRUE(run_until(loop_, [&] { return streaming_->sessions() == 0; }));
 }
 
+// client-go before 1.34 loses what comes before it has its streams.
+TEST_F(StreamingTest, OutputWaitsForAClientThatReads) {
+  auto ask = request("/exec/ns/pod/c?output=1&command=echo&command=here");
+  ask.headers = base::websocket::client_headers({"v5.channel.k8s.io"});
+  auto stream = upgrade(std::move(ask)).stream;
+  std::string got;
+  bool over = false;
+  stream->on_data([&](std::string_view data) { got += data; }, [&](Status) { over = true; });
+  const std::string ping("\x89\x00", 2);
+  ASSERT_TRUE(run_until(loop_, [&] { return pod_->last_exit == 0 && !got.empty(); }));
+  EXPECT_EQ(got, ping);
+  stream->write(std::string("\x8a\x80\x01\x02\x03\x04", 6));  // a pong, masked
+  ASSERT_TRUE(run_until(loop_, [&] { return got.find("Success") != std::string::npos; }));
+  EXPECT_LT(got.find("here\n"), got.find("Success"));
+  stream->finish();
+  EXPECT_TRUE(run_until(loop_, [&] { return streaming_->sessions() == 0; }));
+}
+TEST_F(StreamingTest, AFirstMessageSaysThatTheClientReads) {
+  auto ask = request("/exec/ns/pod/c?input=1&output=1&command=cat");
+  ask.headers = base::websocket::client_headers({"v5.channel.k8s.io"});
+  auto stream = upgrade(std::move(ask)).stream;
+  std::string got;
+  stream->on_data([&](std::string_view data) { got += data; }, [](Status) {});
+  stream->write(std::string("\x82\x83\x00\x00\x00\x00\x00hi", 9));  // stdin: hi
+  ASSERT_TRUE(run_until(loop_, [&] { return got.find("hi") != std::string::npos; }));
+  stream.reset();
+  EXPECT_TRUE(run_until(loop_, [&] { return streaming_->sessions() == 0; }));
+}
+
 TEST_F(StreamingTest, ExecSucceedsAndFailsToStart) {
   for (bool there : {true, false}) {
     auto ask = request(std::string("/exec/ns/pod/c?output=1&command=") + (there ? "true" : "no-such-program"));
