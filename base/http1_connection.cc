@@ -116,24 +116,20 @@ class Connection final : public ServerConnection {
   Loop::Handle deadline_;
 };
 
-class Http1Exchange final : public Exchange {
+class Http1Exchange final : public CarriedExchange {
  public:
-  Http1Exchange(Connection* connection, Request request)
-      : connection_(connection), request_(std::move(request)) {}
+  Http1Exchange(Connection* connection, Request request) : CarriedExchange(std::move(request)), connection_(connection) {}
   ~Http1Exchange() override {
     if (connection_) connection_->abandoned();
   }
-  const Request& request() const override { return request_; }
   void respond(int status, Headers headers, std::vector<Bytes> body) override {
     if (!connection_) return;
-    SAMPAN_CHECK(!answered_);
-    answered_ = true;
+    answer();
     connection_->respond(status, std::move(headers), std::move(body));
   }
   void start(int status, Headers headers) override {
     if (!connection_) return;
-    SAMPAN_CHECK(!answered_);
-    answered_ = true;
+    answer();
     connection_->start(status, std::move(headers));
   }
   void write(Bytes chunk) override {
@@ -143,38 +139,20 @@ class Http1Exchange final : public Exchange {
     if (connection_) connection_->finish();
   }
   size_t queued_bytes() const override { return connection_ ? connection_->queued_bytes() : 0; }
-  void on_drain(std::function<void()> drained) override {
-    on_drain_ = std::make_shared<std::function<void()>>(std::move(drained));
-  }
-  void drained() {
-    if (auto callback = on_drain_) (*callback)();
-  }
   std::unique_ptr<ByteStream> upgrade(Headers headers) override {
     if (!connection_) return nullptr;
-    SAMPAN_CHECK(!answered_);
-    answered_ = true;
+    answer();
     return connection_->upgrade(std::move(headers));
   }
-  bool closed() const override { return closed_; }
-  void on_close(std::function<void()> closed) override { on_close_ = std::move(closed); }
-
   // From the connection: the answer is complete, or nobody is there to get it.
   void detach(bool closed) {
     connection_ = nullptr;
-    closed_ = closed;
-    auto callback = std::move(on_close_);
-    on_close_ = nullptr;
-    on_drain_.reset();
-    if (closed && callback) callback();  // may destroy this
+    ended(closed);
   }
 
  private:
   friend class Connection;
   Connection* connection_;
-  Request request_;
-  bool answered_ = false, closed_ = false;
-  std::function<void()> on_close_;
-  std::shared_ptr<std::function<void()>> on_drain_;
 };
 
 void Connection::close() {

@@ -89,14 +89,13 @@ class Connection final : public ServerConnection {
   Loop::Handle stale_;
 };
 
-class Http2Exchange final : public Exchange {
+class Http2Exchange final : public CarriedExchange {
  public:
   Http2Exchange(Connection* connection, int32_t id, Request request)
-      : connection_(connection), id_(id), request_(std::move(request)) {}
+      : CarriedExchange(std::move(request)), connection_(connection), id_(id) {}
   ~Http2Exchange() override {
     if (connection_) connection_->abandoned(id_);
   }
-  const Request& request() const override { return request_; }
   void respond(int status, Headers headers, std::vector<Bytes> body) override {
     if (!connection_) return;
     answer();
@@ -114,40 +113,19 @@ class Http2Exchange final : public Exchange {
     if (connection_) connection_->finish(id_);
   }
   size_t queued_bytes() const override { return connection_ ? connection_->queued_bytes(id_) : 0; }
-  void on_drain(std::function<void()> drained) override {
-    on_drain_ = std::make_shared<std::function<void()>>(std::move(drained));
-  }
   // RFC 9113 section 8.6: there is no upgrade; clients that want one take HTTP/1.1.
   std::unique_ptr<ByteStream> upgrade(Headers) override {
     respond(505, {}, std::vector<Bytes>{bytes("upgrades need HTTP/1.1\n")});
     return nullptr;
   }
-  bool closed() const override { return closed_; }
-  void on_close(std::function<void()> closed) override { on_close_ = std::move(closed); }
-
-  void drained() {
-    if (auto callback = on_drain_) (*callback)();
-  }
   void detach(bool closed) {
     connection_ = nullptr;
-    closed_ = closed;
-    auto callback = std::move(on_close_);
-    on_close_ = nullptr;
-    on_drain_.reset();
-    if (closed && callback) callback();  // may destroy this
+    ended(closed);
   }
 
  private:
-  void answer() {
-    SAMPAN_CHECK(!answered_);
-    answered_ = true;
-  }
   Connection* connection_;
   int32_t id_;
-  Request request_;
-  bool answered_ = false, closed_ = false;
-  std::function<void()> on_close_;
-  std::shared_ptr<std::function<void()>> on_drain_;
 };
 
 struct Connection::Callbacks {

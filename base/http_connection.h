@@ -27,6 +27,41 @@ class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
   bool flush_queued = false;
 };
 
+// What an exchange is whatever carries it: a request, its one answer, and who hears of the end.
+class CarriedExchange : public Exchange {
+ public:
+  explicit CarriedExchange(Request request) : request_(std::move(request)) {}
+  const Request& request() const final { return request_; }
+  bool closed() const final { return closed_; }
+  void on_close(std::function<void()> closed) final { on_close_ = std::move(closed); }
+  void on_drain(std::function<void()> drained) final {
+    on_drain_ = std::make_shared<std::function<void()>>(std::move(drained));
+  }
+  void drained() {
+    if (auto callback = on_drain_) (*callback)();
+  }
+
+ protected:
+  void answer() {
+    SAMPAN_CHECK(!answered_);
+    answered_ = true;
+  }
+  // The answer is complete, or nobody is there to get it (closed). May destroy this.
+  void ended(bool closed) {
+    closed_ = closed;
+    auto callback = std::move(on_close_);
+    on_close_ = nullptr;
+    on_drain_.reset();
+    if (closed && callback) callback();
+  }
+
+ private:
+  Request request_;
+  bool answered_ = false, closed_ = false;
+  std::function<void()> on_close_;
+  std::shared_ptr<std::function<void()>> on_drain_;
+};
+
 // A socket with what is known of its peer.
 struct Accepted {
   std::weak_ptr<Server::Impl> server;

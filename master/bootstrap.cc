@@ -1,5 +1,6 @@
 // What every cluster has from its first start: the namespaces, the default roles, and the Service by
 // which Pods find the API server. Level-triggered: checked at each start, written only where it differs.
+#include "base/http_whole_answer.h"
 #include "base/log.h"
 #include "master/admission_priority.h"
 #include "master/rbac_controller.h"
@@ -12,26 +13,15 @@ namespace json = base::json;
 namespace {
 
 // An exchange whose answer nobody waits for, but whose refusal is logged.
-class SelfExchange final : public base::http::Exchange {
+class SelfExchange final : public base::http::WholeAnswerExchange {
  public:
-  explicit SelfExchange(base::http::Request request) : request_(std::move(request)) {}
-  const base::http::Request& request() const override { return request_; }
+  using WholeAnswerExchange::WholeAnswerExchange;
   void respond(int status, base::http::Headers, std::vector<base::http::Bytes> body) override {
     if (status < 400) return;
     std::string text;
     for (const auto& part : body) text += *part;
-    base::log::error("{} {}: {}", request_.method, request_.target, text);
+    base::log::error("{} {}: {}", request().method, request().target, text);
   }
-  void start(int, base::http::Headers) override {}
-  void write(base::http::Bytes) override {}
-  void finish() override {}
-  size_t queued_bytes() const override { return 0; }
-  std::unique_ptr<base::http::ByteStream> upgrade(base::http::Headers) override { return nullptr; }
-  bool closed() const override { return false; }
-  void on_close(std::function<void()>) override {}
-
- private:
-  base::http::Request request_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/http_whole_answer.h"
 #include "master/object_cache.h"
 
 namespace master {
@@ -9,21 +10,10 @@ namespace {
 
 namespace json = base::json;
 
-class FakeExchange final : public base::http::Exchange {
+class FakeExchange final : public base::http::WholeAnswerExchange {
  public:
-  explicit FakeExchange(base::http::Request request) : request_(std::move(request)) {}
-  const base::http::Request& request() const override { return request_; }
+  using WholeAnswerExchange::WholeAnswerExchange;
   void respond(int, base::http::Headers, std::vector<base::http::Bytes>) override {}
-  void start(int, base::http::Headers) override {}
-  void write(base::http::Bytes) override {}
-  void finish() override {}
-  size_t queued_bytes() const override { return 0; }
-  std::unique_ptr<base::http::ByteStream> upgrade(base::http::Headers) override { return nullptr; }
-  bool closed() const override { return false; }
-  void on_close(std::function<void()>) override {}
-
- private:
-  base::http::Request request_;
 };
 
 class FlowControlTest : public ::testing::Test {

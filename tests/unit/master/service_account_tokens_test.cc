@@ -1,6 +1,7 @@
 #include "master/service_account_tokens.h"
 
 #include "api/base64.h"
+#include "base/http_whole_answer.h"
 #include "master/authenticator.h"
 #include "server_fixture.h"
 
@@ -45,24 +46,19 @@ class TokenTest : public ServerTest {
   }
   // Through the front door, where credentials count.
   base::http::Response with_token(std::string target, const std::string& token) {
-    auto exchange = std::make_shared<FrontDoor>();
-    exchange->http.target = std::move(target);
-    exchange->http.headers.add("Authorization", "Bearer " + token);
-    server_->handle(exchange);
-    wait_for([&] { return exchange->response.status != 0; });
-    return exchange->response;
+    base::http::Request http;
+    http.target = std::move(target);
+    return through_front_door(std::move(http), token);
   }
   std::string who(const std::string& token) {
-    auto exchange = std::make_shared<FrontDoor>();
-    exchange->http.method = "POST";
-    exchange->http.target = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-    exchange->http.body = "{}";
-    exchange->http.headers.add("Content-Type", "application/json");
-    if (!token.empty()) exchange->http.headers.add("Authorization", "Bearer " + token);
-    server_->handle(exchange);
-    wait_for([&] { return exchange->response.status != 0; });
-    if (exchange->response.status != 201) return std::to_string(exchange->response.status);
-    return std::string(string_at(base::parse_json(exchange->response.body).value(), "status", "userInfo", "username"));
+    base::http::Request http;
+    http.method = "POST";
+    http.target = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    http.body = "{}";
+    http.headers.add("Content-Type", "application/json");
+    auto response = through_front_door(std::move(http), token);
+    if (response.status != 201) return std::to_string(response.status);
+    return std::string(string_at(base::parse_json(response.body).value(), "status", "userInfo", "username"));
   }
   json::value request_token(const std::string& account, const std::string& spec = "{}", int status = 201) {
     return ok(call("POST", "/api/v1/namespaces/default/serviceaccounts/" + account + "/token", R"({"spec":)" + spec + "}"), status);
@@ -70,22 +66,21 @@ class TokenTest : public ServerTest {
   void account(const std::string& name) {
     ok(call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":")" + name + R"("}})"), 201);
   }
-  struct FrontDoor final : base::http::Exchange {
-    base::http::Request http;
+  struct FrontDoor final : base::http::WholeAnswerExchange {
+    using WholeAnswerExchange::WholeAnswerExchange;
     base::http::Response response{0, {}, {}};
-    const base::http::Request& request() const override { return http; }
     void respond(int status, base::http::Headers, std::vector<base::http::Bytes> body) override {
       for (const auto& part : body) response.body += *part;
       response.status = status;
     }
-    void start(int, base::http::Headers) override {}
-    void write(base::http::Bytes) override {}
-    void finish() override {}
-    size_t queued_bytes() const override { return 0; }
-    std::unique_ptr<base::http::ByteStream> upgrade(base::http::Headers) override { return nullptr; }
-    bool closed() const override { return false; }
-    void on_close(std::function<void()>) override {}
   };
+  base::http::Response through_front_door(base::http::Request http, const std::string& token) {
+    if (!token.empty()) http.headers.add("Authorization", "Bearer " + token);
+    auto exchange = std::make_shared<FrontDoor>(std::move(http));
+    server_->handle(exchange);
+    wait_for([&] { return exchange->response.status != 0; });
+    return exchange->response;
+  }
   std::string key_;
 };
 
