@@ -6,10 +6,13 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "api/field_set.h"
 #include "api/patch.h"
 #include "api/protobuf.h"
 #include "api/quantity.h"
 #include "api/selector.h"
+#include "api/structural.h"
+#include "api/walk.h"
 #include "api/yaml.h"
 #include "base/http_connection.h"
 #include "base/json.h"
@@ -105,7 +108,8 @@ const api::Type& pod() {
 const std::vector<Target>& targets() {
   static const std::vector<Target> all = {
       {"http1", http1}, {"http2", http2}, {"json", json}, {"yaml", yaml}, {"protobuf", protobuf}, {"json_patch", json_patch},
-      {"merge_patch", merge_patch}, {"strategic_patch", strategic_patch}, {"apply_patch", apply_patch}, {"selector", selector},
+      {"merge_patch", merge_patch}, {"strategic_patch", strategic_patch}, {"apply_patch", apply_patch}, {"custom_kind", custom_kind},
+      {"selector", selector},
       {"quantity", quantity}};
   return all;
 }
@@ -159,6 +163,24 @@ void apply_patch(std::string_view input) {
   if (forced.ok()) check(forced->conflicts.empty(), "a forced apply has conflicts");
 }
 
+void custom_kind(std::string_view input) {
+  value definition, object;
+  if (!two(input, &definition, &object) || !object.is_object()) return;
+  api::default_custom_resource_definition(definition);
+  if (!api::validate_custom_resource_definition(definition, nullptr).empty()) return;
+  auto kind = api::compile_custom_kind(definition, "v1");
+  if (!kind.ok()) return;
+  const api::Type& type = (*kind)->type;
+  api::prune(type, object);
+  api::apply_defaults(type, object);
+  value filled = object;
+  api::prune(type, object);
+  api::apply_defaults(type, object);
+  check(object == filled, "pruning and defaults twice do more than once");
+  check(api::validate_custom_object(type, object, &object).empty(), "what did not change is refused");
+  (void)api::validate_custom_object(type, object, nullptr);
+  (void)api::fields_of(type, object);
+}
 void selector(std::string_view input) {
   auto labels = api::parse_selector(input);
   if (labels.ok()) (void)labels->matches({{"app", "web"}, {"tier", ""}});

@@ -28,6 +28,8 @@ void json_patch(std::string_view input);
 void merge_patch(std::string_view input);
 void strategic_patch(std::string_view input);
 void apply_patch(std::string_view input);
+// A CustomResourceDefinition and an object of its kind, parted like the patches.
+void custom_kind(std::string_view input);
 void selector(std::string_view input);
 void quantity(std::string_view input);
 
