@@ -4,32 +4,16 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <random>
-
 #include "api/field_set.h"
 #include "api/openapi.h"
 #include "api/walk.h"
+#include "tests/prop/draw.h"
 
 namespace api {
 namespace {
 
-struct Draw {
-  std::mt19937_64 random;
-  int upto(int n) { return static_cast<int>(random() % static_cast<uint64_t>(n + 1)); }
-  bool chance(int percent) { return upto(99) < percent; }
-};
-void each_seed(int count, const std::function<void(Draw&)>& body) {
-  if (const char* one = std::getenv("SAMPAN_SEED")) {
-    Draw draw{std::mt19937_64(std::strtoull(one, nullptr, 10))};
-    return body(draw);
-  }
-  for (int seed = 1; seed <= count && !::testing::Test::HasFailure(); ++seed) {
-    SCOPED_TRACE(fmt::format("SAMPAN_SEED={}", seed));
-    Draw draw{std::mt19937_64(static_cast<uint64_t>(seed))};
-    body(draw);
-  }
-}
+using prop::Draw;
+using prop::each_seed;
 std::string name(Draw& draw) { return std::string(1, static_cast<char>('a' + draw.upto(5))); }
 
 json::value any_value(Draw& draw, int depth) {

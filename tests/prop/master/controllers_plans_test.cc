@@ -1,32 +1,16 @@
 // Properties of the plans over drawn states. The seed of a failure is printed; SAMPAN_SEED runs it alone.
-#include <cstdlib>
-#include <random>
-
 #include "master/controllers/deployment_plan.h"
 #include "master/controllers/endpoints_plan.h"
 #include "master/controllers/replica_plan.h"
+#include "tests/prop/draw.h"
 #include "tests/unit/master/controllers_plan_text.h"
 
 namespace master::controllers {
 using namespace golden;
 
 namespace {
-struct Draw {
-  std::mt19937_64 random;
-  int upto(int n) { return static_cast<int>(random() % static_cast<uint64_t>(n + 1)); }
-  bool chance(int percent) { return upto(99) < percent; }
-};
-void each_seed(int count, const std::function<void(Draw&)>& body) {
-  if (const char* one = std::getenv("SAMPAN_SEED")) {
-    Draw draw{std::mt19937_64(std::strtoull(one, nullptr, 10))};
-    return body(draw);
-  }
-  for (int seed = 1; seed <= count && !::testing::Test::HasFailure(); ++seed) {
-    SCOPED_TRACE(fmt::format("SAMPAN_SEED={}", seed));
-    Draw draw{std::mt19937_64(static_cast<uint64_t>(seed))};
-    body(draw);
-  }
-}
+using prop::Draw;
+using prop::each_seed;
 std::shared_ptr<const Pod> random_pod(Draw& draw, int i) {
   std::string line = fmt::format("p{} created={}", i, draw.upto(1000));
   if (!draw.chance(15)) line += " app=web";

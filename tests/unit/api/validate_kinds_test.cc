@@ -5,6 +5,7 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
+#include "tests/unit/api/error_lines.h"
 
 namespace api {
 namespace {
@@ -21,11 +22,6 @@ json::value made(std::string_view gvk, std::string_view yaml) {
   prune(*find_kind(gvk), object);
   defaults(gvk, object);
   return object;
-}
-std::string lines(const FieldErrors& errors) {
-  std::string out;
-  for (const FieldError& error : errors) out += (out.empty() ? "" : "\n") + error.message();
-  return out;
 }
 std::string wrong(std::string_view gvk, std::string_view yaml) { return lines(validate_create(gvk, made(gvk, yaml), true)); }
 std::string changed(std::string_view gvk, std::string_view before, std::string_view after) {

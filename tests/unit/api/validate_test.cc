@@ -4,6 +4,7 @@
 
 #include "api/walk.h"
 #include "api/yaml.h"
+#include "tests/unit/api/error_lines.h"
 
 namespace api {
 namespace {
@@ -18,11 +19,6 @@ json::value object_of(const char* gvk, std::string_view yaml) {
   normalize(gvk, object);
   defaults(gvk, object);
   return object;
-}
-std::string lines(const FieldErrors& errors) {
-  std::string out;
-  for (const FieldError& error : errors) out += (out.empty() ? "" : "\n") + error.message();
-  return out;
 }
 std::string create(const char* gvk, std::string_view yaml, bool namespaced = true) {
   return lines(validate_create(gvk, object_of(gvk, yaml), namespaced));
