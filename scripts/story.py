@@ -110,7 +110,9 @@ class Load:
     def finish(self, stop=True):
         if stop:
             self.process.send_signal(signal.SIGTERM)
-        output = self.process.communicate(timeout=120)[0]
+        # Not communicate(): it would miss what readline() took into its buffer. One line fits the pipe.
+        self.process.wait(timeout=120)
+        output = self.process.stdout.read()
         claim(self.process.returncode == 0, f"the client ended with {self.process.returncode}")
         return Counts(output.strip().splitlines()[-1])
 
