@@ -355,7 +355,7 @@ base::Status Planner::resources(const Resources& r) {
     TRY(write("net_prio", "linux.resources.network.priorities", "net_prio.ifpriomap", fmt::format("{} {}", name, priority)));
   if (!r.unified.empty() && !layout_.pure_v2())
     return base::make_error(base::Kind::kUnsupported, "apply", "linux.resources.unified",
-                            fmt::format("this host's cgroups are {}", layout_.mode()), "remove it");
+                            fmt::format("invalid configuration: this host's cgroups are {}", layout_.mode()), "remove it");
   for (const auto& [file, value] : r.unified)
     TRY(write(std::string_view(file).substr(0, file.find('.')), "linux.resources.unified", file, value));
   return {};

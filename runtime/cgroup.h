@@ -53,6 +53,8 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
                                      const Resources& resources, bool delegate);
 // On [1, 10000] what v1's shares are on [2, 262144] (KEP-2254).
 uint64_t cpu_weight(uint64_t shares);
+// Of a cgroup about to be a container's: kConflict if it is frozen or others live in it already.
+base::Status check_cgroup_unused(const CgroupLayout& layout, const std::string& path);
 // Only the writes, for `update`.
 base::Result<CgroupPlan> plan_cgroup_update(const CgroupLayout& layout, const std::string& path,
                                             const Resources& resources);

@@ -200,7 +200,9 @@ int child_hook(Child& child, const Step& step, const char* state, size_t state_s
   long pid = ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
   if (pid < 0) return -errno;
   if (pid == 0) {
-    if (::dup2(fds[0], 0) >= 0)
+    // Before the pivot: such a hook finds the new root where it is, as with runc.
+    bool there = step.b != "createContainer" || ::fchdir(child.root) == 0;
+    if (there && ::dup2(fds[0], 0) >= 0)
       ::execve(step.a.c_str(), child.argvs[step.x], child.envps[step.x]);
     ::_exit(127);
   }

@@ -235,6 +235,10 @@ base::Error step_error(const Step& step, int error) {
     out.operation = fmt::format("exec: \"{}\"", step.a);
     if (error == ENOENT && step.op == Op::kFindProgram && step.a.find('/') == std::string::npos)
       out.reason = "executable file not found in $PATH";
+    if (step.op == Op::kExec) {  // runc's words
+      out.operation = "exec " + step.a.substr(0, step.a.find(' '));
+      if (error == ENOENT) out.reason = "no such file or directory";
+    }
     if (error == ENOENT && step.op == Op::kExec)
       out.hint = "its interpreter or dynamic loader is missing in the image";
     if (error == ENOEXEC) out.hint = "the image may be for another architecture";
@@ -262,6 +266,7 @@ base::Error step_error(const Step& step, int error) {
   } else if (step.op == Op::kHook) {
     out.operation = fmt::format("error running {} hook #{}", step.b, step.y);
     out.subject.clear();
+    out.errno_value = 0;
     out.reason = step.a + ": " + (error >= kHookSignal ? signal_text(error - kHookSignal)
                                 : error >= kHookExit ? fmt::format("exit code {}", error - kHookExit)
                                 : error == ETIMEDOUT ? std::string("it ran into its timeout") : out.reason);
@@ -319,6 +324,10 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
         add(hook.args.empty() ? std::vector<char*>{const_cast<char*>(hook.path.c_str()), nullptr}
                               : pointers(hook.args),
             hook.has_env ? hook.env : inputs.process->env);
+  // Before the program's turn: its environment, with the HOME that is looked up (kHome).
+  for (size_t i = 0; inputs.hooks && i < inputs.hooks->start_container.size(); ++i)
+    if (!inputs.hooks->start_container[i].has_env)
+      p.envps[1 + inputs.hooks->create_container.size() + i] = p.envps[0];
 
   Child& child = p.child;
   child.tasks = p.tasks.data();
@@ -435,6 +444,14 @@ class SharedFlag {
   volatile bool* flag_ = nullptr;
 };
 
+pid_t innermost_pid(pid_t pid) {
+  auto text = sys::read_file(fmt::format("/proc/{}/status", pid));
+  size_t line = text.ok() ? text->find("\nNSpid:") : std::string::npos;
+  if (line == std::string::npos) return pid;
+  size_t last = text->rfind('\t', text->find('\n', line + 1));
+  return static_cast<pid_t>(std::atoi(text->c_str() + last + 1));
+}
+
 base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int socket, pid_t pid,
                       const volatile bool* exec_reached, int pidfd) {
   if (inputs.record) TRY(inputs.record(pid));
@@ -469,7 +486,8 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
         if (::send(socket, "l", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
         break;
       case Report::kHooks: {
-        std::string state = inputs.state ? inputs.state(pid) : "{}";
+        // A hook in the container's namespaces is told the pid that is seen there.
+        std::string state = inputs.state ? inputs.state(step.op == Op::kHookState ? innermost_pid(pid) : pid) : "{}";
         if (state.size() > kMaxStateBytes) return base::make_error(base::Kind::kExhausted, step.text());
         if (step.op == Op::kHookState) {
           if (::send(socket, state.data(), state.size(), MSG_NOSIGNAL) < 0) return sys::last_error("send");

@@ -26,7 +26,7 @@ struct LaunchInputs {
   // Called once the process exists and before it does anything that outlives it: write down the
   // pid. An error kills it.
   std::function<base::Status(pid_t)> record;
-  std::function<std::string(pid_t)> state;  // the OCI state, for hooks
+  std::function<std::string(pid_t)> state;  // the OCI state with this pid, for hooks
   std::function<base::Status(pid_t, int)> listener;  // takes the seccomp listener (not the fd itself)
 };
 struct Launched {

@@ -80,6 +80,12 @@ base::Result<base::UniqueFd> open_source(const Step& step) {
   bool recursive = step.op == Op::kRootBind || step.z & kBindRecursive;
   base::UniqueFd tree(kernel::open_tree(AT_FDCWD, step.a.c_str(), OPEN_TREE_CLONE | (recursive ? AT_RECURSIVE : 0)));
   if (tree.get() < 0) return sys::error_from_errno(-tree.get(), step.text(), {}, "the source must exist");
+  // A copy of a shared mount (all of them, under systemd) is its peer: what the container mounts would
+  // reach the host, and pivot_root(2) refuses a shared root. The child made its own slaves already.
+  mount_attr slave{};
+  slave.propagation = MS_SLAVE;
+  if (int error = kernel::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &slave))
+    return sys::error_from_errno(-error, "make a slave of the host's", step.a);
   if (!(step.z & kIdMapped)) return tree;
   base::UniqueFd user = step.list.size() > 2 ? TRY(sys::open(step.list[2], O_RDONLY))
                                              : TRY(make_user_namespace(step.list[0], step.list[1]));

@@ -105,6 +105,7 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
   out.plan = TRY(plan_launch(config, facts));
   if (context.log->debugs()) context.log->debug_lines(out.plan.text());
   if (out.plan.cgroup.directories.empty() && out.plan.cgroup.unified.empty()) out.state.cgroup.clear();
+  else if (!out.scope) TRY(check_cgroup_unused(ours, out.state.cgroup));
   out.config = std::move(bundle.config);
   out.config_text = std::move(bundle.text);
   return out;

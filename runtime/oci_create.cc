@@ -1,6 +1,7 @@
 // create, run and start.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ namespace {
 namespace json = base::json;
 namespace sys = base::sys;
 using base::Kind;
+constexpr int kExecWaitMs = 10'000;  // startContainer hooks run before the program
 
 // Of a launch. On failure nothing is left.
 struct Created {
@@ -73,7 +75,12 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   inputs.console_socket = console.give.get();
   inputs.plain_newlines = console.take.valid();
   inputs.hooks = &config.hooks;
-  inputs.state = [&](pid_t) { return json::serialize(state_document(state, "creating")); };
+  // Of the hooks before `start`: the environment is made by then, which is what "created" means.
+  inputs.state = [&](pid_t pid) {
+    OciState seen = state;
+    seen.pid = pid;
+    return json::serialize(state_document(seen, "created"));
+  };
   inputs.record = [&](pid_t pid) -> base::Status {
     state.pid = pid;
     state.pid_identity = process_identity(pid);
@@ -132,6 +139,9 @@ base::Result<int> oci_start(const OciContext& context) {
   base::UniqueFd fifo = TRY(sys::open(context.store.fifo(id), O_WRONLY | O_NONBLOCK));
   TRY_WRAP(sys::write_all(fifo.get(), "s"), "start container", id);
   if (::unlink(context.store.fifo(id).c_str()) != 0) return sys::last_error("unlink", context.store.fifo(id));
+  // Those hooks come after the program: execve closes the other end, and so does death.
+  pollfd executed{fifo.get(), 0, 0};
+  if (!config.hooks.poststart.empty()) ::poll(&executed, 1, kExecWaitMs);
   if (auto hooks = run_poststart(config, state); !hooks.ok()) {
     base::ignore(destroy_container(context.store, state), "the first error counts");
     return hooks.error();

@@ -147,10 +147,10 @@ void clean_environment(std::vector<std::string>& env) {
   std::vector<std::string> out;
   for (size_t i = env.size(); i-- > 0;) {
     size_t name = env[i].find('=') + 1;
-    if (env[i] == "HOME=") continue;
     bool later = std::any_of(out.begin(), out.end(), [&](const std::string& o) { return o.compare(0, name, env[i], 0, name) == 0; });
     if (!later) out.push_back(std::move(env[i]));
   }
+  std::erase(out, "HOME=");  // only now: it counts as the last word on HOME
   std::reverse(out.begin(), out.end());
   env = std::move(out);
 }

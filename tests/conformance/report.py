@@ -11,6 +11,7 @@ own without the cgroup2 hierarchy where v1 ones are mounted (crun refuses hybrid
 --timeout seconds. What has been run is kept below --results and not run again.
 """
 import argparse
+import fcntl
 import os
 import pathlib
 import re
@@ -18,8 +19,14 @@ import signal
 import stat
 import subprocess
 import sys
+import termios
+import threading
 
-HIDE_UNIFIED = "mount --make-rprivate / && if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi; exec \"$@\""
+# In namespaces of its own, so that what a test leaves running ends with it and nothing is asked of
+# any network; with a terminal, which some of runc's tests want.
+ALONE = ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child", "sh", "-c",
+         "ip link set lo up && mount --make-rprivate / && if mountpoint -q /sys/fs/cgroup/unified; then "
+         "umount -l /sys/fs/cgroup/unified; fi; exec \"$@\"", "sh"]
 
 
 def look_after_the_host():
@@ -38,18 +45,31 @@ def look_after_the_host():
             pass  # gone meanwhile
 
 
+def drain(terminal):
+    try:
+        while os.read(terminal, 4096):
+            pass
+    except OSError:
+        pass  # the last of the other side is gone
+
+
 def run(command, directory, environment, timeout, out):
     """Its standard output, errors and exit code (or "timeout") into files beside `out`."""
+    ours, theirs = os.openpty()
     with open(f"{out}.tap", "wb") as tap, open(f"{out}.err", "wb") as err:
-        process = subprocess.Popen(["unshare", "-m", "sh", "-c", HIDE_UNIFIED, "sh", *command], cwd=directory, stdout=tap,
-                                   stderr=err, stdin=subprocess.DEVNULL, env={**os.environ, **environment},
-                                   start_new_session=True)
+        process = subprocess.Popen([*ALONE, *command], cwd=directory, stdout=tap, stderr=err, stdin=theirs,
+                                   env={**os.environ, **environment}, start_new_session=True,
+                                   preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(theirs)
+        threading.Thread(target=drain, args=[ours], daemon=True).start()
         try:
             code = str(process.wait(timeout))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            look_after_the_host()  # what is frozen does not die
             process.wait()
             code = "timeout"
+    os.close(ours)
     pathlib.Path(f"{out}.rc").write_text(code)
     look_after_the_host()
 
