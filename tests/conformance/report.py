@@ -23,10 +23,22 @@ import termios
 import threading
 
 # In namespaces of its own, so that what a test leaves running ends with it and nothing is asked of
-# any network; with a terminal, which some of runc's tests want.
-ALONE = ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child", "sh", "-c",
-         "ip link set lo up && mount --make-rprivate / && if mountpoint -q /sys/fs/cgroup/unified; then "
-         "umount -l /sys/fs/cgroup/unified; fi; exec \"$@\"", "sh"]
+# any network. The v1 hierarchies are moved onto a tmpfs of its own: crun refuses a hybrid, and a
+# directory that a test makes beside them is taken for a hierarchy by every engine later.
+ALONE = ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child", "sh", "-ec", """
+ip link set lo up
+mount --make-rprivate /
+hierarchies=$(awk '$3 == "cgroup" && $2 ~ "^/sys/fs/cgroup/" { print $2 }' /proc/mounts)
+if [ -n "$hierarchies" ]; then
+  stage=$(mktemp -d)
+  mount -t tmpfs stage "$stage"
+  for h in $hierarchies; do mkdir -p "$stage/${h##*/}" && mount --bind "$h" "$stage/${h##*/}"; done
+  umount -l /sys/fs/cgroup
+  mount --move "$stage" /sys/fs/cgroup
+  rmdir "$stage"
+fi
+exec "$@"
+""", "sh"]
 
 
 def look_after_the_host():
