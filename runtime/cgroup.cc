@@ -366,6 +366,23 @@ uint64_t cpu_weight(uint64_t shares) {
   return 1 + (std::clamp<uint64_t>(shares, 2, 262144) - 2) * 9999 / 262142;
 }
 
+namespace {
+// v2: a controller works in a directory only when all directories above pass it on.
+void plan_controllers(const CgroupLayout& layout, const std::string& path, const std::set<std::string>& wanted, CgroupPlan& plan) {
+  std::string enable;
+  for (const char* name : {"cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"}) {
+    bool known_to_systemd = std::string_view(name) != "hugetlb" && std::string_view(name) != "rdma";
+    if (!wanted.count(name) || (layout.systemd && known_to_systemd)) continue;
+    enable += (enable.empty() ? "+" : " +") + std::string(name);
+  }
+  for (size_t slash = 0; slash != std::string::npos && !enable.empty(); slash = path.find('/', slash + 1)) {
+    std::string above = layout.unified + path.substr(0, slash);
+    if (slash != 0) plan.actions.push_back({Kind::kMakeDirectory, above, ""});
+    plan.actions.push_back({Kind::kWrite, above + "/cgroup.subtree_control", enable});
+  }
+}
+}  // namespace
+
 base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::string& path,
                                      const Resources& resources, bool delegate) {
   CgroupPlan plan;
@@ -379,20 +396,7 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
   // systemd ends a scope whose last process left its own hierarchy.
   if (layout.systemd && layout.unified.empty()) wanted.insert("name=systemd");
 
-  if (layout.pure_v2()) {
-    std::string enable;
-    for (const char* name : {"cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"}) {
-      bool known_to_systemd = std::string_view(name) != "hugetlb" && std::string_view(name) != "rdma";
-      if (!wanted.count(name) || (layout.systemd && known_to_systemd)) continue;
-      enable += (enable.empty() ? "+" : " +") + std::string(name);
-    }
-    // A controller works in a directory only when all directories above pass it on.
-    for (size_t slash = 0; slash != std::string::npos && !enable.empty(); slash = path.find('/', slash + 1)) {
-      std::string above = layout.unified + path.substr(0, slash);
-      if (slash != 0) plan.actions.push_back({Kind::kMakeDirectory, above, ""});
-      plan.actions.push_back({Kind::kWrite, above + "/cgroup.subtree_control", enable});
-    }
-  }
+  if (layout.pure_v2()) plan_controllers(layout, path, wanted, plan);
   for (const CgroupLayout::Hierarchy& hierarchy : layout.v1) {
     bool use = std::any_of(hierarchy.controllers.begin(), hierarchy.controllers.end(),
                            [&](const std::string& name) { return wanted.count(name) != 0; });
@@ -444,11 +448,16 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
 }
 
 base::Result<CgroupPlan> plan_cgroup_update(const CgroupLayout& layout, const std::string& path,
-                                            const Resources& resources) {
+                                            const Resources& resources, bool systemd) {
   CgroupPlan plan;
   Planner planner(layout, path);
   TRY(planner.resources(resources));
-  plan.actions = std::move(planner.writes_);
+  if (layout.pure_v2() && !systemd) plan_controllers(layout, path, planner.used_, plan);
+  for (const CgroupLayout::Hierarchy& hierarchy : layout.v1)
+    for (const std::string& name : hierarchy.controllers)
+      if (planner.used_.count(name))
+        plan.actions.push_back({Kind::kMakeDirectory, hierarchy.mount + path, "", hierarchy.controllers[0] == "cpuset"});
+  for (CgroupAction& write : planner.writes_) plan.actions.push_back(std::move(write));
   return plan;
 }
 

@@ -55,9 +55,9 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
 uint64_t cpu_weight(uint64_t shares);
 // Of a cgroup about to be a container's: kConflict if it is frozen or others live in it already.
 base::Status check_cgroup_unused(const CgroupLayout& layout, const std::string& path);
-// Only the writes, for `update`.
+// For `update`: the writes, and before them what they need. `systemd`: which made the directory.
 base::Result<CgroupPlan> plan_cgroup_update(const CgroupLayout& layout, const std::string& path,
-                                            const Resources& resources);
+                                            const Resources& resources, bool systemd);
 base::Status act_cgroup(const CgroupPlan& plan);
 
 // The v1 directories of `path` that exist.

@@ -197,6 +197,8 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
   ::close(child.parent_socket);
   // Signals: nothing blocked, and SIGPIPE, which our programs ignore, as a program expects it.
   ::signal(SIGPIPE, SIG_DFL);
+  // Created and not started: the first process of a PID namespace would ignore it (pid_namespaces(7)).
+  if (child.start_fifo >= 0) ::signal(SIGTERM, [](int) { ::_exit(128 + SIGTERM); });
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -261,6 +263,7 @@ base::Error step_error(const Step& step, int error) {
       out.hint = apparmor ? "is AppArmor on, and the profile loaded?" : "is SELinux on?";
   } else if (step.op == Op::kScheduler) {
     out.subject = "process.scheduler";
+    if (error == EPERM) out.hint = "process scheduler can't be used together with AllowedCPUs, or needs CAP_SYS_NICE (sched_setattr(2))";
   } else if (step.op == Op::kWaitParent && error == EINVAL) {
     out.reason = "no id map has id 0";
   } else if (step.op == Op::kHook) {

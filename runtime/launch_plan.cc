@@ -224,6 +224,7 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   bool own_mounts = config.find_namespace(CLONE_NEWNS) != nullptr;
   steps.push_back({.op = Op::kPivot, .x = config.rootfs_propagation.empty() ? 0u : 1u,
                    .y = own_mounts ? 0u : 1u, .z = facts.no_pivot || !own_mounts ? 1u : 0u});
+  if (facts.no_pivot) steps.back().list = facts.bare_mounts;
   if (uint64_t flags = propagation_flags(config.rootfs_propagation); flags && own_mounts)
     steps.push_back({.op = Op::kRootPropagation, .x = flags});
   if (!config.hostname.empty()) steps.push_back({.op = Op::kHostname, .a = config.hostname});
@@ -245,10 +246,11 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   // A listener goes to the parent, which is gone after the wait.
   if (late && filter.listener) steps.push_back({.op = Op::kSeccomp, .x = 1});
   if (facts.wait_start) steps.push_back({.op = Op::kWaitStart});
+  // Those hooks are the image's programs: the filter holds for them too.
+  if (late && !filter.listener) steps.push_back({.op = Op::kSeccomp});
   for (uint64_t i = 0; const Hook& hook : config.hooks.start_container)
     steps.push_back({.op = Op::kHook, .a = hook.path, .b = "startContainer", .x = hook_index++, .y = i++,
                      .timeout_s = hook.timeout_s});
-  if (late && !filter.listener) steps.push_back({.op = Op::kSeccomp});
   steps.push_back({.op = Op::kExec, .a = joined(process.args, " ")});
   return plan;
 }

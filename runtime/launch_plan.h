@@ -26,6 +26,7 @@ struct LaunchFacts {
   bool deny_setgroups = false;           // an ordinary user writes gid_map itself
   bool uid_map_by_program = false, gid_map_by_program = false;  // newuidmap, newgidmap
   bool no_pivot = false;                 // chroot instead: the root is a ramfs
+  std::vector<std::string> bare_mounts = {"/proc", "/sys"};  // the host's procfs and sysfs, last mounted first
   bool filter_listener = false;          // seccomp notify
   bool selinux = false;
   bool terminal_from_host = false;       // no devpts of its own: the pty comes from the host's

@@ -119,7 +119,7 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
       TRY(plan_cgroup_mount(facts, mount, cgroup, steps));
       continue;
     }
-    Step step = TRY(plan_mount(mount));
+    Step step = TRY(plan_mount(mount, in_user_namespace));
     if (step.op == Op::kBind) {
       TRY(plan_id_map(config, facts, mount, step));
       if (from_parent && !(step.z & kSourceFromParent) && facts.layers.empty() && is_made_before(config, facts, mount)) {

@@ -95,6 +95,7 @@ constexpr SuperblockFlag kSuperblock[] = {
 struct Attributes {
   uint64_t set = 0, clear = 0;
   bool recursive = false;
+  bool given = false, atime = false;  // any; one that asks for a kind of access times
 };
 // "ro", or "rro" for the whole tree; "rw" and "relatime" are themselves.
 bool add_attribute(const std::string& name, Attributes& out) {
@@ -113,11 +114,24 @@ bool add_attribute(const std::string& name, Attributes& out) {
   out.set = (out.set & ~found->clear) | found->set;
   out.clear = (out.clear & ~found->set) | found->clear;
   out.recursive |= recursive;
+  out.given = true;
+  out.atime |= (found->set & (MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME)) || std::string_view(found->name) == "relatime";
   return true;
+}
+
+// As mount(2) with MS_REMOUNT | MS_BIND, which is what callers know: with any option, those that are
+// not given are off; only access times stay unless a kind of them is asked for. `locked`: what the
+// kernel would not let a user namespace switch off stays, too.
+void complete_bind(bool locked, Attributes& out) {
+  constexpr uint64_t kLockable = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  constexpr uint64_t kAccessTimes = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME;
+  if (!out.given || out.recursive) return;
+  out.clear |= (locked ? 0 : kLockable) | MOUNT_ATTR_NOSYMFOLLOW;
+  out.clear = out.atime ? out.clear | kAccessTimes : out.clear & ~kAccessTimes;
 }
 }  // namespace
 
-base::Result<Step> plan_mount(const Mount& mount) {
+base::Result<Step> plan_mount(const Mount& mount, bool in_user_namespace) {
   auto invalid = [&](std::string why) {
     return base::make_error(base::Kind::kInvalid, "read", mount.field, std::move(why));
   };
@@ -146,6 +160,7 @@ base::Result<Step> plan_mount(const Mount& mount) {
     }
   }
   if (attributes.recursive) step.z |= kBindRecursiveAttributes;
+  if (bind && !remount) complete_bind(in_user_namespace, attributes);
   step.x = attributes.set;
   step.y = attributes.clear & ~attributes.set;
   // MOUNT_ATTR__ATIME is a field, not a bit: it may stay in `clear` beside a value in `set`.

@@ -396,8 +396,9 @@ int child_pivot(Child& child, const Step& step) {
     // namespace, the kernel lets user namespaces mount another (mount_too_revealing).
     if (!step.y) {
       if (step.x && ::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return -errno;
-      for (const char* path : {"/proc", "/sys"})
-        if (::umount2(path, MNT_DETACH) != 0 && errno != EINVAL && errno != EPERM) return -errno;
+      for (const std::string& path : step.list)
+        if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != EPERM && errno != ENOENT)
+          return -errno;
       // Onto "/", or no user namespace could be made inside (user_namespaces(7), chroot). It may be
       // there already.
       if (::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 && errno != EINVAL && errno != ELOOP) return -errno;

@@ -17,7 +17,7 @@ std::string propagation_name(uint64_t flags);
 std::string attributes_text(uint64_t attributes);     // "ro,nosuid"
 
 // One mount of the config as a step; kInvalid names the option that no file system or kernel knows.
-base::Result<Step> plan_mount(const Mount& mount);
+base::Result<Step> plan_mount(const Mount& mount, bool in_user_namespace = false);
 
 int child_propagation(Child& child, const Step& step);
 int child_root_overlay(Child& child, const Step& step);

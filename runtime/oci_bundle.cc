@@ -58,6 +58,27 @@ base::Result<Scope> find_scope(const Config& config, OciState& state) {
 
 }  // namespace
 
+std::vector<std::string> find_bare_mounts(std::string_view mountinfo) {
+  std::vector<std::string> out;
+  while (!mountinfo.empty()) {
+    std::string_view line = mountinfo.substr(0, mountinfo.find('\n'));
+    mountinfo.remove_prefix(std::min(mountinfo.size(), line.size() + 1));
+    size_t dash = line.find(" - ");
+    if (dash == std::string_view::npos) continue;
+    std::string_view type = line.substr(dash + 3);
+    if (!type.starts_with("proc ") && !type.starts_with("sysfs ")) continue;
+    for (int i = 0; i < 4; ++i) line.remove_prefix(line.find(' ') + 1);  // id, parent, device, root
+    std::string path;
+    for (size_t i = 0, end = line.find(' '); i < end; ++i) {
+      bool escape = line[i] == '\\' && i + 3 < end;  // "\040"
+      path += escape ? static_cast<char>((line[i + 1] - '0') * 64 + (line[i + 2] - '0') * 8 + (line[i + 3] - '0')) : line[i];
+      if (escape) i += 3;
+    }
+    out.insert(out.begin(), std::move(path));
+  }
+  return out;
+}
+
 base::Result<NewContainer> plan_container(const OciContext& context, bool wait_start) {
   const Options& options = context.options;
   const std::string& id = options.arguments[0];
@@ -96,6 +117,7 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
   facts.layout = &ours;
   facts.cgroup = out.state.cgroup;
   facts.no_pivot = options.has("no-pivot");
+  if (facts.no_pivot) facts.bare_mounts = find_bare_mounts(TRY(sys::read_file("/proc/self/mountinfo", 64u << 20)));
   facts.selinux = !config.mount_label.empty() && sys::exists("/sys/fs/selinux/enforce");
   facts.filter_listener = has_listener(config.seccomp);
   set_identity_facts(config, facts);

@@ -28,6 +28,8 @@ struct NewContainer {
   LaunchPlan plan;
   std::optional<Scope> scope;
 };
+// Where the procfs and sysfs of this text of /proc/self/mountinfo are, last mounted first.
+std::vector<std::string> find_bare_mounts(std::string_view mountinfo);
 base::Result<NewContainer> plan_container(const OciContext& context, bool wait_start);
 
 // Asks systemd for the scope, if there is one. The holder lives in it until the first process does.

@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
   std::string name = global->arguments[0];
   const runtime::CommandRow* command = runtime::find_command(name);
   if (!command) {
-    log->error("unknown command '" + name + "': see sampan-oci --help");
+    log->error("No help topic for '" + name + "': unknown command: see sampan-oci --help");
     return 1;
   }
   auto rest = words.last(global->arguments.size() - 1);

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
@@ -58,6 +59,61 @@ class Limits(oci_bundle.Bundle):
             self.assertIn("Operation not supported", done.stderr)
             self.assertIn("Seccomp:\t2", done.stdout)
         self.assertEqual(len(list((self.root / ".seccomp").iterdir())), 1)
+
+    def test_seccomp_holds_for_start_container_hooks(self):
+        self.config["process"].update(args=["true"], noNewPrivileges=True, rlimits=[{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}])
+        self.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL"}]}
+        self.config["hooks"] = {"startContainer": [{"path": "/bin/busybox", "args": ["mkdir", "/made"]}]}
+        self.write()
+        done = self.run_oci("run", "--bundle", self.dir / "b", "box", check=False)
+        self.assertIn("error running startContainer hook #0: /bin/busybox: signal: bad system call", done.stderr)
+        self.assertFalse((self.rootfs / "made").exists())
+
+    def limit_files(self, controller):
+        for directory in (f"/sys/fs/cgroup/{controller}", "/sys/fs/cgroup"):
+            if (path := pathlib.Path(f"{directory}{oci_bundle.CGROUP}/box")).exists():
+                return path
+        self.fail(f"no cgroup of the container's has {controller}")
+
+    def test_update(self):
+        """Sizes with units, limits of a kind that the container was started without, pairs in the right order."""
+        v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+        self.config["linux"]["resources"].update(cpu={"quota": 40000, "period": 100000})
+        self.start("sleep", "1000")
+        self.quiet("exec", "-d", "box", "sleep", "1000")
+        self.run_oci("update", "--memory", "100M", "box")
+        self.assertEqual((self.limit_files("memory") / ("memory.max" if v2 else "memory.limit_in_bytes")).read_text(), f"{100 << 20}\n")
+        for wrong in ("100X", "M", "1.5", "99999999999999999999"):
+            self.assertIn("--memory", self.run_oci("update", "--memory", wrong, "box", check=False).stderr)
+        self.assertIn("is not a number", self.run_oci("update", "--pids-limit", "5k", "box", check=False).stderr)
+        self.run_oci("update", "--cpuset-cpus", "0", "box")
+        self.assertEqual((self.limit_files("cpuset") / "cpuset.cpus").read_text(), "0\n")
+        pids = json.loads(self.run_oci("ps", "-f", "json", "box").stdout)
+        self.assertEqual(sorted(map(int, (self.limit_files("cpuset") / "cgroup.procs").read_text().split())), pids)
+        self.assertEqual(len(pids), 2)
+        cpu = self.limit_files("cpu")
+        quota = lambda: (cpu / "cpu.max").read_text().split() if v2 else [
+            (cpu / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")]
+        # No order of the two writes is right for both: the parent's limit is between them.
+        (cpu.parent / ("cpu.max" if v2 else "cpu.cfs_quota_us")).write_text("50000")
+        for words, found in ((("--cpu-period", "10000", "--cpu-quota", "3000"), ["3000", "10000"]),
+                             (("--cpu-period", "200000", "--cpu-quota", "90000"), ["90000", "200000"]),
+                             (("--cpu-period", "250000"), ["90000", "250000"])):
+            self.run_oci("update", *words, "box")
+            self.assertEqual(quota(), found)
+        self.run_oci("delete", "--force", "box")
+
+    def test_a_created_container_ends_by_sigterm(self):
+        self.config["process"]["args"] = ["true"]
+        self.write()
+        self.quiet("create", "--bundle", self.dir / "b", "box")
+        pid = self.state()["pid"]
+        ended = os.pidfd_open(pid)
+        self.run_oci("kill", "box", "TERM")
+        self.assertTrue(select.select([ended], [], [], 10)[0])
+        os.close(ended)
+        self.assertEqual(self.state()["status"], "stopped")
 
     def test_seccomp_notify(self):
         """The listener answers mkdir in the container with success, without a directory being made."""

@@ -124,6 +124,44 @@ class Namespaces(oci_bundle.Bundle):
         self.assertEqual(self.run_oci("run", "--bundle", self.dir / "b", "box").stdout.split(), ["/", "/bin/busybox"])
         self.assertEqual(pathlib.Path("/proc/self/mountinfo").read_text(), before)
 
+    def test_options_of_a_bind_mount_are_all_that_it_has(self):
+        """As with mount(2): who gives one gives all; without any they are the source's."""
+        (self.dir / "data").mkdir()
+        (self.rootfs / "data").mkdir()
+
+        def options(source, *given):
+            self.config["mounts"] = [m for m in self.config["mounts"] if m["destination"] != "/data"]
+            self.config["mounts"].append({"destination": "/data", "type": "bind", "source": str(self.dir / "data"), "options": ["bind", *given]})
+            self.config["process"]["args"] = ["grep", " /data ", "/proc/self/mountinfo"]
+            self.write()
+            script = f"mount -t tmpfs data {self.dir}/data && mount -o remount,bind,{source} {self.dir}/data && exec \"$@\""
+            done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", oci_bundle.OCI, "--root", str(self.root), "run",
+                                   "--bundle", str(self.dir / "b"), "box"], capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return set(done.stdout.split()[5].split(","))
+        self.assertEqual(options("ro,noexec,nodev,noatime"), {"ro", "noexec", "nodev", "noatime"})
+        self.assertEqual(options("ro,noexec,noatime", "dev"), {"rw", "noatime"})
+        self.assertEqual(options("nosuid,noatime", "ro", "relatime"), {"ro", "relatime"})
+        self.assertEqual(options("noatime", "nodiratime"), {"rw", "nodiratime", "relatime"})
+        self.assertEqual(options("nodiratime", "strictatime"), {"rw"})
+        # What a user namespace could not switch off stays.
+        self.in_user_namespace()
+        self.assertEqual(options("nosuid,noexec,relatime", "ro"), {"ro", "nosuid", "noexec", "relatime"})
+
+    def test_no_pivot_leaves_no_bare_proc(self):
+        """With one visible, a user namespace inside could mount another: also one mounted over, or elsewhere."""
+        (self.dir / "proc").mkdir()
+        (self.rootfs / "bin/unshare").symlink_to("busybox")
+        self.config["process"]["args"] = ["unshare", "-mrpf", "sh", "-c", "mount -t proc none /proc && echo bare; echo tried"]
+        # Without those its root could not be mapped.
+        for kind in ("bounding", "effective", "permitted"):
+            self.config["process"]["capabilities"][kind] += ["CAP_SYS_ADMIN", "CAP_SETFCAP"]
+        self.write()
+        script = f"mount -t proc none {self.dir}/proc && mount -t proc none /proc && exec \"$@\""
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", oci_bundle.OCI, "--root", str(self.root), "run",
+                               "--no-pivot", "--bundle", str(self.dir / "b"), "box"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.stdout, "tried\n", done.stderr)
+
     def test_root_propagation(self):
         for value, word in (("shared", "shared:"), ("rslave", ""), ("private", ""), ("unbindable", "unbindable")):
             self.config["linux"]["rootfsPropagation"] = value

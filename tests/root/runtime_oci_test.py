@@ -223,7 +223,8 @@ class Oci(oci_bundle.Bundle):
         sh = lambda text: [{"path": "/bin/sh", "args": ["sh", "-c", text]}]
         self.config["hooks"] = {"prestart": sh(f"cat > {self.dir}/outside"),
                                 "createContainer": sh("cat > before; pwd > cwd"),
-                                "startContainer": [{"path": "/hook", "args": ["hook", "/inside"]}]}
+                                "startContainer": [{"path": "/hook", "args": ["hook", "/inside"]}],
+                                "poststart": sh("true")}  # `start` waits for the program, and so for the hook
         self.config["process"].update(args=["sleep", "1000"], env=["PATH=/bin", "KEY=value"])
         self.write()
         self.quiet("create", "--bundle", self.dir / "b", "box")
