@@ -4,7 +4,6 @@
 #include "api/quantity.h"
 #include "api/structural.h"
 #include "api/validate.h"
-#include "api/validate_rules.h"
 #include "api/walk.h"
 
 namespace api {
@@ -154,7 +153,6 @@ void defaults(std::string_view gvk, json::value& object) {
     if (unset(base::object_at(root, "status"), "phase")) base::object_at(root, "status")["phase"] = "Active";
     return;
   }
-  if (gvk.ends_with("WebhookConfiguration")) return rules::default_webhook_configuration(object, gvk.ends_with("/MutatingWebhookConfiguration"));
   if (gvk == "v1/PodTemplate") return pod_template(root);
   if (!spec) return;
   if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition") return default_custom_resource_definition(object);

@@ -129,7 +129,8 @@ void workload(Errors& e, std::string_view gvk, const json::value& after, const j
 void webhook_configuration(Errors& e, const json::value& object);  // mutating and validating
 void admission_policy(Errors& e);
 void api_service(Errors& e, const json::value& object);
-void default_webhook_configuration(json::value& object, bool mutating);
+// A WebhookClientConfig; errors name it `shown_as`.
+void webhook_client_config(Errors& e, const View& config, const std::string& shown_as);
 
 // Decodes into a struct; an error (which check_types() rules out) is reported as one.
 template <typename T>

@@ -23,16 +23,19 @@ Headers onward(const Headers& in, bool upgrades) {
 }  // namespace
 
 std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> exchange, std::string target,
-                                      std::function<void(Status, bool answered)> ended) {
+                                      std::function<void(Status, bool answered)> ended, const ForwardOptions& options) {
   bool upgrades = !exchange->request().headers.get("Upgrade").empty();
   Request request;
   request.method = exchange->request().method;
   request.target = std::move(target);
   request.headers = onward(exchange->request().headers, upgrades);
+  if (options.change_headers) options.change_headers(request.headers);
+  auto started = options.started ? options.started : std::make_shared<bool>(false);
   request.body = exchange->request().body;
   if (upgrades)
-    return client.upgrade(std::move(request), [exchange, ended = std::move(ended)](Result<Client::Upgraded> result) {
+    return client.upgrade(std::move(request), [exchange, started, ended = std::move(ended)](Result<Client::Upgraded> result) {
       if (!result.ok()) return ended(result.error(), false);
+      *started = true;
       if (!result->stream) {
         exchange->respond(result->response.status, onward(result->response.headers, false), std::move(result->response.body));
         return ended({}, true);
@@ -41,7 +44,6 @@ std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> 
       if (near) splice(std::move(near), std::move(result->stream));
       ended({}, true);
     });
-  auto started = std::make_shared<bool>(false);
   return client.stream(
       std::move(request),
       [exchange, started](const Response& head) {

@@ -8,10 +8,14 @@
 
 namespace base::http {
 
+struct ForwardOptions {
+  std::function<void(Headers&)> change_headers;  // sees what goes on
+  std::shared_ptr<bool> started;                 // set when `exchange` has been answered or begun to be
+};
 // `target` is what the other server is asked for. `ended` is called once: ok when the answer is
 // through, an error with `answered` false when `exchange` still has to be answered. The call is
 // cancelled by destroying the handle; `client` must outlive it.
 [[nodiscard]] std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> exchange, std::string target,
-                                                    std::function<void(Status, bool answered)> ended);
+                                                    std::function<void(Status, bool answered)> ended, const ForwardOptions& options = {});
 
 }  // namespace base::http

@@ -9,6 +9,7 @@
 #include "master/admission_tolerations.h"
 #include "master/admission_webhooks.h"
 #include "master/server.h"
+#include "master/service_account_admission.h"
 
 namespace master {
 
@@ -17,6 +18,7 @@ void add_admission_plugins(ApiServer& server) {
   auto webhooks = std::make_shared<WebhookClient>(server);
   chain.add(std::make_unique<NamespaceLifecycle>(server));
   chain.add(std::make_unique<LimitRanger>(server));
+  if (server.options().admits_accounts) chain.add(make_service_account_admission(server.loop(), server.cache("", "serviceaccounts")));
   chain.add(std::make_unique<PodSecurity>(server));
   chain.add(std::make_unique<Priority>(server));
   chain.add(std::make_unique<DefaultTolerationSeconds>());

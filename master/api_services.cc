@@ -12,8 +12,12 @@ namespace json = base::json;
 namespace {
 
 const api::Resource kServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
-const std::string kAll = "*";  // the key of a look at everything
+// Keys of the queue beside names: a look at everything, and the ConfigMap.
+const std::string kAll = "*", kAuthentication = "authentication";
+constexpr std::string_view kAuthenticationMap = "kube-system/extension-apiserver-authentication";
 constexpr std::string_view kManaged = "kube-aggregator.kubernetes.io/automanaged";
+
+}  // namespace
 
 int64_t group_priority(std::string_view group) {
   static const std::map<std::string_view, int64_t> kPriorities = {
@@ -26,63 +30,95 @@ int64_t group_priority(std::string_view group) {
   return it == kPriorities.end() ? 1000 : it->second;
 }
 
-}  // namespace
+int64_t version_priority(std::string_view group, std::string_view version, bool custom) {
+  return group.empty() ? 1 : custom ? 100 : version == "v2" ? 30 : 15;
+}
 
 json::object api_service_of(std::string_view group, std::string_view version, bool custom) {
   json::object labels;
   labels[kManaged] = custom ? "true" : "onstart";
   json::object spec{{"groupPriorityMinimum", group_priority(group)},
-                    {"versionPriority", group.empty() ? 1 : custom ? 100 : version == "v2" ? 30 : 15}, {"version", version}};
+                    {"versionPriority", version_priority(group, version, custom)}, {"version", version}};
   if (!group.empty()) spec["group"] = group;
-  json::object available{{"type", "Available"}, {"status", "True"}, {"reason", "Local"},
-                         {"message", "Local APIServices are always available"}, {"lastTransitionTime", base::format_time(base::wall_now())}};
   return {{"apiVersion", "apiregistration.k8s.io/v1"}, {"kind", "APIService"},
           {"metadata", json::object{{"name", std::string(version) + "." + std::string(group)}, {"labels", std::move(labels)}}},
-          {"spec", std::move(spec)}, {"status", json::object{{"conditions", json::array{std::move(available)}}}}};
-}
-
-// Makes one APIService what it should be: there and Available while its group version is served.
-static void reconcile(ApiServer& server, api::Client& client, api::WorkQueue& queue, const std::string& name) {
-  std::string version = name.substr(0, name.find('.')), group = name.substr(name.find('.') + 1);
-  bool served = false, custom = false;
-  for (const ResourcePtr& row : server.resources().all()) {
-    if (!row->served || row->group != group || row->version != version) continue;
-    served = true;
-    custom |= row->type->custom != nullptr;
-  }
-  auto conclude = [&queue, name](const base::Result<json::value>& result) {
-    if (result.ok() || result.error().kind == base::Kind::kExists || result.error().kind == base::Kind::kNotFound) return queue.succeeded(name);
-    if (result.error().kind != base::Kind::kConflict) base::log::warning("api service {}: {}", name, result.error().message());
-    queue.failed(name);
-  };
-  ObjectRef found = server.cache("apiregistration.k8s.io", "apiservices").find(object_key("", name));
-  if (!served) {
-    if (!found) return queue.succeeded(name);
-    auto label = found->labels.find(std::string(kManaged));
-    if (label != found->labels.end() && label->second == "true") client.remove(kServices, "", name, nullptr, conclude);
-    return;
-  }
-  if (found && found->text->find("\"type\":\"Available\"") != std::string::npos) return queue.succeeded(name);
-  json::object object = api_service_of(group, version, custom);
-  auto set_status = [&client, name, conclude, status = object["status"]](base::Result<json::value> made) {
-    if (!made.ok()) return conclude(made);
-    made->get_object()["status"] = status;
-    client.update(kServices, "", name, std::move(*made), conclude, "status");
-  };
-  if (!found) client.create(kServices, "", std::move(object), set_status);
-  else set_status(json::parse(*found->text));
+          {"spec", std::move(spec)}};
 }
 
 ApiServices::ApiServices(ApiServer& server)
     : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})), client_(transport_, "sampan-api-services"),
       queue_(server.loop(), [this](const std::string& name) {
         if (name == kAll) sync();
-        else reconcile(server_, client_, queue_, name);
-      }) {
+        else if (name == kAuthentication) publish_authentication();
+        else reconcile(name);
+      }, std::chrono::seconds(30)),
+      aggregator_(server, client_, queue_) {
   server_.resources().on_change([this] { queue_.add(kAll); });
+  services_listener_ = server_.cache(kServices.group, kServices.plural).subscribe([this](const WatchEvent& event) { queue_.add(std::string(event.object->name())); });
   queue_.add(kAll);
+  if (server_.options().front_proxy_ca_pem.empty()) return;
+  maps_listener_ = server_.cache("", "configmaps").subscribe([this](const WatchEvent& event) {
+    if (event.object->key == kAuthenticationMap) queue_.add(kAuthentication);
+  });
+  queue_.add(kAuthentication);
 }
-ApiServices::~ApiServices() { server_.resources().on_change({}); }
+ApiServices::~ApiServices() {
+  server_.resources().on_change({});
+  server_.cache(kServices.group, kServices.plural).unsubscribe(services_listener_);
+  if (maps_listener_) server_.cache("", "configmaps").unsubscribe(maps_listener_);
+}
+
+void ApiServices::conclude(const std::string& name, const base::Result<json::value>& result) {
+  if (result.ok() || result.error().kind == base::Kind::kExists || result.error().kind == base::Kind::kNotFound) return queue_.succeeded(name);
+  if (result.error().kind != base::Kind::kConflict) base::log::warning("api service {}: {}", name, result.error().message());
+  queue_.failed(name);
+}
+
+// Makes one APIService what it should be: there and Available while its group version is served here,
+// followed by the aggregator while it is served behind a Service.
+void ApiServices::reconcile(const std::string& name) {
+  std::string version = name.substr(0, name.find('.')), group = name.substr(name.find('.') + 1);
+  bool served = false, custom = false;
+  for (const ResourcePtr& row : server_.resources().all()) {
+    if (!row->served || row->group != group || row->version != version) continue;
+    served = true;
+    custom |= row->type->custom != nullptr;
+  }
+  ObjectRef found = server_.cache(kServices.group, kServices.plural).find(object_key("", name));
+  json::value object = found ? json::parse(*found->text) : json::value();
+  if (found && !served)
+    if (auto remote = read_remote(object)) return aggregator_.follow(name, object, std::move(*remote));
+  aggregator_.drop(name);
+  auto done = [this, name](const base::Result<json::value>& result) { conclude(name, result); };
+  if (!found && !served) return queue_.succeeded(name);
+  if (!served && base::string_at(object, "metadata", "labels", kManaged) == "true") return client_.remove(kServices, "", name, nullptr, done);
+  auto set_status = [this, name, done](const json::value& made) {
+    json::value updated = with_availability(made, {true, "Local", "Local APIServices are always available"}, base::wall_now());
+    if (updated.is_null()) return queue_.succeeded(name);
+    client_.update(kServices, "", name, std::move(updated), done, "status");
+  };
+  if (found) return set_status(object);
+  client_.create(kServices, "", api_service_of(group, version, custom), [done, set_status](base::Result<json::value> made) {
+    if (!made.ok()) return done(made);
+    set_status(*made);
+  });
+}
+
+// Whom an API server behind an APIService shall trust; there whatever happens to it.
+void ApiServices::publish_authentication() {
+  json::object wanted = authentication_config_map(server_.options().client_ca_pem, server_.options().front_proxy_ca_pem);
+  auto done = [this](const base::Result<json::value>& result) {
+    if (result.ok()) return queue_.succeeded(kAuthentication);
+    queue_.failed(kAuthentication);  // at the first start its namespace is not there yet
+  };
+  ObjectRef found = server_.cache("", "configmaps").find(kAuthenticationMap);
+  if (!found) return client_.create(api::resources::config_maps, "kube-system", std::move(wanted), done);
+  json::value object = json::parse(*found->text);
+  const json::value* data = base::find(object, "data");
+  if (data && *data == wanted["data"]) return queue_.succeeded(kAuthentication);
+  object.get_object()["data"] = wanted["data"];
+  client_.update(api::resources::config_maps, "kube-system", "extension-apiserver-authentication", std::move(object), done);
+}
 
 void ApiServices::sync() {
   for (const auto& [group, version] : server_.resources().group_versions()) queue_.add(version + "." + group);

@@ -1,6 +1,10 @@
 // What is served, told to clients: plain and aggregated discovery, OpenAPI v2 and v3.
+#include <algorithm>
+#include <map>
+
 #include "api/openapi.h"
 #include "api/openapi_proto.h"
+#include "master/aggregator.h"
 #include "master/server.h"
 
 namespace master {
@@ -23,10 +27,6 @@ json::array split(std::string_view text) {
     text.remove_prefix(end + 1);
   }
   return out;
-}
-
-std::string join(const std::pair<std::string, std::string>& gv) {
-  return gv.first.empty() ? gv.second : gv.first + "/" + gv.second;
 }
 
 json::value resource_list(const ResourceTable& table, std::string_view group, std::string_view version) {
@@ -55,10 +55,38 @@ json::value resource_list(const ResourceTable& table, std::string_view group, st
                       {"resources", std::move(list)}};
 }
 
-json::object api_group(const ResourceTable& table, std::string_view group) {
+// A group version that somebody serves.
+struct Listed {
+  std::string group, version;
+  int64_t group_priority = 0, version_priority = 0;
+  Aggregator::RemoteRef remote;  // null: served here
+};
+// As kube-aggregator orders them: groups by the highest priority one of their versions asks for, then
+// by name; versions by theirs. Its own group comes first.
+std::vector<Listed> listed(const ResourceTable& table, const Aggregator& aggregator) {
+  std::vector<Listed> out;
+  for (const auto& [group, version] : table.group_versions()) {
+    bool custom = std::any_of(table.all().begin(), table.all().end(), [&](const ResourcePtr& row) {
+      return row->type->custom && row->served && row->group == group && row->version == version;
+    });
+    out.push_back({group, version, group == "apiregistration.k8s.io" ? 1 << 20 : group_priority(group), version_priority(group, version, custom), nullptr});
+  }
+  for (const auto& [name, remote] : aggregator.remotes())
+    out.push_back({remote->spec.group, remote->spec.version, remote->spec.group_priority, remote->spec.version_priority, remote});
+  std::map<std::string, int64_t> highest;  // of the groups: the list moves while it is sorted
+  for (const Listed& one : out) highest[one.group] = std::max(highest[one.group], one.group_priority);
+  std::stable_sort(out.begin(), out.end(), [&](const Listed& a, const Listed& b) {
+    if (a.group != b.group) return highest[a.group] != highest[b.group] ? highest[a.group] > highest[b.group] : a.group < b.group;
+    if (a.version_priority != b.version_priority) return a.version_priority > b.version_priority;
+    return newer_version(a.version, b.version);
+  });
+  return out;
+}
+
+json::object api_group(const std::vector<Listed>& all, std::string_view group) {
   json::array versions;
-  for (const auto& gv : table.group_versions())
-    if (gv.first == group) versions.push_back(json::object{{"groupVersion", join(gv)}, {"version", gv.second}});
+  for (const Listed& one : all)
+    if (one.group == group) versions.push_back(json::object{{"groupVersion", one.group + "/" + one.version}, {"version", one.version}});
   json::value preferred = versions.empty() ? json::value() : versions[0];
   return {{"name", group}, {"versions", std::move(versions)}, {"preferredVersion", std::move(preferred)}};
 }
@@ -79,18 +107,26 @@ json::object aggregated_resource(const ResourceInfo& r) {
   return row;
 }
 
-// APIGroupDiscoveryList v2 (KEP-3352): everything in one answer.
-json::value aggregated(const ResourceTable& table, bool core) {
-  json::array groups;
-  for (const auto& gv : table.group_versions()) {
-    if (gv.first.empty() != core) continue;
-    json::array list;
+json::object aggregated_version(const ResourceTable& table, const Listed& one) {
+  json::array list;
+  bool current = true;
+  if (one.remote) {
+    list = aggregated_resources(one.remote->spec, one.remote->resources);
+    current = one.remote->available && !one.remote->resources.is_null();
+  } else {
     for (const ResourcePtr& r : table.all())
-      if (r->served && r->group == gv.first && r->version == gv.second) list.push_back(aggregated_resource(*r));
-    json::object version{{"version", gv.second}, {"resources", std::move(list)}, {"freshness", "Current"}};
-    if (groups.empty() || base::string_at(groups.back(), "metadata", "name") != gv.first)
-      groups.push_back(json::object{{"metadata", json::object{{"name", gv.first}, {"creationTimestamp", nullptr}}}, {"versions", json::array()}});
-    groups.back().get_object()["versions"].get_array().push_back(std::move(version));
+      if (r->served && r->group == one.group && r->version == one.version) list.push_back(aggregated_resource(*r));
+  }
+  return {{"version", one.version}, {"resources", std::move(list)}, {"freshness", current ? "Current" : "Stale"}};
+}
+// APIGroupDiscoveryList v2 (KEP-3352): everything in one answer.
+json::value aggregated(const ResourceTable& table, const std::vector<Listed>& all, bool core) {
+  json::array groups;
+  for (const Listed& one : all) {
+    if (one.group.empty() != core) continue;
+    if (groups.empty() || base::string_at(groups.back(), "metadata", "name") != one.group)
+      groups.push_back(json::object{{"metadata", json::object{{"name", one.group}, {"creationTimestamp", nullptr}}}, {"versions", json::array()}});
+    groups.back().get_object()["versions"].get_array().push_back(aggregated_version(table, one));
   }
   return json::object{{"kind", "APIGroupDiscoveryList"}, {"apiVersion", "apidiscovery.k8s.io/v2"},
                       {"metadata", json::object()}, {"items", std::move(groups)}};
@@ -167,7 +203,7 @@ std::string hash_of(std::string_view text) {
 
 // Made at the first request after the table changed, and kept.
 struct ApiServer::Documents {
-  uint64_t generation;
+  uint64_t generation, remote_generation = 0;
   std::map<std::string, Document> v3;
   json::value v2;
   base::http::Bytes v2_text, v2_protobuf;
@@ -191,9 +227,18 @@ struct ApiServer::Documents {
       v3[page.document] = {{}, base::http::bytes(std::move(text)), hash};
     }
   }
-  const json::value& openapi_v2(const ResourceTable& table) {
-    if (v2.is_null()) v2 = api::openapi_v2(served(table), "v1.36.0", pages(table));
+  const json::value& openapi_v2(const ResourceTable& table, const Aggregator& aggregator) {
+    if (!v2.is_null()) return v2;
+    v2 = api::openapi_v2(served(table), "v1.36.0", pages(table));
+    for (const auto& [name, remote] : aggregator.remotes())
+      if (remote->available && remote->openapi_v2)
+        if (auto document = base::parse_json(*remote->openapi_v2); document.ok()) merge_openapi_v2(remote->spec, *document, v2);
     return v2;
+  }
+  void forget_v2(uint64_t generation_of_remotes) {
+    remote_generation = generation_of_remotes;
+    v2 = nullptr;
+    v2_text = v2_protobuf = nullptr;
   }
 };
 
@@ -211,7 +256,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   bool wants_aggregated = accept.find("as=APIGroupDiscoveryList") != std::string_view::npos &&
                           accept.find("v=v2;") != std::string_view::npos;
   auto reply_aggregated = [&](bool core) {
-    request->reply_bytes(200, {base::http::bytes(base::to_json(aggregated(resources_, core)))},
+    request->reply_bytes(200, {base::http::bytes(base::to_json(aggregated(resources_, listed(resources_, aggregator()), core)))},
                          "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     return true;
   };
@@ -219,8 +264,8 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     json::array paths;
     for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"})
       paths.push_back(json::value(p));
-    for (const auto& gv : resources_.group_versions())
-      if (!gv.first.empty()) paths.push_back(json::value("/apis/" + join(gv)));
+    for (const Listed& one : listed(resources_, aggregator()))
+      if (!one.group.empty()) paths.push_back(json::value("/apis/" + one.group + "/" + one.version));
     request->reply(200, json::object{{"paths", std::move(paths)}});
     return true;
   }
@@ -234,11 +279,12 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   if (path == "/apis") {
     if (wants_aggregated) return reply_aggregated(false);
     json::array groups;
-    std::string last;
-    for (const auto& gv : resources_.group_versions())
-      if (!gv.first.empty() && gv.first != last) {
-        groups.push_back(api_group(resources_, gv.first));
-        last = gv.first;
+    std::string_view last;
+    std::vector<Listed> all = listed(resources_, aggregator());
+    for (const Listed& one : all)
+      if (!one.group.empty() && one.group != last) {
+        groups.push_back(api_group(all, one.group));
+        last = one.group;
       }
     request->reply(200, json::object{{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
     return true;
@@ -246,7 +292,11 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   if (path == "/openapi/v3") {
     std::vector<std::pair<std::string, std::string>> index;
     for (const auto& [name, document] : documents().v3) index.emplace_back(name, document.hash);
-    request->reply(200, api::openapi_v3_index(index));
+    json::value page = api::openapi_v3_index(index);
+    for (const auto& [name, remote] : aggregator().remotes())
+      if (remote->available && !remote->openapi_v3_url.empty())
+        base::object_at(page.get_object(), "paths")["apis/" + remote->spec.group_version()] = json::object{{"serverRelativeURL", remote->openapi_v3_url}};
+    request->reply(200, page);
     return true;
   }
   if (path.starts_with("/openapi/v3/")) {
@@ -264,17 +314,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   if (path == "/openapi/v2") {
-    Documents& made = documents();
-    // Asked for with an '@', which is no character of a media type: clients refuse it in the answer.
-    constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos ||
-        accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos) {
-      if (!made.v2_protobuf) made.v2_protobuf = base::http::bytes(api::openapi_v2_protobuf(made.openapi_v2(resources_)));
-      request->reply_bytes(200, {made.v2_protobuf}, kProtobuf);
-      return true;
-    }
-    if (!made.v2_text) made.v2_text = base::http::bytes(base::to_json(made.openapi_v2(resources_)));
-    request->reply_bytes(200, {made.v2_text});
+    aggregator().with_openapi_v2([this, request] { serve_openapi_v2(request); });
     return true;
   }
   if (path.starts_with("/api/") || path.starts_with("/apis/")) {
@@ -282,7 +322,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     std::string_view rest = path.substr(core ? 5 : 6);
     size_t slash = rest.find('/');
     if (!core && slash == std::string_view::npos) {
-      json::object group = api_group(resources_, rest);
+      json::object group = api_group(listed(resources_, aggregator()), rest);
       if (group["versions"].get_array().empty()) return false;
       group["kind"] = "APIGroup";
       group["apiVersion"] = "v1";
@@ -295,6 +335,21 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   return false;
+}
+
+void ApiServer::serve_openapi_v2(const RequestPtr& request) {
+  Documents& made = documents();
+  if (made.remote_generation != aggregator().generation()) made.forget_v2(aggregator().generation());
+  // Asked for with an '@', which is no character of a media type: clients refuse it in the answer.
+  constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+  std::string_view accept = request->http().headers.get("Accept");
+  if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos ||
+      accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos) {
+    if (!made.v2_protobuf) made.v2_protobuf = base::http::bytes(api::openapi_v2_protobuf(made.openapi_v2(resources_, aggregator())));
+    return request->reply_bytes(200, {made.v2_protobuf}, kProtobuf);
+  }
+  if (!made.v2_text) made.v2_text = base::http::bytes(base::to_json(made.openapi_v2(resources_, aggregator())));
+  request->reply_bytes(200, {made.v2_text});
 }
 
 }  // namespace master

@@ -39,10 +39,6 @@ std::string_view verb_label(const RequestInfo& request) {
   if (verb == "deletecollection") return "DELETECOLLECTION";
   return "other";
 }
-bool long_running(const RequestInfo& request) {
-  return request.resource && (request.verb == "watch" || connects(request.subresource) ||
-                              (request.subresource == "log" && request.flag("follow")));
-}
 // What is no resource is told apart by its first segment, if it is one of ours: clients don't make series.
 std::string_view path_label(std::string_view path) {
   for (std::string_view known : {"/healthz", "/livez", "/readyz", "/metrics", "/version", "/openapi", "/apis", "/api", "/.well-known"})
@@ -51,6 +47,11 @@ std::string_view path_label(std::string_view path) {
 }
 
 }  // namespace
+
+bool long_running(const RequestInfo& request) {
+  return request.resource && (request.verb == "watch" || connects(request.subresource) ||
+                              (request.subresource == "log" && request.flag("follow")));
+}
 
 // The metrics of one kind of request, found once.
 struct Front::Series {
@@ -223,7 +224,7 @@ void Front::audit(AuditPolicy policy, std::unique_ptr<AuditLog> log) {
 Front::Series& Front::series_of(const RequestInfo& request) {
   std::string_view verb = verb_label(request);
   const ResourceInfo* resource = request.resource.get();
-  std::string_view sub = resource ? std::string_view(request.subresource) : path_label(request.http().path());
+  std::string_view sub = resource ? std::string_view(resource->remote ? "" : request.subresource.c_str()) : path_label(request.http().path());
   // kube-apiserver's words: a request for one object, for a namespace's, for all.
   std::string_view scope = !resource                                                     ? ""
                            : !request.name.empty() || request.verb == "create"            ? "resource"
@@ -232,7 +233,7 @@ Front::Series& Front::series_of(const RequestInfo& request) {
   std::string key;
   key.reserve(64);
   key.append(verb).append("|").append(sub).append("|").append(scope).append(request.dry_run() ? "|All|" : "||");
-  if (resource) key.append(resource->group_version()).append("/").append(resource->plural);
+  if (resource) key.append(resource->group_version()).append("/").append(resource->remote ? "" : resource->plural);
   auto& slot = series_[key];
   if (slot) return *slot;
   slot = std::make_unique<Series>();
@@ -245,7 +246,7 @@ Front::Series& Front::series_of(const RequestInfo& request) {
   if (resource) {
     s.group = resource->group;
     s.version = resource->version;
-    s.resource = resource->plural;
+    if (!resource->remote) s.resource = resource->plural;  // else any word: clients don't make series
   }
   metrics::Labels labels{{"component", "apiserver"}, {"dry_run", s.dry_run}, {"group", s.group}, {"resource", s.resource},
                          {"scope", s.scope}, {"subresource", s.subresource}, {"verb", s.verb}, {"version", s.version}};
@@ -300,6 +301,7 @@ void Front::enter(const RequestPtr& request, bool is_local, std::function<void()
                       random[12], random[13], random[14], random[15]);
         audited->id = text;
       }
+      request->audit_annotations = std::make_shared<std::map<std::string, std::string>>();
       auto copy = std::make_shared<RequestInfo>(*request);
       copy->exchange = inner;
       if (!audited->decision.omits(kRequestReceived)) log_->append(audit_event(kRequestReceived, *copy, *audited, audited->received));

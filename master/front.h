@@ -15,6 +15,8 @@
 
 namespace master {
 
+bool long_running(const RequestInfo& request);  // endless by its nature: a watch, an exec
+
 class Front {
  public:
   explicit Front(base::Loop& loop);

@@ -16,7 +16,6 @@
 #include "master/pki.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server.h"
-#include "master/service_account_admission.h"
 
 namespace {
 
@@ -65,6 +64,10 @@ Status run(const Flags& flags) {
   options.cluster_dns = flags.cluster_dns;
   options.advertise_address = flags.advertise_address;
   options.node_client = TRY(base::tls::Context::client(pki.ca.certificate_pem, pki.node_client));
+  options.front_proxy = pki.front_proxy;
+  options.front_proxy_ca_pem = pki.front_proxy_ca.certificate_pem;
+  options.client_ca_pem = pki.ca.certificate_pem;
+  options.admits_accounts = true;
   options.tokens.issuer = "https://kubernetes.default.svc." + domain;
   options.tokens.keys = TRY(master::load_or_make_account_keys(flags.data_dir + "/pki"));
   if (!flags.token_auth_file.empty())
@@ -104,7 +107,6 @@ Status run(const Flags& flags) {
   admin.client = pki.admin;
   TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf", api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
 
-  api->admission().add(master::make_service_account_admission(loop, api->cache("", "serviceaccounts")));
   std::unique_ptr<master::AccountSecrets> account_secrets;
   std::unique_ptr<master::CertificateController> certificates;
   master::controllers::Options controller_options;

@@ -25,6 +25,8 @@ struct StoredObject {
   Bytes text;            // JSON with apiVersion, kind, metadata first and resourceVersion set
   std::map<std::string, std::string> labels;
   std::vector<std::string> fields;  // values of ResourceInfo::selector_names
+  // The same in the versions a conversion webhook was asked for, by apiVersion; each made once.
+  mutable std::vector<std::pair<std::string, Bytes>> converted = {};
   std::string_view ns() const { return std::string_view(key).substr(0, key.find('/')); }
   std::string_view name() const { return std::string_view(key).substr(key.find('/') + 1); }
 };

@@ -26,6 +26,12 @@ base::Status write_pair(const std::string& stem, const KeyPair& pair) {
 Result<KeyPair> read_pair(const std::string& stem) {
   return KeyPair{TRY(sys::read_file(stem + ".crt")), TRY(sys::read_file(stem + ".key"))};
 }
+Result<KeyPair> load_or_make_ca(const std::string& stem, const std::string& name) {
+  if (sys::exists(stem + ".crt")) return TRY_WRAP(read_pair(stem), "read a certificate authority", stem);
+  KeyPair pair = TRY(base::tls::make_ca(name, kCaLifetime));
+  TRY(write_pair(stem, pair));
+  return pair;
+}
 // Reads <stem>.{crt,key}; makes and writes them when absent, when older than they may be, or when
 // the names they are for (in <stem>.names) differ.
 Result<KeyPair> load_or_sign(const std::string& stem, const KeyPair& ca, const base::tls::CertificateRequest& request) {
@@ -51,12 +57,7 @@ Result<Pki> load_or_make_pki(const std::string& data_dir, const std::vector<std:
   std::string dir = data_dir + "/pki";
   TRY(sys::mkdir_all(dir, 0700));
   Pki pki;
-  if (sys::exists(dir + "/ca.crt")) {
-    pki.ca = TRY_WRAP(read_pair(dir + "/ca"), "read the cluster's CA", dir);
-  } else {
-    pki.ca = TRY(base::tls::make_ca("kubernetes", kCaLifetime));
-    TRY(write_pair(dir + "/ca", pki.ca));
-  }
+  pki.ca = TRY(load_or_make_ca(dir + "/ca", "kubernetes"));
   base::tls::CertificateRequest server;
   server.common_name = "kube-apiserver";
   server.dns_names = dns_names;
@@ -73,6 +74,13 @@ Result<Pki> load_or_make_pki(const std::string& data_dir, const std::vector<std:
   base::tls::CertificateRequest admin = node;
   admin.common_name = "kubernetes-admin";
   pki.admin = TRY(load_or_sign(dir + "/admin", pki.ca, admin));
+  // An authority of its own: what it signs may speak in anybody's name.
+  pki.front_proxy_ca = TRY(load_or_make_ca(dir + "/front-proxy-ca", "front-proxy-ca"));
+  base::tls::CertificateRequest front_proxy;
+  front_proxy.common_name = "front-proxy-client";
+  front_proxy.client = true;
+  front_proxy.lifetime = kLifetime;
+  pki.front_proxy = TRY(load_or_sign(dir + "/front-proxy-client", pki.front_proxy_ca, front_proxy));
   return pki;
 }
 

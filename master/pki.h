@@ -11,6 +11,7 @@ namespace master {
 
 struct Pki {
   base::tls::KeyPair ca, server, node_client, admin;
+  base::tls::KeyPair front_proxy_ca, front_proxy;  // what servers behind APIServices know us by
 };
 base::Result<Pki> load_or_make_pki(const std::string& data_dir, const std::vector<std::string>& dns_names,
                                    const std::vector<std::string>& addresses);

@@ -3,6 +3,7 @@
 #include "api/status.h"
 #include "base/http_forward.h"
 #include "master/server.h"
+#include "master/service_endpoint.h"
 
 namespace master {
 
@@ -68,38 +69,12 @@ void ApiServer::proxy(RequestPtr request) {
 }
 
 void ApiServer::proxy_to_service(RequestPtr request, const std::string& name, std::string port, std::string target) {
-  ObjectRef object = cache("", "services").find(object_key(request->ns, name));
-  if (!object) return request->reply_status(api::not_found({"", "services"}, name));
-  json::value service = json::parse(*object->text);
-  bool known = port.empty();
-  for (const json::value& each : items(base::find_path(service, "spec", "ports"))) {
-    bool same = std::to_string(base::as_int(base::find(each, "port"))) == port || base::string_at(each, "name") == port;
-    if (!same) continue;
-    port = base::string_at(each, "name");
-    known = true;
-    break;
-  }
-  if (!known) return request->reply_status(api::unavailable("no service port \"" + port + "\" found for service \"" + name + "\""));
-  struct Candidate {
-    std::string node, pod, port;
-  };
-  std::vector<Candidate> candidates;
-  auto [first, last] = cache("discovery.k8s.io", "endpointslices").range(request->ns);
-  for (auto it = first; it != last; ++it) {
-    auto label = it->second->labels.find("kubernetes.io/service-name");
-    if (label == it->second->labels.end() || label->second != name) continue;
-    json::value slice = json::parse(*it->second->text);
-    for (const json::value& each : items(base::find(slice, "ports"))) {
-      if (base::string_at(each, "name") != port) continue;
-      std::string number = std::to_string(base::as_int(base::find(each, "port")));
-      for (const json::value& endpoint : items(base::find(slice, "endpoints")))
-        if (base::as_bool(base::find_path(endpoint, "conditions", "ready"), true) && base::string_at(endpoint, "targetRef", "kind") == "Pod")
-          candidates.push_back({std::string(base::string_at(endpoint, "nodeName")), std::string(base::string_at(endpoint, "targetRef", "name")), number});
-    }
-  }
-  if (candidates.empty()) return request->reply_status(api::unavailable("no endpoints available for service \"" + name + "\""));
-  const Candidate& chosen = candidates[next_call_ % candidates.size()];
-  proxy_to_node(request, chosen.node, "/podProxy/" + request->ns + "/" + chosen.pod + "/" + chosen.port + target);
+  ServiceLookup found = look_up_service(*this, request->ns, name, port);
+  if (found.reason == "ServiceNotFound") return request->reply_status(api::not_found({"", "services"}, name));
+  std::erase_if(found.endpoints, [](const ServiceEndpoint& one) { return one.pod.empty(); });
+  if (found.endpoints.empty()) return request->reply_status(api::unavailable(found.text(name, "\"" + port + "\"")));
+  const ServiceEndpoint& chosen = found.endpoints[next_call_ % found.endpoints.size()];
+  proxy_to_node(request, chosen.node, "/podProxy/" + request->ns + "/" + chosen.pod + "/" + std::to_string(chosen.port) + target);
 }
 
 void ApiServer::proxy_to_node(RequestPtr request, const std::string& node, std::string target) {

@@ -106,13 +106,14 @@ bool parse_resource_path(const ResourceTable& table, std::string_view path, std:
   }
   info->resource = table.find(group, version, parts[at++]);
   if (!info->resource) return false;
-  if (!info->ns.empty() && !info->resource->namespaced) return false;
+  bool remote = info->resource->remote;  // nobody here knows its scope
+  if (!info->ns.empty() && !info->resource->namespaced && !remote) return false;
   if (!take(&info->name) || !take(&info->subresource)) return false;
   while (at < parts.size()) {
     info->rest += '/';
     info->rest += parts[at++];
   }
-  if (info->resource->namespaced && info->ns.empty() && !info->name.empty()) return false;
+  if (info->resource->namespaced && info->ns.empty() && !info->name.empty() && !remote) return false;
   if (legacy_watch) info->query.emplace_back("watch", "true");
   info->verb = verb_of(method, *info);
   return true;

@@ -38,9 +38,14 @@ struct RequestInfo {
   Rendering rendering = Rendering::kObject;
   std::vector<std::string> warnings;
   bool applies = false;  // a server-side apply: managedFields come with the object
+  // What the audit event shall say besides ("PLUGIN/key"); null when nothing is audited.
+  std::shared_ptr<std::map<std::string, std::string>> audit_annotations = {};
 
   std::string_view param(std::string_view key) const;  // "" when absent
   bool flag(std::string_view key) const;               // "true" or "1"
+  void annotate(std::string key, std::string value) {
+    if (audit_annotations) audit_annotations->insert_or_assign(std::move(key), std::move(value));
+  }
   bool dry_run() const { return param("dryRun") == "All"; }
   const base::http::Request& http() const { return exchange->request(); }
 

@@ -31,13 +31,13 @@ std::string path_of(std::string_view group, std::string_view version, std::strin
 std::string ResourceInfo::qualified() const { return group.empty() ? plural : plural + "." + group; }
 
 base::json::value stored_form(const ResourceInfo& resource, base::json::value object) {
-  if (!resource.stored_version) return object;
+  if (!resource.stored_version || resource.conversion) return object;
   if (resource.to_stored) object = resource.to_stored(std::move(object));
   object.get_object()["apiVersion"] = resource.stored_version->group_version();
   return object;
 }
 base::json::value served_form(const ResourceInfo& resource, base::json::value object) {
-  if (!resource.stored_version) return object;
+  if (!resource.stored_version || resource.conversion) return object;
   if (resource.from_stored) object = resource.from_stored(std::move(object));
   object.get_object()["apiVersion"] = resource.group_version();
   if (resource.type->custom) {  // by this version's schema
@@ -100,7 +100,17 @@ void ResourceTable::remove(std::string_view group, std::string_view version, std
 
 ResourcePtr ResourceTable::find(std::string_view group, std::string_view version, std::string_view plural) const {
   auto it = by_path_.find(path_of(group, version, plural));
-  return it == by_path_.end() || !it->second->served ? nullptr : it->second;
+  if (it != by_path_.end()) return it->second->served ? it->second : nullptr;
+  if (remote_.empty()) return nullptr;
+  std::string group_version = std::string(group).append("/").append(version);
+  if (!remote_.contains(group_version)) return nullptr;
+  auto row = std::make_shared<ResourceInfo>();
+  row->group = group;
+  row->version = version;
+  row->plural = plural;
+  row->group_version_text = std::move(group_version);
+  row->remote = true;
+  return row;
 }
 std::vector<std::pair<std::string, std::string>> ResourceTable::group_versions() const {
   std::vector<std::string_view> groups;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 
 namespace master {
 
+class CustomConversion;
 class ObjectCache;
 
 struct ResourceInfo {
@@ -46,6 +48,10 @@ struct ResourceInfo {
 
   // False: no path leads to it; a custom resource's version that is only stored.
   bool served = true;
+  // Another API server's (aggregator.h): group, version and plural are all that is known of it.
+  bool remote = false;
+  // The webhook of a custom resource whose versions differ in more than apiVersion.
+  std::shared_ptr<CustomConversion> conversion = {};
 
   // Set by ResourceTable::add, unless given:
   const api::Type* type = nullptr;
@@ -64,9 +70,13 @@ struct ResourceInfo {
   bool is(std::string_view g, std::string_view p) const { return plural == p && group == g; }
   ResourceInfo& stored() { return stored_version ? *stored_version : *this; }
   const ResourceInfo& stored() const { return stored_version ? *stored_version : *this; }
+  // The version in which a write is defaulted, admitted and validated: the stored one, but that of the
+  // request where a webhook converts, which happens at the store's door (custom_conversion.h).
+  ResourceInfo& worked() { return conversion ? *this : stored(); }
+  const ResourceInfo& worked() const { return conversion ? *this : stored(); }
 };
 using ResourcePtr = std::shared_ptr<ResourceInfo>;
-// An object of this version as it is stored, and a stored one as this version shows it.
+// An object of this version as it is worked on, and such a one as this version shows it.
 base::json::value stored_form(const ResourceInfo& resource, base::json::value object);
 base::json::value served_form(const ResourceInfo& resource, base::json::value object);
 
@@ -75,7 +85,8 @@ class ResourceTable {
  public:
   ResourceTable();  // the built-in ones
   const std::vector<ResourcePtr>& all() const { return all_; }
-  ResourcePtr find(std::string_view group, std::string_view version, std::string_view plural) const;  // if it is served
+  // If it is served, here or (a row made for the call) by another API server.
+  ResourcePtr find(std::string_view group, std::string_view version, std::string_view plural) const;
   ResourcePtr find_kind(std::string_view group, std::string_view kind) const;  // its first version
   // The version whose objects are stored.
   ResourcePtr find_stored(std::string_view group, std::string_view plural) const;
@@ -83,7 +94,9 @@ class ResourceTable {
   // the same group, version and plural; requests under way keep the old one.
   ResourcePtr add(ResourceInfo row);
   void remove(std::string_view group, std::string_view version, std::string_view plural);
-  // Group versions that are served, versions of a group side by side and the newest first.
+  // Group versions ("metrics.k8s.io/v1beta1") that other API servers serve.
+  void set_remote(std::set<std::string, std::less<>> group_versions) { remote_ = std::move(group_versions); }
+  // Group versions that are served here, versions of a group side by side and the newest first.
   std::vector<std::pair<std::string, std::string>> group_versions() const;
   // Rises with add and remove: what is made from the table (discovery, OpenAPI) is stale.
   uint64_t generation() const { return generation_; }
@@ -93,6 +106,7 @@ class ResourceTable {
  private:
   std::vector<ResourcePtr> all_;
   std::map<std::string, ResourcePtr, std::less<>> by_path_;  // "apps/v1/deployments"
+  std::set<std::string, std::less<>> remote_;
   uint64_t generation_ = 1;
   std::function<void()> changed_;
 };

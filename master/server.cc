@@ -5,6 +5,7 @@
 #include "api/structural.h"
 #include "base/log.h"
 #include "master/admission_plugins.h"
+#include "master/aggregator.h"
 #include "master/authenticator.h"
 #include "master/authorizer.h"
 #include "master/certificates.h"
@@ -193,6 +194,7 @@ void ApiServer::serve(RequestPtr request) {
     request->reply_bytes(200, {base::http::bytes(front_.metrics().page())}, base::metrics::kPageType);
     return;
   }
+  if (aggregator().serve(request)) return;
   if (!request->resource) {
     if (!serve_openid(request) && !serve_discovery(request)) request->reply_status(api::no_such_path());
     return;

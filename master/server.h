@@ -35,8 +35,14 @@ struct ServerOptions {
   std::shared_ptr<base::tls::Context> node_client;  // shown to kubelets; null in tests
   TokenKeys tokens;                                 // of service accounts
   std::map<std::string, User> static_tokens;
+  // How this server shows itself to those behind APIServices, and the authorities of what it trusts,
+  // as it tells them (ConfigMap kube-system/extension-apiserver-authentication). Empty in tests.
+  base::tls::KeyPair front_proxy;
+  std::string front_proxy_ca_pem, client_ca_pem;
+  bool admits_accounts = false;  // ServiceAccount admission: needs the controllers that make accounts
 };
 
+class Aggregator;
 class Authenticator;
 class Authorizer;
 class RbacController;
@@ -62,6 +68,8 @@ class ApiServer {
   void handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler);
   base::Loop& loop() { return loop_; }
   Front& front() { return front_; }
+  const ServerOptions& options() const { return options_; }
+  Aggregator& aggregator() { return api_services_->aggregator(); }
   int64_t durable_revision() const { return durable_revision_; }
   // Ends the watches of a resource that goes or changes its form: their clients come back.
   void end_watches(const ObjectCache& objects);
@@ -101,6 +109,10 @@ class ApiServer {
   int64_t current_revision(const ResourceInfo& resource) const;
   json_value list_revision(const RequestInfo& request, const struct ListOptions& options, int64_t* out) const;
   void reply_list(RequestPtr request, base::json::object metadata, const std::vector<ObjectRef>& matched);
+  using Then = std::function<void()>;
+  // Calls `then` when all of them can be shown in the request's version: at once but where a webhook
+  // has to convert some. When it can't, the request is answered.
+  static void when_shown(const RequestPtr& request, const std::vector<ObjectRef>& objects, Then then);
   // What the request's namespace and selectors select now; null or the Status that refuses.
   json_value select(const RequestInfo& request, std::vector<ObjectRef>* out) const;
   // An object as the request wants it: its version and its rendering.
@@ -121,6 +133,10 @@ class ApiServer {
   // Runs `mutate` on the current state (stored form) until the write meets no other one; mutate
   // returns null or the Status that refuses.
   void update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries = 0);
+  void update_current(RequestPtr request, std::string subresource, ObjectRef current, Mutate mutate, Written done, int tries);
+  // Writes what was admitted, in its stored form; a conversion that fails is an Outcome.
+  using Committed = std::function<void(base::Result<ObjectRef>)>;
+  void commit_worked(AttributesPtr attributes, std::string key, ObjectRef current, Written refused, Committed done);
   using Retry = std::function<void()>;
   void commit_update(AttributesPtr attributes, ObjectRef current, Written done, Retry retry);
   json_value validate_updated(const AdmissionAttributes& attributes);
@@ -140,6 +156,7 @@ class ApiServer {
   void remove(RequestPtr request);
   void remove_collection(RequestPtr request);
   void remove_object(RequestPtr request, std::string key, json_value options, Written done, int tries = 0);
+  void remove_current(RequestPtr request, ObjectRef current, json_value options, Written done, int tries);
   void commit_removal(AttributesPtr attributes, ObjectRef current, json_value updated, bool removes, Written done, int tries);
 
   // scale.cc
@@ -149,6 +166,7 @@ class ApiServer {
   struct Documents;
   Documents& documents();
   bool serve_discovery(RequestPtr request);
+  void serve_openapi_v2(const RequestPtr& request);
 
   // node_proxy.cc
   void pod_stream(RequestPtr request);

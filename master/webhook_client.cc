@@ -4,8 +4,8 @@
 #include <charconv>
 
 #include "api/base64.h"
-#include "api/validate_rules.h"
 #include "master/server.h"
+#include "master/service_endpoint.h"
 
 namespace master {
 
@@ -13,7 +13,7 @@ namespace json = base::json;
 
 namespace {
 
-constexpr size_t kMaxPools = 64, kMaxAnswerBytes = 4u << 20;
+constexpr size_t kMaxPools = 64, kMaxAnswerBytes = 64u << 20;  // a whole list, converted
 
 base::Error unreachable(std::string what, std::string why) {
   return base::make_error(base::Kind::kUnavailable, "reach", std::move(what), std::move(why));
@@ -42,49 +42,22 @@ base::Result<Destination> of_url(std::string_view url) {
     if (error != std::errc() || end != port.data() + port.size() || out.port < 1 || out.port > 65535) return bad("the port is no number");
   }
   out.server_name = out.host;
+  if (out.host.empty()) return bad("it has no host");
   if (out.host == "localhost") out.host = "127.0.0.1";
-  if (!api::rules::is_ip(out.host)) return bad("host names are not looked up here: give an IP address or a service");
   return out;
 }
 
 }  // namespace
 
-WebhookClient::WebhookClient(ApiServer& server) : server_(server) {}
+WebhookClient::WebhookClient(ApiServer& server) : server_(server), resolver_(server.loop()) {}
 WebhookClient::~WebhookClient() = default;
 
 base::Result<Destination> WebhookClient::endpoint_of(const std::string& ns, const std::string& service, int port) {
-  std::string what = "service " + ns + "/" + service;
-  ObjectRef found = server_.cache("", "services").find(object_key(ns, service));
-  if (!found) return unreachable(what, "service \"" + service + "\" not found");
-  json::value object = json::parse(*found->text);
-  const json::value* ports = base::find_path(object, "spec", "ports");
-  std::string port_name;
-  bool has_port = false;
-  if (ports && ports->is_array())
-    for (const json::value& one : ports->get_array())
-      if (base::as_int(base::find(one, "port")) == port) port_name = base::string_at(one, "name"), has_port = true;
-  if (!has_port) return unreachable(what, "no service port " + std::to_string(port) + " found for service \"" + service + "\"");
-  std::vector<Destination> ready;
-  auto [it, end] = server_.cache("discovery.k8s.io", "endpointslices").range(ns);
-  for (; it != end; ++it) {
-    auto label = it->second->labels.find("kubernetes.io/service-name");
-    if (label == it->second->labels.end() || label->second != service) continue;
-    json::value slice = json::parse(*it->second->text);
-    const json::value *slice_ports = base::find(slice, "ports"), *endpoints = base::find(slice, "endpoints");
-    if (!slice_ports || !slice_ports->is_array() || !endpoints || !endpoints->is_array()) continue;
-    for (const json::value& slice_port : slice_ports->get_array()) {
-      if (base::string_at(slice_port, "name") != port_name) continue;
-      for (const json::value& endpoint : endpoints->get_array()) {
-        const json::value* addresses = base::find(endpoint, "addresses");
-        if (!base::as_bool(base::find_path(endpoint, "conditions", "ready"), true) || !addresses || !addresses->is_array()) continue;
-        for (const json::value& address : addresses->get_array())
-          ready.push_back({std::string(base::as_string(&address)), service + "." + ns + ".svc", "/", "",
-                           static_cast<int>(base::as_int(base::find(slice_port, "port")))});
-      }
-    }
-  }
-  if (ready.empty()) return unreachable(what, "no endpoints available for service \"" + service + "\"");
-  return ready[next_++ % ready.size()];
+  std::string number = std::to_string(port);
+  ServiceLookup found = look_up_service(server_, ns, service, number);
+  if (found.endpoints.empty()) return unreachable("service " + ns + "/" + service, found.text(service, number));
+  ServiceEndpoint& chosen = found.endpoints[next_++ % found.endpoints.size()];
+  return Destination{std::move(chosen.address), service + "." + ns + ".svc", "/", "", chosen.port};
 }
 
 base::Result<Destination> WebhookClient::destination(const json::value& config) {
@@ -125,24 +98,43 @@ base::Result<std::shared_ptr<WebhookClient::Pool>> WebhookClient::pool_for(const
   return it->second;
 }
 
-void WebhookClient::post(const json::value& client_config, std::string body, base::Duration timeout,
-                         std::function<void(base::Result<base::http::Response>)> done) {
+void WebhookClient::post(const json::value& client_config, std::string body, base::Duration timeout, Done done) {
   auto to = destination(client_config);
   if (!to.ok()) return done(to.error());
-  auto pool = pool_for(*to);
+  // The name is looked up within the time that the call has.
+  auto began = std::chrono::steady_clock::now();
+  uint64_t id = next_++;
+  auto waiting = std::make_shared<Done>(std::move(done));
+  auto late = server_.loop().after(timeout, [waiting, host = to->host] {
+    if (Done told = std::exchange(*waiting, nullptr)) told(base::make_error(base::Kind::kTimeout, "resolve", host, "no answer in time"));
+  });
+  timeouts_[id] = std::move(late);
+  resolver_.resolve(to->host, [this, id, to = *to, began, timeout, waiting, body = std::move(body)](base::Result<std::string> address) mutable {
+    timeouts_.erase(id);
+    Done told = std::exchange(*waiting, nullptr);
+    if (!told) return;
+    if (!address.ok()) return told(address.error());
+    to.host = std::move(*address);
+    send(to, std::move(body), timeout, timeout - (std::chrono::steady_clock::now() - began), std::move(told));
+  });
+}
+
+void WebhookClient::send(const Destination& to, std::string body, base::Duration timeout, base::Duration left, Done done) {
+  auto pool = pool_for(to);
   if (!pool.ok()) return done(pool.error());
   base::http::Request request;
   request.method = "POST";
-  request.target = to->path + (to->path.find('?') == std::string::npos ? "?timeout=" : "&timeout=") +
+  request.target = to.path + (to.path.find('?') == std::string::npos ? "?timeout=" : "&timeout=") +
                    std::to_string(std::chrono::duration_cast<std::chrono::seconds>(timeout).count()) + "s";
-  request.headers.add("Host", to->server_name);
+  request.headers.add("Host", to.server_name);
   request.headers.add("Content-Type", "application/json");
   request.headers.add("Accept", "application/json");
   request.headers.add("User-Agent", "sampan-master");
   request.body = std::move(body);
   uint64_t id = next_++;
   ++(*pool)->open;
-  calls_[id] = (*pool)->client->call(std::move(request), timeout, [this, id, pool = pool->get(), done = std::move(done)](base::Result<base::http::Response> result) {
+  calls_[id] = (*pool)->client->call(std::move(request), std::max(left, base::Duration(std::chrono::milliseconds(1))),
+                                     [this, id, pool = *pool, done = std::move(done)](base::Result<base::http::Response> result) {
     auto keep = std::move(calls_[id]);  // the call ends after its callback
     calls_.erase(id);
     --pool->open;

@@ -9,6 +9,7 @@
 
 #include "base/http_client.h"
 #include "base/json.h"
+#include "base/resolver.h"
 
 namespace master {
 
@@ -25,14 +26,16 @@ class WebhookClient {
   explicit WebhookClient(ApiServer& server);
   ~WebhookClient();
   // Posts a JSON document. `done` is called once, unless the client is destroyed first.
-  void post(const base::json::value& client_config, std::string body, base::Duration timeout,
-            std::function<void(base::Result<base::http::Response>)> done);
+  using Done = std::function<void(base::Result<base::http::Response>)>;
+  void post(const base::json::value& client_config, std::string body, base::Duration timeout, Done done);
 
  private:
   // An address behind port `port` of a Service, by its EndpointSlices; in turn when there are several.
   base::Result<Destination> endpoint_of(const std::string& ns, const std::string& service, int port);
   base::Result<Destination> destination(const base::json::value& client_config);
+  void send(const Destination& to, std::string body, base::Duration timeout, base::Duration left, Done done);
   ApiServer& server_;
+  base::Resolver resolver_;  // of a url's host
   struct Pool {
     std::unique_ptr<base::http::Client> client;
     uint64_t used = 0;
@@ -42,6 +45,7 @@ class WebhookClient {
   base::Result<std::shared_ptr<Pool>> pool_for(const Destination& to);
   std::map<std::string, std::shared_ptr<Pool>> pools_;
   std::map<uint64_t, std::unique_ptr<base::http::Client::Call>> calls_;
+  std::map<uint64_t, base::Loop::Handle> timeouts_;  // of names that are being looked up
   uint64_t next_ = 1;
 };
 

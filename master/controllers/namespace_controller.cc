@@ -1,5 +1,7 @@
 #include "master/controllers/namespace_controller.h"
 
+#include <set>
+
 #include "base/log.h"
 
 namespace master::controllers {
@@ -183,30 +185,60 @@ static void add_kinds(const json::value& list, std::vector<api::Resource>& out) 
   }
 }
 
+// Group versions ("metrics.k8s.io/v1beta1") of other API servers that do not answer now.
+static std::set<std::string, std::less<>> unavailable_versions(const json::value& api_services) {
+  std::set<std::string, std::less<>> out;
+  const json::value* items = find(api_services, "items");
+  if (!items || !items->is_array()) return out;
+  for (const json::value& item : items->get_array()) {
+    const json::value* conditions = find_path(item, "status", "conditions");
+    if (!find_path(item, "spec", "service")) continue;
+    bool available = false;
+    if (conditions && conditions->is_array())
+      for (const json::value& condition : conditions->get_array())
+        available |= string_at(condition, "type") == "Available" && string_at(condition, "status") == "True";
+    if (!available) out.insert(std::string(string_at(item, "spec", "group")) + "/" + std::string(string_at(item, "spec", "version")));
+  }
+  return out;
+}
+
+// The namespaced kinds of each group's preferred version. What an API server that does not answer has
+// in a namespace can't be listed: its groups are left out, or no namespace would ever go.
 void discover_namespaced(api::Client& client, std::function<void(base::Result<std::vector<api::Resource>>)> done) {
-  auto out = std::make_shared<std::vector<api::Resource>>();
-  client.call("GET", "/api/v1", "", "", [&client, out, done](base::Result<json::value> core) {
-    if (!core.ok()) return done(core.error());
-    add_kinds(*core, *out);
-    client.call("GET", "/apis", "", "", [&client, out, done](base::Result<json::value> groups) {
-      if (!groups.ok()) return done(groups.error());
-      std::vector<Step> steps;
-      if (const json::value* list = find(*groups, "groups"); list && list->is_array())
-        for (const json::value& group : list->get_array()) {
-          std::string version(string_at(group, "preferredVersion", "groupVersion"));
-          if (version.empty()) continue;
-          steps.push_back([&client, out, version](auto step_done) {
-            client.call("GET", "/apis/" + version, "", "", [out, step_done](base::Result<json::value> result) {
-              if (!result.ok()) return step_done(result.error());
-              add_kinds(*result, *out);
-              step_done({});
-            });
+  struct Found {
+    std::vector<api::Resource> kinds;
+    std::set<std::string, std::less<>> unavailable;
+  };
+  auto found = std::make_shared<Found>();
+  auto get = [&client](std::string path, auto done, auto then) {
+    client.call("GET", std::move(path), "", "", [done, then](base::Result<json::value> result) {
+      if (!result.ok()) return done(result.error());
+      then(*result);
+    });
+  };
+  auto ask_groups = [found, get, done](const json::value& groups) {
+    std::vector<Step> steps;
+    if (const json::value* list = find(groups, "groups"); list && list->is_array())
+      for (const json::value& group : list->get_array()) {
+        std::string version(string_at(group, "preferredVersion", "groupVersion"));
+        if (version.empty() || found->unavailable.contains(version)) continue;
+        steps.push_back([found, get, version](auto step_done) {
+          get("/apis/" + version, step_done, [found, step_done](const json::value& list) {
+            add_kinds(list, found->kinds);
+            step_done(base::Status());
           });
-        }
-      all(std::move(steps), [out, done](base::Status status) {
-        if (!status.ok()) return done(status.error());
-        done(std::move(*out));
-      });
+        });
+      }
+    all(std::move(steps), [found, done](base::Status status) {
+      if (!status.ok()) return done(status.error());
+      done(std::move(found->kinds));
+    });
+  };
+  get("/api/v1", done, [found, get, done, ask_groups](const json::value& core) {
+    add_kinds(core, found->kinds);
+    get("/apis/apiregistration.k8s.io/v1/apiservices", done, [found, get, done, ask_groups](const json::value& services) {
+      found->unavailable = unavailable_versions(services);
+      get("/apis", done, ask_groups);
     });
   });
 }

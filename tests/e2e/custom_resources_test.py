@@ -139,11 +139,6 @@ class CustomResources(cluster.ClusterTest):
             return all(c["status"] == "True" for item in items.values() for c in item["status"]["conditions"])
         self.until("/apis/apiregistration.k8s.io/v1/apiservices", lambda items:
                    "v1.stable.example.com" in items and {"v1.", "v1.apps", "v2.autoscaling"} <= set(items) and available(items))
-        done = self.kubectl("create", "-f", "-", namespace=None, check=False, input={
-            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.metrics.example.com"},
-            "spec": {"group": "metrics.example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100,
-                     "service": {"name": "metrics", "namespace": "default"}}})
-        self.assertIn("spec.service: Forbidden", done.stderr)
 
     def test_restart_of_the_master(self):
         self.apply(tab("a", replicas=3))

@@ -1,0 +1,70 @@
+#include "master/service_endpoint.h"
+
+#include "master/server.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+const json::array& items(const json::value* list) {
+  static const json::array kNone;
+  return list && list->is_array() ? list->get_array() : kNone;
+}
+
+void add_ready(const json::value& slice, std::string_view port_name, std::vector<ServiceEndpoint>& out) {
+  for (const json::value& port : items(base::find(slice, "ports"))) {
+    if (base::string_at(port, "name") != port_name) continue;
+    int number = static_cast<int>(base::as_int(base::find(port, "port")));
+    for (const json::value& endpoint : items(base::find(slice, "endpoints"))) {
+      if (!base::as_bool(base::find_path(endpoint, "conditions", "ready"), true)) continue;
+      bool is_pod = base::string_at(endpoint, "targetRef", "kind") == "Pod";
+      for (const json::value& address : items(base::find(endpoint, "addresses")))
+        out.push_back({std::string(base::as_string(&address)), number, std::string(base::string_at(endpoint, "nodeName")),
+                       std::string(is_pod ? base::string_at(endpoint, "targetRef", "name") : std::string_view())});
+    }
+  }
+}
+
+}  // namespace
+
+std::string ServiceLookup::text(std::string_view service, std::string_view port) const {
+  std::string quoted = "service \"" + std::string(service) + "\"";
+  if (reason == "ServiceNotFound") return quoted + " not found";
+  if (reason == "ServicePortError") return "no service port " + std::string(port) + " found for " + quoted;
+  return "no endpoints available for " + quoted;
+}
+
+ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const std::string& service, std::string_view port) {
+  ServiceLookup out;
+  ObjectRef found = server.cache("", "services").find(object_key(ns, service));
+  if (!found) {
+    out.reason = "ServiceNotFound";
+    return out;
+  }
+  bool has_port = port.empty();
+  json::value object = json::parse(*found->text);
+  for (const json::value& one : items(base::find_path(object, "spec", "ports"))) {
+    if (std::to_string(base::as_int(base::find(one, "port"))) != port && base::string_at(one, "name") != port) continue;
+    out.port_name = base::string_at(one, "name");
+    has_port = true;
+    break;
+  }
+  if (!has_port) {
+    out.reason = "ServicePortError";
+    return out;
+  }
+  out.reason = "EndpointsNotFound";
+  auto [it, end] = server.cache("discovery.k8s.io", "endpointslices").range(ns);
+  for (; it != end; ++it) {
+    auto label = it->second->labels.find("kubernetes.io/service-name");
+    if (label == it->second->labels.end() || label->second != service) continue;
+    out.reason = "MissingEndpoints";
+    add_ready(json::parse(*it->second->text), out.port_name, out.endpoints);
+  }
+  if (!out.endpoints.empty()) out.reason = "";
+  return out;
+}
+
+}  // namespace master
