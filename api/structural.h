@@ -105,7 +105,7 @@ FieldErrors validate_structural(const Structural& schema, const json::value& val
 
 // ---- definitions -------------------------------------------------------------------------------
 // What tables cannot say about a CustomResourceDefinition; `before` is null for a create. CEL rules
-// and webhook conversion are refused: what cannot be done is not accepted.
+// are refused: what cannot be done is not accepted.
 FieldErrors validate_custom_resource_definition(const json::value& definition, const json::value* before);
 // Defaults: names.singular, names.listKind, conversion.strategy.
 void default_custom_resource_definition(json::value& definition);

@@ -5,6 +5,7 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "base/log.h"
+#include "master/custom_conversion.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -73,42 +74,64 @@ std::vector<AdmissionWebhooks::Call> AdmissionWebhooks::select(const AdmissionAt
 }
 
 void AdmissionWebhooks::ask(const Call& call, const AttributesPtr& attributes, Answered done) {
-  const Webhook& hook = *call.hook;
-  if (attributes->dry_run && hook.has_side_effects) return done(dry_run_unsupported(hook.name), {});
-  auto shown = [&](const json::value& object) { return object.is_null() ? json::value() : served_form(*call.shown, object); };
+  if (attributes->dry_run && call.hook->has_side_effects) return done(dry_run_unsupported(call.hook->name), {}, nullptr);
+  const auto& conversion = call.shown->conversion;
+  if (!conversion || call.shown == attributes->resource) {
+    auto shown = [&](const json::value& object) { return object.is_null() ? json::value() : served_form(*call.shown, object); };
+    return post(call, attributes, shown(attributes->object), shown(attributes->old), std::move(done));
+  }
+  std::vector<json::value> objects;
+  for (const json::value* one : {&attributes->object, &attributes->old})
+    if (!one->is_null()) objects.push_back(*one);
+  conversion->convert(*call.shown, std::move(objects), [this, call, attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
+    if (!result.ok()) return done(CustomConversion::refusal(result.error()), {}, nullptr);
+    json::value object, old;
+    if (!attributes->old.is_null()) old = std::move(result->back());
+    if (!attributes->object.is_null()) object = std::move(result->front());
+    post(call, attributes, std::move(object), std::move(old), done);
+  });
+}
+
+void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, json::value object, json::value old, Answered done) {
   std::string uid = new_uid();
-  json::value review = admission_review(*attributes, *call.shown, uid, shown(attributes->object), shown(attributes->old));
-  client_->post(hook.client_config, base::to_json(review), std::chrono::seconds(hook.timeout_seconds),
-                [hook = call.hook, uid, attributes, done = std::move(done)](base::Result<base::http::Response> result) {
+  json::value review = admission_review(*attributes, *call.shown, uid, object, std::move(old));
+  client_->post(call.hook->client_config, base::to_json(review), std::chrono::seconds(call.hook->timeout_seconds),
+                [hook = call.hook, uid, attributes, object = std::move(object), done = std::move(done)](base::Result<base::http::Response> result) mutable {
                   auto answer = result.ok() ? read_review(hook->name, uid, result->body) : base::Result<ReviewAnswer>(result.error());
                   if (!answer.ok()) {
                     base::log::warning("admission webhook {} of {}: {}", hook->name, hook->configuration, answer.error().message());
-                    if (!hook->ignores_failure) return done(webhook_failure(hook->name, answer.error()), {});
-                    return done(nullptr, {true, nullptr, std::nullopt, {}});
+                    if (!hook->ignores_failure) return done(webhook_failure(hook->name, answer.error()), {}, nullptr);
+                    return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
                   }
                   for (std::string& warning : answer->warnings) attributes->request->warnings.push_back(std::move(warning));
+                  for (auto& [key, value] : answer->audit_annotations) attributes->request->annotate(hook->name + "/" + key, std::move(value));
                   json::value refusal = answer->allowed ? json::value() : answer->refusal;
-                  done(std::move(refusal), std::move(*answer));
+                  done(std::move(refusal), std::move(*answer), std::move(object));
                 });
 }
 
-json::value AdmissionWebhooks::take_patch(const Call& call, AdmissionAttributes& attributes, const json::value& patch, bool* changed) {
-  json::value before = served_form(*call.shown, attributes.object);
+// `before` is the object as the webhook saw it.
+void AdmissionWebhooks::take_patch(const Call& call, const AttributesPtr& attributes, json::value before, const json::value& patch, Taken done) {
   auto patched = api::json_patch(before, patch);
-  auto refuse = [&](const std::string& why) { return api::internal_error("admission webhook \"" + call.hook->name + "\": " + why); };
+  auto refuse = [&](const std::string& why) { done(api::internal_error("admission webhook \"" + call.hook->name + "\": " + why), false); };
   if (!patched.ok()) return refuse(patched.error().message());
-  if (*patched == before) return nullptr;
+  if (*patched == before) return done(nullptr, false);
   if (auto status = api::check_types(*call.shown->type, *patched); !status.ok()) return refuse(status.error().message());
   api::prune(*call.shown->type, *patched);
   if (call.shown->type->custom) api::apply_defaults(*call.shown->type, *patched);
   else api::defaults(call.shown->gvk(), *patched);
-  json::value stored = stored_form(*call.shown, std::move(*patched));
-  if (base::string_at(stored, "metadata", "name") != base::string_at(attributes.object, "metadata", "name") ||
-      base::string_at(stored, "metadata", "namespace") != base::string_at(attributes.object, "metadata", "namespace"))
-    return refuse("the name and the namespace of an object cannot be changed");
-  attributes.object = std::move(stored);
-  *changed = true;
-  return nullptr;
+  for (const char* name : {"name", "namespace"})
+    if (base::string_at(*patched, "metadata", name) != base::string_at(attributes->object, "metadata", name))
+      return refuse("the name and the namespace of an object cannot be changed");
+  if (!call.shown->conversion) {
+    attributes->object = stored_form(*call.shown, std::move(*patched));
+    return done(nullptr, true);
+  }
+  call.shown->conversion->convert(*attributes->resource, {std::move(*patched)}, [attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
+    if (!result.ok()) return done(CustomConversion::refusal(result.error()), false);
+    attributes->object = std::move(result->front());
+    done(nullptr, true);
+  });
 }
 
 void AdmissionWebhooks::mutate(AttributesPtr attributes, Done done) {
@@ -134,14 +157,15 @@ void AdmissionWebhooks::next(std::shared_ptr<Round> round) {
     return next(std::move(round));
   }
   const Call& call = round->calls[round->at];
-  ask(call, round->attributes, [this, round, &call](json::value refusal, ReviewAnswer answer) {
+  Taken taken = [this, round](json::value refusal, bool changed) {
     if (!refusal.is_null()) return round->done(std::move(refusal));
-    bool changed = false;
-    if (answer.patch && !round->attributes->object.is_null())
-      if (json::value bad = take_patch(call, *round->attributes, *answer.patch, &changed); !bad.is_null()) return round->done(std::move(bad));
     ++round->at;
     if (changed && !round->again) round->last_change = round->at;
     next(round);
+  };
+  ask(call, round->attributes, [this, round, &call, taken = std::move(taken)](json::value refusal, ReviewAnswer answer, json::value seen) {
+    if (!refusal.is_null() || !answer.patch || round->attributes->object.is_null()) return taken(std::move(refusal), false);
+    take_patch(call, round->attributes, std::move(seen), *answer.patch, taken);
   });
 }
 
@@ -156,7 +180,7 @@ void AdmissionWebhooks::validate(AttributesPtr attributes, Done done) {
   };
   auto progress = std::make_shared<Progress>(Progress{calls->size(), nullptr, std::move(done)});
   for (const Call& call : *calls)
-    ask(call, attributes, [progress, calls](json::value refusal, ReviewAnswer) {
+    ask(call, attributes, [progress, calls](json::value refusal, ReviewAnswer, json::value) {
       if (progress->refusal.is_null()) progress->refusal = std::move(refusal);
       if (--progress->left == 0) progress->done(std::move(progress->refusal));
     });

@@ -32,10 +32,13 @@ class AdmissionWebhooks final : public AdmissionPlugin {
   struct Round;
   std::vector<Call> select(const AdmissionAttributes& attributes);
   const std::vector<std::shared_ptr<const Webhook>>& hooks();
-  using Answered = std::function<void(base::json::value refusal, ReviewAnswer answer)>;
+  // `seen` is the object as it was shown; what a patch is for.
+  using Answered = std::function<void(base::json::value refusal, ReviewAnswer answer, base::json::value seen)>;
+  using Taken = std::function<void(base::json::value refusal, bool changed)>;
   void ask(const Call& call, const AttributesPtr& attributes, Answered done);
   void next(std::shared_ptr<Round> round);
-  base::json::value take_patch(const Call& call, AdmissionAttributes& attributes, const base::json::value& patch, bool* changed);
+  void post(const Call& call, const AttributesPtr& attributes, base::json::value object, base::json::value old, Answered done);
+  void take_patch(const Call& call, const AttributesPtr& attributes, base::json::value before, const base::json::value& patch, Taken done);
 
   ApiServer& server_;
   std::shared_ptr<WebhookClient> client_;

@@ -24,7 +24,7 @@ std::string manager_name(const RequestInfo& request) {
   return std::string(agent.substr(0, std::min(agent.find('/'), kMaxManagerName)));
 }
 api::FieldManager field_manager(const RequestInfo& request) {
-  return {manager_name(request), std::string(request.resource->stored().group_version()), request.subresource, base::wall_now()};
+  return {manager_name(request), std::string(request.resource->worked().group_version()), request.subresource, base::wall_now()};
 }
 
 // The manifest's own field errors: unlike in other writes, an unknown field is always refused.
@@ -69,14 +69,14 @@ json::value refusal_of(const api::Applied& applied) {
 
 void ApiServer::track_fields(const RequestInfo& request, const json::value& before, json::value& after) {
   if (request.applies) return;
-  const ResourceInfo& resource = request.resource->stored();
+  const ResourceInfo& resource = request.resource->worked();
   // Status is another's to write, except through its own door.
   bool skips_status = resource.has_status && request.subresource != "status";
   api::track_update(*resource.type, before, after, field_manager(request), skips_status ? "status" : "");
 }
 
 void ApiServer::apply(RequestPtr request) {
-  ResourceInfo& resource = request->resource->stored();
+  ResourceInfo& resource = request->resource->worked();
   auto documents = api::parse_yaml(request->http().body);
   if (!documents.ok() || documents->size() != 1 || !documents->front().is_object())
     return request->reply_status(api::bad_request("error decoding YAML: " + (documents.ok() ? std::string("the body is not one object") : documents.error().message())));
@@ -107,7 +107,7 @@ void ApiServer::apply_to_live(RequestPtr request, std::shared_ptr<const json::va
   update_object(
       request, request->subresource,
       [request, manifest, force](const json::value& current, json::value* updated) -> json::value {
-        auto applied = api::apply_patch(*request->resource->stored().type, current, *manifest, field_manager(*request), force);
+        auto applied = api::apply_patch(*request->resource->worked().type, current, *manifest, field_manager(*request), force);
         if (!applied.ok()) return api::bad_request(applied.error().reason);
         if (!applied->conflicts.empty()) return refusal_of(*applied);
         *updated = std::move(applied->object);

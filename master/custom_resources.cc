@@ -5,6 +5,7 @@
 #include "api/structural.h"
 #include "api/walk.h"
 #include "base/log.h"
+#include "master/custom_conversion.h"
 #include "master/server.h"
 
 namespace master {
@@ -23,7 +24,8 @@ std::string joined(const json::value* list) {
 }
 
 // One version's row, without what ties it to the others.
-base::Result<ResourceInfo> row_of(const json::value& definition, const json::value& version, bool terminating) {
+base::Result<ResourceInfo> row_of(const json::value& definition, const json::value& version, bool terminating,
+                                  const std::shared_ptr<CustomConversion>& conversion) {
   auto kind = TRY(api::compile_custom_kind(definition, base::string_at(version, "name")));
   ResourceInfo row;
   row.group = kind->group;
@@ -44,6 +46,7 @@ base::Result<ResourceInfo> row_of(const json::value& definition, const json::val
   row.served = base::as_bool(base::find(version, "served"));
   row.type = &kind->type;
   row.type_owner = kind;
+  row.conversion = conversion;
   return row;
 }
 
@@ -70,7 +73,7 @@ void remove_instances(const std::string& group, const std::string& version, cons
 CustomResources::CustomResources(ApiServer& server)
     : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})),
       client_(transport_, "sampan-custom-resources"),
-      queue_(server.loop(), [this](const std::string& name) { reconcile(name); }),
+      queue_(server.loop(), [this](const std::string& name) { reconcile(name); }), webhooks_(std::make_shared<WebhookClient>(server)),
       definitions_(server.resources().find_stored("apiextensions.k8s.io", "customresourcedefinitions")->objects) {}
 
 CustomResources::~CustomResources() {
@@ -94,6 +97,9 @@ void CustomResources::start() {
 
 ObjectRef CustomResources::reform(const ResourceInfo& stored, std::string key, std::string_view text, int64_t revision) {
   json::value object = json::parse({text.data(), text.size()});
+  // Where a webhook converts, an object stays in the version it was written in, until it is written again.
+  if (stored.conversion && base::string_at(object, "apiVersion") != stored.group_version())
+    return make_object(stored, std::move(key), to_stored_text(object), revision);
   object.get_object()["apiVersion"] = stored.group_version();
   api::prune(*stored.type, object);
   api::apply_defaults(*stored.type, object);
@@ -176,11 +182,15 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
     if (it->second.uid != uid) withdraw(name);  // another of the same name
     else if (it->second.generation == generation && it->second.terminating == terminating) return {};
   }
+  std::shared_ptr<CustomConversion> conversion;
+  if (base::string_at(definition, "spec", "conversion", "strategy") == "Webhook")
+    if (const json::value* config = base::find_path(definition, "spec", "conversion", "webhook", "clientConfig"))
+      conversion = std::make_shared<CustomConversion>(webhooks_, *config);
   std::vector<ResourceInfo> rows;
   const json::value* versions = base::find_path(definition, "spec", "versions");
   if (versions && versions->is_array())
     for (const json::value& version : versions->get_array()) {
-      ResourceInfo row = TRY(row_of(definition, version, terminating));
+      ResourceInfo row = TRY(row_of(definition, version, terminating, conversion));
       bool stored = base::as_bool(base::find(version, "storage"));
       row.served |= stored && terminating;  // its instances are deleted through it
       if (stored || row.served) rows.insert(stored ? rows.begin() : rows.end(), std::move(row));

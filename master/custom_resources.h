@@ -16,6 +16,7 @@
 namespace master {
 
 class ApiServer;
+class WebhookClient;
 
 class CustomResources {
  public:
@@ -51,6 +52,7 @@ class CustomResources {
   std::shared_ptr<api::Transport> transport_;
   api::Client client_;
   api::WorkQueue queue_;
+  std::shared_ptr<WebhookClient> webhooks_;
   std::shared_ptr<ObjectCache> definitions_;
   uint64_t listener_ = 0;
   std::map<std::string, Served> served_;  // by the definition's name

@@ -169,11 +169,14 @@ void ObjectCache::erase(std::string_view key, int64_t revision) {
   // The event shows the object as it was, at the revision of its deletion, as etcd watches do.
   auto gone = std::make_shared<StoredObject>(*last);
   gone->revision = revision;
-  std::string text = *last->text;
   std::string old = "\"resourceVersion\":\"" + std::to_string(last->revision) + "\"";
-  if (size_t at = text.find(old); at != std::string::npos)
-    text.replace(at, old.size(), "\"resourceVersion\":\"" + std::to_string(revision) + "\"");
-  gone->text = base::http::bytes(std::move(text));
+  auto at_its_deletion = [&](std::string text) {
+    if (size_t at = text.find(old); at != std::string::npos)
+      text.replace(at, old.size(), "\"resourceVersion\":\"" + std::to_string(revision) + "\"");
+    return base::http::bytes(std::move(text));
+  };
+  gone->text = at_its_deletion(*last->text);
+  for (auto& [version, text] : gone->converted) text = at_its_deletion(*text);
   publish({WatchEvent::Type::kDeleted, revision, std::move(gone), std::move(last)});
 }
 

@@ -1,6 +1,7 @@
 // GET and LIST: copies of cached bytes, never the store.
 #include "api/status.h"
 #include "api/table.h"
+#include "master/custom_conversion.h"
 #include "master/list_options.h"
 #include "master/server.h"
 
@@ -11,19 +12,26 @@ using base::http::Bytes;
 
 namespace {
 
-std::string partial_metadata(const StoredObject& object) {
+std::string partial_metadata(std::string_view object) {
   std::string out = R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
-  out += metadata_text(*object.text);
+  out += metadata_text(object);
   out += '}';
   return out;
+}
+
+// As it lies in the cache, or as a webhook converted it: when_shown() made that.
+const Bytes shown_text(const ResourceInfo& resource, const StoredObject& object) {
+  Bytes converted = resource.conversion ? CustomConversion::text(resource, object) : nullptr;
+  return converted ? converted : object.text;
 }
 
 // One row as text: only the cells are made from a parsed object, in memory that the next row uses again.
 void append_row(std::string& out, const RequestInfo& request, const StoredObject& object, base::Time now) {
   alignas(16) unsigned char buffer[16 << 10];
   json::monotonic_resource arena(buffer, sizeof buffer);
-  json::value parsed = json::parse(*object.text, &arena);
-  bool converted = request.resource->stored_version != nullptr;
+  const Bytes text = shown_text(*request.resource, object);
+  json::value parsed = json::parse(*text, &arena);
+  bool converted = request.resource->stored_version != nullptr && !request.resource->conversion;
   if (converted) parsed = served_form(*request.resource, std::move(parsed));
   const api::CustomKind* custom = request.resource->type->custom;
   out += R"({"cells":)";
@@ -31,9 +39,9 @@ void append_row(std::string& out, const RequestInfo& request, const StoredObject
   std::string_view include = request.param("includeObject");
   if (include != "None") {
     out += R"(,"object":)";
-    if (include != "Object") out += partial_metadata(object);
+    if (include != "Object") out += partial_metadata(*text);
     else if (converted) out += json::serialize(parsed);
-    else out += *object.text;
+    else out += *text;
   }
   out += '}';
 }
@@ -54,10 +62,19 @@ Bytes ApiServer::render(const RequestInfo& request, const StoredObject& object, 
     return base::http::bytes(out + "]}");
   }
   if (request.rendering == Rendering::kPartialMetadata)
-    return base::http::bytes(partial_metadata(object));
-  if (request.resource->stored_version)
+    return base::http::bytes(partial_metadata(*shown_text(*request.resource, object)));
+  if (request.resource->stored_version && !request.resource->conversion)
     return base::http::bytes(json::serialize(served_form(*request.resource, json::parse(*object.text))));
-  return object.text;
+  return shown_text(*request.resource, object);
+}
+
+void ApiServer::when_shown(const RequestPtr& request, const std::vector<ObjectRef>& objects, Then then) {
+  CustomConversion* conversion = request->resource->conversion.get();
+  if (!conversion) return then();
+  conversion->show(request->resource, objects, [request, then = std::move(then)](json::value refusal) {
+    if (!refusal.is_null()) return request->reply_status(refusal);
+    then();
+  });
 }
 
 int64_t ApiServer::current_revision(const ResourceInfo& resource) const {
@@ -73,7 +90,8 @@ void ApiServer::get(RequestPtr request) {
     return request->reply_status(version_too_large(*options.version, current));
   ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
   if (!object) return request->reply_status(api::not_found(resource.named(), request->name));
-  request->reply_bytes(200, {render(*request, *object, true)});
+  if (!resource.conversion) return request->reply_bytes(200, {render(*request, *object, true)});
+  when_shown(request, {object}, [this, request, object] { request->reply_bytes(200, {render(*request, *object, true)}); });
 }
 
 json::value ApiServer::select(const RequestInfo& request, std::vector<ObjectRef>* out) const {
@@ -136,7 +154,8 @@ void ApiServer::list(RequestPtr request) {
     metadata["continue"] = continue_token(options.continue_revision == -1 ? -1 : revision, next);
     if (all) metadata["remainingItemCount"] = left;
   }
-  reply_list(std::move(request), std::move(metadata), matched);
+  if (!resource.conversion) return reply_list(std::move(request), std::move(metadata), matched);
+  when_shown(request, matched, [this, request, metadata, matched] { reply_list(request, metadata, matched); });
 }
 
 void ApiServer::reply_list(RequestPtr request, json::object metadata, const std::vector<ObjectRef>& matched) {

@@ -1,6 +1,7 @@
 // DELETE: grace for Pods, finalizers, propagation policies, preconditions.
 #include "api/protobuf.h"
 #include "api/status.h"
+#include "master/custom_conversion.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -96,8 +97,18 @@ void ApiServer::remove(RequestPtr request) {
 void ApiServer::remove_object(RequestPtr request, std::string key, json::value options, Written done, int tries) {
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(key);
-  std::string name = key.substr(key.find('/') + 1);
-  if (!current) return done({nullptr, api::not_found(resource.named(), name), false});
+  if (!current) return done({nullptr, api::not_found(resource.named(), key.substr(key.find('/') + 1)), false});
+  CustomConversion* conversion = request->resource->conversion.get();
+  if (!conversion) return remove_current(std::move(request), std::move(current), std::move(options), std::move(done), tries);
+  conversion->show(request->resource, {current}, [this, request, current, options = std::move(options), done = std::move(done), tries](json::value refusal) {
+    if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
+    remove_current(request, current, options, done, tries);
+  });
+}
+
+void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::value options, Written done, int tries) {
+  ResourceInfo& resource = request->resource->stored();
+  std::string name(current->name());
   json::value before = json::parse(*current->text);
 
   if (std::string_view uid = base::string_at(options, "preconditions", "uid"); !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
@@ -146,7 +157,8 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
   }
   AttributesPtr attributes = attributes_of(request, Operation::kDelete, "", name);
   attributes->ns = current->ns();
-  attributes->old = std::move(before);
+  // Only metadata changes, so what is written needs no conversion; what plugins see does.
+  attributes->old = request->resource->conversion ? json::parse(*CustomConversion::text(*request->resource, *current)) : std::move(before);
   attributes->options = options;
   attributes->dry_run = dry_run(*request, options);
   admission_.mutate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value refused) mutable {
@@ -160,7 +172,7 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
 
 // `updated` is what is left while the deletion waits; with `removes` the object goes at once.
 void ApiServer::commit_removal(AttributesPtr attributes, ObjectRef current, json::value updated, bool removes, Written done, int tries) {
-  ResourceInfo& resource = *attributes->resource;
+  ResourceInfo& resource = attributes->resource->stored();
   if (attributes->dry_run)
     return done({removes ? current : make_object(resource, current->key, to_stored_text(updated), current->revision), nullptr, removes});
   if (removes) hold_addresses(*attributes);
@@ -183,7 +195,7 @@ void ApiServer::remove_collection(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   struct Progress {
     size_t left;
-    json::array items;
+    std::vector<ObjectRef> objects;
     json::value failure;
   };
   auto progress = std::make_shared<Progress>();
@@ -191,14 +203,21 @@ void ApiServer::remove_collection(RequestPtr request) {
   auto finish = [request, progress, &resource] {
     if (--progress->left != 0) return;
     if (!progress->failure.is_null()) return request->reply_status(progress->failure);
-    request->reply(200, json::object{{"kind", resource.list_kind}, {"apiVersion", resource.group_version()},
-                                     {"metadata", json::object()}, {"items", std::move(progress->items)}});
+    when_shown(request, progress->objects, [request, progress, &resource] {
+      json::array items;
+      for (const ObjectRef& object : progress->objects) {
+        Bytes converted = resource.conversion ? CustomConversion::text(resource, *object) : nullptr;
+        items.push_back(served_form(resource, json::parse(converted ? *converted : *object->text)));
+      }
+      request->reply(200, json::object{{"kind", resource.list_kind}, {"apiVersion", resource.group_version()},
+                                       {"metadata", json::object()}, {"items", std::move(items)}});
+    });
   };
   for (const ObjectRef& object : selected)
-    remove_object(request, object->key, options, [request, progress, finish](Outcome outcome) {
+    remove_object(request, object->key, options, [progress, finish](Outcome outcome) {
       // Gone meanwhile is what was asked for.
       if (!outcome.status.is_null() && base::as_int(base::find(outcome.status, "code")) != 404) progress->failure = outcome.status;
-      if (outcome.object) progress->items.push_back(served_form(*request->resource, json::parse(*outcome.object->text)));
+      if (outcome.object) progress->objects.push_back(std::move(outcome.object));
       finish();
     });
   finish();

@@ -4,6 +4,7 @@
 #include "api/status.h"
 #include "api/structural.h"
 #include "api/validate.h"
+#include "master/custom_conversion.h"
 #include "master/server.h"
 
 namespace master {
@@ -62,7 +63,10 @@ void ApiServer::scale(RequestPtr request) {
   static const api::Type* type = api::find_type("io.k8s.api.autoscaling.v1", "Scale");
   auto reply = [request, &resource](Outcome outcome) {
     if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-    request->reply(200, to_scale(resource, json::parse(*outcome.object->text)));
+    when_shown(request, {outcome.object}, [request, &resource, object = outcome.object] {
+      Bytes text = resource.conversion ? CustomConversion::text(resource, *object) : object->text;
+      request->reply(200, to_scale(resource, json::parse(*text)));
+    });
   };
   if (request->verb == "get") {
     ObjectRef object = cache(resource).find(object_key(request->ns, request->name));

@@ -1,5 +1,6 @@
 // WATCH: the state now or the events since a revision, then every event as it happens.
 #include "api/status.h"
+#include "master/custom_conversion.h"
 #include "master/list_options.h"
 #include "master/server.h"
 
@@ -16,18 +17,22 @@ constexpr int kDefaultWatchSeconds = 3600;
 }  // namespace
 
 // One watch: a listener on the cache that writes lines to its exchange.
-struct ApiServer::Watcher {
+struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
   ApiServer* server;
   RequestPtr request;
   Filter filter;
   std::shared_ptr<ObjectCache> objects;
   uint64_t listener = 0, id = 0;
-  bool bookmarks = false, columns_sent = false;
+  bool bookmarks = false, columns_sent = false, begun = false;
   int64_t sent_revision = 0;
   base::Loop::Handle timeout;
+  // Where a webhook converts: what waits for it, in order.
+  std::vector<WatchEvent> waiting;
+  bool converting = false;
 
   void send(std::string_view type, const StoredObject& object, const Bytes& shared_line) {
-    if (shared_line && request->rendering == Rendering::kObject && !request->resource->stored_version) {
+    bool as_cached = !request->resource->stored_version && !request->resource->conversion;
+    if (shared_line && request->rendering == Rendering::kObject && as_cached) {
       request->exchange->write(shared_line);
     } else {
       request->exchange->write(event_line(type, *server->render(*request, object, !columns_sent)));
@@ -45,6 +50,59 @@ struct ApiServer::Watcher {
     if (now)
       return send("ADDED", *event.object, event.type == WatchEvent::Type::kAdded ? event.line() : nullptr);
     send("DELETED", *event.object, event.type == WatchEvent::Type::kDeleted ? event.line() : nullptr);
+  }
+  void queue(const WatchEvent& event) {
+    waiting.push_back(event);
+    pump();
+  }
+  void pump() {
+    if (converting || waiting.empty()) return;
+    converting = true;
+    std::vector<ObjectRef> objects;
+    for (const WatchEvent& event : waiting)
+      if (filter.matches(*event.object) || (event.previous && filter.matches(*event.previous))) objects.push_back(event.object);
+    request->resource->conversion->show(request->resource, objects, [this, weak = weak_from_this(), count = waiting.size()](json::value refusal) {
+      auto self = weak.lock();
+      if (!self) return;
+      converting = false;
+      if (!refusal.is_null()) {
+        request->exchange->write(event_line("ERROR", json::serialize(refusal)));
+        return end(true);
+      }
+      std::vector<WatchEvent> ready(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(count));
+      waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(count));
+      for (const WatchEvent& event : ready) on_event(event);
+      pump();
+    });
+  }
+  // The head of the answer, and the state at `revision`.
+  void begin(const std::vector<ObjectRef>& initial, bool tells_end, int64_t revision) {
+    base::http::Headers headers;
+    headers.add("Content-Type", "application/json");
+    headers.add("Cache-Control", "no-cache, private");
+    request->exchange->start(200, std::move(headers));
+    begun = true;
+    for (const ObjectRef& object : initial)
+      send("ADDED", *object, request->rendering == Rendering::kObject ? event_line("ADDED", *object->text) : nullptr);
+    if (tells_end) bookmark(revision, true);
+    sent_revision = revision;
+  }
+  // What happened since; false when that is forgotten, and the watch has ended.
+  bool replay(int64_t after) {
+    if (after == 0) return true;
+    if (after < objects->oldest_revision()) {
+      // Clients that resume get the refusal as an event, as from kube-apiserver's cache.
+      request->exchange->write(event_line(
+          "ERROR", json::serialize(api::gone_version(static_cast<uint64_t>(after), static_cast<uint64_t>(objects->oldest_revision())))));
+      end(true);
+      return false;
+    }
+    waiting.clear();  // what came while a conversion ran is replayed as well
+    objects->replay(after, [this](const WatchEvent& event) {
+      if (request->resource->conversion) waiting.push_back(event);
+      else on_event(event);
+    });
+    return true;
   }
   void bookmark(int64_t revision, bool initial_end) {
     json::object metadata{{"resourceVersion", std::to_string(revision)}, {"creationTimestamp", nullptr}};
@@ -64,6 +122,7 @@ struct ApiServer::Watcher {
     request->exchange->write(event_line("BOOKMARK", json::serialize(object)));
   }
   void end(bool finish) {
+    if (finish && !begun) begin({}, false, 0);
     if (finish) request->exchange->finish();
     objects->unsubscribe(listener);
     server->watchers_.erase(id);  // destroys this
@@ -86,43 +145,51 @@ void ApiServer::watch(RequestPtr request) {
   bool send_initial = options.send_initial_events.value_or(false);
   bool wants_state = options.send_initial_events.value_or(after == 0);
   if (send_initial && after > revision) return request->reply_status(version_too_large(after, revision));
-  base::http::Headers headers;
-  headers.add("Content-Type", "application/json");
-  headers.add("Cache-Control", "no-cache, private");
-  request->exchange->start(200, std::move(headers));
-  if (!wants_state && after != 0 && after < objects.oldest_revision()) {
-    // Clients that resume get the refusal as an event, as from kube-apiserver's cache.
-    request->exchange->write(event_line(
-        "ERROR", json::serialize(api::gone_version(static_cast<uint64_t>(after), static_cast<uint64_t>(objects.oldest_revision())))));
-    request->exchange->finish();
-    return;
-  }
-  if (wants_state) {
-    auto [it, end] = objects.range(watcher->filter.ns);
-    for (; it != end; ++it)
-      if (watcher->filter.matches(*it->second))
-        watcher->send("ADDED", *it->second,
-                      request->rendering == Rendering::kObject ? event_line("ADDED", *it->second->text) : nullptr);
-    if (send_initial && watcher->bookmarks) watcher->bookmark(revision, true);
-  } else if (after != 0) {
-    objects.replay(after, [&](const WatchEvent& event) { watcher->on_event(event); });
-  }
-  watcher->sent_revision = revision;
   watcher->id = next_watcher_++;
   watchers_[watcher->id] = watcher;
   std::weak_ptr<Watcher> weak = watcher;
-  watcher->listener = objects.subscribe([this, weak](const WatchEvent& event) {
-    if (auto w = weak.lock()) w->on_event(event);
-    if (!bookmark_timer_.active()) bookmark_timer_ = loop_.after(kBookmarkInterval, [this] { send_bookmarks(); });
-  });
   request->exchange->on_close([weak] {
     if (auto w = weak.lock()) w->end(false);
   });
+  std::vector<ObjectRef> initial;
+  if (wants_state) {
+    auto [it, end] = objects.range(watcher->filter.ns);
+    for (; it != end; ++it)
+      if (watcher->filter.matches(*it->second)) initial.push_back(it->second);
+  }
+  auto follow = [this, weak](const WatchEvent& event) {
+    auto w = weak.lock();
+    if (w && w->request->resource->conversion) w->queue(event);
+    else if (w) w->on_event(event);
+    if (!bookmark_timer_.active()) bookmark_timer_ = loop_.after(kBookmarkInterval, [this] { send_bookmarks(); });
+  };
+  bool tells_end = send_initial && watcher->bookmarks;
+  if (!resource.conversion) {
+    watcher->begin(initial, tells_end, revision);
+    if (!wants_state && !watcher->replay(after)) return;
+    watcher->listener = objects.subscribe(follow);
+  } else {
+    watcher->converting = true;  // what happens meanwhile waits
+    watcher->listener = objects.subscribe(follow);
+    resource.conversion->show(request->resource, initial, [weak, initial, tells_end, revision, wants_state, after](json::value refusal) {
+      auto w = weak.lock();
+      if (!w) return;
+      if (!refusal.is_null()) {
+        w->request->reply_status(refusal);
+        return w->end(false);
+      }
+      w->begin(initial, tells_end, revision);
+      if (!wants_state && !w->replay(after)) return;
+      w->converting = false;
+      w->pump();
+    });
+  }
   int seconds = options.timeout_s > 0 ? options.timeout_s : kDefaultWatchSeconds;
   watcher->timeout = loop_.after(std::chrono::seconds(seconds), [this, weak] {
     if (auto w = weak.lock()) {
       int64_t now = current_revision(*w->request->resource);
-      if (w->bookmarks && w->sent_revision < now && !w->request->resource->is_volatile) w->bookmark(now, false);
+      bool told_all = w->waiting.empty() && !w->converting;
+      if (w->bookmarks && told_all && w->sent_revision < now && !w->request->resource->is_volatile) w->bookmark(now, false);
       w->end(true);
     }
   });
@@ -141,7 +208,7 @@ void ApiServer::send_bookmarks() {
   for (auto& [id, watcher] : watchers_) all.push_back(watcher);
   for (auto& watcher : all) {
     int64_t revision = current_revision(*watcher->request->resource);
-    if (watcher->bookmarks && watcher->sent_revision < revision) watcher->bookmark(revision, false);
+    if (watcher->bookmarks && watcher->sent_revision < revision && watcher->waiting.empty() && !watcher->converting) watcher->bookmark(revision, false);
   }
 }
 

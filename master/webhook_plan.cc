@@ -128,6 +128,8 @@ base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_vie
   out.allowed = base::as_bool(base::find(*response, "allowed"));
   for (std::string& warning : texts(*response, "warnings")) out.warnings.push_back(warning.substr(0, 256));
   if (out.warnings.size() > 32) out.warnings.resize(32);
+  if (const json::value* noted = base::find(*response, "auditAnnotations"); noted && noted->is_object())
+    for (const auto& item : noted->get_object()) out.audit_annotations.emplace(item.key(), base::as_string(&item.value()));
   if (!out.allowed) {
     const json::value* status = base::find(*response, "status");
     json::value refusal = status && status->is_object() ? *status : json::value(json::object());

@@ -2,6 +2,7 @@
 // Source: kubernetes.io, "Dynamic Admission Control"; refusals as kube-apiserver's.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +49,7 @@ struct ReviewAnswer {
   base::json::value refusal;           // the Status to answer with, when it is not allowed
   std::optional<base::json::value> patch;  // a JSON patch
   std::vector<std::string> warnings;
+  std::map<std::string, std::string> audit_annotations;
 };
 // An Error is an answer that is none: it counts as a failure of the webhook.
 base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view uid, std::string_view body);

@@ -7,6 +7,7 @@
 #include "api/walk.h"
 #include "api/yaml.h"
 #include "master/authorizer.h"
+#include "master/custom_conversion.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -142,7 +143,9 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
 
 void ApiServer::reply_written(RequestPtr request, int code, const Outcome& outcome) {
   if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-  request->reply_bytes(code, {render(*request, *outcome.object, true)});
+  when_shown(request, {outcome.object}, [this, request, code, object = outcome.object] {
+    request->reply_bytes(code, {render(*request, *object, true)});
+  });
 }
 
 // An update or apply that is going to create needs the permission for that as well.
@@ -163,7 +166,7 @@ void ApiServer::create(RequestPtr request) {
 }
 
 void ApiServer::create_object(RequestPtr request, json::value object, Written done, int tries) {
-  ResourceInfo& resource = request->resource->stored();
+  ResourceInfo& resource = request->resource->worked();
   json::object& metadata = base::object_at(object.get_object(), "metadata");
   auto refuse = [&](json::value status) { done({nullptr, std::move(status), false}); };
   if (resource.namespaced) {
@@ -240,12 +243,23 @@ void ApiServer::commit_create(AttributesPtr attributes, Written done) {
   }
   std::string key = object_key(attributes->ns, name);
   if (attributes->dry_run) return done({make_object(resource, key, to_stored_text(object), 0), nullptr, false});
-  commit(resource, key, object, nullptr, [attributes, done](base::Result<ObjectRef> result) {
+  commit_worked(attributes, key, nullptr, done, [attributes, done](base::Result<ObjectRef> result) {
     attributes->end(result.ok());
     if (result.ok()) return done({std::move(*result), nullptr, false});
     if (result.error().kind == base::Kind::kConflict)
       return done({nullptr, api::already_exists(attributes->resource->named(), attributes->name), false});
     done({nullptr, store_refusal(attributes->name, result.error()), false});
+  });
+}
+
+void ApiServer::commit_worked(AttributesPtr attributes, std::string key, ObjectRef current, Written refused, Committed done) {
+  ResourceInfo& stored = attributes->resource->stored();
+  CustomConversion* conversion = attributes->resource->conversion.get();
+  if (!conversion || attributes->object.is_null()) return commit(stored, std::move(key), attributes->object, std::move(current), std::move(done));
+  conversion->convert(stored, {attributes->object}, [this, attributes, &stored, key = std::move(key), current = std::move(current),
+                                                     refused = std::move(refused), done = std::move(done)](base::Result<std::vector<json::value>> result) {
+    if (!result.ok()) return refused({nullptr, CustomConversion::refusal(result.error()), false});
+    commit(stored, key, result->front(), current, done);
   });
 }
 
@@ -323,7 +337,7 @@ void ApiServer::patch(RequestPtr request) {
 
 json::value ApiServer::prepare_update(RequestInfo& request, const std::string& subresource, const json::value& current,
                                       json::value* updated) {
-  ResourceInfo& resource = request.resource->stored();
+  ResourceInfo& resource = request.resource->worked();
   std::string gvk = resource.gvk();
   const json::object& old_metadata = current.at("metadata").get_object();
   json::object& metadata = base::object_at(updated->get_object(), "metadata");
@@ -379,7 +393,8 @@ json::value ApiServer::validate_updated(const AdmissionAttributes& attributes) {
 AttributesPtr ApiServer::attributes_of(RequestPtr request, Operation operation, std::string subresource, std::string name) {
   auto attributes = std::make_shared<AdmissionAttributes>();
   attributes->operation = operation;
-  attributes->resource = request->resource->stored_version ? request->resource->stored_version : request->resource;
+  bool worked = request->resource->conversion || !request->resource->stored_version;
+  attributes->resource = worked ? request->resource : request->resource->stored_version;
   attributes->subresource = std::move(subresource);
   attributes->ns = request->ns;
   attributes->name = std::move(name);
@@ -392,8 +407,18 @@ void ApiServer::update_object(RequestPtr request, std::string subresource, Mutat
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(object_key(request->ns, request->name));
   if (!current) return done({nullptr, api::not_found(resource.named(), request->name), false});
+  CustomConversion* conversion = request->resource->conversion.get();
+  if (!conversion) return update_current(std::move(request), std::move(subresource), std::move(current), std::move(mutate), std::move(done), tries);
+  conversion->show(request->resource, {current}, [this, request, subresource, current, mutate = std::move(mutate), done = std::move(done), tries](json::value refusal) {
+    if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
+    update_current(request, subresource, current, mutate, done, tries);
+  });
+}
+
+void ApiServer::update_current(RequestPtr request, std::string subresource, ObjectRef current, Mutate mutate, Written done, int tries) {
   AttributesPtr attributes = attributes_of(request, Operation::kUpdate, subresource, request->name);
-  attributes->old = json::parse(*current->text);
+  Bytes text = request->resource->conversion ? CustomConversion::text(*request->resource, *current) : current->text;
+  attributes->old = json::parse(*text);
   json::value refusal = mutate(attributes->old, &attributes->object);
   if (refusal.is_null()) refusal = prepare_update(*request, subresource, attributes->old, &attributes->object);
   if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
@@ -430,8 +455,8 @@ void ApiServer::commit_update(AttributesPtr attributes, ObjectRef current, Writt
   if (!removes && text == to_stored_text(before)) return done({current, nullptr, false});  // no write, no event
   if (attributes->dry_run) return done({make_object(resource, key, text, current->revision), nullptr, false});
   if (removes) attributes->object = nullptr;
-  commit(resource, key, attributes->object, current,
-         [attributes, done = std::move(done), retry = std::move(retry), removes](base::Result<ObjectRef> result) {
+  commit_worked(attributes, key, current, done,
+         [attributes, done, retry = std::move(retry), removes](base::Result<ObjectRef> result) {
            attributes->end(result.ok());
            if (result.ok()) return done({std::move(*result), nullptr, removes});
            if (result.error().kind == base::Kind::kConflict) return retry();

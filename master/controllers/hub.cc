@@ -243,8 +243,11 @@ void Hub::follow_definition(api::Informer::Change change, const json::value& def
   resource.kind = string_at(definition, "spec", "names", "kind");
   resource.namespaced = string_at(definition, "spec", "scope") == "Namespaced";
   if (const json::value* versions = find_path(definition, "spec", "versions"); versions && versions->is_array())
-    for (const json::value& version : versions->get_array())
-      if (resource.version.empty() && as_bool(find(version, "served"))) resource.version = string_at(version, "name");
+    // The stored one if it can be: no webhook has to convert it.
+    for (bool stored : {true, false})
+      for (const json::value& version : versions->get_array())
+        if (resource.version.empty() && as_bool(find(version, "served")) && as_bool(find(version, "storage")) == stored)
+          resource.version = string_at(version, "name");
   served &= !resource.version.empty();
   for (size_t i = 0; i < resources_.size(); ++i) {
     if (!sources_[i]->custom || resources_[i].plural != resource.plural || resources_[i].group != resource.group) continue;

@@ -152,7 +152,9 @@ TEST(Structural, RefusesDefinitionsThatAreNotStructural) {
   EXPECT_NE(definition_errors(twice).find("must have exactly one version marked as storage version"), std::string::npos);
   json::value webhook = definition(R"({"type":"object"})");
   webhook.at("spec").get_object()["conversion"] = parse(R"({"strategy":"Webhook"})");
-  EXPECT_NE(definition_errors(webhook).find("conversion webhooks are not supported"), std::string::npos);
+  EXPECT_NE(definition_errors(webhook).find("required when strategy is set to Webhook"), std::string::npos);
+  webhook.at("spec").get_object()["conversion"] = parse(R"({"strategy":"Webhook","webhook":{"conversionReviewVersions":["v1"],"clientConfig":{"url":"https://h/"}}})");
+  EXPECT_EQ(definition_errors(webhook), "");
   json::value named = definition(R"({"type":"object"})");
   named.at("metadata").get_object()["name"] = "other";
   EXPECT_EQ(definition_errors(named), "metadata.name: Invalid value: \"other\": must be spec.names.plural+\".\"+spec.group");
