@@ -34,26 +34,36 @@ json::value PodSecurity::validate(AdmissionAttributes& attributes) {
   if (attributes.is("", "pods")) return check_pod(attributes);
   const json::value* pods = attributes.subresource.empty() ? pod_template_of(*attributes.resource, attributes.object) : nullptr;
   if (!pods) return nullptr;
-  PodSecurityPolicy policy = policy_of(attributes.ns);
-  if (auto found = violations(policy.warn, *pods); !found.empty())
-    attributes.request->warnings.push_back("would violate PodSecurity \"" + policy.warn.text() + "\": " + detail_text(found));
+  tell(attributes, policy_of(attributes.ns), *pods, true);
   return nullptr;
+}
+
+// What the labels `audit` and `warn` ask for.
+void PodSecurity::tell(AdmissionAttributes& attributes, const PodSecurityPolicy& policy, const json::value& pod, bool warn) {
+  auto said = [&](const PodSecurityLevel& level) {
+    auto found = violations(level, pod);
+    return found.empty() ? std::string() : "would violate PodSecurity \"" + level.text() + "\": " + detail_text(found);
+  };
+  if (attributes.request->audit_annotations)
+    if (std::string text = said(policy.audit); !text.empty()) attributes.request->annotate("pod-security.kubernetes.io/audit-violations", std::move(text));
+  if (!warn) return;
+  if (std::string text = said(policy.warn); !text.empty()) attributes.request->warnings.push_back(std::move(text));
 }
 
 json::value PodSecurity::check_pod(AdmissionAttributes& attributes) {
   if (!attributes.subresource.empty() && attributes.subresource != "ephemeralcontainers" && attributes.subresource != "resize") return nullptr;
   PodSecurityPolicy policy = policy_of(attributes.ns);
+  attributes.request->annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.text());
   if (policy == PodSecurityPolicy()) return nullptr;
   if (attributes.operation == Operation::kUpdate) {  // what cannot make a difference is not judged again
     const json::value *now = base::find(attributes.object, "spec"), *was = base::find(attributes.old, "spec");
     if (now && was && *now == *was) return nullptr;
   }
   auto enforced = violations(policy.enforce, attributes.object);
+  tell(attributes, policy, attributes.object, enforced.empty());  // no warning beside a refusal
   if (!enforced.empty())
     return api::forbidden(attributes.resource->named(), attributes.name,
                           "violates PodSecurity \"" + policy.enforce.text() + "\": " + detail_text(enforced));
-  if (auto found = violations(policy.warn, attributes.object); !found.empty())
-    attributes.request->warnings.push_back("would violate PodSecurity \"" + policy.warn.text() + "\": " + detail_text(found));
   return nullptr;
 }
 

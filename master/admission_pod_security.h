@@ -19,6 +19,7 @@ class PodSecurity final : public AdmissionPlugin {
  private:
   base::json::value check_namespace(AdmissionAttributes& attributes);
   base::json::value check_pod(AdmissionAttributes& attributes);
+  static void tell(AdmissionAttributes& attributes, const PodSecurityPolicy& policy, const base::json::value& pod, bool warn);
   PodSecurityPolicy policy_of(std::string_view ns) const;
   void warn_of_existing(AdmissionAttributes& attributes, const PodSecurityLevel& level);
 

@@ -198,8 +198,11 @@ std::string audit_event(std::string_view stage, const RequestInfo& request, cons
   }
   event["requestReceivedTimestamp"] = base::format_micro_time(audited.received);
   event["stageTimestamp"] = base::format_micro_time(now);
-  if (audited.code != 0)
-    event["annotations"] = json::object{{"authorization.k8s.io/decision", audited.code == 403 ? "forbid" : "allow"}};
+  json::object annotations;
+  if (audited.code != 0) annotations["authorization.k8s.io/decision"] = audited.code == 403 ? "forbid" : "allow";
+  if (request.audit_annotations)
+    for (const auto& [key, value] : *request.audit_annotations) annotations[key] = value;
+  if (!annotations.empty()) event["annotations"] = std::move(annotations);
   std::string line = json::serialize(event);
   line += '\n';
   return line;

@@ -106,7 +106,7 @@ class WebhookTest : public AdmissionTest {
     base::tls::CertificateRequest wanted;
     wanted.common_name = "hook";
     wanted.ip_addresses = {"127.0.0.1"};
-    wanted.dns_names = {"hook.default.svc"};
+    wanted.dns_names = {"hook.default.svc", "localhost"};
     wanted.server = true;
     auto pair = base::tls::sign(*ca, wanted);
     ca_ = ca->certificate_pem;
@@ -124,6 +124,7 @@ class WebhookTest : public AdmissionTest {
         });
     ASSERT_TRUE(http_->listen("127.0.0.1:0").ok());
     port_ = http_->ports()[0];
+    base::ignore(http_->listen("[::1]:" + std::to_string(port_)), "where the host knows no IPv6, localhost is no address of it either");
   }
   void TearDown() override {
     http_.reset();
@@ -133,6 +134,7 @@ class WebhookTest : public AdmissionTest {
     return R"({"name":")" + name + R"(","admissionReviewVersions":["v1"],"sideEffects":"None","rules":[{"apiGroups":["*"],"apiVersions":["*"],"operations":["*"],"resources":)" +
            resources + R"(}],"clientConfig":{"url":"https://127.0.0.1:)" + std::to_string(port_) + R"(/review","caBundle":")" + api::base64_encode(ca_) + "\"}" + more + "}";
   }
+  using ServerTest::configure;
   void configure(const char* kind, const std::string& hooks) {
     std::string plural = kind == std::string("Mutating") ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations";
     ok(call("POST", "/apis/admissionregistration.k8s.io/v1/" + plural, R"({"metadata":{"name":"test"},"webhooks":[)" + hooks + "]}"), 201);
@@ -213,6 +215,56 @@ TEST_F(WebhookTest, ServicesAreReachedByTheirEndpoints) {
           "endpoints":[{"addresses":["127.0.0.1"],"conditions":{"ready":true}}],"ports":[{"name":"","port":)" + std::to_string(port_) + "}]}", 1));
   ok(call("POST", kMaps, config_map("a", "1")), 201);
   EXPECT_EQ(paths_.at(0), "/by-service?timeout=10s");
+}
+
+TEST_F(WebhookTest, AHostIsLookedUpByItsName) {
+  std::string by_name = hook("");
+  by_name.replace(by_name.find("127.0.0.1"), 9, "LocalHost");  // in /etc/hosts in any spelling
+  configure("Validating", by_name);
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  EXPECT_EQ(reviews_.size(), 1u);
+}
+
+TEST_F(WebhookTest, AuditAnnotationsReachTheLog) {
+  auto policy = AuditPolicy::parse("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]");
+  AuditLog::Options options;
+  options.path = dir_ + "/audit.log";
+  auto log = AuditLog::open(loop_, options);
+  server_->front().audit(std::move(*policy), std::move(*log));
+  configure("Validating", hook("", R"(["configmaps","pods"])"));
+  answer_ = [](const json::value&) { return json::object{{"allowed", true}, {"auditAnnotations", json::object{{"why", "because"}}}}; };
+  ok(call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/audit":"restricted","pod-security.kubernetes.io/enforce":"baseline"}}})",
+          "application/merge-patch+json"));
+  ok(call("POST", kMaps, config_map("a", "1")), 201);
+  ok(call("POST", kPods, pod("a")), 201);
+  refused(call("POST", kPods, pod("b", "{}", R"(,"hostNetwork":true)")), 403);
+  loop_.run_once(base::Duration::zero());
+  std::map<std::string, json::value> noted;  // "configmaps a"
+  std::string text = base::sys::read_file(options.path).value();
+  for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
+    auto event = base::parse_json(std::string_view(text).substr(at, end - at)).value();
+    if (string_at(event, "verb") == "create" && base::find(event, "annotations"))
+      noted[std::string(string_at(event, "objectRef", "resource")) + std::to_string(base::as_int(base::find_path(event, "responseStatus", "code")))] = event.at("annotations");
+  }
+  EXPECT_EQ(string_at(noted["configmaps201"], "a.hook.example.com/why"), "because");
+  json::value& allowed = noted["pods201"];
+  EXPECT_EQ(string_at(allowed, "a.hook.example.com/why"), "because");
+  EXPECT_EQ(string_at(allowed, "pod-security.kubernetes.io/enforce-policy"), "baseline:latest");
+  EXPECT_TRUE(string_at(allowed, "pod-security.kubernetes.io/audit-violations").starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation"));
+  EXPECT_TRUE(string_at(noted["pods403"], "pod-security.kubernetes.io/audit-violations").starts_with("would violate PodSecurity \"restricted:latest\": "));
+}
+
+class AccountsAndWebhooks : public WebhookTest {
+  void configure(ServerOptions& options) override { options.admits_accounts = true; }
+};
+TEST_F(AccountsAndWebhooks, MutatingWebhooksSeeTokenVolumes) {
+  ok(call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})"), 201);
+  WebhookTest::configure("Mutating", hook("", R"(["pods"])"));
+  ok(call("POST", kPods, pod("a")), 201);
+  ASSERT_EQ(reviews_.size(), 1u);
+  const json::value* volumes = base::find_path(reviews_[0], "request", "object", "spec", "volumes");
+  ASSERT_TRUE(volumes);
+  EXPECT_TRUE(string_at(volumes->at(0), "name").starts_with("kube-api-access-"));
 }
 
 TEST_F(WebhookTest, ConfigurationsWithCelAreRefused) {

@@ -27,10 +27,7 @@ TEST(ServiceAccountMount, OneVolumeForAllContainersThatHaveNone) {
 
 class ServiceAccountServer : public ServerTest {
  protected:
-  void SetUp() override {
-    ServerTest::SetUp();
-    server_->admission().add(make_service_account_admission(loop_, server_->cache("", "serviceaccounts")));
-  }
+  void configure(ServerOptions& options) override { options.admits_accounts = true; }
   base::http::Response pod(const std::string& name, const std::string& spec = "") {
     return call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[{"name":"c","image":"i"}])" + spec + "}}");
   }
