@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "api/validate.h"
+
 namespace kubelet {
 
 namespace {
@@ -410,20 +412,8 @@ std::string container_id(const api::Pod&, std::string_view name, int attempt) {
 }
 
 std::string qos_class(const api::Pod& pod) {
-  bool any = false, guaranteed = true;
-  auto look = [&](const api::Container& c) {
-    static const api::ResourceRequirements none;
-    const auto& r = c.resources ? *c.resources : none;
-    for (const char* name : {"cpu", "memory"}) {
-      auto limit = r.limits.find(name), request = r.requests.find(name);
-      any |= limit != r.limits.end() || request != r.requests.end();
-      if (limit == r.limits.end() || (request != r.requests.end() && request->second != limit->second))
-        guaranteed = false;
-    }
-  };
-  for (const auto& c : spec_of(pod).init_containers) look(c);
-  for (const auto& c : spec_of(pod).containers) look(c);
-  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+  if (pod.status && !pod.status->qos_class.empty()) return pod.status->qos_class;  // the API server said it
+  return api::qos_class(api::encode(pod));
 }
 
 }  // namespace kubelet
