@@ -113,6 +113,10 @@ Status run(const Flags& flags) {
   controller_options.cluster_cidr = flags.cluster_cidr;
   controller_options.ca_pem = pki.ca.certificate_pem;
   controller_options.cluster_domain = domain;
+  controller_options.transport_of = [&](const std::string& account) {
+    constexpr const char* kGroup = "system:serviceaccounts";
+    return api->local_transport({"system:serviceaccount:kube-system:" + account, {kGroup, std::string(kGroup) + ":kube-system", "system:authenticated"}});
+  };
   master::controllers::Controllers controllers(
       loop, api->local_transport({"system:kube-controller-manager", {"system:authenticated"}}), controller_options);
   master::scheduler::Scheduler scheduler(loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}));

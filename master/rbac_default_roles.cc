@@ -4,8 +4,7 @@
 namespace master {
 
 // sampan:node-network: the node agent makes the routes to the other nodes itself.
-// sampan:controllers: all controllers are one process and one identity; its rules are those of
-// every system:controller: role.
+// sampan:patching-controllers: three controllers patch where Kubernetes' replace.
 const std::string_view kDefaultRoles = R"(
 role cluster-admin
   * * *
@@ -219,8 +218,10 @@ bind kube-public/system:controller:bootstrap-signer system:controller:bootstrap-
 role sampan:node-network
   read core nodes
 bind sampan:node-network sampan:node-network Group=system:nodes
-role sampan:controllers
-bind sampan:controllers sampan:controllers User=system:kube-controller-manager
+role sampan:patching-controllers
+  patch apps deployments,deployments/status,replicasets/status
+  patch core replicationcontrollers/status
+bind sampan:patching-controllers sampan:patching-controllers ServiceAccount=kube-system/deployment-controller ServiceAccount=kube-system/replicaset-controller ServiceAccount=kube-system/replication-controller
 )";
 
 }  // namespace master

@@ -80,10 +80,9 @@ std::vector<Default> read_table() {
       out.back().rules.push_back(rule_of(words));
     }
   }
-  // Each controller's role is bound to the account of its name, and all together make ours.
+  // Each controller's role is bound to the account of its name.
   constexpr std::string_view kPrefix = "system:controller:";
   std::vector<Default> bindings;
-  std::vector<PolicyRule> all;
   for (const Default& item : out) {
     if (item.is_binding || !item.ns.empty() || !item.name.starts_with(kPrefix)) continue;
     Default binding;
@@ -91,11 +90,7 @@ std::vector<Default> read_table() {
     binding.name = binding.role = item.name;
     binding.subjects = {"ServiceAccount=kube-system/" + item.name.substr(kPrefix.size())};
     bindings.push_back(std::move(binding));
-    for (const PolicyRule& rule : item.rules)
-      if (std::find(all.begin(), all.end(), rule) == all.end()) all.push_back(rule);
   }
-  for (Default& item : out)
-    if (!item.is_binding && item.name == "sampan:controllers") item.rules = all;
   out.insert(out.end(), bindings.begin(), bindings.end());
   return out;
 }

@@ -23,6 +23,8 @@ struct Options {
   base::Duration node_quarantine = std::chrono::seconds(40);  // before Pods of a deleted node go
   int terminated_pod_threshold = 12500;
   std::function<base::Time()> now = base::wall_now;
+  // How a controller acts, by its account's name ("deployment-controller"); none: as it reads.
+  std::function<std::shared_ptr<api::Transport>(const std::string& account)> transport_of = {};
 };
 
 class Controllers {

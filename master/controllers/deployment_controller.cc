@@ -16,7 +16,7 @@ struct DeploymentController::Round {
 };
 
 DeploymentController::DeploymentController(Hub& hub)
-    : hub_(hub),
+    : hub_(hub), account_(hub.account("deployment-controller")),
       reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   hub_.deployments.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
@@ -77,7 +77,7 @@ void DeploymentController::act(std::shared_ptr<Round> round) {
   for (const std::string& name : plan.remove) steps.push_back(remove(round, name));
   if (!plan.revision.empty())
     steps.push_back([this, round](auto done) {
-      hub_.client.patch(api::resources::deployments, round->deployment->meta.ns, round->deployment->meta.name, "merge",
+      account_.client.patch(api::resources::deployments, round->deployment->meta.ns, round->deployment->meta.name, "merge",
                         json::object{{"metadata", {{"uid", round->deployment->meta.uid}, {"annotations", {{kRevision, round->plan.revision}}}}}},
                         [this, round, done](base::Result<json::value> result) {
                           if (!result.ok()) return done(result.error());
@@ -106,7 +106,7 @@ Step DeploymentController::own(std::shared_ptr<Round> round, const std::string& 
       reference = {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", d.meta.name}, {"uid", d.meta.uid},
                    {"controller", true}, {"blockOwnerDeletion", true}};
     else reference["$patch"] = "delete";
-    hub_.client.patch(api::resources::replica_sets, d.meta.ns, name, "strategic-merge",
+    account_.client.patch(api::resources::replica_sets, d.meta.ns, name, "strategic-merge",
                       json::object{{"metadata", {{"uid", rs->meta.uid}, {"ownerReferences", json::array{std::move(reference)}}}}},
                       [this, round, done](base::Result<json::value> result) {
                         if (!result.ok()) return done(result.error());
@@ -118,7 +118,7 @@ Step DeploymentController::own(std::shared_ptr<Round> round, const std::string& 
 
 void DeploymentController::tell(const Round& round, const char* direction, const std::string& name, int from, int to) {
   const Deployment& d = *round.deployment;
-  hub_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Normal", "ScalingReplicaSet",
+  account_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Normal", "ScalingReplicaSet",
                      fmt::format("Scaled {} replica set {} from {} to {}", direction, name, from, to), "deployment-controller");
 }
 
@@ -126,7 +126,7 @@ Step DeploymentController::create(std::shared_ptr<Round> round) {
   return [this, round](auto done) {
     const std::string name(string_at(json::value(*round->plan.create), "metadata", "name"));
     const int size = static_cast<int>(as_int(find(round->plan.create->at("spec"), "replicas")));
-    hub_.client.create(
+    account_.client.create(
         api::resources::replica_sets, round->deployment->meta.ns, *round->plan.create,
         [this, round, name, size, done](base::Result<json::value> result) {
           if (result.ok()) {
@@ -145,7 +145,7 @@ Step DeploymentController::create(std::shared_ptr<Round> round) {
             return done({});
           }
           const Deployment& d = *round->deployment;
-          hub_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Warning", "ReplicaSetCreateError",
+          account_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Warning", "ReplicaSetCreateError",
                              fmt::format("Failed to create new replica set \"{}\": {}", name, result.error().message()), "deployment-controller");
           done(result.error());
         });
@@ -154,7 +154,7 @@ Step DeploymentController::create(std::shared_ptr<Round> round) {
 
 Step DeploymentController::change(std::shared_ptr<Round> round, const DeploymentPlan::Change& change) {
   return [this, round, change](auto done) {
-    hub_.client.patch(api::resources::replica_sets, round->deployment->meta.ns, change.name, "merge", change.patch,
+    account_.client.patch(api::resources::replica_sets, round->deployment->meta.ns, change.name, "merge", change.patch,
                       [this, round, change, done](base::Result<json::value> result) {
                         if (!result.ok()) return done(result.error());
                         reconciler_.gate.wrote(round->key, hub_.replica_sets, revision_of(*result), hub_.now());
@@ -170,7 +170,7 @@ Step DeploymentController::remove(std::shared_ptr<Round> round, const std::strin
     const std::string key = key_of(round->deployment->meta.ns, name);
     auto rs = hub_.replica_sets.get(key);
     if (!rs) return done({});
-    hub_.client.remove(api::resources::replica_sets, rs->meta.ns, name,
+    account_.client.remove(api::resources::replica_sets, rs->meta.ns, name,
                        json::object{{"preconditions", {{"uid", rs->meta.uid}}}, {"propagationPolicy", "Background"}},
                        [this, round, key, done](base::Result<json::value> result) {
                          if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
@@ -186,7 +186,7 @@ Step DeploymentController::remove(std::shared_ptr<Round> round, const std::strin
 void DeploymentController::publish(std::shared_ptr<Round> round) {
   if (!round->plan.status_changed) return round->finish(Reconciler::Outcome::kDone);
   const Meta& meta = round->deployment->meta;
-  hub_.client.patch(
+  account_.client.patch(
       api::resources::deployments, meta.ns, meta.name, "merge",
       json::object{{"metadata", {{"uid", meta.uid}}}, {"status", round->plan.status}},
       [this, round](base::Result<json::value> result) {

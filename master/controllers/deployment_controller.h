@@ -26,6 +26,7 @@ class DeploymentController {
   void tell(const Round& round, const char* direction, const std::string& name, int from, int to);
 
   Hub& hub_;
+  Hub::Account& account_;
   Reconciler reconciler_;
 };
 

@@ -19,7 +19,7 @@ bool managed_by(const Whole& slice, const char* controller) {
 }  // namespace
 
 EndpointsController::EndpointsController(Hub& hub)
-    : hub_(hub),
+    : hub_(hub), endpoints_account_(hub.account("endpoint-controller")), slices_account_(hub.account("endpointslice-controller")),
       reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   hub_.services.on_change([this](const auto& before, const auto& after) { service_changed(before, after); });
   hub_.pods.on_change([this](const auto& before, const auto& after) { pod_changed(before, after); });
@@ -78,7 +78,7 @@ void EndpointsController::sync(const std::string& key, Reconciler::Finish finish
     if (endpoints && !endpoints->meta.deleting &&
         label(endpoints->labels, "endpoints.kubernetes.io/managed-by") == "endpoint-controller")
       steps.push_back([this, endpoints](auto done) {
-        hub_.client.remove(api::resources::endpoints, endpoints->meta.ns, endpoints->meta.name,
+        endpoints_account_.client.remove(api::resources::endpoints, endpoints->meta.ns, endpoints->meta.name,
                            json::object{{"preconditions", {{"uid", endpoints->meta.uid}}}},
                            [done](base::Result<json::value> result) {
                              bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
@@ -117,8 +117,8 @@ Step EndpointsController::write_endpoints(const std::string& key, const Service&
       reconciler_.gate.wrote(key, hub_.endpoints, revision_of(*result), hub_.now());
       done(base::Status());
     };
-    if (exists) hub_.client.update(api::resources::endpoints, ns, name, wanted, finish);
-    else hub_.client.create(api::resources::endpoints, ns, wanted, finish);
+    if (exists) endpoints_account_.client.update(api::resources::endpoints, ns, name, wanted, finish);
+    else endpoints_account_.client.create(api::resources::endpoints, ns, wanted, finish);
   };
 }
 
@@ -148,16 +148,16 @@ void EndpointsController::write_slices(const std::string& key, const Service& se
   const std::string ns = service.meta.ns;
   for (json::object& slice : plan.create)
     steps.push_back([this, ns, finish, slice = std::move(slice)](auto done) {
-      hub_.client.create(api::resources::endpoint_slices, ns, slice, finish(done));
+      slices_account_.client.create(api::resources::endpoint_slices, ns, slice, finish(done));
     });
   for (json::object& slice : plan.update)
     steps.push_back([this, ns, finish, slice = std::move(slice)](auto done) {
       std::string name(base::as_string(base::find(slice.at("metadata"), "name")));
-      hub_.client.update(api::resources::endpoint_slices, ns, name, slice, finish(done));
+      slices_account_.client.update(api::resources::endpoint_slices, ns, name, slice, finish(done));
     });
   for (const std::string& name : plan.remove)
     steps.push_back([this, ns, name, key](auto done) {
-      hub_.client.remove(api::resources::endpoint_slices, ns, name, nullptr,
+      slices_account_.client.remove(api::resources::endpoint_slices, ns, name, nullptr,
                          [this, key, slice_key = key_of(ns, name), done](base::Result<json::value> result) {
                            if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
                            reconciler_.gate.deleted(

@@ -26,6 +26,7 @@ class EndpointsController {
   std::function<std::string(const std::string&)> zone_of() const;
 
   Hub& hub_;
+  Hub::Account &endpoints_account_, &slices_account_;
   std::map<std::string, std::set<std::string>> members_;  // Service key -> Pod keys
   Reconciler reconciler_;
 };

@@ -11,7 +11,7 @@ using base::find_path;
 using base::string_at;
 
 GarbageController::GarbageController(Hub& hub)
-    : hub_(hub), reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+    : hub_(hub), account_(hub.account("generic-garbage-collector")), reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   hub_.on_any([this](const api::Resource& resource, api::Informer::Change change, const json::value& object) {
     seen(resource, change, object);
   });
@@ -63,7 +63,7 @@ void GarbageController::sync(const std::string& uid, Reconciler::Finish finish) 
       return all(std::move(steps), done);  // each change brings the owner back here
     }
     case Kind::kDelete:
-      hub_.client.remove(*node->resource, node->ns, node->name,
+      account_.client.remove(*node->resource, node->ns, node->name,
                          json::object{{"preconditions", {{"uid", uid}}}, {"propagationPolicy", action.policy}},
                          [done](base::Result<json::value> result) {
                            done(result.ok() ? base::Status() : base::Status(result.error()));
@@ -95,7 +95,7 @@ void GarbageController::ask(const std::string& uid, const GraphNode& node, const
     }
     std::string ns = resource->namespaced ? node.ns : "";
     steps.push_back([this, owner, resource, ns](auto done) {
-      hub_.client.get(*resource, ns, owner.name, [this, owner, done](base::Result<json::value> result) {
+      account_.client.get(*resource, ns, owner.name, [this, owner, done](base::Result<json::value> result) {
         const bool missing = !result.ok() && result.error().kind == base::Kind::kNotFound;
         if (!result.ok() && !missing) return done(result.error());
         if (missing || string_at(*result, "metadata", "uid") != owner.uid) {
@@ -115,7 +115,7 @@ void GarbageController::ask(const std::string& uid, const GraphNode& node, const
 
 void GarbageController::strip(const GraphNode& node, std::vector<std::string> owners, std::function<void(base::Status)> done) {
   // Read, then write bound to that revision: custom resources know no strategic merge patch.
-  hub_.client.get(*node.resource, node.ns, node.name, [this, node, owners = std::move(owners), done](base::Result<json::value> result) {
+  account_.client.get(*node.resource, node.ns, node.name, [this, node, owners = std::move(owners), done](base::Result<json::value> result) {
     if (!result.ok()) return done(result.error().kind == base::Kind::kNotFound ? base::Status() : base::Status(result.error()));
     if (string_at(*result, "metadata", "uid") != node.uid) return done({});
     json::array kept;
@@ -128,7 +128,7 @@ void GarbageController::strip(const GraphNode& node, std::vector<std::string> ow
     if (kept.size() == had) return done({});
     json::object meta{{"resourceVersion", string_at(*result, "metadata", "resourceVersion")}};
     meta["ownerReferences"] = kept.empty() ? json::value() : json::value(std::move(kept));
-    hub_.client.patch(*node.resource, node.ns, node.name, "merge", json::object{{"metadata", std::move(meta)}},
+    account_.client.patch(*node.resource, node.ns, node.name, "merge", json::object{{"metadata", std::move(meta)}},
                       [done](base::Result<json::value> patched) {
                         const bool gone = !patched.ok() && patched.error().kind == base::Kind::kNotFound;
                         done(patched.ok() || gone ? base::Status() : base::Status(patched.error()));
@@ -138,7 +138,7 @@ void GarbageController::strip(const GraphNode& node, std::vector<std::string> ow
 
 void GarbageController::drop_finalizer(const GraphNode& node, const std::string& finalizer, std::function<void(base::Status)> done) {
   // Read, then write bound to that revision: others may have finalizers here, too.
-  hub_.client.get(*node.resource, node.ns, node.name, [this, node, finalizer, done](base::Result<json::value> result) {
+  account_.client.get(*node.resource, node.ns, node.name, [this, node, finalizer, done](base::Result<json::value> result) {
     if (!result.ok()) return done(result.error());
     if (string_at(*result, "metadata", "uid") != node.uid) return done({});
     json::array kept;
@@ -151,7 +151,7 @@ void GarbageController::drop_finalizer(const GraphNode& node, const std::string&
     if (!had) return done({});
     json::object meta{{"resourceVersion", string_at(*result, "metadata", "resourceVersion")}};
     meta["finalizers"] = kept.empty() ? json::value() : json::value(std::move(kept));
-    hub_.client.patch(*node.resource, node.ns, node.name, "merge", json::object{{"metadata", std::move(meta)}},
+    account_.client.patch(*node.resource, node.ns, node.name, "merge", json::object{{"metadata", std::move(meta)}},
                       [done](base::Result<json::value> patched) {
                         done(patched.ok() ? base::Status() : base::Status(patched.error()));
                       });

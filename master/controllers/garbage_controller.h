@@ -23,6 +23,7 @@ class GarbageController {
   void conclude(const std::string& uid, const base::Status& status, const Reconciler::Finish& finish);
 
   Hub& hub_;
+  Hub::Account& account_;
   GarbageGraph graph_;
   Reconciler reconciler_;
 };

@@ -152,8 +152,6 @@ Hub::Hub(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, cons
     : loop(loop_in),
       options(options_in),
       transport(std::move(transport_in)),
-      client(transport, "sampan-controllers"),
-      events(client, "controllermanager", options.now),
       pods([this](const json::value& object) { return pod_reader_.read(object); }, pod_terms),
       replication_controllers([](const json::value& o) { return read_replicas(o, true); }),
       replica_sets([](const json::value& o) { return read_replicas(o, false); }, owner_terms),
@@ -184,6 +182,12 @@ Hub::Hub(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, cons
   add(r::secrets, nullptr);  // metadata only, for the garbage collector
 }
 Hub::~Hub() = default;
+
+Hub::Account& Hub::account(const std::string& name) {
+  auto& account = accounts_[name];
+  if (!account) account = std::make_unique<Account>(options.transport_of ? options.transport_of(name) : transport, options);
+  return *account;
+}
 
 void Hub::add(const api::Resource& resource, StoreBase* store) {
   resources_.push_back(resource);

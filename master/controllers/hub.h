@@ -95,8 +95,14 @@ class Hub {
   base::Loop& loop;
   const Options options;
   std::shared_ptr<api::Transport> transport;
-  api::Client client;
-  EventRecorder events;
+  // Who writes: each controller has an account of its own in kube-system, as in Kubernetes.
+  struct Account {
+    api::Client client;
+    EventRecorder events;
+    Account(std::shared_ptr<api::Transport> transport, const Options& options)
+        : client(std::move(transport), "sampan-controllers"), events(client, "controllermanager", options.now) {}
+  };
+  Account& account(const std::string& name);
   base::Time now() const { return options.now(); }
 
   Store<Pod> pods;
@@ -130,6 +136,7 @@ class Hub {
     bool custom = false;  // of a custom resource: nothing waits for it
     std::unique_ptr<api::Informer> informer;
   };
+  std::map<std::string, std::unique_ptr<Account>> accounts_;
   PodReader pod_reader_;
   std::deque<api::Resource> resources_;  // never shrinks: others point into it
   std::vector<std::unique_ptr<Source>> sources_;

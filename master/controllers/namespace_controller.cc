@@ -25,7 +25,8 @@ struct NamespaceController::Purge {
 };
 
 NamespaceController::NamespaceController(Hub& hub)
-    : hub_(hub), ca_hash_(std::hash<std::string_view>()(hub.options.ca_pem)),
+    : hub_(hub), account_(hub.account("namespace-controller")), accounts_account_(hub.account("service-account-controller")),
+      ca_account_(hub.account("root-ca-cert-publisher")), ca_hash_(std::hash<std::string_view>()(hub.options.ca_pem)),
       reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   hub_.namespaces.on_change([this](const auto& before, const auto& after) {
     reconciler_.add((after ? after : before)->meta.name);
@@ -52,7 +53,7 @@ void NamespaceController::sync(const std::string& name, Reconciler::Finish finis
   auto purge = std::make_shared<Purge>();
   purge->ns = ns;
   purge->finish = std::move(finish);
-  discover_namespaced(hub_.client, [this, purge](base::Result<std::vector<api::Resource>> kinds) {
+  discover_namespaced(account_.client, [this, purge](base::Result<std::vector<api::Resource>> kinds) {
     if (!kinds.ok()) {
       base::log::warning("empty namespace {}: {}", purge->ns->meta.name, kinds.error().message());
       return purge->finish(Reconciler::Outcome::kRetry);
@@ -74,7 +75,7 @@ void NamespaceController::furnish(const std::string& name, Reconciler::Finish fi
   };
   if (!hub_.service_accounts.get(key_of(name, "default")))
     steps.push_back([this, name, written](auto done) {
-      hub_.client.create(api::resources::service_accounts, name,
+      accounts_account_.client.create(api::resources::service_accounts, name,
                          json::object{{"apiVersion", "v1"}, {"kind", "ServiceAccount"}, {"metadata", {{"name", "default"}, {"namespace", name}}}},
                          written(hub_.service_accounts, done));
     });
@@ -89,8 +90,8 @@ void NamespaceController::furnish(const std::string& name, Reconciler::Finish fi
            "Kubernetes clusters."}};
       json::object body{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", std::move(meta)},
                         {"data", {{"ca.crt", hub_.options.ca_pem}}}};
-      if (exists) hub_.client.update(api::resources::config_maps, name, "kube-root-ca.crt", std::move(body), written(hub_.config_maps, done));
-      else hub_.client.create(api::resources::config_maps, name, std::move(body), written(hub_.config_maps, done));
+      if (exists) ca_account_.client.update(api::resources::config_maps, name, "kube-root-ca.crt", std::move(body), written(hub_.config_maps, done));
+      else ca_account_.client.create(api::resources::config_maps, name, std::move(body), written(hub_.config_maps, done));
     });
   all(std::move(steps), [name, finish](base::Status status) {
     if (!status.ok()) base::log::warning("furnish namespace {}: {}", name, status.error().message());
@@ -104,7 +105,7 @@ void NamespaceController::list_next(std::shared_ptr<Purge> purge) {
     return remove_listed(purge);
   }
   const api::Resource& kind = purge->kinds[purge->next++];
-  hub_.client.list(kind, purge->ns->meta.name, "limit=500", [this, purge, &kind](base::Result<json::value> result) {
+  account_.client.list(kind, purge->ns->meta.name, "limit=500", [this, purge, &kind](base::Result<json::value> result) {
     if (!result.ok()) {
       base::log::warning("empty namespace {}: {}", purge->ns->meta.name, result.error().message());
       return purge->finish(Reconciler::Outcome::kRetry);
@@ -123,7 +124,7 @@ void NamespaceController::remove_listed(std::shared_ptr<Purge> purge) {
   for (const Purge::Item& item : purge->items) {
     if (item.deleting) continue;
     steps.push_back([this, purge, &item](auto done) {
-      hub_.client.remove(*item.kind, purge->ns->meta.name, item.name,
+      account_.client.remove(*item.kind, purge->ns->meta.name, item.name,
                          json::object{{"preconditions", {{"uid", item.uid}}}, {"propagationPolicy", "Background"}},
                          [done](base::Result<json::value> result) {
                            const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound ||
@@ -143,7 +144,7 @@ void NamespaceController::remove_listed(std::shared_ptr<Purge> purge) {
 
 void NamespaceController::finalize(std::shared_ptr<Purge> purge) {
   const std::string name = purge->ns->meta.name;
-  hub_.client.get(api::resources::namespaces, "", name, [this, purge, name](base::Result<json::value> result) {
+  account_.client.get(api::resources::namespaces, "", name, [this, purge, name](base::Result<json::value> result) {
     if (!result.ok())
       return purge->finish(result.error().kind == base::Kind::kNotFound ? Reconciler::Outcome::kDone
                                                                         : Reconciler::Outcome::kRetry);
@@ -154,7 +155,7 @@ void NamespaceController::finalize(std::shared_ptr<Purge> purge) {
       for (const json::value& item : list->get_array())
         if (as_string(&item) != "kubernetes") kept.push_back(item);
     base::object_at(object, "spec")["finalizers"] = std::move(kept);
-    hub_.client.update(
+    account_.client.update(
         api::resources::namespaces, "", name, std::move(object),
         [purge, name](base::Result<json::value> result) {
           const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;

@@ -24,6 +24,7 @@ class NamespaceController {
   void finalize(std::shared_ptr<Purge> purge);
 
   Hub& hub_;
+  Hub::Account &account_, &accounts_account_, &ca_account_;  // empties namespaces; furnishes them
   size_t ca_hash_;
   Reconciler reconciler_;
 };

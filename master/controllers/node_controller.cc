@@ -28,7 +28,7 @@ bool gone(const base::Result<json::value>& result) {
 }  // namespace
 
 NodeController::NodeController(Hub& hub)
-    : hub_(hub), reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+    : hub_(hub), account_(hub.account("node-controller")), reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   hub_.nodes.on_change([this](const auto& before, const auto& after) {
     const std::string name = (after ? after : before)->meta.name;
     if (after) {
@@ -106,7 +106,7 @@ std::string NodeController::reserve_cidr(const Node& node) {
     cidr = allocate_cidr(hub_.options.cluster_cidr, hub_.options.node_mask_size, used);
   }
   if (cidr.empty())
-    hub_.events.record({"v1", "Node", "", node.meta.name, node.meta.uid}, "Warning", "CIDRNotAvailable",
+    account_.events.record({"v1", "Node", "", node.meta.name, node.meta.uid}, "Warning", "CIDRNotAvailable",
                        fmt::format("Node {} status is now: CIDRNotAvailable: {} has no free /{} left", node.meta.name,
                                    hub_.options.cluster_cidr, hub_.options.node_mask_size),
                        "cidrAllocator");
@@ -144,11 +144,11 @@ void NodeController::publish(const std::string& name, const Node& node, const No
   std::vector<Step> steps;
   if (plan.conditions)
     steps.push_back([this, name, conditions = *plan.conditions, written](auto step_done) {
-      hub_.client.patch(api::resources::nodes, "", name, "strategic-merge",
+      account_.client.patch(api::resources::nodes, "", name, "strategic-merge",
                         json::object{{"status", {{"conditions", conditions}}}}, written(step_done), "status");
     });
   if (plan.went_silent) {
-    hub_.events.record({"v1", "Node", "", name, node.meta.uid}, "Normal", "NodeNotReady",
+    account_.events.record({"v1", "Node", "", name, node.meta.uid}, "Normal", "NodeNotReady",
                        fmt::format("Node {} status is now: NodeNotReady", name), "node-controller");
     for (const auto& pod : hub_.pods.find(on_node(name)))
       if (pod->ready) steps.push_back(unready(pod));
@@ -170,7 +170,7 @@ void NodeController::publish(const std::string& name, const Node& node, const No
   }
   all(std::move(steps), [this, name, uid = node.meta.uid, spec = std::move(spec), written, done](base::Status status) {
     if (!status.ok() || spec.empty()) return done(status);
-    hub_.client.patch(api::resources::nodes, "", name, "merge", json::object{{"metadata", {{"uid", uid}}}, {"spec", spec}}, written(done));
+    account_.client.patch(api::resources::nodes, "", name, "merge", json::object{{"metadata", {{"uid", uid}}}, {"spec", spec}}, written(done));
   });
 }
 
@@ -178,8 +178,8 @@ Step NodeController::unready(std::shared_ptr<const Pod> pod) {
   return [this, pod](auto done) {
     json::object condition{{"type", "Ready"}, {"status", "False"}, {"reason", "NodeNotReady"},
                            {"lastTransitionTime", base::format_time(hub_.now())}};
-    hub_.events.record({"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Warning", "NodeNotReady", "Node is not ready", "node-controller");
-    hub_.client.patch(api::resources::pods, pod->meta.ns, pod->meta.name, "strategic-merge",
+    account_.events.record({"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Warning", "NodeNotReady", "Node is not ready", "node-controller");
+    account_.client.patch(api::resources::pods, pod->meta.ns, pod->meta.name, "strategic-merge",
                       json::object{{"metadata", {{"uid", pod->meta.uid}}}, {"status", {{"conditions", json::array{std::move(condition)}}}}},
                       [done](base::Result<json::value> result) { done(gone(result) ? base::Status() : base::Status(result.error())); },
                       "status");
@@ -190,7 +190,7 @@ Step NodeController::remove_pod(std::shared_ptr<const Pod> pod, bool force) {
   return [this, pod, force](auto done) {
     json::object options{{"preconditions", {{"uid", pod->meta.uid}}}};
     if (force) options["gracePeriodSeconds"] = 0;  // nobody is left to end it gracefully
-    hub_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name, std::move(options),
+    account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name, std::move(options),
                        [done](base::Result<json::value> result) { done(gone(result) ? base::Status() : base::Status(result.error())); });
   };
 }
@@ -212,7 +212,7 @@ void NodeController::evict(const std::string& name, const Node& node, Reconciler
       next = now;
       break;
     }
-    hub_.events.record({"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Normal", "TaintManagerEviction",
+    account_.events.record({"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Normal", "TaintManagerEviction",
                        fmt::format("Marking for deletion Pod {}", pod->meta.key()), "taint-eviction-controller");
     steps.push_back(remove_pod(pod, false));
   }
@@ -237,7 +237,7 @@ void NodeController::bury(const std::string& name, Reconciler::Finish finish) {
     reconciler_.add_after(name, std::max<base::Duration>(since + hub_.options.node_quarantine - now, 10ms));
     return finish(Reconciler::Outcome::kDone);
   }
-  hub_.client.get(api::resources::nodes, "", name, [this, name, pods, finish](base::Result<json::value> result) {
+  account_.client.get(api::resources::nodes, "", name, [this, name, pods, finish](base::Result<json::value> result) {
     if (result.ok() || result.error().kind != base::Kind::kNotFound) return finish(Reconciler::Outcome::kRetry);
     std::vector<Step> steps;
     for (const auto& pod : pods) steps.push_back(remove_pod(pod, true));

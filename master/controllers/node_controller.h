@@ -34,6 +34,7 @@ class NodeController {
   Step unready(std::shared_ptr<const Pod> pod);
 
   Hub& hub_;
+  Hub::Account& account_;
   std::map<std::string, Seen> seen_;
   std::set<std::string> ready_;               // by their own word
   std::map<std::string, std::string> cidrs_;  // by node, assigned or reserved

@@ -5,7 +5,7 @@
 namespace master::controllers {
 
 PodGc::PodGc(Hub& hub)
-    : hub_(hub), reconciler_(hub, [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
+    : hub_(hub), account_(hub.account("pod-garbage-collector")), reconciler_(hub, [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
   hub_.pods.on_change([this](const auto& before, const auto& after) {
     auto counts = [](const Pod& pod) { return pod.finished() && !pod.meta.deleting; };
     if (before && counts(*before)) finished_.erase({before->meta.created, before->meta.key()});
@@ -23,7 +23,7 @@ void PodGc::sync(Reconciler::Finish finish) {
     auto pod = hub_.pods.get(at->second);
     if (!pod) continue;
     steps.push_back([this, pod](auto done) {
-      hub_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name,
+      account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name,
                          json::object{{"preconditions", {{"uid", pod->meta.uid}}}, {"gracePeriodSeconds", 0}},
                          [this, pod, done](base::Result<json::value> result) {
                            const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;

@@ -18,7 +18,7 @@ struct ReplicaController::Round {
 };
 
 ReplicaController::ReplicaController(Hub& hub, Store<ReplicaOwner>& owners, api::Resource resource)
-    : hub_(hub), owners_(owners), resource_(std::move(resource)),
+    : hub_(hub), account_(hub.account(resource.group.empty() ? "replication-controller" : "replicaset-controller")), owners_(owners), resource_(std::move(resource)),
       reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   owners_.on_change([this](const Owner& before, const Owner& after) {
     const Owner& owner = after ? after : before;
@@ -89,7 +89,7 @@ void ReplicaController::own(std::shared_ptr<Round> round, const std::string& nam
   } else {
     meta["ownerReferences"] = json::array{json::object{{"$patch", "delete"}, {"uid", owner.meta.uid}}};
   }
-  hub_.client.patch(api::resources::pods, owner.meta.ns, name, "strategic-merge",
+  account_.client.patch(api::resources::pods, owner.meta.ns, name, "strategic-merge",
                     json::object{{"metadata", std::move(meta)}},
                     [this, round, name, done](base::Result<json::value> result) {
                       if (!result.ok()) {
@@ -120,16 +120,16 @@ void ReplicaController::create_batch(std::shared_ptr<Round> round, int size) {
 
 void ReplicaController::create_one(std::shared_ptr<Round> round, std::function<void(base::Status)> done) {
   const ReplicaOwner& owner = *round->owner;
-  hub_.client.create(
+  account_.client.create(
       api::resources::pods, owner.meta.ns, pod_from_template(owner), [this, round, done](base::Result<json::value> result) {
         if (!result.ok()) {
-          hub_.events.record(ref(*round->owner), "Warning", "FailedCreate",
+          account_.events.record(ref(*round->owner), "Warning", "FailedCreate",
                              fmt::format("Error creating: {}", result.error().message()),
                              round->owner->kind == "ReplicaSet" ? "replicaset-controller" : "replication-controller");
           return done(result.error());
         }
         reconciler_.gate.wrote(round->key, hub_.pods, revision_of(*result), hub_.now());
-        hub_.events.record(ref(*round->owner), "Normal", "SuccessfulCreate",
+        account_.events.record(ref(*round->owner), "Normal", "SuccessfulCreate",
                            fmt::format("Created pod: {}", string_at(*result, "metadata", "name")),
                            round->owner->kind == "ReplicaSet" ? "replicaset-controller" : "replication-controller");
         done({});
@@ -154,13 +154,13 @@ void ReplicaController::remove_one(std::shared_ptr<Round> round, const std::stri
   const std::string ns = round->owner->meta.ns;
   auto pod = hub_.pods.get(key_of(ns, name));
   if (!pod) return done({});
-  hub_.client.remove(
+  account_.client.remove(
       api::resources::pods, ns, name, json::object{{"preconditions", {{"uid", pod->meta.uid}}}},
       [this, round, name, pod, done](base::Result<json::value> result) {
         const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
         const char* component = round->owner->kind == "ReplicaSet" ? "replicaset-controller" : "replication-controller";
         if (!result.ok() && !gone) {
-          hub_.events.record(ref(*round->owner), "Warning", "FailedDelete",
+          account_.events.record(ref(*round->owner), "Warning", "FailedDelete",
                              fmt::format("Error deleting: {}", result.error().message()), component);
           return done(result.error());
         }
@@ -172,7 +172,7 @@ void ReplicaController::remove_one(std::shared_ptr<Round> round, const std::stri
             },
             hub_.now());
         if (!gone)
-          hub_.events.record(ref(*round->owner), "Normal", "SuccessfulDelete", fmt::format("Deleted pod: {}", name), component);
+          account_.events.record(ref(*round->owner), "Normal", "SuccessfulDelete", fmt::format("Deleted pod: {}", name), component);
         done({});
       });
 }
@@ -205,7 +205,7 @@ void ReplicaController::publish(std::shared_ptr<Round> round) {
   for (const char* key : {"fullyLabeledReplicas", "readyReplicas", "availableReplicas"})
     if (body[key].as_int64() == 0) body[key] = nullptr;
   if (body["conditions"].as_array().empty()) body["conditions"] = nullptr;
-  hub_.client.patch(
+  account_.client.patch(
       resource_, owner.meta.ns, owner.meta.name, "merge",
       json::object{{"metadata", {{"uid", owner.meta.uid}}}, {"status", std::move(body)}},
       [this, round, finish](base::Result<json::value> result) {

@@ -29,6 +29,7 @@ class ReplicaController {
   ObjectRef ref(const ReplicaOwner& owner) const;
 
   Hub& hub_;
+  Hub::Account& account_;
   Store<ReplicaOwner>& owners_;
   api::Resource resource_;
   Reconciler reconciler_;

@@ -190,6 +190,20 @@ class Auth(cluster.ClusterTest):
         self.assertEqual(self.as_user("eve", "auth", "can-i", "watch", "pods").stdout, "yes\n")
         self.assertEqual(self.as_user("bob", "auth", "can-i", "get", "pods").stdout, "yes\n")
 
+    def test_each_controller_has_rights_of_its_own(self):
+        name = "system:controller:deployment-controller"
+        binding = json.loads(self.kubectl("get", "clusterrolebinding", name, "-o", "json", namespace=None).stdout)
+        binding["metadata"] = {"name": name, "labels": binding["metadata"]["labels"]}
+        self.kubectl("delete", "clusterrolebinding", name, namespace=None)
+        self.kubectl("create", "deployment", "d", f"--image={cluster.BUSYBOX}", "--", "sleep", "100")
+        template = {"metadata": {"labels": {"app": "bare"}}, "spec": {"containers": [{"name": "c", "image": cluster.BUSYBOX}]}}
+        self.apply({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "bare"},
+                    "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "bare"}}, "template": template}})
+        self.until("/api/v1/namespaces/{ns}/pods", lambda items: len(items) == 1)
+        self.assertEqual([rs["metadata"]["name"] for rs in self.get("replicasets")["items"]], ["bare"])
+        self.kubectl("create", "-f", "-", input=binding, namespace=None)
+        self.until("/apis/apps/v1/namespaces/{ns}/replicasets", lambda items: len(items) == 2)
+
     def test_default_roles_are_there(self):
         roles = json.loads(self.kubectl("get", "clusterroles", "-o", "json", namespace=None).stdout)["items"]
         by_name = {role["metadata"]["name"]: role for role in roles}

@@ -11,7 +11,13 @@ PORT, GROUP = 9445, "sizes.example.com"
 # Converts boxes between v1 and v2; what it was asked stands on its standard output. The annotation
 # "break" says how the next answer is wrong.
 SERVER = r"""
-import http.server, json, ssl, sys
+import base64, http.server, json, ssl, sys
+def admit(request):
+    box = request["object"]
+    colour = f"seen-in-{box['apiVersion'].split('/')[1]}-with-{box['spec'].get('size')}"
+    patch = json.dumps([{"op": "add", "path": "/spec/colour", "value": colour}]).encode()
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {
+        "uid": request["uid"], "allowed": True, "patchType": "JSONPatch", "patch": base64.b64encode(patch).decode()}}
 def convert(box, version):
     spec = box["spec"]
     size = spec.pop("size", None) if "size" in spec else spec.pop("dimensions", {}).get("size")
@@ -28,6 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         request = review["request"]
+        if review["kind"] == "AdmissionReview": return self.answer(admit(request))
         version, boxes = request["desiredAPIVersion"], request["objects"]
         print(json.dumps([version.split("/")[1], [b["metadata"]["name"] for b in boxes]]), flush=True)
         broken = {b["metadata"].get("annotations", {}).get("break") for b in boxes}
@@ -38,7 +45,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for box in response["convertedObjects"]:
             if "version" in broken: box["apiVersion"] = "sizes.example.com/v9"
             if "name" in broken: box["metadata"]["name"] = "other"
-        body = json.dumps({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response}).encode()
+        self.answer({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response})
+    def answer(self, review):
+        body = json.dumps(review).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -196,6 +205,18 @@ class Conversion(cluster.ClusterTest):
                          [("ADDED", f"{GROUP}/v2", "b", 2), ("MODIFIED", f"{GROUP}/v2", "a", 8), ("DELETED", f"{GROUP}/v2", "b", 2)])
         versions = [int(e["object"]["metadata"]["resourceVersion"]) for e in events]
         self.assertEqual(versions, sorted(set(versions)))
+
+    def test_an_admission_webhook_for_the_other_version(self):
+        config = {"url": f"https://{MASTER_IP}:{PORT}/admit", "caBundle": base64.b64encode(self.authority.ca).decode()}
+        self.kubectl("create", "-f", "-", namespace=None, input={
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": "boxes"},
+            "webhooks": [{"name": "boxes.hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": config,
+                          "rules": [{"apiGroups": [GROUP], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["boxes"]}]}]})
+        self.addCleanup(self.kubectl, "delete", "mutatingwebhookconfiguration", "boxes", namespace=None)
+        self.make(box("a", api="v2", dimensions={"size": 4}), box("b", size=5))
+        self.assertEqual(self.read("v1", "a")["spec"], {"size": 4, "colour": "seen-in-v1-with-4"})
+        self.assertEqual(self.read("v2", "a")["spec"], {"dimensions": {"size": 4}, "colour": "seen-in-v1-with-4", "shape": "cube"})
+        self.assertEqual(self.read("v1", "b")["spec"], {"size": 5, "colour": "seen-in-v1-with-5"})
 
     def test_a_new_storage_version(self):
         self.make(box("old", size=1))
