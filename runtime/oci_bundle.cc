@@ -93,6 +93,8 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
   out.state.id = id;
   out.state.bundle = bundle.path;
   out.state.rootfs = clean_path(config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path);
+  for (Mount& mount : config.mounts)  // as runc: also a destination as the host sees it
+    if (mount.destination.starts_with(out.state.rootfs + "/")) mount.destination.erase(0, out.state.rootfs.size());
   const CgroupLayout* host_layout = TRY(cgroup_layout());
   out.state.cgroup = config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : config.cgroups_path;
   if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");

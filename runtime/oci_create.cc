@@ -139,9 +139,10 @@ base::Result<int> oci_start(const OciContext& context) {
   base::UniqueFd fifo = TRY(sys::open(context.store.fifo(id), O_WRONLY | O_NONBLOCK));
   TRY_WRAP(sys::write_all(fifo.get(), "s"), "start container", id);
   if (::unlink(context.store.fifo(id).c_str()) != 0) return sys::last_error("unlink", context.store.fifo(id));
-  // Those hooks come after the program: execve closes the other end, and so does death.
+  // Until the program runs, so that hooks come after it and a signal meets it: execve closes the
+  // other end, and so does death.
   pollfd executed{fifo.get(), 0, 0};
-  if (!config.hooks.poststart.empty()) ::poll(&executed, 1, kExecWaitMs);
+  ::poll(&executed, 1, kExecWaitMs);
   if (auto hooks = run_poststart(config, state); !hooks.ok()) {
     base::ignore(destroy_container(context.store, state), "the first error counts");
     return hooks.error();

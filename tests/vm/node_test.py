@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import unittest
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
@@ -22,6 +23,9 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "boat", "labels":
        "spec": {"containers": [{"name": "main", "image": IMAGE, "imagePullPolicy": "Never",
                                 "command": ["sh", "-c", "mkdir -p /srv; echo boat > /srv/index.html; exec httpd -f -p 8080 -h /srv"],
                                 "resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}}]}}
+
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "boats"},
+           "spec": {"selector": {"app": "boat"}, "ports": [{"port": 80, "targetPort": 8080}]}}
 
 
 def run(*words, check=True, **options):
@@ -125,6 +129,36 @@ class Node(unittest.TestCase):
         self.assertEqual(self.main_process(), (pid, cgroup))
         self.assertEqual((cgroup / "memory.max").read_text().strip(), str(64 << 20))
         self.assertEqual((PODS.parent / "memory.high").read_text().strip(), str(1 << 30))
+
+    def test_5_a_service_is_reached_from_the_host(self):
+        run("kubectl", "apply", "-f", "-", input=json.dumps(SERVICE))
+        address = run("kubectl", "get", "service", "boats", "-o", "jsonpath={.spec.clusterIP}").strip()
+
+        def answer():
+            try:
+                with urllib.request.urlopen(f"http://{address}/", timeout=5) as response:
+                    return response.read()
+            except OSError:  # until the proxy knows of it
+                return None
+        self.assertEqual(self.wait_for(f"an answer of {address}", answer), b"boat\n")
+
+    def test_6_exec_and_delete(self):
+        self.assertEqual(run("kubectl", "exec", "boat", "--", "cat", "/srv/index.html"), "boat\n")
+        pid, cgroup = self.main_process()
+        run("kubectl", "delete", "pod", "boat", "--timeout=120s")
+        self.wait_for("no cgroup of the Pod", lambda: not cgroup.parent.exists())
+        self.assertFalse(pathlib.Path(f"/proc/{pid}").exists())
+
+    def test_7_uninstall(self):
+        installed = [pathlib.Path("/usr/local/bin/sampan-kubelet"), pathlib.Path("/usr/local/lib/systemd/system/sampan-pods.service")]
+        refused = subprocess.run([cases.SOURCE / "scripts/install", "--uninstall"], capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("sampan-pods", refused.stderr)
+        run("systemctl", "disable", "--now", *UNITS)
+        run(cases.SOURCE / "scripts/install", "--uninstall")
+        self.assertEqual([p for p in installed if p.exists()], [])
+        self.assertTrue(pathlib.Path("/var/lib/sampan/master").exists())
+        self.assertIn("not-found", run("systemctl", "show", "--value", "--property=LoadState", "sampan-pods"))
 
 
 if __name__ == "__main__":
