@@ -13,6 +13,9 @@ LOCKED = ("it wants the kernel's refusal, in runc's words, of an option that a u
 ID_MAPPED = "an id-mapped source is opened before the container's own mounts are made"
 NO_SYS_RESOURCE = "this machine's root has no CAP_SYS_RESOURCE to raise a hard limit with"
 
+# A signal or a hook of these may come before the shell inside gets to its first word.
+RACES = ("killsig", "pidfile", "poststart")
+
 VALIDATION = {
     "delete": "it wants `delete` of a created container refused, which engines rely on; a running one is",
     "delete_resources": POINTERS,

@@ -43,7 +43,7 @@ exec "$@"
 """, "sh"]
 
 
-ATTEMPTS = 3  # several programs race the container that they started
+ATTEMPTS = 3  # of the programs in reasons.RACES
 
 
 def look_after_the_host():
@@ -144,7 +144,8 @@ def validation(arguments, runtimes, results, complaints):
     for program in programs:
         for name, path in runtimes:
             out = results / f"validation-{name}-{program.stem}"
-            for _ in range(ATTEMPTS if not pathlib.Path(f"{out}.rc").exists() and not arguments.no_run else 0):
+            attempts = 0 if arguments.no_run or pathlib.Path(f"{out}.rc").exists() else ATTEMPTS if program.stem in reasons.RACES else 1
+            for _ in range(attempts):
                 run([str(program)], arguments.runtime_tools, {"RUNTIME": path}, arguments.timeout, out)
                 if clean(out):
                     break
@@ -159,8 +160,9 @@ def validation(arguments, runtimes, results, complaints):
         if not all(row.get(name, False) for name, _ in runtimes):
             rows.append([stem, *(words[row.get(name)] for name, _ in runtimes), why])
     return [f"## runtime-tools ({commit(arguments.runtime_tools)})", "",
-            f"{len(programs)} programs; clean: exit code 0, no failed point, and no `1..0` with an error, in one "
-            f"of {ATTEMPTS} runs. Programs not named are clean with all.", "", *table(["", *(name for name, _ in runtimes), f"why {ours} is not clean"], rows), ""]
+            f"{len(programs)} programs; clean: exit code 0, no failed point, and no `1..0` with an error. "
+            f"{', '.join(reasons.RACES)} race the container that they start: one clean run of {ATTEMPTS} counts. Programs not "
+            "named are clean with all.", "", *table(["", *(name for name, _ in runtimes), f"why {ours} is not clean"], rows), ""]
 
 
 def bats(arguments, runtimes, results, complaints):

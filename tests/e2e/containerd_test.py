@@ -13,21 +13,13 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
+import engines
 
-for program, package in (("containerd", "containerd"), ("busybox", "busybox-static")):
-    if not shutil.which(program):
-        print(f"skip: {program} ({package})")
-        sys.exit(77)
-if os.geteuid() != 0:
-    print("skip: root")
-    sys.exit(77)
-if os.environ.get("CONTAINERD_TEST_NAMESPACES") != "1":
-    os.environ["CONTAINERD_TEST_NAMESPACES"] = "1"
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation=private", "--", sys.executable, *sys.argv])
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+engines.enter_own_namespaces(("containerd", "containerd"), ("busybox", "busybox-static"))
 
 import images  # noqa: E402
 
+engines.show_hierarchies_alone()
 IMAGE = "localhost/busybox:1"
 NAMESPACE = f"sampan-{os.getpid()}"  # also the cgroup's name
 PURE_V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")

@@ -17,43 +17,13 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
+import engines
 
-for program, package in (("podman", "podman"), ("conmon", "conmon"), ("busybox", "busybox-static"), ("runc", "runc")):
-    if not shutil.which(program):
-        print(f"skip: {program} ({package})")
-        sys.exit(77)
-if os.geteuid() != 0:
-    print("skip: root")
-    sys.exit(77)
-if os.environ.get("PODMAN_TEST_NAMESPACES") != "1":
-    os.environ["PODMAN_TEST_NAMESPACES"] = "1"
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation=private", "--", sys.executable, *sys.argv])
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+engines.enter_own_namespaces(("podman", "podman"), ("conmon", "conmon"), ("busybox", "busybox-static"), ("runc", "runc"))
 
 import images  # noqa: E402
 
-
-def show_hierarchies_alone():
-    """podman takes every directory of /sys/fs/cgroup for a hierarchy, also one that somebody's mount
-    left behind: lay a clean place over it, in our own mount namespace."""
-    lines = [line.split() for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
-    mounted = {pathlib.Path(w[4]) for w in lines if w[w.index("-") + 1] in ("cgroup", "cgroup2")}
-    top = pathlib.Path("/sys/fs/cgroup")
-    if top in mounted or {p for p in top.iterdir() if not p.is_symlink()} <= mounted:
-        return
-    stage = pathlib.Path(tempfile.mkdtemp(prefix="cgroups-"))
-    for path in mounted:
-        (stage / path.name).mkdir()
-        subprocess.run(["mount", "--bind", path, stage / path.name], check=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "cgroups", top], check=True)
-    for path in mounted:
-        path.mkdir()
-        subprocess.run(["mount", "--move", stage / path.name, path], check=True)
-        (stage / path.name).rmdir()
-    stage.rmdir()
-
-
-show_hierarchies_alone()
+engines.show_hierarchies_alone()
 SYSTEMD = os.path.isdir("/run/systemd/system")
 PURE_V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 IMAGE = "localhost/busybox:1"
