@@ -38,6 +38,7 @@ class Aggregator {
     std::vector<ServiceEndpoint> endpoints;
     std::map<std::string, std::shared_ptr<base::http::Client>> clients;  // by "address:port"
     bool due = true, checking = false;
+    int failures = 0;  // checks in a row
     base::Loop::Handle timer;
     std::string openapi_v2_tag;
     std::chrono::steady_clock::time_point openapi_v2_at = {};

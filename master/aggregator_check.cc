@@ -1,6 +1,8 @@
 // Whether the servers behind APIServices answer, and what they say of themselves. A check runs when
 // the APIService, its Service or its EndpointSlices change, after a failure with back-off, and once a
 // minute where it passed.
+#include <algorithm>
+
 #include "base/log.h"
 #include "master/aggregator.h"
 #include "master/server.h"
@@ -14,7 +16,12 @@ namespace {
 
 const api::Resource kServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 constexpr auto kCheckTimeout = std::chrono::seconds(5), kCheckAgain = std::chrono::seconds(60);
+constexpr auto kWriteAgain = std::chrono::seconds(1), kLongestBackOff = std::chrono::seconds(30);
 constexpr size_t kAttempts = 3;
+
+base::Duration back_off(int failures) {
+  return std::min<base::Duration>(std::chrono::milliseconds(125) * (1 << std::min(failures, 10)), kLongestBackOff);
+}
 
 }  // namespace
 
@@ -84,14 +91,13 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
     remote->available = now_is.available;
     ++generation_;
   }
-  if (now_is.reason == "FailedDiscoveryCheck") {
-    remote->due = true;
-    queue_.failed(name);
-  } else {
-    queue_.succeeded(name);
-    if (remote->due) queue_.add(name);  // something changed while the check ran
-    else if (now_is.available) remote->timer = server_.loop().after(kCheckAgain, [this, name] { wake(name); });
-  }
+  queue_.succeeded(name);
+  bool asked = now_is.available || now_is.reason == "FailedDiscoveryCheck";
+  remote->failures = now_is.available ? 0 : remote->failures + 1;
+  if (remote->due) queue_.add(name);  // something changed while the check ran
+  else if (asked) remote->timer = server_.loop().after(now_is.available ? kCheckAgain : back_off(remote->failures), [this, name] { wake(name); });
+  server_.front().metrics().gauge("aggregator_unavailable_apiservice", "Gauge of APIServices which are marked as unavailable broken down by APIService name.",
+                                  {{"name", name}}).set(now_is.available ? 0 : 1);
   ObjectRef found = server_.cache(kServices.group, kServices.plural).find(object_key("", name));
   if (!found) return;
   json::value updated = with_availability(json::parse(*found->text), now_is, base::wall_now());
@@ -99,8 +105,7 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
   client_.update(kServices, "", name, std::move(updated), [this, name](base::Result<json::value> result) {
     if (result.ok() || result.error().kind == base::Kind::kNotFound) return;
     if (result.error().kind != base::Kind::kConflict) base::log::warning("api service {}: {}", name, result.error().message());
-    if (auto it = remotes_.find(name); it != remotes_.end()) it->second->due = true;
-    queue_.failed(name);
+    if (auto it = remotes_.find(name); it != remotes_.end()) it->second->timer = server_.loop().after(kWriteAgain, [this, name] { wake(name); });
   }, "status");
 }
 

@@ -4,7 +4,7 @@
 
 #include "api/openapi.h"
 #include "api/openapi_proto.h"
-#include "master/aggregator.h"
+#include "master/api_services.h"
 #include "master/server.h"
 
 namespace master {

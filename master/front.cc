@@ -122,7 +122,8 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
     add_headers(headers);
     seat_.reset();  // a watch holds a seat only until it runs
     inner_->start(status, std::move(headers));
-    if (audited_) stage(kResponseStarted);
+    // Of what runs long alone, and not of an answer that only comes in pieces.
+    if (audited_ && (endless_ || copy_->subresource == "log")) stage(kResponseStarted);
   }
   void write(Bytes chunk) override {
     if (series_ && series_->events) series_->events->add();

@@ -131,4 +131,45 @@ void ApiServer::pod_part(RequestPtr request) {
   patch(std::move(request));
 }
 
+// POST pods/NAME/binding: the scheduler's decision.
+void ApiServer::bind_pod(RequestPtr request) {
+  static const api::Type* type = api::find_type("io.k8s.api.core.v1", "Binding");
+  json::value binding;
+  if (!decode_body(*request, *type, "Binding", &binding)) return;
+  std::string node(base::string_at(binding, "target", "name"));
+  if (node.empty()) {
+    return request->reply_status(api::invalid("", "Binding", request->name,
+                                              {{api::FieldError::Type::required, "target.name", "", ""}}));
+  }
+  std::string uid(base::string_at(binding, "metadata", "uid"));
+  update_object(
+      request, "binding",
+      [request, node, uid](const json::value& current, json::value* updated) {
+        const ResourceInfo& resource = *request->resource;
+        if (!uid.empty() && uid != base::string_at(current, "metadata", "uid"))
+          return api::conflict(resource.named(), request->name, "the pod was replaced by another of the same name");
+        if (base::find_path(current, "metadata", "deletionTimestamp"))
+          return api::conflict(resource.named(), request->name, "pod " + request->name + " is being deleted, cannot be assigned to a host");
+        if (std::string_view has = base::string_at(current, "spec", "nodeName"); !has.empty())
+          return api::conflict(resource.named(), request->name, "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
+        *updated = current;
+        base::object_at(updated->get_object(), "spec")["nodeName"] = node;
+        json::object& status = base::object_at(updated->get_object(), "status");
+        json::array conditions;
+        if (const json::value* old = status.if_contains("conditions"); old && old->is_array())
+          for (const json::value& condition : old->get_array())
+            if (base::string_at(condition, "type") != "PodScheduled") conditions.push_back(condition);
+        conditions.push_back(json::object{{"type", "PodScheduled"}, {"status", "True"},
+                                          {"lastTransitionTime", base::format_time(base::wall_now())}});
+        status["conditions"] = std::move(conditions);
+        return json::value(nullptr);
+      },
+      [request](Outcome outcome) {
+        if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+        json::value success = api::make_success();
+        success.get_object()["code"] = 201;
+        request->reply_status(success);
+      });
+}
+
 }  // namespace master

@@ -5,7 +5,7 @@
 #include "api/structural.h"
 #include "base/log.h"
 #include "master/admission_plugins.h"
-#include "master/aggregator.h"
+#include "master/api_services.h"
 #include "master/authenticator.h"
 #include "master/authorizer.h"
 #include "master/certificates.h"
@@ -50,6 +50,7 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
   handle_with("authentication.k8s.io", "selfsubjectreviews", "", [this](RequestPtr request) { review_self(std::move(request)); });
 }
 ApiServer::~ApiServer() = default;
+Aggregator& ApiServer::aggregator() { return api_services_->aggregator(); }
 
 void ApiServer::handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler) {
   handlers_[handler_key(group, plural, subresource)] = std::move(handler);

@@ -15,7 +15,6 @@
 #include "base/http_server.h"
 #include "master/admission.h"
 #include "master/allocator.h"
-#include "master/api_services.h"
 #include "master/custom_resources.h"
 #include "master/event_keeper.h"
 #include "master/front.h"
@@ -43,6 +42,7 @@ struct ServerOptions {
 };
 
 class Aggregator;
+class ApiServices;
 class Authenticator;
 class Authorizer;
 class RbacController;
@@ -69,7 +69,7 @@ class ApiServer {
   base::Loop& loop() { return loop_; }
   Front& front() { return front_; }
   const ServerOptions& options() const { return options_; }
-  Aggregator& aggregator() { return api_services_->aggregator(); }
+  Aggregator& aggregator();
   int64_t durable_revision() const { return durable_revision_; }
   // Ends the watches of a resource that goes or changes its form: their clients come back.
   void end_watches(const ObjectCache& objects);

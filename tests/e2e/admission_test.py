@@ -2,25 +2,19 @@
 """Admission as seen through kubectl: a real webhook server beside the master, quotas, limit ranges,
 Pod security, priorities, default classes."""
 import base64
-import json
-import pathlib
-import subprocess
-import sys
-import tempfile
 
 import cluster
+from backend import Authority, Backend, endpoint_slice
 from cluster import BUSYBOX, pod
 from throwaway_cluster import MASTER_IP
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"]
 PORT = 9443
-# Refuses ConfigMaps named "bad", labels all others; what it was asked stands on its standard output.
+# Refuses ConfigMaps named "bad", labels all others.
 SERVER = r"""
-import base64, http.server, json, ssl, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(JsonHandler):
     def do_POST(self):
-        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        review = json.loads(self.body())
         request = review["request"]
         response = {"uid": request["uid"], "allowed": True}
         if self.path.startswith("/validate") and request.get("name") == "bad":
@@ -33,19 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             value = "yes" if labels else {"seen": "yes"}
             patch = json.dumps([{"op": "add", "path": path, "value": value}])
             response.update(patchType="JSONPatch", patch=base64.b64encode(patch.encode()).decode())
-        body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *words): pass
-server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[3])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print("ready", flush=True)
-server.serve_forever()
+        self.answer({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 """
 
 
@@ -53,24 +35,11 @@ class Admission(cluster.ClusterTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        directory = tempfile.TemporaryDirectory(prefix="sampan-webhook-")
-        cls.addClassCleanup(directory.cleanup)
-        key = pathlib.Path(directory.name) / "key.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-days", "1", "-subj", "/CN=hook", "-addext", f"subjectAltName=IP:{MASTER_IP},DNS:hook.default.svc",
-                        "-keyout", key, "-out", f"{key}.crt"], check=True, stderr=subprocess.DEVNULL)
-        cls.ca = pathlib.Path(f"{key}.crt").read_bytes()
-        key.write_bytes(key.read_bytes() + cls.ca)
-        # In the master's own network namespace: an address of the test's alone.
-        server = subprocess.Popen(["nsenter", f"--net=/run/netns/{cls.cluster.netns}", sys.executable, "-c", SERVER,
-                                   MASTER_IP, str(PORT), key], stdout=subprocess.PIPE, text=True)
-
-        def end():
-            server.kill()
-            server.wait()
-            server.stdout.close()
-        cls.addClassCleanup(end)
-        assert server.stdout.readline() == "ready\n"
+        authority = Authority()
+        cls.addClassCleanup(authority.cleanup)
+        cls.ca = authority.ca
+        backend = Backend(cls.cluster.netns, SERVER, PORT, authority.sign(f"IP:{MASTER_IP}", "DNS:hook.default.svc"))
+        cls.addClassCleanup(backend.kill)
 
     def configure(self, kind, path, **more):
         hook = {"name": "test.hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
@@ -95,9 +64,7 @@ class Admission(cluster.ClusterTest):
 
     def test_a_webhook_through_its_service(self):
         service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hook"}, "spec": {"ports": [{"port": 443, "targetPort": PORT}]}}
-        slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                  "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
-                  "endpoints": [{"addresses": [MASTER_IP], "conditions": {"ready": True}}], "ports": [{"port": PORT, "name": ""}]}
+        slice_ = endpoint_slice("hook", PORT)
         for each in (service, slice_):
             self.kubectl("create", "-f", "-", input=each, namespace="default")
         self.addCleanup(self.kubectl, "delete", "service/hook", "endpointslice/hook-1", namespace="default")

@@ -11,7 +11,6 @@ NAME = f"v1beta1.{GROUP}"
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 # Shows no certificate of the front proxy's: no service. /echo tells the headers that came.
 SERVER = r"""
-import http.server, json, ssl, sys
 ROOT = "/apis/metrics.k8s.io/v1beta1"
 WATCH = [b'{"type":"ADDED",  "object":{"kind":"NodeMetrics"}}\n', b'{"type":"BOOKMARK","object":{}}\n']
 def usage(cpu, memory): return {"cpu": cpu, "memory": memory}
@@ -35,11 +34,9 @@ PAGES = {ROOT: LIST, ROOT + "/nodes": kind("NodeMetricsList", metadata={}, items
          ROOT + "/namespaces/default/pods": kind("PodMetricsList", metadata={}, items=PODS), "/openapi/v2": V2,
          "/openapi/v3": {"paths": {"apis/metrics.k8s.io/v1beta1": {"serverRelativeURL": "/openapi/v3/apis/metrics.k8s.io/v1beta1?hash=1"}}},
          "/openapi/v3/apis/metrics.k8s.io/v1beta1": V3}
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(JsonHandler):
     def do_POST(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
+        body = self.body()
         if self.headers.get("Upgrade"):
             self.send_response(101)
             self.send_header("Connection", "Upgrade")
@@ -59,22 +56,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path.endswith("/echo"):
             answer = {"method": self.command, "path": self.path, "body": body.decode(), "headers": [list(h) for h in self.headers.items()]}
         else: answer = PAGES.get(path)
-        text = json.dumps(answer or {"kind": "Status", "code": 404}).encode()
-        self.send_response(200 if answer else 404)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
+        self.answer(answer or {"kind": "Status", "code": 404}, 200 if answer else 404)
     do_GET = do_PUT = do_POST
-    def log_message(self, *words): pass
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[3])
-context.verify_mode = ssl.CERT_REQUIRED
-context.load_verify_locations(sys.argv[4])
-server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print("ready", flush=True)
-server.serve_forever()
 """
 
 
@@ -208,6 +191,8 @@ class Aggregation(cluster.ClusterTest):
         self.make(self.api_service())
         self.assertEqual(self.until_condition("False", "ServiceNotFound"), f'service/metrics in "{NS}" is not present')
         self.assertEqual(self.ask(f"/apis/{GROUP}/v1beta1/nodes"), (503, b"service unavailable\n"))
+        gauge = f'aggregator_unavailable_apiservice{{name="{NAME}"}} '.encode()
+        self.assertIn(gauge + b"1\n", self.ask("/metrics")[1])
         wrong = self.service()
         wrong["spec"]["ports"][0]["port"] = 444
         self.make(wrong)
@@ -220,6 +205,7 @@ class Aggregation(cluster.ClusterTest):
         self.assertIn("failing or missing response from https://", self.until_condition("False", "FailedDiscoveryCheck"))
         backend = self.start_backend()
         self.until_condition("True", "Passed")
+        self.assertIn(gauge + b"0\n", self.ask("/metrics")[1])
         stranger = Authority()
         self.addCleanup(stranger.cleanup)
         self.make(self.api_service(caBundle=base64.b64encode(stranger.ca).decode()))

@@ -1,7 +1,7 @@
 """An HTTPS server beside the master, in its network namespace: what the API server calls.
 
-A Backend runs Python source that reads sys.argv as ADDRESS PORT KEYFILE [CLIENT-CA] and prints
-"ready". Its certificate is signed by an authority of its own, for the address and the DNS names given.
+A Backend runs Python source that defines Handler, a JsonHandler. With a client CA, whoever shows no
+certificate of it is refused. The server's certificate is signed by an authority of its own, for the address and the DNS names given.
 """
 import pathlib
 import subprocess
@@ -34,10 +34,38 @@ class Authority:
         return pair
 
 
+# What stands before and behind the source of each Backend.
+PRELUDE = r"""
+import base64, http.server, json, ssl, sys
+class JsonHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def body(self): return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def answer(self, value, code=200):
+        text = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+    def log_message(self, *words): pass
+"""
+SERVE = r"""
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[3])
+if len(sys.argv) > 4:
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(sys.argv[4])
+server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print("ready", flush=True)
+server.serve_forever()
+"""
+
+
 class Backend:
     def __init__(self, netns, source, port, key_file, *words):
         self.process = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{netns}", sys.executable, "-c", source, MASTER_IP, str(port), key_file, *words],
+            ["nsenter", f"--net=/run/netns/{netns}", sys.executable, "-c", PRELUDE + source + SERVE, MASTER_IP, str(port), key_file, *words],
             stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
             self.kill()

@@ -11,7 +11,6 @@ PORT, GROUP = 9445, "sizes.example.com"
 # Converts boxes between v1 and v2; what it was asked stands on its standard output. The annotation
 # "break" says how the next answer is wrong.
 SERVER = r"""
-import base64, http.server, json, ssl, sys
 def admit(request):
     box = request["object"]
     colour = f"seen-in-{box['apiVersion'].split('/')[1]}-with-{box['spec'].get('size')}"
@@ -29,10 +28,9 @@ def convert(box, version):
     labels["converted-to"] = version.split("/")[1]
     box["metadata"]["finalizers"] = ["example.com/not-mine"]
     return box
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(JsonHandler):
     def do_POST(self):
-        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        review = json.loads(self.body())
         request = review["request"]
         if review["kind"] == "AdmissionReview": return self.answer(admit(request))
         version, boxes = request["desiredAPIVersion"], request["objects"]
@@ -46,20 +44,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if "version" in broken: box["apiVersion"] = "sizes.example.com/v9"
             if "name" in broken: box["metadata"]["name"] = "other"
         self.answer({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response})
-    def answer(self, review):
-        body = json.dumps(review).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *words): pass
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[3])
-server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print("ready", flush=True)
-server.serve_forever()
 """
 
 
