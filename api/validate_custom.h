@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "api/validate_rules.h"
+#include "base/json_lists.h"
 
 namespace api::custom {
 
@@ -15,16 +16,8 @@ inline const json::value& at(const json::value& in, const char* name) {
   const json::value* found = base::find(in, name);
   return found ? *found : kNone;
 }
-inline const json::array& list_at(const json::value& in, const char* name) {
-  static const json::array kEmpty;
-  const json::value& found = at(in, name);
-  return found.is_array() ? found.get_array() : kEmpty;
-}
-inline const json::object& map_at(const json::value& in, const char* name) {
-  static const json::object kEmpty;
-  const json::value& found = at(in, name);
-  return found.is_object() ? found.get_object() : kEmpty;
-}
+using base::list_at;
+using base::map_at;
 inline std::string_view text_at(const json::value& in, const char* name) { return base::string_at(in, name); }
 inline bool flag(const json::value& in, const char* name) { return base::as_bool(base::find(in, name)); }
 inline std::string joined(const std::vector<std::string>& list) {

@@ -4,23 +4,17 @@
 
 #include "api/quantity.h"
 #include "api/status.h"
+#include "base/json_lists.h"
 #include "master/server.h"
 
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
+using base::map_at;
 using api::Quantity;
 
 namespace {
-
-const json::array& list_at(const json::value* in) {
-  static const json::array kEmpty;
-  return in && in->is_array() ? in->get_array() : kEmpty;
-}
-const json::object& map_at(const json::value* in) {
-  static const json::object kEmpty;
-  return in && in->is_object() ? in->get_object() : kEmpty;
-}
 
 // The defaults of all items of type Container; the first that names a resource wins.
 json::object container_defaults(const json::value& range, const char* member) {

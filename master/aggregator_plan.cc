@@ -5,20 +5,17 @@
 #include <map>
 
 #include "api/base64.h"
+#include "base/json_lists.h"
 
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 
 namespace {
 
 constexpr std::string_view kAvailable = "Available";
 
-const json::array& items(const json::value& in, const char* name) {
-  static const json::array kNone;
-  const json::value* list = base::find(in, name);
-  return list && list->is_array() ? list->get_array() : kNone;
-}
 bool starts_with_nocase(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() && ::strncasecmp(text.data(), prefix.data(), prefix.size()) == 0;
 }
@@ -53,7 +50,7 @@ std::optional<RemoteService> read_remote(const json::value& api_service) {
 bool is_available(const json::value& api_service) {
   const json::value* status = base::find(api_service, "status");
   if (!status) return false;
-  for (const json::value& one : items(*status, "conditions"))
+  for (const json::value& one : list_at(*status, "conditions"))
     if (base::string_at(one, "type") == kAvailable) return base::string_at(one, "status") == "True";
   return false;
 }
@@ -108,7 +105,7 @@ void name_user(base::http::Headers& headers, const User& user, std::string_view 
 json::array aggregated_resources(const RemoteService& remote, const json::value& resource_list) {
   json::array out;
   std::map<std::string, size_t, std::less<>> by_name;
-  for (const json::value& row : items(resource_list, "resources")) {
+  for (const json::value& row : list_at(resource_list, "resources")) {
     std::string_view name = base::string_at(row, "name");
     size_t slash = name.find('/');
     std::string parent(name.substr(0, slash));

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include "base/json_lists.h"
+
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 
 namespace {
 
@@ -29,11 +32,6 @@ bool has_path(const json::value* list, std::string_view path) {
     if (text.ends_with("*") && path.starts_with(text.substr(0, text.size() - 1))) return true;
   }
   return false;
-}
-const json::array& array_at(const json::value& object, std::string_view key) {
-  static const json::array none;
-  const json::value* found = base::find(object, key);
-  return found && found->is_array() ? found->get_array() : none;
 }
 
 json::value named(std::string_view kind, std::string_view name, json::value spec) {
@@ -113,16 +111,16 @@ struct FlowControl::Schema {
   }
   bool rule_matches(const json::value& rule, const RequestInfo& request) const {
     bool subject = false;
-    for (const json::value& one : array_at(rule, "subjects")) subject = subject || subject_matches(one, request.user);
+    for (const json::value& one : list_at(rule, "subjects")) subject = subject || subject_matches(one, request.user);
     if (!subject) return false;
     if (!request.resource) {
-      for (const json::value& one : array_at(rule, "nonResourceRules"))
+      for (const json::value& one : list_at(rule, "nonResourceRules"))
         if (has(base::find(one, "verbs"), request.verb) && has_path(base::find(one, "nonResourceURLs"), request.http().path())) return true;
       return false;
     }
     std::string resource = request.resource->plural;
     if (!request.subresource.empty()) resource += "/" + request.subresource;
-    for (const json::value& one : array_at(rule, "resourceRules")) {
+    for (const json::value& one : list_at(rule, "resourceRules")) {
       if (!has(base::find(one, "verbs"), request.verb) || !has(base::find(one, "apiGroups"), request.resource->group) ||
           !has(base::find(one, "resources"), resource))
         continue;
@@ -131,7 +129,7 @@ struct FlowControl::Schema {
     return false;
   }
   bool matches(const RequestInfo& request) const {
-    for (const json::value& rule : array_at(spec, "rules"))
+    for (const json::value& rule : list_at(spec, "rules"))
       if (rule_matches(rule, request)) return true;
     return false;
   }

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include "base/json_lists.h"
+
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 using base::find_path;
 using base::string_at;
 
@@ -32,10 +35,6 @@ bool selects(std::string_view selector, std::string_view field, std::string_view
     if (term == value) return true;
   }
   return false;
-}
-const json::array& list_at(const json::value* value) {
-  static const json::array kNone;
-  return value && value->is_array() ? value->get_array() : kNone;
 }
 
 void container_references(const json::value& container, const auto& add) {

@@ -4,11 +4,13 @@
 #include <set>
 
 #include "api/status.h"
+#include "base/json_lists.h"
 #include "master/node_authorizer.h"
 
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 using base::find;
 using base::find_path;
 using base::string_at;
@@ -28,10 +30,6 @@ bool kubelet_label(std::string_view key, std::string_view domain) {
       "failure-domain.kubernetes.io/region"};
   return std::find(std::begin(kAllowed), std::end(kAllowed), key) != std::end(kAllowed) || below(domain, "kubelet.kubernetes.io") ||
          below(domain, "node.kubernetes.io");
-}
-const json::array& list_at(const json::value* value) {
-  static const json::array kNone;
-  return value && value->is_array() ? value->get_array() : kNone;
 }
 
 class NodeRestriction final : public AdmissionPlugin {

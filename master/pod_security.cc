@@ -5,9 +5,12 @@
 #include <functional>
 #include <set>
 
+#include "base/json_lists.h"
+
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 
 namespace {
 
@@ -27,10 +30,6 @@ std::string joined(const Names& parts, const char* between) {
   std::string out;
   for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
   return out;
-}
-const json::array& list_at(const json::value* in) {
-  static const json::array kEmpty;
-  return in && in->is_array() ? in->get_array() : kEmpty;
 }
 
 // A Pod as the checks see it.

@@ -2,12 +2,14 @@
 // way of the kubelet of its node, since nothing but a node reaches a Pod's address.
 #include "api/status.h"
 #include "base/http_forward.h"
+#include "base/json_lists.h"
 #include "master/server.h"
 #include "master/service_endpoint.h"
 
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 
 namespace {
 
@@ -36,10 +38,6 @@ std::string behind_proxy(const RequestInfo& request) {
   if (!query.empty()) out.append("?").append(query);
   return out;
 }
-const json::array& items(const json::value* list) {
-  static const json::array kNone;
-  return list && list->is_array() ? list->get_array() : kNone;
-}
 
 }  // namespace
 
@@ -55,8 +53,8 @@ void ApiServer::proxy(RequestPtr request) {
   json::value pod = json::parse(*object->text);
   if (wanted.port.empty()) {
     wanted.port = "80";
-    for (const json::value& container : items(base::find_path(pod, "spec", "containers")))
-      if (const json::array& ports = items(base::find(container, "ports")); !ports.empty()) {
+    for (const json::value& container : list_at(base::find_path(pod, "spec", "containers")))
+      if (const json::array& ports = list_at(base::find(container, "ports")); !ports.empty()) {
         wanted.port = std::to_string(base::as_int(base::find(ports[0], "containerPort")));
         break;
       }

@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <set>
 
+#include "base/json_lists.h"
+
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 using api::Quantity;
 
 namespace {
 
-const json::array& list_at(const json::value* in) {
-  static const json::array kEmpty;
-  return in && in->is_array() ? in->get_array() : kEmpty;
-}
 Usage amounts(const json::value* in) {
   Usage out;
   if (in && in->is_object())

@@ -4,11 +4,13 @@
 #include <map>
 
 #include "api/status.h"
+#include "base/json_lists.h"
 #include "master/strategy.h"
 
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 using base::find;
 using base::find_path;
 using base::string_at;
@@ -22,10 +24,6 @@ json::array& array_at(json::object& object, std::string_view key) {
   json::value& value = object[key];
   if (!value.is_array()) value = json::array();
   return value.get_array();
-}
-const json::array& list_at(const json::value* value) {
-  static const json::array kNone;
-  return value && value->is_array() ? value->get_array() : kNone;
 }
 
 json::object token_volume(const std::string& name) {

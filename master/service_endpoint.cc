@@ -1,26 +1,23 @@
 #include "master/service_endpoint.h"
 
+#include "base/json_lists.h"
 #include "master/server.h"
 
 namespace master {
 
 namespace json = base::json;
+using base::list_at;
 
 namespace {
 
-const json::array& items(const json::value* list) {
-  static const json::array kNone;
-  return list && list->is_array() ? list->get_array() : kNone;
-}
-
 void add_ready(const json::value& slice, std::string_view port_name, std::vector<ServiceEndpoint>& out) {
-  for (const json::value& port : items(base::find(slice, "ports"))) {
+  for (const json::value& port : list_at(base::find(slice, "ports"))) {
     if (base::string_at(port, "name") != port_name) continue;
     int number = static_cast<int>(base::as_int(base::find(port, "port")));
-    for (const json::value& endpoint : items(base::find(slice, "endpoints"))) {
+    for (const json::value& endpoint : list_at(base::find(slice, "endpoints"))) {
       if (!base::as_bool(base::find_path(endpoint, "conditions", "ready"), true)) continue;
       bool is_pod = base::string_at(endpoint, "targetRef", "kind") == "Pod";
-      for (const json::value& address : items(base::find(endpoint, "addresses")))
+      for (const json::value& address : list_at(base::find(endpoint, "addresses")))
         out.push_back({std::string(base::as_string(&address)), number, std::string(base::string_at(endpoint, "nodeName")),
                        std::string(is_pod ? base::string_at(endpoint, "targetRef", "name") : std::string_view())});
     }
@@ -45,7 +42,7 @@ ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const st
   }
   bool has_port = port.empty();
   json::value object = json::parse(*found->text);
-  for (const json::value& one : items(base::find_path(object, "spec", "ports"))) {
+  for (const json::value& one : list_at(base::find_path(object, "spec", "ports"))) {
     if (std::to_string(base::as_int(base::find(one, "port"))) != port && base::string_at(one, "name") != port) continue;
     out.port_name = base::string_at(one, "name");
     has_port = true;
