@@ -7,7 +7,9 @@
 #if defined(__x86_64__) && defined(SAMPAN_STATIC)
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -51,7 +53,10 @@ extern "C" [[gnu::used, gnu::optimize("no-stack-protector")]] void sampan_before
   char** envp = argv + argc + 1;
   if (argc == 0 || !concerned(argv)) return;
   const char* self = "/proc/self/exe";
-  if (system_call(SYS_faccessat, AT_FDCWD, address(self), W_OK) == -EROFS) return;
+  struct statfs info;
+  long writable = system_call(SYS_faccessat, AT_FDCWD, address(self), W_OK);
+  if (writable == -EROFS) return;
+  if (writable == -EACCES && system_call(SYS_statfs, address(self), address(&info)) == 0 && info.f_flags & ST_RDONLY) return;
   long tree = system_call(SYS_open_tree, AT_FDCWD, address(self), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
   if (tree < 0) return;
   mount_attr attributes;

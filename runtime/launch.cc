@@ -11,8 +11,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -373,13 +375,12 @@ pid_t clone_through(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared
   }
   clone_args arguments{};
   arguments.flags = plan.clone_flags | CLONE_PARENT;
-  bool container = plan.through_container;
-  int user = container ? inputs.container : p.user_namespace.get();
-  int pid_namespace = container ? inputs.container : p.pid_namespace.get();
+  int user = plan.through_container ? inputs.container : p.user_namespace.get();
+  int pid_namespace = p.pid_namespace.valid() ? p.pid_namespace.get() : inputs.container;
   long middle = ::syscall(SYS_clone3, &between, sizeof between);
   if (middle < 0) return -1;
   if (middle == 0) {
-    long result = ::setns(user, CLONE_NEWUSER);
+    long result = user >= 0 ? ::setns(user, CLONE_NEWUSER) : 0;
     if (result == 0 && pid_namespace >= 0) result = ::setns(pid_namespace, CLONE_NEWPID);
     if (result == 0) result = ::syscall(SYS_clone3, &arguments, sizeof arguments);
     if (result == 0) run_child(p.child, plan.steps);
@@ -401,7 +402,10 @@ pid_t clone_through(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared
 }
 
 pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& p, int* pidfd) {
-  if (p.user_namespace.valid() || plan.through_container) return clone_through(plan, inputs, p, pidfd);
+  int join = p.pid_namespace.valid() ? p.pid_namespace.get() : inputs.container;
+  // Root of a user namespace alone may not come back to the PID namespace that it is in: try at home.
+  bool no_return = join >= 0 && ::setns(p.own_pid_namespace.get(), CLONE_NEWPID) != 0;
+  if (p.user_namespace.valid() || plan.through_container || no_return) return clone_through(plan, inputs, p, pidfd);
   clone_args arguments{};
   arguments.flags = plan.clone_flags | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);
@@ -411,7 +415,6 @@ pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& 
     arguments.cgroup = static_cast<uint64_t>(p.cgroup.get());
   }
   // setns of a pid namespace is for children only; ours is put back at once.
-  int join = p.pid_namespace.valid() ? p.pid_namespace.get() : inputs.container;
   if (join >= 0 && ::setns(join, CLONE_NEWPID) != 0) return -1;
   long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid == 0) run_child(p.child, plan.steps);
@@ -576,8 +579,11 @@ base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const s
 
 base::Status protect_own_program(char** argv) {
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys::last_error("prctl", "PR_SET_DUMPABLE");
-  // statfs would say so too, but asks the file system for its sizes.
-  if (::access("/proc/self/exe", W_OK) != 0 && errno == EROFS) {
+  // statfs asks the file system for its sizes: only where access(2) stops at the file's mode, as for
+  // whom the owner's id is not mapped.
+  struct statfs info;
+  if (::access("/proc/self/exe", W_OK) != 0 &&
+      (errno == EROFS || (errno == EACCES && ::statfs("/proc/self/exe", &info) == 0 && info.f_flags & ST_RDONLY))) {
     // execveat by fd leaves a number as our name (before kernel 6.14).
     const char* slash = std::strrchr(argv[0], '/');
     ::prctl(PR_SET_NAME, slash ? slash + 1 : argv[0], 0, 0, 0);

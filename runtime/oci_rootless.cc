@@ -7,6 +7,7 @@
 
 #include "base/sys.h"
 #include "runtime/launch_parent.h"
+#include "runtime/systemd_cgroup.h"
 
 namespace runtime {
 namespace {
@@ -49,8 +50,11 @@ bool can_move_to(const std::string& mount, const std::string& path) {
 bool rootless() { return ::geteuid() != 0; }
 
 std::string default_state_root() {
-  if (!rootless()) return "/run/sampan-oci";
-  if (const char* directory = ::getenv("XDG_RUNTIME_DIR"); directory && *directory) return std::string(directory) + "/sampan-oci";
+  const char* directory = ::getenv("XDG_RUNTIME_DIR");
+  bool given = directory && *directory;
+  // Root of a user namespace that somebody made (podman, say) is an ordinary user to /run.
+  if (!rootless() && (systemd_is_ours() || !given)) return "/run/sampan-oci";
+  if (given) return std::string(directory) + "/sampan-oci";
   return "/run/user/" + std::to_string(::geteuid()) + "/sampan-oci";
 }
 

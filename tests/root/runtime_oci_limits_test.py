@@ -181,7 +181,7 @@ class Limits(oci_bundle.Bundle):
         self.run_oci("run", "--bundle", self.dir / "b", "box")  # compiles the filter
         self.assertLess(self.system_calls("run", "--bundle", self.dir / "b", "box"), 440)
         self.start("sleep", "1000")
-        self.assertLess(self.system_calls("exec", "box", "true"), 195)
+        self.assertLess(self.system_calls("exec", "box", "true"), 197)
 
     def test_many_times(self):
         mounts = pathlib.Path("/proc/self/mountinfo").read_text()
