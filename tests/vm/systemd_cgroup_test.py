@@ -181,11 +181,8 @@ class UserSystemd(unittest.TestCase):
         self.box = bundle.Bundle("--systemd-cgroup", owner=self.uid,
                                  wrapper=(*self.as_user, "systemd-run", "--user", "--scope", "--quiet", "--"))
         self.box.linux["cgroupsPath"] = "user.slice:vm:rootless"
-        self.box.linux["namespaces"].append({"type": "user"})
-        for kind in ("uidMappings", "gidMappings"):
-            self.box.linux[kind] = [{"containerID": 0, "hostID": self.uid, "size": 1}]
-        for mount in self.box.config["mounts"]:
-            mount["options"] = [o for o in mount.get("options", []) if not o.startswith("gid=")]
+        # `spec` of an ordinary user has its user namespace already.
+        self.assertEqual(self.box.linux["uidMappings"], [{"containerID": 0, "hostID": self.uid, "size": 1}])
         self.cgroup = CGROUP / f"user.slice/user-{self.uid}.slice/user@{self.uid}.service/user.slice/vm-rootless.scope"
 
     def tearDown(self):
