@@ -20,6 +20,7 @@ struct Child {
   const int* tasks = nullptr;           // cgroup v1 `tasks` files
   size_t tasks_count = 0;
   const int* namespaces = nullptr;      // one per kJoinNamespace, in order
+  uint64_t joined = 0;                  // CLONE_NEW…: of those to join, the ones that we are in already
   const int* sources = nullptr;         // detached trees, one per kSourceFromParent, in order
   size_t sources_used = 0;
   int container = -1;                   // pidfd for kJoinContainer

@@ -89,10 +89,14 @@ int wait_start(Child& child, size_t index) {
 
 int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_used) {
   switch (step.op) {
-    case Op::kJoinNamespace:
-      return ::setns(child.namespaces[namespaces_used++], static_cast<int>(step.x)) == 0 ? 0 : -errno;
-    case Op::kJoinContainer:
-      return ::setns(child.container, static_cast<int>(step.x)) == 0 ? 0 : -errno;
+    case Op::kJoinNamespace: {
+      int fd = child.namespaces[namespaces_used++];
+      return child.joined & step.x || ::setns(fd, static_cast<int>(step.x)) == 0 ? 0 : -errno;
+    }
+    case Op::kJoinContainer: {
+      auto flags = static_cast<int>(step.x & ~child.joined);
+      return flags == 0 || ::setns(child.container, flags) == 0 ? 0 : -errno;
+    }
     case Op::kIdMaps: case Op::kNetDevice: return -ENOSYS;  // the parent's
     case Op::kWaitParent: {
       int error = await_parent(child);
@@ -361,6 +365,21 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   return {};
 }
 
+// Before a user namespace is entered: what root in it may not join, as the network that an engine made.
+// Not the mounts: a user namespace's own are joined from within. What fails is left to the child.
+uint64_t join_as_the_host(const LaunchPlan& plan, const Prepared& p, int container) {
+  uint64_t joined = 0;
+  size_t next = 0;
+  for (const Step& step : plan.steps) {
+    bool named = step.op == Op::kJoinNamespace;
+    if (!named && step.op != Op::kJoinContainer) continue;
+    uint64_t flags = step.x & ~uint64_t{CLONE_NEWNS};
+    int fd = named ? p.namespaces[next++] : container;
+    if (flags != 0 && ::setns(fd, static_cast<int>(flags)) == 0) joined |= flags;
+  }
+  return joined;
+}
+
 // Who joins a user namespace has no way back: a process between us and the child does it, enters
 // the pid namespace for its children, and makes the child ours (CLONE_PARENT).
 pid_t clone_through(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& p, int* pidfd) {
@@ -380,6 +399,7 @@ pid_t clone_through(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared
   long middle = ::syscall(SYS_clone3, &between, sizeof between);
   if (middle < 0) return -1;
   if (middle == 0) {
+    if (user >= 0 || plan.clone_flags & CLONE_NEWUSER) p.child.joined = join_as_the_host(plan, p, inputs.container);
     long result = user >= 0 ? ::setns(user, CLONE_NEWUSER) : 0;
     if (result == 0 && pid_namespace >= 0) result = ::setns(pid_namespace, CLONE_NEWPID);
     if (result == 0) result = ::syscall(SYS_clone3, &arguments, sizeof arguments);
@@ -405,7 +425,8 @@ pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& 
   int join = p.pid_namespace.valid() ? p.pid_namespace.get() : inputs.container;
   // Root of a user namespace alone may not come back to the PID namespace that it is in: try at home.
   bool no_return = join >= 0 && ::setns(p.own_pid_namespace.get(), CLONE_NEWPID) != 0;
-  if (p.user_namespace.valid() || plan.through_container || no_return) return clone_through(plan, inputs, p, pidfd);
+  bool joins_first = plan.clone_flags & CLONE_NEWUSER && !p.namespaces.empty();
+  if (p.user_namespace.valid() || plan.through_container || no_return || joins_first) return clone_through(plan, inputs, p, pidfd);
   clone_args arguments{};
   arguments.flags = plan.clone_flags | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);

@@ -63,6 +63,34 @@ class Namespaces(oci_bundle.Bundle):
             {"destination": str(self.rootfs / "twin"), "type": "bind", "source": str(self.rootfs / "made"), "options": ["bind"]}]
         self.assertEqual(self.script("echo here > /made/file; cat /twin/file").stdout, "here\n")
 
+    def test_user_namespace_in_a_network_of_the_host(self):
+        """As engines make it: the network belongs to the host's user namespace; a new one, a joined one, exec."""
+        name = f"sampan-oci-{os.getpid()}"
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "delete", name], check=True)
+        network = f"net:[{os.stat(f'/run/netns/{name}').st_ino}]"
+        self.in_user_namespace()
+        for ns in self.config["linux"]["namespaces"]:
+            if ns["type"] == "network":
+                ns["path"] = f"/run/netns/{name}"
+        # A sysfs shows the network: its root may not mount one.
+        self.config["mounts"] = [m for m in self.config["mounts"] if not m["destination"].startswith("/sys")]
+        self.start("sleep", "1000")
+        pid = self.state()["pid"]
+        self.assertEqual(os.readlink(f"/proc/{pid}/ns/net"), network)
+        self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/user"), os.readlink("/proc/self/ns/user"))
+        show = ("sh", "-c", "readlink /proc/self/ns/net; readlink /proc/self/ns/user")
+        theirs = [network, os.readlink(f"/proc/{pid}/ns/user")]
+        self.assertEqual(self.run_oci("exec", "box", *show).stdout.split(), theirs)
+        for ns in self.config["linux"]["namespaces"]:
+            if ns["type"] == "user":
+                ns["path"] = f"/proc/{pid}/ns/user"
+        del self.config["linux"]["uidMappings"], self.config["linux"]["gidMappings"]
+        self.config["linux"]["cgroupsPath"] = f"{oci_bundle.CGROUP}/two"
+        self.config["process"]["args"] = list(show)
+        self.write()
+        self.assertEqual(self.run_oci("run", "--bundle", self.dir / "b", "two").stdout.split(), theirs)
+
     def test_user_namespace_without_root_is_told(self):
         self.in_user_namespace()
         self.config["linux"]["uidMappings"][0]["containerID"] = 1000
