@@ -23,6 +23,11 @@ TEST(Json, FindsDuplicateKeysWithTheirPaths) {
   auto v = parse_json(R"({"a":1,"b":[{"c":1},{"c":{"d":1,"d":2}}],"a":2})", &duplicates);
   ASSERT_TRUE(v.ok());
   EXPECT_EQ(duplicates, (std::vector<std::string>{"b[1].c.d", "a"}));
+  duplicates.clear();
+  EXPECT_TRUE(parse_json(R"({"a:b":"c:d","\"e\\":["\\\"f:","g\\"],"h":{"a:b":":"}})", &duplicates).ok());
+  EXPECT_TRUE(duplicates.empty());
+  EXPECT_TRUE(parse_json(R"({"a:b":"c:d","x":{"y":"\\","y":":"}})", &duplicates).ok());
+  EXPECT_EQ(duplicates, (std::vector<std::string>{"x.y"}));
 }
 TEST(Json, RefusesWhatIsNotJson) {
   EXPECT_FALSE(parse_json("{").ok());
