@@ -13,7 +13,7 @@ using base::http::Headers;
 struct State {
   base::Loop* loop;
   api::Transport::Done done;                      // a call
-  std::function<void(std::string_view)> on_line;  // a watch
+  std::function<void(const api::WatchLine&)> on_line;  // a watch
   std::function<void(base::Status)> on_end;
   std::function<void()> closed;
   bool cancelled = false, ended = false;
@@ -42,6 +42,23 @@ struct State {
   }
 };
 
+// A line of a watch with the bytes it stands in.
+struct Line {
+  explicit Line(Bytes chunk) : bytes(std::move(chunk)), text(std::string_view(*bytes).substr(0, bytes->size() - 1)) {}
+  const Bytes bytes;
+  const api::WatchLine text;
+};
+// Everybody inside who watches the same objects is told of a change in one go and with the same bytes, so
+// that they share one Line, and with it the parsed event.
+std::shared_ptr<Line> shared_line(Bytes chunk) {
+  static thread_local std::weak_ptr<Line> last;
+  std::shared_ptr<Line> line = last.lock();
+  if (line && line->bytes == chunk) return line;
+  line = std::make_shared<Line>(std::move(chunk));
+  last = line;
+  return line;
+}
+
 class LocalExchange final : public base::http::Exchange {
  public:
   LocalExchange(std::shared_ptr<State> state, base::http::Request request)
@@ -59,8 +76,8 @@ class LocalExchange final : public base::http::Exchange {
       state_->body += *chunk;
       return;
     }
-    state_->loop->post([state = state_, chunk] {
-      if (!state->cancelled) state->on_line(std::string_view(*chunk).substr(0, chunk->size() - 1));
+    state_->loop->post([state = state_, line = shared_line(std::move(chunk))] {
+      if (!state->cancelled) state->on_line(line->text);
     });
   }
   void finish() override {
@@ -100,7 +117,7 @@ class LocalTransport final : public api::Transport {
     state->done = std::move(done);
     return send(std::move(state), std::move(request));
   }
-  std::unique_ptr<Call> watch(base::http::Request request, std::function<void(std::string_view)> on_line,
+  std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const api::WatchLine&)> on_line,
                               std::function<void(base::Status)> on_end) override {
     auto state = std::make_shared<State>();
     state->loop = &server_.loop_;

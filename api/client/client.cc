@@ -31,6 +31,20 @@ std::string Resource::path(std::string_view ns, std::string_view name, std::stri
   return out;
 }
 
+const json::value& WatchLine::parsed() const {
+  if (parsed_) return *parsed_;
+  json::parse_options limits;
+  limits.max_depth = base::kMaxJsonDepth + 2;  // an object stands two levels deep in its event
+  boost::system::error_code error;
+  try {
+    parsed_ = json::parse({text_.data(), text_.size()}, error, {}, limits);
+    if (error) parsed_ = nullptr;
+  } catch (const std::exception&) {  // the library's own limits
+    parsed_ = nullptr;
+  }
+  return *parsed_;
+}
+
 base::Error error_from_status(int code, std::string_view body, std::string operation) {
   std::string reason, message;
   if (auto status = base::parse_json(body); status.ok() && base::string_at(*status, "kind") == "Status") {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,20 @@
 #include "base/loop.h"
 
 namespace api {
+
+// One event of a watch as the line it came in; its bytes are the caller's. Whoever shares one shares its
+// parsed form, too.
+class WatchLine {
+ public:
+  WatchLine(std::string_view text) : text_(text) {}
+  WatchLine(const WatchLine&) = delete;
+  operator std::string_view() const { return text_; }
+  const json::value& parsed() const;  // by the first who asks; null where the text is no JSON
+
+ private:
+  std::string_view text_;
+  mutable std::optional<json::value> parsed_;
+};
 
 // One request in, one answer out, or a stream of lines. Implemented over http::Client
 // (api/client/transport.h) and by the API server itself for its own controllers.
@@ -29,7 +44,7 @@ class Transport {
   // on_line gets each watch event; on_end once, with the error or OK when the server ended it.
   // A status other than 200 ends with an error whose kind says which (410 Gone: kConflict).
   virtual std::unique_ptr<Call> watch(base::http::Request request,
-                                      std::function<void(std::string_view line)> on_line,
+                                      std::function<void(const WatchLine&)> on_line,
                                       std::function<void(base::Status)> on_end) = 0;
 };
 

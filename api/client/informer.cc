@@ -163,7 +163,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
       });
       return transport.watch(
           request(query),
-          [mine_still](std::string_view line) {
+          [mine_still](const WatchLine& line) {
             if (auto self = mine_still()) self->watch_line(line);
           },
           [mine_still](base::Status status) {
@@ -171,21 +171,9 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
           });
     });
   }
-  void watch_line(std::string_view line) {
-    if (line.empty()) return;
-    // Nobody keeps the parsed event: it lives in one piece of memory that goes at once.
-    unsigned char buffer[8 << 10];
-    json::monotonic_resource arena(buffer, sizeof buffer);
-    boost::system::error_code error;
-    json::parse_options limits;
-    limits.max_depth = base::kMaxJsonDepth + 2;
-    json::value event;
-    try {
-      event = json::value(json::parse({line.data(), line.size()}, error, &arena, limits), &arena);
-    } catch (const std::exception&) {  // the library's own limits
-      return next(backoff());
-    }
-    if (error) return next(backoff());
+  void watch_line(const WatchLine& line) {
+    if (std::string_view(line).empty()) return;
+    const json::value& event = line.parsed();
     std::string_view type = base::string_at(event, "type");
     const json::value* object = base::find(event, "object");
     if (!object) return next(backoff());

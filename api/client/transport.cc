@@ -23,7 +23,7 @@ class HttpTransport : public Transport {
     return out;
   }
 
-  std::unique_ptr<Call> watch(base::http::Request request, std::function<void(std::string_view)> on_line,
+  std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const WatchLine&)> on_line,
                               std::function<void(base::Status)> on_end) override {
     authenticate(request);
     auto out = std::make_unique<HttpCall>();
@@ -58,7 +58,7 @@ class HttpTransport : public Transport {
     std::string operation, buffer;  // the line under way; of a refusal, its body
     int status = 0;
     bool too_long = false;
-    std::function<void(std::string_view)> on_line;
+    std::function<void(const WatchLine&)> on_line;
   };
   struct HttpCall : Call {
     std::shared_ptr<WatchState> state;

@@ -33,7 +33,7 @@ class FakeApiServer : public api::Transport {
     });
     return std::make_unique<Handle>(stream);
   }
-  std::unique_ptr<Call> watch(base::http::Request request, std::function<void(std::string_view)> on_line,
+  std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const api::WatchLine&)> on_line,
                               std::function<void(base::Status)>) override {
     auto stream = open();
     Path path = parse(request.path());

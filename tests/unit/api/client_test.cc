@@ -32,7 +32,7 @@ struct FakeTransport : Transport {
   std::unique_ptr<Call> call(Request request, Done done) override {
     return remember({std::move(request), std::move(done), {}, {}});
   }
-  std::unique_ptr<Call> watch(Request request, std::function<void(std::string_view)> line,
+  std::unique_ptr<Call> watch(Request request, std::function<void(const WatchLine&)> line,
                               std::function<void(base::Status)> end) override {
     return remember({std::move(request), {}, std::move(line), std::move(end)});
   }
