@@ -268,8 +268,7 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live, con
   return out;
 }
 
-void track_update(const Type& type, const json::value& before, json::value& after, const FieldManager& manager,
-                  std::string_view without) {
+void track_update(const Type& type, const json::value& before, json::value& after, const FieldManager& manager, Part part) {
   if (!after.is_object()) return;
   json::object& metadata = base::object_at(after.get_object(), "metadata");
   const json::array* sent = managed(after);
@@ -280,8 +279,8 @@ void track_update(const Type& type, const json::value& before, json::value& afte
   // Clients that do not know the list leave it out; it is not theirs to lose.
   const json::array* list = sent && !sent->empty() && well_formed(*sent) ? sent : managed(before);
   FieldChanges changes;
-  if (before.is_object()) changes = compare_fields(type, before, after, without);
-  else changes.changed = fields_of(type, after, without);
+  if (before.is_object()) changes = compare_fields(type, before, after, part);
+  else changes.changed = fields_of(type, after, part);
   if (changes.changed.empty() && changes.removed.empty()) {
     if (!list) metadata.erase("managedFields");
     else if (list != sent) metadata["managedFields"] = *list;
@@ -294,7 +293,8 @@ void track_update(const Type& type, const json::value& before, json::value& afte
     if (i != own) subtract(entries[i].fields, changes.changed);
   }
   if (own != SIZE_MAX) {
-    unite(entries[own].fields, changes.changed);
+    if (entries[own].fields.empty()) entries[own].fields = std::move(changes.changed);
+    else unite(entries[own].fields, changes.changed);
     entries[own].row["time"] = base::format_time(manager.now);
   }
   fold_old_updates(entries);

@@ -64,15 +64,18 @@ Inside inside(const Field& field, const json::value& value, const ListRule& rule
   return Inside::kLeaf;
 }
 
-void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out,
-             std::string_view without = {});
+bool belongs(Part part, std::string_view member) {
+  return part == Part::kAll || (part == Part::kStatus) == (member == "status");
+}
+void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out, Part part = Part::kAll);
 
 void collect_value(const Field& field, const json::value& value, int depth, FieldSet& node) {
-  ListRule rule = list_rule(field);
+  ListRule rule = value.is_array() ? list_rule(field) : ListRule();
   switch (inside(field, value, rule)) {
     case Inside::kLeaf: return;
     case Inside::kStruct: return collect(*field.type, value.get_object(), depth + 1, field.name, node);
     case Inside::kMap:
+      node.reserve(value.get_object().size());
       for (const auto& item : value.get_object()) {
         json::object below;
         if (field.type && item.value().is_object()) collect(*field.type, item.value().get_object(), depth + 2, "", below);
@@ -80,6 +83,7 @@ void collect_value(const Field& field, const json::value& value, int depth, Fiel
       }
       return;
     case Inside::kList:
+      node.reserve(value.get_array().size());
       for (const json::value& item : value.get_array()) {
         std::string element = list_element(field, rule, item);
         if (element.empty()) continue;
@@ -91,10 +95,10 @@ void collect_value(const Field& field, const json::value& value, int depth, Fiel
   }
 }
 
-void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out,
-             std::string_view without) {
+void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out, Part part) {
+  out.reserve(in.size() + 1);  // and "."
   for (const auto& member : in) {
-    if (member.value().is_null() || unowned(depth, parent, member.key()) || (depth == 0 && member.key() == without)) continue;
+    if (member.value().is_null() || unowned(depth, parent, member.key()) || (depth == 0 && !belongs(part, member.key()))) continue;
     const Field* field = type.field(member.key());
     if (!field) continue;
     json::object node;
@@ -107,7 +111,7 @@ void collect(const Type& type, const json::object& in, int depth, std::string_vi
 }
 
 void compare(const Type& type, const json::object& before, const json::object& after, int depth, std::string_view parent,
-             FieldChanges& out, std::string_view without);
+             FieldChanges& out, Part part = Part::kAll);
 
 void put(FieldSet& into, const std::string& key, FieldSet node) {
   if (!node.empty()) into.emplace(key, std::move(node));
@@ -128,7 +132,7 @@ void compare_lists(const Field& field, const ListRule& rule, const json::array& 
       out.changed.emplace(element, whole(*item));
     } else if (rule.kind == ListKind::kMap && old->is_object() && item->is_object() && *old != *item) {
       FieldChanges below;
-      compare(*field.type, old->get_object(), item->get_object(), depth, "", below, {});
+      compare(*field.type, old->get_object(), item->get_object(), depth, "", below);
       put(out.changed, element, std::move(below.changed));
       put(out.removed, element, std::move(below.removed));
     }
@@ -139,7 +143,7 @@ void compare_lists(const Field& field, const ListRule& rule, const json::array& 
 
 void compare_values(const Field& field, const json::value& before, const json::value& after, int depth, std::string_view key,
                     FieldChanges& out) {
-  ListRule rule = list_rule(field);
+  ListRule rule = before.is_array() || after.is_array() ? list_rule(field) : ListRule();
   Inside was = inside(field, before, rule), is = inside(field, after, rule);
   FieldChanges below;
   if (was != is || is == Inside::kLeaf) {
@@ -153,7 +157,7 @@ void compare_values(const Field& field, const json::value& before, const json::v
     return;
   }
   if (is == Inside::kStruct) {
-    compare(*field.type, before.get_object(), after.get_object(), depth + 1, field.name, below, {});
+    compare(*field.type, before.get_object(), after.get_object(), depth + 1, field.name, below);
   } else if (is == Inside::kList) {
     compare_lists(field, rule, before.get_array(), after.get_array(), depth + 2, below);
   } else {
@@ -170,8 +174,8 @@ void compare_values(const Field& field, const json::value& before, const json::v
 }
 
 void compare(const Type& type, const json::object& before, const json::object& after, int depth, std::string_view parent,
-             FieldChanges& out, std::string_view without) {
-  auto skipped = [&](std::string_view name) { return unowned(depth, parent, name) || (depth == 0 && name == without); };
+             FieldChanges& out, Part part) {
+  auto skipped = [&](std::string_view name) { return unowned(depth, parent, name) || (depth == 0 && !belongs(part, name)); };
   for (const auto& member : after) {
     if (member.value().is_null() || skipped(member.key())) continue;
     const Field* field = type.field(member.key());
@@ -316,15 +320,15 @@ std::string list_element(const Field& field, const ListRule& rule, const json::v
   return "k:" + base::to_json(keys);
 }
 
-FieldSet fields_of(const Type& type, const json::value& object, std::string_view without) {
+FieldSet fields_of(const Type& type, const json::value& object, Part part) {
   FieldSet out;
-  if (object.is_object()) collect(type, object.get_object(), 0, "", out, without);
+  if (object.is_object()) collect(type, object.get_object(), 0, "", out, part);
   return out;
 }
 
-FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after, std::string_view without) {
+FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after, Part part) {
   FieldChanges out;
-  if (before.is_object() && after.is_object()) compare(type, before.get_object(), after.get_object(), 0, "", out, without);
+  if (before.is_object() && after.is_object()) compare(type, before.get_object(), after.get_object(), 0, "", out, part);
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/patch.h"
 #include "api/schema.h"
 
 namespace api {
@@ -28,14 +29,14 @@ ListRule list_rule(const Field& field);
 // no default.
 std::string list_element(const Field& field, const ListRule& rule, const json::value& item);
 
-// Every field of `object` that somebody can own: not what the registry itself sets, nor `without`
-// (a member of the root, "status").
-FieldSet fields_of(const Type& type, const json::value& object, std::string_view without = {});
+// Every field of `object` that somebody can own, not what the registry itself sets; of the part that is
+// asked for.
+FieldSet fields_of(const Type& type, const json::value& object, Part part = Part::kAll);
 struct FieldChanges {
   FieldSet changed;   // added or of another value
   FieldSet removed;
 };
-FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after, std::string_view without = {});
+FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after, Part part = Part::kAll);
 
 void unite(FieldSet& into, const FieldSet& other);
 void subtract(FieldSet& from, const FieldSet& members);

@@ -17,8 +17,7 @@ base::Result<json::value> json_patch(const json::value& document, const json::va
 json::value merge_patch(json::value document, const json::value& patch);                     // RFC 7386
 // Lists with a merge key merge by it; $patch: replace|delete|merge, $retainKeys,
 // $setElementOrder/…, $deleteFromPrimitiveList/…, null deletes.
-base::Result<json::value> strategic_merge_patch(const Type& type, const json::value& document,
-                                                const json::value& patch);
+base::Result<json::value> strategic_merge_patch(const Type& type, json::value document, const json::value& patch);
 // The JSON merge patch that turns `before` into `after`.
 json::value diff_merge_patch(const json::value& before, const json::value& after);
 
@@ -43,8 +42,9 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live,
                                   const json::value& applied, const FieldManager& manager,
                                   bool force);
 // Sets after.metadata.managedFields after a create (`before` null), update or patch by `manager`.
-// `without`: a member of the root that this write cannot set ("status").
+// `part`: of the object, what this write can set.
+enum class Part : uint8_t { kAll, kStatus, kAllButStatus };
 void track_update(const Type& type, const json::value& before, json::value& after,
-                  const FieldManager& manager, std::string_view without = {});
+                  const FieldManager& manager, Part part = Part::kAll);
 
 }  // namespace api

@@ -1,15 +1,30 @@
 #include "api/schema.h"
 
-#include <algorithm>
-
 #include "api/member_ops.h"
 
 namespace api {
 
+namespace {
+// As strcmp(), against a text that no zero ends. A name is not measured first: names differ early.
+int compare(const char* name, std::string_view wanted) {
+  for (char c : wanted) {
+    if (*name == '\0') return -1;  // also where the text has a zero of its own
+    if (*name != c) return static_cast<unsigned char>(*name) - static_cast<unsigned char>(c);
+    ++name;
+  }
+  return static_cast<unsigned char>(*name);
+}
+}  // namespace
+
 const Field* Type::field(std::string_view wanted) const {
-  auto it = std::lower_bound(fields.begin(), fields.end(), wanted,
-                             [](const Field& f, std::string_view n) { return f.name < n; });
-  return it != fields.end() && it->name == wanted ? &*it : nullptr;
+  for (size_t first = 0, last = fields.size(); first < last;) {
+    size_t middle = (first + last) / 2;
+    int order = compare(fields[middle].name, wanted);
+    if (order == 0) return &fields[middle];
+    if (order < 0) first = middle + 1;
+    else last = middle;
+  }
+  return nullptr;
 }
 
 const Type* find_type(std::string_view package, std::string_view name) {

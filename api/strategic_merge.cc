@@ -182,13 +182,12 @@ base::Status merge_object(const Type* type, json::object& document, const json::
 
 }  // namespace
 
-base::Result<json::value> strategic_merge_patch(const Type& type, const json::value& document,
-                                                const json::value& patch) {
+base::Result<json::value> strategic_merge_patch(const Type& type, json::value document, const json::value& patch) {
   if (!patch.is_object()) return bad("the patch is not an object");
-  json::value out = document.is_object() ? document : json::value(json::object());
-  if (auto status = merge_object(&type, out.get_object(), patch.get_object()); !status.ok())
+  if (!document.is_object()) document = json::object();
+  if (auto status = merge_object(&type, document.get_object(), patch.get_object()); !status.ok())
     return std::move(status).error();
-  return out;
+  return document;
 }
 
 }  // namespace api

@@ -51,6 +51,15 @@ void quantity(Errors& e, const std::string& field, const std::string& value) {
 
 namespace {
 
+// Whether "A,B" names `wanted`.
+bool names(const char* list, std::string_view wanted) {
+  for (std::string_view rest = list;;) {
+    size_t comma = rest.find(',');
+    if (rest.substr(0, comma) == wanted) return true;
+    if (comma == rest.npos) return false;
+    rest.remove_prefix(comma + 1);
+  }
+}
 std::vector<std::string> split(const char* text) {
   std::vector<std::string> out(1);
   for (; *text; ++text) {
@@ -124,37 +133,61 @@ bool may_be_empty(const Type& type, const Field& field) {
   return f == "value" && (t == "HTTPHeader" || t == "Sysctl");
 }
 
-void schema_object(Errors& e, const Type& type, const json::object& in, const std::string& path, bool root) {
-  for (const Field& field : type.fields) {
-    std::string_view name = field.name;
-    if (root && (name == "metadata" || name == "status" || name == "apiVersion" || name == "kind")) continue;
-    std::string at = path.empty() ? std::string(name) : path + "." + std::string(name);
-    const json::value* value = in.if_contains(name);
-    if (!value || value->is_null() || (field.required && empty(*value))) {
-      if (field.required && !may_be_empty(type, field)) e.required(at);
-      continue;
-    }
-    auto single = [&](const json::value& one, const std::string& where) {
-      if (field.shape == Shape::kStruct && one.is_object())
-        return schema_object(e, *field.type, one.get_object(), where, false);
-      if (!field.enum_values) return;
-      std::string_view text = base::as_string(&one);
-      if (text.empty()) return;  // absent
-      auto allowed = split(field.enum_values);
-      if (std::find(allowed.begin(), allowed.end(), text) != allowed.end()) return;
-      std::erase(allowed, "");
-      e.not_supported(where, text, std::move(allowed));
-    };
-    if (field.rule) apply_rule(e, field.rule, at, *value);
-    if (const json::array* list = value->if_array(); list && field.holder == Holder::kList) {
-      for (size_t i = 0; i < list->size(); ++i) single((*list)[i], rules::at(at, i));
-    } else if (const json::object* map = value->if_object(); map && field.holder == Holder::kMap) {
-      for (const auto& item : *map) single(item.value(), at + "[" + std::string(item.key()) + "]");
-    } else {
-      single(*value, at);
+class SchemaCheck {
+ public:
+  explicit SchemaCheck(Errors& e) : e_(e) {}
+
+  void object(const Type& type, const json::object& in, bool root) {
+    for (const Field& field : type.fields) {
+      // Most fields ask for nothing but their type, which check_types() has seen.
+      if (!field.required && !field.rule && !field.enum_values && field.shape != Shape::kStruct) continue;
+      std::string_view name = field.name;
+      if (root && (name == "metadata" || name == "status" || name == "apiVersion" || name == "kind")) continue;
+      const json::value* value = in.if_contains(name);
+      bool absent = !value || value->is_null() || (field.required && empty(*value));
+      if (absent && (!field.required || may_be_empty(type, field))) continue;
+      size_t mark = path_.size();
+      if (mark) path_ += '.';
+      path_ += name;
+      if (absent) e_.required(path_);
+      else present(field, *value);
+      path_.resize(mark);
     }
   }
-}
+
+ private:
+  void present(const Field& field, const json::value& value) {
+    if (field.rule) apply_rule(e_, field.rule, path_, value);
+    size_t mark = path_.size();
+    if (const json::array* list = value.if_array(); list && field.holder == Holder::kList) {
+      for (size_t i = 0; i < list->size(); ++i) {
+        path_.append("[").append(std::to_string(i)).append("]");
+        single(field, (*list)[i]);
+        path_.resize(mark);
+      }
+    } else if (const json::object* map = value.if_object(); map && field.holder == Holder::kMap) {
+      for (const auto& item : *map) {
+        path_.append("[").append(item.key()).append("]");
+        single(field, item.value());
+        path_.resize(mark);
+      }
+    } else {
+      single(field, value);
+    }
+  }
+  void single(const Field& field, const json::value& one) {
+    if (field.shape == Shape::kStruct && one.is_object()) return object(*field.type, one.get_object(), false);
+    if (!field.enum_values) return;
+    std::string_view text = base::as_string(&one);
+    if (text.empty() || names(field.enum_values, text)) return;  // empty: absent
+    auto allowed = split(field.enum_values);
+    std::erase(allowed, "");
+    e_.not_supported(path_, text, std::move(allowed));
+  }
+
+  Errors& e_;
+  std::string path_;  // of what is looked at
+};
 
 void immutable_metadata(Errors& e, const json::value& after, const json::value& before) {
   for (const char* name : {"name", "namespace", "uid", "creationTimestamp"}) {
@@ -184,7 +217,7 @@ using rules::Errors;
 
 FieldErrors validate_schema(const Type& type, const json::value& object) {
   Errors e;
-  if (object.is_object()) rules::schema_object(e, type, object.get_object(), "", true);
+  if (object.is_object()) rules::SchemaCheck(e).object(type, object.get_object(), true);
   return std::move(e.list);
 }
 

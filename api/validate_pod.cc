@@ -283,12 +283,13 @@ void pod_update(Errors& e, const json::value& after, const json::value& before) 
 }  // namespace
 
 void pod(Errors& e, const json::value& after, const json::value* before) {
-  Pod object;
-  if (!read(e, after, &object)) return;
-  if (object.spec) pod_spec(e, "spec", *object.spec);
-  else e.required("spec.containers");
+  const json::value* given = base::find(after, "spec");
+  PodSpec spec;  // nothing else of a Pod is looked at
+  if (!given || given->is_null()) e.required("spec.containers");
+  else if (!read(e, *given, &spec)) return;
+  else pod_spec(e, "spec", spec);
   if (before) return pod_update(e, after, *before);
-  if (object.spec && !object.spec->ephemeral_containers.empty())
+  if (!spec.ephemeral_containers.empty())
     e.forbidden("spec.ephemeralContainers", "cannot be set on create");
 }
 

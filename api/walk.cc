@@ -248,6 +248,13 @@ class Pruner {
   std::vector<std::string>* unknown_;
 };
 
+// Most defaults are words, for which the parser is too much.
+json::value default_value(std::string_view literal) {
+  if (literal.size() >= 2 && literal.front() == '"' && literal.find('\\') == literal.npos)
+    return json::value(literal.substr(1, literal.size() - 2));
+  return base::parse_json(literal).value();
+}
+
 void defaults_in(const Type& type, json::object& in);
 void defaults_of(const Field& field, json::value& in) {
   auto one = [&](json::value& value) {
@@ -267,7 +274,7 @@ void defaults_in(const Type& type, json::object& in) {
       // An empty text is Go's way to leave a field out.
       bool absent = !value || value->is_null() || (value->is_string() && value->get_string().empty());
       if (absent) {
-        in[field.name] = base::parse_json(field.default_json).value();
+        in[field.name] = default_value(field.default_json);
         value = in.if_contains(field.name);
       }
     }

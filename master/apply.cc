@@ -71,8 +71,10 @@ void ApiServer::track_fields(const RequestInfo& request, const json::value& befo
   if (request.applies) return;
   const ResourceInfo& resource = request.resource->worked();
   // Status is another's to write, except through its own door.
-  bool skips_status = resource.has_status && request.subresource != "status";
-  api::track_update(*resource.type, before, after, field_manager(request), skips_status ? "status" : "");
+  api::Part part = request.subresource == "status" ? api::Part::kStatus
+                   : resource.has_status           ? api::Part::kAllButStatus
+                                                   : api::Part::kAll;
+  api::track_update(*resource.type, before, after, field_manager(request), part);
 }
 
 void ApiServer::apply(RequestPtr request) {

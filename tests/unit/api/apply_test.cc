@@ -95,6 +95,18 @@ TEST(Apply, UpdatesForgetWhatIsGone) {
   track_update(kDeployment, after, same, who("edit"));
   EXPECT_EQ(same, after);
 }
+TEST(Apply, AWriteOwnsInItsPartOnly) {
+  json::value d = must_apply(nullptr, kFirst, "kubectl"), after = d;
+  after.get_object()["spec"].get_object()["replicas"] = 9;
+  after.get_object()["status"] = json::object{{"replicas", 1}};
+  for (auto [part, owned] : {std::pair{Part::kStatus, R"({"f:status":{"f:replicas":{}}})"},
+                             std::pair{Part::kAllButStatus, R"({"f:spec":{"f:replicas":{}}})"},
+                             std::pair{Part::kAll, R"({"f:spec":{"f:replicas":{}},"f:status":{"f:replicas":{}}})"}}) {
+    json::value written = after;
+    track_update(kDeployment, d, written, who("controller"), part);
+    EXPECT_EQ(base::parse_json(fields(written, 1)).value(), j(owned));
+  }
+}
 // What one manager applies is there, whatever was there before, and applying again changes nothing.
 TEST(Apply, IsIdempotent) {
   uint64_t seed = std::random_device()();
