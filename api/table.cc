@@ -1,6 +1,7 @@
 #include "api/table.h"
 
 #include <algorithm>
+#include <charconv>
 #include <vector>
 
 #include "api/table_cells.h"
@@ -16,6 +17,10 @@ using table::kName;
 using base::as_int;
 using base::find_path;
 using base::string_at;
+
+// A time of the wall clock that no row is shown at: open_cells() passes it on to the kinds' cells.
+constexpr base::Time kWhenShown = base::Time::max();
+constexpr char kOpen = '\xff';  // around the time of an open age; no JSON text holds such a byte
 
 json::value text(std::string_view value) { return json::value(value); }
 json::value or_none(std::string_view value) { return json::value(value.empty() ? std::string_view("<none>") : value); }
@@ -309,7 +314,25 @@ std::string human_duration(base::Duration age) {
 }
 std::string human_age(std::string_view timestamp, base::Time now) {
   auto time = base::parse_time(timestamp);
-  return time ? human_duration(now - *time) : "<unknown>";
+  if (!time) return "<unknown>";
+  if (now != kWhenShown) return human_duration(now - *time);
+  return kOpen + std::to_string(time->time_since_epoch().count()) + kOpen;
+}
+
+std::string open_cells(std::string_view gvk, const json::value& object) {
+  return json::serialize(table_cells(gvk, object, kWhenShown));
+}
+void append_cells(std::string& out, std::string_view open, base::Time now) {
+  while (true) {
+    size_t begin = open.find(kOpen);
+    out += open.substr(0, begin);
+    if (begin == open.npos) return;
+    open.remove_prefix(begin + 1);
+    base::Time::rep count = 0;
+    std::from_chars(open.data(), open.data() + open.size(), count);
+    out += human_duration(now - base::Time(base::Time::duration(count)));
+    open.remove_prefix(open.find(kOpen) + 1);
+  }
 }
 
 json::array table_columns(std::string_view gvk) {

@@ -84,8 +84,9 @@ json::array job(const json::value& o, base::Time now) {
   int64_t parallel = as_int(find_path(o, "spec", "parallelism"));
   if (wanted && !wanted->is_null()) done += "/" + std::to_string(as_int(wanted));
   else done += parallel > 1 ? "/1 of " + std::to_string(parallel) : "/1";
-  auto start = base::parse_time(string_at(o, "status", "startTime")), end = base::parse_time(string_at(o, "status", "completionTime"));
-  std::string duration = start ? human_duration((end ? *end : now) - *start) : "";
+  std::string_view started = string_at(o, "status", "startTime");
+  auto start = base::parse_time(started), end = base::parse_time(string_at(o, "status", "completionTime"));
+  std::string duration = !start ? "" : end ? human_duration(*end - *start) : human_age(started, now);
   json::array cells{name(o), text(status), json::value(done), json::value(duration), age(o, now)};
   containers(find_path(o, "spec", "template", "spec"), cells);
   cells.push_back(json::value(selector_text(find_path(o, "spec", "selector"))));

@@ -27,6 +27,8 @@ struct StoredObject {
   std::vector<std::string> fields;  // values of ResourceInfo::selector_names
   // The same in the versions a conversion webhook was asked for, by apiVersion; each made once.
   mutable std::vector<std::pair<std::string, Bytes>> converted = {};
+  // The cells of its row in tables, ages left open (api/table.h); by the first who asks.
+  mutable std::string cells = {};
   std::string_view ns() const { return std::string_view(key).substr(0, key.find('/')); }
   std::string_view name() const { return std::string_view(key).substr(key.find('/') + 1); }
 };

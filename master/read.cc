@@ -12,6 +12,8 @@ using base::http::Bytes;
 
 namespace {
 
+constexpr size_t kTablePiece = 64 << 10;  // bytes of rows in one buffer
+
 std::string partial_metadata(std::string_view object) {
   std::string out = R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
   out += metadata_text(object);
@@ -25,17 +27,27 @@ const Bytes shown_text(const ResourceInfo& resource, const StoredObject& object)
   return converted ? converted : object.text;
 }
 
-// One row as text: only the cells are made from a parsed object, in memory that the next row uses again.
+// One row as text. The object is parsed for its cells alone, once: they stay with it. Not those of another
+// version than the stored one, nor a custom resource's, whose columns may change under it.
 void append_row(std::string& out, const RequestInfo& request, const StoredObject& object, base::Time now) {
+  const ResourceInfo& resource = *request.resource;
+  const api::CustomKind* custom = resource.type->custom;
+  const Bytes text = shown_text(resource, object);
+  bool converted = resource.stored_version != nullptr && !resource.conversion;
   alignas(16) unsigned char buffer[16 << 10];
   json::monotonic_resource arena(buffer, sizeof buffer);
-  const Bytes text = shown_text(*request.resource, object);
-  json::value parsed = json::parse(*text, &arena);
-  bool converted = request.resource->stored_version != nullptr && !request.resource->conversion;
-  if (converted) parsed = served_form(*request.resource, std::move(parsed));
-  const api::CustomKind* custom = request.resource->type->custom;
+  json::value parsed(json::storage_ptr{&arena});
+  if (converted || custom || object.cells.empty()) parsed = json::parse(*text, &arena);
+  if (converted) parsed = served_form(resource, std::move(parsed));
   out += R"({"cells":)";
-  out += json::serialize(custom ? api::table_cells(*custom, parsed, now) : api::table_cells(request.resource->gvk(), parsed, now));
+  if (custom) {
+    out += json::serialize(api::table_cells(*custom, parsed, now));
+  } else if (converted) {
+    out += json::serialize(api::table_cells(resource.gvk(), parsed, now));
+  } else {
+    if (object.cells.empty()) object.cells = api::open_cells(resource.gvk(), parsed);
+    api::append_cells(out, object.cells, now);
+  }
   std::string_view include = request.param("includeObject");
   if (include != "None") {
     out += R"(,"object":)";
@@ -161,14 +173,19 @@ void ApiServer::list(RequestPtr request) {
 void ApiServer::reply_list(RequestPtr request, json::object metadata, const std::vector<ObjectRef>& matched) {
   const ResourceInfo& resource = *request->resource;
   if (request->rendering == Rendering::kTable) {
+    std::vector<Bytes> pieces;  // none so large that its memory comes from the kernel anew
     std::string out = table(*request, metadata, true);
     base::Time now = base::wall_now();
     for (const ObjectRef& object : matched) {
       if (object != matched.front()) out += ',';
       append_row(out, *request, *object, now);
+      if (out.size() < kTablePiece) continue;
+      pieces.push_back(base::http::bytes(std::exchange(out, {})));
+      out.reserve(kTablePiece + kTablePiece / 4);
     }
     out += "]}";
-    return request->reply_bytes(200, {base::http::bytes(std::move(out))});
+    pieces.push_back(base::http::bytes(std::move(out)));
+    return request->reply_bytes(200, std::move(pieces));
   }
   bool partial = request->rendering == Rendering::kPartialMetadata;
   std::string head = partial ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\""

@@ -24,6 +24,9 @@ std::string row(std::string_view gvk, std::string_view yaml) {
   base::object_at(object->at(0).get_object(), "metadata")["creationTimestamp"] = "2026-01-02T11:59:00Z";
   base::object_at(object->at(0).get_object(), "metadata")["name"] = "x";
   json::array columns = table_columns(gvk), cells = table_cells(gvk, object->at(0), kNow);
+  std::string kept;
+  append_cells(kept, open_cells(gvk, object->at(0)), kNow);
+  EXPECT_EQ(kept, json::serialize(cells));
   if (columns.size() != cells.size()) return "columns and cells differ in number";
   std::string out;
   for (size_t i = 0; i < cells.size(); ++i) {

@@ -17,6 +17,9 @@ std::string row(const char* gvk, std::string_view yaml) {
   if (!object.ok()) return object.error().message();
   json::array columns = table_columns(gvk), cells = table_cells(gvk, object->at(0), kNow);
   if (columns.size() != cells.size()) return "columns and cells differ in number";
+  std::string kept;
+  append_cells(kept, open_cells(gvk, object->at(0)), kNow);
+  EXPECT_EQ(kept, json::serialize(cells));
   std::string out;
   for (size_t i = 0; i < cells.size(); ++i) {
     std::string cell = cells[i].is_string() ? std::string(base::as_string(&cells[i])) : base::to_json(cells[i]);
@@ -42,6 +45,16 @@ TEST(Table, Ages) {
   EXPECT_EQ(human_duration(24h * 365 * 9), "9y");
   EXPECT_EQ(human_duration(-5s), "<invalid>");
   EXPECT_EQ(human_age("", kNow), "<unknown>");
+}
+
+TEST(Table, KeptCellsAgeWithTheClock) {
+  json::value event = base::parse_json(R"({"metadata":{"name":"e"},"message":"\\u00ff \u00ff1\u00ff","lastTimestamp":"2026-01-02T11:59:00Z"})").value();
+  std::string open = open_cells("v1/Event", event);
+  for (base::Duration later : {base::Duration(0s), base::Duration(5min)}) {
+    std::string shown;
+    append_cells(shown, open, kNow + later);
+    EXPECT_EQ(shown, json::serialize(table_cells("v1/Event", event, kNow + later)));
+  }
 }
 
 constexpr const char* kPod = "metadata: {name: p, creationTimestamp: '2026-01-02T11:59:00Z'}\n";
