@@ -1,9 +1,11 @@
 #include "master/store.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "base/sys.h"
@@ -77,6 +79,44 @@ TEST_F(StoreTest, ASecondOwnerIsRefused) {
   auto store = open_sqlite_store(loop, path_).value();
   ASSERT_TRUE(store->load(nothing).ok());
   EXPECT_FALSE(open_sqlite_store(loop, path_).ok());
+}
+
+// The log holds a page for each that a transaction changed, so its size tells how many there were.
+TEST_F(StoreTest, ARoundOfTheLoopIsOneTransaction) {
+  base::Loop loop;
+  auto store = open_sqlite_store(loop, path_).value();
+  ASSERT_TRUE(store->load(nothing).ok());
+  auto log_bytes = [&] {
+    struct stat status{};
+    EXPECT_EQ(::stat((path_ + "-wal").c_str(), &status), 0);
+    return status.st_size;
+  };
+  auto before = log_bytes();
+  std::vector<int64_t> revisions;
+  for (int i = 0; i < 100; ++i)
+    store->submit({"k" + std::to_string(i), "v", 0}, [&](const base::Result<int64_t>& r) { revisions.push_back(r.ok() ? *r : 0); });
+  for (int i = 0; i < 1000 && revisions.size() < 100; ++i) loop.run_once(std::chrono::milliseconds(10));
+  ASSERT_EQ(revisions.size(), 100u);
+  EXPECT_TRUE(std::is_sorted(revisions.begin(), revisions.end()));
+  EXPECT_LT(log_bytes() - before, 20 * 4096);
+}
+
+TEST_F(StoreTest, TheLogStaysSmall) {
+  base::Loop loop;
+  auto store = open_sqlite_store(loop, path_).value();
+  ASSERT_TRUE(store->load(nothing).ok());
+  int done = 0, wanted = 0;
+  for (int round = 0; round < 40; ++round) {
+    for (int i = 0; i < 100; ++i, ++wanted)
+      store->submit({"k" + std::to_string(wanted), std::string(4000, 'v'), 0}, [&](base::Result<int64_t> r) { done += r.ok(); });
+    for (int i = 0; i < 1000 && done < wanted; ++i) loop.run_once(std::chrono::milliseconds(10));
+  }
+  ASSERT_EQ(done, 4000);
+  struct stat status{};
+  ASSERT_EQ(::stat((path_ + "-wal").c_str(), &status), 0);
+  EXPECT_LT(status.st_size, 12 << 20);  // of 16 MB written at least twice
+  store.reset();
+  EXPECT_EQ(contents().size(), 4000u);
 }
 
 // kill -9 in the middle of a stream of writes: what was acknowledged is there.
