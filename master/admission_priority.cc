@@ -17,31 +17,39 @@ std::vector<json::object> system_priority_classes() {
               "Used for system critical pods that must not be moved from their current node.")};
 }
 
+Priority::Class Priority::read_class(std::string name, const json::value& object) {
+  Class out{std::move(name)};
+  out.value = base::as_int(base::find(object, "value"));
+  if (std::string_view own = base::string_at(object, "preemptionPolicy"); !own.empty()) out.policy = own;
+  return out;
+}
+
+// Of several defaults the lowest; without any, the class of no name.
+const Priority::Class& Priority::default_class() {
+  const ObjectCache& classes = server_.cache("scheduling.k8s.io", "priorityclasses");
+  if (std::exchange(default_read_at_, classes.last_revision()) == classes.last_revision()) return default_;
+  default_ = Class{};
+  for (const auto& [key, object] : classes.objects()) {
+    json::value one = json::parse(*object->text);
+    if (!base::as_bool(base::find(one, "globalDefault"))) continue;
+    Class candidate = read_class(std::string(object->name()), one);
+    if (default_.name.empty() || candidate.value < default_.value) default_ = std::move(candidate);
+  }
+  return default_;
+}
+
 json::value Priority::mutate(AdmissionAttributes& attributes) {
   if (!attributes.is("", "pods") || attributes.operation != Operation::kCreate || !attributes.subresource.empty()) return nullptr;
   json::object& spec = base::object_at(attributes.object.get_object(), "spec");
   std::string name(base::as_string(spec.if_contains("priorityClassName")));
-  ObjectCache& classes = server_.cache("scheduling.k8s.io", "priorityclasses");
-  int64_t value = 0;
-  std::string policy = "PreemptLowerPriority";
-  auto take = [&](const json::value& one) {
-    value = base::as_int(base::find(one, "value"));
-    if (std::string_view own = base::string_at(one, "preemptionPolicy"); !own.empty()) policy = own;
-  };
-  if (name.empty()) {
-    bool found = false;
-    for (const auto& [key, object] : classes.objects()) {  // of several, the lowest
-      json::value one = json::parse(*object->text);
-      if (!base::as_bool(base::find(one, "globalDefault")) || (found && base::as_int(base::find(one, "value")) >= value)) continue;
-      found = true;
-      take(one);
-      spec["priorityClassName"] = object->name();
-    }
-  } else {
-    ObjectRef object = classes.find(object_key("", name));
+  Class named;
+  if (!name.empty()) {
+    ObjectRef object = server_.cache("scheduling.k8s.io", "priorityclasses").find(object_key("", name));
     if (!object) return api::forbidden(attributes.resource->named(), attributes.name, "no PriorityClass with name " + name + " was found");
-    take(json::parse(*object->text));
+    named = read_class(std::move(name), json::parse(*object->text));
   }
+  const auto& [class_name, policy, value] = named.name.empty() ? default_class() : named;
+  if (!class_name.empty()) spec["priorityClassName"] = class_name;
   if (const json::value* given = spec.if_contains("priority"); given && given->is_int64() && given->get_int64() != value)
     return api::forbidden(attributes.resource->named(), attributes.name,
                           "the integer value of priority (" + base::to_json(*given) + ") must not be provided in pod spec; priority admission controller computed " +

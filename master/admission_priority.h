@@ -18,7 +18,16 @@ class Priority final : public AdmissionPlugin {
   base::json::value validate(AdmissionAttributes& attributes) override;  // PriorityClasses
 
  private:
+  struct Class {
+    std::string name = {}, policy = "PreemptLowerPriority";
+    int64_t value = 0;
+  };
+  static Class read_class(std::string name, const base::json::value& object);
+  const Class& default_class();
+
   ApiServer& server_;
+  Class default_;
+  int64_t default_read_at_ = -1;  // revision of the classes
 };
 // system-cluster-critical and system-node-critical: what every cluster has.
 std::vector<base::json::object> system_priority_classes();

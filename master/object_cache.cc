@@ -37,13 +37,19 @@ std::string object_key(std::string_view ns, std::string_view name) {
 std::string to_stored_text(const json::value& object) {
   const json::object& in = object.get_object();
   std::string out;
-  out.reserve(2048);
+  out.reserve(4096);
+  json::serializer serializer;
+  auto write = [&] {
+    for (char piece[4096]; !serializer.done();) out += std::string_view(serializer.read(piece));
+  };
   // Members one by one: nothing of the object is copied to put them in order.
-  auto append = [&out](std::string_view key, const json::value& value) {
+  auto append = [&](std::string_view key, const json::value& value) {
     if (out.back() != '{') out += ',';
-    out += json::serialize(json::string_view(key.data(), key.size()));
+    serializer.reset(json::string_view(key.data(), key.size()));
+    write();
     out += ':';
-    out += json::serialize(value);
+    serializer.reset(&value);
+    write();
   };
   out += '{';
   for (const char* first : {"apiVersion", "kind"})
@@ -105,14 +111,15 @@ std::string_view metadata_text(std::string_view text) {
   SAMPAN_CHECK(at != std::string_view::npos);
   at += kMetadata.size() - 1;
   int depth = 0;
-  bool in_string = false;
   for (size_t i = at; i < text.size(); ++i) {
     char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
+    if (c == '"') {
+      // Ends at a quotation mark with an even number of backslashes before it.
+      for (size_t backslashes = 1; backslashes % 2; ) {
+        i = text.find('"', i + 1);
+        SAMPAN_CHECK(i != std::string_view::npos);
+        for (backslashes = 0; text[i - 1 - backslashes] == '\\';) ++backslashes;
+      }
     } else if (c == '{') {
       ++depth;
     } else if (c == '}' && --depth == 0) {

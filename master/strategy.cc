@@ -181,9 +181,8 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
   json::object& fresh = updated.get_object();
   if (subresource == "status" || subresource == "approval") {
     // Only the status is taken (its conditions alone, of an approval), and who wrote what.
-    json::value status = fresh.contains("status") ? fresh["status"] : json::value(json::object());
-    json::value managers;
-    if (const json::value* sent = base::find_path(updated, "metadata", "managedFields")) managers = *sent;
+    json::value status = fresh.contains("status") ? std::move(fresh["status"]) : json::value(json::object());
+    json::value managers = std::move(object_in(updated, "metadata")["managedFields"]);  // null when none came
     updated = current;
     if (subresource == "status") {
       updated.get_object()["status"] = std::move(status);

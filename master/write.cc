@@ -321,7 +321,7 @@ void ApiServer::patch(RequestPtr request) {
       *updated = api::merge_patch(std::move(document), *body);
     } else {
       auto result = kind == kJson ? api::json_patch(document, *body)
-                                  : api::strategic_merge_patch(*resource.type, document, *body);
+                                  : api::strategic_merge_patch(*resource.type, std::move(document), *body);
       if (!result.ok()) return refuse(result.error());
       *updated = std::move(*result);
     }
