@@ -167,10 +167,10 @@ class ClusterTest(unittest.TestCase):
         path = f"/api/v1/namespaces/{{ns}}/pods?fieldSelector=metadata.name%3D{name}"
         return self.until(path, lambda items: name in items and good(items[name]), seconds, what)[name]
 
-    def until_event(self, reason, subject, seconds=60):
-        """The Event about an object, by its reason."""
+    def until_event(self, reason, subject, seconds=60, text=""):
+        """The Event about an object, by its reason and a part of its message."""
         def found(items):
-            return [event for event in items.values() if event.get("reason") == reason
+            return [event for event in items.values() if event.get("reason") == reason and text in event.get("message", "")
                     and event.get("involvedObject", {}).get("name") == subject]
         items = self.until("/api/v1/namespaces/{ns}/events", found, seconds,
                            f"Event {reason} of {subject}")

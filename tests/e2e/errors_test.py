@@ -21,8 +21,7 @@ class RuntimeErrors(cluster.ClusterTest):
         got = self.until_pod("pull", lambda p: waiting(p).get("reason") in (
             "ErrImagePull", "ImagePullBackOff") and waiting(p).get("message"), seconds=60)
         self.assertIn("192.0.2.1:5999", waiting(got)["message"])
-        event = self.until_event("Failed", "pull")
-        self.assertIn("192.0.2.1:5999/test/absent:1", event["message"])
+        self.until_event("Failed", "pull", text="192.0.2.1:5999/test/absent:1")
         self.until_pod("pull", lambda p: waiting(p).get("reason") == "ImagePullBackOff", seconds=60)
 
     def test_bad_image_name(self):

@@ -54,8 +54,7 @@ class Pull(cluster.ClusterTest):
     def test_a_missing_digest_is_said(self):
         name = f"{ADDRESS}/team/app@sha256:{'0' * 64}"
         self.apply(pod("missing", image=name))
-        event = self.until_event("Failed", "missing")
-        self.assertIn(name, event["message"])
+        self.until_event("Failed", "missing", text=name)
 
 
 if __name__ == "__main__":
