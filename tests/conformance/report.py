@@ -209,6 +209,7 @@ def main():
     parser.add_argument("--runtime", action="append", required=True, metavar="NAME=PATH")
     parser.add_argument("--results", required=True, type=pathlib.Path)
     parser.add_argument("--write", type=pathlib.Path)
+    parser.add_argument("--note", default="", help="a sentence on how the others were built, for the page")
     parser.add_argument("--only", default="", help="expression that names of runc's files must match")
     parser.add_argument("--timeout", type=int, default=90, help="seconds per program; four times that per bats file")
     parser.add_argument("--no-run", action="store_true", help="only read the results")
@@ -219,7 +220,7 @@ def main():
     runtimes = [(name, os.path.abspath(path)) for name, path in (entry.split("=", 1) for entry in arguments.runtime)]
     lines = ["# Conformance", "", "Written by `tests/conformance/report.py`; suites of others, built from their sources, not part of "
              "this repository.", "", "Kernel " + os.uname().release.split("-")[0] + ", cgroup v1. " +
-             "; ".join(f"{name}: {version(path)}" for name, path in runtimes) + ".", ""]
+             "; ".join(f"{name}: {version(path)}" for name, path in runtimes) + "." + f" {arguments.note}".rstrip(), ""]
     complaints = []
     if arguments.runtime_tools:
         lines += validation(arguments, runtimes, arguments.results, complaints)
