@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,18 +42,35 @@ int child_loopback() {
 
 int child_session() { return ::setsid() >= 0 || errno == EPERM ? 0 : -errno; }
 
+namespace {
+// The container's own null in place of the host's: that one could be written through, and criu can't
+// save what lies outside. -1: there is none, or not the very node.
+int own_null() {
+  int fd = kernel::openat2(AT_FDCWD, "/dev/null", O_RDWR | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS);
+  struct stat info;
+  if (fd < 0) return -1;
+  if (::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3) && ::fcntl(fd, F_SETFL, O_RDWR) == 0)
+    return fd;
+  ::close(fd);
+  return -1;
+}
+}  // namespace
+
 int child_stdio(Child& child, const Step& step) {
+  int null = -1;
   for (int i = 0; i < 3; ++i) {
     int fd = child.terminal >= 0 ? child.terminal : child.stdio[i];
     if (fd < 0) fd = i;
     // A pipe must belong to the user, or /dev/stdout, which opens it anew, is refused.
-    struct stat info;
+    struct stat info{};
     if (::fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode) && info.st_uid != step.x &&
         ::fchown(fd, static_cast<uid_t>(step.x), static_cast<gid_t>(-1)) != 0 && !step.y)
       return -errno;
+    if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3) && (null >= 0 || (null = own_null()) >= 0)) fd = null;
     if (fd != i && ::dup2(fd, i) < 0) return -errno;
     if (fd == i) ::fcntl(fd, F_SETFD, 0);
   }
+  if (null > 2) ::close(null);
   if (child.terminal >= 0 && ::ioctl(0, TIOCSCTTY, 0) != 0) return -errno;
   return 0;
 }

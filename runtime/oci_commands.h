@@ -13,6 +13,7 @@ struct OciContext {
   Options options;
   const OciLog* log = nullptr;  // outlives the command
   bool systemd_cgroup = false;
+  std::string criu = "criu";    // the program
 };
 base::Result<int> oci_create(const OciContext& context);
 base::Result<int> oci_run(const OciContext& context);
@@ -28,6 +29,8 @@ base::Result<int> oci_update(const OciContext& context);
 base::Result<int> oci_spec(const OciContext& context);
 base::Result<int> oci_features();
 base::Result<int> oci_events(const OciContext& context);
+base::Result<int> oci_checkpoint(const OciContext& context);
+base::Result<int> oci_restore(const OciContext& context);
 
 // Kills what runs, removes the cgroup, runs poststop, removes the state. What is gone is fine.
 base::Status destroy_container(const OciStore& store, const OciState& state);

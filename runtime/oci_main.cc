@@ -35,9 +35,8 @@ base::Result<int> dispatch(std::string_view name, const OciContext& context) {
   if (name == "update") return runtime::oci_update(context);
   if (name == "spec") return runtime::oci_spec(context);
   if (name == "events") return runtime::oci_events(context);
-  if (name == "checkpoint" || name == "restore")
-    return base::make_error(base::Kind::kUnsupported, std::string(name), context.options.arguments[0],
-                            "checkpoint and restore are not supported");
+  if (name == "checkpoint") return runtime::oci_checkpoint(context);
+  if (name == "restore") return runtime::oci_restore(context);
   return runtime::oci_features();
 }
 
@@ -97,7 +96,8 @@ int main(int argc, char** argv) {
       log->error(safe.error().message());
       return 1;
     }
-  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options), &*log, global->has("systemd-cgroup")};
+  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options), &*log,
+                     global->has("systemd-cgroup"), global->get("criu", "criu")};
   auto result = dispatch(name, context);
   std::fflush(stdout);
   if (result.ok()) return *result;

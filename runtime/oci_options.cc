@@ -13,7 +13,7 @@ constexpr OptionRow kGlobal[] = {
     {"debug", 0, false, "tell each action of a launch; the same as --log-level debug"},
     {"systemd-cgroup", 0, false, "cgroupsPath is slice:prefix:name; systemd makes the cgroup"},
     {"rootless", 0, true, "auto, true or false: accepted, what we may do is looked up"},
-    {"criu", 0, true, "accepted"},
+    {"criu", 0, true, "the program (default criu)"},
     {"help", 'h', false, "show this"},
     {"version", 'v', false, "show the version"}};
 constexpr OptionRow kCreate[] = {
@@ -84,19 +84,42 @@ constexpr OptionRow kSpec[] = {{"bundle", 'b', true, "where to write config.json
 constexpr OptionRow kEvents[] = {{"interval", 0, true, "between two statistics (default 5s)"},
                                  {"stats", 0, false, "print one and end"}};
 constexpr OptionRow kCheckpoint[] = {
-    {"image-path", 0, true, "directory of the image"},
-    {"work-path", 0, true, "directory of logs"},
-    {"parent-path", 0, true, "earlier image"},
-    {"leave-running", 0, false, "do not stop the container"},
+    {"image-path", 0, true, "directory of the image (default ./checkpoint)"},
+    {"work-path", 0, true, "directory of criu's logs (default: that of the image)"},
     {"tcp-established", 0, false, "keep connections"},
-    {"tcp-skip-in-flight", 0, false, "without half-open connections"},
     {"ext-unix-sk", 0, false, "with unix sockets of others"},
     {"shell-job", 0, false, "with a terminal"},
     {"lazy-pages", 0, false, "memory on demand"},
     {"file-locks", 0, false, "with file locks"},
-    {"pre-dump", 0, false, "memory alone, and go on"},
     {"auto-dedup", 0, false, "drop pages that are there already"},
-    {"manage-cgroups-mode", 0, true, "soft, full, strict or ignore"}};
+    {"empty-ns", 0, true, "network: without what is in that namespace"},
+    {"manage-cgroups-mode", 0, true, "soft, full, strict or ignore"},
+    {"parent-path", 0, true, "earlier image, relative to this one"},
+    {"leave-running", 0, false, "do not stop the container"},
+    {"tcp-skip-in-flight", 0, false, "without half-open connections"},
+    {"link-remap", 0, false, "link deleted files back for a while"},
+    {"pre-dump", 0, false, "memory alone, and go on"},
+    {"page-server", 0, true, "ADDRESS:PORT that memory goes to"},
+    {"status-fd", 0, true, "fd that gets a zero byte when the server of lazy pages is ready"}};
+constexpr OptionRow kRestore[] = {
+    {"image-path", 0, true, "directory of the image (default ./checkpoint)"},
+    {"work-path", 0, true, "directory of criu's logs (default: that of the image)"},
+    {"tcp-established", 0, false, "keep connections"},
+    {"ext-unix-sk", 0, false, "with unix sockets of others"},
+    {"shell-job", 0, false, "with a terminal"},
+    {"lazy-pages", 0, false, "memory on demand"},
+    {"file-locks", 0, false, "with file locks"},
+    {"auto-dedup", 0, false, "drop pages that are there already"},
+    {"empty-ns", 0, true, "network: without what is in that namespace"},
+    {"manage-cgroups-mode", 0, true, "soft, full, strict or ignore"},
+    {"bundle", 'b', true, "directory of config.json (default: the current one)"},
+    {"detach", 'd', false, "return when the container runs"},
+    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
+    {"pid-file", 0, true, "file that gets the process id"},
+    {"no-subreaper", 0, false, "accepted: we are none"},
+    {"no-pivot", 0, false, "accepted: criu makes the root"},
+    {"lsm-profile", 0, true, "TYPE:NAME"},
+    {"lsm-mount-context", 0, true, "SELinux context of its mounts"}};
 
 const CommandRow kCommands[] = {
     {"create", "ID", "make a container that waits for `start`", kCreate, 1, 1},
@@ -112,8 +135,8 @@ const CommandRow kCommands[] = {
     {"resume", "ID", "thaw them", {}, 1, 1},
     {"update", "ID", "change the limits", kUpdate, 1, 1},
     {"events", "ID", "print statistics and out-of-memory events as JSON", kEvents, 1, 1},
-    {"checkpoint", "ID", "save a running container (refused: criu is not driven)", kCheckpoint, 1, 1},
-    {"restore", "ID", "run a saved container (refused: criu is not driven)", kCheckpoint, 1, 1},
+    {"checkpoint", "ID", "save a running container, by criu", kCheckpoint, 1, 1},
+    {"restore", "ID", "run a saved container, by criu", kRestore, 1, 1},
     {"spec", "", "write a config.json to start from", kSpec, 0, 0},
     {"features", "", "print what this runtime can do, as JSON", {}, 0, 0}};
 
