@@ -54,6 +54,8 @@ struct Child {
   size_t state_size = 0;
 };
 
+constexpr size_t kMaxStateBytes = 64 << 10;
+
 // Messages on `socket`, child to parent.
 enum class Report : uint32_t { kFailed, kHooks, kReady, kListener, kParentStep };
 struct Message {
@@ -61,5 +63,8 @@ struct Message {
   uint32_t step;
   int32_t error;                        // errno; of kListener: the fd in the child
 };
+
+// All of the child's life until execve (runtime/launch_child.cc).
+[[noreturn]] void run_child(Child& child, const std::vector<Step>& steps);
 
 }  // namespace runtime

@@ -68,7 +68,8 @@ int child_stdio(Child& child, const Step& step) {
       return -errno;
     if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3) && (null >= 0 || (null = own_null()) >= 0)) fd = null;
     if (fd != i && ::dup2(fd, i) < 0) return -errno;
-    if (fd == i) ::fcntl(fd, F_SETFD, 0);
+    // What the caller gave us is open across execve already; one of ours at that number must not be.
+    if (fd == i && child.stdio[i] == i) ::fcntl(fd, F_SETFD, 0);
   }
   if (null > 2) ::close(null);
   if (child.terminal >= 0 && ::ioctl(0, TIOCSCTTY, 0) != 0) return -errno;

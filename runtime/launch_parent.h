@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <string>
 #include <vector>
 
 #include "base/fd.h"
@@ -15,6 +16,10 @@ namespace runtime {
 
 // One of parent_steps, on the child `pid`, which waits.
 base::Status do_parent_step(const Step& step, pid_t pid);
+
+// What the child's {step, errno} means, as a sentence.
+base::Error step_error(const Step& step, int error);
+std::string signal_text(int signal);  // "signal: killed (9)"
 
 // A detached tree for each kSourceFromParent of the steps, in order; id maps applied.
 base::Result<std::vector<base::UniqueFd>> open_sources(const std::vector<Step>& steps);

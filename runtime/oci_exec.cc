@@ -114,13 +114,15 @@ base::Result<int> oci_exec(const OciContext& context) {
   const std::string& id = options.arguments[0];
   base::UniqueFd lock = TRY(context.store.lock(id));
   OciState state = TRY(context.store.read(id));
+  // Before the status: a process that is then found to be the one we wrote down always had this pid.
+  auto container = sys::pidfd_open(state.pid);
   const CgroupLayout* layout = TRY(cgroup_layout());
   OciStatus status = context.store.status(state, *layout);
   if (status == OciStatus::kPaused && !options.has("ignore-paused"))
     return base::make_error(Kind::kConflict, "exec", id, "cannot exec in a paused container", "resume it or use --ignore-paused");
   // The process stays frozen until somebody resumes the container: that needs the lock.
   if (status == OciStatus::kPaused) lock.reset();
-  if (status != OciStatus::kRunning && status != OciStatus::kCreated && status != OciStatus::kPaused)
+  if (!container.ok() || (status != OciStatus::kRunning && status != OciStatus::kCreated && status != OciStatus::kPaused))
     return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
   Config config = TRY(parse_config(TRY(context.store.read_config(id))));
   Process process = TRY(exec_process(options, config));
@@ -128,10 +130,6 @@ base::Result<int> oci_exec(const OciContext& context) {
   base::UniqueFd signals;
   if (!detach) signals = TRY(block_signals());
 
-  base::UniqueFd container = TRY(sys::pidfd_open(state.pid));
-  // The pidfd is of the process we wrote down only if that has not ended and been replaced.
-  if (process_identity(state.pid) != state.pid_identity)
-    return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
   ExecFacts facts;
   if (!state.cgroup.empty()) {
     facts.cgroup_directories = cgroup_directories(*layout, state.cgroup);
@@ -144,7 +142,7 @@ base::Result<int> oci_exec(const OciContext& context) {
   facts.preserve_fds = TRY(preserved_fds(options, process));
   LaunchInputs inputs;
   inputs.process = &process;
-  inputs.container = container.get();
+  inputs.container = container->get();
   if (!config.seccomp.is_null()) {
     inputs.filter = TRY(load_seccomp(config.seccomp, context.store.cache()));
     inputs.filter_flags = seccomp_flags(config.seccomp);

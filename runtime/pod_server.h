@@ -21,6 +21,7 @@ class PodServer {
   base::Status run(base::UniqueFd connection);
 
  private:
+  static constexpr uint64_t kMaker = 1;     // the first client
   struct Client {
     base::UniqueFd socket;
     base::Loop::Handle watch;

@@ -147,6 +147,7 @@ base::Status restore(const OciContext& context, Restored& restored) {
   call.program = context.criu;
   call.type = CriuRequest::kRestore;
   call.options = TRY(criu_flags(context.options));
+  TRY(mount_root_apart(state.rootfs));  // first: criu mounts in the directories
   CriuDirectories directories = TRY(open_directories(context, false, call.options));
   std::vector<base::UniqueFd> held;
   TRY(add_namespaces(container.config, call, held));
@@ -163,7 +164,6 @@ base::Status restore(const OciContext& context, Restored& restored) {
   ScopeHolder holder = TRY(start_scope(container));
   TRY(act_cgroup(container.plan.cgroup));
   TRY(make_mount_points(state, container.config, external));
-  TRY(mount_root_apart(state.rootfs));
   call.started = [&](pid_t criu) { return enter_cgroups(container.plan.cgroup, criu); };
   call.notify = [&](const CriuAnswer& answer, base::UniqueFd fd) { return hear(context, restored, answer, std::move(fd)); };
   TRY(run_criu(context, call, directories.work + "/restore.log"));

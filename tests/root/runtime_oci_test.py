@@ -88,7 +88,7 @@ class Oci(oci_bundle.Bundle):
         self.assertEqual(self.run_oci("exec", "--env", "A=1", "--env", "A=2", "--env", "HOME=", "box", "sh", "-c",
                                       "echo $A $HOME").stdout, "2 /\n")
         self.assertEqual(json.loads(self.run_oci("list", "-f", "json").stdout)[0]["owner"], "root")
-        self.assertIn("not supported", self.run_oci("checkpoint", "box", check=False).stderr)
+        self.assertIn("criu is not installed", self.run_oci("--criu", "/none", "checkpoint", "--image-path", self.dir / "image", "box", check=False).stderr)
         self.run_oci("delete", "--force", "box")
         self.assertEqual(events.wait(10), 0)
         events.stdout.close()

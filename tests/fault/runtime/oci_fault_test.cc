@@ -200,17 +200,22 @@ class OciFault : public testing::Test {
   // What is there that should not be; "" is nothing.
   std::string left() {
     std::string out;
-    // Orphans may be on their way out: they are waited for, but not for ever.
-    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    // Orphans may be on their way out: they are waited for, but not for ever. Blocked, SIGCHLD of one
+    // that ends between the two calls is not lost.
+    sigset_t child, before;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    ::sigprocmask(SIG_BLOCK, &child, &before);
+    constexpr timespec kOneEnds{10, 0};
     for (;;) {
       pid_t pid = ::waitpid(-1, nullptr, WNOHANG);
       if (pid < 0 && errno != EINTR) break;
-      if (pid == 0 && std::chrono::steady_clock::now() > deadline) {
+      if (pid == 0 && ::sigtimedwait(&child, nullptr, &kOneEnds) < 0 && errno == EAGAIN) {
         out += " process";
         break;
       }
-      if (pid == 0) ::usleep(200);
     }
+    ::sigprocmask(SIG_SETMASK, &before, nullptr);
     if (fs::exists(dir_ + "/state/box")) out += " state";
     if (fs::exists("/sys/fs/cgroup" + cgroup_ + "/box")) out += " cgroup";
     for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup"))
