@@ -163,6 +163,11 @@ base::Result<Seen> observe_container(base::Loop& loop, const Places& places, con
     }
     if (list.ok()) seen.pod = std::move(*pod);
   }
+  if (was_running) {
+    // Perhaps another command settled it meanwhile: its end is written before its sampan-pod goes.
+    seen.state = read_state(places, id);
+    was_running = seen.runs();
+  }
   if (seen.state.phase == Phase::kStarting) seen.state.phase = Phase::kCreated;
   if (was_running) {
     // Its sampan-pod died, and with it every process.
@@ -204,10 +209,11 @@ base::Result<Started> start_container(base::Loop& loop, const Places& places, co
 }
 
 base::Status settle_container(base::Loop& loop, const Places& places, const Record& record, Seen seen) {
+  seen.state.pid = 0;
+  TRY(write_state(places, record.id, seen.state));  // before what could tell it is gone
   TRY(end_pod(loop, places, record.id, std::move(seen.pod)));
   TRY(detach_network(places, record, seen.state));
   seen.state.address.clear();
-  seen.state.pid = 0;
   return write_state(places, record.id, seen.state);
 }
 

@@ -52,6 +52,12 @@ class Run(ContainerCase):
         with open(path, encoding="ascii") as file:
             self.assertEqual(self.out("run", "--rm", "-i", "busybox", "wc", "-c", stdin=file).strip(), "1000000")
 
+    def test_who_waits_meets_the_end_while_it_is_settled(self):
+        for i in range(25):
+            self.out("run", "-d", "--name", f"brief{i}", "busybox", "sh", "-c", "read -t 0.0%d; exit 4" % (i % 5))
+            self.assertEqual(self.out("wait", f"brief{i}"), "4\n")
+        self.out("rm", *(f"brief{i}" for i in range(25)))
+
     def test_background_ps_logs_exec_stop_rm(self):
         container = self.out("run", "-d", "--name", "server", "busybox", "sh", "-c", "trap 'echo bye; exit 3' TERM; echo started; while true; do sleep 1000 & wait $!; done").strip()
         self.assertRegex(container, "^[0-9a-f]{64}$")
