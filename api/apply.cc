@@ -132,7 +132,7 @@ std::vector<Entry> read_entries(const json::array* list) {
   for (const json::value& row : *list) {
     if (!row.is_object() || row.get_object().empty()) continue;
     Entry entry{row.get_object(), {}};
-    if (const json::value* fields = base::find(row, "fieldsV1"); fields && fields->is_object()) entry.fields = fields->get_object();
+    if (const json::value* fields = base::find(row, "fieldsV1"); fields && is_field_set(*fields)) entry.fields = fields->get_object();
     entry.row.erase("fieldsV1");
     out.push_back(std::move(entry));
   }

@@ -1,5 +1,8 @@
 #include "base/http_parser.h"
 
+// Beast asserts that a last chunk, met again, has 5 bytes; one without a chunk before it may have 3 or 4
+// (parse_chunk_header, Boost 1.81), and the code behind the assertion is right for those.
+#define BOOST_DISABLE_ASSERTS
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
 

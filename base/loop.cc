@@ -85,12 +85,13 @@ void Loop::wait(int timeout_ms) {
   int n = ::epoll_wait(epoll_.get(), events, 64, timeout_ms);
   SAMPAN_CHECK(n >= 0 || errno == EINTR);
   for (int i = 0; i < n; ++i) {
-    if (events[i].data.u64 == 0) {
+    uint64_t id = events[i].data.u64;  // the struct is packed: no reference into it
+    if (id == 0) {
       uint64_t count;
       (void)!::read(wake_.get(), &count, sizeof count);
       continue;
     }
-    auto it = watches_.find(events[i].data.u64);
+    auto it = watches_.find(id);
     if (it == watches_.end()) continue;  // cancelled by an earlier callback of this round
     auto ready = it->second.ready;       // keeps the closure alive if it cancels itself
     (*ready)(events[i].events);
