@@ -5,6 +5,28 @@
 namespace runtime {
 namespace {
 
+// Of several commands.
+constexpr OptionRow kBundleOption = {"bundle", 'b', true, "directory of config.json (default: the current one)"};
+constexpr OptionRow kConsoleSocketOption = {"console-socket", 0, true, "unix socket that gets the terminal's master"};
+constexpr OptionRow kPidFileOption = {"pid-file", 0, true, "file that gets the process id"};
+constexpr OptionRow kPidfdSocketOption = {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"};
+constexpr OptionRow kPreserveFdsOption = {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"};
+constexpr OptionRow kNoPivotOption = {"no-pivot", 0, false, "chroot instead of pivot_root: for a root on a ramfs"};
+constexpr OptionRow kNoNewKeyringOption = {"no-new-keyring", 0, false, "accepted: no session keyring is made"};
+constexpr OptionRow kDetachOption = {"detach", 'd', false, "return when the program runs"};
+constexpr OptionRow kNoSubreaperOption = {"no-subreaper", 0, false, "accepted: we are none"};
+constexpr OptionRow kFormatOption = {"format", 'f', true, "table or json"};
+constexpr OptionRow kImagePathOption = {"image-path", 0, true, "directory of the image (default ./checkpoint)"};
+constexpr OptionRow kWorkPathOption = {"work-path", 0, true, "directory of criu's logs (default: that of the image)"};
+constexpr OptionRow kTcpEstablishedOption = {"tcp-established", 0, false, "keep connections"};
+constexpr OptionRow kExtUnixSkOption = {"ext-unix-sk", 0, false, "with unix sockets of others"};
+constexpr OptionRow kShellJobOption = {"shell-job", 0, false, "with a terminal"};
+constexpr OptionRow kLazyPagesOption = {"lazy-pages", 0, false, "memory on demand"};
+constexpr OptionRow kFileLocksOption = {"file-locks", 0, false, "with file locks"};
+constexpr OptionRow kAutoDedupOption = {"auto-dedup", 0, false, "drop pages that are there already"};
+constexpr OptionRow kEmptyNsOption = {"empty-ns", 0, true, "network: without what is in that namespace"};
+constexpr OptionRow kManageCgroupsModeOption = {"manage-cgroups-mode", 0, true, "soft, full, strict or ignore"};
+
 constexpr OptionRow kGlobal[] = {
     {"root", 0, true, "state directory (default /run/sampan-oci)"},
     {"log", 0, true, "file that errors and what --debug tells are written to"},
@@ -17,24 +39,13 @@ constexpr OptionRow kGlobal[] = {
     {"help", 'h', false, "show this"},
     {"version", 'v', false, "show the version"}};
 constexpr OptionRow kCreate[] = {
-    {"bundle", 'b', true, "directory of config.json (default: the current one)"},
-    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
-    {"pid-file", 0, true, "file that gets the process id"},
-    {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"},
-    {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
-    {"no-pivot", 0, false, "chroot instead of pivot_root: for a root on a ramfs"},
-    {"no-new-keyring", 0, false, "accepted: no session keyring is made"}};
+    kBundleOption, kConsoleSocketOption, kPidFileOption, kPidfdSocketOption, kPreserveFdsOption, kNoPivotOption,
+    kNoNewKeyringOption};
 constexpr OptionRow kRun[] = {
-    {"bundle", 'b', true, "directory of config.json (default: the current one)"},
-    {"detach", 'd', false, "return when the program runs"},
+    kBundleOption, kDetachOption,
     {"keep", 0, false, "do not delete the container when it ends"},
-    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
-    {"pid-file", 0, true, "file that gets the process id"},
-    {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"},
-    {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
-    {"no-subreaper", 0, false, "accepted: we are none"},
-    {"no-pivot", 0, false, "chroot instead of pivot_root: for a root on a ramfs"},
-    {"no-new-keyring", 0, false, "accepted: no session keyring is made"}};
+    kConsoleSocketOption, kPidFileOption, kPidfdSocketOption, kPreserveFdsOption, kNoSubreaperOption,
+    kNoPivotOption, kNoNewKeyringOption};
 constexpr OptionRow kKill[] = {{"all", 'a', false, "every process of the container"}};
 constexpr OptionRow kDelete[] = {{"force", 'f', false, "kill it first; nothing to delete is fine"}};
 constexpr OptionRow kExec[] = {
@@ -46,18 +57,15 @@ constexpr OptionRow kExec[] = {
     {"additional-gids", 'g', true, "supplementary group, repeatable"},
     {"cap", 'c', true, "further capability, repeatable"},
     {"no-new-privs", 0, false, "set no_new_privs"},
-    {"detach", 'd', false, "return when the program runs"},
-    {"pid-file", 0, true, "file that gets the process id"},
-    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
-    {"preserve-fds", 0, true, "number of further fds to pass (3, 4, …)"},
+    kDetachOption, kPidFileOption, kConsoleSocketOption, kPreserveFdsOption,
     {"apparmor", 0, true, "AppArmor profile"},
     {"process-label", 0, true, "SELinux label"},
-    {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"},
+    kPidfdSocketOption,
     {"cgroup", 0, true, "[CONTROLLER,…:]PATH below the container's cgroup, repeatable"},
     {"ignore-paused", 0, false, "also in a paused container"},
-    {"no-subreaper", 0, false, "accepted: we are none"}};
-constexpr OptionRow kList[] = {{"format", 'f', true, "table or json"}, {"quiet", 'q', false, "ids alone"}};
-constexpr OptionRow kPs[] = {{"format", 'f', true, "table or json"}};
+    kNoSubreaperOption};
+constexpr OptionRow kList[] = {kFormatOption, {"quiet", 'q', false, "ids alone"}};
+constexpr OptionRow kPs[] = {kFormatOption};
 constexpr OptionRow kUpdate[] = {
     {"resources", 'r', true, "file with linux.resources, - for stdin"},
     {"memory", 0, true, "bytes"},
@@ -84,16 +92,8 @@ constexpr OptionRow kSpec[] = {{"bundle", 'b', true, "where to write config.json
 constexpr OptionRow kEvents[] = {{"interval", 0, true, "between two statistics (default 5s)"},
                                  {"stats", 0, false, "print one and end"}};
 constexpr OptionRow kCheckpoint[] = {
-    {"image-path", 0, true, "directory of the image (default ./checkpoint)"},
-    {"work-path", 0, true, "directory of criu's logs (default: that of the image)"},
-    {"tcp-established", 0, false, "keep connections"},
-    {"ext-unix-sk", 0, false, "with unix sockets of others"},
-    {"shell-job", 0, false, "with a terminal"},
-    {"lazy-pages", 0, false, "memory on demand"},
-    {"file-locks", 0, false, "with file locks"},
-    {"auto-dedup", 0, false, "drop pages that are there already"},
-    {"empty-ns", 0, true, "network: without what is in that namespace"},
-    {"manage-cgroups-mode", 0, true, "soft, full, strict or ignore"},
+    kImagePathOption, kWorkPathOption, kTcpEstablishedOption, kExtUnixSkOption, kShellJobOption,
+    kLazyPagesOption, kFileLocksOption, kAutoDedupOption, kEmptyNsOption, kManageCgroupsModeOption,
     {"parent-path", 0, true, "earlier image, relative to this one"},
     {"leave-running", 0, false, "do not stop the container"},
     {"tcp-skip-in-flight", 0, false, "without half-open connections"},
@@ -102,21 +102,11 @@ constexpr OptionRow kCheckpoint[] = {
     {"page-server", 0, true, "ADDRESS:PORT that memory goes to"},
     {"status-fd", 0, true, "fd that gets a zero byte when the server of lazy pages is ready"}};
 constexpr OptionRow kRestore[] = {
-    {"image-path", 0, true, "directory of the image (default ./checkpoint)"},
-    {"work-path", 0, true, "directory of criu's logs (default: that of the image)"},
-    {"tcp-established", 0, false, "keep connections"},
-    {"ext-unix-sk", 0, false, "with unix sockets of others"},
-    {"shell-job", 0, false, "with a terminal"},
-    {"lazy-pages", 0, false, "memory on demand"},
-    {"file-locks", 0, false, "with file locks"},
-    {"auto-dedup", 0, false, "drop pages that are there already"},
-    {"empty-ns", 0, true, "network: without what is in that namespace"},
-    {"manage-cgroups-mode", 0, true, "soft, full, strict or ignore"},
-    {"bundle", 'b', true, "directory of config.json (default: the current one)"},
+    kImagePathOption, kWorkPathOption, kTcpEstablishedOption, kExtUnixSkOption, kShellJobOption,
+    kLazyPagesOption, kFileLocksOption, kAutoDedupOption, kEmptyNsOption, kManageCgroupsModeOption,
+    kBundleOption,
     {"detach", 'd', false, "return when the container runs"},
-    {"console-socket", 0, true, "unix socket that gets the terminal's master"},
-    {"pid-file", 0, true, "file that gets the process id"},
-    {"no-subreaper", 0, false, "accepted: we are none"},
+    kConsoleSocketOption, kPidFileOption, kNoSubreaperOption,
     {"no-pivot", 0, false, "accepted: criu makes the root"},
     {"lsm-profile", 0, true, "TYPE:NAME"},
     {"lsm-mount-context", 0, true, "SELinux context of its mounts"}};
