@@ -46,18 +46,27 @@ exec "$@"
 ATTEMPTS = 3  # of the programs in reasons.RACES
 
 
-def look_after_the_host():
+def frozen():
+    """The v1 cgroups of this host that are frozen."""
+    def is_frozen(state):
+        try:
+            return state.read_text() != "THAWED\n"
+        except OSError:
+            return False  # gone meanwhile
+    return {state for state in pathlib.Path("/sys/fs/cgroup/freezer").rglob("freezer.state") if is_frozen(state)}
+
+
+def look_after_the_host(frozen_before):
     """The suites are known to do both: give /dev/null away, and leave frozen cgroups."""
     null = os.stat("/dev/null")
     if (null.st_uid, null.st_gid, stat.S_IMODE(null.st_mode)) != (0, 0, 0o666):
         os.chown("/dev/null", 0, 0)
         os.chmod("/dev/null", 0o666)
         print("restored /dev/null", flush=True)
-    for state in pathlib.Path("/sys/fs/cgroup/freezer").rglob("freezer.state"):
+    for state in frozen() - frozen_before:
         try:
-            if state.read_text() != "THAWED\n":
-                state.write_text("THAWED")
-                print(f"thawed {state.parent}", flush=True)
+            state.write_text("THAWED")
+            print(f"thawed {state.parent}", flush=True)
         except OSError:
             pass  # gone meanwhile
 
@@ -72,6 +81,7 @@ def drain(terminal):
 
 def run(command, directory, environment, timeout, out):
     """Its standard output, errors and exit code (or "timeout") into files beside `out`."""
+    frozen_before = frozen()
     ours, theirs = os.openpty()
     with open(f"{out}.tap", "wb") as tap, open(f"{out}.err", "wb") as err:
         process = subprocess.Popen([*ALONE, *command], cwd=directory, stdout=tap, stderr=err, stdin=theirs,
@@ -83,12 +93,12 @@ def run(command, directory, environment, timeout, out):
             code = str(process.wait(timeout))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            look_after_the_host()  # what is frozen does not die
+            look_after_the_host(frozen_before)  # what is frozen does not die
             process.wait()
             code = "timeout"
     os.close(ours)
     pathlib.Path(f"{out}.rc").write_text(code)
-    look_after_the_host()
+    look_after_the_host(frozen_before)
 
 
 def verdicts(out):
