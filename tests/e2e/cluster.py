@@ -3,6 +3,7 @@
 Waits are on events (watches, kubectl wait, pidfds) and bounded. A case that fails prints what the
 cluster looked like. Down must leave nothing: that is checked after every script.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -61,7 +62,9 @@ class ClusterTest(unittest.TestCase):
         if lacking:
             raise unittest.SkipTest(lacking)
         stem = pathlib.Path(sys.argv[0]).stem.removesuffix("_test").replace("_", "-")
-        cls.cluster = Cluster(f"e2e-{stem}"[:24].strip("-"))
+        # The checkout is part of the name, so that two of them can be tested side by side.
+        checkout = hashlib.sha256(str(cases.SOURCE).encode()).hexdigest()[:4]
+        cls.cluster = Cluster(f"e2e-{stem[:15].strip('-')}-{checkout}")
         cls.cluster.down()  # of an earlier run of this very script that was killed
         cls.addClassCleanup(cls.take_down)
         cls.up_seconds = cls.cluster.up(cls.nodes, cases.BIN)
