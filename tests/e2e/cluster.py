@@ -63,7 +63,8 @@ class ClusterTest(unittest.TestCase):
             raise unittest.SkipTest(lacking)
         stem = pathlib.Path(sys.argv[0]).stem.removesuffix("_test").replace("_", "-")
         # The checkout is part of the name, so that two of them can be tested side by side.
-        checkout = hashlib.sha256(str(cases.SOURCE).encode()).hexdigest()[:4]
+        digest = hashlib.sha256(str(cases.SOURCE).encode()).digest()
+        checkout = "".join(chr(ord("a") + byte % 26) for byte in digest[:4])
         cls.cluster = Cluster(f"e2e-{stem[:15].strip('-')}-{checkout}")
         cls.cluster.down()  # of an earlier run of this very script that was killed
         cls.addClassCleanup(cls.take_down)
