@@ -4,66 +4,6 @@
 namespace api::rules {
 namespace {
 
-void file_mode(Errors& e, const std::string& field, const std::optional<int32_t>& mode) {
-  if (mode && (*mode < 0 || *mode > 0777)) e.invalid(field, *mode, "must be a number between 0 and 0777 (octal), both inclusive");
-}
-void items(Errors& e, const std::string& field, const std::vector<KeyToPath>& list) {
-  for (size_t i = 0; i < list.size(); ++i) {
-    relative_path(e, at(field, i) + ".path", list[i].path);
-    file_mode(e, at(field, i) + ".mode", list[i].mode);
-  }
-}
-void downward_files(Errors& e, const std::string& field, const std::vector<DownwardAPIVolumeFile>& list) {
-  for (size_t i = 0; i < list.size(); ++i) {
-    std::string where = at(field, i);
-    relative_path(e, where + ".path", list[i].path);
-    file_mode(e, where + ".mode", list[i].mode);
-    if (list[i].field_ref.has_value() == list[i].resource_field_ref.has_value())
-      e.required(where, "one of fieldRef and resourceFieldRef is required");
-    if (list[i].resource_field_ref) resource_field(e, where + ".resourceFieldRef", *list[i].resource_field_ref, true);
-  }
-}
-
-void volume(Errors& e, const std::string& field, const Volume& v) {
-  json::value shown = encode(v);
-  size_t sources = 0;
-  for (const auto& item : shown.get_object()) {
-    if (item.key() == "name" || ++sources < 2) continue;
-    e.forbidden(field + "." + std::string(item.key()), "may not specify more than 1 volume type");
-  }
-  if (!sources) e.required(field, "must specify a volume type");
-  if (v.host_path) no_parent_steps(e, field + ".hostPath.path", v.host_path->path);
-  if (v.empty_dir && !v.empty_dir->size_limit.empty()) quantity(e, field + ".emptyDir.sizeLimit", v.empty_dir->size_limit);
-  if (v.config_map) {
-    if (v.config_map->name.empty()) e.required(field + ".configMap.name");
-    file_mode(e, field + ".configMap.defaultMode", v.config_map->default_mode);
-    items(e, field + ".configMap.items", v.config_map->items);
-  }
-  if (v.secret) {
-    if (v.secret->secret_name.empty()) e.required(field + ".secret.secretName");
-    file_mode(e, field + ".secret.defaultMode", v.secret->default_mode);
-    items(e, field + ".secret.items", v.secret->items);
-  }
-  if (v.downward_api) {
-    file_mode(e, field + ".downwardAPI.defaultMode", v.downward_api->default_mode);
-    downward_files(e, field + ".downwardAPI.items", v.downward_api->items);
-  }
-  if (v.projected) {
-    file_mode(e, field + ".projected.defaultMode", v.projected->default_mode);
-    for (size_t i = 0; i < v.projected->sources.size(); ++i) {
-      const VolumeProjection& source = v.projected->sources[i];
-      std::string where = at(field + ".projected.sources", i);
-      size_t set = encode(source).get_object().size();
-      if (set == 0) e.required(where, "must specify a projected volume source");
-      if (set > 1) e.forbidden(where, "may not specify more than 1 volume type per source");
-      if (source.config_map) items(e, where + ".configMap.items", source.config_map->items);
-      if (source.secret) items(e, where + ".secret.items", source.secret->items);
-      if (source.downward_api) downward_files(e, where + ".downwardAPI.items", source.downward_api->items);
-      if (source.service_account_token) relative_path(e, where + ".serviceAccountToken.path", source.service_account_token->path);
-    }
-  }
-}
-
 void toleration(Errors& e, const std::string& field, const Toleration& t) {
   if (!t.key.empty()) e.all(field + ".key", t.key, check_qualified_name(t.key));
   else if (t.operator_ != "Exists")
@@ -95,6 +35,14 @@ void node_term(Errors& e, const std::string& field, const NodeSelectorTerm& term
   requirements(term.match_expressions, field + ".matchExpressions", true);
   requirements(term.match_fields, field + ".matchFields", false);
 }
+}  // namespace
+
+void node_selector(Errors& e, const std::string& field, const NodeSelector& selector) {
+  for (size_t i = 0; i < selector.node_selector_terms.size(); ++i) node_term(e, at(field + ".nodeSelectorTerms", i), selector.node_selector_terms[i]);
+}
+
+namespace {
+
 void weight(Errors& e, const std::string& field, int32_t value) {
   if (value < 1 || value > 100) e.invalid(field + ".weight", value, "must be in the range 1-100");
 }
@@ -118,10 +66,8 @@ void pod_terms(Errors& e, const std::string& field, const std::optional<Terms>& 
 void affinity(Errors& e, const std::string& field, const Affinity& a) {
   if (a.node_affinity) {
     std::string where = field + ".nodeAffinity";
-    if (const auto& hard = a.node_affinity->required_during_scheduling_ignored_during_execution) {
-      std::string terms = where + ".requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
-      for (size_t i = 0; i < hard->node_selector_terms.size(); ++i) node_term(e, at(terms, i), hard->node_selector_terms[i]);
-    }
+    if (const auto& hard = a.node_affinity->required_during_scheduling_ignored_during_execution)
+      node_selector(e, where + ".requiredDuringSchedulingIgnoredDuringExecution", *hard);
     const auto& soft = a.node_affinity->preferred_during_scheduling_ignored_during_execution;
     for (size_t i = 0; i < soft.size(); ++i) {
       std::string here = at(where + ".preferredDuringSchedulingIgnoredDuringExecution", i);
@@ -174,7 +120,8 @@ void label_selector(Errors& e, const std::string& field, const LabelSelector& se
 void pod_spec(Errors& e, const std::string& field, const PodSpec& spec) {
   std::set<std::string> volumes, names, host_ports, init_host_ports;
   for (size_t i = 0; i < spec.volumes.size(); ++i) {
-    volume(e, at(field + ".volumes", i), spec.volumes[i]);
+    json::value volume = encode(spec.volumes[i]);
+    volume_sources(e, View(&volume, at(field + ".volumes", i)), spec.volumes[i].name, false);
     if (!volumes.insert(spec.volumes[i].name).second) e.duplicate(at(field + ".volumes", i) + ".name", spec.volumes[i].name);
   }
   bool host_network = spec.host_network.value_or(false);

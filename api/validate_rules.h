@@ -11,6 +11,7 @@
 namespace api::rules {
 
 std::string text_of(std::string_view value);        // as an error shows it: quoted
+inline std::string text_of(const char* value) { return text_of(std::string_view(value)); }
 std::string text_of(const json::value& value);
 template <std::integral T>
 std::string text_of(T value) { return std::to_string(value); }
@@ -63,6 +64,12 @@ int64_t int_or_percent(Errors& e, const std::string& field, const IntOrString& v
 void domain_prefixed_path(Errors& e, const View& at);  // "example.com/controller"
 void pod_template(Errors& e, const View& pods);
 void template_matches(Errors& e, const View& selector, const View& pods);
+void template_metadata(Errors& e, const View& metadata);  // labels and annotations, nothing else
+void driver_name(Errors& e, const View& name);            // of a CSI or a device driver
+void claim_spec(Errors& e, const View& spec);             // of a PersistentVolumeClaim
+void node_selector(Errors& e, const std::string& field, const NodeSelector& selector);
+// Exactly one source of data in a Pod's volume, or in the spec of a PersistentVolume.
+void volume_sources(Errors& e, const View& volume, std::string_view volume_name, bool persistent);
 void always_restarted(Errors& e, const View& pods, std::string_view kind);
 
 // ---- per kind; `before` is null for a create -------------------------------------------------------
@@ -87,6 +94,7 @@ void daemon_set(Errors& e, const json::value& after, const json::value* before);
 void daemon_set_status(Errors& e, const json::value& after, const json::value& before);
 void endpoint_slice(Errors& e, const json::value& after, const json::value* before);
 void endpoints(Errors& e, const json::value& after);
+void device_class(Errors& e, const json::value& after, const json::value* before);
 void ephemeral_containers(Errors& e, const json::value& after, const json::value* before);
 void event(Errors& e, const json::value& after);
 void flow_schema(Errors& e, const json::value& after, const json::value* before);
@@ -112,6 +120,7 @@ void policy_binding(Errors& e, const json::value& after, const json::value* befo
 void priority_class(Errors& e, const json::value& after, const json::value* before);
 void priority_level(Errors& e, const json::value& after, const json::value* before);
 void resource_claim(Errors& e, const json::value& after, const json::value* before);
+void resource_claim_status(Errors& e, const json::value& after, const json::value& before);
 void resource_claim_template(Errors& e, const json::value& after, const json::value* before);
 void resource_quota(Errors& e, const json::value& after, const json::value* before);
 void resource_slice(Errors& e, const json::value& after, const json::value* before);

@@ -8,11 +8,11 @@
 namespace api::rules {
 namespace {
 
-void access_modes(Errors& e, const View& modes) {
-  if (!modes.filled()) return e.required(modes.path(), "at least 1 access mode is required");
+void access_modes(Errors& e, const View& modes, std::string when_none) {
+  if (!modes.filled()) return e.required(modes.path(), std::move(when_none));
   bool alone = false;
   modes.each([&](const View& mode) {
-    one_of(e, mode, {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"});
+    one_of(e, View(mode.get(), modes.path()), {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"});
     alone |= mode.text() == "ReadWriteOncePod";
   });
   if (alone && modes.size() > 1) e.forbidden(modes.path(), "may not use ReadWriteOncePod with other access modes");
@@ -24,33 +24,14 @@ void storage_amount(Errors& e, const View& amount) {
 }
 
 // What is not a source of a PersistentVolume's data in its spec.
-const std::set<std::string_view>& volume_settings() {
-  static const std::set<std::string_view> names = {"accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "storageClassName",
-                                                   "persistentVolumeReclaimPolicy", "volumeAttributesClassName", "volumeMode"};
-  return names;
-}
+const std::vector<std::string_view> kVolumeSettings = {"accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "storageClassName",
+                                                       "persistentVolumeReclaimPolicy", "volumeAttributesClassName", "volumeMode"};
 json::object sources_of(const View& spec) {
   json::object out;
   spec.each_entry([&](std::string_view key, const View& value) {
-    if (!volume_settings().contains(key) && value.has()) out[key] = value.shown();
+    if (value.has() && std::find(kVolumeSettings.begin(), kVolumeSettings.end(), key) == kVolumeSettings.end()) out[key] = value.shown();
   });
   return out;
-}
-
-void claim_spec(Errors& e, const View& spec) {
-  access_modes(e, spec["accessModes"]);
-  View amount = spec["resources"]["requests"]["storage"];
-  if (!amount.has()) e.required(spec["resources"].path() + "[storage]");
-  else storage_amount(e, amount);
-  if (View selector = spec["selector"]; selector.has()) {
-    LabelSelector parsed;
-    if (read(e, selector.shown(), &parsed)) label_selector(e, selector.path(), parsed);
-  }
-  if (View name = spec["storageClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
-  if (View name = spec["volumeAttributesClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
-  one_of(e, spec["volumeMode"], {"Block", "Filesystem"});
-  if (View source = spec["dataSource"]; source.has() && !source["apiGroup"].filled() && source["kind"].text() != "PersistentVolumeClaim")
-    e.invalid(source.path(), source["kind"].text(), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
 }
 
 void claim_update(Errors& e, const View& after, const View& before) {
@@ -85,6 +66,25 @@ void parameters(Errors& e, const View& map) {
   });
   if (total > 256 * 1024) e.too_long(map.path(), 256 * 1024);
 }
+// What a claim is filled from; `within` is the claim's spec, which errors of both sources together name.
+void data_sources(Errors& e, const View& within) {
+  View source = within["dataSource"], reference = within["dataSourceRef"];
+  for (const View& from : {source, reference}) {
+    if (!from.has()) continue;
+    View group = from["apiGroup"], space = from["namespace"];
+    if (!group.filled() && from["kind"].text() != "PersistentVolumeClaim")
+      e.invalid(from.path(), from["kind"].text(), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+    if (group.filled()) e.all(group.path(), group.text(), check_dns1123_subdomain(group.text()));
+    if (space.filled()) e.all(space.path(), space.text(), check_dns1123_label(space.text()));
+  }
+  if (!source.has() || !reference.has()) return;
+  if (reference["namespace"].filled()) return e.invalid(within.path(), source.path(), "may not be specified when dataSourceRef.namespace is specified");
+  for (const char* part : {"apiGroup", "kind", "name"})
+    if (!source[part].same_as(reference[part])) return e.invalid(within.path(), source.path(), "must match dataSourceRef");
+}
+
+}  // namespace
+
 void driver_name(Errors& e, const View& name) {
   if (!name.filled()) return e.required(name.path());
   std::string lower(name.text());
@@ -92,36 +92,65 @@ void driver_name(Errors& e, const View& name) {
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
   e.all(name.path(), name.text(), check_dns1123_subdomain(lower));
 }
+void claim_spec(Errors& e, const View& spec) {
+  access_modes(e, spec["accessModes"], "at least 1 access mode is required");
+  View amount = spec["resources"]["requests"]["storage"];
+  amount = View(amount.get(), spec["resources"].path() + "[storage]");
+  if (!amount.has()) e.required(amount.path());
+  else storage_amount(e, amount);
+  if (View selector = spec["selector"]; selector.has()) {
+    LabelSelector parsed;
+    if (read(e, selector.shown(), &parsed)) label_selector(e, selector.path(), parsed);
+  }
+  if (View name = spec["storageClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
+  if (View name = spec["volumeAttributesClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
+  one_of(e, spec["volumeMode"], {"Block", "Filesystem"});
+  data_sources(e, spec);
+}
 
-}  // namespace
+void template_metadata(Errors& e, const View& metadata) {
+  metadata.each_entry([&](std::string_view key, const View& value) {
+    if (key == "labels" || key == "annotations" || !value.filled()) return;
+    std::string field = key == "uid" ? "UID" : std::string(key);  // upstream names Go's field here
+    field[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(field[0])));
+    e.forbidden(metadata.path() + "." + field, "cannot be set");
+  });
+}
 
 void persistent_volume(Errors& e, const json::value& after, const json::value* before) {
   View spec = View(&after)["spec"], capacity = spec["capacity"];
-  access_modes(e, spec["accessModes"]);
+  access_modes(e, spec["accessModes"], "");
   if (!capacity.filled()) e.required(capacity.path());
   else if (!capacity["storage"].has() || capacity.size() > 1) e.not_supported(capacity.path(), base::to_json(capacity.shown()), {"storage"});
   else storage_amount(e, View(capacity["storage"].get(), "spec.capacity[storage]"));
   one_of(e, spec["persistentVolumeReclaimPolicy"], {"Delete", "Recycle", "Retain"});
   one_of(e, spec["volumeMode"], {"Block", "Filesystem"});
-  json::object sources = sources_of(spec);
-  size_t count = 0;
-  for (const auto& source : sources)
-    if (++count > 1) e.forbidden("spec." + std::string(source.key()), "may not specify more than 1 volume type");
-  if (!count) e.required("spec", "must specify a volume type");
-  if (View path = spec["hostPath"]["path"]; spec["hostPath"].has()) {
-    if (path.text() == "/" && spec["persistentVolumeReclaimPolicy"].text() == "Recycle")
-      e.forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'");
-    if (("/" + std::string(path.text()) + "/").find("/../") != std::string::npos) e.invalid(path.path(), path.text(), "must not contain '..'");
+  volume_sources(e, spec, View(&after)["metadata"]["name"].text(), true);
+  if (spec["hostPath"]["path"].text() == "/" && spec["persistentVolumeReclaimPolicy"].text() == "Recycle")
+    e.forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'");
+  if (View affinity = spec["nodeAffinity"], required = affinity["required"]; affinity.has()) {
+    NodeSelector parsed;
+    if (!required.has()) e.required(required.path(), "must specify required node constraints");
+    else if (read(e, required.shown(), &parsed)) node_selector(e, required.path(), parsed);
   }
   if (spec["local"].has() && !spec["nodeAffinity"]["required"].has()) e.required("spec.nodeAffinity", "Local volume requires node affinity");
   if (View name = spec["storageClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
-  if (spec["csi"].has()) driver_name(e, spec["csi"]["driver"]);
+  if (View name = spec["volumeAttributesClassName"]; name.has()) {
+    if (!name.filled()) e.required(name.path(), "an empty string is disallowed");
+    else e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
+    if (!spec["csi"].has()) e.required("spec.csi", "has to be specified when using volumeAttributesClassName");
+  }
   if (!before) return;
   View old = View(before)["spec"];
-  if (sources != sources_of(old))
+  json::object now = sources_of(spec), was = sources_of(old);
+  if (!old["csi"]["controllerExpandSecretRef"].has())  // may be added later
+    if (json::value* driver = now.if_contains("csi"); driver && driver->is_object()) driver->get_object().erase("controllerExpandSecretRef");
+  if (now != was)
     e.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation");
   immutable(e, spec["volumeMode"], old["volumeMode"]);
   if (old["nodeAffinity"].has()) immutable(e, spec["nodeAffinity"], old["nodeAffinity"]);
+  if (old["volumeAttributesClassName"].has() && !spec["volumeAttributesClassName"].has())
+    e.forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden");
 }
 
 void persistent_volume_claim(Errors& e, const json::value& after, const json::value* before) {
@@ -209,12 +238,29 @@ void csi_storage_capacity(Errors& e, const json::value& after, const json::value
   for (const char* name : {"nodeTopology", "storageClassName"}) immutable(e, object[name], View(before)[name]);
 }
 
+namespace {
+// A PersistentVolume's spec for a CSI volume that has no PersistentVolume.
+void inline_volume(Errors& e, const View& spec) {
+  constexpr char kNotInline[] = "may not be specified in the context of inline volumes";
+  for (const char* name : {"claimRef", "capacity", "nodeAffinity", "storageClassName"})
+    if (spec[name].filled()) e.forbidden(spec[name].path(), kNotInline);
+  if (!spec["csi"].has()) e.required(spec["csi"].path(), "has to be specified in the context of inline volumes");
+  access_modes(e, spec["accessModes"], "");
+  if (View policy = spec["persistentVolumeReclaimPolicy"]; policy.filled() && policy.text() != "Retain")
+    e.forbidden(policy.path(), "may only be Retain in the context of inline volumes");
+  if (View mode = spec["volumeMode"]; mode.filled() && mode.text() != "Filesystem")
+    e.forbidden(mode.path(), "may not specify volumeMode other than Filesystem in the context of inline volumes");
+  volume_sources(e, spec, "", true);
+}
+}  // namespace
+
 void volume_attachment(Errors& e, const json::value& after, const json::value* before) {
   View spec = View(&after)["spec"], source = spec["source"], inlined = source["inlineVolumeSpec"], named = source["persistentVolumeName"];
   if (spec["attacher"].filled()) driver_name(e, spec["attacher"]);
   if (spec["nodeName"].filled()) e.all(spec["nodeName"].path(), spec["nodeName"].text(), check_dns1123_subdomain(spec["nodeName"].text()));
   if (inlined.has() && named.has()) e.forbidden(source.path(), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
   else if (!inlined.has() && !named.has()) e.required(source.path(), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  if (inlined.has()) inline_volume(e, inlined);
   if (named.has()) e.all(named.path(), named.text(), check_dns1123_subdomain(named.text()));
   if (before && !spec.same_as(View(before)["spec"])) e.invalid("spec", spec.shown(), "field is immutable");
 }

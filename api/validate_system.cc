@@ -27,31 +27,6 @@ void flow_subject(Errors& e, const View& subject) {
   }
 }
 
-// ---- devices -----------------------------------------------------------------------------------
-void device_requests(Errors& e, const View& devices) {
-  std::set<std::string> names;
-  if (devices["requests"].size() > 32) e.too_many(devices["requests"].path(), devices["requests"].size(), 32);
-  devices["requests"].each([&](const View& request) {
-    View name = request["name"], exactly = request["exactly"], first = request["firstAvailable"];
-    if (name.filled()) e.all(name.path(), name.text(), check_dns1123_label(name.text()));
-    if (name.filled() && !names.insert(std::string(name.text())).second) e.duplicate(name.path(), name.text());
-    if (exactly.has() == first.filled()) {
-      if (exactly.has()) e.invalid(request.path(), request.shown(), "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
-      else e.required(request.path(), "exactly one of `exactly` or `firstAvailable` is required");
-    }
-    auto one = [&](const View& wanted) {
-      View device_class = wanted["deviceClassName"], mode = wanted["allocationMode"], count = wanted["count"];
-      if (!device_class.filled()) e.required(device_class.path());
-      else e.all(device_class.path(), device_class.text(), check_dns1123_subdomain(device_class.text()));
-      one_of(e, mode, {"All", "ExactCount"});
-      if (mode.text() == "All" && count.number() != 0) e.invalid(count.path(), count.number(), "must not be specified when allocationMode is 'All'");
-      if (mode.text() == "ExactCount" && count.number() <= 0) e.invalid(count.path(), count.number(), "must be greater than zero");
-    };
-    if (exactly.has()) one(exactly);
-    first.each(one);
-  });
-}
-
 }  // namespace
 
 void policy_binding(Errors& e, const json::value& after, const json::value*) {
@@ -128,37 +103,6 @@ void priority_level(Errors& e, const json::value& after, const json::value*) {
   if (queuing["queues"].number() > 10000000) e.invalid(queuing["queues"].path(), queuing["queues"].number(), "must not be greater than 10000000");
   if (queuing["handSize"].number() > queuing["queues"].number())
     e.invalid(queuing["handSize"].path(), queuing["handSize"].number(), "should not be greater than queues (" + std::to_string(queuing["queues"].number()) + ")");
-}
-
-void resource_claim(Errors& e, const json::value& after, const json::value* before) {
-  View spec = View(&after)["spec"];
-  device_requests(e, spec["devices"]);
-  if (before && !spec.same_as(View(before)["spec"])) e.invalid("spec", spec.shown(), "field is immutable");
-}
-void resource_claim_template(Errors& e, const json::value& after, const json::value* before) {
-  View spec = View(&after)["spec"];
-  device_requests(e, spec["spec"]["devices"]);
-  if (before && !spec.same_as(View(before)["spec"])) e.invalid("spec", spec.shown(), "field is immutable");
-}
-void resource_slice(Errors& e, const json::value& after, const json::value* before) {
-  View spec = View(&after)["spec"], driver = spec["driver"], pool = spec["pool"], devices = spec["devices"];
-  if (driver.filled()) e.all(driver.path(), driver.text(), check_dns1123_subdomain(driver.text()));
-  if (pool["resourceSliceCount"].number() <= 0) e.invalid(pool["resourceSliceCount"].path(), pool["resourceSliceCount"].number(), "must be greater than zero");
-  non_negative(e, pool["generation"]);
-  int places = spec["nodeName"].has() + spec["nodeSelector"].has() + spec["allNodes"].flag() + spec["perDeviceNodeSelection"].flag();
-  if (places == 0) e.required("spec", "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required");
-  if (places > 1) e.invalid("spec", spec.shown(), "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set");
-  if (devices.size() > 128) e.too_many(devices.path(), devices.size(), 128);
-  std::set<std::string> names;
-  devices.each([&](const View& device) {
-    View name = device["name"];
-    e.all(name.path(), name.text(), check_dns1123_label(name.text()));
-    if (!names.insert(std::string(name.text())).second) e.duplicate(name.path(), name.text());
-  });
-  if (!before) return;
-  View old = View(before)["spec"];
-  for (const char* part : {"driver", "nodeName"}) immutable(e, spec[part], old[part]);
-  immutable(e, pool["name"], old["pool"]["name"]);
 }
 
 }  // namespace api::rules

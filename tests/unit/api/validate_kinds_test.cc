@@ -128,11 +128,11 @@ TEST(ValidateKinds, Networking) {
 TEST(ValidateKinds, Volumes) {
   auto claim = [](const std::string& more) { return "spec: {accessModes: [ReadWriteOnce], storageClassName: s, resources: {requests: {storage: " + more + "}}}"; };
   EXPECT_EQ(wrong("v1/PersistentVolumeClaim", claim("1Gi")), "");
-  EXPECT_EQ(wrong("v1/PersistentVolumeClaim", claim("\"0\"")), "spec.resources.requests.storage: Invalid value: \"0\": must be greater than zero");
+  EXPECT_EQ(wrong("v1/PersistentVolumeClaim", claim("\"0\"")), "spec.resources[storage]: Invalid value: \"0\": must be greater than zero");
   EXPECT_EQ(wrong("v1/PersistentVolumeClaim", "spec: {resources: {requests: {storage: 1Gi}}}"),
             "spec.accessModes: Required value: at least 1 access mode is required");
   EXPECT_EQ(wrong("v1/PersistentVolumeClaim", "spec: {accessModes: [Odd], resources: {requests: {storage: 1Gi}}}"),
-            "spec.accessModes[0]: Unsupported value: \"Odd\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"");
+            "spec.accessModes: Unsupported value: \"Odd\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"");
   EXPECT_EQ(changed("v1/PersistentVolumeClaim", claim("1Gi"), claim("2Gi")),
             "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
   EXPECT_EQ(changed("v1/PersistentVolumeClaim", claim("1Gi") + "\nstatus: {phase: Bound}", claim("2Gi") + "\nstatus: {phase: Bound}"), "");
@@ -145,6 +145,106 @@ TEST(ValidateKinds, Volumes) {
   EXPECT_EQ(changed("storage.k8s.io/v1/CSIDriver", "spec: {}", "spec: {attachRequired: false}"), "spec.attachRequired: Invalid value: false: field is immutable");
   EXPECT_EQ(wrong("storage.k8s.io/v1/VolumeAttachment", "spec: {attacher: a, nodeName: m, source: {}}"),
             "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+}
+
+TEST(ValidateKinds, SourcesOfVolumes) {
+  auto volume = [](const std::string& source) {
+    return wrong("v1/Pod", "spec: {containers: [{name: c, image: i}], volumes: [{name: v, " + source + "}]}");
+  };
+  auto persistent = [](const std::string& source) {
+    return wrong("v1/PersistentVolume", "spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], " + source + "}");
+  };
+  EXPECT_EQ(volume("nfs: {server: s, path: a}"), "spec.volumes[0].nfs.path: Invalid value: \"a\": must be an absolute path");
+  EXPECT_EQ(volume("configMap: {name: m}, secret: {secretName: s}"), "spec.volumes[0].configMap: Forbidden: may not specify more than 1 volume type");
+  EXPECT_EQ(volume("iscsi: {targetPortal: p, iqn: 'iqn.2001-04.com.example:storage.x', lun: 0}"), "");
+  EXPECT_EQ(volume("iscsi: {targetPortal: p, iqn: 'iqn.x', lun: 256, chapAuthSession: true}"),
+            "spec.volumes[0].iscsi.iqn: Invalid value: \"iqn.x\": must be valid format\n"
+            "spec.volumes[0].iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive\n"
+            "spec.volumes[0].iscsi.secretRef: Required value");
+  EXPECT_EQ(volume("fc: {targetWWNs: [a]}"), "spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified");
+  EXPECT_EQ(volume("azureDisk: {diskName: d, diskURI: x, kind: Managed}"),
+            "spec.volumes[0].azureDisk.diskURI: Unsupported value: \"x\": supported values: "
+            "\"/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}\"");
+  EXPECT_EQ(volume("flexVolume: {driver: d, options: {Kubernetes.io/x: z}}"),
+            "spec.volumes[0].flexVolume.options[Kubernetes.io/x]: Invalid value: \"Kubernetes.io/x\": kubernetes.io and k8s.io namespaces are reserved");
+  EXPECT_EQ(volume("csi: {driver: d, nodePublishSecretRef: {}}"), "spec.volumes[0].csi.nodePublishSecretRef.name: Required value");
+  EXPECT_EQ(volume("image: {reference: r, pullPolicy: Odd}"),
+            "spec.volumes[0].image.pullPolicy: Unsupported value: \"Odd\": supported values: \"Always\", \"IfNotPresent\", \"Never\"");
+  EXPECT_EQ(volume("ephemeral: {volumeClaimTemplate: {metadata: {name: q, labels: {a: b}}, spec: {accessModes: [ReadWriteOnce]}}}"),
+            "spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.Name: Forbidden: cannot be set\n"
+            "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value");
+  EXPECT_EQ(volume("downwardAPI: {items: [{path: ..x, fieldRef: {fieldPath: spec.nodeName}}, {path: l, fieldRef: {fieldPath: \"metadata.labels['a']\"}}]}"),
+            "spec.volumes[0].downwardAPI.items[0].path: Invalid value: \"..x\": must not start with '..'\n"
+            "spec.volumes[0].downwardAPI.items[0].fieldRef.fieldPath: Unsupported value: \"spec.nodeName\": supported values: "
+            "\"metadata.annotations\", \"metadata.labels\", \"metadata.name\", \"metadata.namespace\", \"metadata.uid\"");
+  EXPECT_EQ(volume("projected: {sources: [{secret: {name: s, items: [{key: k, path: p}]}}, {configMap: {name: m, items: [{key: k, path: p}]}},"
+                   " {serviceAccountToken: {path: t, expirationSeconds: 60}}, {clusterTrustBundle: {path: b}}]}"),
+            "spec.volumes[0].projected: Invalid value: \"m\": conflicting duplicate paths\n"
+            "spec.volumes[0].projected.sources[2].serviceAccountToken.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes\n"
+            "spec.volumes[0].projected.sources[3].clusterTrustBundle: Required value: either name or signerName must be specified");
+  EXPECT_EQ(persistent("csi: {driver: d, volumeHandle: h, nodePublishSecretRef: {name: q}}"), "spec.csi.nodePublishSecretRef.namespace: Required value");
+  EXPECT_EQ(persistent("glusterfs: {endpoints: e, path: p, endpointsNamespace: ''}"),
+            "spec.glusterfs.endpointsNamespace: Invalid value: \"\": if the endpointnamespace is set, it must be a valid namespace name");
+  EXPECT_EQ(persistent("hostPath: {path: /}, volumeAttributesClassName: ''"),
+            "spec.volumeAttributesClassName: Required value: an empty string is disallowed\n"
+            "spec.csi: Required value: has to be specified when using volumeAttributesClassName");
+  EXPECT_EQ(persistent("local: {path: /a}, nodeAffinity: {}"),
+            "spec.nodeAffinity.required: Required value: must specify required node constraints\n"
+            "spec.nodeAffinity: Required value: Local volume requires node affinity");
+  auto claim = [](const std::string& more) {
+    return wrong("v1/PersistentVolumeClaim", "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}, " + more + "}");
+  };
+  EXPECT_EQ(claim("dataSource: {kind: PersistentVolumeClaim, name: a}, dataSourceRef: {kind: PersistentVolumeClaim, name: b}"),
+            "spec: Invalid value: \"spec.dataSource\": must match dataSourceRef");
+  EXPECT_EQ(claim("dataSourceRef: {kind: Odd, name: b}"),
+            "spec.dataSourceRef: Invalid value: \"Odd\": must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+  EXPECT_EQ(wrong("storage.k8s.io/v1/VolumeAttachment", "spec: {attacher: a, nodeName: m, source: {inlineVolumeSpec: {accessModes: [ReadWriteOnce], hostPath: {path: /}}}}"),
+            "spec.source.inlineVolumeSpec.csi: Required value: has to be specified in the context of inline volumes");
+}
+
+TEST(ValidateKinds, Devices) {
+  auto claim = [](const std::string& more) { return wrong("resource.k8s.io/v1/ResourceClaim", "spec: {devices: {" + more + "}}"); };
+  const std::string one = "requests: [{name: gpu, exactly: {deviceClassName: c}}]";
+  EXPECT_EQ(claim(one), "");
+  EXPECT_EQ(claim("requests: [{name: a, exactly: {deviceClassName: c, allocationMode: All, count: 2}}, {name: a, exactly: {deviceClassName: c}}]"),
+            "spec.devices.requests[0].exactly.count: Invalid value: 2: must not be specified when allocationMode is 'All'\n"
+            "spec.devices.requests[1]: Duplicate value: \"a\"");
+  EXPECT_EQ(claim(one + ", constraints: [{requests: [cpu], matchAttribute: model}]"),
+            "spec.devices.constraints[0].requests[0]: Invalid value: \"cpu\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'\n"
+            "spec.devices.constraints[0].matchAttribute: Invalid value: \"model\": a fully qualified name must be a domain and a name separated by a slash");
+  EXPECT_EQ(claim("requests: [{name: any, firstAvailable: [{name: big, deviceClassName: c}]}], constraints: [{requests: [any/big], matchAttribute: d.io/model}]"), "");
+  EXPECT_EQ(claim(one + ", config: [{requests: [gpu], opaque: {driver: d.io, parameters: [1]}}]"),
+            "spec.devices.config[0].opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object");
+  EXPECT_EQ(claim("requests: [{name: a, exactly: {deviceClassName: c, tolerations: [{operator: Exists, value: v, effect: Odd}]}}]"),
+            "spec.devices.requests[0].exactly.tolerations[0].value: Invalid value: \"v\": must be empty for operator `Exists`\n"
+            "spec.devices.requests[0].exactly.tolerations[0].effect: Unsupported value: \"Odd\": supported values: \"NoExecute\", \"NoSchedule\", \"None\"");
+  EXPECT_EQ(wrong("resource.k8s.io/v1/DeviceClass", "spec: {selectors: [{}], extendedResourceName: gpu}"),
+            "spec.selectors[0].cel: Required value\nspec.extendedResourceName: Invalid value: \"gpu\": must be a valid extended resource name");
+  auto slice = [](const std::string& more) {
+    return wrong("resource.k8s.io/v1/ResourceSlice", "spec: {driver: d.io, pool: {name: p, generation: 1, resourceSliceCount: 1}, " + more + "}");
+  };
+  EXPECT_EQ(slice("nodeName: m, devices: [{name: d, attributes: {model: {string: x}, version: {version: 1.0.0}}, capacity: {memory: {value: 1Gi}}}]"), "");
+  EXPECT_EQ(slice("devices: []"), "spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required");
+  EXPECT_EQ(slice("nodeName: m, allNodes: true"),
+            "spec: Invalid value: \"{`nodeName`, `allNodes`}\": exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but "
+            "multiple fields are set");
+  EXPECT_EQ(slice("allNodes: true, devices: [{name: d, attributes: {a/b/c: {int: 1}, v: {version: one}, u: {}}}]"),
+            "spec.devices[0].attributes: Invalid value: \"a/b/c\": must not contain more than one slash\n"
+            "spec.devices[0].attributes[v].version: Invalid value: \"one\": must be a string compatible with semver.org spec 2.0.0\n"
+            "spec.devices[0].attributes[u]: Invalid value: \"\": exactly one value must be specified");
+  EXPECT_EQ(slice("allNodes: true, devices: [{name: d, allowMultipleAllocations: true, capacity: {m: {value: 4Gi, requestPolicy: {default: 3Gi, validRange: {min: 1Gi, step: 2Gi, max: 4Gi}}}}}]"),
+            "spec.devices[0].capacity[m].requestPolicy.validRange.step: Invalid value: \"4Gi\": value is not a multiple of a given step (2Gi) from (1Gi)");
+  auto status = [](const std::string& text) {
+    const std::string spec = "spec: {devices: {requests: [{name: gpu, exactly: {deviceClassName: c}}]}}\n";
+    return lines(validate_status_update("resource.k8s.io/v1/ResourceClaim", made("resource.k8s.io/v1/ResourceClaim", spec + "status: " + text),
+                                        made("resource.k8s.io/v1/ResourceClaim", spec)));
+  };
+  EXPECT_EQ(status("{reservedFor: [{resource: pods, name: p, uid: u}]}"), "status.reservedFor: Forbidden: may not be specified when `allocated` is not set");
+  EXPECT_EQ(status("{allocation: {devices: {results: [{request: gpu, driver: d.io, pool: p, device: d}]}}, devices: [{driver: d.io, pool: p, device: d}]}"), "");
+  EXPECT_EQ(status("{allocation: {devices: {results: [{request: cpu, driver: d.io, pool: p, device: d}]}}, devices: [{driver: d.io, pool: p, device: e}]}"),
+            "status.devices[0]: Invalid value: \"d.io/p/e\": must be an allocated device in the claim\n"
+            "status.allocation.devices.results[0].request: Invalid value: \"cpu\": must be the name of a request in the claim or the name of a request and a subrequest "
+            "separated by '/'");
 }
 
 TEST(ValidateKinds, PolicyAndScaling) {
