@@ -95,6 +95,23 @@ base::Result<std::unique_ptr<Structural::Checks>> compile_checks(const json::val
 
 }  // namespace
 
+namespace {
+std::vector<Structural::Rule> rules_in(const json::value& list) {
+  std::vector<Structural::Rule> out;
+  if (!list.is_array()) return out;
+  for (const json::value& in : list.get_array()) {
+    Structural::Rule& rule = out.emplace_back();
+    rule.rule = base::string_at(in, "rule");
+    rule.message = base::string_at(in, "message");
+    rule.message_expression = base::string_at(in, "messageExpression");
+    rule.reason = base::string_at(in, "reason");
+    rule.field_path = base::string_at(in, "fieldPath");
+    rule.optional_old_self = flag(in, "optionalOldSelf");
+  }
+  return out;
+}
+}  // namespace
+
 base::Result<Structural> compile_structural(const json::value& in) {
   Structural out;
   out.kind = kind_of(base::string_at(in, "type"));
@@ -118,9 +135,15 @@ base::Result<Structural> compile_structural(const json::value& in) {
   if (const json::value& items = member(in, "items"); items.is_object())
     out.items = std::make_unique<Structural>(TRY(compile_structural(items)));
   out.checks = TRY(compile_checks(in));
-  for (const auto& p : out.properties) out.defaults_below |= p.schema.defaults_below;
-  if (out.additional) out.defaults_below |= out.additional->defaults_below;
-  if (out.items) out.defaults_below |= out.items->defaults_below;
+  out.rules = rules_in(member(in, "x-kubernetes-validations"));
+  out.rules_below = !out.rules.empty();
+  auto below = [&](const Structural& child) {
+    out.defaults_below |= child.defaults_below;
+    out.rules_below |= child.rules_below;
+  };
+  for (const auto& p : out.properties) below(p.schema);
+  if (out.additional) below(*out.additional);
+  if (out.items) below(*out.items);
   return out;
 }
 
@@ -238,6 +261,7 @@ base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::
   if (out->list_kind.empty()) out->list_kind = out->kind + "List";
   out->schema = member(member(*mine, "schema"), "openAPIV3Schema");
   out->root = TRY(compile_structural(out->schema));
+  (void)compile_rules(out->root, "");  // was right when the definition was stored; a rule without a program refuses
   out->columns = TRY(compile_columns(member(*mine, "additionalPrinterColumns")));
   const json::value& subresources = member(*mine, "subresources");
   out->has_status = member(subresources, "status").is_object();

@@ -20,13 +20,17 @@ class RE2;
 
 namespace api {
 
+namespace cel {
+class Program;
+}
+
 struct Structural {
   enum class Kind : uint8_t { kAny, kObject, kArray, kString, kInteger, kNumber, kBoolean };
   Kind kind = Kind::kAny;
   bool nullable = false, preserve_unknown = false, embedded = false, int_or_string = false;
   bool any_members = false;     // additionalProperties: true
   bool defaults_below = false;  // this node or one below it has a default
-  bool checks_below = false;    // something beyond types is asked of this node or of one below it
+  bool rules_below = false;     // this node or one below it has a CEL rule
   struct Property;
   std::vector<Property> properties;        // sorted by name
   std::unique_ptr<Structural> additional;  // schema of additionalProperties
@@ -36,7 +40,9 @@ struct Structural {
   std::vector<std::string> list_keys;
   bool map_is_atomic = false;
   struct Checks;
+  struct Rule;
   std::unique_ptr<Checks> checks;  // null: none
+  std::vector<Rule> rules;         // x-kubernetes-validations
 
   Structural();
   Structural(Structural&&) noexcept;
@@ -47,6 +53,13 @@ struct Structural {
 struct Structural::Property {
   std::string name;
   Structural schema;
+};
+// A CEL rule. The programs are compiled by compile_rules(), once the tree stays where it is: they look
+// into it. Variables: self, oldSelf.
+struct Structural::Rule {
+  std::string rule, message, message_expression, reason, field_path;
+  bool optional_old_self = false;
+  std::shared_ptr<const cel::Program> program, message_program;  // null: did not compile, or none
 };
 struct Structural::Checks {
   std::optional<double> minimum, maximum, multiple_of;
@@ -61,6 +74,9 @@ struct Structural::Checks {
 };
 // `schema` is a JSONSchemaProps object that validate_custom_resource_definition() accepts.
 base::Result<Structural> compile_structural(const json::value& schema);
+
+// Compiles the rules of a whole schema; the errors name rules below `path`, in kube-apiserver's words.
+FieldErrors compile_rules(Structural& root, const std::string& path);
 
 struct PrinterColumn {
   std::string name, type, format, description;
@@ -101,11 +117,13 @@ void default_structural(const Structural& schema, json::value& value);
 // Value validation in kube-apiserver's words. With `before`, what did not change is not checked
 // (validation ratcheting).
 FieldErrors validate_custom_object(const Type& type, const json::value& object, const json::value* before);
+// The CEL rules of a custom resource's schema. Rules that look at oldSelf are asked where an old value
+// belongs to the new one; what did not change is not refused. Bounded by cel::kObjectBudget.
+FieldErrors validate_rules(const Structural& root, const json::value& object, const json::value* before);
 FieldErrors validate_structural(const Structural& schema, const json::value& value, const std::string& path);
 
 // ---- definitions -------------------------------------------------------------------------------
-// What tables cannot say about a CustomResourceDefinition; `before` is null for a create. CEL rules
-// are refused: what cannot be done is not accepted.
+// What tables cannot say about a CustomResourceDefinition; `before` is null for a create.
 FieldErrors validate_custom_resource_definition(const json::value& definition, const json::value* before);
 // Defaults: names.singular, names.listKind, conversion.strategy.
 void default_custom_resource_definition(json::value& definition);

@@ -254,7 +254,18 @@ FieldErrors validate_structural(const Structural& schema, const json::value& val
 FieldErrors validate_custom_object(const Type& type, const json::value& object, const json::value* before) {
   Checker checker("");
   checker.value(type.custom->root, object, before);
-  return std::move(checker.errors);
+  FieldErrors errors = std::move(checker.errors);
+  if (!type.custom->root.rules_below) return errors;
+  // Rules may count on what the schema says.
+  for (const FieldError& error : errors)
+    if (error.type == Type_::not_supported || error.type == Type_::required || error.type == Type_::too_long || error.type == Type_::too_many ||
+        error.type == Type_::type_invalid) {
+      errors.push_back({Type_::invalid, "<nil>", "null",
+                        "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"});
+      return errors;
+    }
+  for (FieldError& error : validate_rules(type.custom->root, object, before)) errors.push_back(std::move(error));
+  return errors;
 }
 
 }  // namespace api

@@ -22,6 +22,10 @@ class SchemaRules {
     complete(schema, schema, root_, root_);
     keywords(schema, root_, Meta::kOutside, true);
     if (e_.list.size() == before) defaults(schema, root_, true);
+    if (e_.list.size() != before) return;
+    auto compiled = compile_structural(schema);
+    if (!compiled.ok()) return e_.invalid(root_, std::string_view(), compiled.error().message());
+    for (FieldError& error : compile_rules(*compiled, root_)) e_.list.push_back(std::move(error));
   }
 
  private:
@@ -116,6 +120,7 @@ class SchemaRules {
     empty("x-kubernetes-list-map-keys", "must be empty to be structural");
     empty("x-kubernetes-list-type", "must be undefined to be structural");
     empty("x-kubernetes-map-type", "must be undefined to be structural");
+    empty("x-kubernetes-validations", "must be empty to be structural");
     if (map_at(s, "properties").contains("metadata"))
       e_.forbidden(key(path + ".properties", "metadata"), "must not be specified in a nested context");
   }
@@ -166,9 +171,8 @@ class SchemaRules {
     if (meta == Meta::kTop && !at(s, "default").is_null()) e_.forbidden(path + ".default", "must not be set in top-level metadata, kind or apiVersion");
     if (const json::value& preserve = at(s, "x-kubernetes-preserve-unknown-fields"); preserve.is_bool() && !preserve.get_bool())
       e_.invalid(path + ".x-kubernetes-preserve-unknown-fields", preserve, "must be true or undefined");
-    if (!list_at(s, "x-kubernetes-validations").empty())
-      e_.forbidden(path + ".x-kubernetes-validations",
-                   "CEL rules are not supported by this server: leave them out, or use a validating webhook");
+    for (size_t i = 0; i < list_at(s, "x-kubernetes-validations").size(); ++i)
+      rule(s, list_at(s, "x-kubernetes-validations")[i], rules::at(path + ".x-kubernetes-validations", i));
     const json::value& additional = at(s, "additionalProperties");
     if (!map_at(s, "properties").empty() && (additional.is_object() || (additional.is_bool() && !additional.get_bool())))
       e_.forbidden(path + ".additionalProperties", "additionalProperties and properties are mutual exclusive");
@@ -183,6 +187,45 @@ class SchemaRules {
       bool inside = (root || embedded) && (p.key() == "metadata" || p.key() == "kind" || p.key() == "apiVersion");
       keywords(p.value(), key(path + ".properties", p.key()), inside ? (root ? Meta::kTop : Meta::kEmbedded) : meta, false);
     }
+  }
+  // What can be said of a CEL rule before it is compiled.
+  void rule(const json::value& s, const json::value& in, const std::string& path) {
+    auto blank = [](std::string_view text) { return text.find_first_not_of(" \t\r\n") == text.npos; };
+    auto broken = [](std::string_view text) { return text.find('\n') != text.npos; };
+    std::string_view text = text_at(in, "rule"), message = text_at(in, "message"), expression = text_at(in, "messageExpression");
+    std::string_view field = text_at(in, "fieldPath"), reason = text_at(in, "reason");
+    if (blank(text)) e_.required(path + ".rule", "rule is not specified");
+    else if (!message.empty() && blank(message)) e_.invalid(path + ".message", message, "must be non-empty if specified");
+    else if (broken(message)) e_.invalid(path + ".message", message, "must not contain line breaks");
+    else if (message.empty() && broken(text)) e_.required(path + ".message", "message must be specified if rule contains line breaks");
+    if (!expression.empty() && blank(expression)) e_.required(path + ".messageExpression", "messageExpression must be non-empty if specified");
+    if (!reason.empty() && reason != "FieldValueForbidden" && reason != "FieldValueInvalid" && reason != "FieldValueRequired" && reason != "FieldValueDuplicate")
+      e_.not_supported(path + ".reason", reason, {"FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"});
+    if (!field.empty() && blank(field)) e_.invalid(path + ".fieldPath", field, "must be non-empty if specified");
+    else if (broken(field)) e_.invalid(path + ".fieldPath", field, "must not contain line breaks");
+    else if (!field.empty() && !names_field(s, field)) e_.invalid(path + ".fieldPath", field, "must be a valid path");
+  }
+  // ".a.b['c-d']": of properties and members that the schema has; list items have no name.
+  static bool names_field(const json::value& s, std::string_view path) {
+    const json::value* at_schema = &s;
+    while (!path.empty()) {
+      std::string name;
+      if (path.starts_with('.')) {
+        size_t end = std::min(path.find_first_of(".[", 1), path.size());
+        name = path.substr(1, end - 1);
+        path.remove_prefix(end);
+      } else if (size_t end = path.find("']"); path.starts_with("['") && end != path.npos) {
+        name = path.substr(2, end - 2);
+        path.remove_prefix(end + 2);
+      } else {
+        return false;
+      }
+      const json::value* next = map_at(*at_schema, "properties").if_contains(name);
+      if (!next && map_at(*at_schema, "properties").empty()) next = &at(*at_schema, "additionalProperties");
+      if (!next || !next->is_object()) return false;
+      at_schema = next;
+    }
+    return true;
   }
   void lists_and_maps(const json::value& s, const std::string& path) {
     std::string_view type = text_at(s, "type"), map_type = text_at(s, "x-kubernetes-map-type"), list_type = text_at(s, "x-kubernetes-list-type");

@@ -80,10 +80,28 @@ class CustomResources(cluster.ClusterTest):
         self.assertIn('strict decoding error: unknown field "spec.colour"', done.stderr)
         done = self.kubectl("apply", "--validate=false", "-f", "-", input=tab("pruned", colour="red"))
         self.assertNotIn("colour", self.get("crontab", "pruned")["spec"])
-        bad = definition(plural="others", kind="Other")
-        bad["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "true"}]
-        done = self.kubectl("apply", "-f", "-", input=bad, namespace=None, check=False)
-        self.assertIn("CEL rules are not supported", done.stderr)
+
+    def test_cel_rules(self):
+        ruled = definition(plural="ruled", kind="Ruled")
+        spec = ruled["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        spec["x-kubernetes-validations"] = [
+            {"rule": "self.replicas % 2 == 0", "messageExpression": "'%d is odd'.format([self.replicas])"},
+            {"rule": "!has(oldSelf.cronSpec) || self.cronSpec == oldSelf.cronSpec", "message": "cronSpec is immutable", "reason": "FieldValueForbidden",
+             "fieldPath": ".cronSpec"}]
+        wrong = json.loads(json.dumps(ruled))
+        wrong["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "self.nope > 1"}]
+        done = self.kubectl("apply", "-f", "-", input=wrong, namespace=None, check=False)
+        self.assertIn("undefined field 'nope'", done.stderr)
+        self.kubectl("apply", "-f", "-", input=ruled, namespace=None)
+        self.wait("condition=Established", "crd/ruled.stable.example.com")
+        done = self.kubectl("apply", "-f", "-", input=dict(tab("a", replicas=3), kind="Ruled"), check=False)
+        self.assertIn("spec: Invalid value: 3 is odd", done.stderr)
+        self.kubectl("apply", "-f", "-", input=dict(tab("a", replicas=4, cron="* * * * 1"), kind="Ruled"))
+        done = self.kubectl("apply", "-f", "-", input=dict(tab("a", replicas=4, cron="* * * * 2"), kind="Ruled"), check=False)
+        self.assertIn("spec.cronSpec: Forbidden: cronSpec is immutable", done.stderr)
+        self.kubectl("scale", "ruled", "a", "--replicas=6")
+        done = self.kubectl("scale", "ruled", "a", "--replicas=7", check=False)
+        self.assertIn("7 is odd", done.stderr)
 
     def test_server_side_apply_by_list_key(self):
         def apply(manager, **spec):

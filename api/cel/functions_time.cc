@@ -1,0 +1,173 @@
+// Timestamps and durations, in UTC or in the zone that is asked for.
+#include <ctime>
+#include <fstream>
+#include <iterator>
+
+#include "api/cel/functions.h"
+
+namespace api::cel {
+namespace {
+
+using C = Context&;
+using A = const Value*;
+
+constexpr int64_t kFirstSecond = -62135596800, kLastSecond = 253402300799;  // years 1 to 9999
+
+bool give(Value* out, Value in) { return *out = std::move(in), true; }
+
+bool to_timestamp(C c, const Node&, A a, size_t, Value* out) {
+  if (a[0].kind == Kind::timestamp) return give(out, a[0]);
+  if (a[0].kind == Kind::integer) {
+    if (a[0].integer < kFirstSecond || a[0].integer > kLastSecond) return c.fail("timestamp overflow");
+    return give(out, Value::of_timestamp(a[0].integer, 0));
+  }
+  int64_t seconds;
+  int32_t nanos;
+  return parse_timestamp(a[0].text, &seconds, &nanos) ? give(out, Value::of_timestamp(seconds, nanos)) : c.fail("cannot parse " + shown(a[0]) + " as a timestamp");
+}
+bool to_duration(C c, const Node&, A a, size_t, Value* out) {
+  if (a[0].kind == Kind::duration) return give(out, a[0]);
+  int64_t nanos;
+  return parse_duration(a[0].text, &nanos) ? give(out, Value::of_duration(nanos)) : c.fail("time: invalid duration " + shown(a[0]));
+}
+bool moved(C c, const Value& from, __int128 by, Value* out) {
+  __int128 all = static_cast<__int128>(from.integer) * 1000000000 + from.nanos + by;
+  int64_t seconds = static_cast<int64_t>(all / 1000000000), nanos = static_cast<int64_t>(all % 1000000000);
+  if (nanos < 0) nanos += 1000000000, --seconds;
+  if (seconds < kFirstSecond || seconds > kLastSecond) return c.fail("timestamp overflow");
+  return give(out, Value::of_timestamp(seconds, static_cast<int32_t>(nanos)));
+}
+bool later(C c, const Node&, A a, size_t, Value* out) {
+  bool first = a[0].kind == Kind::timestamp;
+  return moved(c, a[first ? 0 : 1], a[first ? 1 : 0].integer, out);
+}
+bool earlier(C c, const Node&, A a, size_t, Value* out) { return moved(c, a[0], -static_cast<__int128>(a[1].integer), out); }
+bool between(C c, const Node&, A a, size_t, Value* out) {
+  __int128 nanos = (static_cast<__int128>(a[0].integer) - a[1].integer) * 1000000000 + a[0].nanos - a[1].nanos;
+  if (nanos > INT64_MAX || nanos < INT64_MIN) return c.fail("duration overflow");
+  return give(out, Value::of_duration(static_cast<int64_t>(nanos)));
+}
+bool add(C c, const Node&, A a, size_t, Value* out) {
+  int64_t sum;
+  return __builtin_add_overflow(a[0].integer, a[1].integer, &sum) ? c.fail("duration overflow") : give(out, Value::of_duration(sum));
+}
+bool subtract(C c, const Node&, A a, size_t, Value* out) {
+  int64_t rest;
+  return __builtin_sub_overflow(a[0].integer, a[1].integer, &rest) ? c.fail("duration overflow") : give(out, Value::of_duration(rest));
+}
+bool negate(C c, const Node&, A a, size_t, Value* out) {
+  return a[0].integer == INT64_MIN ? c.fail("duration overflow") : give(out, Value::of_duration(-a[0].integer));
+}
+
+int64_t big_endian(std::string_view bytes) {
+  int64_t out = bytes[0] < 0 ? -1 : 0;
+  for (char c : bytes) out = static_cast<int64_t>(static_cast<uint64_t>(out) << 8 | static_cast<unsigned char>(c));
+  return out;
+}
+// From the zone data base (RFC 8536, 64-bit part). What follows its last change, after 2037, stays as
+// that change left it.
+bool read_zone(std::string_view zone, int64_t at, int64_t* seconds) {
+  if (zone.find("..") != zone.npos || zone[0] == '/' || zone.find('\0') != zone.npos) return false;
+  std::ifstream file("/usr/share/zoneinfo/" + std::string(zone), std::ios::binary);
+  std::string data(std::istreambuf_iterator<char>(file), {});
+  std::string_view rest = data;
+  constexpr size_t kHeader = 44, kCounts = 20;
+  auto count = [&](size_t i) { return static_cast<size_t>(big_endian(rest.substr(kCounts + i * 4, 4))); };
+  if (!rest.starts_with("TZif") || rest.size() < kHeader || rest[4] < '2') return false;
+  // The first part is the 32-bit one: counts of isutc, isstd, leap, time, type, characters.
+  size_t skip = kHeader + count(0) + count(1) + count(2) * 8 + count(3) * 5 + count(4) * 6 + count(5);
+  if (skip + kHeader > rest.size()) return false;
+  rest.remove_prefix(skip);
+  size_t times = count(3), types = count(4);
+  if (kHeader + times * 9 + types * 6 > rest.size() || types == 0) return false;
+  std::string_view when = rest.substr(kHeader), which = when.substr(times * 8), what = which.substr(times);
+  size_t type = 0;
+  for (size_t i = 0; i < times && big_endian(when.substr(i * 8, 8)) <= at; ++i) type = static_cast<unsigned char>(which[i]);
+  if (type >= types) return false;
+  *seconds = big_endian(what.substr(type * 6, 4));
+  return true;
+}
+// A zone's offset from UTC, as "+01:30" or a name of the zone data base.
+bool offset_of(C c, std::string_view zone, const Value& at, int64_t* seconds) {
+  if (zone == "UTC" || zone == "" || zone == "Z") return *seconds = 0, true;
+  if (zone.size() >= 5 && zone[zone.size() - 3] == ':') {
+    bool negative = zone[0] == '-';
+    std::string_view digits = zone.substr(zone[0] == '-' || zone[0] == '+');
+    if (digits.size() == 5 && digits.find_first_not_of("0123456789:") == digits.npos) {
+      int64_t minutes = ((digits[0] - '0') * 10 + digits[1] - '0') * 60 + (digits[3] - '0') * 10 + digits[4] - '0';
+      return *seconds = (negative ? -minutes : minutes) * 60, true;
+    }
+  }
+  return read_zone(zone, at.integer, seconds) || c.fail("unknown time zone " + std::string(zone));
+}
+enum class Part { year, month, day_of_year, day_of_month, date, day_of_week, hours, minutes, seconds, millis };
+template <Part part>
+bool part_of(C c, const Node&, A a, size_t n, Value* out) {
+  int64_t offset = 0;
+  if (n > 1 && !offset_of(c, a[1].text, a[0], &offset)) return false;
+  time_t clock = a[0].integer + offset;
+  tm parts{};
+  ::gmtime_r(&clock, &parts);
+  int64_t value = 0;
+  switch (part) {
+    case Part::year: value = parts.tm_year + 1900; break;
+    case Part::month: value = parts.tm_mon; break;
+    case Part::day_of_year: value = parts.tm_yday; break;
+    case Part::day_of_month: value = parts.tm_mday - 1; break;
+    case Part::date: value = parts.tm_mday; break;
+    case Part::day_of_week: value = parts.tm_wday; break;
+    case Part::hours: value = parts.tm_hour; break;
+    case Part::minutes: value = parts.tm_min; break;
+    case Part::seconds: value = parts.tm_sec; break;
+    case Part::millis: value = a[0].nanos / 1000000; break;
+  }
+  return give(out, Value::of(value));
+}
+template <int64_t Unit>
+bool whole(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].integer / Unit)); }
+bool whole_millis(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].integer / 1000000 % 1000)); }
+
+constexpr Row kRows[] = {
+    {"timestamp(string) timestamp", to_timestamp},
+    {"timestamp(int) timestamp", to_timestamp},
+    {"timestamp(timestamp) timestamp", to_timestamp},
+    {"duration(string) duration", to_duration},
+    {"duration(duration) duration", to_duration},
+    {"_+_(timestamp, duration) timestamp", later},
+    {"_+_(duration, timestamp) timestamp", later},
+    {"_+_(duration, duration) duration", add},
+    {"_-_(timestamp, timestamp) duration", between},
+    {"_-_(timestamp, duration) timestamp", earlier},
+    {"_-_(duration, duration) duration", subtract},
+    {"-_(duration) duration", negate},
+    {"timestamp.getFullYear() int", part_of<Part::year>},
+    {"timestamp.getFullYear(string) int", part_of<Part::year>},
+    {"timestamp.getMonth() int", part_of<Part::month>},
+    {"timestamp.getMonth(string) int", part_of<Part::month>},
+    {"timestamp.getDayOfYear() int", part_of<Part::day_of_year>},
+    {"timestamp.getDayOfYear(string) int", part_of<Part::day_of_year>},
+    {"timestamp.getDayOfMonth() int", part_of<Part::day_of_month>},
+    {"timestamp.getDayOfMonth(string) int", part_of<Part::day_of_month>},
+    {"timestamp.getDate() int", part_of<Part::date>},
+    {"timestamp.getDate(string) int", part_of<Part::date>},
+    {"timestamp.getDayOfWeek() int", part_of<Part::day_of_week>},
+    {"timestamp.getDayOfWeek(string) int", part_of<Part::day_of_week>},
+    {"timestamp.getHours() int", part_of<Part::hours>},
+    {"timestamp.getHours(string) int", part_of<Part::hours>},
+    {"timestamp.getMinutes() int", part_of<Part::minutes>},
+    {"timestamp.getMinutes(string) int", part_of<Part::minutes>},
+    {"timestamp.getSeconds() int", part_of<Part::seconds>},
+    {"timestamp.getSeconds(string) int", part_of<Part::seconds>},
+    {"timestamp.getMilliseconds() int", part_of<Part::millis>},
+    {"timestamp.getMilliseconds(string) int", part_of<Part::millis>},
+    {"duration.getHours() int", whole<3600000000000>},
+    {"duration.getMinutes() int", whole<60000000000>},
+    {"duration.getSeconds() int", whole<1000000000>},
+    {"duration.getMilliseconds() int", whole_millis},
+};
+
+}  // namespace
+
+std::span<const Row> time_functions() { return kRows; }
+
+}  // namespace api::cel
