@@ -1,12 +1,13 @@
-// Webhook configurations, admission policies and APIServices. CEL is refused, never accepted and ignored.
+// Webhook configurations, admission policies and APIServices.
 #include <algorithm>
 
+#include "api/admission_expressions.h"
 #include "api/validate_rules.h"
 
 namespace api::rules {
 namespace {
 
-constexpr char kNoCel[] = "CEL expressions are not supported by this server: leave them out, or decide in the webhook";
+constexpr size_t kMaxMatchConditions = 64;
 
 bool has_text(const View& list, std::string_view wanted) {
   bool has = false;
@@ -43,6 +44,24 @@ void rule(Errors& e, const View& rule) {
   one_of(e, rule["scope"], {"*", "Cluster", "Namespaced"});
 }
 
+void match_conditions(Errors& e, const View& list) {
+  if (list.size() > kMaxMatchConditions) return e.too_many(list.path(), list.size(), kMaxMatchConditions);
+  std::vector<std::string_view> names;
+  list.each([&](const View& condition) {
+    View name = condition["name"];
+    if (name.filled()) e.all(name.path(), name.text(), check_qualified_name(name.text()));
+    if (std::find(names.begin(), names.end(), name.text()) != names.end()) e.duplicate(name.path(), name.text());
+    names.push_back(name.text());
+  });
+}
+// An expression of a webhook: neither parameters nor the namespace.
+void compiled(Errors& e, const View& expression) {
+  auto program = cel::compile(expression.text(), admission_variables({}));
+  if (!program.ok()) e.invalid(expression.path(), expression.text(), "compilation failed: " + program.error().reason);
+  else if ((*program)->type()->kind != cel::Kind::boolean && (*program)->type()->kind != cel::Kind::dyn)
+    e.invalid(expression.path(), expression.text(), "must evaluate to bool");
+}
+
 void webhook(Errors& e, const View& hook) {
   if (View name = hook["name"]; name.filled()) {
     e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
@@ -57,7 +76,8 @@ void webhook(Errors& e, const View& hook) {
     e.invalid(versions.path(), versions.shown(), "must include at least one of v1");
   if (View timeout = hook["timeoutSeconds"]; timeout.has() && (timeout.number() < 1 || timeout.number() > 30))
     e.invalid(timeout.path(), timeout.number(), "the timeout value must be between 1 and 30 seconds");
-  if (View conditions = hook["matchConditions"]; conditions.filled()) e.forbidden(conditions.path(), kNoCel);
+  match_conditions(e, hook["matchConditions"]);
+  hook["matchConditions"].each([&](const View& condition) { compiled(e, condition["expression"]); });
   if (View config = hook["clientConfig"]; config.has()) webhook_client_config(e, config, config.path());
   hook["rules"].each([&](const View& one) { rule(e, one); });
 }
@@ -83,7 +103,59 @@ void webhook_configuration(Errors& e, const json::value& object) {
   });
 }
 
-void admission_policy(Errors& e) { e.forbidden("spec", "CEL admission policies are not supported by this server: use an admission webhook"); }
+void mutating_policy(Errors& e, const json::value&, const json::value*) {
+  e.forbidden("spec", "mutating admission policies are not supported by this server: use a mutating admission webhook");
+}
+
+namespace {
+bool is_identifier(std::string_view text) {
+  if (text.empty() || std::isdigit(static_cast<unsigned char>(text[0]))) return false;
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+}
+void policy_validation(Errors& e, const View& one) {
+  View message = one["message"], expression = one["messageExpression"], reason = one["reason"];
+  auto blank = [](std::string_view text) { return text.find_first_not_of(" \t\r\n") == text.npos; };
+  if (blank(one["expression"].text())) e.required(one["expression"].path(), "expression is not specified");
+  if (message.filled() && blank(message.text())) e.invalid(message.path(), message.text(), "message must be non-empty if specified");
+  else if (message.text().find('\n') != std::string_view::npos) e.invalid(message.path(), message.text(), "message must not contain line breaks");
+  else if (!message.filled() && one["expression"].text().find('\n') != std::string_view::npos)
+    e.required(message.path(), "message must be specified if expression contains line breaks");
+  if (expression.filled() && blank(expression.text())) e.invalid(expression.path(), expression.text(), "must be non-empty if specified");
+  one_of(e, reason, {"Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"});
+}
+}  // namespace
+
+void validating_policy(Errors& e, const json::value& after, const json::value*) {
+  View spec = View(&after)["spec"], constraints = spec["matchConstraints"], param_kind = spec["paramKind"];
+  one_of(e, spec["failurePolicy"], {"Fail", "Ignore"});
+  if (param_kind.has()) {
+    for (const char* name : {"apiVersion", "kind"})
+      if (!param_kind[name].filled()) e.required(param_kind[name].path());
+  }
+  if (!constraints.has()) e.required(constraints.path());
+  else if (!constraints["resourceRules"].filled()) e.required(constraints["resourceRules"].path());
+  one_of(e, constraints["matchPolicy"], {"Equivalent", "Exact"});
+  for (const char* list : {"resourceRules", "excludeResourceRules"}) constraints[list].each([&](const View& one) { rule(e, one); });
+  match_conditions(e, spec["matchConditions"]);
+  std::vector<std::string_view> names;
+  spec["variables"].each([&](const View& one) {
+    View name = one["name"];
+    if (!is_identifier(name.text())) e.invalid(name.path(), name.text(), "name is not a valid CEL identifier");
+    if (std::find(names.begin(), names.end(), name.text()) != names.end()) e.duplicate(name.path(), name.text());
+    names.push_back(name.text());
+  });
+  if (!spec["validations"].filled() && !spec["auditAnnotations"].filled())
+    e.required(spec["validations"].path(), "validations or auditAnnotations must contain at least one item");
+  spec["validations"].each([&](const View& one) { policy_validation(e, one); });
+  names.clear();
+  spec["auditAnnotations"].each([&](const View& one) {
+    View key = one["key"];
+    if (key.filled()) e.all(key.path(), key.text(), check_qualified_name("x/" + std::string(key.text())));
+    if (std::find(names.begin(), names.end(), key.text()) != names.end()) e.duplicate(key.path(), key.text());
+    names.push_back(key.text());
+  });
+  for (FieldError& error : compile_policy(after).errors) e.list.push_back(std::move(error));
+}
 
 void api_service(Errors& e, const json::value& object) {
   View spec = View(&object)["spec"], group = spec["group"], version = spec["version"], service = spec["service"];

@@ -18,7 +18,6 @@ void state_only(Errors& e, const json::value& after, const json::value*) { check
 
 template <auto check>
 void of_workload(Errors& e, const json::value& after, const json::value* before) { workload(e, check(), after, before); }
-void no_policy(Errors& e, const json::value&, const json::value*) { admission_policy(e); }
 void custom_resource_definition(Errors& e, const json::value& after, const json::value* before) {
   FieldErrors wrong = validate_custom_resource_definition(after, before);
   e.list.insert(e.list.end(), wrong.begin(), wrong.end());
@@ -46,10 +45,10 @@ const KindRules* kind_rules(std::string_view gvk) {
       {"v1/ResourceQuota", {N::kDns1123Subdomain, resource_quota}},
       {"v1/Secret", {N::kDns1123Subdomain, secret}},
       {"v1/Service", {N::kDns1035Label, service}},
-      {"admissionregistration.k8s.io/v1/MutatingAdmissionPolicy", {N::kDns1123Subdomain, no_policy}},
+      {"admissionregistration.k8s.io/v1/MutatingAdmissionPolicy", {N::kDns1123Subdomain, mutating_policy}},
       {"admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding", {N::kDns1123Subdomain, policy_binding}},
       {"admissionregistration.k8s.io/v1/MutatingWebhookConfiguration", {N::kDns1123Subdomain, state_only<webhook_configuration>}},
-      {"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy", {N::kDns1123Subdomain, no_policy}},
+      {"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy", {N::kDns1123Subdomain, validating_policy}},
       {"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding", {N::kDns1123Subdomain, validating_policy_binding}},
       {"admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration", {N::kDns1123Subdomain, state_only<webhook_configuration>}},
       {"apiextensions.k8s.io/v1/CustomResourceDefinition", {N::kDns1123Subdomain, custom_resource_definition}},

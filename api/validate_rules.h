@@ -106,6 +106,7 @@ void job(Errors& e, const json::value& after, const json::value* before);
 void job_status(Errors& e, const json::value& after, const json::value& before);
 void lease(Errors& e, const json::value& after);
 void limit_range(Errors& e, const json::value& after, const json::value* before);
+void mutating_policy(Errors& e, const json::value& after, const json::value* before);
 void network_policy(Errors& e, const json::value& after, const json::value* before);
 void node(Errors& e, const json::value& after, const json::value* before);
 void persistent_volume(Errors& e, const json::value& after, const json::value* before);
@@ -131,12 +132,12 @@ void service_cidr(Errors& e, const json::value& after, const json::value* before
 void stateful_set(Errors& e, const json::value& after, const json::value* before);
 void stateful_set_status(Errors& e, const json::value& after, const json::value& before);
 void storage_class(Errors& e, const json::value& after, const json::value* before);
+void validating_policy(Errors& e, const json::value& after, const json::value* before);
 void validating_policy_binding(Errors& e, const json::value& after, const json::value* before);
 void volume_attachment(Errors& e, const json::value& after, const json::value* before);
 void volume_attributes_class(Errors& e, const json::value& after, const json::value* before);
 void workload(Errors& e, std::string_view gvk, const json::value& after, const json::value* before);
 void webhook_configuration(Errors& e, const json::value& object);  // mutating and validating
-void admission_policy(Errors& e);
 void api_service(Errors& e, const json::value& object);
 // A WebhookClientConfig; errors name it `shown_as`.
 void webhook_client_config(Errors& e, const View& config, const std::string& shown_as);

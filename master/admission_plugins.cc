@@ -4,6 +4,7 @@
 #include "master/admission_limit_ranger.h"
 #include "master/admission_namespaces.h"
 #include "master/admission_pod_security.h"
+#include "master/admission_policies.h"
 #include "master/admission_priority.h"
 #include "master/admission_quota.h"
 #include "master/admission_tolerations.h"
@@ -25,6 +26,7 @@ void add_admission_plugins(ApiServer& server) {
   chain.add(std::make_unique<DefaultClass>(server, DefaultClass::Kind::kStorage));
   chain.add(std::make_unique<DefaultClass>(server, DefaultClass::Kind::kIngress));
   chain.add(std::make_unique<AdmissionWebhooks>(server, webhooks, true));
+  chain.add(std::make_unique<ValidatingPolicies>(server));
   chain.add(std::make_unique<AdmissionWebhooks>(server, webhooks, false));
   chain.add(std::make_unique<ResourceQuota>(server));  // last: what is refused elsewhere takes no room
 }

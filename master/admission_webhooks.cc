@@ -5,6 +5,8 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "base/log.h"
+#include "master/admission_input.h"
+#include "master/admission_scope.h"
 #include "master/custom_conversion.h"
 #include "master/server.h"
 #include "master/strategy.h"
@@ -41,35 +43,13 @@ const std::vector<std::shared_ptr<const Webhook>>& AdmissionWebhooks::hooks() {
 
 std::vector<AdmissionWebhooks::Call> AdmissionWebhooks::select(const AdmissionAttributes& attributes) {
   std::vector<Call> out;
-  const ResourceInfo& resource = *attributes.resource;
   if (hooks().empty()) return out;
   // A configuration must not keep itself from being repaired.
-  if (resource.group == "admissionregistration.k8s.io") return out;
+  if (attributes.resource->group == "admissionregistration.k8s.io") return out;
   if (attributes.subresource == "finalize") return out;
-  const ResourcePtr& asked = attributes.request->resource;
-  json::value namespace_object;
-  const json::value* labels = nullptr;
-  bool is_namespace = resource.is("", "namespaces"), namespaced = resource.namespaced || is_namespace;
-  if (is_namespace) {
-    labels = base::find_path(attributes.object.is_null() ? attributes.old : attributes.object, "metadata", "labels");
-  } else if (resource.namespaced) {
-    if (ObjectRef ns = server_.cache("", "namespaces").find(object_key("", attributes.ns))) namespace_object = json::parse(*ns->text);
-    labels = base::find_path(namespace_object, "metadata", "labels");
-  }
-  for (const auto& hook : hooks()) {
-    ResourcePtr shown;
-    auto matches = [&](const ResourcePtr& version) {
-      WriteSubject subject{version->group, version->version, version->plural, attributes.subresource, resource.namespaced, attributes.operation};
-      for (const Webhook::Rule& rule : hook->rules)
-        if (rule_matches(rule, subject)) return true;
-      return false;
-    };
-    if (matches(asked)) shown = asked;
-    if (!shown && !hook->exact)
-      for (const ResourcePtr& version : server_.resources().all())
-        if (!shown && version->served && version->is(asked->group, asked->plural) && matches(version)) shown = version;
-    if (shown && selectors_match(*hook, labels, namespaced, attributes.object, attributes.old)) out.push_back({hook, shown});
-  }
+  WriteScope scope(server_, attributes);
+  for (const auto& hook : hooks())
+    if (ResourcePtr shown = scope.shown(*hook)) out.push_back({hook, shown});
   return out;
 }
 
@@ -93,6 +73,14 @@ void AdmissionWebhooks::ask(const Call& call, const AttributesPtr& attributes, A
 }
 
 void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, json::value object, json::value old, Answered done) {
+  if (!call.hook->conditions.empty()) {
+    ExpressionInput input(server_, attributes, *call.shown, object, old, nullptr);
+    std::string error;
+    Match match = matches(call.hook->conditions, input.values(nullptr), &error);
+    if (match == Match::kError && !call.hook->ignores_failure)
+      return done(api::forbidden(attributes->request->resource->named(), attributes->name, error), {}, nullptr);
+    if (match != Match::kYes) return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
+  }
   std::string uid = new_uid();
   json::value review = admission_review(*attributes, *call.shown, uid, object, std::move(old));
   client_->post(call.hook->client_config, base::to_json(review), std::chrono::seconds(call.hook->timeout_seconds),

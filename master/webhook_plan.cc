@@ -53,27 +53,34 @@ json::value options_of(const AdmissionAttributes& attributes) {
 
 }  // namespace
 
+Webhook read_match_resources(const json::value* match, const char* rules_name) {
+  Webhook out;
+  if (!match) return out;
+  if (const json::value* rules = base::find(*match, rules_name); rules && rules->is_array())
+    for (const json::value& rule : rules->get_array())
+      out.rules.push_back({texts(rule, "apiGroups"), texts(rule, "apiVersions"), texts(rule, "resources"), texts(rule, "operations"),
+                           std::string(base::string_at(rule, "scope")), texts(rule, "resourceNames")});
+  out.namespaces = selector(*match, "namespaceSelector");
+  out.objects = selector(*match, "objectSelector");
+  out.exact = base::string_at(*match, "matchPolicy") == "Exact";
+  return out;
+}
+
 std::vector<Webhook> read_webhooks(const json::value& configuration) {
   std::vector<Webhook> out;
   const json::value* list = base::find(configuration, "webhooks");
   if (!list || !list->is_array()) return out;
   for (const json::value& in : list->get_array()) {
-    Webhook hook;
+    Webhook hook = read_match_resources(&in, "rules");
     hook.configuration = base::string_at(configuration, "metadata", "name");
     hook.name = base::string_at(in, "name");
-    if (const json::value* rules = base::find(in, "rules"); rules && rules->is_array())
-      for (const json::value& rule : rules->get_array())
-        hook.rules.push_back({texts(rule, "apiGroups"), texts(rule, "apiVersions"), texts(rule, "resources"), texts(rule, "operations"),
-                              std::string(base::string_at(rule, "scope"))});
-    hook.namespaces = selector(in, "namespaceSelector");
-    hook.objects = selector(in, "objectSelector");
     hook.ignores_failure = base::string_at(in, "failurePolicy") == "Ignore";
-    hook.exact = base::string_at(in, "matchPolicy") == "Exact";
     hook.reinvoked = base::string_at(in, "reinvocationPolicy") == "IfNeeded";
     std::string_view effects = base::string_at(in, "sideEffects");
     hook.has_side_effects = effects != "None" && effects != "NoneOnDryRun";
     hook.timeout_seconds = static_cast<int>(base::as_int(base::find(in, "timeoutSeconds"), 10));
     if (const json::value* config = base::find(in, "clientConfig")) hook.client_config = *config;
+    hook.conditions = api::compile_match_conditions(base::find(in, "matchConditions"), api::admission_variables({}));
     out.push_back(std::move(hook));
   }
   return out;
@@ -81,6 +88,7 @@ std::vector<Webhook> read_webhooks(const json::value& configuration) {
 
 bool rule_matches(const Webhook::Rule& rule, const WriteSubject& subject) {
   if (!has(rule.operations, to_string(subject.operation)) || !has(rule.groups, subject.group) || !has(rule.versions, subject.version)) return false;
+  if (!rule.names.empty() && std::find(rule.names.begin(), rule.names.end(), subject.name) == rule.names.end()) return false;
   if (rule.scope == "Cluster" && subject.namespaced) return false;
   if (rule.scope == "Namespaced" && !subject.namespaced) return false;
   return std::any_of(rule.resources.begin(), rule.resources.end(),

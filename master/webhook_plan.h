@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/admission_expressions.h"
 #include "api/selector.h"
 #include "master/admission.h"
 
@@ -19,19 +20,25 @@ struct Webhook {
   struct Rule {
     std::vector<std::string> groups, versions, resources, operations;
     std::string scope;  // "Cluster", "Namespaced", "*"
+    std::vector<std::string> names;  // of a policy's rule; empty: any
   };
   std::vector<Rule> rules;
   api::Selector namespaces, objects;
   bool ignores_failure = false, exact = false, reinvoked = false, has_side_effects = false;
   int timeout_seconds = 10;
   base::json::value client_config;
+  std::vector<api::MatchCondition> conditions;
 };
 // The webhooks of one configuration, in its order.
 std::vector<Webhook> read_webhooks(const base::json::value& configuration);
 
+// What rules and selectors say of the writes that a policy or its binding concerns: `rules` names the
+// member with the rules.
+Webhook read_match_resources(const base::json::value* match, const char* rules);
+
 // What a write is to a rule: one version of the resource that it writes.
 struct WriteSubject {
-  std::string_view group, version, resource, subresource;
+  std::string_view group, version, resource, subresource, name;
   bool namespaced = true;
   Operation operation = Operation::kCreate;
 };

@@ -22,7 +22,7 @@ class Evaluator {
   bool run(const Node& node, Value* out) {
     switch (node.op) {
       case Op::literal: return *out = node.literal, true;
-      case Op::ident: return *out = frame_[static_cast<size_t>(node.slot)], context.charge(1);
+      case Op::ident: return ident(frame_[static_cast<size_t>(node.slot)], out) && context.charge(1);
       case Op::select:
       case Op::test:
       case Op::optional_select: return context.charge(1) && select(node, out);
@@ -43,6 +43,14 @@ class Evaluator {
   }
 
  private:
+  bool ident(const Value& in, Value* out) {
+    if (in.kind != Kind::parameter) return *out = in, true;
+    uint64_t cost = 0;
+    std::string error;
+    const auto* lazy = static_cast<const Lazy*>(in.heap.get());
+    bool right = lazy->get(context.budget - context.spent, &cost, out, &error);
+    return context.charge(cost) && (right || context.fail(std::move(error)));
+  }
   bool select(const Node& node, Value* out) {
     Value target;
     if (!run(*node.args[0], &target)) return false;
@@ -57,9 +65,7 @@ class Evaluator {
     if (target.kind != Kind::map) return context.fail("no such overload");
     std::string_view name = node.property.empty() ? std::string_view(node.name) : node.property;
     Value found;
-    std::string error;
-    bool has = find_key(target, Value::of_view(name), &found, &error);
-    if (!error.empty()) return context.fail(std::move(error));
+    bool has = find_key(target, Value::of_view(name), &found);
     if (node.op == Op::test) return *out = Value::of(has), true;
     if (optional) return *out = Value::of_optional(has ? std::optional<Value>(std::move(found)) : std::nullopt), true;
     if (!has) return context.fail("no such key: " + std::string(name));

@@ -131,6 +131,13 @@ class Checker {
         node.args.clear();
         return simple(Kind::type);
       }
+      // A variable that is declared with its dots, such as variables.foo.
+      if (!whole.empty() && named(whole)) {
+        node.op = Op::ident;
+        node.name = std::move(whole);
+        node.args.clear();
+        return ident(node);
+      }
     }
     TypeRef target = visit(*node.args[0]), from = target;
     bool optional = node.op == Op::optional_select;

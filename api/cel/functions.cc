@@ -98,7 +98,7 @@ class Signature {
 struct Registry {
   std::map<std::string, std::vector<Overload>, std::less<>> functions, members;
   Registry() {
-    for (auto rows : {core_functions(), text_functions(), time_functions(), list_functions(), net_functions(), kubernetes_functions()})
+    for (auto rows : {core_functions(), text_functions(), time_functions(), list_functions(), net_functions(), kubernetes_functions(), authorizer_functions()})
       for (const Row& row : rows) {
         Overload made = Signature(row.signature).read(row.function);
         auto& of = made.member ? members : functions;

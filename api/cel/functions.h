@@ -58,6 +58,7 @@ std::span<const Row> time_functions();
 std::span<const Row> list_functions();
 std::span<const Row> net_functions();
 std::span<const Row> kubernetes_functions();
+std::span<const Row> authorizer_functions();
 
 // The pattern of a call: the literal's, or compiled now; null with an error when it is none.
 std::shared_ptr<const re2::RE2> pattern_of(Context& context, const Node& call, std::string_view text);

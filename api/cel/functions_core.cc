@@ -71,8 +71,7 @@ bool add_lists(C c, const Node&, A a, size_t, Value* out) {
     if (type == "set") return equal(x, y);
     for (const std::string& key : a[0].schema->list_keys) {
       Value one, other;
-      std::string error;
-      bool first = find_key(x, Value::of_view(key), &one, &error), second = find_key(y, Value::of_view(key), &other, &error);
+      bool first = find_key(x, Value::of_view(key), &one), second = find_key(y, Value::of_view(key), &other);
       if (first != second || (first && !equal(one, other))) return false;
     }
     return true;
@@ -118,11 +117,9 @@ bool in_list(C c, const Node&, A a, size_t, Value* out) {
   }
   return give(out, Value::of(false));
 }
-bool in_map(C c, const Node&, A a, size_t, Value* out) {
+bool in_map(C, const Node&, A a, size_t, Value* out) {
   Value found;
-  std::string error;
-  bool has = find_key(a[1], a[0], &found, &error);
-  return error.empty() ? give(out, Value::of(has)) : c.fail(std::move(error));
+  return give(out, Value::of(find_key(a[1], a[0], &found)));
 }
 // An index may be a uint, or a double without a fraction.
 bool index_of(const Value& in, int64_t* out) {
@@ -140,9 +137,7 @@ bool lookup(C c, const Value& from, const Value& at, std::optional<Value>* out, 
   }
   if (from.kind != Kind::map) return c.fail("no such overload");
   Value found;
-  std::string error;
-  if (find_key(from, at, &found, &error)) return *out = std::move(found), true;
-  if (!error.empty()) return c.fail(std::move(error));
+  if (find_key(from, at, &found)) return *out = std::move(found), true;
   return strict ? c.fail("no such key: " + (at.kind == Kind::string ? std::string(at.text) : shown(at))) : true;
 }
 bool element(C c, const Node&, A a, size_t, Value* out) {

@@ -149,10 +149,9 @@ Value of_opaque(std::shared_ptr<const Opaque> in) {
   out.heap = std::move(in);
   return out;
 }
-Value of_lazy(std::shared_ptr<const LazyMap> in) {
+Value of_lazy(std::shared_ptr<const Lazy> in) {
   Value out;
-  out.kind = Kind::map;
-  out.boolean = true;  // tells it from a Map
+  out.kind = Kind::parameter;  // of no value: only a frame holds it
   out.heap = std::move(in);
   return out;
 }
@@ -198,14 +197,14 @@ Value Value::of_json(const json::value& in, const Structural* schema, bool resou
 size_t size_of(const Value& in) {
   if (in.from) return in.from->is_array() ? in.from->get_array().size() : in.from->get_object().size();
   if (in.kind == Kind::list) return as<List>(in)->items.size();
-  return in.boolean ? 0 : as<Map>(in)->entries.size();
+  return as<Map>(in)->entries.size();
 }
 Value item_at(const Value& list, size_t index) {
   if (!list.from) return as<List>(list)->items[index];
   const Structural* item = list.schema ? list.schema->items.get() : nullptr;
   return Value::of_json(list.from->get_array()[index], item);
 }
-bool find_key(const Value& map, const Value& key, Value* out, std::string* error) {
+bool find_key(const Value& map, const Value& key, Value* out) {
   if (map.from) {
     if (key.kind != Kind::string) return false;
     const json::value* found = map.from->get_object().if_contains(key.text);
@@ -213,7 +212,6 @@ bool find_key(const Value& map, const Value& key, Value* out, std::string* error
     *out = Value::of_json(*found, member_schema(map.schema, map.resource, key.text));
     return true;
   }
-  if (map.boolean) return as<LazyMap>(map)->find(key.text, out, error);
   auto found = as<Map>(map)->by_key.find(key_text(key));
   if (found == as<Map>(map)->by_key.end()) return false;
   *out = as<Map>(map)->entries[found->second].second;
@@ -225,7 +223,7 @@ void each_entry(const Value& map, const std::function<bool(const Value&, const V
       std::string_view name(member.key().data(), member.key().size());
       if (!entry(Value::of_view(name), Value::of_json(member.value(), member_schema(map.schema, map.resource, name)))) return;
     }
-  } else if (!map.boolean) {
+  } else {
     for (const auto& [key, value] : as<Map>(map)->entries)
       if (!entry(key, value)) return;
   }
@@ -275,8 +273,7 @@ bool equal(const Value& a, const Value& b) {
       bool same = true;
       each_entry(a, [&](const Value& key, const Value& value) {
         Value other;
-        std::string error;
-        return same = find_key(b, key, &other, &error) && equal(value, other);
+        return same = find_key(b, key, &other) && equal(value, other);
       });
       return same;
     }

@@ -68,16 +68,16 @@ const T* opaque_as(const Value& in) {
   return in.kind == Kind::opaque ? dynamic_cast<const T*>(in.heap.get()) : nullptr;
 }
 
-// A map whose members are made when they are asked for, such as a policy's variables.
-struct LazyMap : Heap {
-  virtual bool find(std::string_view key, Value* out, std::string* error) const = 0;
+// A variable that is computed when it is first asked for, such as one of a policy's variables.
+struct Lazy : Heap {
+  virtual bool get(uint64_t budget, uint64_t* cost, Value* out, std::string* error) const = 0;
 };
-Value of_lazy(std::shared_ptr<const LazyMap> in);
+Value of_lazy(std::shared_ptr<const Lazy> in);
 
 // ---- lists and maps, whoever keeps them -----------------------------------------------------------
 size_t size_of(const Value& list_or_map);
 Value item_at(const Value& list, size_t index);
-bool find_key(const Value& map, const Value& key, Value* out, std::string* error);
+bool find_key(const Value& map, const Value& key, Value* out);
 void each_entry(const Value& map, const std::function<bool(const Value& key, const Value& value)>& entry);  // until false
 const Value* inside(const Value& optional);  // null: none
 

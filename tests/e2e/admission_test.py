@@ -83,6 +83,35 @@ class Admission(cluster.ClusterTest):
                      '[{"op":"replace","path":"/webhooks/0/failurePolicy","value":"Ignore"}]', namespace=None)
         self.kubectl("create", "configmap", "a")
 
+    def test_validating_policies(self):
+        policy = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": self.ns}, "spec": {
+            "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}]},
+            "variables": [{"name": "limit", "expression": "namespaceObject.metadata.?labels[?'limit'].orValue('2')"}],
+            "validations": [{"expression": "object.spec.replicas <= int(variables.limit)", "messageExpression": "'at most %s replicas here'.format([variables.limit])"},
+                            {"expression": "object.spec.template.spec.containers.all(c, !c.image.endsWith(':latest'))", "message": "no latest"}]}}
+        binding = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": self.ns}, "spec": {
+            "policyName": self.ns, "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.ns}}}}}
+        for one in (policy, binding):
+            self.kubectl("apply", "-f", "-", input=one, namespace=None)
+            self.addCleanup(self.kubectl, "delete", one["kind"], self.ns, namespace=None)
+        self.kubectl("create", "deployment", "web", "--image=test/none:1", "--replicas=2")
+        done = self.kubectl("create", "deployment", "many", "--image=test/none:1", "--replicas=3", check=False)
+        self.assertIn(f"ValidatingAdmissionPolicy '{self.ns}' with binding '{self.ns}' denied request: at most 2 replicas here", done.stderr)
+        done = self.kubectl("set", "image", "deployment/web", "none=test/none:latest", check=False)
+        self.assertIn("denied request: no latest", done.stderr)
+        self.kubectl("label", "namespace", self.ns, "limit=3", namespace=None)
+        self.kubectl("create", "deployment", "many", "--image=test/none:1", "--replicas=3")
+        self.kubectl("create", "deployment", "elsewhere", "--image=test/none:latest", "--dry-run=server", namespace="default")
+        binding["spec"]["validationActions"] = ["Warn", "Audit"]
+        self.kubectl("apply", "-f", "-", input=binding, namespace=None)
+        done = self.kubectl("create", "deployment", "warned", "--image=test/none:latest", check=False)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn(f"Warning: Validation failed for ValidatingAdmissionPolicy '{self.ns}' with binding '{self.ns}': no latest", done.stderr)
+        policy["spec"]["validations"] = [{"expression": "object.spec.replicas.x > 'a' + nope"}]
+        done = self.kubectl("apply", "-f", "-", input=policy, namespace=None, check=False)
+        self.assertIn("undeclared reference to 'nope'", done.stderr)
+
     def test_quota_and_limits(self):
         self.kubectl("create", "quota", "q", "--hard=pods=1,requests.cpu=500m,configmaps=3")
         done = self.kubectl("create", "-f", "-", input=pod("a", *SLEEP), check=False)

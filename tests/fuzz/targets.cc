@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "api/cel/cel.h"
 #include "api/field_set.h"
 #include "api/patch.h"
 #include "api/protobuf.h"
@@ -109,7 +110,7 @@ const std::vector<Target>& targets() {
   static const std::vector<Target> all = {
       {"http1", http1}, {"http2", http2}, {"json", json}, {"yaml", yaml}, {"protobuf", protobuf}, {"json_patch", json_patch},
       {"merge_patch", merge_patch}, {"strategic_patch", strategic_patch}, {"apply_patch", apply_patch}, {"custom_kind", custom_kind},
-      {"selector", selector},
+      {"cel", cel}, {"selector", selector},
       {"quantity", quantity}};
   return all;
 }
@@ -180,6 +181,16 @@ void custom_kind(std::string_view input) {
   check(api::validate_custom_object(type, object, &object).empty(), "what did not change is refused");
   (void)api::validate_custom_object(type, object, nullptr);
   (void)api::fields_of(type, object);
+}
+void cel(std::string_view input) {
+  static const value object = base::parse_json(R"({"s": "text", "i": 3, "d": 0.5, "b": true, "n": null, "l": [1, "a", {"k": 2}], "m": {"x": {"y": [1, 2]}}})").value();
+  auto program = api::cel::compile(input, {{"self", api::cel::simple(api::cel::Kind::dyn)}});
+  if (!program.ok()) return check(!program.error().reason.empty(), "a refusal without a reason");
+  uint64_t cost = 0, again = 0;
+  auto first = (*program)->evaluate({api::cel::Value::of_json(object)}, 20'000, &cost);
+  auto second = (*program)->evaluate({api::cel::Value::of_json(object)}, 20'000, &again);
+  check(cost == again && first.ok() == second.ok(), "two evaluations differ");
+  if (first.ok()) check(api::cel::shown(*first) == api::cel::shown(*second), "two results differ");
 }
 void selector(std::string_view input) {
   auto labels = api::parse_selector(input);

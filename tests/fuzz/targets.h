@@ -30,6 +30,8 @@ void strategic_patch(std::string_view input);
 void apply_patch(std::string_view input);
 // A CustomResourceDefinition and an object of its kind, parted like the patches.
 void custom_kind(std::string_view input);
+// A CEL expression over an object with one member of each kind.
+void cel(std::string_view input);
 void selector(std::string_view input);
 void quantity(std::string_view input);
 

@@ -267,12 +267,5 @@ TEST_F(AccountsAndWebhooks, MutatingWebhooksSeeTokenVolumes) {
   EXPECT_TRUE(string_at(volumes->at(0), "name").starts_with("kube-api-access-"));
 }
 
-TEST_F(WebhookTest, ConfigurationsWithCelAreRefused) {
-  std::string path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
-  std::string text = refused(call("POST", path, R"({"metadata":{"name":"cel"},"webhooks":[)" + hook(R"(,"matchConditions":[{"name":"a","expression":"true"}])") + "]}"), 422);
-  EXPECT_NE(text.find("webhooks[0].matchConditions: Forbidden: CEL expressions are not supported"), std::string::npos) << text;
-  refused(call("POST", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", R"({"metadata":{"name":"p"},"spec":{"validations":[{"expression":"true"}]}})"), 422);
-}
-
 }  // namespace
 }  // namespace master
