@@ -3,6 +3,7 @@
 #include <re2/re2.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "api/cel/functions.h"
 
@@ -142,12 +143,24 @@ bool split(C c, const Node&, A a, size_t n, Value* out) {
   if (!(by.empty() && text.empty())) push(text.substr(at));
   return give(out, Value::of_list(std::move(parts)));
 }
+// Unicode's white space.
+size_t blank_at(std::string_view text) {
+  static constexpr std::string_view kBlank[] = {" ",      "\t",     "\n",     "\v",     "\f",     "\r",     "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+                                                "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
+  for (std::string_view one : kBlank)
+    if (text.starts_with(one)) return one.size();
+  return 0;
+}
 bool trim(C c, const Node&, A a, size_t, Value* out) {
-  constexpr std::string_view kBlank = " \t\n\v\f\r";
   std::string_view text = a[0].text;
-  size_t begin = std::min(text.find_first_not_of(kBlank), text.size());
-  text.remove_prefix(begin);
-  text = text.substr(0, text.find_last_not_of(kBlank) + 1);
+  while (size_t blank = blank_at(text)) text.remove_prefix(blank);
+  for (;;) {
+    size_t begin = text.size();
+    while (begin > 0 && (static_cast<unsigned char>(text[--begin]) & 0xc0) == 0x80) {
+    }
+    if (text.empty() || blank_at(text.substr(begin)) != text.size() - begin) break;
+    text = text.substr(0, begin);
+  }
   return c.charge(tenth(a[0].text.size())) && give(out, Value::of_text(std::string(text)));
 }
 bool reverse(C c, const Node&, A a, size_t, Value* out) {
@@ -183,21 +196,28 @@ bool quote(C c, const Node&, A a, size_t, Value* out) {
   return c.charge(tenth(result.size())) && give(out, Value::of_text(result + "\""));
 }
 // "%s of %d": as the strings extension formats.
-std::string format_one(const Value& in, bool inner) {
+std::string format_real(double in, const char* form, int precision) {
+  if (std::isnan(in)) return "NaN";
+  if (std::isinf(in)) return in > 0 ? "Infinity" : "-Infinity";
+  return fmt::format(fmt::runtime(form), in, precision);
+}
+std::string format_one(const Value& in) {
   switch (in.kind) {
-    case Kind::string: return inner ? shown(in) : std::string(in.text);
+    case Kind::string:
+    case Kind::bytes: return std::string(in.text);
+    case Kind::real: return format_real(in.real, "{0}", 0);
     case Kind::timestamp: return timestamp_text(in.integer, in.nanos);
     case Kind::duration: return duration_text(in.integer);
     case Kind::uinteger: return std::to_string(in.uinteger);
     case Kind::type: return std::string(in.text);
     case Kind::list: {
       std::string out = "[";
-      for (size_t i = 0; i < size_of(in); ++i) out += (i ? ", " : "") + format_one(item_at(in, i), true);
+      for (size_t i = 0; i < size_of(in); ++i) out += (i ? ", " : "") + format_one(item_at(in, i));
       return out + "]";
     }
     case Kind::map: {
       std::vector<std::string> parts;
-      each_entry(in, [&](const Value& k, const Value& v) { return parts.push_back(format_one(k, true) + ": " + format_one(v, true)), true; });
+      each_entry(in, [&](const Value& k, const Value& v) { return parts.push_back(format_one(k) + ": " + format_one(v)), true; });
       std::sort(parts.begin(), parts.end());
       std::string out = "{";
       for (const auto& part : parts) out += (out.size() > 1 ? ", " : "") + part;
@@ -237,18 +257,18 @@ bool format(C c, const Node&, A a, size_t, Value* out) {
     };
     auto bad = [&](const char* wanted) { return c.fail("error during formatting: " + std::string(wanted) + " but got " + type_name(one)); };
     switch (text[i]) {
-      case 's': result += format_one(one, false); break;
+      case 's': result += format_one(one); break;
       case 'd':
         if (!number && !real) return bad("decimal clause can only be used on integers");
-        result += format_one(one, false);
+        result += format_one(one);
         break;
       case 'f':
         if (!number && !real) return bad("fixed-point clause can only be used on doubles");
-        result += fmt::format("{:.{}f}", as_real, precision);
+        result += format_real(as_real, "{0:.{1}f}", precision);
         break;
       case 'e':
         if (!number && !real) return bad("scientific clause can only be used on doubles");
-        result += fmt::format("{:.{}e}", as_real, precision);
+        result += format_real(as_real, "{0:.{1}e}", precision);
         break;
       case 'b':
         if (one.kind == Kind::boolean) result += one.boolean ? "1" : "0";

@@ -39,17 +39,13 @@ const T* as(const Value& in) {
 }
 bool is_number(const Value& in) { return in.kind == Kind::integer || in.kind == Kind::uinteger || in.kind == Kind::real; }
 int order(auto a, auto b) { return a < b ? -1 : a > b ? 1 : 0; }
-int compare_with_real(double a, const Value& b) {
-  if (std::isnan(a)) return 2;
-  if (b.kind == Kind::real) return std::isnan(b.real) ? 2 : order(a, b.real);
-  long double wide = b.kind == Kind::integer ? static_cast<long double>(b.integer) : static_cast<long double>(b.uinteger);
-  return order(static_cast<long double>(a), wide);
+double as_real(const Value& in) {  // as cel-go compares: large ints lose their last digits
+  return in.kind == Kind::real ? in.real : in.kind == Kind::integer ? static_cast<double>(in.integer) : static_cast<double>(in.uinteger);
 }
 int compare_numbers(const Value& a, const Value& b) {
-  if (a.kind == Kind::real) return compare_with_real(a.real, b);
-  if (b.kind == Kind::real) {
-    int other = compare_with_real(b.real, a);
-    return other == 2 ? 2 : -other;
+  if (a.kind == Kind::real || b.kind == Kind::real) {
+    double x = as_real(a), y = as_real(b);
+    return std::isnan(x) || std::isnan(y) ? 2 : order(x, y);
   }
   __int128 x = a.kind == Kind::integer ? static_cast<__int128>(a.integer) : static_cast<__int128>(a.uinteger);
   __int128 y = b.kind == Kind::integer ? static_cast<__int128>(b.integer) : static_cast<__int128>(b.uinteger);
@@ -328,7 +324,7 @@ std::string shown(const Value& in) {
     case Kind::boolean: return in.boolean ? "true" : "false";
     case Kind::integer: return std::to_string(in.integer);
     case Kind::uinteger: return std::to_string(in.uinteger) + "u";
-    case Kind::real: return fmt::format("{}", in.real);
+    case Kind::real: return std::isnan(in.real) ? "NaN" : std::isinf(in.real) ? (in.real > 0 ? "+Inf" : "-Inf") : fmt::format("{}", in.real);
     case Kind::string: return quoted(in.text);
     case Kind::bytes: return "b" + quoted(in.text);
     case Kind::timestamp: return "timestamp(" + quoted(timestamp_text(in.integer, in.nanos)) + ")";
@@ -416,13 +412,20 @@ bool parse_duration(std::string_view text, int64_t* nanos) {
   return true;
 }
 bool parse_timestamp(std::string_view text, int64_t* seconds, int32_t* nanos) {
-  auto time = base::parse_time(text);
+  // Years 1 to 9999 are more than base::Time spans: the calendar repeats after 400 years.
+  constexpr int64_t kCycleSeconds = int64_t{146097} * 86400;
+  int year = 0;
+  if (text.size() < 4 || std::from_chars(text.data(), text.data() + 4, year).ptr != text.data() + 4 || year < 1) return false;
+  int near = 1800 + ((year - 1800) % 400 + 400) % 400;
+  std::string shifted = std::to_string(near) + std::string(text.substr(4));
+  auto time = base::parse_time(shifted);
   if (!time) return false;
   int64_t all = std::chrono::duration_cast<std::chrono::nanoseconds>(time->time_since_epoch()).count();
   *seconds = all / 1000000000;
   *nanos = static_cast<int32_t>(all % 1000000000);
   if (*nanos < 0) *nanos += 1000000000, --*seconds;
-  return true;
+  *seconds += (year - near) / 400 * kCycleSeconds;
+  return *seconds >= -62135596800 && *seconds <= 253402300799;
 }
 
 }  // namespace api::cel

@@ -118,6 +118,9 @@ TEST(Cel, TimeAndConversions) {
        {"uint(-1)", "error: unsigned integer overflow"},
        {"double('1.5') + double(2)", "3.5"},
        {"string(1.5) + string(true) + string(b'ab')", "\"1.5trueab\""},
+       {"timestamp('9999-12-31T23:59:59Z') - duration('24h') == timestamp('9999-12-30T23:59:59Z') && timestamp('0001-01-01T00:00:00Z').getFullYear() == 1", "true"},
+       {"timestamp('9999-12-31T23:59:59Z') + duration('1s')", "error: timestamp overflow"},
+       {"'%s %e'.format([double('NaN'), double('inf')]) + '\\u2003x\\u3000'.trim()", "\"NaN Infinityx\""},
        {"duration('1x')", "error: time: invalid duration \"1x\""}});
 }
 
