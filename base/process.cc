@@ -48,11 +48,12 @@ Result<Child> spawn(const Command& command) {
     env.push_back(nullptr);
   }
   Child child;
-  int error = ::posix_spawnp(&child.pid, argv[0], &actions, &attributes, argv.data(),
+  const char* program = command.program.empty() ? argv[0] : command.program.c_str();
+  int error = ::posix_spawnp(&child.pid, program, &actions, &attributes, argv.data(),
                              command.environment ? env.data() : environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (error != 0) return sys::error_from_errno(error, "start", command.argv[0]);
+  if (error != 0) return sys::error_from_errno(error, "start", program);
   child.pidfd = TRY(sys::pidfd_open(child.pid));
   return child;
 }

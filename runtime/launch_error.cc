@@ -23,8 +23,10 @@ base::Error step_error(const Step& step, int error) {
   base::Error out = sys::error_from_errno(error, step.text());
   if (step.op == Op::kFindProgram || step.op == Op::kExec) {
     out.operation = fmt::format("exec: \"{}\"", step.a);
-    if (error == ENOENT && step.op == Op::kFindProgram && step.a.find('/') == std::string::npos)
-      out.reason = "executable file not found in $PATH";
+    // Go's words: engines tell exit codes 126 and 127 by them.
+    if (error == EACCES) out.reason = "permission denied";
+    if (error == ENOENT && step.op == Op::kFindProgram)
+      out.reason = step.a.find('/') == std::string::npos ? "executable file not found in $PATH" : "stat " + step.a + ": no such file or directory";
     if (step.op == Op::kExec) {  // runc's words
       out.operation = "exec " + step.a.substr(0, step.a.find(' '));
       if (error == ENOENT) out.reason = "no such file or directory";

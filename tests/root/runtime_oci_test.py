@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -215,6 +216,22 @@ class Oci(oci_bundle.Bundle):
         done = self.run_oci("run", "--bundle", self.dir / "b", "box", check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("error running createRuntime hook #1: /bin/false: exit code 1", done.stderr)
+
+    def test_a_hook_has_the_name_that_it_is_given(self):
+        """Docker's hook is its own binary, which looks at argv[0]; what a failing hook says is in the error."""
+        self.config["hooks"] = {"createRuntime": [{"path": "/usr/bin/busybox", "args": ["false", "ignored"]}]}
+        self.config["process"]["args"] = ["true"]
+        self.write()
+        self.assertEqual(self.run_oci("run", "--bundle", self.dir / "b", "box", check=False).returncode, 1)
+        self.config["hooks"] = {"createRuntime": [{"path": "/usr/bin/busybox", "args": ["true"]}],
+                                "poststart": [{"path": "/usr/bin/busybox", "args": ["sh", "-c", "sleep 1000 >/dev/null & echo $! > " + f"{self.dir}/left"]}]}
+        self.write()
+        self.run_oci("run", "--bundle", self.dir / "b", "box")  # does not wait for what holds a hook's stderr
+        os.kill(int((self.dir / "left").read_text()), signal.SIGKILL)
+        self.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "echo because >&2; exit 3"]}]}
+        self.write()
+        done = self.run_oci("run", "--bundle", self.dir / "b", "box", check=False)
+        self.assertIn("error running createRuntime hook #0: /bin/sh: exit code 3: because", done.stderr)
 
     def test_hooks_are_told_where_they_are(self):
         """The state on stdin, the working directory of createContainer, the environment of startContainer."""
