@@ -29,6 +29,8 @@ using base::Status;
 // never hand one out twice.
 constexpr int64_t kReserve = 100'000;
 constexpr size_t kMaxBatch = 1024;
+// 1: objects by key. 2: objects in the order in which they came. Kept in the file as user_version.
+constexpr int kLayout = 2;
 constexpr int kMaxWalPages = 1000;  // 4 MiB are copied from the log into the database at a time
 
 base::Error sqlite_error(sqlite3* db, const char* operation, const std::string& path) {
@@ -68,14 +70,9 @@ class SqliteStore final : public Store {
     // the shared-memory index.
     for (const char* sql :
          {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
-          "PRAGMA cache_size=-2048", "PRAGMA wal_autocheckpoint=0",
-          "CREATE TABLE IF NOT EXISTS object(id INTEGER PRIMARY KEY, key TEXT NOT NULL, revision INTEGER NOT NULL, "
-          "value BLOB NOT NULL)",
-          "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
-          "INSERT OR IGNORE INTO meta VALUES('revision', 0)"}) {
-      if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
-        return sqlite_error(db_, "prepare store", path_);
-    }
+          "PRAGMA cache_size=-2048", "PRAGMA wal_autocheckpoint=0"})
+      if (!execute(sql)) return sqlite_error(db_, "prepare store", path_);
+    if (Status layout = bring_up_to_layout(); !layout.ok()) return layout;
     struct {
       const char* sql;
       sqlite3_stmt** statement;
@@ -102,6 +99,44 @@ class SqliteStore final : public Store {
     loaded_revision_ = revision_ = sqlite3_column_int64(query, 0);
     sqlite3_finalize(query);
     if (!reserve()) return sqlite_error(db_, "reserve revisions in store", path_);
+    return {};
+  }
+
+  // The first column of the first row; `fallback` when there is none.
+  int64_t number(const char* sql, int64_t fallback) {
+    sqlite3_stmt* query = nullptr;
+    int64_t out = fallback;
+    if (sqlite3_prepare_v2(db_, sql, -1, &query, nullptr) == SQLITE_OK && sqlite3_step(query) == SQLITE_ROW) out = sqlite3_column_int64(query, 0);
+    sqlite3_finalize(query);
+    return out;
+  }
+  // Makes the tables, or those of a former layout into today's: in one transaction, so that a crash
+  // leaves the one or the other.
+  Status bring_up_to_layout() {
+    int64_t layout = number("PRAGMA user_version", 0);
+    if (layout > kLayout)
+      return base::make_error(Kind::kUnsupported, "open store", path_, "its layout " + std::to_string(layout) + " is newer than this program's " + std::to_string(kLayout),
+                              "start the sampan-master that wrote it");
+    bool former = number("SELECT COUNT(*) FROM pragma_table_info('object')", 0) > 0 &&
+                  number("SELECT COUNT(*) FROM pragma_table_info('object') WHERE name='id'", 0) == 0;
+    std::vector<std::string> steps = {"BEGIN IMMEDIATE"};
+    if (former) steps.push_back("ALTER TABLE object RENAME TO former_object");
+    steps.push_back("CREATE TABLE IF NOT EXISTS object(id INTEGER PRIMARY KEY, key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL)");
+    steps.push_back("CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL)");
+    steps.push_back("INSERT OR IGNORE INTO meta VALUES('revision', 0)");
+    if (former) {
+      steps.push_back("INSERT INTO object(key, revision, value) SELECT key, revision, value FROM former_object ORDER BY revision");
+      steps.push_back("DROP TABLE former_object");
+    }
+    steps.push_back("PRAGMA user_version=" + std::to_string(kLayout));
+    steps.push_back("COMMIT");
+    if (layout == kLayout) return {};
+    for (const std::string& sql : steps)
+      if (!execute(sql.c_str())) {
+        base::Error error = sqlite_error(db_, former ? "bring store to today's layout" : "prepare store", path_);
+        execute("ROLLBACK");
+        return error;
+      }
     return {};
   }
 

@@ -1,6 +1,7 @@
 #include "master/store.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,6 +56,32 @@ TEST_F(StoreTest, ComparesRevisions) {
   EXPECT_GT(write(loop, *store, "k", "", two).value(), two);
   store.reset();
   EXPECT_TRUE(contents().empty());
+}
+
+TEST_F(StoreTest, TakesAStoreOfTheFormerLayout) {
+  auto execute = [&](const char* sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+    sqlite3_close(db);
+  };
+  execute("CREATE TABLE object(key TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;"
+          "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL); INSERT INTO meta VALUES('revision', 9);"
+          "INSERT INTO object VALUES('b', 7, 'two'), ('a', 8, 'one')");
+  using Contents = std::map<std::string, std::string>;
+  EXPECT_EQ(contents(), (Contents{{"a", "one"}, {"b", "two"}}));
+  {
+    base::Loop loop;
+    auto store = open_sqlite_store(loop, path_).value();
+    ASSERT_TRUE(store->load(nothing).ok());
+    EXPECT_GT(write(loop, *store, "a", "new", 8).value(), 9);
+  }
+  EXPECT_EQ(contents(), (Contents{{"a", "new"}, {"b", "two"}}));
+  execute("PRAGMA user_version=99");
+  base::Loop loop;
+  auto newer = open_sqlite_store(loop, path_);
+  ASSERT_FALSE(newer.ok());
+  EXPECT_NE(newer.error().message().find("its layout 99 is newer than this program's 2"), std::string::npos) << newer.error().message();
 }
 
 TEST_F(StoreTest, VolatileRevisionsNeverComeTwice) {
