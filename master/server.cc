@@ -169,19 +169,25 @@ void ApiServer::handle(std::shared_ptr<base::http::Exchange> exchange) {
   auto request = std::make_shared<RequestInfo>();
   request->exchange = std::move(exchange);
   auto user = authenticator_->authenticate(request->http());
-  if (!user.ok()) return request->reply_status(api::unauthorized());
+  if (!user.ok()) {  // counted and audited as well, and takes nobody's seat
+    read_target(*request);
+    return front_.enter(request, true, [request] { request->reply_status(api::unauthorized()); });
+  }
   request->user = std::move(*user);
   dispatch(std::move(request), false);
 }
 
+void ApiServer::read_target(RequestInfo& request) const {
+  const base::http::Request& http = request.http();
+  request.query = base::http::parse_query(http.query());
+  if (parse_resource_path(resources_, http.path(), http.method, &request)) return;
+  request.resource = nullptr;
+  request.verb = http.method;
+  for (char& c : request.verb) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
 void ApiServer::dispatch(RequestPtr request, bool is_local) {
-  const base::http::Request& http = request->http();
-  request->query = base::http::parse_query(http.query());
-  if (!parse_resource_path(resources_, http.path(), http.method, request.get())) {
-    request->resource = nullptr;
-    request->verb = http.method;
-    for (char& c : request->verb) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
+  read_target(*request);
   if (json::value refusal = impersonate(*authorizer_, *request); !refusal.is_null()) return request->reply_status(refusal);
   front_.enter(request, is_local, [this, request] { serve(request); });
 }

@@ -91,6 +91,7 @@ class ApiServer {
   using Written = std::function<void(Outcome)>;
 
   // server.cc
+  void read_target(RequestInfo& request) const;  // its path and query
   void dispatch(RequestPtr request, bool is_local);
   void serve(RequestPtr request);
   bool serve_plain(RequestPtr request);

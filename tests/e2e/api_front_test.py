@@ -159,6 +159,12 @@ class ApiFront(unittest.TestCase):
         self.assertEqual(made[0]["responseStatus"]["code"], 201)
         self.assertNotIn("requestObject", made[0])
         self.assertEqual({e["objectRef"]["resource"] for e in events}, {"secrets"})
+        # Who is not known is refused before anything is looked at, and noted all the same.
+        done = subprocess.run(["curl", "-s", "--cacert", self.work / "data/pki/ca.crt", "-H", "Authorization: Bearer nonsense", "-o", "/dev/null", "-w", "%{http_code}",
+                               f"https://127.0.0.1:{self.port}/api/v1/namespaces/default/secrets/audited"], stdout=subprocess.PIPE, text=True, check=True)
+        self.assertEqual(done.stdout, "401")
+        last = json.loads((self.work / "audit.log").read_text().splitlines()[-1])
+        self.assertEqual((last["responseStatus"]["code"], last["objectRef"]["name"], last["user"].get("username", "")), (401, "audited", ""))
 
     def test_z_a_watch_ends_cleanly_when_the_server_stops(self):
         watch = subprocess.Popen(["curl", "-sN", "--http2", "--cacert", self.work / "data/pki/ca.crt", "--cert",
