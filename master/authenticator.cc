@@ -126,7 +126,11 @@ Result<User> Authenticator::authenticate(const base::http::Request& request) {
   if (token.empty()) return User{"system:anonymous", {"system:unauthenticated"}};
   auto identity = TRY(check_token(token));
   const std::vector<std::string>& audiences = identity.audiences;
-  if (tokens_ && !audiences.empty() && std::find(audiences.begin(), audiences.end(), tokens_->keys().issuer) == audiences.end())
+  auto ours = [&](const std::string& audience) {
+    const std::vector<std::string>& own = tokens_->keys().audiences;
+    return std::find(own.begin(), own.end(), audience) != own.end();
+  };
+  if (tokens_ && !audiences.empty() && std::none_of(audiences.begin(), audiences.end(), ours))
     return denied("the token is for another audience");
   return std::move(identity.user);
 }

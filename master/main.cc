@@ -28,6 +28,8 @@ struct Flags {
   std::string service_cidr = "10.96.0.0/16", cluster_cidr = "10.244.0.0/16";
   std::string cluster_dns = "10.96.0.10", cluster_domain = "cluster.local";
   std::string token_auth_file;
+  std::vector<std::string> account_issuers, api_audiences;
+  std::string account_jwks_uri;
   std::string log_level = "info";
   std::string audit_policy_file;
   master::AuditLog::Options audit_log;
@@ -69,6 +71,12 @@ Status run(const Flags& flags) {
   options.client_ca_pem = pki.ca.certificate_pem;
   options.admits_accounts = true;
   options.tokens.issuer = "https://kubernetes.default.svc." + domain;
+  if (!flags.account_issuers.empty()) {
+    options.tokens.issuer = flags.account_issuers[0];
+    options.tokens.former_issuers.assign(flags.account_issuers.begin() + 1, flags.account_issuers.end());
+  }
+  options.tokens.audiences = flags.api_audiences;
+  options.tokens.jwks_uri = flags.account_jwks_uri;
   options.tokens.keys = TRY(master::load_or_make_account_keys(flags.data_dir + "/pki"));
   if (!flags.token_auth_file.empty())
     options.static_tokens = TRY(master::read_token_file(TRY(base::sys::read_file(flags.token_auth_file))));
@@ -155,6 +163,10 @@ int main(int argc, char** argv) {
   app.add_option("--cluster-dns", flags.cluster_dns, "address of the nodes' DNS servers; never given to a Service")->capture_default_str();
   app.add_option("--cluster-domain", flags.cluster_domain, "DNS domain of Services")->capture_default_str();
   app.add_option("--token-auth-file", flags.token_auth_file, "bearer tokens: a line token,user,uid,\"group1,group2\" each");
+  app.add_option("--service-account-issuer", flags.account_issuers, "issuer of service accounts' tokens; given again, one whose tokens are taken as well; "
+                                                                  "https://kubernetes.default.svc.DOMAIN when absent");
+  app.add_option("--service-account-jwks-uri", flags.account_jwks_uri, "where the OIDC discovery document says the tokens' keys are");
+  app.add_option("--api-audiences", flags.api_audiences, "audiences of this server, one of which a token must have; its issuer when absent")->delimiter(',');
   app.add_option("--audit-policy-file", flags.audit_policy_file, "audit.k8s.io/v1 Policy; with --audit-log-path, requests are audited");
   app.add_option("--audit-log-path", flags.audit_log.path, "file of audit events, one JSON object a line; - is standard output");
   app.add_option("--audit-log-maxsize", flags.audit_log_max_size_mib, "MiB after which the audit log is rotated")->check(CLI::Range(1, 1 << 20))->capture_default_str();

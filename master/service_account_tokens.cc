@@ -43,9 +43,16 @@ Result<std::vector<jws::Key>> load_or_make_account_keys(const std::string& dir) 
   return keys;
 }
 
+namespace {
+TokenKeys with_audiences(TokenKeys keys) {
+  if (keys.audiences.empty()) keys.audiences = {keys.issuer};
+  return keys;
+}
+}  // namespace
+
 ServiceAccountTokens::ServiceAccountTokens(TokenKeys keys, const ObjectCache& accounts, const ObjectCache& pods, const ObjectCache& secrets,
                                            const ObjectCache& nodes, std::function<base::Time()> now)
-    : keys_(std::move(keys)), accounts_(accounts), pods_(pods), secrets_(secrets), nodes_(nodes), now_(std::move(now)) {}
+    : keys_(with_audiences(std::move(keys))), accounts_(accounts), pods_(pods), secrets_(secrets), nodes_(nodes), now_(std::move(now)) {}
 
 Result<std::string> ServiceAccountTokens::issue(const TokenClaims& claims) const {
   if (keys_.keys.empty()) return denied("this server has no key for tokens");
@@ -82,7 +89,7 @@ Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read_legacy(const st
   // Only the token that the Secret holds now: who takes it out of the Secret revokes it.
   if (api::base64_decode(string_at(parsed, "data", "token")) != token) return denied("its Secret holds another token");
   Checked out;
-  out.identity = {account_user(ns, name, uid), {keys_.issuer}};
+  out.identity = {account_user(ns, name, uid), keys_.audiences};
   out.bound = {{&accounts_, object_key(ns, name), uid, "service account", nullptr},
                {&secrets_, object->key, std::string(string_at(parsed, "metadata", "uid")), "secret", object}};
   return out;
@@ -91,7 +98,8 @@ Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read_legacy(const st
 Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read(const std::string& token) const {
   json::value claims = TRY(jws::peek(token));
   std::string_view issuer = string_at(claims, "iss");
-  if (issuer != keys_.issuer && issuer != kLegacyIssuer)
+  bool former = std::find(keys_.former_issuers.begin(), keys_.former_issuers.end(), issuer) != keys_.former_issuers.end();
+  if (issuer != keys_.issuer && !former && issuer != kLegacyIssuer)
     return base::make_error(base::Kind::kInvalid, "check service account token", "", "another issuer's");
   TRY(jws::verify(token, keys_.keys));
   if (issuer == kLegacyIssuer) return read_legacy(token, claims);

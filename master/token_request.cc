@@ -98,7 +98,7 @@ void ApiServer::issue_token(AdmissionAttributes& attributes, const json::value& 
   claims.ns = attributes.ns;
   claims.account = named(account);
   claims.audiences = strings(find_path(object, "spec", "audiences"));
-  if (claims.audiences.empty()) claims.audiences = {tokens_->keys().issuer};
+  if (claims.audiences.empty()) claims.audiences = tokens_->keys().audiences;
   claims.seconds = base::as_int(find_path(object, "spec", "expirationSeconds"), 3600);
   RequestInfo& request = *attributes.request;
   if (const json::value* reference = find_path(object, "spec", "boundObjectRef"); reference && reference->is_object())
@@ -107,7 +107,7 @@ void ApiServer::issue_token(AdmissionAttributes& attributes, const json::value& 
   json::object& spec = base::object_at(object.get_object(), "spec");
   spec["audiences"] = json::value_from(claims.audiences);
   spec["expirationSeconds"] = claims.seconds;
-  if (claims.pod && claims.seconds == kExtendedSeconds && claims.audiences == std::vector<std::string>{tokens_->keys().issuer}) {
+  if (claims.pod && claims.seconds == kExtendedSeconds && claims.audiences == tokens_->keys().audiences) {
     claims.warn_after_seconds = claims.seconds;
     claims.seconds = kYear;
   }
@@ -127,7 +127,7 @@ void ApiServer::review_token(RequestPtr request) {
   if (!decode_body(*request, *resource.type, resource.kind, &review)) return;
   std::string token(string_at(review, "spec", "token"));
   if (token.empty()) return request->reply_status(api::bad_request("token is required for TokenReview in authentication"));
-  std::vector<std::string> wanted = strings(find_path(review, "spec", "audiences")), own{tokens_->keys().issuer}, common;
+  std::vector<std::string> wanted = strings(find_path(review, "spec", "audiences")), own = tokens_->keys().audiences, common;
   if (wanted.empty()) wanted = own;
   json::object status;
   auto identity = authenticator_->check_token(token);
@@ -162,8 +162,10 @@ bool ApiServer::serve_openid(RequestPtr request) {
   json::array algorithms;
   for (const jws::Key& key : tokens_->keys().keys)
     if (json::value name(key.algorithm()); std::find(algorithms.begin(), algorithms.end(), name) == algorithms.end()) algorithms.push_back(name);
+  std::string keys_at = tokens_->keys().jwks_uri;
+  if (keys_at.empty()) keys_at = "https://" + options_.advertise_address + ":" + std::to_string(options_.advertise_port) + "/openid/v1/jwks";
   request->reply(200, json::object{{"issuer", tokens_->keys().issuer},
-                                   {"jwks_uri", "https://" + options_.advertise_address + ":" + std::to_string(options_.advertise_port) + "/openid/v1/jwks"},
+                                   {"jwks_uri", keys_at},
                                    {"response_types_supported", json::array{"id_token"}},
                                    {"subject_types_supported", json::array{"public"}},
                                    {"id_token_signing_alg_values_supported", std::move(algorithms)}});

@@ -41,7 +41,7 @@ class TokenTest : public ServerTest {
  protected:
   void configure(ServerOptions& options) override {
     if (key_.empty()) key_ = jws::Key::make().value();
-    options.tokens = {"https://issuer.example", {jws::Key::read(key_).value()}};
+    options.tokens = {issuer_, {jws::Key::read(key_).value()}, former_, audiences_};
     options.static_tokens = read_token_file("static-token,carol,u,\"dev\"").value();
   }
   // Through the front door, where credentials count.
@@ -81,6 +81,8 @@ class TokenTest : public ServerTest {
     wait_for([&] { return exchange->response.status != 0; });
     return exchange->response;
   }
+  std::string issuer_ = "https://issuer.example";
+  std::vector<std::string> former_, audiences_;
   std::string key_;
 };
 
@@ -149,6 +151,21 @@ TEST_F(TokenTest, StaticAndBootstrapTokens) {
   EXPECT_EQ(who("abcdeg.0123456789abcdef"), "401");
   ok(call("PUT", secrets + "/bootstrap-token-abcdef", secret(R"(,"expiration":"2020-01-01T00:00:00Z")")));
   EXPECT_EQ(who("abcdef.0123456789abcdef"), "401");
+}
+
+TEST_F(TokenTest, AnIssuerCanBeChanged) {
+  account("robot");
+  std::string before(string_at(request_token("robot"), "status", "token"));
+  issuer_ = "https://new.example";
+  reopen();
+  EXPECT_EQ(who(before), "401");
+  former_ = {"https://issuer.example"};
+  audiences_ = {"https://new.example", "https://issuer.example"};
+  reopen();
+  EXPECT_EQ(who(before), "system:serviceaccount:default:robot");
+  auto made = request_token("robot");
+  EXPECT_EQ(base::to_json(made.at("spec").at("audiences")), R"(["https://new.example","https://issuer.example"])");
+  EXPECT_EQ(who(std::string(string_at(made, "status", "token"))), "system:serviceaccount:default:robot");
 }
 
 TEST_F(TokenTest, TheKeysAreShownToThoseWhoMayKnow) {
