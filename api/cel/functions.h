@@ -35,6 +35,13 @@ struct Context {
 // `call` has the compiled pattern of a literal.
 using Function = bool (*)(Context& context, const Node& call, const Value* args, size_t count, Value* out);
 
+// What rows return with, and what going through a text costs.
+inline bool give(Value* out, Value in) {
+  *out = std::move(in);
+  return true;
+}
+inline uint64_t tenth(size_t size) { return size / 10 + 1; }
+
 struct Row {
   const char* signature;
   Function function;

@@ -11,8 +11,6 @@ using C = Context&;
 using A = const Value*;
 
 bool overflow(C c) { return c.fail("integer overflow"); }
-bool give(Value* out, Value in) { return *out = std::move(in), true; }
-uint64_t tenth(size_t n) { return n / 10 + 1; }
 
 template <bool (*Builtin)(int64_t, int64_t, int64_t*)>
 bool on_ints(C c, const Node&, A a, size_t, Value* out) {

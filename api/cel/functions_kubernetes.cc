@@ -13,8 +13,6 @@ namespace {
 using C = Context&;
 using A = const Value*;
 
-bool give(Value* out, Value in) { return *out = std::move(in), true; }
-
 struct Amount : Opaque {
   Quantity quantity;
   std::string_view type_name() const override { return "kubernetes.Quantity"; }
@@ -174,7 +172,7 @@ bool named_format(C, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of_optional(std::nullopt));
 }
 bool validate(C c, const Node&, A a, size_t, Value* out) {
-  if (!c.charge(a[1].text.size() / 10 + 1)) return false;
+  if (!c.charge(tenth(a[1].text.size()))) return false;
   std::vector<Value> wrong;
   for (std::string& sentence : opaque_as<Format>(a[0])->format->check(a[1].text)) wrong.push_back(Value::of_text(std::move(sentence)));
   return give(out, Value::of_optional(wrong.empty() ? std::nullopt : std::optional<Value>(Value::of_list(std::move(wrong)))));
@@ -183,7 +181,7 @@ bool validate(C c, const Node&, A a, size_t, Value* out) {
 bool escape_key(C c, const Node&, A a, size_t, Value* out) {
   std::string result;
   for (char one : a[0].text) result += one == '~' ? "~0" : one == '/' ? "~1" : std::string(1, one);
-  return c.charge(result.size() / 10 + 1) && give(out, Value::of_text(std::move(result)));
+  return c.charge(tenth(result.size())) && give(out, Value::of_text(std::move(result)));
 }
 
 constexpr Row kRows[] = {

@@ -10,8 +10,6 @@ namespace {
 using C = Context&;
 using A = const Value*;
 
-bool give(Value* out, Value in) { return *out = std::move(in), true; }
-
 bool is_sorted(C c, const Node&, A a, size_t, Value* out) {
   size_t count = size_of(a[0]);
   if (!c.charge(count)) return false;

@@ -14,8 +14,6 @@ namespace {
 using C = Context&;
 using A = const Value*;
 
-bool give(Value* out, Value in) { return *out = std::move(in), true; }
-
 struct Ip : Opaque {
   std::array<unsigned char, 16> bytes{};  // a v4 address is in the first four
   int family = 4;
@@ -234,13 +232,13 @@ bool parse_url(std::string_view text, Url* out) {
 }
 bool to_url(C c, const Node&, A a, size_t, Value* out) {
   auto made = std::make_shared<Url>();
-  if (!c.charge(a[0].text.size() / 10 + 1)) return false;
+  if (!c.charge(tenth(a[0].text.size()))) return false;
   return parse_url(a[0].text, made.get()) ? give(out, of_opaque(std::move(made)))
                                           : c.fail("URL parse error during conversion from string: parse " + shown(a[0]) + ": invalid URI for request");
 }
 bool is_url(C c, const Node&, A a, size_t, Value* out) {
   Url made;
-  return c.charge(a[0].text.size() / 10 + 1) && give(out, Value::of(parse_url(a[0].text, &made)));
+  return c.charge(tenth(a[0].text.size())) && give(out, Value::of(parse_url(a[0].text, &made)));
 }
 const Url& url_of(const Value& in) { return *opaque_as<Url>(in); }
 bool url_scheme(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of_text(url_of(a[0]).scheme)); }

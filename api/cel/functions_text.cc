@@ -13,9 +13,6 @@ namespace {
 using C = Context&;
 using A = const Value*;
 
-bool give(Value* out, Value in) { return *out = std::move(in), true; }
-uint64_t tenth(size_t n) { return n / 10 + 1; }
-
 // Byte offset of a code point; npos past the end.
 size_t offset_of(std::string_view text, int64_t rune) {
   size_t at = 0;

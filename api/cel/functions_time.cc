@@ -13,8 +13,6 @@ using A = const Value*;
 
 constexpr int64_t kFirstSecond = -62135596800, kLastSecond = 253402300799;  // years 1 to 9999
 
-bool give(Value* out, Value in) { return *out = std::move(in), true; }
-
 bool to_timestamp(C c, const Node&, A a, size_t, Value* out) {
   if (a[0].kind == Kind::timestamp) return give(out, a[0]);
   if (a[0].kind == Kind::integer) {
