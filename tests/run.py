@@ -15,6 +15,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 
+SLOWEST = 10
 LAYERS = ("unit", "prop", "sim", "fuzz", "root", "fault", "e2e", "vm", "bench")
 
 
@@ -103,10 +104,11 @@ def main():
         sys.exit(f"run: ctest ended with {ctest.returncode} and wrote no results")
 
     totals = {"passed": 0, "failed": 0, "skipped": 0}
-    failed, skipped, seen = [], {}, set()
+    failed, skipped, seen, took = [], {}, set(), []
     for test in ET.parse(junit).getroot().iter("testcase"):
         name, output = test.get("name"), test.findtext("system-out") or ""
         seen.add(name)
+        took.append((float(test.get("time") or 0), name))
         status = {"run": "passed", "fail": "failed"}.get(test.get("status"), "failed")
         if test.find("skipped") is not None and "SKIP_RETURN_CODE" in (
                 test.find("skipped").get("message") or ""):
@@ -125,6 +127,8 @@ def main():
 
     print(f"\n{len(chosen)} tests in {time.monotonic() - started:.0f} s; "
           f"outputs in {results.relative_to(os.getcwd()) if results.is_relative_to(os.getcwd()) else results}")
+    if len(took) > SLOWEST:
+        print("slowest: " + ", ".join(f"{name} {seconds:.0f} s" for seconds, name in sorted(took, reverse=True)[:SLOWEST]))
     for (name, reason), cases in skipped.items():
         what = cases[0] if len(cases) == 1 else f"{len(cases)} cases"
         print(f"skipped: {name}: {what}: {reason}")

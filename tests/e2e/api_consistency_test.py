@@ -14,6 +14,7 @@ import threading
 import time
 
 import cluster
+from system import Failure
 
 OBJECTS, WRITERS, WATCHERS, KILLS, WRITES_BETWEEN = 3, 6, 3, 4, 120
 SECONDS = 90   # for everything; the test fails beyond
@@ -111,7 +112,7 @@ class ApiConsistency(cluster.ClusterTest):
                     version = int(item["metadata"]["resourceVersion"])
                     if item["metadata"]["name"] in self.names:
                         seen.append(("event", item["metadata"]["name"], item["data"]["value"], version))
-            except (OSError, http.client.HTTPException, ValueError, cluster.Failure):
+            except (OSError, http.client.HTTPException, ValueError, Failure):
                 pass
             if self.stop.is_set() and self.seen_last(seen):
                 return

@@ -9,15 +9,13 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
 sys.path[1:1] = [str(cases.SOURCE / "scripts"), str(cases.SOURCE / "scripts/lib")]
 import images
-from api_client import Api
-from system import Failure, cgroup_hierarchies, open_process, start_ticks, wait_dead
+from system import cgroup_hierarchies
 from throwaway_cluster import Cluster
 
 os.environ.setdefault("SAMPAN_BIN_DIR", str(cases.BIN))

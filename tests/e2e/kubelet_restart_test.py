@@ -6,6 +6,7 @@ import signal
 
 import cluster
 from cluster import is_ready, pod, restarts
+from system import open_process, start_ticks, wait_dead
 
 SLEEP = ("sh", "-c", "echo started; trap 'exit 5' TERM; while true; do sleep 1000 & wait $!; done")
 
@@ -52,7 +53,7 @@ class KubeletRestart(cluster.ClusterTest):
         fds = [os.pidfd_open(pid) for pid in pids]
         for fd in fds:
             signal.pidfd_send_signal(fd, signal.SIGTERM)
-        self.assertEqual(cluster.wait_dead(fds, 10), set())
+        self.assertEqual(wait_dead(fds, 10), set())
         for fd in fds:
             os.close(fd)
         self.cluster.start("kubelet")
@@ -72,9 +73,9 @@ class KubeletRestart(cluster.ClusterTest):
         left = [path for path in self.cluster.cgroups() if uid in str(path)]
         deadline_events = 30
         pids = [pid for pid, _, command in self.cluster.processes() if uid in command]
-        fds = [fd for pid in pids if (fd := cluster.open_process(
-            pid, cluster.start_ticks(pid))) is not None]
-        self.assertEqual(cluster.wait_dead(fds, deadline_events), set(),
+        fds = [fd for pid in pids if (fd := open_process(
+            pid, start_ticks(pid))) is not None]
+        self.assertEqual(wait_dead(fds, deadline_events), set(),
                          f"processes of a deleted Pod are alive; cgroups {left}")
 
     def test_a_pod_created_in_between_is_started(self):

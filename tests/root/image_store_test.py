@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """`sampan image load`, `save`, `rm`, `gc`: every archive form, broken archives, what gc keeps, and
 a store that is whole after kill -9 at any moment."""
-import io
 import json
 import os
 import pathlib

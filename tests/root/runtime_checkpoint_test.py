@@ -5,10 +5,8 @@ is that it knows: tests/vm/checkpoint_test.py."""
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))

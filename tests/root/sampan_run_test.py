@@ -2,11 +2,9 @@
 """`sampan run` and its family against real containers, as people use them, in a network namespace
 that leads nowhere."""
 import json
-import os
 import pathlib
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time

@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 """Who may include whom. The table below is the rule; ARCHITECTURE.md explains it."""
-import os
 import pathlib
 import re
 import sys

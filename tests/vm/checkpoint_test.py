@@ -2,7 +2,6 @@
 """checkpoint and restore through the real criu, on a kernel that its version knows: memory, files, limits
 and namespaces come back, under another name too; what can't be saved is told with criu's own words."""
 import json
-import os
 import pathlib
 import shutil
 import subprocess
