@@ -134,8 +134,10 @@ void json(std::string_view input) {
 }
 void yaml(std::string_view input) {
   if (input.size() > (64 << 10)) return;
-  if (auto parsed = api::parse_yaml(input); parsed.ok())
-    for (const value& document : *parsed) (void)base::to_json(document);
+  std::vector<std::string> duplicates;
+  auto parsed = api::parse_yaml(input, &duplicates);
+  if (!parsed.ok()) return check(!parsed.error().reason.empty(), "a refusal without a reason");
+  for (const value& document : *parsed) check(base::parse_json(base::to_json(document)).ok(), "what YAML says is no JSON");
 }
 void protobuf(std::string_view input) {
   auto object = api::protobuf_to_json(pod(), input);

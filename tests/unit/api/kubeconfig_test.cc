@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "api/base64.h"
-#include "api/yaml.h"
 
 namespace api {
 namespace {
@@ -29,33 +28,6 @@ TEST(KubeConfig, SaysWhatIsMissing) {
   EXPECT_NE(message("a: [1").find("line "), std::string::npos) << message("a: [1");
 }
 
-std::string as_json(std::string_view yaml) {
-  auto documents = parse_yaml(yaml);
-  if (!documents.ok()) return documents.error().message();
-  std::string out;
-  for (const auto& document : *documents) out += base::to_json(document);
-  return out;
-}
-TEST(Yaml, ScalarsResolveAsKubectlDoes) {
-  EXPECT_EQ(as_json("a: 1\nb: \"1\"\nc: yes\nd: 0644\ne: 0x10\nf: ~\ng: -1.5\nh: 1.2.3\ni: 'no'\nj: 2026-01-02\nk: y\n"),
-            R"({"a":1,"b":"1","c":true,"d":420,"e":16,"f":null,"g":-1.5E0,"h":"1.2.3","i":"no","j":"2026-01-02","k":true})");
-  EXPECT_EQ(as_json("a: |\n  x\n  y\nb: >-\n  p\n  q\n"), R"({"a":"x\ny\n","b":"p q"})");
-  EXPECT_EQ(as_json("- !!str 5\n- 10.244.0.0/16\n- 500m\n- 1e3\n"), R"(["5","10.244.0.0/16","500m",1E3])");
-}
-TEST(Yaml, DocumentsAnchorsMergeKeys) {
-  EXPECT_EQ(as_json("a: 1\n---\n# nothing\n---\nb: 2\n"), R"({"a":1}{"b":2})");
-  EXPECT_EQ(as_json("x: &x {p: 1, q: 2}\ny:\n  <<: *x\n  q: 3\nz: *x\n"),
-            R"({"x":{"p":1,"q":2},"y":{"q":3,"p":1},"z":{"p":1,"q":2}})");
-  EXPECT_EQ(as_json(R"({"a": [1, {"b": null}]})"), R"({"a":[1,{"b":null}]})");
-}
-TEST(Yaml, RefusesBadInput) {
-  EXPECT_NE(as_json("a: 1\na: 2\n").find("already set"), std::string::npos);
-  EXPECT_NE(as_json("a: b: c").find("parse YAML: line 1"), std::string::npos) << as_json("a: b: c");
-  std::string bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
-  for (int i = 1; i < 9; ++i)
-    bomb += fmt::format("a{0}: &a{0} [*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1}]\n", i, i - 1);
-  EXPECT_NE(as_json(bomb).find("more than a million"), std::string::npos);
-}
 TEST(Base64, RoundTrips) {
   for (std::string text : {std::string(), std::string("a"), std::string("ab"), std::string("\0\xff\n", 3)})
     EXPECT_EQ(base64_decode(base64_encode(text)), text);
