@@ -1,6 +1,8 @@
 // Server-side apply: who set which field (field_set.h), kept in metadata.managedFields.
 // Source: KEP-555; the texts of conflicts are kube-apiserver's.
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "api/field_set.h"
 #include "api/patch.h"
@@ -11,6 +13,13 @@ namespace {
 // Managers that only updated are folded into one beyond this many, as in Kubernetes.
 constexpr size_t kMaxUpdateManagers = 10;
 
+// Ordered maps here and in field_set.cc: a client who knows a hash function can make all keys meet.
+std::map<std::string, size_t> first_places(std::vector<std::string> keys) {
+  std::map<std::string, size_t> out;
+  for (size_t i = 0; i < keys.size(); ++i) out.emplace(std::move(keys[i]), i);
+  return out;
+}
+
 // Items that `applied` names come in its order; the others each before the first item that stood
 // behind it in `live`.
 json::array in_order(const Field& field, const ListRule& rule, json::array merged, const json::array& live, const json::array& applied) {
@@ -19,19 +28,22 @@ json::array in_order(const Field& field, const ListRule& rule, json::array merge
     for (const json::value& item : list) out.push_back(list_element(field, rule, item));
     return out;
   };
-  std::vector<std::string> wanted = keys(applied), had = keys(live), has = keys(merged);
-  auto at = [](const std::vector<std::string>& list, const std::string& key) {
-    return static_cast<size_t>(std::find(list.begin(), list.end(), key) - list.begin());
+  std::vector<std::string> has = keys(merged);
+  std::map<std::string, size_t> wanted = first_places(keys(applied)), had = first_places(keys(live));
+  auto at = [](const std::map<std::string, size_t>& places, const std::string& key) {
+    auto it = places.find(key);
+    return it == places.end() ? SIZE_MAX : it->second;
   };
   std::vector<std::pair<size_t, size_t>> named;  // position in `applied`, index in `merged`
   std::vector<size_t> others;
   for (size_t i = 0; i < has.size(); ++i) {
     size_t position = at(wanted, has[i]);
-    if (position < wanted.size()) named.emplace_back(position, i);
+    if (position != SIZE_MAX) named.emplace_back(position, i);
     else others.push_back(i);  // in their order in `live`
   }
   std::stable_sort(named.begin(), named.end());
   json::array out;
+  out.reserve(merged.size());
   size_t i = 0, j = 0;
   while (i < others.size() || j < named.size()) {
     bool other = j == named.size() || (i < others.size() && at(had, has[others[i]]) < at(had, has[named[j].second]));
@@ -64,14 +76,17 @@ void merge_into(const Type& type, json::object& live, const json::object& applie
       }
     } else if (ListRule rule = list_rule(*field); list && have->is_array() && rule.kind != ListKind::kAtomic) {
       json::array before = have->get_array(), merged = before;
+      std::map<std::string, size_t> places;  // of what has keys
+      for (size_t i = 0; i < merged.size(); ++i) places.insert_or_assign(list_element(*field, rule, merged[i]), i);
       for (const json::value& item : *list) {
         std::string element = list_element(*field, rule, item);
-        json::value* same = nullptr;
-        for (json::value& candidate : merged)
-          if (!element.empty() && list_element(*field, rule, candidate) == element) same = &candidate;
-        if (!same) merged.push_back(item);
-        else if (rule.kind == ListKind::kMap && same->is_object() && item.is_object())
-          merge_into(*field->type, same->get_object(), item.get_object());
+        auto same = element.empty() ? places.end() : places.find(element);
+        if (same == places.end()) {
+          places.insert_or_assign(std::move(element), merged.size());
+          merged.push_back(item);
+        } else if (json::value& mine = merged[same->second]; rule.kind == ListKind::kMap && mine.is_object() && item.is_object()) {
+          merge_into(*field->type, mine.get_object(), item.get_object());
+        }
       }
       *have = in_order(*field, rule, std::move(merged), before, *list);
     } else {
@@ -80,37 +95,38 @@ void merge_into(const Type& type, json::object& live, const json::object& applie
   }
 }
 
-// Every item of a list that is told apart by keys has them, once. "" or what is wrong.
-std::string check_lists(const Type& type, const json::object& object, const std::string& path) {
+// Every item of a list that is told apart by keys has them, once. "" or what is wrong, behind the path
+// to it, which is put together on the way back: keys may be long.
+std::string check_lists(const Type& type, const json::object& object);
+
+std::string check_list(const Field& field, const ListRule& rule, const json::array& list) {
+  std::set<std::string> seen;
+  for (size_t i = 0; i < list.size(); ++i) {
+    std::string element = list_element(field, rule, list[i]);
+    if (element.empty()) {
+      for (const std::string& key : rule.keys) {
+        if (base::find(list[i], key)) continue;
+        return ": element " + std::to_string(i) + ": associative list with keys has an element that omits key field \"" + key + "\"";
+      }
+    }
+    auto shown = [&] { return field_texts({{element, json::object()}})[0]; };
+    if (seen.contains(element)) return ": duplicate entries for key " + shown();
+    if (rule.kind == ListKind::kMap && list[i].is_object())
+      if (std::string wrong = check_lists(*field.type, list[i].get_object()); !wrong.empty()) return shown() + wrong;
+    seen.insert(std::move(element));
+  }
+  return {};
+}
+std::string check_lists(const Type& type, const json::object& object) {
   for (const auto& member : object) {
     const Field* field = type.field(member.key());
     if (!field) continue;
-    std::string here = path + "." + std::string(member.key());
-    if (const json::object* inner = member.value().if_object(); inner && field->holder == Holder::kOne && field->type) {
-      if (std::string wrong = check_lists(*field->type, *inner, here); !wrong.empty()) return wrong;
-    }
-    const json::array* list = member.value().if_array();
-    ListRule rule = list_rule(*field);
-    if (!list || rule.kind == ListKind::kAtomic) continue;
-    std::vector<std::string> seen;
-    for (size_t i = 0; i < list->size(); ++i) {
-      std::string element = list_element(*field, rule, (*list)[i]);
-      if (element.empty()) {
-        for (const std::string& key : rule.keys) {
-          if (base::find((*list)[i], key)) continue;
-          return here + ": element " + std::to_string(i) + ": associative list with keys has an element that omits key field \"" + key + "\"";
-        }
-      }
-      if (std::find(seen.begin(), seen.end(), element) != seen.end()) {
-        FieldSet one;
-        one.emplace(element, json::object());
-        return here + ": duplicate entries for key " + field_texts(one)[0];
-      }
-      seen.push_back(element);
-      if (rule.kind == ListKind::kMap && (*list)[i].is_object())
-        if (std::string wrong = check_lists(*field->type, (*list)[i].get_object(), here + field_texts({{element, json::object()}})[0]); !wrong.empty())
-          return wrong;
-    }
+    std::string wrong;
+    if (const json::object* inner = member.value().if_object(); inner && field->holder == Holder::kOne && field->type)
+      wrong = check_lists(*field->type, *inner);
+    if (const json::array* list = member.value().if_array())
+      if (ListRule rule = list_rule(*field); rule.kind != ListKind::kAtomic) wrong = check_list(*field, rule, *list);
+    if (!wrong.empty()) return "." + std::string(member.key()) + wrong;
   }
   return {};
 }
@@ -229,7 +245,7 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live, con
   if (!applied.is_object()) return bad("the configuration is not an object");
   if (manager.name.empty()) return bad("fieldManager is required for apply patch");
   if (const json::array* sent = managed(applied); sent && !sent->empty()) return bad("metadata.managedFields must be nil");
-  if (std::string wrong = check_lists(type, applied.get_object(), ""); !wrong.empty()) return bad(wrong);
+  if (std::string wrong = check_lists(type, applied.get_object()); !wrong.empty()) return bad(wrong);
   Applied out;
   json::value before = live.is_object() ? live : json::value(json::object());
   std::vector<Entry> entries = read_entries(managed(before));
@@ -251,8 +267,10 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live, con
     FieldSet lost = intersection(entries[i].fields, changes.changed);
     FieldSet disputed = lost;
     subtract(disputed, from_client);
-    if (!force)
-      for (std::string& field : field_texts(disputed)) out.conflicts.push_back({shown(entries[i]), std::move(field)});
+    if (!force) {
+      std::string owner = shown(entries[i]);
+      for (std::string& field : field_texts(disputed)) out.conflicts.push_back({owner, std::move(field)});
+    }
     subtract(entries[i].fields, lost);
     subtract(entries[i].fields, changes.removed);
   }

@@ -1,7 +1,10 @@
 #include "api/field_set.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <map>
+#include <set>
+
+#include "base/json_erase.h"
 
 namespace api {
 namespace {
@@ -49,7 +52,7 @@ class Items {
 
  private:
   std::vector<std::pair<std::string, const json::value*>> items_;
-  std::unordered_map<std::string_view, const json::value*> index_;
+  std::map<std::string_view, const json::value*> index_;
 };
 
 // How one member of an object is looked into.
@@ -209,10 +212,14 @@ bool seal(FieldSet& node, bool member) {
   return member || children;
 }
 
-void texts(const FieldSet& node, const std::string& path, std::vector<std::string>& out) {
+// What nobody reads any more: a long key stands in the texts of all that is below it.
+constexpr size_t kMaxTextBytes = 1 << 20;
+
+void texts(const FieldSet& node, const std::string& path, std::vector<std::string>& out, size_t& bytes) {
   for (const auto& child : node) {
     std::string_view key = child.key();
     if (key == ".") continue;
+    if (bytes > kMaxTextBytes) return;
     const FieldSet& below = child.value().get_object();
     std::string rest(key.substr(2)), here = path;
     if (key.starts_with("f:")) {
@@ -225,8 +232,9 @@ void texts(const FieldSet& node, const std::string& path, std::vector<std::strin
     } else {
       here += "[=" + rest + "]";
     }
+    bytes += here.size();
     if (is_member(below)) out.push_back(here);
-    texts(below, here, out);
+    texts(below, here, out, bytes);
   }
 }
 
@@ -236,42 +244,59 @@ bool is_empty(const json::value& value) {
   return value.is_object() ? value.get_object().empty() : value.is_array() && value.get_array().empty();
 }
 
-void remove_from(const Type* type, const Field* field, json::value& at, const FieldSet& gone, const FieldSet* kept) {
-  bool in_map = field && field->holder == Holder::kMap && at.is_object();
-  ListRule rule = field && at.is_array() ? list_rule(*field) : ListRule();
+void remove_items(const Field& field, json::array& list, const FieldSet& gone, const FieldSet* kept) {
+  ListRule rule = list_rule(field);
+  std::map<std::string, size_t, std::less<>> places;
+  for (size_t i = 0; i < list.size(); ++i) places.emplace(list_element(field, rule, list[i]), i);
+  std::vector<bool> dropped(list.size());
+  bool drops = false;
   for (const auto& item : gone) {
     std::string_view key = item.key();
-    if (key == ".") continue;
+    auto place = key == "." ? places.end() : places.find(key);
+    if (place == places.end()) continue;
     const FieldSet& below = item.value().get_object();
     const json::value* kept_value = kept ? kept->if_contains(key) : nullptr;
     const FieldSet* kept_below = kept_value ? kept_value->if_object() : nullptr;
-    if (json::object* object = at.if_object(); object && key.starts_with("f:")) {
-      std::string_view name = key.substr(2);
-      auto found = object->find(name);
-      if (found == object->end()) continue;
-      const Field* inner = type && !in_map ? type->field(name) : nullptr;
-      // In a map of structs the value's own fields are those of the map's type.
-      const Type* inner_type = inner ? inner->type : in_map ? field->type : nullptr;
-      bool gone_whole = is_member(below) && !kept_below, was_empty = is_empty(found->value());
-      if (!gone_whole && has_children(below)) remove_from(inner_type, inner, found->value(), below, kept_below);
-      // What lost its last member goes with it.
-      if (gone_whole || (!kept_below && !was_empty && is_empty(found->value()))) object->stable_erase(object->find(name));
-    } else if (json::array* list = at.if_array(); list && field) {
-      for (size_t i = 0; i < list->size(); ++i) {
-        if (list_element(*field, rule, (*list)[i]) != key) continue;
-        bool whole = is_member(below) && !kept_below;
-        if (whole) {
-          list->erase(list->begin() + static_cast<std::ptrdiff_t>(i));
-        } else if (has_children(below)) {
-          FieldSet fields = below;  // without the keys, by which the item is found
-          fields.erase(".");
-          for (const std::string& name : rule.keys) fields.erase(field_key(name));
-          if (!fields.empty()) remove_from(field->type, nullptr, (*list)[i], fields, kept_below);
-        }
-        break;
-      }
+    if (is_member(below) && !kept_below) {
+      dropped[place->second] = drops = true;
+    } else if (has_children(below)) {
+      FieldSet fields = below;  // without the keys, by which the item is found
+      fields.erase(".");
+      for (const std::string& name : rule.keys) fields.erase(field_key(name));
+      if (!fields.empty()) remove_from(field.type, nullptr, list[place->second], fields, kept_below);
     }
   }
+  if (!drops) return;
+  json::array left(list.storage());
+  for (size_t i = 0; i < list.size(); ++i)
+    if (!dropped[i]) left.push_back(std::move(list[i]));
+  list = std::move(left);
+}
+
+void remove_from(const Type* type, const Field* field, json::value& at, const FieldSet& gone, const FieldSet* kept) {
+  bool in_map = field && field->holder == Holder::kMap && at.is_object();
+  if (json::array* list = at.if_array(); list && field) return remove_items(*field, *list, gone, kept);
+  json::object* object = at.if_object();
+  if (!object) return;
+  std::set<std::string_view> dropped;
+  for (const auto& item : gone) {
+    std::string_view key = item.key();
+    if (!key.starts_with("f:")) continue;
+    const FieldSet& below = item.value().get_object();
+    const json::value* kept_value = kept ? kept->if_contains(key) : nullptr;
+    const FieldSet* kept_below = kept_value ? kept_value->if_object() : nullptr;
+    std::string_view name = key.substr(2);
+    auto found = object->find(name);
+    if (found == object->end()) continue;
+    const Field* inner = type && !in_map ? type->field(name) : nullptr;
+    // In a map of structs the value's own fields are those of the map's type.
+    const Type* inner_type = inner ? inner->type : in_map ? field->type : nullptr;
+    bool gone_whole = is_member(below) && !kept_below, was_empty = is_empty(found->value());
+    if (!gone_whole && has_children(below)) remove_from(inner_type, inner, found->value(), below, kept_below);
+    // What lost its last member goes with it.
+    if (gone_whole || (!kept_below && !was_empty && is_empty(found->value()))) dropped.insert(name);
+  }
+  if (!dropped.empty()) base::erase_if(*object, [&](const auto& member) { return dropped.contains(member.key()); });
 }
 
 }  // namespace
@@ -346,19 +371,28 @@ void unite(FieldSet& into, const FieldSet& other) {
 }
 
 void subtract(FieldSet& from, const FieldSet& members) {
-  for (const auto& child : members) {
-    if (child.key() == ".") continue;
-    auto it = from.find(child.key());
-    if (it == from.end()) continue;
-    FieldSet& mine = it->value().get_object();
-    const FieldSet& theirs = child.value().get_object();
-    bool member = is_member(mine) && !is_member(theirs);
-    subtract(mine, theirs);
-    if (!seal(mine, member)) from.stable_erase(from.find(child.key()));
+  // The smaller set is walked: a change is taken from each of many managers.
+  bool drops = false;
+  auto take = [&](json::value& mine, const json::value& theirs) {
+    FieldSet& fields = mine.get_object();
+    bool member = is_member(fields) && !is_member(theirs.get_object());
+    subtract(fields, theirs.get_object());
+    if (seal(fields, member)) return;
+    mine = nullptr;  // goes below
+    drops = true;
+  };
+  if (from.size() <= members.size()) {
+    for (auto& child : from)
+      if (const json::value* theirs = child.key() == "." ? nullptr : members.if_contains(child.key())) take(child.value(), *theirs);
+  } else {
+    for (const auto& child : members)
+      if (json::value* mine = child.key() == "." ? nullptr : from.if_contains(child.key())) take(*mine, child.value());
   }
+  if (drops) base::erase_if(from, [](const auto& child) { return child.value().is_null(); });
 }
 
 FieldSet intersection(const FieldSet& a, const FieldSet& b) {
+  if (a.size() > b.size()) return intersection(b, a);
   FieldSet out;
   for (const auto& child : a) {
     if (child.key() == ".") continue;
@@ -377,7 +411,8 @@ void remove_fields(const Type& type, json::value& object, const FieldSet& gone, 
 
 std::vector<std::string> field_texts(const FieldSet& set) {
   std::vector<std::string> out;
-  texts(set, "", out);
+  size_t bytes = 0;
+  texts(set, "", out, bytes);
   return out;
 }
 

@@ -2,10 +2,17 @@
 
 #include <algorithm>
 
+#include "base/json_erase.h"
+
 namespace api {
 namespace {
 
 constexpr size_t kMaxCopiedBytes = 16u << 20;  // "copy" can double a document at each step
+// What operations inside long lists move, in all: a second or two. Ten thousand of them before
+// a million items would take minutes.
+constexpr size_t kMaxMovedItems = 500'000'000;
+// Members of larger objects lose their order rather than all to be moved for one that goes.
+constexpr size_t kMaxOrderedMembers = 64;
 
 base::Error malformed(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "apply JSON patch", {}, std::move(reason));
@@ -89,7 +96,7 @@ class JsonPatch {
       }
       if (to.size() > from.size() && std::equal(from.begin(), from.end(), to.begin()))
         return inapplicable("a value cannot move into itself");
-      json::value moved = *source;
+      json::value moved = std::move(*source);
       if (auto status = remove(from); !status.ok()) return status;
       return add(to, std::move(moved));
     }
@@ -112,6 +119,7 @@ class JsonPatch {
     if (!array) return missing();
     size_t at = path.back() == "-" ? array->size() : index_of(path.back(), array->size() + 1);
     if (at == SIZE_MAX) return missing();
+    if (auto status = moves(array->size() - at); !status.ok()) return status;
     array->insert(array->begin() + static_cast<std::ptrdiff_t>(at), std::move(value));
     return {};
   }
@@ -119,11 +127,21 @@ class JsonPatch {
     if (path.empty()) return inapplicable("the whole document cannot be removed");
     json::value* parent = walk_to(root_, path, path.size() - 1);
     if (!parent || !step(*parent, path.back())) return missing();
-    if (json::object* object = parent->if_object()) object->stable_erase(object->find(path.back()));
-    else {
-      json::array& array = parent->get_array();
-      array.erase(array.begin() + static_cast<std::ptrdiff_t>(index_of(path.back(), array.size())));
+    if (json::object* object = parent->if_object()) {
+      auto it = object->find(path.back());
+      if (object->size() > kMaxOrderedMembers) object->erase(it);
+      else object->stable_erase(it);
+      return {};
     }
+    json::array& array = parent->get_array();
+    size_t at = index_of(path.back(), array.size());
+    if (auto status = moves(array.size() - at); !status.ok()) return status;
+    array.erase(array.begin() + static_cast<std::ptrdiff_t>(at));
+    return {};
+  }
+  base::Status moves(size_t items) {
+    moved_items_ += items;
+    if (moved_items_ > kMaxMovedItems) return inapplicable("the operations move more than 500,000,000 list items");
     return {};
   }
   base::Status replace(const std::vector<std::string>& path, json::value value) {
@@ -139,7 +157,7 @@ class JsonPatch {
   }
   json::value root_;
   std::string text_;
-  size_t copied_bytes_ = 0;
+  size_t copied_bytes_ = 0, moved_items_ = 0;
 };
 
 }  // namespace
@@ -161,16 +179,18 @@ json::value merge_patch(json::value document, const json::value& patch) {
   if (!changes) return patch;
   if (!document.is_object()) document = json::object();
   json::object& out = document.get_object();
+  bool removes = false;
   for (const auto& item : *changes) {
-    auto it = out.find(item.key());
-    if (item.value().is_null()) {
-      if (it != out.end()) out.stable_erase(it);
-    } else if (it == out.end()) {
-      out.emplace(item.key(), merge_patch(nullptr, item.value()));
-    } else {
-      it->value() = merge_patch(std::move(it->value()), item.value());
-    }
+    json::value* live = out.if_contains(item.key());
+    if (item.value().is_null()) removes |= live != nullptr;
+    else if (!live) out.emplace(item.key(), merge_patch(nullptr, item.value()));
+    else *live = merge_patch(std::move(*live), item.value());
   }
+  if (removes)
+    base::erase_if(out, [&](const auto& member) {
+      const json::value* change = changes->if_contains(member.key());
+      return change && change->is_null();
+    });
   return document;
 }
 

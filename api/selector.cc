@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <functional>
 
 #include "api/types.h"
 #include "api/validate.h"
@@ -28,8 +29,8 @@ bool holds(const Selector::Requirement& r, const Lookup& lookup) {
   switch (r.op) {
     case Op::kExists: return value.has_value();
     case Op::kDoesNotExist: return !value;
-    case Op::kIn: return value && std::find(r.values.begin(), r.values.end(), *value) != r.values.end();
-    case Op::kNotIn: return !value || std::find(r.values.begin(), r.values.end(), *value) == r.values.end();
+    case Op::kIn: return value && std::binary_search(r.values.begin(), r.values.end(), *value, std::less<>());
+    case Op::kNotIn: return !value || !std::binary_search(r.values.begin(), r.values.end(), *value, std::less<>());
     case Op::kGreater:
     case Op::kLess: {
       int64_t have = 0, limit = 0;

@@ -53,6 +53,7 @@ class Checker {
   FieldErrors errors;
 
   void value(const Structural& schema, const json::value& in, const json::value* before) {
+    if (bytes_ > kMaxBytes) return;
     if (before && *before == in) return;  // what was stored with an older schema may stay
     if (in.is_null()) {
       if (!schema.nullable && schema.kind != Kind::kAny) wrong_type(word(schema.kind), "null");
@@ -71,6 +72,16 @@ class Checker {
   }
 
  private:
+  // As many errors as anybody reads: a long key above many of them is in every path.
+  static constexpr size_t kMaxBytes = 1 << 20;
+  void add(FieldError error) {
+    bytes_ += 64 + error.field.size() + error.value_text.size() + error.detail.size();
+    if (bytes_ <= kMaxBytes) errors.push_back(std::move(error));
+  }
+  void add_all(FieldErrors some) {
+    for (FieldError& error : some) add(std::move(error));
+  }
+
   // Moves one step down for as long as it lives.
   struct Below {
     Below(std::string& path, std::string_view name) : path_(path), mark_(path.size()) {
@@ -84,11 +95,11 @@ class Checker {
   };
 
   void invalid(std::string shown, const std::string& rest) {
-    errors.push_back({Type_::invalid, path_, std::move(shown), path_ + " in body " + rest});
+    add({Type_::invalid, path_, std::move(shown), path_ + " in body " + rest});
   }
   void wrong_type(const std::string& wanted, const std::string& found) {
     std::string shown = "\"" + found + "\"";
-    errors.push_back({Type_::type_invalid, path_, shown, path_ + " in body must be of type " + wanted + ": " + shown});
+    add({Type_::type_invalid, path_, shown, path_ + " in body must be of type " + wanted + ": " + shown});
   }
 
   void scalar_checks(const Structural::Checks& c, Kind kind, const json::value& in) {
@@ -102,18 +113,18 @@ class Checker {
       if (c.minimum && (n < *c.minimum || (c.exclusive_minimum && n == *c.minimum)))
         invalid(shown, (c.exclusive_minimum ? "should be greater than " : "should be greater than or equal to ") + go_number(*c.minimum));
       if (c.format == "int32" && (n > INT32_MAX || n < INT32_MIN))
-        errors.push_back({Type_::invalid, path_, shown, "Checked value must be of type integer with format int32 in " + path_});
+        add({Type_::invalid, path_, shown, "Checked value must be of type integer with format int32 in " + path_});
     }
     if (kind == Kind::kString) {
       std::string_view text = base::as_string(&in);
       int64_t length = c.max_length || c.min_length ? runes(text) : 0;
       if (c.max_length && length > *c.max_length)
-        errors.push_back({Type_::too_long, path_, {}, "may not be more than " + std::to_string(*c.max_length) + " bytes"});
+        add({Type_::too_long, path_, {}, "may not be more than " + std::to_string(*c.max_length) + " bytes"});
       if (c.min_length && length < *c.min_length) invalid(shown, "should be at least " + std::to_string(*c.min_length) + " chars long");
       if (c.regex && !re2::RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *c.regex))
         invalid(shown, "should match '" + c.pattern + "'");
       if (!c.format.empty() && !has_format(c.format, text))
-        errors.push_back({Type_::type_invalid, path_, shown, path_ + " in body must be of type " + c.format + ": " + shown});
+        add({Type_::type_invalid, path_, shown, path_ + " in body must be of type " + c.format + ": " + shown});
     }
     if (c.enumeration.empty()) return;
     for (const json::value& one : c.enumeration)
@@ -123,27 +134,27 @@ class Checker {
       std::string text = one.is_string() ? std::string(base::as_string(&one)) : base::to_json(one);
       supported += (supported.empty() ? "" : ", ") + rules::text_of(std::string_view(text));
     }
-    errors.push_back({Type_::not_supported, path_, base::to_json(in), "supported values: " + supported});
+    add({Type_::not_supported, path_, base::to_json(in), "supported values: " + supported});
   }
 
   void members(const Structural& schema, const json::object& in, const json::value* before) {
     if (const Structural::Checks* c = schema.checks.get()) {
       int64_t count = static_cast<int64_t>(in.size());
       if (c->max_properties && count > *c->max_properties)
-        errors.push_back({Type_::too_many, path_, std::to_string(count), "must have at most " + std::to_string(*c->max_properties) + " items"});
+        add({Type_::too_many, path_, std::to_string(count), "must have at most " + std::to_string(*c->max_properties) + " items"});
       if (c->min_properties && count < *c->min_properties)
         invalid(std::to_string(count), "should have at least " + std::to_string(*c->min_properties) + " properties");
       for (const std::string& name : c->required)
         if (!in.contains(name)) {
           Below here(path_, name);
-          errors.push_back({Type_::required, path_, {}, {}});
+          add({Type_::required, path_, {}, {}});
         }
     }
     if (schema.embedded)
       for (const char* name : {"apiVersion", "kind"})
         if (base::as_string(in.if_contains(name)).empty()) {
           Below here(path_, name);
-          errors.push_back({Type_::required, path_, {}, "must not be empty"});
+          add({Type_::required, path_, {}, "must not be empty"});
         }
     if (schema.properties.empty() && !schema.additional) return;
     for (const auto& item : in) {
@@ -166,7 +177,7 @@ class Checker {
     if (const Structural::Checks* c = schema.checks.get()) {
       int64_t count = static_cast<int64_t>(in.size());
       if (c->max_items && count > *c->max_items)
-        errors.push_back({Type_::too_many, path_, std::to_string(count), "must have at most " + std::to_string(*c->max_items) + " items"});
+        add({Type_::too_many, path_, std::to_string(count), "must have at most " + std::to_string(*c->max_items) + " items"});
       if (c->min_items && count < *c->min_items) invalid(std::to_string(count), "should have at least " + std::to_string(*c->min_items) + " items");
     }
     bool set = schema.list_type == "set", map = schema.list_type == "map";
@@ -176,7 +187,7 @@ class Checker {
         std::string key = base::to_json(map ? key_of(schema, in[i]) : in[i]);
         if (seen.emplace(key, true).second) continue;
         Below here(path_, i);
-        errors.push_back({Type_::duplicate, path_, key, {}});
+        add({Type_::duplicate, path_, key, {}});
       }
     }
     if (!schema.items) return;
@@ -197,7 +208,7 @@ class Checker {
     return std::move(inner.errors);
   }
   void composite(std::string sentence) {
-    errors.push_back({Type_::invalid, "<nil>", "\"\"", rules::text_of(std::string_view(path_)) + " " + sentence});
+    add({Type_::invalid, "<nil>", "\"\"", rules::text_of(std::string_view(path_)) + " " + sentence});
   }
   void combinations(const Structural::Checks& c, const json::value& in) {
     if (!c.any_of.empty()) {
@@ -213,7 +224,7 @@ class Checker {
       }
       if (!fits) {
         composite("must validate at least one schema (anyOf)");
-        errors.insert(errors.end(), first.begin(), first.end());
+        add_all(std::move(first));
       }
     }
     if (!c.one_of.empty()) {
@@ -227,14 +238,14 @@ class Checker {
       if (fitting != 1) {
         composite("must validate one and only one schema (oneOf). " +
                   (fitting == 0 ? std::string("Found none valid") : "Found " + std::to_string(fitting) + " valid alternatives"));
-        if (fitting == 0) errors.insert(errors.end(), first.begin(), first.end());
+        if (fitting == 0) add_all(std::move(first));
       }
     }
     size_t fitting = 0;
     for (const Structural& one : c.all_of) {
       FieldErrors wrong = alone(one, in);
       if (wrong.empty()) ++fitting;
-      errors.insert(errors.end(), wrong.begin(), wrong.end());
+      add_all(std::move(wrong));
     }
     if (fitting < c.all_of.size())
       composite("must validate all the schemas (allOf)" + std::string(fitting == 0 ? ". None validated" : ""));
@@ -242,6 +253,7 @@ class Checker {
   }
 
   std::string path_;
+  size_t bytes_ = 0;
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Types, pruning and defaults of objects whose kind is known at run time.
 #include "api/structural.h"
+#include "api/unknown_fields.h"
 #include "api/walk.h"
+#include "base/json_erase.h"
 
 namespace api {
 namespace {
@@ -28,24 +30,24 @@ class Pruner {
     json::object* object = in.if_object();
     // A schema that names no members of an int-or-string or of a scalar: validation refuses objects there.
     if (!object || schema.int_or_string) return;
-    for (auto it = object->begin(); it != object->end();) {
-      std::string_view key(it->key().data(), it->key().size());
+    base::erase_if(*object, [&](auto& member) {
+      std::string_view key(member.key().data(), member.key().size());
       size_t mark = enter(key);
       bool kept = true;
       if (resource && (key == "apiVersion" || key == "kind")) {
       } else if (resource && key == "metadata") {
-        metadata(it->value());
+        metadata(member.value());
       } else if (const Structural* property = schema.property(key)) {
-        value(*property, it->value(), property->embedded);
+        value(*property, member.value(), property->embedded);
       } else if (schema.additional) {
-        value(*schema.additional, it->value(), schema.additional->embedded);
+        value(*schema.additional, member.value(), schema.additional->embedded);
       } else if (!schema.preserve_unknown && !schema.any_members) {
         kept = false;
-        if (unknown_) unknown_->push_back(path_);
+        if (unknown_) unknown_.add(path_);
       }
       path_.resize(mark);
-      it = kept ? it + 1 : object->stable_erase(it);
-    }
+      return !kept;
+    });
   }
 
  private:
@@ -58,10 +60,10 @@ class Pruner {
   void metadata(json::value& in) {
     std::vector<std::string> unknown;
     prune(object_meta(), in, unknown_ ? &unknown : nullptr);
-    for (const std::string& path : unknown) unknown_->push_back(path_ + "." + path);
+    for (const std::string& path : unknown) unknown_.add(path_ + "." + path);
   }
   std::string path_;
-  std::vector<std::string>* unknown_;
+  UnknownFields unknown_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Webhook configurations, admission policies and APIServices.
 #include <algorithm>
+#include <set>
 
 #include "api/admission_expressions.h"
 #include "api/validate_rules.h"
@@ -46,12 +47,11 @@ void rule(Errors& e, const View& rule) {
 
 void match_conditions(Errors& e, const View& list) {
   if (list.size() > kMaxMatchConditions) return e.too_many(list.path(), list.size(), kMaxMatchConditions);
-  std::vector<std::string_view> names;
+  std::set<std::string_view> names;
   list.each([&](const View& condition) {
     View name = condition["name"];
     if (name.filled()) e.all(name.path(), name.text(), check_qualified_name(name.text()));
-    if (std::find(names.begin(), names.end(), name.text()) != names.end()) e.duplicate(name.path(), name.text());
-    names.push_back(name.text());
+    if (!names.insert(name.text()).second) e.duplicate(name.path(), name.text());
   });
 }
 // An expression of a webhook: neither parameters nor the namespace.
@@ -94,11 +94,10 @@ void webhook_client_config(Errors& e, const View& config, const std::string& sho
 }
 
 void webhook_configuration(Errors& e, const json::value& object) {
-  std::vector<std::string_view> names;
+  std::set<std::string_view> names;
   View(&object)["webhooks"].each([&](const View& hook) {
     std::string_view name = hook["name"].text();
-    if (std::find(names.begin(), names.end(), name) != names.end()) e.duplicate(hook.path() + ".name", name);
-    names.push_back(name);
+    if (!names.insert(name).second) e.duplicate(hook.path() + ".name", name);
     webhook(e, hook);
   });
 }
@@ -137,12 +136,11 @@ void validating_policy(Errors& e, const json::value& after, const json::value*) 
   one_of(e, constraints["matchPolicy"], {"Equivalent", "Exact"});
   for (const char* list : {"resourceRules", "excludeResourceRules"}) constraints[list].each([&](const View& one) { rule(e, one); });
   match_conditions(e, spec["matchConditions"]);
-  std::vector<std::string_view> names;
+  std::set<std::string_view> names;
   spec["variables"].each([&](const View& one) {
     View name = one["name"];
     if (!is_identifier(name.text())) e.invalid(name.path(), name.text(), "name is not a valid CEL identifier");
-    if (std::find(names.begin(), names.end(), name.text()) != names.end()) e.duplicate(name.path(), name.text());
-    names.push_back(name.text());
+    if (!names.insert(name.text()).second) e.duplicate(name.path(), name.text());
   });
   if (!spec["validations"].filled() && !spec["auditAnnotations"].filled())
     e.required(spec["validations"].path(), "validations or auditAnnotations must contain at least one item");
@@ -151,8 +149,7 @@ void validating_policy(Errors& e, const json::value& after, const json::value*) 
   spec["auditAnnotations"].each([&](const View& one) {
     View key = one["key"];
     if (key.filled()) e.all(key.path(), key.text(), check_qualified_name("x/" + std::string(key.text())));
-    if (std::find(names.begin(), names.end(), key.text()) != names.end()) e.duplicate(key.path(), key.text());
-    names.push_back(key.text());
+    if (!names.insert(key.text()).second) e.duplicate(key.path(), key.text());
   });
   for (FieldError& error : compile_policy(after).errors) e.list.push_back(std::move(error));
 }

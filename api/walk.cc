@@ -5,9 +5,12 @@
 #include "api/base64.h"
 #include "api/quantity.h"
 #include "api/structural.h"
+#include "api/unknown_fields.h"
 #include "base/clock.h"
+#include "base/json_erase.h"
 
 namespace api {
+
 namespace {
 
 // ---- names of Go's types, for messages ---------------------------------------------------------
@@ -164,22 +167,16 @@ class Pruner {
   explicit Pruner(std::vector<std::string>* unknown) : unknown_(unknown) {}
 
   void object(const Type& type, json::object& in) {
-    for (auto it = in.begin(); it != in.end();) {
-      const Field* field = type.field({it->key().data(), it->key().size()});
-      if (field && !it->value().is_null()) {
-        size_t mark = enter(it->key());
-        holder(*field, it->value());
-        path_.resize(mark);
-        ++it;
-        continue;
-      }
-      if (!field && unknown_) {
-        size_t mark = enter(it->key());
-        unknown_->push_back(path_);
-        path_.resize(mark);
-      }
-      it = in.stable_erase(it);
-    }
+    base::erase_if(in, [&](auto& member) {
+      const Field* field = type.field({member.key().data(), member.key().size()});
+      bool keeps = field && !member.value().is_null();
+      if (!keeps && (field || !unknown_)) return true;
+      size_t mark = enter(member.key());
+      if (keeps) holder(*field, member.value());
+      else unknown_.add(path_);
+      path_.resize(mark);
+      return !keeps;
+    });
   }
 
  private:
@@ -245,7 +242,7 @@ class Pruner {
     }
   }
   std::string path_;
-  std::vector<std::string>* unknown_;
+  UnknownFields unknown_;
 };
 
 // Most defaults are words, for which the parser is too much.
