@@ -4,6 +4,7 @@
 #include "api/status.h"
 #include "api/walk.h"
 #include "api/yaml.h"
+#include "master/heavy_requests.h"
 #include "master/server.h"
 
 namespace master {
@@ -79,12 +80,17 @@ void ApiServer::track_fields(const RequestInfo& request, const json::value& befo
 
 void ApiServer::apply(RequestPtr request) {
   ResourceInfo& resource = request->resource->worked();
-  auto documents = api::parse_yaml(request->http().body);
+  base::Result<std::vector<json::value>> documents = std::vector<json::value>();
+  base::compute([&] { documents = api::parse_yaml(request->http().body); });
   if (!documents.ok() || documents->size() != 1 || !documents->front().is_object())
     return request->reply_status(api::bad_request("error decoding YAML: " + (documents.ok() ? std::string("the body is not one object") : documents.error().message())));
   json::value manifest = std::move(documents->front());
-  if (json::value refusal = check_manifest(*request, manifest); !refusal.is_null()) return request->reply_status(refusal);
-  manifest = stored_form(*request->resource, std::move(manifest));
+  json::value wrong;
+  base::compute([&] {
+    wrong = check_manifest(*request, manifest);
+    if (wrong.is_null()) manifest = stored_form(*request->resource, std::move(manifest));
+  });
+  if (!wrong.is_null()) return request->reply_status(wrong);
   request->applies = true;
   bool force = request->flag("force");
 
@@ -93,12 +99,13 @@ void ApiServer::apply(RequestPtr request) {
     if (!base::string_at(manifest, "metadata", "uid").empty())
       return request->reply_status(api::conflict(resource.named(), request->name, "uid mismatch: the provided object specified uid " +
                                                  std::string(base::string_at(manifest, "metadata", "uid")) + ", and no existing object was found"));
-    auto applied = api::apply_patch(*resource.type, nullptr, manifest, field_manager(*request), force);
+    base::Result<api::Applied> applied = api::Applied();
+    base::compute([&] { applied = api::apply_patch(*resource.type, nullptr, manifest, field_manager(*request), force); });
     if (!applied.ok()) return request->reply_status(api::bad_request(applied.error().reason));
     auto sent = std::make_shared<json::value>(std::move(manifest));
     return create_object(request, std::move(applied->object), [this, request, force, sent](Outcome outcome) {
       // Somebody else made it meanwhile: then it is an update.
-      if (base::string_at(outcome.status, "reason") == "AlreadyExists") return apply_to_live(request, sent, force);
+      if (base::string_at(outcome.status, "reason") == "AlreadyExists") return go_on(loop_, request, [this, request, sent, force] { apply_to_live(request, sent, force); });
       reply_written(request, 201, outcome);
     });
   }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/fiber.h"
+
 namespace master {
 
 namespace metrics = base::metrics;
@@ -161,7 +163,10 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
     Front* front = *front_;
     if (!front || !front->log_) return;
     audited_->code = code_;
-    if (!audited_->decision.omits(name)) front->log_->append(audit_event(name, *copy_, *audited_, base::wall_now()));
+    if (audited_->decision.omits(name)) return;
+    std::string line;
+    base::compute([&] { line = audit_event(name, *copy_, *audited_, base::wall_now()); });
+    front->log_->append(std::move(line));
   }
   void end() {
     if (std::exchange(ended_, true)) return;

@@ -2,6 +2,7 @@
 #include "api/selector.h"
 #include "api/status.h"
 #include "api/walk.h"
+#include "base/fiber.h"
 #include "master/server.h"
 
 namespace master {
@@ -70,7 +71,8 @@ void ApiServer::create_binding(RequestPtr request) {
 // POST pods/NAME/eviction: a deletion that asks the Pod's disruption budget first (KEP-85).
 void ApiServer::evict_pod(RequestPtr request) {
   static const api::Type* type = api::find_type("io.k8s.api.policy.v1", "Eviction");
-  auto body = base::parse_json(request->http().body);
+  base::Result<json::value> body = json::value();
+  base::compute([&] { body = base::parse_json(request->http().body); });
   if (!body.ok() || !body->is_object()) return request->reply_status(api::bad_request("the body is no Eviction"));
   if (auto status = api::check_types(*type, *body); !status.ok())
     return request->reply_status(api::cannot_decode("policy/v1", "Eviction", status.error().message()));

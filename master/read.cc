@@ -1,7 +1,10 @@
 // GET and LIST: copies of cached bytes, never the store.
+#include <algorithm>
+
 #include "api/status.h"
 #include "api/table.h"
 #include "master/custom_conversion.h"
+#include "master/heavy_requests.h"
 #include "master/list_options.h"
 #include "master/server.h"
 
@@ -12,6 +15,7 @@ using base::http::Bytes;
 
 namespace {
 
+constexpr size_t kManyRows = 500;  // that are made, not copied: others are served in between
 constexpr size_t kTablePiece = 64 << 10;  // bytes of rows in one buffer
 
 std::string partial_metadata(std::string_view object) {
@@ -110,8 +114,8 @@ json::value ApiServer::select(const RequestInfo& request, std::vector<ObjectRef>
   ListOptions options;
   if (json::value refusal = read_list_options(request, false, &options); !refusal.is_null()) return refusal;
   auto [it, end] = cache(*request.resource).range(options.filter.ns);
-  for (; it != end; ++it)
-    if (options.filter.selects_all() || options.filter.matches(*it->second)) out->push_back(it->second);
+  for (; it != end; ++it) out->push_back(it->second);
+  if (!options.filter.selects_all()) base::compute([&] { std::erase_if(*out, [&](const ObjectRef& object) { return !options.filter.matches(*object); }); });
   return nullptr;
 }
 
@@ -152,15 +156,23 @@ void ApiServer::list(RequestPtr request) {
   std::vector<ObjectRef> matched;
   std::string next;  // first key of the next page
   size_t left = 0;
-  cache(resource).state_at(revision, filter.ns, options.continue_from, [&](const ObjectRef& object) {
-    if (!all && !filter.matches(*object)) return true;
+  auto take = [&](const ObjectRef& object) {
     if (options.limit == 0 || matched.size() < options.limit) {
       matched.push_back(object);
       return true;
     }
     if (left++ == 0) next = object->key;
     return all;  // what a selector leaves is not counted
-  });
+  };
+  if (base::on_fiber()) {  // a selector that costs: beside the loop
+    std::vector<ObjectRef> objects;
+    cache(resource).state_at(revision, filter.ns, options.continue_from, [&](const ObjectRef& object) { return objects.push_back(object), true; });
+    base::compute([&] { std::erase_if(objects, [&](const ObjectRef& object) { return !filter.matches(*object); }); });
+    (void)std::all_of(objects.begin(), objects.end(), take);
+  } else {
+    cache(resource).state_at(revision, filter.ns, options.continue_from,
+                             [&](const ObjectRef& object) { return (!all && !filter.matches(*object)) || take(object); });
+  }
   json::object metadata{{"resourceVersion", std::to_string(revision)}};
   if (left != 0) {
     metadata["continue"] = continue_token(options.continue_revision == -1 ? -1 : revision, next);
@@ -172,6 +184,9 @@ void ApiServer::list(RequestPtr request) {
 
 void ApiServer::reply_list(RequestPtr request, json::object metadata, const std::vector<ObjectRef>& matched) {
   const ResourceInfo& resource = *request->resource;
+  bool copies = request->rendering == Rendering::kObject && (!resource.stored_version || resource.conversion);
+  if (!copies && matched.size() > kManyRows && !base::on_fiber())
+    return run_aside(loop_, request, [this, request, metadata, matched] { reply_list(request, metadata, matched); });
   if (request->rendering == Rendering::kTable) {
     std::vector<Bytes> pieces;  // none so large that its memory comes from the kernel anew
     std::string out = table(*request, metadata, true);
@@ -179,6 +194,7 @@ void ApiServer::reply_list(RequestPtr request, json::object metadata, const std:
     for (const ObjectRef& object : matched) {
       if (object != matched.front()) out += ',';
       append_row(out, *request, *object, now);
+      base::give_way();
       if (out.size() < kTablePiece) continue;
       pieces.push_back(base::http::bytes(std::exchange(out, {})));
       out.reserve(kTablePiece + kTablePiece / 4);
@@ -200,6 +216,7 @@ void ApiServer::reply_list(RequestPtr request, json::object metadata, const std:
   for (size_t i = 0; i < matched.size(); ++i) {
     if (i) body.push_back(comma);
     body.push_back(render(*request, *matched[i], false));
+    base::give_way();
   }
   body.push_back(tail);
   request->reply_bytes(200, std::move(body));

@@ -2,6 +2,7 @@
 #include "api/protobuf.h"
 #include "api/status.h"
 #include "master/custom_conversion.h"
+#include "master/heavy_requests.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -55,7 +56,10 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
   if (!request.http().body.empty()) {
     static const api::Type* type = api::find_type("io.k8s.apimachinery.pkg.apis.meta.v1", "DeleteOptions");
     bool is_protobuf = request.http().headers.get("Content-Type").starts_with(api::kProtobufMediaType);
-    auto parsed = is_protobuf ? api::protobuf_to_json(*type, request.http().body) : base::parse_json(request.http().body);
+    base::Result<json::value> parsed = json::value();
+    base::compute([&] {
+      parsed = is_protobuf ? api::protobuf_to_json(*type, request.http().body) : base::parse_json(request.http().body);
+    });
     if (!parsed.ok() || !parsed->is_object()) {
       *refusal = api::bad_request("could not decode DeleteOptions: " + (parsed.ok() ? std::string("not an object") : parsed.error().message()));
       return options;
@@ -69,6 +73,13 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
   if (!request.param("dryRun").empty()) object["dryRun"] = json::array{json::value(request.param("dryRun"))};
   *refusal = check_options(options);
   return options;
+}
+
+// Of many that are deleted most are small: handing each over would cost more than its work.
+void compute_if_large(const StoredObject& object, const std::function<void()>& work) {
+  constexpr size_t kLarge = 64 << 10;
+  if (object.text->size() > kLarge) return base::compute(work);
+  work();
 }
 
 bool dry_run(const RequestInfo& request, const json::value& options) {
@@ -109,7 +120,8 @@ void ApiServer::remove_object(RequestPtr request, std::string key, json::value o
 void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::value options, Written done, int tries) {
   ResourceInfo& resource = request->resource->stored();
   std::string name(current->name());
-  json::value before = json::parse(*current->text);
+  json::value before, updated;
+  compute_if_large(*current, [&] { updated = before = json::parse(*current->text); });
 
   if (std::string_view uid = base::string_at(options, "preconditions", "uid"); !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
     return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: UID in precondition: " + std::string(uid) +
@@ -118,7 +130,6 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
       !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
     return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
 
-  json::value updated = before;
   json::object& metadata = updated.at("metadata").get_object();
   std::string_view policy = base::string_at(options, "propagationPolicy");
   if (base::as_bool(base::find(options, "orphanDependents"))) policy = "Orphan";
@@ -153,7 +164,9 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
         metadata["generation"] = base::as_int(generation) + 1;
     }
     if (is_namespace) base::object_at(updated.get_object(), "status")["phase"] = "Terminating";
-    if (to_stored_text(updated) == to_stored_text(before)) return done({current, nullptr, false});
+    bool same = false;
+    compute_if_large(*current, [&] { same = to_stored_text(updated) == to_stored_text(before); });
+    if (same) return done({current, nullptr, false});
   }
   AttributesPtr attributes = attributes_of(request, Operation::kDelete, "", name);
   attributes->ns = current->ns();
@@ -181,7 +194,9 @@ void ApiServer::commit_removal(AttributesPtr attributes, ObjectRef current, json
            attributes->end(result.ok());
            if (result.ok()) return done({std::move(*result), nullptr, removes});
            if (result.error().kind == base::Kind::kConflict && tries < 16)
-             return remove_object(attributes->request, key, attributes->options, done, tries + 1);
+             return go_on(loop_, attributes->request, [this, attributes, key, done, tries] {
+               remove_object(attributes->request, key, attributes->options, done, tries + 1);
+             });
            done({nullptr, api::internal_error(attributes->name + ": " + result.error().message()), false});
          });
 }
@@ -200,26 +215,36 @@ void ApiServer::remove_collection(RequestPtr request) {
   };
   auto progress = std::make_shared<Progress>();
   progress->left = selected.size() + 1;
-  auto finish = [request, progress, &resource] {
+  auto finish = [this, request, progress, &resource] {
     if (--progress->left != 0) return;
     if (!progress->failure.is_null()) return request->reply_status(progress->failure);
-    when_shown(request, progress->objects, [request, progress, &resource] {
-      json::array items;
-      for (const ObjectRef& object : progress->objects) {
-        Bytes converted = resource.conversion ? CustomConversion::text(resource, *object) : nullptr;
-        items.push_back(served_form(resource, json::parse(converted ? *converted : *object->text)));
-      }
-      request->reply(200, json::object{{"kind", resource.list_kind}, {"apiVersion", resource.group_version()},
-                                       {"metadata", json::object()}, {"items", std::move(items)}});
+    when_shown(request, progress->objects, [this, request, progress, &resource] {
+      go_on(loop_, request, [request, progress, &resource] {
+        std::vector<Bytes> texts;
+        for (const ObjectRef& object : progress->objects) {
+          Bytes converted = resource.conversion ? CustomConversion::text(resource, *object) : nullptr;
+          texts.push_back(converted ? converted : object->text);
+        }
+        json::value list;
+        base::compute([&] {
+          json::array items;
+          for (const Bytes& text : texts) items.push_back(served_form(resource, json::parse(*text)));
+          list = json::object{{"kind", resource.list_kind}, {"apiVersion", resource.group_version()},
+                              {"metadata", json::object()}, {"items", std::move(items)}};
+        });
+        request->reply(200, list);
+      });
     });
   };
-  for (const ObjectRef& object : selected)
+  for (const ObjectRef& object : selected) {
     remove_object(request, object->key, options, [progress, finish](Outcome outcome) {
       // Gone meanwhile is what was asked for.
       if (!outcome.status.is_null() && base::as_int(base::find(outcome.status, "code")) != 404) progress->failure = outcome.status;
       if (outcome.object) progress->objects.push_back(std::move(outcome.object));
       finish();
     });
+    base::give_way();
+  }
   finish();
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/fiber.h"
+
 namespace master {
 namespace {
 
@@ -67,7 +69,9 @@ void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body, s
   exchange->respond(status, std::move(headers), std::move(body));
 }
 void RequestInfo::reply(int status, const base::json::value& body) {
-  reply_bytes(status, {base::http::bytes(base::to_json(body))});
+  std::string text;
+  base::compute([&] { text = base::to_json(body); });
+  reply_bytes(status, {base::http::bytes(std::move(text))});
 }
 void RequestInfo::reply_status(const base::json::value& status) {
   bool success = base::string_at(status, "status") == "Success";

@@ -5,6 +5,7 @@
 #include "api/structural.h"
 #include "api/validate.h"
 #include "master/custom_conversion.h"
+#include "base/fiber.h"
 #include "master/server.h"
 
 namespace master {
@@ -90,7 +91,8 @@ void ApiServer::scale(RequestPtr request) {
     if (!decode_body(*request, *type, "Scale", &wanted)) return;
     return update_object(request, "", [take, wanted](const json::value& current, json::value* updated) { return take(wanted, current, updated); }, reply);
   }
-  auto body = base::parse_json(request->http().body);
+  base::Result<json::value> body = json::value();
+  base::compute([&] { body = base::parse_json(request->http().body); });
   if (!body.ok()) return request->reply_status(api::bad_request("error decoding patch: " + body.error().message()));
   std::string_view media = request->http().headers.get("Content-Type");
   bool is_json = media.starts_with("application/json-patch+json");

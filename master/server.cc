@@ -9,6 +9,7 @@
 #include "master/authenticator.h"
 #include "master/authorizer.h"
 #include "master/certificates.h"
+#include "master/heavy_requests.h"
 #include "master/node_restriction.h"
 #include "master/rbac_admission.h"
 #include "master/rbac_controller.h"
@@ -49,7 +50,7 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
   handle_with("authentication.k8s.io", "tokenreviews", "", [this](RequestPtr request) { review_token(std::move(request)); });
   handle_with("authentication.k8s.io", "selfsubjectreviews", "", [this](RequestPtr request) { review_self(std::move(request)); });
 }
-ApiServer::~ApiServer() = default;
+ApiServer::~ApiServer() { finish_heavy_requests(loop_); }
 Aggregator& ApiServer::aggregator() { return api_services_->aggregator(); }
 
 void ApiServer::handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler) {
@@ -123,7 +124,17 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
                        std::function<void(base::Result<ObjectRef>)> done) {
   ObjectCache& objects = cache(resource);
   bool removes = object.is_null();
-  std::string text = removes ? std::string() : to_stored_text(object);
+  std::string text;
+  SelectorValues values;
+  if (!removes)
+    base::compute([&] {
+      text = to_stored_text(object);
+      values = selector_values(resource, object);
+    });
+  if (text.size() > kMaxObjectBytes) {
+    done(base::make_error(base::Kind::kExhausted, "", "", kTooLarge));
+    return;
+  }
   if (resource.is_volatile) {
     ObjectRef now = objects.find(key);
     if ((now ? now->revision : 0) != (current ? current->revision : 0)) {
@@ -136,14 +147,14 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
       done(std::move(current));
       return;
     }
-    ObjectRef made = make_object(key, text, revision, selector_values(resource, object));
+    ObjectRef made = make_object(key, text, revision, std::move(values));
     objects.put(made);
     done(std::move(made));
     return;
   }
   StoreWrite write{store_key(resource, key), text, current ? current->revision : 0};
   store_->submit(std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current, done = std::move(done),
-                                    values = removes ? SelectorValues{} : selector_values(resource, object),
+                                    values = std::move(values),
                                     began = std::chrono::steady_clock::now()](base::Result<int64_t> result) mutable {
     front_.observe_store(text.empty() ? "delete" : current ? "update" : "create", resource.qualified(),
                          std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
@@ -189,7 +200,7 @@ void ApiServer::read_target(RequestInfo& request) const {
 void ApiServer::dispatch(RequestPtr request, bool is_local) {
   read_target(*request);
   if (json::value refusal = impersonate(*authorizer_, *request); !refusal.is_null()) return request->reply_status(refusal);
-  front_.enter(request, is_local, [this, request] { serve(request); });
+  front_.enter(request, is_local, [this, request] { go_on(loop_, request, [this, request] { serve(request); }); });
 }
 
 void ApiServer::serve(RequestPtr request) {

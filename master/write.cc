@@ -1,4 +1,6 @@
 // CREATE, UPDATE and PATCH: body -> types -> defaults -> registry -> validation -> store.
+#include <set>
+
 #include "api/patch.h"
 #include "api/protobuf.h"
 #include "api/status.h"
@@ -6,8 +8,10 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
+#include "base/json_lists.h"
 #include "master/authorizer.h"
 #include "master/custom_conversion.h"
+#include "master/heavy_requests.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -27,6 +31,7 @@ std::string_view media_type(const RequestInfo& request) {
 
 // The Status for a failed store write.
 json::value store_refusal(std::string_view name, const base::Error& error) {
+  if (error.reason == kTooLarge) return api::make_status(500, "", kTooLarge);
   if (error.kind == base::Kind::kExhausted)
     return api::make_status(507, "InsufficientStorage", error.message());
   return api::internal_error(std::string(name) + ": " + error.message());
@@ -60,8 +65,8 @@ json::value check_write_options(const RequestInfo& request) {
 }
 
 // One object written as YAML (of which JSON is a part).
-base::Result<json::value> one_from_yaml(std::string_view text) {
-  std::vector<json::value> documents = TRY(api::parse_yaml(text));
+base::Result<json::value> one_from_yaml(std::string_view text, std::vector<std::string>* duplicates) {
+  std::vector<json::value> documents = TRY(api::parse_yaml(text, duplicates));
   if (documents.size() != 1)
     return base::make_error(base::Kind::kInvalid, "parse YAML", "", "expected one document, found " + std::to_string(documents.size()));
   return std::move(documents[0]);
@@ -92,6 +97,15 @@ void add_custom_errors(const AdmissionAttributes& attributes, api::FieldErrors& 
     errors.push_back(std::move(error));
 }
 
+json::value check_created(AdmissionAttributes& attributes) {
+  const ResourceInfo& resource = *attributes.resource;
+  // Of the resources that plugins and webhooks left it with.
+  if (resource.is("", "pods")) base::object_at(attributes.object.get_object(), "status")["qosClass"] = api::qos_class(attributes.object);
+  api::FieldErrors errors = api::validate_create(resource.gvk(), attributes.object, resource.namespaced);
+  add_custom_errors(attributes, errors);
+  return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, attributes.name, errors);
+}
+
 }  // namespace
 
 bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::string_view kind, json::value* out) {
@@ -109,9 +123,13 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
   }
   std::string_view mode = request.param("fieldValidation");
   std::vector<std::string> duplicates;
-  auto parsed = is_protobuf ? api::protobuf_to_json(type, request.http().body)
-                : is_yaml   ? one_from_yaml(request.http().body)
-                            : base::parse_json(request.http().body, mode == "Ignore" ? nullptr : &duplicates);
+  base::Result<json::value> parsed = json::value();
+  base::compute([&] {
+    std::string_view body = request.http().body;
+    parsed = is_protobuf ? api::protobuf_to_json(type, body)
+             : is_yaml   ? one_from_yaml(body, &duplicates)
+                         : base::parse_json(body, mode == "Ignore" ? nullptr : &duplicates);
+  });
   if (!parsed.ok() || !parsed->is_object()) {
     request.reply_status(api::cannot_decode(resource.group_version(), kind,
                                             parsed.ok() ? "the body is not a JSON object" : parsed.error().message()));
@@ -133,7 +151,9 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
   }
   object["kind"] = kind;
   object["apiVersion"] = expected_version;
-  if (json::value refusal = check_fields(request, type, kind, *parsed, duplicates); !refusal.is_null()) {
+  json::value refusal;
+  base::compute([&] { refusal = check_fields(request, type, kind, *parsed, duplicates); });
+  if (!refusal.is_null()) {
     request.reply_status(refusal);
     return false;
   }
@@ -161,7 +181,8 @@ void ApiServer::create(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   json::value object;
   if (!decode_body(*request, *resource.type, resource.kind, &object)) return;
-  create_object(request, stored_form(resource, std::move(object)),
+  base::compute([&] { object = stored_form(resource, std::move(object)); });
+  create_object(request, std::move(object),
                 [this, request](Outcome outcome) { reply_written(request, 201, outcome); });
 }
 
@@ -169,6 +190,9 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   ResourceInfo& resource = request->resource->worked();
   json::object& metadata = base::object_at(object.get_object(), "metadata");
   auto refuse = [&](json::value status) { done({nullptr, std::move(status), false}); };
+  bool heavy = is_heavy(*request), large = false;
+  if (heavy) base::compute([&] { large = too_large(object); });
+  if (large) return refuse(api::make_status(500, "", kTooLarge));
   if (resource.namespaced) {
     std::string ns(base::as_string(metadata.if_contains("namespace")));
     if (request->ns.empty()) request->ns = ns.empty() ? "default" : ns;
@@ -185,10 +209,11 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
     std::string prefix(base::as_string(metadata.if_contains("generateName")));
     if (!prefix.empty()) {
       // A name that is taken is nobody's fault: another one.
-      auto again = std::make_shared<json::value>(object);
+      auto again = std::make_shared<json::value>();
+      base::compute([&] { *again = object; });
       done = [this, request, again, done = std::move(done), tries](Outcome outcome) {
         if (tries + 1 < kMaxGeneratedNames && base::string_at(outcome.status, "reason") == "AlreadyExists")
-          return create_object(request, std::move(*again), done, tries + 1);
+          return go_on(loop_, request, [this, request, again, done, tries] { create_object(request, std::move(*again), done, tries + 1); });
         done(std::move(outcome));
       };
       metadata["name"] = name = prefix.substr(0, 58) + random_suffix();
@@ -196,26 +221,30 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   }
   stamp_new(metadata, base::wall_now());
   std::string gvk = resource.gvk();
-  api::normalize(gvk, object);
-  if (resource.type->custom) api::apply_defaults(*request->resource->type, object);
-  else api::defaults(gvk, object);
-  track_fields(*request, nullptr, object);
-  prepare_create(resource, object);
+  base::compute([&] {
+    api::normalize(gvk, object);
+    if (resource.type->custom) api::apply_defaults(*request->resource->type, object);
+    else api::defaults(gvk, object);
+    track_fields(*request, nullptr, object);
+    prepare_create(resource, object);
+    large = heavy && too_large(object);
+  });
+  if (large) return refuse(api::make_status(500, "", kTooLarge));
   AttributesPtr attributes = attributes_of(request, Operation::kCreate, request->subresource, name);
   attributes->object = std::move(object);
   admission_.mutate(attributes, [this, attributes, done](json::value refusal) {
     if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
-    const ResourceInfo& resource = *attributes->resource;
-    // Of the resources that plugins and webhooks left it with.
-    if (resource.is("", "pods")) base::object_at(attributes->object.get_object(), "status")["qosClass"] = api::qos_class(attributes->object);
-    api::FieldErrors errors = api::validate_create(resource.gvk(), attributes->object, resource.namespaced);
-    add_custom_errors(*attributes, errors);
-    if (!errors.empty()) return done({nullptr, api::invalid(resource.group, resource.kind, attributes->name, errors), false});
-    if (cache(resource).find(object_key(attributes->ns, attributes->name)))
-      return done({nullptr, api::already_exists(resource.named(), attributes->name), false});
-    admission_.validate(attributes, [this, attributes, done](json::value refused) {
-      if (!refused.is_null()) return done({nullptr, std::move(refused), false});
-      commit_create(attributes, done);
+    go_on(loop_, attributes->request, [this, attributes, done] {
+      const ResourceInfo& resource = *attributes->resource;
+      json::value wrong;
+      base::compute([&] { wrong = check_created(*attributes); });
+      if (!wrong.is_null()) return done({nullptr, std::move(wrong), false});
+      if (cache(resource).find(object_key(attributes->ns, attributes->name)))
+        return done({nullptr, api::already_exists(resource.named(), attributes->name), false});
+      admission_.validate(attributes, [this, attributes, done](json::value refused) {
+        if (!refused.is_null()) return done({nullptr, std::move(refused), false});
+        go_on(loop_, attributes->request, [this, attributes, done] { commit_create(attributes, done); });
+      });
     });
   });
 }
@@ -242,7 +271,11 @@ void ApiServer::commit_create(AttributesPtr attributes, Written done) {
     hold_addresses(*attributes);
   }
   std::string key = object_key(attributes->ns, name);
-  if (attributes->dry_run) return done({make_object(resource, key, to_stored_text(object), 0), nullptr, false});
+  if (attributes->dry_run) {
+    std::string text;
+    base::compute([&] { text = to_stored_text(object); });
+    return done({make_object(resource, key, text, 0), nullptr, false});
+  }
   commit_worked(attributes, key, nullptr, done, [attributes, done](base::Result<ObjectRef> result) {
     attributes->end(result.ok());
     if (result.ok()) return done({std::move(*result), nullptr, false});
@@ -259,7 +292,8 @@ void ApiServer::commit_worked(AttributesPtr attributes, std::string key, ObjectR
   conversion->convert(stored, {attributes->object}, [this, attributes, &stored, key = std::move(key), current = std::move(current),
                                                      refused = std::move(refused), done = std::move(done)](base::Result<std::vector<json::value>> result) {
     if (!result.ok()) return refused({nullptr, CustomConversion::refusal(result.error()), false});
-    commit(stored, key, result->front(), current, done);
+    auto converted = std::make_shared<json::value>(std::move(result->front()));
+    go_on(loop_, attributes->request, [this, &stored, key, converted, current, done] { commit(stored, key, *converted, current, done); });
   });
 }
 
@@ -274,7 +308,7 @@ void ApiServer::update(RequestPtr request) {
     return refuse("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request->name + ")");
   if (resource.namespaced && !ns.empty() && ns != request->ns)
     return refuse("the namespace of the object (" + std::string(ns) + ") does not match the namespace on the URL (" + request->ns + ")");
-  object = stored_form(resource, std::move(object));
+  base::compute([&] { object = stored_form(resource, std::move(object)); });
   if (resource.creates_on_update && request->subresource.empty() && !cache(resource).find(object_key(request->ns, request->name))) {
     if (json::value refusal = check_may_create(*request); !refusal.is_null()) return request->reply_status(refusal);
     base::object_at(object.get_object(), "metadata").erase("resourceVersion");
@@ -305,7 +339,8 @@ void ApiServer::patch(RequestPtr request) {
             ? "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
             : "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
   auto duplicates = std::make_shared<std::vector<std::string>>();
-  auto parsed = base::parse_json(request->http().body, duplicates.get());
+  base::Result<json::value> parsed = json::value();
+  base::compute([&] { parsed = base::parse_json(request->http().body, duplicates.get()); });
   if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
   if (kind != kJson && !parsed->is_object())
     return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));
@@ -356,15 +391,19 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
   updated->get_object()["kind"] = resource.kind;
   updated->get_object()["apiVersion"] = resource.group_version();
   if (subresource != "status") {
-    api::normalize(gvk, *updated);
-    if (resource.type->custom) api::apply_defaults(*request.resource->type, *updated);
-    else api::defaults(gvk, *updated);
+    base::compute([&] {
+      api::normalize(gvk, *updated);
+      if (resource.type->custom) api::apply_defaults(*request.resource->type, *updated);
+      else api::defaults(gvk, *updated);
+    });
     if (resource.is("", "services"))
       if (auto status = allocator_.allocate(*updated, current); !status.ok())
         return service_refusal(request.name, *updated, status.error());
   }
-  master::prepare_update(resource, subresource, current, *updated);
-  track_fields(request, current, *updated);
+  base::compute([&] {
+    master::prepare_update(resource, subresource, current, *updated);
+    track_fields(request, current, *updated);
+  });
   return nullptr;
 }
 
@@ -372,13 +411,10 @@ json::value ApiServer::validate_updated(const AdmissionAttributes& attributes) {
   const ResourceInfo& resource = *attributes.resource;
   if (base::find_path(attributes.old, "metadata", "deletionTimestamp")) {
     std::string added;  // what is going may only lose its finalizers
-    const json::value* had = base::find_path(attributes.old, "metadata", "finalizers");
-    const json::value* has = base::find_path(attributes.object, "metadata", "finalizers");
-    if (has && has->is_array())
-      for (const json::value& name : has->get_array()) {
-        bool old = had && had->is_array() && std::find(had->get_array().begin(), had->get_array().end(), name) != had->get_array().end();
-        if (!old) added += (added.empty() ? "" : ", ") + base::to_json(name);
-      }
+    std::set<std::string_view> had;
+    for (const json::value& name : base::list_at(base::find_path(attributes.old, "metadata", "finalizers"))) had.insert(base::as_string(&name));
+    for (const json::value& name : base::list_at(base::find_path(attributes.object, "metadata", "finalizers")))
+      if (!had.contains(base::as_string(&name))) added += (added.empty() ? "" : ", ") + base::to_json(name);
     if (!added.empty())
       return api::invalid(resource.group, resource.kind, attributes.name,
                           {{api::FieldError::Type::forbidden, "metadata.finalizers", "",
@@ -411,29 +447,38 @@ void ApiServer::update_object(RequestPtr request, std::string subresource, Mutat
   if (!conversion) return update_current(std::move(request), std::move(subresource), std::move(current), std::move(mutate), std::move(done), tries);
   conversion->show(request->resource, {current}, [this, request, subresource, current, mutate = std::move(mutate), done = std::move(done), tries](json::value refusal) {
     if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
-    update_current(request, subresource, current, mutate, done, tries);
+    go_on(loop_, request, [=, this] { update_current(request, subresource, current, mutate, done, tries); });
   });
 }
 
 void ApiServer::update_current(RequestPtr request, std::string subresource, ObjectRef current, Mutate mutate, Written done, int tries) {
   AttributesPtr attributes = attributes_of(request, Operation::kUpdate, subresource, request->name);
   Bytes text = request->resource->conversion ? CustomConversion::text(*request->resource, *current) : current->text;
-  attributes->old = json::parse(*text);
-  json::value refusal = mutate(attributes->old, &attributes->object);
+  json::value refusal;
+  bool heavy = is_heavy(*request);
+  base::compute([&] {
+    attributes->old = json::parse(*text);
+    refusal = mutate(attributes->old, &attributes->object);
+    if (refusal.is_null() && heavy && too_large(attributes->object)) refusal = api::make_status(500, "", kTooLarge);
+  });
   if (refusal.is_null()) refusal = prepare_update(*request, subresource, attributes->old, &attributes->object);
   if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
   hold_addresses(*attributes);
   Retry retry = [this, request, subresource, mutate = std::move(mutate), done, tries] {
     if (tries + 1 >= kMaxTries)
       return done({nullptr, api::modified_conflict(request->resource->named(), request->name), false});
-    update_object(request, subresource, mutate, done, tries + 1);
+    go_on(loop_, request, [=, this] { update_object(request, subresource, mutate, done, tries + 1); });
   };
   admission_.mutate(attributes, [this, attributes, current, done, retry = std::move(retry)](json::value refused) {
-    if (refused.is_null()) refused = validate_updated(*attributes);
     if (!refused.is_null()) return done({nullptr, std::move(refused), false});
-    admission_.validate(attributes, [this, attributes, current, done, retry](json::value denied) {
-      if (!denied.is_null()) return done({nullptr, std::move(denied), false});
-      commit_update(attributes, current, done, retry);
+    go_on(loop_, attributes->request, [this, attributes, current, done, retry] {
+      json::value wrong;
+      base::compute([&] { wrong = validate_updated(*attributes); });
+      if (!wrong.is_null()) return done({nullptr, std::move(wrong), false});
+      admission_.validate(attributes, [this, attributes, current, done, retry](json::value denied) {
+        if (!denied.is_null()) return done({nullptr, std::move(denied), false});
+        go_on(loop_, attributes->request, [this, attributes, current, done, retry] { commit_update(attributes, current, done, retry); });
+      });
     });
   });
 }
@@ -451,10 +496,15 @@ void ApiServer::commit_update(AttributesPtr attributes, ObjectRef current, Writt
   bool had_finalizers = base::find_path(before, "metadata", "finalizers") != nullptr || is_namespace;
   bool removes = deleting && !has_finalizers && had_finalizers &&
                  (base::as_int(base::find_path(updated, "metadata", "deletionGracePeriodSeconds")) == 0);
-  std::string text = to_stored_text(updated), key = current->key;
   const ResourceInfo& asked = *attributes->request->resource;
   const Bytes was = asked.conversion ? CustomConversion::text(asked, *current) : current->text;
-  if (!removes && with_revision(text, current->revision) == *was) return done({current, nullptr, false});  // no write, no event
+  std::string text, key = current->key;
+  bool same = false;
+  base::compute([&] {
+    text = to_stored_text(updated);
+    same = with_revision(text, current->revision) == *was;
+  });
+  if (!removes && same) return done({current, nullptr, false});  // no write, no event
   if (attributes->dry_run) return done({make_object(resource, key, text, current->revision), nullptr, false});
   if (removes) attributes->object = nullptr;
   commit_worked(attributes, key, current, done,
