@@ -1,5 +1,8 @@
 #include "master/admission_quota.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "api/status.h"
 #include "base/log.h"
 #include "master/server.h"
@@ -7,6 +10,14 @@
 namespace master {
 
 namespace json = base::json;
+
+namespace {
+// What usage_of() and in_scope() look at: of most kinds, that there is one.
+json::value object_for(const ResourceInfo& resource, const ObjectRef& object) {
+  bool has_amounts = resource.is("", "pods") || resource.is("", "services") || resource.is("", "persistentvolumeclaims");
+  return has_amounts ? json::parse(*object->text) : json::value(json::object());
+}
+}  // namespace
 
 ResourceQuota::ResourceQuota(ApiServer& server)
     : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})), client_(transport_, "sampan-quota"),
@@ -34,22 +45,25 @@ void ResourceQuota::quota_changed(const WatchEvent& event) {
 }
 
 void ResourceQuota::open(const std::string& key, const json::value& object) {
-  auto account = std::make_shared<Account>();
+  // Writes under way hold the account in which they reserved.
+  std::shared_ptr<Account>& account = accounts_[key];
+  if (!account) account = std::make_shared<Account>();
   account->quota = read_quota(object);
+  account->used.clear();
+  account->counted_to.clear();
   std::string ns = key.substr(0, key.find('/'));
   for (const auto& [group, plural] : counted_resources(account->quota)) {
     follow(group, plural);
     auto counted = counted_.find(group + "/" + plural);
     if (counted == counted_.end()) continue;
+    const ResourceInfo& resource = *counted->second.resource;
+    account->counted_to[counted->first] = counted->second.objects->last_revision();
     auto [it, end] = counted->second.objects->range(ns);
     for (; it != end; ++it) {
-      json::value each = json::parse(*it->second->text);
-      if (in_scope(account->quota, *counted->second.resource, each)) account->used += limited(account->quota, usage_of(*counted->second.resource, each));
+      json::value each = object_for(resource, it->second);
+      if (in_scope(account->quota, resource, each)) account->used += limited(account->quota, usage_of(resource, each));
     }
   }
-  // Writes under way keep what they reserved in the account before.
-  if (auto before = accounts_.find(key); before != accounts_.end()) account->reserved = before->second->reserved;
-  accounts_[key] = std::move(account);
   queue_.add(key);
 }
 
@@ -69,15 +83,20 @@ void ResourceQuota::follow(const std::string& group, const std::string& plural) 
 }
 
 void ResourceQuota::count(const ResourceInfo& resource, const WatchEvent& event) {
-  std::string prefix = object_key(event.object->ns(), "");
+  std::string prefix = object_key(event.object->ns(), ""), kind = resource.group + "/" + resource.plural;
+  std::optional<json::value> now_object, before_object;
   for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix); ++it) {
     Account& account = *it->second;
-    auto of = [&](const ObjectRef& object) {
+    auto counted_to = account.counted_to.find(kind);
+    if (counted_to == account.counted_to.end() || event.revision <= counted_to->second) continue;
+    counted_to->second = event.revision;
+    auto of = [&](const ObjectRef& object, std::optional<json::value>& parsed) {
       if (!object) return Usage();
-      json::value parsed = json::parse(*object->text);
-      return in_scope(account.quota, resource, parsed) ? limited(account.quota, usage_of(resource, parsed)) : Usage();
+      if (!parsed) parsed = object_for(resource, object);
+      return in_scope(account.quota, resource, *parsed) ? limited(account.quota, usage_of(resource, *parsed)) : Usage();
     };
-    Usage now = event.type == WatchEvent::Type::kDeleted ? Usage() : of(event.object), before = of(event.previous);
+    Usage now, before = of(event.previous, before_object);
+    if (event.type != WatchEvent::Type::kDeleted) now = of(event.object, now_object);
     if (now == before) continue;
     account.used += now;
     account.used -= before;
@@ -85,10 +104,25 @@ void ResourceQuota::count(const ResourceInfo& resource, const WatchEvent& event)
   }
 }
 
+// A kind that a quota counts may come after the quota, or come again: with its first object it is followed.
+void ResourceQuota::follow_new(const ResourceInfo& resource, const std::string& prefix) {
+  if (!resource.type->custom) return;
+  std::string kind = resource.group + "/" + resource.plural;
+  auto known = counted_.find(kind);
+  if (known != counted_.end() && known->second.objects == resource.stored().objects) return;
+  std::pair<std::string, std::string> named{resource.group, resource.plural};
+  for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix); ++it) {
+    auto counts = counted_resources(it->second->quota);
+    ObjectRef quota = quotas_->find(it->first);
+    if (quota && std::find(counts.begin(), counts.end(), named) != counts.end()) open(it->first, json::parse(*quota->text));
+  }
+}
+
 json::value ResourceQuota::validate(AdmissionAttributes& attributes) {
   if (!attributes.subresource.empty() || attributes.operation == Operation::kDelete || !attributes.resource->namespaced) return nullptr;
   const ResourceInfo& resource = *attributes.resource;
   std::string prefix = object_key(attributes.ns, "");
+  follow_new(resource, prefix);
   std::vector<std::pair<std::shared_ptr<Account>, Usage>> taken;
   std::string missing, over;
   for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix); ++it) {

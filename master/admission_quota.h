@@ -27,6 +27,9 @@ class ResourceQuota final : public AdmissionPlugin {
   struct Account {
     Quota quota;
     Usage used, reserved;
+    // The revisions up to which each kind ("group/plural") is in `used`: the event that made the account
+    // reaches the listeners of its own kind after that.
+    std::map<std::string, int64_t> counted_to;
   };
   struct Counted {
     ResourcePtr resource;
@@ -36,6 +39,7 @@ class ResourceQuota final : public AdmissionPlugin {
   void quota_changed(const WatchEvent& event);
   void open(const std::string& key, const base::json::value& object);
   void follow(const std::string& group, const std::string& plural);
+  void follow_new(const ResourceInfo& resource, const std::string& prefix);
   void count(const ResourceInfo& resource, const WatchEvent& event);
   void publish(const std::string& key);
 

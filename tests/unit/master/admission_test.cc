@@ -56,6 +56,71 @@ TEST_F(AdmissionTest, QuotasHoldAlsoForWritesAtOnce) {
   ok(call("POST", kMaps, config_map("late", "1")), 201);
 }
 
+// Whatever order quotas and objects come in, an object is counted once.
+TEST_F(AdmissionTest, QuotasCountAsAFreshCountDoesWhenAllComeAtOnce) {
+  struct Kind {
+    const char *hard, *path, *body;
+  };
+  const Kind kinds[] = {
+      {"configmaps", "/api/v1/namespaces/default/configmaps", "{}"},
+      {"count/secrets", "/api/v1/namespaces/default/secrets", "{}"},
+      {"services", "/api/v1/namespaces/default/services", R"({"spec":{"ports":[{"port":80}]}})"},
+      {"persistentvolumeclaims", "/api/v1/namespaces/default/persistentvolumeclaims",
+       R"({"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"},
+      {"replicationcontrollers", "/api/v1/namespaces/default/replicationcontrollers",
+       R"({"spec":{"selector":{"a":"b"},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})"},
+      {"pods", kPods, R"({"spec":{"containers":[{"name":"c","image":"i"}]}})"},
+      {"count/roles.rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", "{}"},
+      {"count/leases.coordination.k8s.io", "/apis/coordination.k8s.io/v1/namespaces/default/leases", "{}"},
+      {"count/resourcequotas", "/api/v1/namespaces/default/resourcequotas", ""},
+      {"resourcequotas", "/api/v1/namespaces/default/resourcequotas", ""}};
+  json::object hard;
+  for (const Kind& kind : kinds) hard[kind.hard] = "1k";
+  int open = 0;
+  std::vector<std::unique_ptr<api::Transport::Call>> calls;
+  for (int i = 0; i < 5; ++i)
+    for (const Kind& kind : kinds) {
+      json::value body = *kind.body ? base::parse_json(kind.body).value() : json::value{{"spec", {{"hard", hard}}}};
+      // The two names of quotas make the same ones; the second is refused.
+      base::object_at(body.get_object(), "metadata")["name"] = "o" + std::to_string(i);
+      base::http::Request request;
+      request.method = "POST";
+      request.target = kind.path;
+      request.body = base::to_json(body);
+      request.headers.add("Content-Type", "application/json");
+      ++open;
+      calls.push_back(transport_->call(std::move(request), [&](base::Result<base::http::Response> response) {
+        --open;
+        EXPECT_TRUE(response->status == 201 || response->status == 409) << response->body;
+      }));
+    }
+  wait_for([&] { return open == 0; });
+  auto fresh = [&] {
+    std::map<std::string, std::string> out;
+    for (const Kind& kind : kinds) out[kind.hard] = std::to_string(ok(call("GET", kind.path)).at("items").get_array().size());
+    return out;
+  };
+  auto told = [&](int i) {
+    std::map<std::string, std::string> out;
+    auto quota = ok(call("GET", "/api/v1/namespaces/default/resourcequotas/o" + std::to_string(i)));
+    if (const json::value* used = base::find_path(quota, "status", "used"))
+      for (const auto& item : used->get_object()) out[std::string(item.key())] = base::as_string(&item.value());
+    return out;
+  };
+  for (int i = 0; i < 5; ++i) {
+    for (int turns = 0; turns < 100 && told(i) != fresh(); ++turns) loop_.run_once(std::chrono::milliseconds(5));
+    EXPECT_EQ(told(i), fresh()) << i;
+  }
+  // One goes of each, and a quota is changed meanwhile.
+  for (const Kind& kind : kinds) (void)call("DELETE", std::string(kind.path) + "/o0");
+  hard["pods"] = "2k";
+  ok(call("PATCH", "/api/v1/namespaces/default/resourcequotas/o1", base::to_json(json::value{{"spec", {{"hard", hard}}}}), "application/merge-patch+json"));
+  for (int i = 1; i < 5; ++i) {
+    for (int turns = 0; turns < 100 && told(i) != fresh(); ++turns) loop_.run_once(std::chrono::milliseconds(5));
+    EXPECT_EQ(told(i), fresh()) << i;
+  }
+}
+
 TEST_F(AdmissionTest, LimitRangesFillAndBoundPods) {
   ok(call("POST", "/api/v1/namespaces/default/limitranges",
           R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","default":{"cpu":"1"},"defaultRequest":{"cpu":"100m"},"max":{"cpu":"2"}}]}})"), 201);
