@@ -13,6 +13,33 @@ std::string base64_encode(std::string_view bytes) {
   return out;
 }
 
+std::optional<size_t> base64_error(std::string_view text) {
+  auto line_end = [&](size_t at) { return text[at] == '\n' || text[at] == '\r'; };
+  int held = 0;  // characters of the group of four
+  for (size_t at = 0; at < text.size(); ++at) {
+    char c = text[at];
+    if (line_end(at)) continue;
+    bool alphabet = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+    if (alphabet) {
+      held = (held + 1) % 4;
+      continue;
+    }
+    if (c != '=' || held < 2) return at;
+    // Padding: a second one after two characters, and then the end.
+    size_t next = at + 1;
+    auto skip = [&] { while (next < text.size() && line_end(next)) ++next; };
+    skip();
+    if (held == 2) {
+      if (next == text.size()) return next;
+      if (text[next] != '=') return next - 1;
+      ++next;
+      skip();
+    }
+    return next < text.size() ? std::optional<size_t>(next) : std::nullopt;
+  }
+  return held == 0 ? std::nullopt : std::optional<size_t>(text.size() - static_cast<size_t>(held));
+}
+
 std::optional<std::string> base64_decode(std::string_view text) {
   std::string clean;
   clean.reserve(text.size());

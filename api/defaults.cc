@@ -129,7 +129,8 @@ void service(json::object& spec) {
     spec.erase("sessionAffinityConfig");
   if (type == "ExternalName") return;
   set_default(spec, "internalTrafficPolicy", "Cluster");
-  if (type == "NodePort" || type == "LoadBalancer") set_default(spec, "externalTrafficPolicy", "Cluster");
+  json::array* external = list_in(spec, "externalIPs");
+  if (type == "NodePort" || type == "LoadBalancer" || (external && !external->empty())) set_default(spec, "externalTrafficPolicy", "Cluster");
   if (type == "LoadBalancer" && !spec.contains("allocateLoadBalancerNodePorts")) spec["allocateLoadBalancerNodePorts"] = true;
   std::string ip(text_in(spec, "clusterIP"));
   json::array* ips = list_in(spec, "clusterIPs");
@@ -162,7 +163,11 @@ void defaults(std::string_view gvk, json::value& object) {
     root["spec"] = std::move(kept);
     return apply_defaults(*type, object);  // of what it made
   }
-  if (gvk == "v1/Pod") return pod_spec(*spec);
+  if (gvk == "v1/Pod") {
+    // A Pod's, since 1.27; a template keeps what it says, with a warning.
+    if (base::as_int(spec->if_contains("terminationGracePeriodSeconds")) < 0) (*spec)["terminationGracePeriodSeconds"] = 1;
+    return pod_spec(*spec);
+  }
   if (gvk == "v1/ReplicationController") {
     json::object kept = *spec;  // making metadata may move the spec
     replication_controller(root, kept);

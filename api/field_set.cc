@@ -68,6 +68,7 @@ Inside inside(const Field& field, const json::value& value, const ListRule& rule
 }
 
 bool belongs(Part part, std::string_view member) {
+  if (part == Part::kStatus && member == "metadata") return true;  // labels and the like, of most kinds
   return part == Part::kAll || (part == Part::kStatus) == (member == "status");
 }
 void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out, Part part = Part::kAll);

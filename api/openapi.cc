@@ -14,6 +14,17 @@ constexpr char kQuantity[] = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 constexpr char kIntOrString[] = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 constexpr char kRaw[] = "io.k8s.apimachinery.pkg.runtime.RawExtension";
 
+// What Kubernetes says of the members that every custom kind has, in its words: people know them from every manifest.
+#define SAMPAN_CONVENTIONS "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+constexpr char kApiVersionDoc[] =
+    "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the "
+    "latest internal value, and may reject unrecognized values. More info: " SAMPAN_CONVENTIONS "#resources";
+constexpr char kKindDoc[] =
+    "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client "
+    "submits requests to. Cannot be updated. In CamelCase. More info: " SAMPAN_CONVENTIONS "#types-kinds";
+constexpr char kMetadataDoc[] = "Standard object's metadata. More info: " SAMPAN_CONVENTIONS "#metadata";
+constexpr char kListMetadataDoc[] = "Standard list metadata. More info: " SAMPAN_CONVENTIONS "#types-kinds";
+
 std::string full_name(const Type& type) { return std::string(type.package) + "." + type.name; }
 json::object gvk_object(const Gvk& gvk) {
   return {{"group", gvk.group}, {"kind", gvk.kind}, {"version", gvk.version}};
@@ -46,10 +57,11 @@ class Document {
       Gvk gvk = gvk_of(type);
       gvk.kind = type.custom ? type.custom->list_kind : gvk.kind + "List";
       schemas_[name] = nullptr;
-      json::object properties{{"apiVersion", text("Group and version of this representation.")},
+      bool custom = type.custom != nullptr;
+      json::object properties{{"apiVersion", text(custom ? kApiVersionDoc : "Group and version of this representation.")},
                               {"items", json::object{{"type", "array"}, {"items", wrapped(of(type), "")}, {"description", "The objects."}}},
-                              {"kind", text("Kind of this representation.")},
-                              {"metadata", wrapped(meta("ListMeta"), "Version of the list, and where its next page starts.")}};
+                              {"kind", text(custom ? kKindDoc : "Kind of this representation.")},
+                              {"metadata", wrapped(meta("ListMeta"), custom ? kListMetadataDoc : "Version of the list, and where its next page starts.")}};
       schemas_[name] = json::object{{"description", "A list of " + std::string(type.name) + " objects."},
                                     {"type", "object"}, {"required", json::array{"items"}},
                                     {"properties", std::move(properties)},
@@ -170,28 +182,48 @@ class Document {
     if (field.strategy) out["x-kubernetes-patch-strategy"] = field.strategy;
     return out;
   }
-  // Version 2 has no words for some of what a structural schema says; what it would get wrong is left out.
-  static void to_v2(json::value& in) {
+  // `required` without the members that may be null, which version 2 can't say.
+  static void drop_nullable_requirements(json::object& schema) {
+    json::value* required = schema.if_contains("required");
+    if (!required || !required->is_array()) return;
+    auto nullable = [](const json::value* member) { return member && base::as_bool(base::find(*member, "nullable")); };
+    if (nullable(schema.if_contains("additionalProperties"))) required->get_array().clear();
+    const json::value* properties = schema.if_contains("properties");
+    json::array left;
+    for (const json::value& name : required->get_array())
+      if (!properties || !nullable(base::find(*properties, base::as_string(&name)))) left.push_back(name);
+    if (left.empty()) schema.erase("required");
+    else *required = std::move(left);
+  }
+  // Version 2 has no words for some of what a structural schema says; what it would get wrong is left out. A value
+  // that may be null or anything has no type in it: kubectl up to 1.24 holds manifests against this document.
+  static void to_v2(json::value& in, bool root) {
     json::object* schema = in.if_object();
     if (!schema) return;
-    for (const char* name : {"allOf", "anyOf", "oneOf", "not", "default", "nullable"}) schema->erase(name);
+    drop_nullable_requirements(*schema);
     bool open = base::as_bool(schema->if_contains("x-kubernetes-preserve-unknown-fields"));
-    if (open) schema->erase("items"), schema->erase("properties");
-    if (json::value* items = schema->if_contains("items")) to_v2(*items);
-    if (json::value* additional = schema->if_contains("additionalProperties")) to_v2(*additional);
+    bool nullable = base::as_bool(schema->if_contains("nullable"));
+    for (const char* name : {"allOf", "anyOf", "oneOf", "not", "default", "nullable"}) schema->erase(name);
+    if (open || nullable) {
+      for (const char* name : {"items", "properties"}) schema->erase(name);
+      if (!root) schema->erase("type");
+    }
+    if (base::as_string(schema->if_contains("type")) == "array" && !schema->contains("items")) schema->erase("type");
+    if (json::value* items = schema->if_contains("items")) to_v2(*items, false);
+    if (json::value* additional = schema->if_contains("additionalProperties")) to_v2(*additional, false);
     if (json::value* properties = schema->if_contains("properties"); properties && properties->is_object())
-      for (auto& item : properties->get_object()) to_v2(item.value());
+      for (auto& item : properties->get_object()) to_v2(item.value(), false);
   }
   json::value custom(const Type& type) {
     json::value out = type.custom->schema;
     if (!out.is_object()) out = json::object{{"type", "object"}};
-    if (!v3_) to_v2(out);
+    if (!v3_) to_v2(out, true);
     json::object& schema = out.get_object();
     if (!base::as_bool(schema.if_contains("x-kubernetes-preserve-unknown-fields")) || v3_) {
       json::object& properties = base::object_at(schema, "properties");
-      properties["apiVersion"] = text("Group and version of this representation.");
-      properties["kind"] = text("Kind of this representation.");
-      properties["metadata"] = wrapped(meta("ObjectMeta"), "What every object has.");
+      properties["apiVersion"] = text(kApiVersionDoc);
+      properties["kind"] = text(kKindDoc);
+      properties["metadata"] = wrapped(meta("ObjectMeta"), kMetadataDoc);
     }
     schema["x-kubernetes-group-version-kind"] = json::array{gvk_object(gvk_of(type))};
     return out;

@@ -1,9 +1,10 @@
 #include "api/protobuf.h"
 
 #include <bit>
+#include <cmath>
 
 #include "api/base64.h"
-#include "base/clock.h"
+#include "base/instant.h"
 
 namespace api {
 namespace {
@@ -115,9 +116,12 @@ base::Result<json::value> decode_one(const Field& field, const Entry& entry, int
     case Shape::kBool: return json::value(entry.scalar != 0);
     case Shape::kInt32: return json::value(static_cast<int64_t>(static_cast<int32_t>(entry.scalar)));
     case Shape::kInt64: return json::value(static_cast<int64_t>(entry.scalar));
-    case Shape::kDouble:
-      return entry.wire == kFixed32 ? json::value(std::bit_cast<float>(static_cast<uint32_t>(entry.scalar)))
-                                    : json::value(std::bit_cast<double>(entry.scalar));
+    case Shape::kDouble: {
+      double number = entry.wire == kFixed32 ? static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(entry.scalar)))
+                                             : std::bit_cast<double>(entry.scalar);
+      if (!std::isfinite(number)) return malformed(std::string("field ") + field.name + " is a number that JSON does not have");
+      return json::value(number);
+    }
     case Shape::kString: return text_of(entry.bytes);
     case Shape::kBytes: return json::value(base64_encode(entry.bytes));
     case Shape::kQuantity: return text_of(TRY(read_small(entry.bytes)).bytes[1]);
@@ -126,12 +130,12 @@ base::Result<json::value> decode_one(const Field& field, const Entry& entry, int
       Small small = TRY(read_small(entry.bytes));
       auto seconds = static_cast<int64_t>(small.scalar[1]);
       if (entry.bytes.empty()) return json::value(nullptr);
-      if (seconds < -62135596800 || seconds > 253402300799 || small.scalar[2] > 999999999)
+      if (seconds < base::kFirstInstant || seconds > base::kLastInstant || small.scalar[2] > 999999999)
         return malformed(std::string("field ") + field.name + " is no time");
-      // Beyond what 64 bits of nanoseconds hold; nobody means such a time.
-      if (seconds < -9000000000 || seconds > 9000000000) return json::value(nullptr);
-      base::Time time{std::chrono::seconds(seconds) + std::chrono::nanoseconds(small.scalar[2])};
-      return json::value(field.shape == Shape::kTime ? base::format_time(time) : base::format_micro_time(time));
+      base::Instant time{seconds, static_cast<int32_t>(small.scalar[2])};
+      if (field.shape == Shape::kTime) time.nanos = 0;  // as Go's metav1.Time
+      if (time == base::kZeroInstant) return json::value(nullptr);
+      return json::value(base::format_instant(time, field.shape == Shape::kTime ? 0 : 6));
     }
     case Shape::kIntOrString: {
       Small small = TRY(read_small(entry.bytes));

@@ -49,6 +49,13 @@ bool parse_suffix(std::string_view text, Suffix* out) {
   return true;
 }
 
+// '[eEinumkKMGTP]*[-+]?[0-9]*': what is not of this form has another error than a suffix that nobody knows.
+bool has_suffix_form(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of("eEinumkKMGTP"), text.size()));
+  if (!text.empty() && (text[0] == '-' || text[0] == '+')) text.remove_prefix(1);
+  return text.find_first_not_of("0123456789") == text.npos;
+}
+
 std::string digits(__int128 n) {
   if (n == 0) return "0";
   bool negative = n < 0;
@@ -79,7 +86,8 @@ base::Result<Quantity> Quantity::parse(std::string_view text) {
   bool any = false, point = false, lost = false;
   size_t at = std::min(rest.find_first_not_of("0123456789."), rest.size());
   Suffix suffix;
-  bool suffix_right = parse_suffix(rest.substr(at), &suffix);
+  std::string_view tail = rest.substr(at);
+  bool suffix_right = parse_suffix(tail, &suffix);
   rest = rest.substr(0, at);
   const Wide most = Wide{1} << (suffix.two ? 60 : 120);  // leaves room for the power of two
   at = 0;
@@ -99,7 +107,7 @@ base::Result<Quantity> Quantity::parse(std::string_view text) {
       if (!point) ++exponent;
     }
   }
-  if (!any) return bad(text, kForm);
+  if (!any || !has_suffix_form(tail)) return bad(text, kForm);
   if (!suffix_right) return bad(text, kSuffix);
   Quantity out;
   out.format_ = suffix.format;

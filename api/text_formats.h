@@ -8,5 +8,7 @@ namespace api {
 // Whether `text` is of `format` ("date-time", "ipv4", "uuid", …). True for formats that
 // kube-apiserver does not check either.
 bool has_format(std::string_view format, std::string_view text);
+// Whether kube-apiserver knows the name of the format; about others it warns.
+bool is_known_format(std::string_view format);
 
 }  // namespace api

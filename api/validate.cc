@@ -305,7 +305,13 @@ FieldErrors validate_status_update(std::string_view gvk, const json::value& afte
 
 FieldErrors validate_subresource_update(std::string_view gvk, std::string_view subresource, const json::value& after,
                                         const json::value& before, bool namespaced) {
-  if (subresource == "status") return validate_status_update(gvk, after, before);
+  if (subresource == "status") {
+    FieldErrors errors;  // most kinds take metadata at this door
+    if (const json::value *now = base::find(after, "metadata"), *was = base::find(before, "metadata"); now && was && *now != *was)
+      errors = validate_metadata(after, namespaced, name_rule(gvk));
+    for (FieldError& error : validate_status_update(gvk, after, before)) errors.push_back(std::move(error));
+    return errors;
+  }
   rules::Check check = gvk != "v1/Pod"                      ? nullptr
                        : subresource == "ephemeralcontainers" ? rules::ephemeral_containers
                        : subresource == "resize"              ? rules::pod_resize

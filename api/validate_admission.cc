@@ -3,7 +3,7 @@
 #include <set>
 
 #include "api/admission_expressions.h"
-#include "api/validate_rules.h"
+#include "api/validate_webhooks.h"
 
 namespace api::rules {
 namespace {
@@ -72,8 +72,7 @@ void webhook(Errors& e, const View& hook) {
   one_of(e, hook["matchPolicy"], {"Equivalent", "Exact"});
   one_of(e, hook["reinvocationPolicy"], {"IfNeeded", "Never"});
   one_of(e, hook["sideEffects"], {"None", "NoneOnDryRun"});
-  if (View versions = hook["admissionReviewVersions"]; versions.filled() && !has_text(versions, "v1"))
-    e.invalid(versions.path(), versions.shown(), "must include at least one of v1");
+  if (View versions = hook["admissionReviewVersions"]; versions.filled()) review_versions(e, versions, versions.path());
   if (View timeout = hook["timeoutSeconds"]; timeout.has() && (timeout.number() < 1 || timeout.number() > 30))
     e.invalid(timeout.path(), timeout.number(), "the timeout value must be between 1 and 30 seconds");
   match_conditions(e, hook["matchConditions"]);
@@ -83,6 +82,15 @@ void webhook(Errors& e, const View& hook) {
 }
 
 }  // namespace
+
+void review_versions(Errors& e, const View& versions, const std::string& shown_as) {
+  std::set<std::string_view> seen;
+  View(versions.get(), shown_as).each([&](const View& one) {
+    if (!seen.insert(one.text()).second) return e.invalid(one.path(), one.text(), "duplicate version");
+    e.all(one.path(), one.text(), check_dns1035_label(one.text()));
+  });
+  if (!seen.contains("v1") && !seen.contains("v1beta1")) e.invalid(shown_as, versions.shown(), "must include at least one of v1, v1beta1");
+}
 
 void webhook_client_config(Errors& e, const View& config, const std::string& shown_as) {
   View url = View(config["url"].get(), shown_as + ".url"), service = View(config["service"].get(), shown_as + ".service");

@@ -4,6 +4,7 @@
 
 #include "api/structural.h"
 #include "api/validate_custom.h"
+#include "api/validate_webhooks.h"
 
 namespace api {
 namespace {
@@ -141,12 +142,7 @@ void conversion(Errors& e, const json::value& conversion) {
   if (!webhook["clientConfig"].has()) e.required(config, "required when strategy is set to Webhook");
   else rules::webhook_client_config(e, webhook["clientConfig"], config);
   if (!reviews.filled()) return e.required(versions);
-  bool known = false;
-  reviews.each([&](const rules::View& one) {
-    known |= one.text() == "v1";
-    if (auto wrong = check_dns1035_label(one.text()); !wrong.empty()) e.invalid(versions, one.text(), joined(wrong));
-  });
-  if (!known) e.invalid(versions, reviews.shown(), "must include at least one of v1");
+  rules::review_versions(e, reviews, versions);
 }
 
 bool is_protected(std::string_view group) {

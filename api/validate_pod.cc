@@ -227,9 +227,23 @@ void pod_update(Errors& e, const json::value& after, const json::value& before) 
                       "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative): changed: " + changed);
 }
 
+// A Pod that a node runs of its own and shows to the API: told by its annotation, which nobody else gives or takes.
+void mirror(Errors& e, const json::value& after, const json::value* before) {
+  constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
+  const std::string field = "metadata.annotations[kubernetes.io/config.mirror]";
+  const json::value* now = base::find_path(after, "metadata", "annotations", kMirror);
+  if (now && base::string_at(after, "spec", "nodeName").empty())
+    e.invalid(field, base::as_string(now), "must set spec.nodeName if mirror pod annotation is set");
+  if (!before) return;
+  const json::value* was = base::find_path(*before, "metadata", "annotations", kMirror);
+  if (was && (!now || *now != *was)) e.forbidden(field, "may not remove or update mirror pod annotation");
+  else if (now && !was) e.forbidden(field, "may not add mirror pod annotation");
+}
+
 }  // namespace
 
 void pod(Errors& e, const json::value& after, const json::value* before) {
+  mirror(e, after, before);
   const json::value* given = base::find(after, "spec");
   PodSpec spec;  // nothing else of a Pod is looked at
   if (!given || given->is_null()) e.required("spec.containers");

@@ -31,6 +31,17 @@ void cluster_ip_change(Errors& e, const json::value& after, const json::value& b
   e.invalid("spec.clusterIPs[0]", shown ? *shown : json::value(json::array{now}), "may not change once set");
 }
 
+// What only a load balancer has.
+void balancer_fields(Errors& e, const View& spec) {
+  bool balancer = spec["type"].text() == "LoadBalancer";
+  for (const char* name : {"allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"})
+    if (View field = spec[name]; field.filled() && !balancer) e.forbidden(field.path(), "may only be used when `type` is 'LoadBalancer'");
+  if (View name = spec["loadBalancerClass"]; name.has() && balancer) e.all(name.path(), name.text(), check_qualified_name(name.text()));
+  View port = spec["healthCheckNodePort"];
+  if (port.number() != 0 && !(balancer && spec["externalTrafficPolicy"].text() == "Local"))
+    e.invalid(port.path(), port.number(), "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+}
+
 void address(Errors& e, const std::string& field, const std::string& ip) {
   if (!is_ip(ip)) return e.invalid(field, ip, kIpForm);
   if (ip == "0.0.0.0" || ip == "::") e.invalid(field, ip, "may not be unspecified (0.0.0.0 or ::)");
@@ -52,7 +63,9 @@ void service(Errors& e, const json::value& after, const json::value* before) {
     if (spec.external_name.empty()) e.required("spec.externalName");
     else e.all("spec.externalName", spec.external_name,
                check_dns1123_subdomain(std::string_view(spec.external_name).substr(0, spec.external_name.size() - (spec.external_name.back() == '.'))));
-    if (!spec.cluster_ip.empty() && !headless) e.forbidden("spec.clusterIPs[0]", "may not be set when `type` is 'ExternalName'");
+    if (!spec.cluster_ip.empty() || !spec.cluster_ips.empty()) e.forbidden("spec.clusterIPs", "may not be set for ExternalName services");
+    if (!spec.ip_family_policy.empty()) e.forbidden("spec.ipFamilyPolicy", "may not be set for ExternalName services");
+    if (!spec.ip_families.empty()) e.forbidden("spec.ipFamilies", "may not be set for ExternalName services");
   } else if (!spec.cluster_ip.empty() && !headless && !is_ip(spec.cluster_ip)) {
     e.invalid("spec.clusterIPs[0]", spec.cluster_ip, kIpForm);
   }
@@ -80,11 +93,16 @@ void service(Errors& e, const json::value& after, const json::value* before) {
   bool public_type = spec.type == "NodePort" || spec.type == "LoadBalancer";
   if (!spec.external_traffic_policy.empty() && !public_type && spec.external_ips.empty())
     e.invalid("spec.externalTrafficPolicy", spec.external_traffic_policy, "may only be set for externally-accessible services");
+  balancer_fields(e, View(&after)["spec"]);
   for (size_t i = 0; i < spec.external_ips.size(); ++i) address(e, at("spec.externalIPs", i), spec.external_ips[i]);
   for (size_t i = 0; i < spec.ip_families.size(); ++i)
     if (spec.ip_families[i] != "IPv4" && spec.ip_families[i] != "IPv6")
       e.not_supported(at("spec.ipFamilies", i), spec.ip_families[i], {"IPv4", "IPv6"});
-  if (before) cluster_ip_change(e, after, *before);
+  if (!before) return;
+  cluster_ip_change(e, after, *before);
+  View was = View(before)["spec"], is = View(&after)["spec"];
+  bool stays = was["type"].text() == "LoadBalancer" && is["type"].text() == "LoadBalancer";
+  if (View name = is["loadBalancerClass"]; stays && !name.same_as(was["loadBalancerClass"])) e.invalid(name.path(), name.shown(), "may not change once set");
 }
 
 void endpoints(Errors& e, const json::value& after) {

@@ -6,7 +6,7 @@
 #include "api/quantity.h"
 #include "api/structural.h"
 #include "api/unknown_fields.h"
-#include "base/clock.h"
+#include "base/instant.h"
 #include "base/json_erase.h"
 
 namespace api {
@@ -144,13 +144,14 @@ class TypeCheck {
       case Shape::kMicroTime: {
         if (!in.is_string()) return wrong(owner, go(), in);
         std::string text(base::as_string(&in));
-        if (base::parse_time(text)) return {};
+        if (base::parse_instant(text)) return {};
         const char* layout = field.shape == Shape::kTime ? "2006-01-02T15:04:05Z07:00" : "2006-01-02T15:04:05.000000Z07:00";
         return refuse("parsing time " + base::to_json(in) + " as \"" + layout + "\": cannot parse " + base::to_json(in));
       }
       case Shape::kBytes: {
         if (!in.is_string()) return wrong(owner, go(), in);
-        return base64_decode(base::as_string(&in)) ? base::Status() : refuse("illegal base64 data in " + path_);
+        auto wrong = base64_error(base::as_string(&in));
+        return wrong ? refuse("illegal base64 data at input byte " + std::to_string(*wrong)) : base::Status();
       }
       case Shape::kStruct: {
         if (!in.is_object()) return wrong(owner, go(), in);
@@ -233,9 +234,11 @@ class Pruner {
       case Shape::kMicroTime: {
         std::string_view text = base::as_string(&in);
         size_t canonical = field.shape == Shape::kTime ? 20 : 27;
-        if (text.size() == canonical && text.back() == 'Z') break;
-        if (auto time = base::parse_time(text))
-          in = field.shape == Shape::kTime ? base::format_time(*time) : base::format_micro_time(*time);
+        if (text.size() == canonical && text.back() == 'Z' && !text.starts_with("0001-")) break;
+        if (auto time = base::parse_instant(text)) {
+          if (*time == base::kZeroInstant) in = nullptr;  // Go's unset time, which it writes as null
+          else in = base::format_instant(*time, field.shape == Shape::kTime ? 0 : 6);
+        }
         break;
       }
       default: break;

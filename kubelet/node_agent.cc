@@ -151,7 +151,8 @@ void NodeAgent::sync_status() {
   const json::value text = api::encode(want);
   if (own_->status && text == api::encode(*own_->status)) return;
   status_busy_ = true;
-  client_.patch(api::resources::nodes, "", options_.facts.node_name, "strategic-merge", json::object{{"status", text}},
+  client_.patch(api::resources::nodes, "", options_.facts.node_name, "strategic-merge",
+                json::object{{"status", node_status_patch(own_->status.value_or(api::NodeStatus{}), want)}},
                 [this](base::Result<json::value> result) {
     status_busy_ = false;
     if (result.ok()) {

@@ -77,6 +77,18 @@ NodeHealth read_health(const std::string& root_dir) {
   return h;
 }
 
+bool is_extended_resource(std::string_view name) {
+  size_t slash = name.find('/');
+  return slash != name.npos && name.substr(0, slash + 1).find("kubernetes.io/") == name.npos && !name.starts_with("requests.");
+}
+
+base::json::object node_status_patch(const api::NodeStatus& was, const api::NodeStatus& wanted) {
+  base::json::object patch = api::encode(wanted).get_object();
+  for (const auto& [name, amount] : was.allocatable)  // a merge keeps what it does not name
+    if (!wanted.allocatable.contains(name)) base::object_at(patch, "allocatable")[name] = nullptr;
+  return patch;
+}
+
 api::Node make_node(const MachineFacts& f) {
   api::Node node;
   node.api_version = "v1";
@@ -97,6 +109,9 @@ api::NodeStatus node_status(const api::Node& node, const MachineFacts& f, const 
   s.allocatable = s.capacity;
   s.allocatable["memory"] = std::to_string(std::max<int64_t>(0, f.memory_bytes - kMemoryPressureBytes) / 1024) + "Ki";
   s.allocatable["ephemeral-storage"] = std::to_string(f.disk_bytes / 10 * 9);
+  if (node.status)
+    for (const auto& [name, amount] : node.status->capacity)
+      if (is_extended_resource(name)) s.capacity[name] = s.allocatable[name] = amount;
   s.daemon_endpoints = api::NodeDaemonEndpoints{.kubelet_endpoint = api::DaemonEndpoint{.port = f.port}};
   api::NodeSystemInfo info;
   info.architecture = f.architecture;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/types.h"
@@ -30,6 +31,10 @@ NodeHealth read_health(const std::string& root_dir);      // all but the network
 api::Node make_node(const MachineFacts& facts);           // as registered
 // The status for `node` as the API has it: lastTransitionTime kept where nothing changed, heartbeat
 // only with a change (the Lease is the heartbeat).
+// Extended resources that somebody patched into its capacity stay and are allocatable, as by Kubernetes' kubelet.
 api::NodeStatus node_status(const api::Node& node, const MachineFacts& facts, const NodeHealth& health, base::Time now);
+bool is_extended_resource(std::string_view name);         // "example.com/gpu"
+// A strategic merge that makes `was` into `wanted`.
+base::json::object node_status_patch(const api::NodeStatus& was, const api::NodeStatus& wanted);
 
 }  // namespace kubelet

@@ -16,7 +16,7 @@ constexpr uint64_t kConditionsBudget = 2'500'000;  // as upstream: a quarter of 
 ExpressionInput::ExpressionInput(ApiServer& server, AttributesPtr attributes, const ResourceInfo& shown, json::value object, json::value old,
                                  json::value namespace_object)
     : server_(server), attributes_(std::move(attributes)), object_(std::move(object)), old_(std::move(old)), namespace_object_(std::move(namespace_object)) {
-  json::value review = admission_review(*attributes_, shown, "", nullptr, nullptr);
+  json::value review = admission_review(*attributes_, shown, "v1", "", nullptr, nullptr);
   request_ = std::move(review.at("request"));
 }
 

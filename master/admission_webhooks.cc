@@ -81,11 +81,16 @@ void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, 
       return done(api::forbidden(attributes->request->resource->named(), attributes->name, error), {}, nullptr);
     if (match != Match::kYes) return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
   }
+  const std::string& version = call.hook->review_version;
+  if (version.empty()) {
+    if (call.hook->ignores_failure) return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
+    return done(webhook_failure(call.hook->name, base::make_error(base::Kind::kInvalid, "", "", "webhook does not accept known AdmissionReview versions (v1, v1beta1)")), {}, nullptr);
+  }
   std::string uid = new_uid();
-  json::value review = admission_review(*attributes, *call.shown, uid, object, std::move(old));
+  json::value review = admission_review(*attributes, *call.shown, version, uid, object, std::move(old));
   client_->post(call.hook->client_config, base::to_json(review), std::chrono::seconds(call.hook->timeout_seconds),
                 [hook = call.hook, uid, attributes, object = std::move(object), done = std::move(done)](base::Result<base::http::Response> result) mutable {
-                  auto answer = result.ok() ? read_review(hook->name, uid, result->body) : base::Result<ReviewAnswer>(result.error());
+                  auto answer = result.ok() ? read_review(hook->name, hook->review_version, uid, result->body) : base::Result<ReviewAnswer>(result.error());
                   if (!answer.ok()) {
                     base::log::warning("admission webhook {} of {}: {}", hook->name, hook->configuration, answer.error().message());
                     if (!hook->ignores_failure) return done(webhook_failure(hook->name, answer.error()), {}, nullptr);

@@ -85,31 +85,22 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
   if (before.is_object())
     if (const json::array* ports = ports_of(before))
       for (const json::value& port : *ports) mine.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
-  bool wants_ports = type == "NodePort" || type == "LoadBalancer";
+  bool uses_ports = type == "NodePort" || type == "LoadBalancer";
+  bool wants_ports = type == "NodePort" || (uses_ports && base::as_bool(spec.if_contains("allocateLoadBalancerNodePorts"), true));
   if (json::value* list = spec.if_contains("ports"); list && list->is_array()) {
     size_t index = 0;
     for (json::value& port : list->get_array()) {
       if (!port.is_object()) continue;
       int wanted = static_cast<int>(base::as_int(base::find(port, "nodePort")));
-      if (!wants_ports) {
-        port.get_object().erase("nodePort");
-      } else if (wanted == 0) {
-        // Keep the number that the same port had before.
-        if (before.is_object())
-          if (const json::array* old = ports_of(before))
-            for (const json::value& o : *old)
-              if (base::as_int(base::find(o, "port")) == base::as_int(base::find(port, "port")) &&
-                  base::string_at(o, "protocol") == base::string_at(port, "protocol"))
-                wanted = static_cast<int>(base::as_int(base::find(o, "nodePort")));
-        if (wanted == 0 || seen.count(wanted)) {
-          auto free = free_port();
-          if (!free)
-            return base::make_error(base::Kind::kExhausted, "allocate a node port", "",
-                                    "the range 30000-32767 is full", "delete NodePort Services");
-          wanted = *free;
-        }
+      if (wanted == 0 && wants_ports) {
+        auto free = free_port();
+        for (size_t tries = 0; free && seen.count(*free) && tries < seen.size(); ++tries) free = free_port();
+        if (!free || seen.count(*free))
+          return base::make_error(base::Kind::kExhausted, "allocate a node port", "",
+                                  "the range 30000-32767 is full", "delete NodePort Services");
+        wanted = *free;
         port.get_object()["nodePort"] = wanted;
-      } else if (!mine.count(wanted)) {
+      } else if (wanted != 0 && uses_ports && !mine.count(wanted)) {
         std::string field = "spec.ports[" + std::to_string(index) + "].nodePort";
         if (wanted < kFirstPort || wanted > kLastPort)
           return base::make_error(base::Kind::kInvalid, "", field,
@@ -117,7 +108,7 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
         if (ports_.count(wanted))
           return base::make_error(base::Kind::kInvalid, "", field, "provided port is already allocated");
       }
-      if (wants_ports) seen.insert(wanted);
+      if (wanted != 0 && uses_ports) seen.insert(wanted);
       ++index;
     }
   }

@@ -6,6 +6,7 @@
 #include "api/yaml.h"
 #include "master/heavy_requests.h"
 #include "master/server.h"
+#include "master/strategy.h"
 
 namespace master {
 
@@ -54,8 +55,10 @@ json::value check_manifest(const RequestInfo& request, json::value& manifest) {
   metadata["name"] = request.name;
   if (resource.namespaced) metadata["namespace"] = request.ns;
   if (request.subresource.empty() && resource.has_status) object.erase("status");
-  if (request.subresource == "status")
+  if (request.subresource == "status") {
     for (const char* other : {"spec", "data"}) object.erase(other);
+    for (const char* kept : kept_by_status(request.resource->worked())) metadata.erase(kept);
+  }
   return nullptr;
 }
 

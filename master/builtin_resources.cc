@@ -34,7 +34,7 @@ Rows core_rows() {
       {"", "v1", "events", "event", "Event", "ev", "", true, false, false, false, kCore,
        "involvedObject.kind,involvedObject.namespace,involvedObject.name,involvedObject.uid,"
        "involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,"
-       "reportingComponent,type,source", ""},
+       "reportingComponent,type,source=source.component|reportingComponent", ""},
       {"", "v1", "limitranges", "limitrange", "LimitRange", "limits", "", true, false, false, false, kCore, "", ""},
       {"", "v1", "namespaces", "namespace", "Namespace", "ns", "", false, true, false, false, kCore,
        "status.phase", "finalize"},
@@ -43,7 +43,7 @@ Rows core_rows() {
       {"", "v1", "persistentvolumes", "persistentvolume", "PersistentVolume", "pv", "", false, true, false, false, kCore, "", ""},
       {"", "v1", "pods", "pod", "Pod", "po", "all", true, true, false, false, kCore,
        "spec.nodeName,spec.restartPolicy,spec.schedulerName,spec.serviceAccountName,"
-       "spec.hostNetwork,status.phase,status.podIP,status.nominatedNodeName",
+       "spec.hostNetwork,status.phase,status.podIP,status.nominatedNodeName,spec.host=spec.nodeName,status.podIPs=",
        "attach,binding,ephemeralcontainers,eviction,exec,log,portforward,proxy,resize"},
       {"", "v1", "podtemplates", "podtemplate", "PodTemplate", "", "", true, false, false, false, kCore, "", ""},
       {"", "v1", "replicationcontrollers", "replicationcontroller", "ReplicationController", "rc",
@@ -62,7 +62,7 @@ Rows apps_rows() {
       {"apps", "v1", "daemonsets", "daemonset", "DaemonSet", "ds", "all", true, true, false, false, kApps, "", ""},
       {"apps", "v1", "deployments", "deployment", "Deployment", "deploy", "all", true, true, true, false, kApps, "", ""},
       {"apps", "v1", "replicasets", "replicaset", "ReplicaSet", "rs", "all", true, true, true, false, kApps, "status.replicas", ""},
-      {"apps", "v1", "statefulsets", "statefulset", "StatefulSet", "sts", "all", true, true, true, false, kApps, "", ""},
+      {"apps", "v1", "statefulsets", "statefulset", "StatefulSet", "sts", "all", true, true, true, false, kApps, "status.successful=", ""},
   };
 }
 
@@ -92,7 +92,7 @@ Rows autoscaling_rows() {
 Rows batch_rows() {
   return {
       {"batch", "v1", "cronjobs", "cronjob", "CronJob", "cj", "all", true, true, false, false, kBatch, "", ""},
-      {"batch", "v1", "jobs", "job", "Job", "", "all", true, true, false, false, kBatch, "status.successful", ""},
+      {"batch", "v1", "jobs", "job", "Job", "", "all", true, true, false, false, kBatch, "status.successful=status.succeeded", ""},
   };
 }
 

@@ -50,8 +50,8 @@ std::string restore_metadata(const json::value& original, json::value& converted
 
 }  // namespace
 
-json::value conversion_review(std::string_view uid, std::string_view api_version, const std::vector<json::value>& objects) {
-  return json::object{{"kind", "ConversionReview"}, {"apiVersion", "apiextensions.k8s.io/v1"},
+json::value conversion_review(std::string_view review_version, std::string_view uid, std::string_view api_version, const std::vector<json::value>& objects) {
+  return json::object{{"kind", "ConversionReview"}, {"apiVersion", "apiextensions.k8s.io/" + std::string(review_version)},
                       {"request", json::object{{"uid", uid}, {"desiredAPIVersion", api_version}, {"objects", json::array(objects.begin(), objects.end())}}}};
 }
 
@@ -59,17 +59,18 @@ base::Error conversion_failed(const json::value& object, std::string_view why) {
   return failed("conversion webhook for " + kind_text(object) + " failed: " + std::string(why));
 }
 
-base::Result<std::vector<json::value>> read_conversion(std::string_view uid, std::string_view api_version, const std::vector<json::value>& objects,
-                                                       std::string_view body) {
+base::Result<std::vector<json::value>> read_conversion(std::string_view review_version, std::string_view uid, std::string_view api_version,
+                                                       const std::vector<json::value>& objects, std::string_view body) {
+  bool strict = review_version == "v1";
   const json::value& first = objects.at(0);
   auto parsed = base::parse_json(body);
   if (!parsed.ok()) return conversion_failed(first, parsed.error().message());
   json::value& review = *parsed;
-  if (base::string_at(review, "apiVersion") != "apiextensions.k8s.io/v1" || base::string_at(review, "kind") != "ConversionReview")
+  if (strict && (base::string_at(review, "apiVersion") != "apiextensions.k8s.io/v1" || base::string_at(review, "kind") != "ConversionReview"))
     return conversion_failed(first, "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got " + kind_text(review));
   const json::value* response = base::find(review, "response");
   if (!response || !response->is_object()) return conversion_failed(first, "no response provided");
-  if (std::string_view got = base::string_at(*response, "uid"); got != uid)
+  if (std::string_view got = base::string_at(*response, "uid"); strict && got != uid)
     return conversion_failed(first, "expected response.uid=\"" + std::string(uid) + "\", got \"" + std::string(got) + "\"");
   if (std::string_view status = base::string_at(*response, "result", "status"); status != "Success") {
     std::string_view message = base::string_at(*response, "result", "message");

@@ -39,11 +39,13 @@ void CustomConversion::convert(const ResourceInfo& to, std::vector<json::value> 
   }
   if (asked.empty()) return done(std::move(objects));
   std::string uid = new_uid(), version(to.group_version());
-  json::value review = conversion_review(uid, version, asked);
+  if (review_version_.empty())
+    return done(conversion_failed(asked[0], "webhook does not accept known ConversionReview versions (v1, v1beta1)"));
+  json::value review = conversion_review(review_version_, uid, version, asked);
   client_->post(config_, base::to_json(review), kTimeout,
                 [self = shared_from_this(), uid, version, type = to.type, owner = to.type_owner, asked = std::move(asked), places = std::move(places),
                  objects = std::move(objects), done = std::move(done)](base::Result<base::http::Response> answer) mutable {
-                  auto converted = answer.ok() ? read_conversion(uid, version, asked, answer->body)
+                  auto converted = answer.ok() ? read_conversion(self->review_version_, uid, version, asked, answer->body)
                                                : base::Result<std::vector<json::value>>(conversion_failed(asked[0], answer.error().message()));
                   if (!converted.ok()) {
                     base::log::warning("{}", converted.error().reason);

@@ -19,8 +19,9 @@ namespace master {
 
 class CustomConversion : public std::enable_shared_from_this<CustomConversion> {
  public:
-  CustomConversion(std::shared_ptr<WebhookClient> client, base::json::value client_config)
-      : client_(std::move(client)), config_(std::move(client_config)) {}
+  // `review_version`: "v1" or "v1beta1"; "" when the webhook speaks none that is known, and every conversion fails.
+  CustomConversion(std::shared_ptr<WebhookClient> client, base::json::value client_config, std::string review_version)
+      : client_(std::move(client)), config_(std::move(client_config)), review_version_(std::move(review_version)) {}
 
   // All to the version `to` (pruned and with its defaults) in one review; what is in it already stays.
   using Converted = std::function<void(base::Result<std::vector<base::json::value>>)>;
@@ -44,6 +45,7 @@ class CustomConversion : public std::enable_shared_from_this<CustomConversion> {
 
   std::shared_ptr<WebhookClient> client_;
   base::json::value config_;
+  std::string review_version_;
   std::map<std::pair<std::string, const StoredObject*>, FlightRef> flights_;
 };
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "master/custom_conversion.h"
 #include "master/server.h"
+#include "master/webhook_plan.h"
 
 namespace master {
 
@@ -185,7 +186,8 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   std::shared_ptr<CustomConversion> conversion;
   if (base::string_at(definition, "spec", "conversion", "strategy") == "Webhook")
     if (const json::value* config = base::find_path(definition, "spec", "conversion", "webhook", "clientConfig"))
-      conversion = std::make_shared<CustomConversion>(webhooks_, *config);
+      conversion = std::make_shared<CustomConversion>(
+          webhooks_, *config, known_review_version(base::find_path(definition, "spec", "conversion", "webhook", "conversionReviewVersions")));
   std::vector<ResourceInfo> rows;
   const json::value* versions = base::find_path(definition, "spec", "versions");
   if (versions && versions->is_array())

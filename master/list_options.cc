@@ -4,6 +4,7 @@
 
 #include "api/base64.h"
 #include "api/status.h"
+#include "master/field_labels.h"
 
 namespace master {
 
@@ -40,16 +41,15 @@ json::value read_filter(const RequestInfo& request, Filter* out) {
   auto parsed = api::parse_field_selector(text);
   if (!parsed.ok()) return api::bad_request(parsed.error().message());
   for (const auto& term : parsed->terms) {
-    int index = -3;
+    // A version's own names stand in the order of the stored version's.
+    const ResourceInfo& known = request.resource->selector_names.empty() ? request.resource->stored() : *request.resource;
+    std::optional<int> index = field_index(known, term.field);
     if (term.field == "metadata.name") index = -1;
     if (term.field == "metadata.namespace") index = -2;
-    // A version's own names stand in the order of the stored version's.
-    const auto& own = request.resource->selector_names;
-    const auto& names = own.empty() ? request.resource->stored().selector_names : own;
-    for (size_t i = 0; i < names.size(); ++i)
-      if (names[i] == term.field) index = static_cast<int>(i);
-    if (index == -3) return api::bad_request("field label not supported: " + term.field);
-    out->fields.push_back({index, term.value, term.equal});
+    if (!index && known.selector_names.empty() && !known.type->custom)
+      return api::bad_request("\"" + term.field + "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+    if (!index) return api::bad_request("field label not supported: " + term.field);
+    out->fields.push_back({*index, term.value, term.equal});
   }
   return nullptr;
 }
@@ -99,7 +99,7 @@ bool Filter::matches(const StoredObject& object) const {
   for (const Term& term : fields) {
     std::string_view value = term.index == -1   ? object.name()
                              : term.index == -2 ? object.ns()
-                             : static_cast<size_t>(term.index) < object.fields.size()
+                             : term.index >= 0 && static_cast<size_t>(term.index) < object.fields.size()
                                  ? std::string_view(object.fields[static_cast<size_t>(term.index)])
                                  : std::string_view();  // made while the definition of a custom resource changed
     if ((value == term.value) != term.equal) return false;

@@ -18,6 +18,7 @@ struct State {
   std::function<void()> closed;
   bool cancelled = false, ended = false;
   int status = 0;
+  Headers headers;
   std::string body;
 
   void finish_call(const std::shared_ptr<State>& self) {
@@ -27,6 +28,7 @@ struct State {
       if (self->cancelled) return;
       base::http::Response response;
       response.status = self->status;
+      response.headers = std::move(self->headers);
       response.body = std::move(self->body);
       self->done(std::move(response));
     });
@@ -64,8 +66,9 @@ class LocalExchange final : public base::http::Exchange {
   LocalExchange(std::shared_ptr<State> state, base::http::Request request)
       : state_(std::move(state)), request_(std::move(request)) {}
   const base::http::Request& request() const override { return request_; }
-  void respond(int status, Headers, std::vector<Bytes> body) override {
+  void respond(int status, Headers headers, std::vector<Bytes> body) override {
     state_->status = status;
+    state_->headers = std::move(headers);
     for (const Bytes& part : body) state_->body += *part;
     finish();
   }

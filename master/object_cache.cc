@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "master/field_labels.h"
+
 namespace master {
 namespace {
 
@@ -12,18 +14,6 @@ constexpr size_t kMaxHistory = 4096;
 constexpr size_t kMaxHistoryBytes = 16u << 20;
 
 constexpr std::string_view kMetadata = "\"metadata\":{";
-
-std::string field_text(const json::value& object, const std::vector<std::string_view>& path) {
-  const json::value* at = &object;
-  for (std::string_view part : path) {
-    at = base::find(*at, part);
-    if (!at) return {};
-  }
-  if (at->is_string()) return std::string(at->get_string());
-  if (at->is_object()) return std::string(base::string_at(*at, "component"));  // events: source
-  if (at->is_null()) return {};
-  return base::to_json(*at);
-}
 
 }  // namespace
 
@@ -86,8 +76,9 @@ SelectorValues selector_values(const ResourceInfo& resource, const json::value& 
       if (label.value().is_string())
         out.labels.emplace(std::string(label.key()), std::string(label.value().get_string()));
   }
-  out.fields.reserve(resource.selector_paths.size());
-  for (const auto& path : resource.selector_paths) out.fields.push_back(field_text(object, path));
+  size_t kept = kept_fields(resource);
+  out.fields.reserve(kept);
+  for (size_t i = 0; i < kept; ++i) out.fields.push_back(field_text(object, resource.selector_paths[i]));
   return out;
 }
 

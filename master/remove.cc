@@ -41,8 +41,8 @@ json::value check_options(const json::value& options) {
   if (orphans && !orphans->is_null() && !policy.empty())
     errors.push_back({Type::invalid, "propagationPolicy", "\"" + std::string(policy) + "\"",
                       "orphanDependents and deletionPropagation cannot be both set"});
-  if (const json::value* grace = base::find(options, "gracePeriodSeconds"); grace && !grace->is_null() && base::as_int(grace, -1) < 0)
-    errors.push_back({Type::invalid, "gracePeriodSeconds", base::to_json(*grace), "must be greater than or equal to 0"});
+  if (const json::value* grace = base::find(options, "gracePeriodSeconds"); grace && !grace->is_null() && !grace->is_int64())
+    errors.push_back({Type::invalid, "gracePeriodSeconds", base::to_json(*grace), "must be an integer"});
   if (const json::value* list = base::find(options, "dryRun"); list && list->is_array())
     for (const json::value& value : list->get_array())
       if (base::as_string(&value) != "All")
@@ -71,6 +71,8 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
     object["gracePeriodSeconds"] = std::atoll(std::string(grace).c_str());
   if (std::string_view policy = request.param("propagationPolicy"); !policy.empty()) object["propagationPolicy"] = policy;
   if (!request.param("dryRun").empty()) object["dryRun"] = json::array{json::value(request.param("dryRun"))};
+  // A negative time is one second, since 1.27.
+  if (json::value* grace = object.if_contains("gracePeriodSeconds"); grace && grace->is_int64() && grace->get_int64() < 0) *grace = 1;
   *refusal = check_options(options);
   return options;
 }

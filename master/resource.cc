@@ -4,6 +4,7 @@
 
 #include "api/walk.h"
 #include "base/result.h"
+#include "master/field_labels.h"
 #include "master/object_cache.h"
 
 namespace master {
@@ -50,7 +51,8 @@ base::json::value served_form(const ResourceInfo& resource, base::json::value ob
 ResourceTable::ResourceTable() {
   for (ResourceInfo& row : builtin_resources()) {
     // AllowCreateOnUpdate() of their strategies in Kubernetes.
-    for (std::string_view plural : {"endpoints", "events", "leases", "limitranges", "podtemplates"})
+    for (std::string_view plural : {"clusterrolebindings", "clusterroles", "endpoints", "events", "leases", "limitranges", "podtemplates",
+                                    "rolebindings", "roles", "runtimeclasses", "services"})
       row.creates_on_update |= row.plural == plural;
     add(std::move(row));
   }
@@ -63,10 +65,7 @@ ResourcePtr ResourceTable::add(ResourceInfo row) {
   if (!info.type) info.type = api::find_type(info.package, info.kind);
   SAMPAN_CHECK(info.type != nullptr);
   info.group_version_text = info.group.empty() ? info.version : info.group + "/" + info.version;
-  for (std::string_view path : split(info.field_selectors, ',')) {
-    info.selector_names.push_back(path);
-    info.selector_paths.push_back(split(path, '.'));
-  }
+  read_field_labels(info);
   std::string path = path_of(info.group, info.version, info.plural);
   ResourcePtr& slot = by_path_[path];
   if (info.stored_as.empty()) {

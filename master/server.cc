@@ -11,6 +11,7 @@
 #include "master/certificates.h"
 #include "master/heavy_requests.h"
 #include "master/node_restriction.h"
+#include "master/notices.h"
 #include "master/rbac_admission.h"
 #include "master/rbac_controller.h"
 
@@ -289,6 +290,7 @@ void ApiServer::serve_resource(RequestPtr request) {
   const std::string& sub = request->subresource;
   if (const api::CustomKind* custom = resource.type->custom; custom && !custom->deprecation_warning.empty())
     request->warnings.push_back(custom->deprecation_warning);
+  if (std::string_view said = deprecation_of(resource); !said.empty()) request->warnings.emplace_back(said);
   if (sub.empty()) {
     std::vector<std::string_view> verbs = verbs_of(resource);
     bool outside = resource.namespaced && request->ns.empty() && (verb == "create" || verb == "deletecollection");

@@ -2,9 +2,12 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <map>
+#include <set>
 
 #include "master/custom_resource_plan.h"
+#include "master/service_update.h"
 
 namespace master {
 
@@ -53,7 +56,13 @@ struct Strategy {
   void (*create)(json::value& object) = nullptr;
   void (*update)(const json::value& current, json::value& updated) = nullptr;
   bool keeps_status = false;         // a create may bring one
+  // What a write to /status leaves of metadata; most kinds take labels, annotations, finalizers and owners there.
+  std::span<const char* const> kept_by_status = {};
 };
+
+constexpr const char* kAllMetadata[] = {"labels", "annotations", "finalizers", "ownerReferences"};  // ResetObjectMetaForStatus()
+constexpr const char* kLabels[] = {"labels"};
+constexpr const char* kOwners[] = {"ownerReferences"};  // which old kubelets spoiled
 
 const Strategy& strategy_of(const ResourceInfo& resource) {
   constexpr Strategy kCounted{true};
@@ -62,20 +71,22 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
       {"nodes", {false, nullptr, nullptr, nullptr, true}},
       {"persistentvolumeclaims", {false, R"({"phase":"Pending"})"}},
       {"persistentvolumes", {false, R"({"phase":"Pending"})"}},
-      {"pods", {true, R"({"phase":"Pending"})", create_pod}},
+      {"pods", {.counts_generation = true, .new_status = R"({"phase":"Pending"})", .create = create_pod, .kept_by_status = kOwners}},
       {"podtemplates", kCounted},
       {"replicationcontrollers", {true, R"({"replicas":0})"}},
-      {"services", {false, R"({"loadBalancer":{}})"}},
+      {"services", {.new_status = R"({"loadBalancer":{}})", .update = clear_load_balancer}},
       {"daemonsets.apps", {true, R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})"}},
-      {"deployments.apps", kCounted},
+      {"deployments.apps", {.counts_generation = true, .kept_by_status = kLabels}},
       {"replicasets.apps", {true, R"({"replicas":0})"}},
       {"statefulsets.apps", {true, R"({"replicas":0,"availableReplicas":0})"}},
       {"horizontalpodautoscalers.autoscaling", {false, R"({"desiredReplicas":0})"}},
       {"cronjobs.batch", kCounted},
       {"jobs.batch", {true, nullptr, create_job}},
       {"endpointslices.discovery.k8s.io", kCounted},
-      {"flowschemas.flowcontrol.apiserver.k8s.io", kCounted},
-      {"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", kCounted},
+      {"flowschemas.flowcontrol.apiserver.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
+      {"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
+      {"apiservices.apiregistration.k8s.io", {.kept_by_status = kAllMetadata}},
+      {"resourceclaims.resource.k8s.io", {.kept_by_status = kAllMetadata}},
       {"ingressclasses.networking.k8s.io", kCounted},
       {"ingresses.networking.k8s.io", {true, R"({"loadBalancer":{}})"}},
       {"networkpolicies.networking.k8s.io", kCounted},
@@ -84,17 +95,36 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
       {"resourceslices.resource.k8s.io", kCounted},
       {"priorityclasses.scheduling.k8s.io", kCounted},
       {"csidrivers.storage.k8s.io", kCounted},
-      {"volumeattachments.storage.k8s.io", {false, R"({"attached":false})"}},
+      {"volumeattachments.storage.k8s.io", {.new_status = R"({"attached":false})", .kept_by_status = kAllMetadata}},
       {"mutatingadmissionpolicies.admissionregistration.k8s.io", kCounted},
       {"mutatingadmissionpolicybindings.admissionregistration.k8s.io", kCounted},
       {"mutatingwebhookconfigurations.admissionregistration.k8s.io", kCounted},
-      {"validatingadmissionpolicies.admissionregistration.k8s.io", kCounted},
+      {"validatingadmissionpolicies.admissionregistration.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
       {"validatingadmissionpolicybindings.admissionregistration.k8s.io", kCounted},
       {"validatingwebhookconfigurations.admissionregistration.k8s.io", kCounted},
   };
   static const Strategy kPlain;
   auto row = kRows.find(resource.qualified());
   return row == kRows.end() ? kPlain : row->second;
+}
+
+// Of every update.
+constexpr const char* kOwnedMetadata[] = {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+                                          "generation", "generateName", "namespace", "name"};
+
+// The metadata of an object after a write to its /status that brought `sent`. What is equal stays in its place, so
+// that a write which changes nothing is seen to be one.
+json::object status_metadata(const json::object& current, const json::object& sent, std::span<const char* const> kept) {
+  json::object out = current;
+  for (const char* member : kAllMetadata) {
+    if (std::find_if(kept.begin(), kept.end(), [&](const char* one) { return std::string_view(one) == member; }) != kept.end()) continue;
+    const json::value *now = sent.if_contains(member), *was = current.if_contains(member);
+    if (!now || now->is_null()) out.erase(member);
+    else if (!was || *was != *now) out[member] = *now;
+  }
+  // Not sent, it stays: only an empty list takes it away.
+  if (const json::value* managers = sent.if_contains("managedFields"); managers && managers->is_array()) out["managedFields"] = *managers;
+  return out;
 }
 
 // Whether anything differs but metadata and status.
@@ -179,10 +209,11 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
   if (resource.type->custom) return prepare_custom_update(resource.has_status, subresource, current, updated);
   const json::object& old = current.get_object();
   json::object& fresh = updated.get_object();
+  const json::object& old_metadata = current.at("metadata").get_object();
   if (subresource == "status" || subresource == "approval") {
-    // Only the status is taken (its conditions alone, of an approval), and who wrote what.
+    // The status (its conditions alone, of an approval) and metadata are taken.
     json::value status = fresh.contains("status") ? std::move(fresh["status"]) : json::value(json::object());
-    json::value managers = std::move(object_in(updated, "metadata")["managedFields"]);  // null when none came
+    json::object metadata = status_metadata(old_metadata, object_in(updated, "metadata"), strategy_of(resource).kept_by_status);
     updated = current;
     if (subresource == "status") {
       updated.get_object()["status"] = std::move(status);
@@ -190,7 +221,7 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
       const json::value* conditions = base::find(status, "conditions");
       object_in(updated, "status")["conditions"] = conditions ? *conditions : json::value(json::array());
     }
-    if (managers.is_array()) object_in(updated, "metadata")["managedFields"] = std::move(managers);
+    updated.get_object()["metadata"] = std::move(metadata);
     return;
   }
   if (resource.is("", "pods") && (subresource == "ephemeralcontainers" || subresource == "resize")) {
@@ -204,15 +235,27 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
     return;
   }
   json::object& metadata = object_in(updated, "metadata");
-  const json::object& old_metadata = current.at("metadata").get_object();
-  for (const char* owned : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-                            "generation", "generateName", "namespace", "name"})
-    copy_member(old_metadata, metadata, owned);
+  for (const char* owned : kOwnedMetadata) copy_member(old_metadata, metadata, owned);
   if (resource.has_status) copy_member(old, fresh, "status");
   if (const Strategy& own = strategy_of(resource); own.update) own.update(current, updated);
   if (const json::value* generation = old_metadata.if_contains("generation"))
     if (content_changed(current, updated)) object_in(updated, "metadata")["generation"] = base::as_int(generation) + 1;
   if (resource.is("apiextensions.k8s.io", "customresourcedefinitions")) prepare_definition_update(current, updated);
+}
+
+bool needs_version(const ResourceInfo& resource) {
+  static const std::set<std::string_view> kKinds = {
+      "apiservices.apiregistration.k8s.io", "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io", "csistoragecapacities.storage.k8s.io",
+      "customresourcedefinitions.apiextensions.k8s.io", "leases.coordination.k8s.io",
+      "mutatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+      "mutatingwebhookconfigurations.admissionregistration.k8s.io", "poddisruptionbudgets.policy", "runtimeclasses.node.k8s.io",
+      "validatingadmissionpolicies.admissionregistration.k8s.io", "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+      "validatingwebhookconfigurations.admissionregistration.k8s.io", "volumeattachments.storage.k8s.io"};
+  return resource.type->custom || kKinds.contains(resource.qualified());
+}
+
+std::span<const char* const> kept_by_status(const ResourceInfo& resource) {
+  return resource.type->custom ? std::span<const char* const>(kAllMetadata) : strategy_of(resource).kept_by_status;
 }
 
 int64_t grace_seconds(const ResourceInfo& resource, const json::value& object, int64_t asked) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -20,6 +21,11 @@ void prepare_create(const ResourceInfo& resource, base::json::value& object);
 // Copies what an update may not touch from `current`; bumps the generation when spec changed.
 void prepare_update(const ResourceInfo& resource, std::string_view subresource,
                     const base::json::value& current, base::json::value& updated);
+
+// Whether an update must name the version that it changes (AllowUnconditionalUpdate() of the kind's strategy is false).
+bool needs_version(const ResourceInfo& resource);
+// Members of metadata that a write to /status leaves as they are, besides those that no update may change.
+std::span<const char* const> kept_by_status(const ResourceInfo& resource);
 
 // Seconds that a deletion of `object` waits for its agent; 0: gone at once. `asked` is
 // DeleteOptions.gracePeriodSeconds or -1.

@@ -79,6 +79,7 @@ std::vector<Webhook> read_webhooks(const json::value& configuration) {
     std::string_view effects = base::string_at(in, "sideEffects");
     hook.has_side_effects = effects != "None" && effects != "NoneOnDryRun";
     hook.timeout_seconds = static_cast<int>(base::as_int(base::find(in, "timeoutSeconds"), 10));
+    hook.review_version = known_review_version(base::find(in, "admissionReviewVersions"));
     if (const json::value* config = base::find(in, "clientConfig")) hook.client_config = *config;
     hook.conditions = api::compile_match_conditions(base::find(in, "matchConditions"), api::admission_variables({}));
     out.push_back(std::move(hook));
@@ -102,8 +103,15 @@ bool selectors_match(const Webhook& hook, const json::value* namespace_labels, b
   return matches(object) || matches(old);
 }
 
-json::value admission_review(const AdmissionAttributes& attributes, const ResourceInfo& shown, std::string_view uid, json::value object,
-                             json::value old) {
+std::string known_review_version(const json::value* versions) {
+  if (versions && versions->is_array())
+    for (const json::value& one : versions->get_array())
+      if (std::string_view name = base::as_string(&one); name == "v1" || name == "v1beta1") return std::string(name);
+  return {};
+}
+
+json::value admission_review(const AdmissionAttributes& attributes, const ResourceInfo& shown, std::string_view review_version, std::string_view uid,
+                             json::value object, json::value old) {
   const RequestInfo& request = *attributes.request;
   json::array groups;
   for (const std::string& group : request.user.groups) groups.push_back(json::value(group));
@@ -119,18 +127,19 @@ json::value admission_review(const AdmissionAttributes& attributes, const Resour
   if (!attributes.subresource.empty()) asked["subResource"] = asked["requestSubResource"] = attributes.subresource;
   if (!attributes.name.empty()) asked["name"] = attributes.name;
   if (!attributes.ns.empty()) asked["namespace"] = attributes.ns;
-  return json::object{{"kind", "AdmissionReview"}, {"apiVersion", "admission.k8s.io/v1"}, {"request", std::move(asked)}};
+  return json::object{{"kind", "AdmissionReview"}, {"apiVersion", "admission.k8s.io/" + std::string(review_version)}, {"request", std::move(asked)}};
 }
 
-base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view uid, std::string_view body) {
+base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view review_version, std::string_view uid, std::string_view body) {
+  bool strict = review_version == "v1";
   auto bad = [&](std::string why) { return base::make_error(base::Kind::kInvalid, "read AdmissionReview", std::string(webhook), std::move(why)); };
   json::value review = TRY(base::parse_json(body));
   const json::value* response = base::find(review, "response");
   if (!response || !response->is_object()) return bad("webhook response was absent");
-  if (base::string_at(review, "kind") != "AdmissionReview" || base::string_at(review, "apiVersion") != "admission.k8s.io/v1")
+  if (strict && (base::string_at(review, "kind") != "AdmissionReview" || base::string_at(review, "apiVersion") != "admission.k8s.io/v1"))
     return bad("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got " + std::string(base::string_at(review, "apiVersion")) +
                ", Kind=" + std::string(base::string_at(review, "kind")));
-  if (base::string_at(*response, "uid") != uid)
+  if (strict && base::string_at(*response, "uid") != uid)
     return bad("expected response.uid=\"" + std::string(uid) + "\", got \"" + std::string(base::string_at(*response, "uid")) + "\"");
   ReviewAnswer out;
   out.allowed = base::as_bool(base::find(*response, "allowed"));
@@ -156,7 +165,7 @@ base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_vie
   }
   std::string_view patch = base::string_at(*response, "patch");
   if (patch.empty()) return out;
-  if (base::string_at(*response, "patchType") != "JSONPatch")
+  if (strict && base::string_at(*response, "patchType") != "JSONPatch")
     return bad("webhook returned response.patch but not response.patchType");
   auto decoded = api::base64_decode(patch);
   if (!decoded) return bad("response.patch is not base64");

@@ -7,12 +7,15 @@
 #include "api/structural.h"
 #include "api/validate.h"
 #include "api/walk.h"
+#include "api/warnings.h"
 #include "api/yaml.h"
 #include "base/json_lists.h"
 #include "master/authorizer.h"
 #include "master/custom_conversion.h"
 #include "master/heavy_requests.h"
+#include "master/notices.h"
 #include "master/server.h"
+#include "master/service_update.h"
 #include "master/strategy.h"
 
 namespace master {
@@ -37,10 +40,18 @@ json::value store_refusal(std::string_view name, const base::Error& error) {
   return api::internal_error(std::string(name) + ": " + error.message());
 }
 
-// The Status for a Service whose address or port can't be had.
+// The Status for a Service whose address or port can't be had: `error.subject` names the field, whose value is shown.
 json::value service_refusal(std::string_view name, const json::value& service, const base::Error& error) {
-  std::string value(base::string_at(service, "spec", "clusterIP"));
-  return api::invalid("", "Service", name, {{api::FieldError::Type::invalid, error.subject, "\"" + value + "\"", error.reason}});
+  constexpr std::string_view kPorts = "spec.ports[";
+  const json::value* value = base::find_path(service, "spec", "clusterIPs");
+  if (std::string_view field = error.subject; field.starts_with(kPorts)) {
+    const json::value* ports = base::find_path(service, "spec", "ports");
+    size_t index = static_cast<size_t>(std::atoi(std::string(field.substr(kPorts.size())).c_str()));
+    bool there = ports && ports->is_array() && index < ports->get_array().size();
+    value = there ? base::find(ports->get_array()[index], "nodePort") : nullptr;
+  }
+  std::string shown = value ? base::to_json(*value) : "[" + base::to_json(json::value(base::string_at(service, "spec", "clusterIP"))) + "]";
+  return api::invalid("", "Service", name, {{api::FieldError::Type::invalid, error.subject, std::move(shown), error.reason}});
 }
 
 // CreateOptions, UpdateOptions or PatchOptions: the query of a write.
@@ -89,6 +100,48 @@ json::value check_fields(RequestInfo& request, const api::Type& type, std::strin
   return nullptr;
 }
 
+// An update or patch changes neither name nor namespace.
+json::value check_place(const RequestInfo& request, const json::object& metadata) {
+  std::string_view name = base::as_string(metadata.if_contains("name")), ns = base::as_string(metadata.if_contains("namespace"));
+  if (request.resource->namespaced && !ns.empty() && ns != request.ns)
+    return api::bad_request("the namespace of the provided object does not match the namespace sent on the request");
+  if (!name.empty() && name != request.name)
+    return api::bad_request("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request.name + ")");
+  return nullptr;
+}
+
+// References that stand twice: one stays, and the client is told.
+void drop_duplicate_owners(RequestInfo& request, json::object& metadata) {
+  json::value* list = metadata.if_contains("ownerReferences");
+  if (!list || !list->is_array() || list->get_array().size() < 2) return;
+  std::set<std::string> seen, twice;
+  json::array kept;
+  for (json::value& one : list->get_array()) {
+    if (seen.insert(base::to_json(one)).second) kept.push_back(std::move(one));
+    else twice.emplace(base::string_at(one, "uid"));
+  }
+  *list = std::move(kept);
+  std::string uids;
+  for (const std::string& uid : twice) uids += (uids.empty() ? "" : ", ") + uid;
+  if (!uids.empty())
+    request.warnings.push_back(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: " + uids);
+}
+
+// What a client is told about an object that is accepted. Subresources say nothing, as in kube-apiserver.
+void add_warnings(const AdmissionAttributes& attributes) {
+  if (!attributes.subresource.empty()) return;
+  const ResourceInfo& resource = *attributes.resource;
+  const json::value* before = attributes.old.is_null() ? nullptr : &attributes.old;
+  std::vector<std::string>& said = attributes.request->warnings;
+  std::set<std::string, std::less<>> known(said.begin(), said.end());
+  auto say = [&](std::string text) {  // once: a write is tried again after a conflict
+    if (known.insert(text).second) said.push_back(std::move(text));
+  };
+  for (std::string& text : resource.type->custom ? api::custom_warnings(attributes.object, before) : api::warnings(resource.gvk(), attributes.object, before))
+    say(std::move(text));
+  if (std::string text = idle_notice(resource); !text.empty()) say(std::move(text));
+}
+
 // What the schema of a custom resource asks for, in the version that the request speaks.
 void add_custom_errors(const AdmissionAttributes& attributes, api::FieldErrors& errors) {
   const api::Type& type = *attributes.request->resource->type;
@@ -103,7 +156,9 @@ json::value check_created(AdmissionAttributes& attributes) {
   if (resource.is("", "pods")) base::object_at(attributes.object.get_object(), "status")["qosClass"] = api::qos_class(attributes.object);
   api::FieldErrors errors = api::validate_create(resource.gvk(), attributes.object, resource.namespaced);
   add_custom_errors(attributes, errors);
-  return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, attributes.name, errors);
+  if (!errors.empty()) return api::invalid(resource.group, resource.kind, attributes.name, errors);
+  add_warnings(attributes);
+  return nullptr;
 }
 
 }  // namespace
@@ -189,6 +244,7 @@ void ApiServer::create(RequestPtr request) {
 void ApiServer::create_object(RequestPtr request, json::value object, Written done, int tries) {
   ResourceInfo& resource = request->resource->worked();
   json::object& metadata = base::object_at(object.get_object(), "metadata");
+  drop_duplicate_owners(*request, metadata);
   auto refuse = [&](json::value status) { done({nullptr, std::move(status), false}); };
   bool heavy = is_heavy(*request), large = false;
   if (heavy) base::compute([&] { large = too_large(object); });
@@ -302,12 +358,9 @@ void ApiServer::update(RequestPtr request) {
   json::value object;
   if (!decode_body(*request, *resource.type, resource.kind, &object)) return;
   auto refuse = [&](std::string_view why) { request->reply_status(api::bad_request(why)); };
-  std::string_view name = base::string_at(object, "metadata", "name"), ns = base::string_at(object, "metadata", "namespace");
-  if (name.empty()) return refuse("name must be provided");
-  if (name != request->name)
-    return refuse("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request->name + ")");
-  if (resource.namespaced && !ns.empty() && ns != request->ns)
-    return refuse("the namespace of the object (" + std::string(ns) + ") does not match the namespace on the URL (" + request->ns + ")");
+  std::string_view name = base::string_at(object, "metadata", "name");
+  if (name.empty()) return refuse("the name of the object (" + request->name + " based on URL) was undeterminable: name must be provided");
+  if (json::value refusal = check_place(*request, base::object_at(object.get_object(), "metadata")); !refusal.is_null()) return request->reply_status(refusal);
   base::compute([&] { object = stored_form(resource, std::move(object)); });
   if (resource.creates_on_update && request->subresource.empty() && !cache(resource).find(object_key(request->ns, request->name))) {
     if (json::value refusal = check_may_create(*request); !refusal.is_null()) return request->reply_status(refusal);
@@ -345,7 +398,7 @@ void ApiServer::patch(RequestPtr request) {
   if (kind != kJson && !parsed->is_object())
     return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));
   auto body = std::make_shared<json::value>(std::move(*parsed));
-  Mutate mutate = [request, &resource, kind, body, duplicates](const json::value& current, json::value* updated) {
+  Mutate mutate = [request, &resource, kind, body, duplicates, said = request->warnings.size()](const json::value& current, json::value* updated) {
     json::value document = served_form(resource, current);
     auto refuse = [&](const base::Error& error) {
       if (error.kind == base::Kind::kConflict)
@@ -361,7 +414,7 @@ void ApiServer::patch(RequestPtr request) {
       *updated = std::move(*result);
     }
     if (!updated->is_object()) return api::bad_request("the patch leaves no object");
-    request->warnings.clear();  // a retry would repeat them
+    request->warnings.resize(said);  // a retry would repeat them
     json::value refusal = check_fields(*request, *resource.type, resource.kind, *updated, *duplicates);
     if (refusal.is_null()) *updated = stored_form(resource, std::move(*updated));
     return refusal;
@@ -376,16 +429,19 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
   std::string gvk = resource.gvk();
   const json::object& old_metadata = current.at("metadata").get_object();
   json::object& metadata = base::object_at(updated->get_object(), "metadata");
-  if (std::string_view version = base::as_string(metadata.if_contains("resourceVersion"));
-      !version.empty() && version != base::as_string(old_metadata.if_contains("resourceVersion")))
+  std::string_view version = base::as_string(metadata.if_contains("resourceVersion"));
+  if (version.empty() && needs_version(resource))  // the value as Go prints an absent one, which clients look for
+    return api::invalid(resource.group, resource.plural, request.name,
+                        {{api::FieldError::Type::invalid, "metadata.resourceVersion", "0x0", "must be specified for an update"}});
+  if (!version.empty() && version != base::as_string(old_metadata.if_contains("resourceVersion")))
     return api::modified_conflict(resource.named(), request.name);
   if (std::string_view uid = base::as_string(metadata.if_contains("uid"));
       !uid.empty() && uid != base::as_string(old_metadata.if_contains("uid")))
     return api::conflict(resource.named(), request.name,
                          "Precondition failed: UID in precondition: " + std::string(uid) + ", UID in object meta: " +
                              std::string(base::as_string(old_metadata.if_contains("uid"))));
-  if (std::string_view name = base::as_string(metadata.if_contains("name")); !name.empty() && name != request.name)
-    return api::bad_request("the name of the object cannot be changed");
+  if (json::value refusal = check_place(request, metadata); !refusal.is_null()) return refusal;
+  drop_duplicate_owners(request, metadata);
   // What the server itself changes needs no defaults and no permission to change.
   if (subresource == "binding" || subresource == "finalize") return nullptr;
   updated->get_object()["kind"] = resource.kind;
@@ -396,9 +452,11 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
       if (resource.type->custom) api::apply_defaults(*request.resource->type, *updated);
       else api::defaults(gvk, *updated);
     });
-    if (resource.is("", "services"))
+    if (resource.is("", "services")) {
+      settle_service_update(current, *updated);
       if (auto status = allocator_.allocate(*updated, current); !status.ok())
         return service_refusal(request.name, *updated, status.error());
+    }
   }
   base::compute([&] {
     master::prepare_update(resource, subresource, current, *updated);
@@ -423,7 +481,9 @@ json::value ApiServer::validate_updated(const AdmissionAttributes& attributes) {
   if (attributes.subresource == "binding" || attributes.subresource == "finalize") return nullptr;
   api::FieldErrors errors = api::validate_subresource_update(resource.gvk(), attributes.subresource, attributes.object, attributes.old, resource.namespaced);
   add_custom_errors(attributes, errors);
-  return errors.empty() ? json::value(nullptr) : api::invalid(resource.group, resource.kind, attributes.name, errors);
+  if (!errors.empty()) return api::invalid(resource.group, resource.kind, attributes.name, errors);
+  add_warnings(attributes);
+  return nullptr;
 }
 
 AttributesPtr ApiServer::attributes_of(RequestPtr request, Operation operation, std::string subresource, std::string name) {

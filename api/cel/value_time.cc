@@ -1,9 +1,9 @@
 // Timestamps and durations as texts.
-#include <charconv>
+
 #include <ctime>
 
 #include "api/cel/value.h"
-#include "base/clock.h"
+#include "base/instant.h"
 
 namespace api::cel {
 
@@ -65,20 +65,11 @@ bool parse_duration(std::string_view text, int64_t* nanos) {
   return true;
 }
 bool parse_timestamp(std::string_view text, int64_t* seconds, int32_t* nanos) {
-  // Years 1 to 9999 are more than base::Time spans: the calendar repeats after 400 years.
-  constexpr int64_t kCycleSeconds = int64_t{146097} * 86400;
-  int year = 0;
-  if (text.size() < 4 || std::from_chars(text.data(), text.data() + 4, year).ptr != text.data() + 4 || year < 1) return false;
-  int near = 1800 + ((year - 1800) % 400 + 400) % 400;
-  std::string shifted = std::to_string(near) + std::string(text.substr(4));
-  auto time = base::parse_time(shifted);
-  if (!time) return false;
-  int64_t all = std::chrono::duration_cast<std::chrono::nanoseconds>(time->time_since_epoch()).count();
-  *seconds = all / 1000000000;
-  *nanos = static_cast<int32_t>(all % 1000000000);
-  if (*nanos < 0) *nanos += 1000000000, --*seconds;
-  *seconds += (year - near) / 400 * kCycleSeconds;
-  return *seconds >= -62135596800 && *seconds <= 253402300799;
+  auto instant = base::parse_instant(text);
+  if (!instant || instant->seconds < base::kZeroInstant.seconds) return false;  // CEL begins with the year 1
+  *seconds = instant->seconds;
+  *nanos = instant->nanos;
+  return true;
 }
 
 }  // namespace api::cel

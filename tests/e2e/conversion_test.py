@@ -233,7 +233,7 @@ class Conversion(cluster.ClusterTest):
 
     def test_what_is_refused(self):
         crd = definition(self.authority.ca)
-        for change, words in (({"conversionReviewVersions": ["v1beta1"]}, "must include at least one of v1"),
+        for change, words in (({"conversionReviewVersions": ["v2"]}, "must include at least one of v1, v1beta1"),
                               ({"clientConfig": {"url": "http://x/"}}, "'https' is the only allowed URL scheme"),
                               ({"clientConfig": None}, "required when strategy is set to Webhook")):
             bad = json.loads(json.dumps(crd))

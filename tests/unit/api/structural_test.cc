@@ -186,5 +186,33 @@ TEST(Structural, ServesTheOtherWalks) {
   EXPECT_EQ(base::string_at(schema->at("x-kubernetes-group-version-kind").at(0), "kind"), "CronTab");
 }
 
+// kubectl up to 1.24 holds manifests against version 2, which can't say null: a value that may be null or anything
+// has no type there.
+TEST(Structural, OpenApiTwoLeavesOpenWhatMayBeNull) {
+  auto kind = compile_custom_kind(definition(R"({"type":"object","properties":{
+      "any":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"properties":{"x":{"type":"string"}}},
+      "maybe":{"type":"object","nullable":true,"properties":{"x":{"type":"string"}}},
+      "list":{"type":"array","x-kubernetes-preserve-unknown-fields":true,"items":{"type":"string"}},
+      "plain":{"type":"object","properties":{"y":{"type":"string"}}}},"required":["maybe","plain"]})"), "v1");
+  ASSERT_TRUE(kind.ok()) << kind.error().message();
+  const CustomKind& custom = **kind;
+  ServedGroupVersion served{custom.group, "v1", {{custom.plural, "", custom.kind, custom.group + "/v1/" + custom.kind, true, {"get", "list", "create"}, &custom.type}}};
+  std::string name = std::string(custom.type.package) + "." + custom.type.name;
+  json::value document = openapi_v2({served}, "v1");
+  const json::value& schema = document.at("definitions").at(name);
+  const json::value& properties = schema.at("properties");
+  EXPECT_EQ(base::to_json(properties.at("any")), R"({"x-kubernetes-preserve-unknown-fields":true})");
+  EXPECT_EQ(base::to_json(properties.at("maybe")), "{}");
+  EXPECT_EQ(base::to_json(properties.at("list")), R"({"x-kubernetes-preserve-unknown-fields":true})");
+  EXPECT_EQ(base::to_json(properties.at("plain")), R"({"type":"object","properties":{"y":{"type":"string"}}})");
+  EXPECT_EQ(base::to_json(schema.at("required")), R"(["plain"])");
+  EXPECT_EQ(base::string_at(schema, "type"), "object");
+  // Members that every kind has are told of in Kubernetes' words, in both versions.
+  EXPECT_TRUE(base::string_at(properties, "apiVersion", "description").starts_with("APIVersion defines the versioned schema of this representation of an object."));
+  EXPECT_TRUE(base::string_at(properties, "kind", "description").starts_with("Kind is a string value representing the REST resource this object represents."));
+  EXPECT_EQ(base::string_at(openapi_v3(served).at("components").at("schemas").at(name), "properties", "metadata", "description"),
+            "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata");
+}
+
 }  // namespace
 }  // namespace api

@@ -142,6 +142,11 @@ TEST(Validate, Services) {
   EXPECT_EQ(service("ports: [{port: 80}, {port: 80}]"), "spec.ports[0].name: Required value\nspec.ports[1].name: Required value\nspec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}");
   EXPECT_EQ(service("ports: [{port: 80, nodePort: 30000}]"), "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'");
   EXPECT_EQ(service("type: ExternalName"), "spec.externalName: Required value");
+  EXPECT_EQ(service("type: ExternalName, externalName: a.b, clusterIP: None, ipFamilies: [IPv4], ipFamilyPolicy: SingleStack"),
+            "spec.clusterIPs: Forbidden: may not be set for ExternalName services\nspec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services\nspec.ipFamilies: Forbidden: may not be set for ExternalName services");
+  EXPECT_EQ(service("loadBalancerClass: a.b/c, healthCheckNodePort: 31000, ports: [{port: 80}]"),
+            "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'\n"
+            "spec.healthCheckNodePort: Invalid value: 31000: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
   EXPECT_EQ(service("clusterIP: x, ports: [{port: 80}]"), "spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
   EXPECT_EQ(service("sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 90000}}, ports: [{port: 80}]"), "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 90000: must be greater than 0 and less than or equal to 86400");
   EXPECT_EQ(service("type: Frob, ports: [{port: 80}]"), "spec.type: Unsupported value: \"Frob\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"");

@@ -43,7 +43,7 @@ TEST(Walk, WrongTypesReadLikeGos) {
   EXPECT_EQ(types("v1/ConfigMap", R"({"data":["a"]})"),
             "json: cannot unmarshal array into Go struct field ConfigMap.data of type map[string]string");
   EXPECT_EQ(types("v1/Pod", R"([])"), "json: cannot unmarshal array into Go value of type v1.Pod");
-  EXPECT_EQ(types("v1/Secret", R"({"data":{"a":"%%"}})"), "illegal base64 data in data");
+  EXPECT_EQ(types("v1/Secret", R"({"data":{"a":"%%"}})"), "illegal base64 data at input byte 0");
   EXPECT_EQ(types("v1/Pod", R"({"spec":{"containers":[{"resources":{"limits":{"cpu":"much"}}}]}})"),
             "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
   EXPECT_EQ(types("v1/Pod", R"({"metadata":{"creationTimestamp":"yesterday"}})"),

@@ -181,11 +181,11 @@ class WebhookTest : public AdmissionTest {
           reviews_.push_back(review);
           paths_.push_back(exchange->request().target);
           json::value response = answer_(review);
-          response.get_object()["uid"] = string_at(review, "request", "uid");
+          if (repeats_uid_) response.get_object()["uid"] = string_at(review, "request", "uid");
           base::http::Headers headers;
           headers.add("Content-Type", "application/json");
           exchange->respond(200, std::move(headers), {base::http::bytes(base::to_json(json::object{
-              {"kind", "AdmissionReview"}, {"apiVersion", "admission.k8s.io/v1"}, {"response", response}}))});
+              {"kind", "AdmissionReview"}, {"apiVersion", string_at(review, "apiVersion")}, {"response", response}}))});
         });
     ASSERT_TRUE(http_->listen("127.0.0.1:0").ok());
     port_ = http_->ports()[0];
@@ -206,6 +206,7 @@ class WebhookTest : public AdmissionTest {
   }
   std::string ca_;
   int port_ = 0;
+  bool repeats_uid_ = true;
   std::unique_ptr<base::http::Server> http_;
   std::vector<json::value> reviews_;
   std::vector<std::string> paths_;
@@ -230,6 +231,27 @@ TEST_F(WebhookTest, ValidatingOnesRefuse) {
   ok(call("DELETE", std::string(kMaps) + "/fine"));
   EXPECT_EQ(string_at(reviews_[2], "request", "operation"), "DELETE");
   EXPECT_EQ(string_at(reviews_[2], "request", "oldObject", "metadata", "name"), "fine");
+}
+
+// Webhooks older than admission.k8s.io/v1, as MetalLB's: the first version of their list that is known.
+TEST_F(WebhookTest, OlderReviewsAreSpokenToo) {
+  auto versions = [&](std::string list) {
+    std::string text = hook("");
+    return text.replace(text.find(R"(["v1"])"), 6, list);
+  };
+  const std::string webhooks = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+  EXPECT_NE(refused(call("POST", webhooks, R"({"metadata":{"name":"test"},"webhooks":[)" + versions(R"(["v2","v2"])") + "]}"), 422)
+                .find("webhooks[0].admissionReviewVersions[1]: Invalid value: \"v2\": duplicate version, webhooks[0].admissionReviewVersions: Invalid value: [\"v2\",\"v2\"]: must include at least one of v1, v1beta1"),
+            std::string::npos);
+  configure("Mutating", versions(R"(["v2","v1beta1","v1"])"));
+  repeats_uid_ = false;  // v1beta1 asks neither for the uid nor for the patch's type
+  answer_ = [](const json::value&) -> json::value {
+    return json::object{{"allowed", true}, {"patch", api::base64_encode(R"([{"op":"add","path":"/data/hooked","value":"yes"}])")}};
+  };
+  EXPECT_EQ(string_at(ok(call("POST", kMaps, config_map("a", "1")), 201), "data", "hooked"), "yes");
+  EXPECT_EQ(string_at(reviews_.at(0), "apiVersion"), "admission.k8s.io/v1beta1");
+  ok(call("PATCH", webhooks + "/test", R"([{"op":"replace","path":"/webhooks/0/admissionReviewVersions","value":["v1"]}])", "application/json-patch+json"));
+  EXPECT_NE(refused(call("POST", kMaps, config_map("b", "1")), 500).find("expected response.uid="), std::string::npos);
 }
 
 TEST_F(WebhookTest, MutatingOnesPatchAndAreAskedAgain) {

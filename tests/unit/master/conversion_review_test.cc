@@ -17,19 +17,19 @@ std::string answer(std::string_view objects, std::string_view uid = "u", std::st
          R"(,"convertedObjects":)" + std::string(objects) + "}}";
 }
 std::string refusal(const std::string& body) {
-  auto read = read_conversion("u", "g/v2", kBoxes, body);
+  auto read = read_conversion("v1", "u", "g/v2", kBoxes, body);
   return read.ok() ? "" : read.error().reason;
 }
 
 TEST(ConversionReview, AsksForAllAtOnce) {
-  json::value review = conversion_review("u", "g/v2", kBoxes);
+  json::value review = conversion_review("v1", "u", "g/v2", kBoxes);
   EXPECT_EQ(base::string_at(review, "request", "desiredAPIVersion"), "g/v2");
   EXPECT_EQ(base::string_at(review, "request", "uid"), "u");
   EXPECT_EQ(review.at("request").at("objects").get_array().size(), 2u);
 }
 
 TEST(ConversionReview, OnlyLabelsAndAnnotationsOfMetadataAreTheWebhooks) {
-  auto read = read_conversion("u", "g/v2", kBoxes, answer(R"([
+  auto read = read_conversion("v1", "u", "g/v2", kBoxes, answer(R"([
     {"apiVersion":"g/v2","kind":"Box","metadata":{"name":"a","uid":"1","resourceVersion":"99","finalizers":["f"],"labels":{"l":"new"}},"spec":{"d":1}},
     {"apiVersion":"g/v2","kind":"Box","metadata":{"name":"b","uid":"2","annotations":{"k":"v"}},"spec":{"d":2}}])"));
   ASSERT_TRUE(read.ok()) << read.error().message();
@@ -56,6 +56,14 @@ TEST(ConversionReview, RefusesInKubernetesWords) {
   EXPECT_EQ(refusal(pair("7")), head + "returned invalid converted object at index 1: it is no object");
   EXPECT_NE(refusal("{").find(head + "failed: "), std::string::npos);
   EXPECT_EQ(refusal(R"({"apiVersion":"apiextensions.k8s.io/v1","kind":"ConversionReview"})"), head + "failed: no response provided");
+}
+
+TEST(ConversionReview, TheOlderVersionAsksForLess) {
+  EXPECT_EQ(base::string_at(conversion_review("v1beta1", "u", "g/v2", kBoxes), "apiVersion"), "apiextensions.k8s.io/v1beta1");
+  const std::string objects = R"([{"apiVersion":"g/v2","kind":"Box","metadata":{"name":"a","uid":"1"}},{"apiVersion":"g/v2","kind":"Box","metadata":{"name":"b","uid":"2"}}])";
+  std::string body = R"({"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"ConversionReview","response":{"result":{"status":"Success"},"convertedObjects":)" + objects + "}}";
+  EXPECT_TRUE(read_conversion("v1beta1", "u", "g/v2", kBoxes, body).ok());
+  EXPECT_FALSE(read_conversion("v1", "u", "g/v2", kBoxes, body).ok());
 }
 
 }  // namespace

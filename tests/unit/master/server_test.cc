@@ -75,7 +75,7 @@ TEST_F(ServerTest, SelectorsMakeObjectsEnterAndLeaveAWatch) {
   wait_for([&] { return w->lines.size() >= 3; });
   EXPECT_EQ(w->names(), (std::vector<std::string>{"ADDED a", "MODIFIED a", "DELETED a"}));
   EXPECT_EQ(ok(call("GET", std::string(kMaps) + "?fieldSelector=metadata.name%3Da")).at("items").as_array().size(), 1u);
-  EXPECT_NE(refused(call("GET", std::string(kMaps) + "?fieldSelector=spec.foo%3Da"), 400).find("field label not supported: spec.foo"), std::string::npos);
+  EXPECT_NE(refused(call("GET", std::string(kMaps) + "?fieldSelector=spec.foo%3Da"), 400).find("\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""), std::string::npos);
 }
 
 TEST_F(ServerTest, WatchTooOldIsGone) {
@@ -200,7 +200,7 @@ TEST_F(ServerTest, OptionsOfWritesAreChecked) {
   std::string a = std::string(kMaps) + "/a";
   refused(call("DELETE", a, R"({"propagationPolicy":"Sideways"})"), 422);
   refused(call("DELETE", a, R"({"propagationPolicy":"Orphan","orphanDependents":true})"), 422);
-  refused(call("DELETE", a, R"({"gracePeriodSeconds":-1})"), 422);
+  ok(call("DELETE", a + "?dryRun=All", R"({"gracePeriodSeconds":-1})"));  // counts as 1
   refused(call("DELETE", a, R"({"preconditions":{"resourceVersion":"1"}})"), 409);
   ok(call("DELETE", a + "?dryRun=All"));
   ok(call("DELETE", a));
@@ -211,7 +211,8 @@ TEST_F(ServerTest, OptionsOfWritesAreChecked) {
 TEST_F(ServerTest, SomeKindsAreMadeByPut) {
   const char* lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
   ok(call("PUT", lease, R"({"metadata":{"name":"l"},"spec":{"holderIdentity":"a"}})"), 201);
-  ok(call("PUT", lease, R"({"metadata":{"name":"l"},"spec":{"holderIdentity":"b"}})"));
+  EXPECT_EQ(refused(call("PUT", lease, R"({"metadata":{"name":"l"},"spec":{"holderIdentity":"b"}})"), 422),
+            "Invalid: leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update");
   refused(call("PUT", std::string(kMaps) + "/nothing", config_map("nothing", "1")), 404);
 }
 
