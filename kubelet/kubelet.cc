@@ -183,7 +183,9 @@ std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::strin
 }
 
 void Kubelet::network_up(const netns::Cidr& cidr) {
-  pool_.emplace(cidr);
+  auto pool = netns::AddressPool::of(cidr);
+  if (!pool.ok()) return base::log::error("{}", pool.error().message());   // the node agent has told it already
+  pool_ = std::move(*pool);
   auto reserve = [&](const PodObserved& seen) {
     if (seen.sandbox.ip.empty()) return;
     auto address = netns::parse_ipv4(seen.sandbox.ip);

@@ -71,6 +71,8 @@ int64_t grace_of(const api::Pod& pod);
 
 api::PodStatus pod_status(const api::Pod& pod, const PodObserved& seen, const NodeFacts& node, Time now);
 
+// 64 bits of seconds are more than a clock of nanoseconds holds: ten years are for ever here.
+constexpr int64_t kForEverSeconds = 10LL * 365 * 86400;
 constexpr Duration kBackoffFirst = std::chrono::seconds(10);
 constexpr Duration kBackoffMax = std::chrono::minutes(5);
 constexpr Duration kBackoffForget = std::chrono::minutes(10);

@@ -123,7 +123,7 @@ void PodWorker::run_hook(const Action& action, bool post_start) {
     exec_runs_[key] = run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
                                exec_process(process_of(action.container, seen.attempt), hook.exec->command, false), Duration::zero(), std::move(done));
   } else if (hook.sleep) {
-    sleeps_[key] = context_.loop.after(seconds(hook.sleep->seconds), [done] { done({.success = true, .message = ""}); });
+    sleeps_[key] = context_.loop.after(seconds(std::min(hook.sleep->seconds, grace_of(pod_))), [done] { done({.success = true, .message = ""}); });
   } else if (auto target = net_target(*c, hook.http_get, std::nullopt)) {
     net_checks_[key] = check_net(context_.loop, std::move(*target), seconds(std::max<int64_t>(30, action.grace_seconds)), std::move(done));
   } else {
