@@ -46,8 +46,9 @@ Kubelet::Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, Ku
       objects_(loop, *transport_, [this](const std::string& uid) {
         if (auto it = workers_.find(uid); it != workers_.end()) it->second->objects_changed();
       }),
+      resolver_(loop),
       context_{.loop = loop_, .client = client_, .background = background_, .images = images_, .events = events_,
-               .objects = objects_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
+               .objects = objects_, .resolver = resolver_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
                .node = {.host_ip = options_.node_ip}, .dns = {}, .host = {}, .node_name = options_.node_name,
                .pod_program = options_.pod_program, .cgroup_parent = options_.cgroup_parent, .bridge = options_.bridge,
                .services = {}, .start_pod = {}, .connect_pod = {}, .clean_dead_pod = {}, .attach_pod = {}, .detach_pod = {},

@@ -55,6 +55,7 @@ class Kubelet {
   Events events_;
   Images images_;
   ObjectCache objects_;
+  base::Resolver resolver_;
   PodContext context_;
   std::optional<netns::AddressPool> pool_;
   std::unique_ptr<NodeAgent> node_;

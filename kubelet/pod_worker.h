@@ -34,6 +34,7 @@ struct PodContext {
   Images& images;
   Events& events;
   ObjectCache& objects;
+  base::Resolver& resolver;                  // of hosts that probes and hooks name
   Layout layout;
   NodeFacts node;
   DnsFacts dns;
