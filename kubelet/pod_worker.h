@@ -20,6 +20,7 @@
 #include "kubelet/oci_config.h"
 #include "kubelet/pod_files.h"
 #include "kubelet/pod_plan.h"
+#include "kubelet/probe_metrics.h"
 #include "kubelet/volumes_plan.h"
 #include "netns/netns.h"
 #include "runtime/runtime.h"
@@ -35,6 +36,7 @@ struct PodContext {
   Events& events;
   ObjectCache& objects;
   base::Resolver& resolver;                  // of hosts that probes and hooks name
+  ProbeMetrics& probe_metrics;
   Layout layout;
   NodeFacts node;
   DnsFacts dns;

@@ -101,6 +101,8 @@ void PodWorker::probe_done(const std::string& name, int attempt, ProbeKind kind,
   if (!probe) return;
   std::string title = probe_name(kind);
   title[0] = static_cast<char>(title[0] - 'a' + 'A');
+  context_.probe_metrics.count({.type = title, .container = name, .pod = pod_.metadata.name, .ns = pod_.metadata.namespace_, .uid = uid()},
+                               outcome.success ? "successful" : outcome.errored && outcome.errored == std::string_view("unknown") ? "unknown" : "failed", base::wall_now() - state.last_started);
   if (outcome.warning) event(true, "ProbeWarning", title + " probe warning: " + outcome.message, name);
   if (!outcome.success && !seen.stopping)
     event(true, "Unhealthy", title + (outcome.errored ? " probe errored and resulted in " + std::string(outcome.errored) + " state: " : " probe failed: ") + outcome.message, name);
