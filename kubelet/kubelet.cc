@@ -47,9 +47,9 @@ Kubelet::Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, Ku
       objects_(loop, *transport_, [this](const std::string& uid) {
         if (auto it = workers_.find(uid); it != workers_.end()) it->second->objects_changed();
       }),
-      resolver_(loop),
+      resolver_(loop), pull_records_(background_, options_.root_dir + "/image_manager"),
       context_{.loop = loop_, .client = client_, .background = background_, .images = images_, .events = events_,
-               .objects = objects_, .resolver = resolver_, .probe_metrics = probe_metrics_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
+               .objects = objects_, .resolver = resolver_, .probe_metrics = probe_metrics_, .pull_records = pull_records_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
                .node = {.host_ip = options_.node_ip}, .dns = {}, .host = {}, .node_name = options_.node_name,
                .pod_program = options_.pod_program, .cgroup_parent = options_.cgroup_parent, .bridge = options_.bridge,
                .services = {}, .start_pod = {}, .connect_pod = {}, .clean_dead_pod = {}, .attach_pod = {}, .detach_pod = {},
@@ -89,6 +89,15 @@ base::Status Kubelet::start() {
   context_.detach_pod = [](const std::string& link) { return netns::detach_pod(link); };
   context_.default_seccomp = [](const std::vector<std::string>& capabilities) { return runtime::default_seccomp(capabilities); };
   TRY(read_records());
+  TRY(pull_records_.load([&](const std::string& image) -> std::optional<std::string> {
+    auto found = runtime::find_image(options_.image_root, image);
+    return found.ok() ? std::optional(found->digest) : std::nullopt;
+  }));
+  if (auto images = runtime::list_images(options_.image_root); images.ok()) {
+    std::set<std::string> digests;
+    for (const auto& image : *images) digests.insert(image.digest);
+    pull_records_.prune(digests);
+  }
 
   node_ = std::make_unique<NodeAgent>(loop_, client_, background_, events_, std::move(node));
   node_->on_network = [this](const netns::Cidr& cidr) { network_up(cidr); };

@@ -64,6 +64,7 @@ class Kubelet {
   ObjectCache objects_;
   base::Resolver resolver_;
   ProbeMetrics probe_metrics_;
+  PullRecords pull_records_;
   PodContext context_;
   std::optional<netns::AddressPool> pool_;
   std::unique_ptr<NodeAgent> node_;

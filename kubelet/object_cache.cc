@@ -50,6 +50,8 @@ void ObjectCache::refer(const std::string& uid, const std::string& ns, const std
           Entry& entry = it->second;
           entry.present = change == api::Informer::Change::kSet;
           entry.data.clear();
+          entry.uid = base::string_at(object, "metadata", "uid");
+          entry.type = base::string_at(object, "type");
           const bool secret = key.second.kind == ObjectKind::kSecret;
           auto take = [&](const char* field, bool encoded) {
             const base::json::value* data = base::find(object, field);
@@ -91,6 +93,12 @@ bool ObjectCache::loaded(const std::string& ns, const std::vector<Reference>& re
     if (it == entries_.end() || !it->second.synced) return false;
   }
   return true;
+}
+
+std::optional<ObjectCache::SecretSeen> ObjectCache::secret(const std::string& ns, const std::string& name) const {
+  auto it = entries_.find({ns, Reference{ObjectKind::kSecret, name}});
+  if (it == entries_.end() || !it->second.present) return std::nullopt;
+  return SecretSeen{.uid = it->second.uid, .type = it->second.type, .data = &it->second.data};
 }
 
 const std::map<std::string, std::string>* ObjectCache::data(const std::string& ns, const Reference& reference) const {

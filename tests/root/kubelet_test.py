@@ -514,10 +514,10 @@ class KubeletTest(unittest.TestCase):
             "httpGet": {"path": "/x HTTP/1.1\r\nHost: a\r\n\r\nDELETE /api/v1/nodes/n1 HTTP/1.1\r\nX: y", "port": 8080,
                         "httpHeaders": [{"name": "X-Fine", "value": "v"}]}, "periodSeconds": 1}})
         self.ready("hostile")
-        seen = pathlib.Path(f"/proc/{self.first_pid('hostile')}/root/seen").read_text()
-        first = seen.split("\r\n")[0]
+        seen = pathlib.Path(f"/proc/{self.first_pid('hostile')}/root/seen").read_text()   # line breaks as \n
+        first = seen.split("\n")[0]
         self.assertEqual(first, "GET /x%20HTTP/1.1%0D%0AHost:%20a%0D%0A%0D%0ADELETE%20/api/v1/nodes/n1%20HTTP/1.1%0D%0AX:%20y HTTP/1.1")
-        self.assertFalse([line for line in seen.split("\r\n") if line.startswith("DELETE")])
+        self.assertFalse([line for line in seen.split("\n") if line.startswith("DELETE")])
         self.assertIn("User-Agent: kube-probe/1.36", seen)
         self.pod("header", {"command": ["sh", "-c", catch], "readinessProbe": {
             "httpGet": {"path": "/", "port": 8080, "httpHeaders": [{"name": "X", "value": "1\r\nX-Forged: 2"}]}, "periodSeconds": 1}})
