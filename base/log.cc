@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace base::log {
 namespace {
 spdlog::level::level_enum to_spdlog(Level level) {
@@ -37,8 +39,36 @@ bool parse_level(std::string_view text, Level* level) {
   return true;
 }
 bool enabled(Level level) { return logger()->should_log(to_spdlog(level)); }
+namespace {
+bool is_control(char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; }
+constexpr size_t kMaxLineBytes = 16 << 10;
+
+std::string one_line(std::string_view text) {
+  std::string out;
+  const bool cut = text.size() > kMaxLineBytes;
+  text = text.substr(0, kMaxLineBytes);
+  out.reserve(text.size() + 16);
+  for (char c : text) {
+    if (c == '\n') out += "\\n";
+    else if (c == '\r') out += "\\r";
+    else if (is_control(c)) {
+      constexpr char kHex[] = "0123456789abcdef";
+      out += {'\\', 'x', kHex[static_cast<unsigned char>(c) >> 4], kHex[c & 15]};
+    } else {
+      out += c;
+    }
+  }
+  return cut ? out + "…" : out;
+}
+}  // namespace
 void write(Level level, std::string_view line) {
-  logger()->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
+  // Names, messages and answers of strangers come by here: none of them begins a line, or moves a cursor.
+  if (line.size() <= kMaxLineBytes && std::none_of(line.begin(), line.end(), is_control)) {
+    logger()->log(to_spdlog(level), spdlog::string_view_t(line.data(), line.size()));
+    return;
+  }
+  const std::string safe = one_line(line);
+  logger()->log(to_spdlog(level), spdlog::string_view_t(safe.data(), safe.size()));
 }
 
 }  // namespace base::log

@@ -189,13 +189,13 @@ base::Status claim_port(const Places& places, const std::string& id, const Port&
 }  // namespace
 
 base::Result<std::string> gateway_address(const Places& places) {
-  return netns::format_ipv4(netns::AddressPool(TRY(subnet_of(places))).gateway());
+  return netns::format_ipv4(TRY(netns::AddressPool::of(TRY(subnet_of(places)))).gateway());
 }
 
 base::Result<std::string> claim_address(const Places& places, const std::string& id) {
   netns::Cidr subnet = TRY(subnet_of(places));
   base::UniqueFd lock = TRY(lock_network(places));
-  netns::AddressPool pool(subnet);
+  netns::AddressPool pool = TRY(netns::AddressPool::of(subnet));
   // The lock's text is the address given last: a freed one comes back last.
   std::string last = TRY(sys::read_file(network_lock(places)));
   for (const std::string& name : TRY(sys::list_dir(places.addresses())))

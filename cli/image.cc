@@ -24,6 +24,7 @@ struct Options {
   std::string file, name;
   std::vector<std::string> names;
   std::string docker_config;
+  bool credentials_stdin = false;
   std::string root() const { return own_root.empty() ? all->image_root() : own_root; }
   Places places() const {
     Places out = *all;
@@ -42,7 +43,10 @@ base::Status load(const Options& options) {
 }
 
 base::Status pull(const Options& options) {
-  auto pulled = pull_with_progress(options.places(), options.name, options.docker_config, options.quiet);
+  std::vector<Login> logins;
+  if (options.credentials_stdin) logins = TRY(read_logins(0));
+  std::optional<size_t> used;
+  auto pulled = pull_with_progress(options.places(), options.name, options.docker_config, options.quiet, logins, &used);
   if (!options.as_json) {
     if (!pulled.ok()) return std::move(pulled).error();
     print(pulled->name + " " + pulled->digest + "\n");
@@ -51,6 +55,7 @@ base::Status pull(const Options& options) {
   json::object out;
   if (pulled.ok()) {
     out = {{"name", pulled->name}, {"digest", pulled->digest}};
+    if (used) out["credential"] = *used;
   } else {
     out = {{"error", error_word(pulled.error())}, {"kind", kind_word(pulled.error().kind)},
            {"message", pulled.error().message()}};
@@ -165,6 +170,8 @@ void add_image(CLI::App& app, Outcome& outcome, Places& places) {
   CLI::App* command = add("pull", "Fetch an image from its registry", pull);
   command->add_option("name", options->name, "nginx, demo/nginx:1, registry.example:5000/a/b@sha256:…")->required();
   command->add_option("--registries", options->own_registries, "Mirrors, TLS and credentials, as JSON (docs/registries.md)");
+  command->add_flag("--credentials-stdin", options->credentials_stdin,
+                    "Logins to try in turn, as JSON on standard input: {\"credentials\": [{\"username\": …, \"password\": …}]}");
   command->add_option("--docker-config", options->docker_config, "A Docker config.json or .dockerconfigjson with credentials");
   command->add_flag("--json", options->as_json, "Print {name,digest} or {error,kind,message}");
   command->add_flag("--quiet", options->quiet, "No progress");

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/json.h"
+#include "base/json_lists.h"
 #include "base/sys.h"
 #include "cli/command.h"
+#include "runtime/image_reference.h"
 
 namespace cli {
 
@@ -56,8 +59,59 @@ std::string pull_bars(const std::string& name, const runtime::PullProgress& now,
   return out;
 }
 
-base::Result<runtime::StoredImage> pull_with_progress(const Places& places, const std::string& name, const std::string& docker_config, bool quiet) {
-  runtime::Registries registries = TRY(read_registries(places, docker_config));
+base::Result<std::vector<Login>> read_logins(int fd) {
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) != 0;) {
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return base::sys::last_error("read credentials", "standard input");
+    text.append(buffer, static_cast<size_t>(n));
+    if (text.size() > kMaxSettingsBytes) return base::make_error(base::Kind::kInvalid, "read credentials", "standard input", "more than 1 MiB");
+  }
+  auto value = base::parse_json(text);
+  // Not the parser's words: they may quote what stands there.
+  if (!value.ok()) return base::make_error(base::Kind::kInvalid, "read credentials", "standard input", "it is no JSON");
+  std::vector<Login> out;
+  for (const base::json::value& one : base::list_at(*value, "credentials"))
+    out.push_back({std::string(base::string_at(one, "username")), std::string(base::string_at(one, "password"))});
+  return out;
+}
+
+namespace {
+base::Result<runtime::StoredImage> pull_once(const Places& places, const std::string& name, const runtime::Registries& registries, bool quiet);
+}
+
+base::Result<runtime::StoredImage> pull_with_progress(const Places& places, const std::string& name, const std::string& docker_config, bool quiet,
+                                                      const std::vector<Login>& logins, std::optional<size_t>* used) {
+  const runtime::Registries registries = TRY(read_registries(places, docker_config));
+  if (logins.empty()) return pull_once(places, name, registries, quiet);
+  const std::string host = TRY(runtime::parse_image_reference(name)).domain;
+  std::vector<std::string> failures;
+  base::Error last;
+  for (size_t i = 0; i < logins.size(); ++i) {
+    auto pulled = pull_once(places, name, registries.with_login(host, logins[i].username, logins[i].password), quiet);
+    if (pulled.ok()) {
+      if (used) *used = i;
+      return pulled;
+    }
+    last = std::move(pulled).error();
+    // The same words for each login are said once.
+    if (std::find(failures.begin(), failures.end(), last.message()) == failures.end()) failures.push_back(last.message());
+  }
+  if (!registries.settings(host).username.empty()) {
+    auto pulled = pull_once(places, name, registries, quiet);
+    if (pulled.ok()) return pulled;
+    last = std::move(pulled).error();
+    if (std::find(failures.begin(), failures.end(), last.message()) == failures.end()) failures.push_back(last.message());
+  }
+  if (failures.size() == 1) return last;
+  std::string all;
+  for (const std::string& one : failures) all += (all.empty() ? "[" : ", ") + one;
+  return base::make_error(last.kind, {}, {}, all + "]");
+}
+
+namespace {
+base::Result<runtime::StoredImage> pull_once(const Places& places, const std::string& name, const runtime::Registries& registries, bool quiet) {
   runtime::PullOptions pull;
   pull.registries = &registries;
   bool terminal = !quiet && ::isatty(2);
@@ -75,6 +129,7 @@ base::Result<runtime::StoredImage> pull_with_progress(const Places& places, cons
   if (lines > 0) std::fprintf(stderr, "\n");
   return pulled;
 }
+}  // namespace
 
 base::Result<runtime::Image> image_for_run(const Places& places, const std::string& name, const std::string& pull, bool quiet) {
   if (pull != "always" && pull != "missing" && pull != "never" && pull != "newer")

@@ -1,6 +1,7 @@
 // sampan ps, inspect, port: what containers there are.
 #include <algorithm>
 
+#include "base/json_lists.h"
 #include "base/sys.h"
 #include "cli/container_commands.h"
 #include "cli/container_life.h"
@@ -144,11 +145,11 @@ json::object inspect_object(const Places& places, const Shown& c) {
     bindings[key].as_array().push_back(json::object{{"HostIp", p.host_ip.empty() ? "0.0.0.0" : p.host_ip}, {"HostPort", std::to_string(p.host)}});
   }
   json::array mounts;
-  for (const json::value& m : base::find(r.config, "mounts")->get_array()) {
+  for (const json::value& m : base::list_at(r.config, "mounts")) {
     std::string source(base::string_at(m, "source")), own = places.container(r.id) + "/";
     if (base::string_at(m, "type") != "bind" || source.starts_with(own)) continue;
     bool named = source.starts_with(places.volumes() + "/"), writable = true;
-    for (const json::value& option : base::find(m, "options")->get_array()) writable &= option != "ro" && option != "rro";
+    for (const json::value& option : base::list_at(m, "options")) writable &= option != "ro" && option != "rro";
     json::object mount{{"Type", named ? "volume" : "bind"}, {"Source", source}, {"Destination", base::string_at(m, "destination")}, {"RW", writable}};
     if (named) mount["Name"] = source.substr(places.volumes().size() + 1);
     mounts.push_back(std::move(mount));

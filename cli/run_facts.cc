@@ -9,6 +9,7 @@
 #include <climits>
 #include <thread>
 
+#include "base/json_lists.h"
 #include "base/sys.h"
 #include "cli/container_store.h"
 #include "cli/image_use.h"
@@ -131,7 +132,7 @@ base::Result<PlanFacts> gather_exec_facts(const Places& places, const ExecOption
 }
 
 base::Status check_sources(const Places& places, const Record& record) {
-  for (const json::value& mount : base::find(record.config, "mounts")->get_array()) {
+  for (const json::value& mount : base::list_at(record.config, "mounts")) {
     std::string source(base::string_at(mount, "source"));
     if (base::string_at(mount, "type") != "bind" || source.starts_with(places.root + "/")) continue;
     if (!sys::exists(source)) return make_error(Kind::kNotFound, "mount", source, "no such file or directory on the host");
@@ -140,7 +141,7 @@ base::Status check_sources(const Places& places, const Record& record) {
 }
 
 base::Status make_volumes(const Places& places, const Record& record) {
-  for (const json::value& mount : base::find(record.config, "mounts")->get_array()) {
+  for (const json::value& mount : base::list_at(record.config, "mounts")) {
     std::string source(base::string_at(mount, "source"));
     if (base::string_at(mount, "type") == "bind" && source.starts_with(places.volumes() + "/")) TRY(sys::mkdir_all(source, 0755));
   }

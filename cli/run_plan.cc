@@ -8,6 +8,8 @@
 #include <set>
 #include <sstream>
 
+#include "base/json_lists.h"
+
 namespace cli {
 
 namespace json = base::json;
@@ -402,8 +404,8 @@ std::string plan_text(const Record& r) {
   for (const char* key : {"args", "cwd", "user", "env", "capabilities", "rlimits", "noNewPrivileges"})
     if (const json::value* value = base::find_path(config, "process", key)) out += fmt::format("{} {}\n", key, base::to_json(*value));
   out += fmt::format("root readonly {}\n", base::as_bool(base::find_path(config, "root", "readonly")));
-  for (const json::value& m : base::find(config, "mounts")->get_array())
-    out += fmt::format("mount {} {} {} {}\n", base::string_at(m, "destination"), base::string_at(m, "type"), base::string_at(m, "source"), base::to_json(*base::find(m, "options")));
+  for (const json::value& m : base::list_at(config, "mounts"))
+    out += fmt::format("mount {} {} {} {}\n", base::string_at(m, "destination"), base::string_at(m, "type"), base::string_at(m, "source"), base::to_json(base::list_at(m, "options")));
   for (const char* key : {"namespaces", "resources", "devices"})
     if (const json::value* value = base::find_path(config, "linux", key)) out += fmt::format("{} {}\n", key, base::to_json(*value));
   out += fmt::format("seccomp {}\n", base::find_path(config, "linux", "seccomp") ? "yes" : "no");

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 
 #include "base/json.h"
 #include "base/sys.h"
@@ -12,7 +13,8 @@ namespace kubelet {
 using Clock = std::chrono::steady_clock;
 
 struct Images::Job {
-  std::string name;
+  std::string key, name;
+  std::string credentials;            // JSON for the child's stdin; empty: none
   std::vector<Done> callbacks;
   base::Child child;
   base::UniqueFd out;
@@ -27,13 +29,19 @@ Images::~Images() {
   // The children go on by themselves and are not ours to end: a pull in the middle is worth keeping.
 }
 
-void Images::pull(const std::string& name, Done done) {
-  auto& job = jobs_[name];
+void Images::pull(const std::string& name, const std::vector<PullCredential>& credentials, Done done) {
+  std::string key = name;
+  for (const auto& credential : credentials) key += "\n" + credential.hash;   // one pull for all who show the same
+  auto& job = jobs_[key];
   if (!job) {
     job = std::make_unique<Job>();
+    job->key = key;
     job->name = name;
     job->asked = Clock::now();
-    waiting_.push_back(name);
+    base::json::array list;
+    for (const auto& credential : credentials) list.push_back(base::json::object{{"username", credential.username}, {"password", credential.password}});
+    if (!list.empty()) job->credentials = base::to_json(base::json::object{{"credentials", std::move(list)}});
+    waiting_.push_back(key);
   }
   job->callbacks.push_back(std::move(done));
   start_next();
@@ -55,6 +63,16 @@ void Images::start_next() {
     command.argv = {options_.program, "image", "pull", job->name, "--json", "--image-root", options_.image_root};
     if (!options_.registries.empty()) command.argv.insert(command.argv.end(), {"--registries", options_.registries});
     command.stdout_fd = pipe->write.get();
+    base::UniqueFd secret;
+    if (!job->credentials.empty()) {
+      secret.reset(::memfd_create("pull-credentials", MFD_CLOEXEC));
+      if (!secret.valid()) { fail(base::sys::last_error("memfd_create", job->name)); continue; }
+      if (auto status = base::sys::write_all(secret.get(), job->credentials); !status.ok()) { fail(status.error()); continue; }
+      ::lseek(secret.get(), 0, SEEK_SET);
+      command.argv.emplace_back("--credentials-stdin");
+      command.stdin_fd = secret.get();
+      job->credentials.clear();
+    }
     auto child = base::spawn(command);
     if (!child.ok()) { fail(child.error()); continue; }
     job->child = std::move(*child);
@@ -87,7 +105,8 @@ void Images::finish(Job& job) {
   }
   auto callbacks = std::move(job.callbacks);
   --running_;
-  jobs_.erase(job.name);
+  const std::string key = job.key;
+  jobs_.erase(key);
   start_next();
   for (auto& done : callbacks) done(answer);
 }
@@ -113,6 +132,7 @@ base::Result<Images::Pulled> parse_pull_answer(const std::string& name, const st
   Images::Pulled out;
   out.name = base::string_at(*json, "name");
   out.digest = base::string_at(*json, "digest");
+  if (const base::json::value* used = base::find(*json, "credential"); used && base::as_int(used, -1) >= 0) out.credential = static_cast<size_t>(base::as_int(used));
   if (out.digest.empty()) return fail(base::Kind::kInternal, "the pull program named no digest");
   return out;
 }

@@ -6,12 +6,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/loop.h"
 #include "base/process.h"
 #include "base/result.h"
+#include "kubelet/pull_secrets.h"
 
 namespace kubelet {
 
@@ -27,10 +29,13 @@ class Images {
   struct Pulled {
     std::string name, digest;
     base::Duration took{}, waited{};
+    std::optional<size_t> credential;   // which of those given it was done with; none: the node's own, or nobody's
   };
   using Done = std::function<void(base::Result<Pulled>)>;
-  // Done is called once, later, unless Images is destroyed before.
-  void pull(const std::string& name, Done done);
+  // Tried with each of `credentials` in turn, then as the node's registries file says. They go to the child through
+  // a file without a name, never over its command line or environment. Done is called once, later, unless Images is
+  // destroyed before.
+  void pull(const std::string& name, const std::vector<PullCredential>& credentials, Done done);
   const Options& options() const { return options_; }
 
  private:

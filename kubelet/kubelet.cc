@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "api/quantity.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "kubelet/volumes_exec.h"
@@ -46,8 +47,9 @@ Kubelet::Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, Ku
       objects_(loop, *transport_, [this](const std::string& uid) {
         if (auto it = workers_.find(uid); it != workers_.end()) it->second->objects_changed();
       }),
+      resolver_(loop), pull_records_(background_, options_.root_dir + "/image_manager"),
       context_{.loop = loop_, .client = client_, .background = background_, .images = images_, .events = events_,
-               .objects = objects_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
+               .objects = objects_, .resolver = resolver_, .probe_metrics = probe_metrics_, .pull_records = pull_records_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
                .node = {.host_ip = options_.node_ip}, .dns = {}, .host = {}, .node_name = options_.node_name,
                .pod_program = options_.pod_program, .cgroup_parent = options_.cgroup_parent, .bridge = options_.bridge,
                .services = {}, .start_pod = {}, .connect_pod = {}, .clean_dead_pod = {}, .attach_pod = {}, .detach_pod = {},
@@ -87,6 +89,15 @@ base::Status Kubelet::start() {
   context_.detach_pod = [](const std::string& link) { return netns::detach_pod(link); };
   context_.default_seccomp = [](const std::vector<std::string>& capabilities) { return runtime::default_seccomp(capabilities); };
   TRY(read_records());
+  TRY(pull_records_.load([&](const std::string& image) -> std::optional<std::string> {
+    auto found = runtime::find_image(options_.image_root, image);
+    return found.ok() ? std::optional(found->digest) : std::nullopt;
+  }));
+  if (auto images = runtime::list_images(options_.image_root); images.ok()) {
+    std::set<std::string> digests;
+    for (const auto& image : *images) digests.insert(image.digest);
+    pull_records_.prune(digests);
+  }
 
   node_ = std::make_unique<NodeAgent>(loop_, client_, background_, events_, std::move(node));
   node_->on_network = [this](const netns::Cidr& cidr) { network_up(cidr); };
@@ -158,6 +169,7 @@ void Kubelet::finished(const std::string& uid) {
   if (auto name = by_name_.find(key); name != by_name_.end() && name->second == uid) by_name_.erase(name);
   std::vector<std::string> holders;
   for (const auto& [name, c] : it->second->observed().containers) holders.push_back(uid + "." + name);
+  probe_metrics_.forget(uid);
   // Its sandbox was never made, or was lost: nobody has given the address back.
   const std::string ip = it->second->observed().sandbox.ip;
   workers_.erase(it);
@@ -183,7 +195,9 @@ std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::strin
 }
 
 void Kubelet::network_up(const netns::Cidr& cidr) {
-  pool_.emplace(cidr);
+  auto pool = netns::AddressPool::of(cidr);
+  if (!pool.ok()) return base::log::error("{}", pool.error().message());   // the node agent has told it already
+  pool_ = std::move(*pool);
   auto reserve = [&](const PodObserved& seen) {
     if (seen.sandbox.ip.empty()) return;
     auto address = netns::parse_ipv4(seen.sandbox.ip);
@@ -292,28 +306,69 @@ const std::vector<ServiceLink>* Kubelet::services_of(const std::string& ns) {
 
 // ---- for the server -----------------------------------------------------------------------------------
 
-json::value Kubelet::pods_json() const {
+json::value Kubelet::pods_json(bool running) const {
   json::array items;
-  for (const auto& [uid, worker] : workers_) items.push_back(api::encode(worker->pod()));
+  for (const auto& [uid, worker] : workers_)
+    if (!running || worker->observed().sandbox.step == Step::kDone) items.push_back(api::encode(worker->pod()));
   return json::object{{"kind", "PodList"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"items", std::move(items)}};
 }
 
-std::string Kubelet::metrics() const {
-  size_t running = 0, containers = 0;
+Kubelet::Counts Kubelet::counts() const {
+  Counts out;
   for (const auto& [uid, worker] : workers_) {
     bool any = false;
     for (const auto& [name, c] : worker->observed().containers)
-      if (c.run == Run::kRunning) ++containers, any = true;
-    running += any;
+      if (c.run == Run::kRunning) ++out.running_containers, any = true;
+    out.running_pods += any;
   }
-  std::ostringstream out;
-  out << "# HELP kubelet_running_pods Number of pods that have a running container\n# TYPE kubelet_running_pods gauge\nkubelet_running_pods " << running
-      << "\n# HELP kubelet_running_containers Number of containers currently running\n# TYPE kubelet_running_containers gauge\nkubelet_running_containers{container_state=\"running\"} " << containers
-      << "\n# HELP kubelet_desired_pods The number of pods the kubelet is being instructed to run\n# TYPE kubelet_desired_pods gauge\nkubelet_desired_pods " << workers_.size()
-      << "\n# HELP kubelet_started_pods_total Number of pods taken up since start\n# TYPE kubelet_started_pods_total counter\nkubelet_started_pods_total " << started_pods_
-      << "\n# HELP sampan_kubelet_pod_addresses_used Addresses of the node's Pod CIDR in use\n# TYPE sampan_kubelet_pod_addresses_used gauge\nsampan_kubelet_pod_addresses_used " << (pool_ ? pool_->used() : 0)
-      << "\n";
-  return out.str();
+  out.desired_pods = workers_.size();
+  out.started_pods = started_pods_;
+  out.addresses_used = pool_ ? pool_->used() : 0;
+  return out;
+}
+
+CountRequest Kubelet::count_request(bool disks) const {
+  CountRequest out{.node_name = options_.node_name, .root_dir = options_.root_dir, .image_root = options_.image_root,
+                   .cgroup_parent = options_.cgroup_parent, .pods = {}, .disks = disks};
+  for (const auto& [uid, worker] : workers_) {
+    const api::Pod& pod = worker->pod();
+    const api::PodSpec& spec = spec_of(pod);
+    if (worker->observed().sandbox.step != Step::kDone) continue;
+    CountedPod one;
+    one.ns = pod.metadata.namespace_;
+    one.name = pod.metadata.name;
+    one.uid = uid;
+    one.cgroup = options_.cgroup_parent + "/pod" + uid;
+    if (!spec.host_network.value_or(false)) one.host_link = netns::host_link_name(uid);
+    one.started_at = worker->observed().first_seen;
+    for (const auto& [name, seen] : worker->observed().containers) {
+      const api::Container* c = find_container(pod, name);
+      if (!c || seen.run != Run::kRunning) continue;
+      CountedContainer counted;
+      const std::string id = container_id(pod, name, seen.attempt);
+      counted.name = name;
+      counted.id = uid + "/" + id;
+      counted.image = c->image;
+      counted.cgroup = one.cgroup + "/" + id;
+      counted.writable = context_.layout.work(uid, name, seen.attempt) + "/upper";
+      counted.log = context_.layout.log(uid, name, seen.attempt);
+      counted.started_at = seen.started_at;
+      auto milli = [&](const auto& map, const char* key) {
+        auto it = map.find(key);
+        return it == map.end() ? 0 : api::milli_of(it->second);
+      };
+      if (c->resources) {
+        counted.cpu_limit_milli = milli(c->resources->limits, "cpu");
+        counted.cpu_request_milli = milli(c->resources->requests, "cpu");
+        counted.memory_limit_bytes = milli(c->resources->limits, "memory") / 1000;
+      }
+      one.containers.push_back(std::move(counted));
+    }
+    for (const auto& volume : spec.volumes)
+      if (volume.empty_dir && volume.empty_dir->medium != "Memory") one.volumes.emplace_back(volume.name, context_.layout.volume(uid, volume.name));
+    out.pods.push_back(std::move(one));
+  }
+  return out;
 }
 
 }  // namespace kubelet

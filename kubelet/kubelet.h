@@ -9,6 +9,7 @@
 #include "api/client/transport.h"
 #include "kubelet/node_agent.h"
 #include "kubelet/pod_worker.h"
+#include "kubelet/stats.h"
 
 namespace kubelet {
 
@@ -29,9 +30,15 @@ class Kubelet {
   // For the server.
   std::shared_ptr<PodWorker> find(const std::string& ns, const std::string& name, const std::string& uid = {});
   std::function<void()> on_exit;              // of some container
-  base::json::value pods_json() const;        // a PodList
-  std::string metrics() const;                // Prometheus text
-  bool healthy() const { return true; }
+  base::json::value pods_json(bool running) const;   // a PodList; of those alone that have a sandbox
+  struct Counts {
+    size_t running_pods = 0, running_containers = 0, desired_pods = 0, addresses_used = 0;
+    uint64_t started_pods = 0;
+  };
+  Counts counts() const;
+  CountRequest count_request(bool disks) const;
+  const ProbeMetrics& probe_metrics() const { return probe_metrics_; }
+  api::Client& client() { return client_; }
   base::Loop& loop() { return loop_; }
   const KubeletOptions& options() const { return options_; }
   Background& background() { return background_; }
@@ -55,6 +62,9 @@ class Kubelet {
   Events events_;
   Images images_;
   ObjectCache objects_;
+  base::Resolver resolver_;
+  ProbeMetrics probe_metrics_;
+  PullRecords pull_records_;
   PodContext context_;
   std::optional<netns::AddressPool> pool_;
   std::unique_ptr<NodeAgent> node_;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 
 #include "api/client/transport.h"
 #include "base/log.h"
@@ -42,7 +43,7 @@ int main(int argc, char** argv) {
   options.cluster_dns = "10.96.0.10";
   options.cluster_domain = "cluster.local";
   options.version = kVersion;
-  std::string kubeconfig, listen, level = "info";
+  std::string kubeconfig, listen, health = "127.0.0.1:10248", level = "info";
 
   CLI::App app{"sampan-kubelet: runs the Pods of one node. Ending it leaves them running."};
   app.set_version_flag("--version", std::string("sampan-kubelet ") + kVersion);
@@ -50,6 +51,7 @@ int main(int argc, char** argv) {
   app.add_option("--node-name", options.node_name, "name of the Node object")->required();
   app.add_option("--node-ip", options.node_ip, "address of this node as others reach it")->required();
   app.add_option("--listen", listen, "address:port of the HTTPS server (default: <node-ip>:10250)");
+  app.add_option("--healthz-listen", health, "address:port of /healthz over plain HTTP; \"\": none")->capture_default_str();
   app.add_option("--root-dir", options.root_dir, "directories of Pods: volumes, logs")->capture_default_str();
   app.add_option("--run-dir", options.run_dir, "sockets of sampan-pod and records; lost at reboot")->capture_default_str();
   app.add_option("--image-root", options.image_root, "the image store")->capture_default_str();
@@ -91,10 +93,14 @@ int main(int argc, char** argv) {
   auto context = base::tls::Context::server(config->client, config->ca_pem);
   if (!context.ok()) return fail(context.error());
 
-  if (const size_t colon = listen.rfind(':'); colon != std::string::npos) options.port = std::atoi(listen.c_str() + colon + 1);
+  if (const size_t colon = listen.rfind(':'); colon != std::string::npos)
+    std::from_chars(listen.data() + colon + 1, listen.data() + listen.size(), options.port);
   kubelet::Kubelet kubelet(loop, *transport, options);
   kubelet::Server server(loop, *context, kubelet);
   if (auto status = server.listen(listen); !status.ok()) return fail(status.error());
+  // As upstream's: a second kubelet on this host has its health on its HTTPS port.
+  if (auto status = health.empty() ? base::Status() : server.listen_health(health); !status.ok())
+    base::log::warning("{}: /healthz is served on {} alone", status.error().message(), listen);
   if (auto status = kubelet.start(); !status.ok()) return fail(status.error());
   base::log::info("node {} listens on {}", options.node_name, listen);
   base::notify_ready();

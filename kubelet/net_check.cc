@@ -1,242 +1,133 @@
-// The connection of a probe; see the header. Reads no more than it needs and keeps nothing open.
+// Name, connection and time limit of a check; what is said over it is in http_check.cc and grpc_check.cc.
 #include "kubelet/net_check.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <cctype>
 #include <cstring>
 
 #include "base/fd.h"
+#include "base/http_transport.h"
 #include "base/sys.h"
+#include "kubelet/probe_url.h"
 
 namespace kubelet {
 
 namespace {
 
-constexpr size_t kMaxAnswer = 64 << 10;
+// Connects and is done.
+class TcpAttempt final : public NetAttempt {
+ public:
+  TcpAttempt(base::Loop& loop, const NetTarget& target, const std::string& address, NetDone done)
+      : where_(host_port(target.host, target.port)), done_(std::move(done)) {
+    auto socket = base::http::parse_address(address, target.port);
+    if (!socket.ok()) {
+      later(loop, socket.error().message());
+      return;
+    }
+    fd_.reset(::socket(socket->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd_.valid()) {
+      later(loop, base::sys::last_error("socket", where_).message());
+      return;
+    }
+    if (::connect(fd_.get(), reinterpret_cast<sockaddr*>(&socket->storage), socket->size) != 0 && errno != EINPROGRESS) {
+      later(loop, dial_error(where_, errno));
+      return;
+    }
+    watch_ = loop.watch(fd_.get(), EPOLLOUT, [this](uint32_t) { ready(); });
+  }
+  Outcome overdue() const override { return {.success = false, .message = "dial tcp " + where_ + ": i/o timeout"}; }
 
-SSL_CTX* insecure_context() {
-  // A probe asks whether the server answers, not who it is (Kubernetes: "certificate verification
-  // is skipped").
-  static SSL_CTX* context = [] {
-    SSL_CTX* made = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_verify(made, SSL_VERIFY_NONE, nullptr);
-    return made;
-  }();
-  return context;
-}
+ private:
+  void ready() {
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    watch_.cancel();
+    done_(error == 0 ? Outcome{.success = true, .message = ""} : Outcome{.success = false, .message = dial_error(where_, error)});
+  }
+  void later(base::Loop& loop, std::string message) {
+    failing_ = loop.after({}, [this, message = std::move(message)] { done_({.success = false, .message = message}); });
+  }
 
-void put_frame(std::string& out, uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload) {
-  const size_t n = payload.size();
-  const char head[9] = {static_cast<char>(n >> 16), static_cast<char>(n >> 8), static_cast<char>(n), static_cast<char>(type),
-                        static_cast<char>(flags), 0, 0, 0, static_cast<char>(stream)};
-  out.append(head, 9).append(payload);
-}
-void put_header(std::string& out, const std::string& name, const std::string& value) {
-  // HPACK literal without indexing, no Huffman (RFC 7541 section 6.2.2); all shorter than 127.
-  out += '\0';
-  out += static_cast<char>(name.size());
-  out += name;
-  out += static_cast<char>(std::min<size_t>(value.size(), 126));
-  out += value.substr(0, 126);
-}
-std::string grpc_request(const NetTarget& target) {
-  std::string out = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-  put_frame(out, 4, 0, 0, "");
-  std::string headers;
-  put_header(headers, ":method", "POST");
-  put_header(headers, ":scheme", "http");
-  put_header(headers, ":path", "/grpc.health.v1.Health/Check");
-  put_header(headers, ":authority", target.ip + ":" + std::to_string(target.port));
-  put_header(headers, "content-type", "application/grpc");
-  put_header(headers, "te", "trailers");
-  put_frame(out, 1, 4, 1, headers);
-  std::string message;
-  if (!target.service.empty())
-    message = std::string("\x0a") + static_cast<char>(std::min<size_t>(target.service.size(), 126)) + target.service.substr(0, 126);
-  std::string body("\0\0\0\0", 4);
-  body += static_cast<char>(message.size());
-  put_frame(out, 0, 1, 1, body + message);
-  return out;
-}
+  std::string where_;
+  NetDone done_;
+  base::UniqueFd fd_;
+  base::Loop::Handle watch_, failing_;
+};
 
 class Check final : public NetCheck {
  public:
-  Check(base::Loop& loop, NetTarget target, base::Duration timeout, std::function<void(Outcome)> done)
-      : loop_(loop), target_(std::move(target)), done_(std::move(done)) {
-    timer_ = loop_.after(timeout, [this] { finish(false, timeout_text()); });
-    std::string error = connect();
-    if (!error.empty()) start_error_ = loop_.after({}, [this, error] { finish(false, error); });
-  }
-  ~Check() override {
-    watch_.cancel();
-    if (ssl_) SSL_free(ssl_);
+  Check(base::Loop& loop, base::Resolver& resolver, NetTarget target, base::Duration timeout, NetDone done)
+      : loop_(loop), target_(std::move(target)), timeout_(timeout), done_(std::move(done)) {
+    if (timeout > base::Duration::zero())
+      timer_ = loop_.after(timeout, [this] { finish(attempt_ ? attempt_->overdue() : failure("lookup " + target_.host + ": i/o timeout")); });
+    std::string wrong = target_.error;
+    if (wrong.empty())   // a host that may stand in no URL is not looked up either
+      if (auto url = probe_url(false, target_.host, target_.port, "/"); !url.ok()) wrong = url.error().reason;
+    if (!wrong.empty()) {
+      later({.success = false, .message = wrong, .errored = "unknown"});
+      return;
+    }
+    starting_ = true;
+    resolver.resolve(target_.host, [weak = std::weak_ptr(alive_), this](base::Result<std::string> address) {
+      if (!weak.lock()) return;
+      resolved(std::move(address));
+    });
+    starting_ = false;
   }
 
  private:
-  std::string where() const {
-    return target_.ip.find(':') == std::string::npos ? target_.ip + ":" + std::to_string(target_.port)
-                                                     : "[" + target_.ip + "]:" + std::to_string(target_.port);
-  }
-  std::string prefix() const {
-    if (target_.kind == NetTarget::Kind::kHttp) return "Get \"http://" + where() + target_.path + "\": ";
-    if (target_.kind == NetTarget::Kind::kHttps) return "Get \"https://" + where() + target_.path + "\": ";
-    return "";
-  }
-  std::string timeout_text() const {
-    if (target_.kind == NetTarget::Kind::kTcp) return "dial tcp " + where() + ": i/o timeout";
-    if (target_.kind == NetTarget::Kind::kGrpc) return "timeout: failed to connect service \"" + where() + "\" within the probe's timeout";
-    return prefix() + "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
-  }
-
-  std::string connect() {
-    addrinfo hints{}, *found = nullptr;
-    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-    hints.ai_socktype = SOCK_STREAM;
-    if (::getaddrinfo(target_.ip.c_str(), std::to_string(target_.port).c_str(), &hints, &found) != 0)
-      return prefix() + "dial tcp: \"" + target_.ip + "\" is not an address: probes take a Pod's own address or an IP as host";
-    fd_.reset(::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    int result = fd_.valid() ? ::connect(fd_.get(), found->ai_addr, found->ai_addrlen) : -1;
-    const int error = errno;
-    ::freeaddrinfo(found);
-    if (result != 0 && error != EINPROGRESS) return dial_error(error);
-    watch_ = loop_.watch(fd_.get(), EPOLLOUT, [this](uint32_t) { ready(); });
-    return {};
-  }
-  std::string dial_error(int error) const {
-    std::string text = std::strerror(error);
-    text[0] = static_cast<char>(std::tolower(text[0]));
-    return prefix() + "dial tcp " + where() + ": connect: " + text;
-  }
-
-  void ready() {
-    if (!connected_) {
-      int error = 0;
-      socklen_t size = sizeof error;
-      ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-      if (error != 0) return finish(false, dial_error(error));
-      connected_ = true;
-      if (target_.kind == NetTarget::Kind::kTcp) return finish(true, "");
-      if (target_.kind == NetTarget::Kind::kHttps) {
-        ssl_ = SSL_new(insecure_context());
-        SSL_set_fd(ssl_, fd_.get());
-        SSL_set_connect_state(ssl_);
-        if (!target_.host_header.empty()) SSL_set_tlsext_host_name(ssl_, target_.host_header.c_str());
-      }
-      out_ = target_.kind == NetTarget::Kind::kGrpc ? grpc_request(target_) : http_request();
+  static Outcome failure(std::string message) { return {.success = false, .message = std::move(message)}; }
+  void resolved(base::Result<std::string> address) {
+    if (starting_) {   // never before the caller has its handle
+      soon_ = loop_.after({}, [this, address = std::make_shared<base::Result<std::string>>(std::move(address))] { resolved(std::move(*address)); });
+      return;
     }
-    while (!out_.empty()) {
-      const ssize_t n = ssl_ ? SSL_write(ssl_, out_.data(), static_cast<int>(out_.size()))
-                             : ::send(fd_.get(), out_.data(), out_.size(), MSG_NOSIGNAL);
-      if (n <= 0) return again(n, EPOLLOUT);
-      out_.erase(0, static_cast<size_t>(n));
-    }
-    char buffer[4096];
-    for (;;) {
-      const ssize_t n = ssl_ ? SSL_read(ssl_, buffer, sizeof buffer) : ::recv(fd_.get(), buffer, sizeof buffer, 0);
-      if (n == 0 && !ssl_) return finish(false, prefix() + "EOF");
-      if (n <= 0) return again(n, EPOLLIN);
-      in_.append(buffer, static_cast<size_t>(n));
-      if (target_.kind == NetTarget::Kind::kGrpc ? grpc_answer() : http_answer()) return;
-      if (in_.size() > kMaxAnswer) return finish(false, prefix() + "answer too long");
-    }
+    if (!address.ok()) return finish(failure("dial tcp: lookup " + target_.host + ": " + address.error().reason));
+    auto done = [this](Outcome outcome) { finish(std::move(outcome)); };
+    if (target_.kind == NetTarget::Kind::kTcp) attempt_ = std::make_unique<TcpAttempt>(loop_, target_, *address, done);
+    else if (target_.kind == NetTarget::Kind::kGrpc) attempt_ = ask_grpc(loop_, target_, *address, timeout_, done);
+    else attempt_ = ask_http(loop_, target_, *address, done);
   }
-  void again(ssize_t n, uint32_t events) {
-    if (ssl_) {
-      const int error = SSL_get_error(ssl_, static_cast<int>(n));
-      ERR_clear_error();
-      if (error == SSL_ERROR_WANT_READ) events = EPOLLIN;
-      else if (error == SSL_ERROR_WANT_WRITE) events = EPOLLOUT;
-      else return finish(false, prefix() + (in_.empty() ? "TLS handshake or read failed" : "EOF"));
-    } else if (errno != EAGAIN && errno != EINTR) {
-      std::string text = std::strerror(errno);
-      text[0] = static_cast<char>(std::tolower(text[0]));
-      return finish(false, prefix() + "read: " + text);
-    }
-    loop_.change(watch_, events);
+  void later(Outcome outcome) {
+    soon_ = loop_.after({}, [this, outcome = std::move(outcome)] { finish(outcome); });
   }
-
-  std::string http_request() const {
-    std::string out = "GET " + target_.path + " HTTP/1.1\r\nHost: " +
-                      (target_.host_header.empty() ? where() : target_.host_header) + "\r\n";
-    bool agent = false, accept = false;
-    for (const auto& [name, value] : target_.headers) {
-      if (strcasecmp(name.c_str(), "host") == 0) continue;
-      agent |= strcasecmp(name.c_str(), "user-agent") == 0;
-      accept |= strcasecmp(name.c_str(), "accept") == 0;
-      out += name + ": " + value + "\r\n";
-    }
-    if (!agent) out += "User-Agent: kube-probe/1.36\r\n";
-    if (!accept) out += "Accept: */*\r\n";
-    return out + "Connection: close\r\n\r\n";
-  }
-  bool http_answer() {
-    const size_t end = in_.find("\r\n");
-    if (end == std::string::npos) return false;
-    int status = 0;
-    if (!in_.starts_with("HTTP/1.") || in_.size() < 12 || (status = std::atoi(in_.c_str() + 9)) < 100) {
-      finish(false, prefix() + "malformed HTTP response");
-      return true;
-    }
-    if (status < 200) {  // an interim answer: the real one follows
-      const size_t head = in_.find("\r\n\r\n");
-      if (head == std::string::npos) return false;
-      in_.erase(0, head + 4);
-      return http_answer();
-    }
-    finish(status < 400, "HTTP probe failed with statuscode: " + std::to_string(status));
-    return true;
-  }
-  bool grpc_answer() {
-    auto byte = [&](size_t i) { return static_cast<unsigned char>(in_[i]); };
-    while (in_.size() >= 9) {
-      const size_t length = byte(0) << 16 | byte(1) << 8 | byte(2);
-      if (in_.size() < 9 + length) return false;
-      const int type = byte(3), flags = byte(4);
-      const std::string payload = in_.substr(9, length);
-      in_.erase(0, 9 + length);
-      if (type == 0 && payload.size() >= 5) {
-        // HealthCheckResponse.status (field 1): 1 = SERVING.
-        const bool serving = payload.size() >= 7 && payload[5] == 8 && payload[6] == 1;
-        finish(serving, "service unhealthy (responded with \"NOT_SERVING\")");
-        return true;
-      }
-      if ((type == 1 && (flags & 1)) || type == 3 || type == 7) {
-        finish(false, "error: health rpc probe failed: the server has no grpc.health.v1.Health service");
-        return true;
-      }
-      // The peer's SETTINGS want no answer before ours: it comes when the request is through.
-    }
-    return false;
-  }
-
-  void finish(bool success, std::string message) {
+  void finish(Outcome outcome) {
     timer_.cancel();
-    start_error_.cancel();
-    watch_.cancel();
     auto done = std::move(done_);
-    if (done) done({.success = success, .message = success ? "" : std::move(message)});  // may destroy us
+    done_ = nullptr;
+    // The attempt may be what calls: it dies when the stack is unwound.
+    if (attempt_) loop_.post([dead = std::shared_ptr<NetAttempt>(std::move(attempt_))] {});
+    if (done) done(std::move(outcome));   // may destroy us
   }
 
   base::Loop& loop_;
   NetTarget target_;
-  std::function<void(Outcome)> done_;
-  base::UniqueFd fd_;
-  base::Loop::Handle watch_, timer_, start_error_;
-  SSL* ssl_ = nullptr;
-  bool connected_ = false;
-  std::string out_, in_;
+  base::Duration timeout_;
+  NetDone done_;
+  bool starting_ = false;
+  base::Loop::Handle timer_, soon_;
+  std::unique_ptr<NetAttempt> attempt_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 
 }  // namespace
 
-std::unique_ptr<NetCheck> check_net(base::Loop& loop, NetTarget target, base::Duration timeout,
-                                    std::function<void(Outcome)> done) {
-  return std::make_unique<Check>(loop, std::move(target), timeout, std::move(done));
+std::string host_port(const std::string& host, int port) {
+  return (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
+}
+
+std::string dial_error(const std::string& where, int error) {
+  std::string text = std::strerror(error);
+  text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+  return "dial tcp " + where + ": connect: " + text;
+}
+
+std::unique_ptr<NetCheck> check_net(base::Loop& loop, base::Resolver& resolver, NetTarget target,
+                                    base::Duration timeout, NetDone done) {
+  return std::make_unique<Check>(loop, resolver, std::move(target), timeout, std::move(done));
 }
 
 }  // namespace kubelet

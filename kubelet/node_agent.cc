@@ -78,6 +78,8 @@ void NodeAgent::node_changed(api::Informer::Change change, const json::value& ob
       auto cidr = netns::parse_cidr(own_->spec->pod_cidr);
       if (!cidr) {
         network_error_ = "spec.podCIDR " + own_->spec->pod_cidr + " is not an IPv4 network";
+      } else if (auto pool = netns::AddressPool::of(*cidr); !pool.ok()) {
+        network_error_ = pool.error().message();
       } else if (!pod_cidr_) {
         pod_cidr_ = cidr;
       } else if (netns::format_cidr(*pod_cidr_) != netns::format_cidr(*cidr)) {
@@ -92,8 +94,11 @@ void NodeAgent::node_changed(api::Informer::Change change, const json::value& ob
   if (const json::value* addresses = base::find_path(object, "status", "addresses"); addresses && addresses->is_array())
     for (const auto& a : addresses->get_array())
       if (base::string_at(a, "type") == "InternalIP") address = base::string_at(a, "address");
-  std::pair<std::string, std::string> route{base::string_at(object, "spec", "podCIDR"), address};
-  if (route.first.empty() || address.empty() || !netns::parse_cidr(route.first)) routes_.erase(name);
+  // As the kernel tells them again: another form of the same network would be added for ever.
+  const auto cidr = netns::parse_cidr(base::string_at(object, "spec", "podCIDR"));
+  const auto via = netns::parse_ipv4(address);
+  const std::pair<std::string, std::string> route{cidr ? netns::format_cidr(*cidr) : "", via ? netns::format_ipv4(*via) : ""};
+  if (!cidr || !via || cidr->prefix == 0) routes_.erase(name);   // nobody's Pods are the whole world
   else if (routes_[name] == route) return;
   else routes_[name] = route;
   sync_network();

@@ -1,9 +1,20 @@
 // One informer per object referred to; dropped with the last Pod that does.
 #include "kubelet/object_cache.h"
 
+#include <algorithm>
+
 #include "api/base64.h"
 
 namespace kubelet {
+
+namespace {
+// RFC 1123 subdomain, by its characters.
+bool may_be_name(const std::string& name) {
+  return !name.empty() && name.size() <= 253 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+  });
+}
+}  // namespace
 
 void ObjectCache::refer(const std::string& uid, const std::string& ns, const std::vector<Reference>& references) {
   std::set<Key> wanted;
@@ -22,7 +33,11 @@ void ObjectCache::refer(const std::string& uid, const std::string& ns, const std
   for (const auto& key : wanted) {
     Entry& entry = entries_[key];
     entry.users.insert(uid);
-    if (entry.informer) continue;
+    if (entry.informer || entry.synced) continue;
+    if (!may_be_name(key.second.name)) {   // nothing is called so, and in a selector it would be another question
+      entry.synced = true;
+      continue;
+    }
     api::Informer::Options options;
     options.resource = key.second.kind == ObjectKind::kConfigMap ? api::resources::config_maps : api::resources::secrets;
     options.ns = ns;
@@ -35,6 +50,8 @@ void ObjectCache::refer(const std::string& uid, const std::string& ns, const std
           Entry& entry = it->second;
           entry.present = change == api::Informer::Change::kSet;
           entry.data.clear();
+          entry.uid = base::string_at(object, "metadata", "uid");
+          entry.type = base::string_at(object, "type");
           const bool secret = key.second.kind == ObjectKind::kSecret;
           auto take = [&](const char* field, bool encoded) {
             const base::json::value* data = base::find(object, field);
@@ -76,6 +93,12 @@ bool ObjectCache::loaded(const std::string& ns, const std::vector<Reference>& re
     if (it == entries_.end() || !it->second.synced) return false;
   }
   return true;
+}
+
+std::optional<ObjectCache::SecretSeen> ObjectCache::secret(const std::string& ns, const std::string& name) const {
+  auto it = entries_.find({ns, Reference{ObjectKind::kSecret, name}});
+  if (it == entries_.end() || !it->second.present) return std::nullopt;
+  return SecretSeen{.uid = it->second.uid, .type = it->second.type, .data = &it->second.data};
 }
 
 const std::map<std::string, std::string>* ObjectCache::data(const std::string& ns, const Reference& reference) const {

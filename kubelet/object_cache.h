@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -24,12 +25,18 @@ class ObjectCache {
   // All of them are known to exist or to be absent.
   bool loaded(const std::string& ns, const std::vector<Reference>& references) const;
   const std::map<std::string, std::string>* data(const std::string& ns, const Reference& reference) const;
+  struct SecretSeen {
+    std::string uid, type;
+    const std::map<std::string, std::string>* data;
+  };
+  std::optional<SecretSeen> secret(const std::string& ns, const std::string& name) const;   // absent or not known: nothing
 
  private:
   struct Entry {
     std::unique_ptr<api::Informer> informer;
     std::set<std::string> users;
     bool synced = false, present = false;
+    std::string uid, type;
     std::map<std::string, std::string> data;
   };
   using Key = std::pair<std::string, Reference>;

@@ -36,13 +36,20 @@ void add_once(std::vector<std::string>& list, const std::string& item) {
   if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
 }
 
+// One word of a line of words: what has spaces, breaks or a comment sign in it is none, and would be others' lines.
+bool is_word(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != '#' && c != ';'; });
+}
+
 std::string aliases(const api::Pod& pod) {
   const auto& list = spec_of(pod).host_aliases;
   if (list.empty()) return {};
   std::string out = "\n# Entries added by HostAliases.\n";
   for (const auto& alias : list) {
+    if (!is_word(alias.ip)) continue;
     out += alias.ip;
-    for (const auto& name : alias.hostnames) out += "\t" + name;
+    for (const auto& name : alias.hostnames)
+      if (is_word(name)) out += "\t" + name;
     out += "\n";
   }
   return out;
@@ -93,9 +100,12 @@ std::string pod_resolv_conf(const api::Pod& pod, const DnsFacts& dns) {
     out.options = {"ndots:5"};
   }
   if (spec.dns_config) {
-    for (const auto& server : spec.dns_config->nameservers) add_once(out.nameservers, server);
-    for (const auto& search : spec.dns_config->searches) add_once(out.searches, search);
+    for (const auto& server : spec.dns_config->nameservers)
+      if (is_word(server)) add_once(out.nameservers, server);
+    for (const auto& search : spec.dns_config->searches)
+      if (is_word(search)) add_once(out.searches, search);
     for (const auto& option : spec.dns_config->options) {
+      if (!is_word(option.name) || (!option.value.empty() && !is_word(option.value))) continue;
       std::erase_if(out.options, [&](const auto& o) { return o.substr(0, o.find(':')) == option.name; });
       out.options.push_back(option.value.empty() ? option.name : option.name + ":" + option.value);
     }

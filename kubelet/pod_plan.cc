@@ -160,8 +160,8 @@ class Planner {
   }
 
   int64_t probe_grace(const api::Probe& probe) const {
-    return probe.termination_grace_period_seconds.value_or(
-        spec_.termination_grace_period_seconds.value_or(30));
+    return std::min(kForEverSeconds, probe.termination_grace_period_seconds.value_or(
+        spec_.termination_grace_period_seconds.value_or(30)));
   }
 
   void probe(const api::Container& c, ProbeKind kind, const ProbeSeen& state) {
@@ -303,8 +303,8 @@ bool is_terminating(const api::Pod& pod) { return !pod.metadata.deletion_timesta
 
 int64_t grace_of(const api::Pod& pod) {
   if (is_terminating(pod) && pod.metadata.deletion_grace_period_seconds)
-    return std::max<int64_t>(0, *pod.metadata.deletion_grace_period_seconds);
-  return spec_of(pod).termination_grace_period_seconds.value_or(30);
+    return std::clamp<int64_t>(*pod.metadata.deletion_grace_period_seconds, 0, kForEverSeconds);
+  return std::clamp<int64_t>(spec_of(pod).termination_grace_period_seconds.value_or(30), 0, kForEverSeconds);
 }
 
 bool is_sidecar(const api::Container& container) { return container.restart_policy == "Always"; }

@@ -69,8 +69,12 @@ const api::PodSpec& spec_of(const api::Pod& pod);
 std::string pull_policy(const api::Container& container);
 int64_t grace_of(const api::Pod& pod);
 
+// Why a container that never ran has no log, in the kubelet's words.
+std::string no_log_text(const api::PodStatus& status, const std::string& pod, const std::string& container);
 api::PodStatus pod_status(const api::Pod& pod, const PodObserved& seen, const NodeFacts& node, Time now);
 
+// 64 bits of seconds are more than a clock of nanoseconds holds: ten years are for ever here.
+constexpr int64_t kForEverSeconds = 10LL * 365 * 86400;
 constexpr Duration kBackoffFirst = std::chrono::seconds(10);
 constexpr Duration kBackoffMax = std::chrono::minutes(5);
 constexpr Duration kBackoffForget = std::chrono::minutes(10);

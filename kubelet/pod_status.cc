@@ -277,6 +277,19 @@ class StatusBuilder {
 
 }  // namespace
 
+std::string no_log_text(const api::PodStatus& status, const std::string& pod, const std::string& container) {
+  const std::string who = "container \"" + container + "\" in pod \"" + pod + "\"";
+  for (const auto* list : {&status.init_container_statuses, &status.container_statuses})
+    for (const auto& c : *list) {
+      if (c.name != container) continue;
+      if (!c.state || !c.state->waiting) return who + (c.state && c.state->terminated ? " is terminated" : " is waiting to start - no logs yet");
+      const std::string& reason = c.state->waiting->reason;
+      return who + " is waiting to start: " +
+             (reason == "ErrImagePull" ? "image can't be pulled" : reason == "ImagePullBackOff" ? "trying and failing to pull image" : reason);
+    }
+  return who + " is not available";
+}
+
 api::PodStatus pod_status(const api::Pod& pod, const PodObserved& seen, const NodeFacts& node, Time now) {
   return StatusBuilder(pod, seen, node, now).build();
 }

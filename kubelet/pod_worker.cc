@@ -431,11 +431,11 @@ base::Result<PodWorker::Log> PodWorker::log(const std::string& container, bool p
     wanted = attempt - 1;
     // The one that just ended is "previous" only when the next has begun.
     if (wanted < 0)
-      return base::make_error(base::Kind::kInvalid, "find log", container,
+      return base::make_error(base::Kind::kInvalid, {}, {},
                               "previous terminated container \"" + container + "\" in pod \"" + pod_.metadata.name + "\" not found");
   } else if (attempt < 0) {
-    return base::make_error(base::Kind::kInvalid, "find log", container,
-                            "container \"" + container + "\" in pod \"" + pod_.metadata.name + "\" is waiting to start: ContainerCreating");
+    return base::make_error(base::Kind::kInvalid, {}, {},
+                            no_log_text(pod_status(pod_, seen_, context_.node, base::wall_now()), pod_.metadata.name, container));
   }
   return Log{.path = context_.layout.log(uid(), container, wanted), .attempt = wanted};
 }

@@ -20,6 +20,8 @@
 #include "kubelet/oci_config.h"
 #include "kubelet/pod_files.h"
 #include "kubelet/pod_plan.h"
+#include "kubelet/probe_metrics.h"
+#include "kubelet/pull_records.h"
 #include "kubelet/volumes_plan.h"
 #include "netns/netns.h"
 #include "runtime/runtime.h"
@@ -34,6 +36,9 @@ struct PodContext {
   Images& images;
   Events& events;
   ObjectCache& objects;
+  base::Resolver& resolver;                  // of hosts that probes and hooks name
+  ProbeMetrics& probe_metrics;
+  PullRecords& pull_records;
   Layout layout;
   NodeFacts node;
   DnsFacts dns;
@@ -113,6 +118,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void fetch_token(const TokenKey& key);
   void unmount_volumes();
   void pull(const Action& action);
+  bool pull_secrets_loaded() const;
+  std::vector<PullCredential> pull_credentials(const std::string& image, const std::string& container);
   void pulled(const std::string& container, int attempt, const base::Result<Images::Pulled>& result);
   void start_container(const Action& action);
   base::Result<runtime::ContainerSpec> container_spec(const api::Container& c, int attempt, ContainerSeen& seen,

@@ -1,4 +1,7 @@
 // Probes and hooks of a Pod's containers: where to look, and what the answer changes.
+#include <algorithm>
+#include <charconv>
+
 #include "base/log.h"
 #include "base/sys.h"
 #include "kubelet/pod_worker.h"
@@ -23,27 +26,32 @@ std::optional<NetTarget> PodWorker::net_target(const api::Container& c, const st
   const std::string own = spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
   if (http) {
     target.kind = http->scheme == "HTTPS" ? NetTarget::Kind::kHttps : NetTarget::Kind::kHttp;
-    target.ip = http->host.empty() ? own : http->host;
-    target.path = http->path.empty() ? "/" : http->path[0] == '/' ? http->path : "/" + http->path;
-    for (const auto& header : http->http_headers) {
-      if (header.name == "Host" || header.name == "host") target.host_header = header.value;
-      target.headers.emplace_back(header.name, header.value);
-    }
+    target.host = http->host.empty() ? own : http->host;
+    target.path = http->path;
+    for (const auto& header : http->http_headers) target.headers.emplace_back(header.name, header.value);
     port = &http->port;
   } else if (tcp) {
     target.kind = NetTarget::Kind::kTcp;
-    target.ip = tcp->host.empty() ? own : tcp->host;
+    target.host = tcp->host.empty() ? own : tcp->host;
     port = &tcp->port;
   } else {
     return std::nullopt;
   }
-  if (!port->is_string) {
-    target.port = static_cast<int>(port->number);
-  } else {
-    for (const auto& p : c.ports)
-      if (p.name == port->text) target.port = p.container_port;
-    if (target.port == 0) target.port = std::atoi(port->text.c_str());
+  int64_t number = port->number;
+  if (port->is_string) {
+    auto named = std::find_if(c.ports.begin(), c.ports.end(), [&](const auto& p) { return p.name == port->text; });
+    if (named != c.ports.end()) {
+      number = named->container_port;
+    } else {   // maybe a number as text
+      auto [end, error] = std::from_chars(port->text.data(), port->text.data() + port->text.size(), number);
+      if (error != std::errc() || end != port->text.data() + port->text.size()) {
+        target.error = "strconv.Atoi: parsing \"" + port->text + "\": invalid syntax";
+        return target;
+      }
+    }
   }
+  if (number < 1 || number > 65535) target.error = "invalid port number: " + std::to_string(number);
+  else target.port = static_cast<int>(number);
   return target;
 }
 
@@ -71,7 +79,7 @@ void PodWorker::run_probe(const Action& action) {
   if (probe.grpc) {
     target.emplace();
     target->kind = NetTarget::Kind::kGrpc;
-    target->ip = spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
+    target->host = spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
     target->port = probe.grpc->port;
     target->service = probe.grpc->service;
   }
@@ -79,7 +87,7 @@ void PodWorker::run_probe(const Action& action) {
     context_.loop.post([done = std::move(done)] { done({.success = false, .message = "missing probe handler"}); });
     return;
   }
-  net_checks_[key] = check_net(context_.loop, std::move(*target), timeout, std::move(done));
+  net_checks_[key] = check_net(context_.loop, context_.resolver, std::move(*target), timeout, std::move(done));
 }
 
 void PodWorker::probe_done(const std::string& name, int attempt, ProbeKind kind, const Outcome& outcome) {
@@ -91,11 +99,13 @@ void PodWorker::probe_done(const std::string& name, int attempt, ProbeKind kind,
   state.in_flight = false;
   const api::Probe* probe = probe_of(*c, kind);
   if (!probe) return;
-  if (!outcome.success && !seen.stopping) {
-    std::string title = probe_name(kind);
-    title[0] = static_cast<char>(title[0] - 'a' + 'A');
-    event(true, "Unhealthy", title + " probe failed: " + outcome.message, name);
-  }
+  std::string title = probe_name(kind);
+  title[0] = static_cast<char>(title[0] - 'a' + 'A');
+  context_.probe_metrics.count({.type = title, .container = name, .pod = pod_.metadata.name, .ns = pod_.metadata.namespace_, .uid = uid()},
+                               outcome.success ? "successful" : outcome.errored && outcome.errored == std::string_view("unknown") ? "unknown" : "failed", base::wall_now() - state.last_started);
+  if (outcome.warning) event(true, "ProbeWarning", title + " probe warning: " + outcome.message, name);
+  if (!outcome.success && !seen.stopping)
+    event(true, "Unhealthy", title + (outcome.errored ? " probe errored and resulted in " + std::string(outcome.errored) + " state: " : " probe failed: ") + outcome.message, name);
   count_probe(*probe, kind, outcome.success, state);
   schedule();
 }
@@ -123,9 +133,10 @@ void PodWorker::run_hook(const Action& action, bool post_start) {
     exec_runs_[key] = run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
                                exec_process(process_of(action.container, seen.attempt), hook.exec->command, false), Duration::zero(), std::move(done));
   } else if (hook.sleep) {
-    sleeps_[key] = context_.loop.after(seconds(hook.sleep->seconds), [done] { done({.success = true, .message = ""}); });
+    sleeps_[key] = context_.loop.after(seconds(std::min(hook.sleep->seconds, grace_of(pod_))), [done] { done({.success = true, .message = ""}); });
   } else if (auto target = net_target(*c, hook.http_get, std::nullopt)) {
-    net_checks_[key] = check_net(context_.loop, std::move(*target), seconds(std::max<int64_t>(30, action.grace_seconds)), std::move(done));
+    target->hook = true;
+    net_checks_[key] = check_net(context_.loop, context_.resolver, std::move(*target), seconds(std::max<int64_t>(30, action.grace_seconds)), std::move(done));
   } else {
     context_.loop.post([done] { done({.success = false, .message = "invalid handler: exec, httpGet or sleep is needed"}); });
   }

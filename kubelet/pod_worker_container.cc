@@ -59,16 +59,21 @@ void PodWorker::pull(const Action& action) {
     event(true, "Failed", "Error: InvalidImageName", action.container);
     return fail("InvalidImageName", text, kBackoffMax);
   }
+  if (!pull_secrets_loaded()) return;   // objects_changed() comes back here
+  std::vector<PullCredential> credentials = pull_credentials(*name, action.container);
   if (policy != "Always") {
     auto image = runtime::find_image(context_.images.options().image_root, *name);
-    if (image.ok()) {
+    const bool here = image.ok();
+    // Whose Pod may not have it learns not even that it is there.
+    const bool usable = here && !context_.pull_records.must_pull(*name, image->digest, credentials);
+    if (usable) {
       c.image = {};
       c.image.present = true;
       c.image.digest = image->digest;
-      event(false, "Pulled", "Container image \"" + action.image + "\" already present on machine", action.container);
+      event(false, "Pulled", "Container image \"" + action.image + "\" already present on machine and can be accessed by the pod", action.container);
       return;
     }
-    if (image.error().kind != base::Kind::kNotFound) {
+    if (!here && image.error().kind != base::Kind::kNotFound) {
       event(true, "Failed", "Failed to inspect image \"" + action.image + "\": " + image.error().message(), action.container);
       return fail("ImageInspectError", image.error().message(), kBackoffFirst);
     }
@@ -83,9 +88,53 @@ void PodWorker::pull(const Action& action) {
   }
   c.image.pulling = true;
   event(false, "Pulling", "Pulling image \"" + action.image + "\"", action.container);
-  context_.images.pull(*name, [weak = weak_from_this(), container = action.container, attempt = action.attempt](base::Result<Images::Pulled> result) {
+  auto done = [weak = weak_from_this(), container = action.container, attempt = action.attempt](base::Result<Images::Pulled> result) {
     if (auto self = weak.lock()) self->pulled(container, attempt, result);
+  };
+  // The records are the node's: they are kept whatever becomes of this Pod meanwhile.
+  context_.pull_records.begin(*name, [&context = context_, name = *name, credentials, done](base::Status intent) {
+    if (!intent.ok()) {
+      context.pull_records.failed(name);
+      return done(base::wrap(intent.error(), "record image pull intent", name));
+    }
+    context.images.pull(name, credentials, [&context, name, credentials, done](base::Result<Images::Pulled> result) {
+      if (!result.ok()) {
+        context.pull_records.failed(name);
+        return done(std::move(result));
+      }
+      const PullCredential* used = result->credential && *result->credential < credentials.size() ? &credentials[*result->credential] : nullptr;
+      context.pull_records.pulled(name, result->digest, used, [done, result](base::Status status) {
+        if (!status.ok()) base::log::error("keep image pull record: {}", status.error().message());
+        done(result);
+      });
+    });
   });
+}
+
+bool PodWorker::pull_secrets_loaded() const {
+  std::vector<Reference> wanted;
+  for (const auto& secret : spec_of(pod_).image_pull_secrets)
+    if (!secret.name.empty()) wanted.push_back({ObjectKind::kSecret, secret.name});
+  return context_.objects.loaded(pod_.metadata.namespace_, wanted);
+}
+
+std::vector<PullCredential> PodWorker::pull_credentials(const std::string& image, const std::string& container) {
+  PullKeyring keyring;
+  std::string missing;
+  for (const auto& secret : spec_of(pod_).image_pull_secrets) {
+    if (secret.name.empty()) continue;
+    const auto seen = context_.objects.secret(pod_.metadata.namespace_, secret.name);
+    if (!seen) {
+      missing += (missing.empty() ? "" : ", ") + secret.name;
+      continue;
+    }
+    if (auto status = keyring.add({.ns = pod_.metadata.namespace_, .name = secret.name, .uid = seen->uid}, seen->type, *seen->data); !status.ok())
+      event(true, "FailedToRetrieveImagePullSecret", status.error().message(), container);
+  }
+  if (!missing.empty())
+    event(true, "FailedToRetrieveImagePullSecret",
+          "Unable to retrieve some image pull secrets (" + missing + "); attempting to pull the image may not succeed.", container);
+  return keyring.find(repository_of(image));
 }
 
 void PodWorker::pulled(const std::string& container, int attempt, const base::Result<Images::Pulled>& result) {

@@ -155,6 +155,8 @@ std::vector<Reference> references(const api::Pod& pod) {
   };
   for (const auto& c : spec.init_containers) look(c);
   for (const auto& c : spec.containers) look(c);
+  for (const auto& s : spec.image_pull_secrets)
+    if (!s.name.empty()) secret(s.name);
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;

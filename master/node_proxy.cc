@@ -1,5 +1,9 @@
 // Logs, exec, attach and port-forward: passed on to the Pod's node byte for byte. What the streams
 // mean is between the client and the kubelet.
+#include <arpa/inet.h>
+
+#include <algorithm>
+
 #include "api/status.h"
 #include "master/server.h"
 
@@ -38,8 +42,9 @@ std::string choose_container(const RequestInfo& request, const json::value& pod,
   }
   if (wanted.empty() && names.size() == 1) return names[0];
   if (wanted.empty()) {
-    if (std::string_view annotated = base::string_at(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container"); !annotated.empty())
-      return std::string(annotated);
+    // The author's word, but for one of the Pod's: it becomes a part of the URL at the kubelet.
+    std::string annotated(base::string_at(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container"));
+    if (std::find(names.begin(), names.end(), annotated) != names.end()) return annotated;
     std::string all;
     for (const std::string& name : names) all += (all.empty() ? "" : " ") + name;
     *refusal = api::bad_request("a container name must be specified for pod " + request.name + ", choose one of: [" + all + "]");
@@ -63,6 +68,10 @@ Client* ApiServer::node_client(const std::string& node, json::value* refusal) {
     for (const json::value& item : list->get_array())
       if (base::string_at(item, "type") == "InternalIP" && address.empty()) address = base::string_at(item, "address");
   int port = static_cast<int>(base::as_int(base::find_path(parsed, "status", "daemonEndpoints", "kubeletEndpoint", "Port"), 10250));
+  // What a node says of itself: an address, not a socket of this host, nor a name that would be waited for.
+  unsigned char bytes[16];
+  if (::inet_pton(AF_INET, address.c_str(), bytes) != 1 && ::inet_pton(AF_INET6, address.c_str(), bytes) != 1) address.clear();
+  if (port < 1 || port > 65535) port = 10250;
   if (address.empty() || !options_.node_client) {
     *refusal = api::unavailable("node \"" + node + "\" has no InternalIP in its status: is its kubelet running?");
     return nullptr;
@@ -112,9 +121,10 @@ void ApiServer::pod_stream(RequestPtr request) {
     else if (key == "follow" || key == "previous" || key == "timestamps") add(key, on ? "true" : "false");
     else add(key, value);
   }
-  if (log) target = "/containerLogs/" + request->ns + "/" + request->name + "/" + container;
-  else if (request->subresource == "portforward") target = "/portForward/" + request->ns + "/" + request->name + "/" + uid;
-  else target = "/" + request->subresource + "/" + request->ns + "/" + request->name + "/" + uid + "/" + container;
+  const std::string pod_path = "/" + base::http::escape(request->ns) + "/" + base::http::escape(request->name);
+  if (log) target = "/containerLogs" + pod_path + "/" + base::http::escape(container);
+  else if (request->subresource == "portforward") target = "/portForward" + pod_path + "/" + base::http::escape(uid);
+  else target = "/" + request->subresource + pod_path + "/" + base::http::escape(uid) + "/" + base::http::escape(container);
 
   base::http::Request onward;
   onward.method = request->http().method;

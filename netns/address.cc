@@ -48,8 +48,13 @@ std::string format_cidr(const Cidr& cidr) {
   return fmt::format("{}/{}", format_ipv4(cidr.address), cidr.prefix);
 }
 
-AddressPool::AddressPool(Cidr cidr) : cidr_(cidr), next_(cidr.address + 2) {
-  SAMPAN_CHECK(cidr.prefix >= 8 && cidr.prefix <= 30);
+base::Result<AddressPool> AddressPool::of(Cidr cidr) {
+  if (cidr.prefix < 8 || cidr.prefix > 30)
+    return base::make_error(base::Kind::kInvalid, "use Pod CIDR", format_cidr(cidr),
+                            "it is a /" + std::to_string(cidr.prefix) +
+                                ", and the bridge, Pods and broadcast need a /8 to a /30",
+                            "give the node another spec.podCIDR");
+  return AddressPool(cidr);
 }
 uint32_t AddressPool::gateway() const { return cidr_.address + 1; }
 size_t AddressPool::used() const { return used_.size(); }

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -16,8 +17,9 @@
 namespace netns {
 namespace {
 
+// Shared by the daemon's threads, each on a socket of its own.
 uint32_t next_sequence() {
-  static uint32_t sequence = static_cast<uint32_t>(::getpid()) << 12;
+  static std::atomic<uint32_t> sequence{static_cast<uint32_t>(::getpid()) << 12};
   return ++sequence;
 }
 

@@ -31,7 +31,8 @@ std::string format_cidr(const Cidr& cidr);
 // broadcast are never given; a freed address comes back last, so that a stale peer meets nobody.
 class AddressPool {
  public:
-  explicit AddressPool(Cidr cidr);
+  // kInvalid: it has no address for a Pod (/31, /32), or is wider than anybody's network (below /8).
+  static base::Result<AddressPool> of(Cidr cidr);
   base::Result<uint32_t> allocate();          // kExhausted names the CIDR
   base::Status reserve(uint32_t address);     // found in use at start
   void release(uint32_t address);
@@ -39,6 +40,7 @@ class AddressPool {
   size_t used() const;
 
  private:
+  explicit AddressPool(Cidr cidr) : cidr_(cidr), next_(cidr.address + 2) {}
   Cidr cidr_;
   std::set<uint32_t> used_;
   uint32_t next_ = 0;

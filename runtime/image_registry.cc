@@ -133,6 +133,15 @@ RegistrySettings Registries::settings(const std::string& host) const {
   return out;
 }
 
+Registries Registries::with_login(const std::string& host, const std::string& username, const std::string& password) const {
+  Registries out = *this;
+  RegistrySettings known = settings(host);
+  known.username = username;
+  known.password = password;
+  out.hosts_[host_of(host)] = std::move(known);
+  return out;
+}
+
 std::vector<Registries::Endpoint> Registries::endpoints(const ImageReference& reference) const {
   auto endpoint = [&](const std::string& host) {
     Endpoint out{host, {}, settings(host)};

@@ -41,6 +41,8 @@ class Registries {
   // Adds the credentials of a Docker config.json (also a Secret's .dockerconfigjson).
   base::Status add_docker_config(std::string_view text, const std::string& subject);
   RegistrySettings settings(const std::string& host) const;
+  // The same, but for one registry as somebody else.
+  Registries with_login(const std::string& host, const std::string& username, const std::string& password) const;
 
   struct Endpoint {
     std::string host;  // as configured: "docker.io"

@@ -61,7 +61,7 @@ base::Error RegistryClient::refusal(const HttpResponse& response, const std::str
   switch (response.status) {
     case 401: case 403:
       return error(Kind::kDenied, has_credentials
-          ? "check that user " + endpoint_.settings.username + " may pull it, and the password"
+          ? "check that this login may pull it, and its password"
           : "it is private or does not exist: give username and password in the registries file or an image pull secret");
     case 404: return error(Kind::kNotFound, "check the name and the tag");
     case 416: return error(Kind::kInvalid, "");

@@ -58,6 +58,18 @@ base::Result<std::map<std::string, std::string>> cgroup_controllers();
 // kUnsupported, naming what is missing and what to do, unless all of `wanted` are there.
 base::Status require_cgroup_controllers(const std::vector<std::string>& wanted);
 
+// Counters of a control group as the kernel has them now; what it does not count is 0.
+struct CgroupCounters {
+  uint64_t cpu_ns = 0, cpu_user_ns = 0, cpu_system_ns = 0;
+  uint64_t cpu_periods = 0, cpu_throttled_periods = 0, cpu_throttled_ns = 0;
+  uint64_t memory_bytes = 0, memory_working_set_bytes = 0, memory_rss_bytes = 0, memory_file_bytes = 0;
+  uint64_t memory_mapped_bytes = 0, swap_bytes = 0, page_faults = 0, major_page_faults = 0;
+  uint64_t memory_limit_hits = 0, oom_kills = 0, pids = 0;
+};
+// `cgroup` as in SandboxSpec, or that of a container: "<SandboxSpec::cgroup>/<ContainerSpec::id>".
+// kNotFound when there is none (any more). A dozen small files: not on a loop that serves.
+base::Result<CgroupCounters> cgroup_counters(const std::string& cgroup);
+
 // ---- containers ---------------------------------------------------------------------------
 
 // What a container gets that asks for nothing; the lists of containerd and podman.

@@ -40,6 +40,9 @@ class Api:
         self.version = 1
         self.watchers = []  # (plural, ns, selector, queue)
         self.deleted = []   # keys that the final DELETE removed
+        self.tokens = {}    # bearer token -> name, for TokenReviews
+        self.allowed = set()   # (name, verb, subresource of nodes), for SubjectAccessReviews
+        self.reviews = []   # kinds asked for
         api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -77,6 +80,8 @@ class Api:
         plural, name = parts[0], parts[1] if len(parts) > 1 else None
         if plural == "serviceaccounts":
             return self.answer(h, 201, {"kind": "TokenRequest", "status": {"token": "a-token", "expirationTimestamp": now()}})
+        if plural in ("tokenreviews", "subjectaccessreviews"):
+            return self.review(h, body)
         if method == "GET" and name is None:
             return self.watch(h, plural, ns, query) if "watch" in query else self.list(h, plural, ns, query)
         with self.lock:
@@ -110,6 +115,17 @@ class Api:
         self.drop(plural, ns, name)
         self.deleted.append(f"{ns}/{name}")
         return self.answer(h, 200, found)
+
+    def review(self, h, body):
+        spec = body["spec"]
+        self.reviews.append(body["kind"])
+        if body["kind"] == "TokenReview":
+            name = self.tokens.get(spec["token"])
+            body["status"] = {"authenticated": name is not None, "user": {"username": name, "groups": ["system:authenticated"]} if name else {}}
+        else:
+            asked = spec["resourceAttributes"]
+            body["status"] = {"allowed": (spec["user"], asked["verb"], asked["subresource"]) in self.allowed and asked["name"] == "n1"}
+        self.answer(h, 201, body)
 
     def status(self, h, code, reason):
         self.answer(h, code, {"kind": "Status", "status": "Failure", "reason": reason, "message": reason, "code": code})

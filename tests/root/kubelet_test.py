@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
@@ -161,8 +162,10 @@ class KubeletTest(unittest.TestCase):
                 pass
         self.fail("no process of " + name)
 
-    def get(self, path, who="admin"):
+    def get(self, path, who="admin", token=None):
         credentials = ["--cert", self.dir / f"{who}.crt", "--key", self.dir / f"{who}.key"] if who else []
+        if token:
+            credentials += ["-H", f"Authorization: Bearer {token}"]
         done = subprocess.run(["curl", "-s", "-w", "\n%{http_code}", "--cacert", self.dir / "ca.crt", *credentials,
                                f"https://127.0.0.1:{self.port}{path}"], stdout=subprocess.PIPE, text=True, timeout=20)
         body, _, code = done.stdout.rpartition("\n")
@@ -402,9 +405,22 @@ class KubeletTest(unittest.TestCase):
     # ---- server and node -----------------------------------------------------------------------
 
     def test_who_may_ask(self):
-        self.assertEqual(self.get("/healthz", None), (200, "ok"))
+        with urllib.request.urlopen("http://127.0.0.1:10248/healthz", timeout=5) as answer:
+            self.assertEqual(answer.read(), b"ok")
+        self.assertEqual(self.get("/healthz", None), (401, "Unauthorized"))
+        self.assertEqual(self.get("/healthz"), (200, "ok"))
         self.assertEqual(self.get("/pods", None)[0], 401)
-        self.assertEqual(self.get("/pods", "user")[0], 403)
+        self.assertEqual(self.get("/pods", None, token="unknown")[0], 401)
+        self.assertEqual(self.get("/pods", "user"),
+                         (403, "Forbidden (user=somebody, verb=get, resource=nodes, subresource(s)=[pods proxy])"))
+        self.api.allowed.add(("lister", "get", "proxy"))
+        self.api.tokens["a-listers-token"] = "lister"
+        self.assertEqual(self.get("/pods", None, token="a-listers-token")[0], 200)
+        self.assertEqual(self.get("/metrics", None, token="a-listers-token")[0], 403)
+        asked = len(self.api.reviews)
+        self.assertEqual(self.get("/pods", None, token="a-listers-token")[0], 200)
+        self.assertEqual(len(self.api.reviews), asked, "a known token is reviewed again")
+        self.assertEqual(json.loads(self.get("/configz")[1])["kubeletconfig"]["kind"], "KubeletConfiguration")
         self.assertEqual(json.loads(self.get("/pods")[1])["kind"], "PodList")
         self.assertIn("kubelet_running_pods", self.get("/metrics")[1])
         node = self.api.until("node is ready", lambda: next((n for n in self.api.all("nodes") if any(
@@ -413,6 +429,100 @@ class KubeletTest(unittest.TestCase):
         self.assertEqual(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"], self.port)
         lease = self.api.until("lease", lambda: self.api.get("leases", "n1", "kube-node-lease"))
         self.assertEqual(lease["spec"]["holderIdentity"], "n1")
+
+
+    def test_what_prometheus_and_metrics_server_read(self):
+        self.api.tokens["scraper"] = "system:serviceaccount:monitoring:scraper"
+        for part in ("metrics", "stats"):
+            self.api.allowed.add(("system:serviceaccount:monitoring:scraper", "get", part))
+        self.pod("busy", {"command": ["sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; sleep 1000"],
+                          "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1},
+                          "resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}})
+        self.ready("busy")
+        scrape = lambda path: self.get(path, None, token="scraper")
+
+        def series(path, name):
+            code, text = scrape(path)
+            self.assertEqual(code, 200, path)
+            self.assertNotIn("\n\n", text)
+            return [line for line in text.splitlines() if line.startswith(name + "{") or line.startswith(name + " ")]
+        labels = 'container="c",namespace="default",pod="busy"'
+        for name in ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes", "container_start_time_seconds"):
+            found = series("/metrics/resource", name)
+            self.assertEqual(len(found), 1, name)
+            self.assertIn(labels, found[0])
+            self.assertGreater(float(found[0].split("} ")[1].split()[0]), 0, found[0])
+        for name in ("pod_cpu_usage_seconds_total", "pod_memory_working_set_bytes", "node_cpu_usage_seconds_total",
+                     "node_memory_working_set_bytes", "scrape_error", "resource_scrape_error"):
+            self.assertEqual(len(series("/metrics/resource", name)), 1, name)
+        usage = [line for line in series("/metrics/cadvisor", "container_cpu_usage_seconds_total") if 'pod="busy"' in line]
+        self.assertEqual(len(usage), 2)   # the Pod's and the container's
+        for name in ("container_memory_rss", "container_network_receive_bytes_total", "container_cpu_cfs_throttled_periods_total",
+                     "container_spec_memory_limit_bytes", "machine_memory_bytes"):
+            self.assertTrue(series("/metrics/cadvisor", name), name)
+        self.assertTrue(series("/metrics/probes", "prober_probe_total"))
+        self.assertTrue(series("/metrics", "kubelet_running_pods"))
+        self.assertTrue(series("/metrics", "process_resident_memory_bytes"))
+        code, text = scrape("/stats/summary")
+        self.assertEqual(code, 200)
+        summary = json.loads(text)
+        self.assertEqual(summary["node"]["nodeName"], "n1")
+        pod = summary["pods"][0]
+        self.assertEqual(pod["podRef"]["name"], "busy")
+        self.assertGreater(pod["containers"][0]["memory"]["workingSetBytes"], 0)
+        self.assertIn("rootfs", pod["containers"][0])
+        self.assertIn("network", pod)
+        brief = json.loads(scrape("/stats/summary?only_cpu_and_memory=true")[1])
+        self.assertNotIn("network", brief["pods"][0])
+        self.assertEqual(scrape("/pods")[0], 403)
+        self.assertEqual(scrape("/exec/default/busy/c?command=id")[0], 403)
+
+    def test_logs_of_what_cannot_be_pulled(self):
+        self.pod("absent", {"image": "127.0.0.1:1/no/such:1"})
+        self.until_pod("absent", lambda s: s.get("containerStatuses", [{}])[0].get("state", {}).get("waiting", {}).get("reason")
+                       == "ImagePullBackOff")
+        code, text = self.get("/containerLogs/default/absent/c")
+        self.assertEqual(code, 400)
+        self.assertEqual(json.loads(text)["message"],
+                         'container "c" in pod "absent" is waiting to start: trying and failing to pull image')
+
+    def test_a_pod_cidr_without_room_is_said(self):
+        ready = lambda: next((c for n in self.api.all("nodes") for c in n.get("status", {}).get("conditions", [])
+                              if c["type"] == "Ready"), {})
+        self.api.until("node is ready", lambda: ready().get("status") == "True")
+        good = self.api.get("nodes", "n1", "")["spec"]["podCIDR"]
+        for cidr in ("10.99.250.0/31", "10.99.250.0/32", "10.99.250.0/33", "fd00::/64", "garbage", "0.0.0.0/0"):
+            self.kill(signal.SIGTERM)
+            self.api.drop("nodes", "", "n1")
+            self.api.put("nodes", "", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {"podCIDR": cidr}})
+            self.start()
+            self.api.until(f"{cidr} is told", lambda: ready().get("status") == "False" and cidr.split("/")[0] in ready().get("message", ""))
+            self.assertIsNone(self.process.poll(), f"{cidr} ended the kubelet")
+        node = self.api.get("nodes", "n1", "")
+        node["spec"]["podCIDR"] = good   # mended without a restart
+        self.api.put("nodes", "", node)
+        self.api.until("node is ready again", lambda: ready().get("status") == "True")
+
+    def test_a_hostile_author_sends_what_a_probe_sends(self):
+        # The server writes down what reaches it: one GET, whatever the Pod's author writes into the path.
+        catch = ("cat > /answer <<'X'\n"
+                 "while IFS= read -r line; do printf '%s\\n' \"$line\" >> /seen; [ ${#line} = 1 ] && break; done\n"
+                 "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nok'\n"
+                 "X\n"
+                 "while true; do nc -l -p 8080 -e sh /answer; done")
+        self.pod("hostile", {"command": ["sh", "-c", catch], "readinessProbe": {
+            "httpGet": {"path": "/x HTTP/1.1\r\nHost: a\r\n\r\nDELETE /api/v1/nodes/n1 HTTP/1.1\r\nX: y", "port": 8080,
+                        "httpHeaders": [{"name": "X-Fine", "value": "v"}]}, "periodSeconds": 1}})
+        self.ready("hostile")
+        seen = pathlib.Path(f"/proc/{self.first_pid('hostile')}/root/seen").read_text()   # line breaks as \n
+        first = seen.split("\n")[0]
+        self.assertEqual(first, "GET /x%20HTTP/1.1%0D%0AHost:%20a%0D%0A%0D%0ADELETE%20/api/v1/nodes/n1%20HTTP/1.1%0D%0AX:%20y HTTP/1.1")
+        self.assertFalse([line for line in seen.split("\n") if line.startswith("DELETE")])
+        self.assertIn("User-Agent: kube-probe/1.36", seen)
+        self.pod("header", {"command": ["sh", "-c", catch], "readinessProbe": {
+            "httpGet": {"path": "/", "port": 8080, "httpHeaders": [{"name": "X", "value": "1\r\nX-Forged: 2"}]}, "periodSeconds": 1}})
+        self.api.until("the header is refused", lambda: [e for e in self.api.all("events") if e["involvedObject"]["name"] == "header" and
+                                                         "invalid header field value" in e["message"]])
 
 
 if __name__ == "__main__":

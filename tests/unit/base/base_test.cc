@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/instant.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/sys.h"
 
@@ -17,6 +18,18 @@ TEST(Error, SaysWhatOnWhatWhyAndWhatToDo) {
   EXPECT_EQ(e.kind, Kind::kNotFound);
   EXPECT_EQ(wrap(e, "start container", "web").message(),
             "start container web: mount overlay on /merged: lowerdir missing (ENOENT): pull the image again");
+}
+
+// Names and messages of strangers stand in our logs: one record is one line, and moves no cursor.
+TEST(Log, ARecordIsOneLine) {
+  log::init("test", log::Level::kInfo);
+  ::testing::internal::CaptureStderr();
+  log::info("pod {}: \tfine ä", "a\nb\r\x1b[2J\x7f");
+  log::info("{}", std::string(100'000, 'x'));
+  const std::string out = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(out.find("pod a\\nb\\r\\x1b[2J\\x7f: \tfine ä\n"), std::string::npos) << out.substr(0, 200);
+  EXPECT_EQ(std::count(out.begin(), out.end(), '\n'), 2);
+  EXPECT_LT(out.size(), 17'000u);
 }
 
 TEST(Json, FindsDuplicateKeysWithTheirPaths) {

@@ -97,5 +97,18 @@ TEST(PodFiles, Hosts) {
   EXPECT_EQ(pod_hostname(pod_of(R"({"hostNetwork":true})"), "n1"), "n1");
 }
 
+// Text of the API is words of these files, never a line of its own.
+TEST(PodFiles, AHostileAuthorWritesNoLine) {
+  const std::string resolv = pod_resolv_conf(pod_of(R"({"dnsConfig":{"nameservers":["6.6.6.6\nnameserver 6.6.6.7","9.9.9.9"],"searches":["a b","c#d","ok"],
+      "options":[{"name":"ndots","value":"2\nnameserver 6.6.6.8"},{"name":"x y"},{"name":"edns0"}]}})"), kDns);
+  EXPECT_EQ(resolv.find("6.6.6"), std::string::npos) << resolv;
+  EXPECT_NE(resolv.find("nameserver 9.9.9.9\n"), std::string::npos) << resolv;
+  EXPECT_NE(resolv.find(" ok\n"), std::string::npos) << resolv;
+  EXPECT_EQ(resolv.find("a b"), std::string::npos) << resolv;
+  const std::string hosts = pod_hosts(pod_of(R"({"hostAliases":[{"ip":"1.2.3.4\n6.6.6.6 bank","hostnames":["a"]},{"ip":"1.2.3.5","hostnames":["b\n6.6.6.6\tbank","c"]}]})"), "10.244.0.5", kDns, "n1");
+  EXPECT_EQ(hosts.find("bank"), std::string::npos) << hosts;
+  EXPECT_NE(hosts.find("1.2.3.5\tc\n"), std::string::npos) << hosts;
+}
+
 }  // namespace
 }  // namespace kubelet

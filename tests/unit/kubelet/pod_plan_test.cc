@@ -398,5 +398,17 @@ TEST(PodRecord, ComesBackAsItWas) {
   EXPECT_FALSE(decode_record(*base::parse_json("[]")).ok());
 }
 
+TEST(PodStatus, WhyAContainerHasNoLog) {
+  auto text = [](const std::string& state) {
+    auto status = api::decode_text<api::PodStatus>(R"({"containerStatuses":[{"name":"c","state":)" + state + "}]}");
+    EXPECT_TRUE(status.ok());
+    return no_log_text(*status, "p", "c");
+  };
+  EXPECT_EQ(text(R"({"waiting":{"reason":"ImagePullBackOff"}})"), "container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image");
+  EXPECT_EQ(text(R"({"waiting":{"reason":"ErrImagePull"}})"), "container \"c\" in pod \"p\" is waiting to start: image can't be pulled");
+  EXPECT_EQ(text(R"({"waiting":{"reason":"ContainerCreating"}})"), "container \"c\" in pod \"p\" is waiting to start: ContainerCreating");
+  EXPECT_EQ(text("{}"), "container \"c\" in pod \"p\" is waiting to start - no logs yet");
+}
+
 }  // namespace
 }  // namespace kubelet
