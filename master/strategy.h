@@ -21,6 +21,14 @@ void prepare_create(const ResourceInfo& resource, base::json::value& object);
 void prepare_update(const ResourceInfo& resource, std::string_view subresource,
                     const base::json::value& current, base::json::value& updated);
 
+// What becomes of those that an object of this kind owns when a deletion does not say:
+// rest.GarbageCollectionDeleteStrategy of each kind, in the versions that are served.
+enum class Dependents { kDelete, kOrphan, kUnsupported };
+Dependents default_dependents(const ResourceInfo& resource);
+// metadata.finalizers "orphan" and "foregroundDeletion" as a deletion with these DeleteOptions leaves them
+// (registry/generic/registry, deletionFinalizersForGarbageCollection).
+void set_deletion_finalizers(Dependents by_default, const base::json::value& options, base::json::object& metadata);
+
 // Seconds that a deletion of `object` waits for its agent; 0: gone at once. `asked` is
 // DeleteOptions.gracePeriodSeconds or -1.
 int64_t grace_seconds(const ResourceInfo& resource, const base::json::value& object, int64_t asked);
