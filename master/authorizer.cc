@@ -56,7 +56,8 @@ Authorizer::Authorizer(const ResourceTable& resources) : nodes_(default_cluster_
   rbac_.follow(*cache_of(resources, kGroup, "roles"), *cache_of(resources, kGroup, "clusterroles"),
                *cache_of(resources, kGroup, "rolebindings"), *cache_of(resources, kGroup, "clusterrolebindings"));
   nodes_.follow(*cache_of(resources, "", "pods"));
-  nodes_.look_up(cache_of(resources, "", "persistentvolumes"), cache_of(resources, "storage.k8s.io", "volumeattachments"));
+  nodes_.look_up(cache_of(resources, "", "persistentvolumes"), cache_of(resources, "storage.k8s.io", "volumeattachments"),
+                 cache_of(resources, "resource.k8s.io", "resourceslices"));
 }
 
 bool Authorizer::allows(const User& user, const Access& access, std::string* reason) const {

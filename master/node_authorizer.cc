@@ -168,9 +168,27 @@ bool NodeAuthorizer::allows_own(std::string_view node, std::string_view what, co
   std::string text(what);
   if (!one_of(access.verb, {"get", "create", "update", "patch", "delete"}))
     return no(reason, "can only get, create, update, patch, or delete a " + text);
+  if (!access.subresource.empty()) return no(reason, "cannot authorize " + text + " subresources");
   if (access.verb != "create" && access.name != node)
     return no(reason, "can only access " + text + " with the same name as the requesting node");
   return true;
+}
+
+bool NodeAuthorizer::allows_slice(std::string_view node, const Access& access, std::string* reason) const {
+  if (!access.subresource.empty()) return no(reason, "cannot authorize ResourceSlice subresources");
+  if (access.verb == "create") return true;  // admission looks at whose it is
+  if (one_of(access.verb, {"get", "update", "patch", "delete"})) {
+    if (access.name.empty()) return no(reason, "No Object name found");
+    ObjectRef slice = slices_ ? slices_->find(object_key("", access.name)) : nullptr;
+    // fields[0] of a ResourceSlice is its spec.nodeName.
+    if (slice && slice->fields[0] == node) return true;
+    return no(reason, "no relationship found between node '" + std::string(node) + "' and this object");
+  }
+  if (one_of(access.verb, {"watch", "list", "deletecollection"})) {
+    if (selects(access.field_selector, "spec.nodeName", node) || selects(access.field_selector, "nodeName", node)) return true;
+    return no(reason, "can only list/watch/deletecollection resourceslices with nodeName field selector");
+  }
+  return no(reason, "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection");
 }
 
 bool NodeAuthorizer::allows_volume(std::string_view node, const Access& access) const {
@@ -194,8 +212,12 @@ bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::st
       return related(node, access.resource, access, reason);
     }
     if (access.resource == "persistentvolumeclaims") {
-      if (access.subresource == "status" ? !one_of(access.verb, {"get", "update", "patch"}) : access.verb != "get" || !access.subresource.empty())
-        return no(reason, "can only get individual resources of this type");
+      if (access.subresource == "status") {
+        if (!one_of(access.verb, {"update", "patch"})) return no(reason, "can only get/update/patch this type");
+      } else {
+        if (access.verb != "get") return no(reason, "can only get individual resources of this type");
+        if (!access.subresource.empty()) return no(reason, "cannot get subresource");
+      }
       return related(node, access.resource, access, reason);
     }
     if (access.resource == "serviceaccounts") {
@@ -211,13 +233,17 @@ bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::st
                                        (access.group == "storage.k8s.io" && access.resource == "volumeattachments"));
   if (volume) {
     if (access.verb != "get") return no(reason, "can only get individual resources of this type");
+    if (!access.subresource.empty()) return no(reason, "cannot get subresource");
     if (allows_volume(node, access)) return true;
     return no(reason, "no relationship found between node '" + std::string(node) + "' and this object");
   }
   if (access.is_resource && access.group == "resource.k8s.io" && access.resource == "resourceclaims") {
     if (access.verb != "get") return no(reason, "can only get individual resources of this type");
+    if (!access.subresource.empty()) return no(reason, "cannot get subresource");
     return related(node, access.resource, access, reason);
   }
+  if (access.is_resource && access.group == "resource.k8s.io" && access.resource == "resourceslices")
+    return allows_slice(node, access, reason);
   if (access.is_resource && access.group == "coordination.k8s.io" && access.resource == "leases") {
     if (access.ns != "kube-node-lease") return no(reason, "can only access leases in the \"kube-node-lease\" system namespace");
     return allows_own(node, "node lease", access, reason);

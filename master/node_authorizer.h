@@ -27,10 +27,11 @@ class NodeAuthorizer {
   // `rules`: of ClusterRole system:node, for everything that is not told apart by object.
   explicit NodeAuthorizer(std::vector<PolicyRule> rules) : rules_(std::move(rules)) {}
   void follow(ObjectCache& pods);
-  // Persistent volumes and attachments are looked at when they are asked for. Null where not served.
-  void look_up(const ObjectCache* volumes, const ObjectCache* attachments) {
+  // Persistent volumes, attachments and resource slices are looked at when they are asked for. Null where not served.
+  void look_up(const ObjectCache* volumes, const ObjectCache* attachments, const ObjectCache* slices) {
     volumes_ = volumes;
     attachments_ = attachments;
+    slices_ = slices;
   }
   // *reason says why not, where Kubernetes says why.
   bool allows(std::string_view node, const Access& access, std::string* reason) const;
@@ -44,6 +45,7 @@ class NodeAuthorizer {
   bool allows_pod(std::string_view node, const Access& access, std::string* reason) const;
   bool allows_node(std::string_view node, const Access& access, std::string* reason) const;
   bool allows_own(std::string_view node, std::string_view what, const Access& access, std::string* reason) const;
+  bool allows_slice(std::string_view node, const Access& access, std::string* reason) const;
   bool allows_volume(std::string_view node, const Access& access) const;
 
   std::vector<PolicyRule> rules_;
@@ -55,6 +57,7 @@ class NodeAuthorizer {
   std::unordered_map<std::string, std::map<std::string, int, std::less<>>> uses_;  // reference -> node -> Pods
   const ObjectCache* volumes_ = nullptr;
   const ObjectCache* attachments_ = nullptr;
+  const ObjectCache* slices_ = nullptr;
 };
 
 }  // namespace master

@@ -34,7 +34,7 @@ bool kubelet_label(std::string_view key, std::string_view domain) {
 
 class NodeRestriction final : public AdmissionPlugin {
  public:
-  explicit NodeRestriction(const ObjectCache& pods) : pods_(pods) {}
+  NodeRestriction(const ObjectCache& pods, const ObjectCache& nodes) : pods_(pods), nodes_(nodes) {}
   std::string_view name() const override { return "NodeRestriction"; }
   using AdmissionPlugin::validate;
 
@@ -53,6 +53,8 @@ class NodeRestriction final : public AdmissionPlugin {
       else if (attributes.name != node) why = "can only access node lease with the same name as the requesting node";
     } else if (attributes.is("storage.k8s.io", "csinodes") && attributes.name != node) {
       why = "can only access CSINode with the same name as the requesting node";
+    } else if (attributes.is("resource.k8s.io", "resourceslices")) {
+      why = check_slice(node, attributes);
     }
     return why.empty() ? json::value(nullptr) : api::forbidden(attributes.resource->named(), attributes.name, why);
   }
@@ -69,6 +71,12 @@ class NodeRestriction final : public AdmissionPlugin {
       const json::value *before = find_path(attributes.old, "metadata", "labels"), *after = find_path(attributes.object, "metadata", "labels");
       static const json::value kNone = json::object();
       if ((before ? *before : kNone) != (after ? *after : kNone)) return who + " cannot update labels through pod status";
+      // What a Pod's status refers to, its node may read.
+      if (list_at(find_path(attributes.old, "status", "resourceClaimStatuses")) != list_at(find_path(attributes.object, "status", "resourceClaimStatuses")))
+        return who + " cannot update resource claim statues";
+      const json::value *had = find_path(attributes.old, "status", "extendedResourceClaimStatus"),
+                        *has = find_path(attributes.object, "status", "extendedResourceClaimStatus");
+      if ((had ? *had : json::value()) != (has ? *has : json::value())) return who + " cannot update extended resource claim status";
       return {};
     }
     if (attributes.subresource == "eviction") return own ? "" : who + " can only evict pods with spec.nodeName set to itself";
@@ -80,16 +88,24 @@ class NodeRestriction final : public AdmissionPlugin {
     return "unexpected operation " + quoted(to_string(attributes.operation)) + ", " + who + " can only create and delete mirror pods";
   }
 
-  static std::string check_mirror_pod(std::string_view node, const AdmissionAttributes& attributes) {
+  std::string check_mirror_pod(std::string_view node, const AdmissionAttributes& attributes) const {
     const json::value& pod = attributes.object;
     std::string who = "node " + quoted(node);
     if (!find_path(pod, "metadata", "annotations", "kubernetes.io/config.mirror"))
       return "pod does not have \"kubernetes.io/config.mirror\" annotation, " + who + " can only create mirror pods";
     if (string_at(pod, "spec", "nodeName") != node) return who + " can only create pods with spec.nodeName set to itself";
     const json::array& owners = list_at(find_path(pod, "metadata", "ownerReferences"));
-    if (owners.size() != 1 || string_at(owners[0], "kind") != "Node" || string_at(owners[0], "name") != node ||
-        !base::as_bool(find(owners[0], "controller")))
+    if (owners.size() > 1) return who + " can only create pods with a single owner reference set to itself";
+    if (owners.empty() || string_at(owners[0], "apiVersion") != "v1" || string_at(owners[0], "kind") != "Node" || string_at(owners[0], "name") != node)
       return who + " can only create pods with an owner reference set to itself";
+    if (!base::as_bool(find(owners[0], "controller"))) return who + " can only create pods with a controller owner reference set to itself";
+    if (base::as_bool(find(owners[0], "blockOwnerDeletion"))) return who + " must not set blockOwnerDeletion on an owner reference";
+    if (ObjectRef own = nodes_.find(object_key("", node)); !own || uid_of(*own) != string_at(owners[0], "uid"))
+      return "node " + std::string(node) + " UID mismatch: expected " + std::string(string_at(owners[0], "uid")) + " got " + (own ? uid_of(*own) : "");
+    if (!list_at(find_path(pod, "spec", "resourceClaims")).empty()) return who + " can not create pods that reference resourceclaims";
+    for (const json::value& volume : list_at(find_path(pod, "spec", "volumes")))
+      for (const json::value& source : list_at(find_path(volume, "projected", "sources")))
+        if (find(source, "clusterTrustBundle")) return who + " can not create pods that reference clustertrustbundles";
     for (const std::string& reference : pod_references(pod)) {
       std::string kind = reference.substr(0, reference.find('/'));
       if (kind == "serviceaccounts") kind = "a service account";  // the default one is not named yet when a node asks
@@ -106,12 +122,22 @@ class NodeRestriction final : public AdmissionPlugin {
       for (const std::string& label : labels) out += (out.empty() ? "" : ", ") + label;
       return out;
     };
+    // An owner that does not exist would have the node collected, and it could come back without its taints.
+    const json::array &had_owners = list_at(find_path(attributes.old, "metadata", "ownerReferences")),
+                      &owners = list_at(find_path(attributes.object, "metadata", "ownerReferences"));
+    const json::value *had_source = find_path(attributes.old, "spec", "configSource"), *source = find_path(attributes.object, "spec", "configSource");
+    const bool new_source = source && !source->is_null() && (!had_source || *had_source != *source);
     auto labels = labels_not_for_nodes(find_path(attributes.old, "metadata", "labels"), find_path(attributes.object, "metadata", "labels"));
-    if (attributes.operation == Operation::kCreate)
+    if (attributes.operation == Operation::kCreate) {
+      if (new_source) return who + " is not allowed to create pods with a non-nil configSource";
+      if (!owners.empty()) return who + " is not allowed to set ownerReferences";
       return labels.empty() ? "" : who + " is not allowed to set the following labels: " + listed(labels);
+    }
     if (attributes.operation != Operation::kUpdate) return {};
     if (list_at(find_path(attributes.old, "spec", "taints")) != list_at(find_path(attributes.object, "spec", "taints")))
       return who + " is not allowed to modify taints";
+    if (new_source) return who + " is not allowed to update configSource to a new non-nil configSource";
+    if (had_owners != owners) return who + " is not allowed to modify ownerReferences";
     return labels.empty() ? "" : "is not allowed to modify labels: " + listed(labels);
   }
 
@@ -142,10 +168,31 @@ class NodeRestriction final : public AdmissionPlugin {
     if (string_at(parsed, "metadata", "uid") != uid)
       return "the UID in the bound object reference (" + uid + ") does not match the UID in record. The object might have been deleted and then recreated";
     if (string_at(parsed, "spec", "nodeName") != node) return "node requested token bound to a pod scheduled on a different node";
+    // Only audiences that the Pod asks for; none means the API server's own.
+    std::set<std::string, std::less<>> asked{""};
+    for (const json::value& volume : list_at(find_path(parsed, "spec", "volumes")))
+      for (const json::value& source : list_at(find_path(volume, "projected", "sources")))
+        if (const json::value* of = find(source, "serviceAccountToken")) asked.emplace(string_at(*of, "audience"));
+    for (const json::value& audience : list_at(find_path(attributes.object, "spec", "audiences")))
+      if (!asked.contains(base::as_string(&audience))) return "audience " + quoted(base::as_string(&audience)) + " not found in pod spec volume";
     return {};
   }
 
-  const ObjectCache& pods_;
+  // Whose slice an update is of, the authorizer has looked at.
+  static std::string check_slice(std::string_view node, const AdmissionAttributes& attributes) {
+    if (attributes.operation == Operation::kCreate && string_at(attributes.object, "spec", "nodeName") != node)
+      return "can only create ResourceSlice with the same NodeName as the requesting node";
+    if (attributes.operation == Operation::kDelete && string_at(attributes.old, "spec", "nodeName") != node)
+      return "can only delete ResourceSlice with the same NodeName as the requesting node";
+    return {};
+  }
+
+  static std::string uid_of(const StoredObject& object) {
+    auto parsed = base::parse_json(*object.text);
+    return parsed.ok() ? std::string(string_at(*parsed, "metadata", "uid")) : std::string();
+  }
+
+  const ObjectCache &pods_, &nodes_;
 };
 
 }  // namespace
@@ -168,8 +215,8 @@ std::vector<std::string> labels_not_for_nodes(const json::value* before, const j
   return {out.begin(), out.end()};
 }
 
-std::unique_ptr<AdmissionPlugin> make_node_restriction(const ObjectCache& pods) {
-  return std::make_unique<NodeRestriction>(pods);
+std::unique_ptr<AdmissionPlugin> make_node_restriction(const ObjectCache& pods, const ObjectCache& nodes) {
+  return std::make_unique<NodeRestriction>(pods, nodes);
 }
 
 }  // namespace master

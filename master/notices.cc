@@ -27,7 +27,6 @@ constexpr Idle kIdle[] = {
     {"networking.k8s.io", "networkpolicies"},
     {"networking.k8s.io", "servicecidrs"},
     {"node.k8s.io", "runtimeclasses"},
-    {"policy", "poddisruptionbudgets"},
     {"resource.k8s.io", "deviceclasses"},
     {"resource.k8s.io", "resourceclaims"},
     {"resource.k8s.io", "resourceclaimtemplates"},

@@ -4,7 +4,7 @@
 namespace master {
 
 // sampan:node-network: the node agent makes the routes to the other nodes itself.
-// sampan:patching-controllers: three controllers patch where Kubernetes' replace.
+// sampan:patching-…: controllers that patch where Kubernetes' replace.
 const std::string_view kDefaultRoles = R"(
 role cluster-admin
   * * *
@@ -222,6 +222,9 @@ role sampan:patching-controllers
   patch apps deployments,deployments/status,replicasets/status
   patch core replicationcontrollers/status
 bind sampan:patching-controllers sampan:patching-controllers ServiceAccount=kube-system/deployment-controller ServiceAccount=kube-system/replicaset-controller ServiceAccount=kube-system/replication-controller
+role sampan:patching-disruption-controller
+  patch policy poddisruptionbudgets/status
+bind sampan:patching-disruption-controller sampan:patching-disruption-controller ServiceAccount=kube-system/disruption-controller
 )";
 
 }  // namespace master

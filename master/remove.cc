@@ -19,15 +19,6 @@ void add_finalizer(json::object& metadata, std::string_view name) {
     if (base::as_string(&item) == name) return;
   list.get_array().push_back(json::value(name));
 }
-void drop_finalizer(json::object& metadata, std::string_view name) {
-  json::value* list = metadata.if_contains("finalizers");
-  if (!list || !list->is_array()) return;
-  json::array kept;
-  for (const json::value& item : list->get_array())
-    if (base::as_string(&item) != name) kept.push_back(item);
-  if (kept.empty()) metadata.erase("finalizers");
-  else *list = std::move(kept);
-}
 bool has_items(const json::value* list) { return list && list->is_array() && !list->get_array().empty(); }
 
 json::value check_options(const json::value& options) {
@@ -133,15 +124,7 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
     return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
 
   json::object& metadata = updated.at("metadata").get_object();
-  std::string_view policy = base::string_at(options, "propagationPolicy");
-  if (base::as_bool(base::find(options, "orphanDependents"))) policy = "Orphan";
-  if (policy == "Orphan") {
-    add_finalizer(metadata, "orphan");
-    drop_finalizer(metadata, "foregroundDeletion");
-  } else if (policy == "Foreground") {
-    add_finalizer(metadata, "foregroundDeletion");
-    drop_finalizer(metadata, "orphan");
-  }
+  set_deletion_finalizers(default_dependents(resource), options, metadata);
   int64_t asked = base::as_int(base::find(options, "gracePeriodSeconds"), -1);
   int64_t grace = grace_seconds(resource, updated, asked);
   bool is_namespace = resource.is("", "namespaces");

@@ -86,7 +86,7 @@ base::Status ApiServer::start() {
                                                    cache("", "nodes"));
   authenticator_ = std::make_unique<Authenticator>(options_.static_tokens, tokens_.get(), cache("", "secrets"));
   authorizer_ = std::make_unique<Authorizer>(resources_);
-  admission_.add(make_node_restriction(cache("", "pods")));
+  admission_.add(make_node_restriction(cache("", "pods"), cache("", "nodes")));
   admission_.add(make_rbac_admission(*authorizer_));
   admission_.add(make_certificate_admission(*authorizer_));
   ResourceInfo& events = *resources_.find("", "v1", "events");

@@ -58,6 +58,7 @@ struct Strategy {
   bool keeps_status = false;         // a create may bring one
   // What a write to /status leaves of metadata; most kinds take labels, annotations, finalizers and owners there.
   std::span<const char* const> kept_by_status = {};
+  Dependents dependents = Dependents::kDelete;
 };
 
 constexpr const char* kAllMetadata[] = {"labels", "annotations", "finalizers", "ownerReferences"};  // ResetObjectMetaForStatus()
@@ -73,7 +74,8 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
       {"persistentvolumes", {false, R"({"phase":"Pending"})"}},
       {"pods", {.counts_generation = true, .new_status = R"({"phase":"Pending"})", .create = create_pod, .kept_by_status = kOwners}},
       {"podtemplates", kCounted},
-      {"replicationcontrollers", {true, R"({"replicas":0})"}},
+      {"events", {.dependents = Dependents::kUnsupported}},
+      {"replicationcontrollers", {.counts_generation = true, .new_status = R"({"replicas":0})", .dependents = Dependents::kOrphan}},
       {"services", {.new_status = R"({"loadBalancer":{}})", .update = clear_load_balancer}},
       {"daemonsets.apps", {true, R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})"}},
       {"deployments.apps", {.counts_generation = true, .kept_by_status = kLabels}},
@@ -81,7 +83,7 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
       {"statefulsets.apps", {true, R"({"replicas":0,"availableReplicas":0})"}},
       {"horizontalpodautoscalers.autoscaling", {false, R"({"desiredReplicas":0})"}},
       {"cronjobs.batch", kCounted},
-      {"jobs.batch", {true, nullptr, create_job}},
+      {"jobs.batch", {.counts_generation = true, .create = create_job, .dependents = Dependents::kOrphan}},
       {"endpointslices.discovery.k8s.io", kCounted},
       {"flowschemas.flowcontrol.apiserver.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
       {"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
@@ -256,6 +258,37 @@ bool needs_version(const ResourceInfo& resource) {
 
 std::span<const char* const> kept_by_status(const ResourceInfo& resource) {
   return resource.type->custom ? std::span<const char* const>(kAllMetadata) : strategy_of(resource).kept_by_status;
+}
+
+Dependents default_dependents(const ResourceInfo& resource) {
+  return resource.type && resource.type->custom ? Dependents::kDelete : strategy_of(resource.stored()).dependents;
+}
+
+void set_deletion_finalizers(Dependents by_default, const json::value& options, json::object& metadata) {
+  constexpr std::string_view kOrphan = "orphan", kForeground = "foregroundDeletion";
+  json::array kept;
+  bool had_orphan = false, had_foreground = false;
+  if (const json::value* list = metadata.if_contains("finalizers"); list && list->is_array())
+    for (const json::value& item : list->get_array()) {
+      std::string_view name = base::as_string(&item);
+      had_orphan |= name == kOrphan;
+      had_foreground |= name == kForeground;
+      if (name != kOrphan && name != kForeground) kept.push_back(item);
+    }
+  bool orphan = false, foreground = false;
+  if (by_default != Dependents::kUnsupported) {
+    const json::value* orphans = base::find(options, "orphanDependents");
+    std::string_view policy = base::string_at(options, "propagationPolicy");
+    if (orphans && orphans->is_bool()) orphan = orphans->get_bool();
+    else if (!policy.empty()) orphan = policy == "Orphan", foreground = policy == "Foreground";
+    else if (had_orphan) orphan = true;
+    else if (had_foreground) foreground = true;
+    else orphan = by_default == Dependents::kOrphan;
+  }
+  if (orphan) kept.push_back(json::value(kOrphan));
+  if (foreground) kept.push_back(json::value(kForeground));
+  if (kept.empty()) metadata.erase("finalizers");
+  else metadata["finalizers"] = std::move(kept);
 }
 
 int64_t grace_seconds(const ResourceInfo& resource, const json::value& object, int64_t asked) {

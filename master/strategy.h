@@ -26,6 +26,13 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource,
 bool needs_version(const ResourceInfo& resource);
 // Members of metadata that a write to /status leaves as they are, besides those that no update may change.
 std::span<const char* const> kept_by_status(const ResourceInfo& resource);
+// What becomes of those that an object of this kind owns when a deletion does not say:
+// rest.GarbageCollectionDeleteStrategy of each kind, in the versions that are served.
+enum class Dependents { kDelete, kOrphan, kUnsupported };
+Dependents default_dependents(const ResourceInfo& resource);
+// metadata.finalizers "orphan" and "foregroundDeletion" as a deletion with these DeleteOptions leaves them
+// (registry/generic/registry, deletionFinalizersForGarbageCollection).
+void set_deletion_finalizers(Dependents by_default, const base::json::value& options, base::json::object& metadata);
 
 // Seconds that a deletion of `object` waits for its agent; 0: gone at once. `asked` is
 // DeleteOptions.gracePeriodSeconds or -1.

@@ -1,6 +1,7 @@
 #include "master/controllers/controllers.h"
 
 #include "master/controllers/deployment_controller.h"
+#include "master/controllers/disruption_controller.h"
 #include "master/controllers/endpoints_controller.h"
 #include "master/controllers/garbage_controller.h"
 #include "master/controllers/hub.h"
@@ -14,13 +15,14 @@ namespace master::controllers {
 struct Controllers::Impl {
   Impl(base::Loop& loop, std::shared_ptr<api::Transport> transport, const Options& options)
       : hub(loop, std::move(transport), options),
-        replication_controllers(hub, hub.replication_controllers, api::resources::replication_controllers),
-        replica_sets(hub, hub.replica_sets, api::resources::replica_sets),
+        replication_controllers(hub, api::resources::replication_controllers),
+        replica_sets(hub, api::resources::replica_sets),
         deployments(hub),
         endpoints(hub),
         namespaces(hub),
         nodes(hub),
         garbage(hub),
+        disruption(hub),
         pod_gc(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
@@ -29,6 +31,7 @@ struct Controllers::Impl {
   NamespaceController namespaces;
   NodeController nodes;
   GarbageController garbage;
+  DisruptionController disruption;
   PodGc pod_gc;
 };
 

@@ -16,24 +16,24 @@ struct DeploymentController::Round {
 };
 
 DeploymentController::DeploymentController(Hub& hub)
-    : hub_(hub), account_(hub.account("deployment-controller")),
-      reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
-  hub_.deployments.on_change([this](const auto& before, const auto& after) {
+    : hub_(hub), deployments_(hub.follow<Deployment>(api::resources::deployments)), replica_sets_(hub.follow<ReplicaOwner>(api::resources::replica_sets)), pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("deployment-controller")),
+      reconciler_(hub, {&deployments_, &replica_sets_, &pods_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+  deployments_.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
     if (!after) reconciler_.gate.forget(key);
     reconciler_.add(key);
   });
-  hub_.replica_sets.on_change([this](const auto& before, const auto& after) {
+  replica_sets_.on_change([this](const auto& before, const auto& after) {
     if (before) replica_set_changed(*before);
     if (after) replica_set_changed(*after);
   });
   // Recreate waits for the last old Pod to be gone, which no ReplicaSet's status tells.
-  hub_.pods.on_change([this](const auto& before, const auto& after) {
+  pods_.on_change([this](const auto& before, const auto& after) {
     if (!before || before->owner_kind != "ReplicaSet" || (after && !after->finished())) return;
-    auto rs = hub_.replica_sets.get(key_of(before->meta.ns, before->owner_name));
+    auto rs = replica_sets_.get(key_of(before->meta.ns, before->owner_name));
     if (!rs || rs->controller.kind != "Deployment") return;
     const std::string key = key_of(rs->meta.ns, rs->controller.name);
-    if (auto deployment = hub_.deployments.get(key); deployment && deployment->recreate) reconciler_.add(key);
+    if (auto deployment = deployments_.get(key); deployment && deployment->recreate) reconciler_.add(key);
   });
 }
 
@@ -42,19 +42,19 @@ void DeploymentController::replica_set_changed(const ReplicaOwner& rs) {
     if (rs.controller.kind == "Deployment") reconciler_.add(key_of(rs.meta.ns, rs.controller.name));
     return;
   }
-  for (const auto& deployment : hub_.deployments.in_namespace(rs.meta.ns))
+  for (const auto& deployment : deployments_.in_namespace(rs.meta.ns))
     if (deployment->selector.matches(rs.labels)) reconciler_.add(deployment->meta.key());
 }
 
 void DeploymentController::sync(const std::string& key, Reconciler::Finish finish) {
-  auto deployment = hub_.deployments.get(key);
+  auto deployment = deployments_.get(key);
   if (!deployment) return finish(Reconciler::Outcome::kDone);
-  DeploymentView view{deployment, hub_.replica_sets.find(owned_by(deployment->meta.uid)), {}};
-  auto orphans = hub_.replica_sets.find(orphans_of(deployment->meta.ns));
+  DeploymentView view{deployment, replica_sets_.find(owned_by(deployment->meta.uid)), {}};
+  auto orphans = replica_sets_.find(orphans_of(deployment->meta.ns));
   view.replica_sets.insert(view.replica_sets.end(), orphans.begin(), orphans.end());
   if (deployment->recreate)
     for (const auto& rs : view.replica_sets)
-      for (const auto& pod : hub_.pods.find(owned_by(rs->meta.uid)))
+      for (const auto& pod : pods_.find(owned_by(rs->meta.uid)))
         if (!pod->finished()) view.running_pods_of.insert(rs->meta.uid);
   auto round = std::make_shared<Round>();
   round->key = key;
@@ -81,7 +81,7 @@ void DeploymentController::act(std::shared_ptr<Round> round) {
                         json::object{{"metadata", {{"uid", round->deployment->meta.uid}, {"annotations", {{kRevision, round->plan.revision}}}}}},
                         [this, round, done](base::Result<json::value> result) {
                           if (!result.ok()) return done(result.error());
-                          reconciler_.gate.wrote(round->key, hub_.deployments, revision_of(*result), hub_.now());
+                          reconciler_.gate.wrote(round->key, deployments_, revision_of(*result), hub_.now());
                           done({});
                         });
     });
@@ -99,7 +99,7 @@ void DeploymentController::act(std::shared_ptr<Round> round) {
 Step DeploymentController::own(std::shared_ptr<Round> round, const std::string& name, bool adopt) {
   return [this, round, name, adopt](auto done) {
     const Deployment& d = *round->deployment;
-    auto rs = hub_.replica_sets.get(key_of(d.meta.ns, name));
+    auto rs = replica_sets_.get(key_of(d.meta.ns, name));
     if (!rs) return done({});
     json::object reference{{"uid", d.meta.uid}};
     if (adopt)
@@ -110,7 +110,7 @@ Step DeploymentController::own(std::shared_ptr<Round> round, const std::string& 
                       json::object{{"metadata", {{"uid", rs->meta.uid}, {"ownerReferences", json::array{std::move(reference)}}}}},
                       [this, round, done](base::Result<json::value> result) {
                         if (!result.ok()) return done(result.error());
-                        reconciler_.gate.wrote(round->key, hub_.replica_sets, revision_of(*result), hub_.now());
+                        reconciler_.gate.wrote(round->key, replica_sets_, revision_of(*result), hub_.now());
                         done({});
                       });
   };
@@ -130,12 +130,12 @@ Step DeploymentController::create(std::shared_ptr<Round> round) {
         api::resources::replica_sets, round->deployment->meta.ns, *round->plan.create,
         [this, round, name, size, done](base::Result<json::value> result) {
           if (result.ok()) {
-            reconciler_.gate.wrote(round->key, hub_.replica_sets, revision_of(*result), hub_.now());
+            reconciler_.gate.wrote(round->key, replica_sets_, revision_of(*result), hub_.now());
             if (size > 0) tell(*round, "up", name, 0, size);
             return done({});
           }
           if (result.error().kind == base::Kind::kExists) {
-            auto other = hub_.replica_sets.get(key_of(round->deployment->meta.ns, name));
+            auto other = replica_sets_.get(key_of(round->deployment->meta.ns, name));
             // Ours, made by a request whose answer was lost: the watch will show it. Otherwise two
             // templates hash alike, and the count makes the next name another.
             if (other && !(other->controller.uid == round->deployment->meta.uid &&
@@ -157,7 +157,7 @@ Step DeploymentController::change(std::shared_ptr<Round> round, const Deployment
     account_.client.patch(api::resources::replica_sets, round->deployment->meta.ns, change.name, "merge", change.patch,
                       [this, round, change, done](base::Result<json::value> result) {
                         if (!result.ok()) return done(result.error());
-                        reconciler_.gate.wrote(round->key, hub_.replica_sets, revision_of(*result), hub_.now());
+                        reconciler_.gate.wrote(round->key, replica_sets_, revision_of(*result), hub_.now());
                         if (change.from != change.to)
                           tell(*round, change.to > change.from ? "up" : "down", change.name, change.from, change.to);
                         done({});
@@ -168,14 +168,14 @@ Step DeploymentController::change(std::shared_ptr<Round> round, const Deployment
 Step DeploymentController::remove(std::shared_ptr<Round> round, const std::string& name) {
   return [this, round, name](auto done) {
     const std::string key = key_of(round->deployment->meta.ns, name);
-    auto rs = hub_.replica_sets.get(key);
+    auto rs = replica_sets_.get(key);
     if (!rs) return done({});
     account_.client.remove(api::resources::replica_sets, rs->meta.ns, name,
                        json::object{{"preconditions", {{"uid", rs->meta.uid}}}, {"propagationPolicy", "Background"}},
                        [this, round, key, done](base::Result<json::value> result) {
                          if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
                          reconciler_.gate.deleted(round->key, [this, key] {
-                           auto now = hub_.replica_sets.get(key);
+                           auto now = replica_sets_.get(key);
                            return !now || now->meta.deleting;
                          }, hub_.now());
                          done({});
@@ -194,7 +194,7 @@ void DeploymentController::publish(std::shared_ptr<Round> round) {
           base::log::warning("Deployment {}: {}", round->key, result.error().message());
           return round->finish(Reconciler::Outcome::kRetry);
         }
-        if (result.ok()) reconciler_.gate.wrote(round->key, hub_.deployments, revision_of(*result), hub_.now());
+        if (result.ok()) reconciler_.gate.wrote(round->key, deployments_, revision_of(*result), hub_.now());
         round->finish(Reconciler::Outcome::kDone);
       },
       "status");

@@ -26,6 +26,9 @@ class DeploymentController {
   void tell(const Round& round, const char* direction, const std::string& name, int from, int to);
 
   Hub& hub_;
+  Store<Deployment>& deployments_;
+  Store<ReplicaOwner>& replica_sets_;
+  Store<Pod>& pods_;
   Hub::Account& account_;
   Reconciler reconciler_;
 };

@@ -45,7 +45,8 @@ json::value without_hash(const json::value& pod_template) {
   if (copy.get_object()["metadata"].get_object().empty()) copy.get_object().erase("metadata");
   return copy;
 }
-int revision_number(const ReplicaOwner& rs) { return annotation_int(rs, kRevision, 0); }
+// 64 bits wide, as in Kubernetes: people and tools write it, too.
+int64_t revision_number(const ReplicaOwner& rs) { return annotation_number<int64_t>(rs, kRevision, 0); }
 
 bool copied(std::string_view annotation) {
   for (std::string_view skip : {"kubectl.kubernetes.io/last-applied-configuration", kRevision, kHistory, kDesired, kMax,
@@ -145,10 +146,10 @@ class Planner {
       set_condition(conditions_, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now_, true);
   }
 
-  int next_revision() const {
-    int newest = 0;
+  int64_t next_revision() const {
+    int64_t newest = 0;
     for (const WorkingSet* set : sizes_.old_sets) newest = std::max(newest, revision_number(*set->rs));
-    return newest + 1;
+    return newest == INT64_MAX ? newest : newest + 1;
   }
   // The current ReplicaSet carries the newest revision and the Deployment's annotations.
   void adopt_revision() {
@@ -156,7 +157,7 @@ class Planner {
     for (const auto& [key, value] : d_.annotations)
       if (auto at = rs.annotations.find(key); copied(key) && (at == rs.annotations.end() || at->second != value))
         new_annotations_[key] = value;
-    const int revision = next_revision();
+    const int64_t revision = next_revision();
     std::string is = rs.annotations.count(kRevision) ? rs.annotations.at(kRevision) : "";
     if (revision_number(rs) < revision) {
       new_annotations_[kRevision] = std::to_string(revision);
@@ -178,7 +179,7 @@ class Planner {
 
   bool scaling_event() const {
     for (const WorkingSet* set : sizes_.all())
-      if (set->replicas > 0 && annotation_int(*set->rs, kDesired, d_.replicas) != d_.replicas) return true;
+      if (set->replicas > 0 && annotation_number<int>(*set->rs, kDesired, d_.replicas) != d_.replicas) return true;
     return false;
   }
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "master/controllers/hub.h"
+#include "master/controllers/workloads.h"
 
 namespace master::controllers {
 

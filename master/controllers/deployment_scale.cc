@@ -5,24 +5,9 @@
 
 namespace master::controllers {
 
-int annotation_int(const ReplicaOwner& rs, const char* name, int fallback) {
-  auto at = rs.annotations.find(name);
-  if (at == rs.annotations.end()) return fallback;
-  int value = fallback;
-  std::from_chars(at->second.data(), at->second.data() + at->second.size(), value);
-  return value;
-}
-
 static int resolve(const json::value& value, int desired, bool up, int fallback_percent) {
-  double percent = fallback_percent;
-  if (value.is_number()) return static_cast<int>(std::max<int64_t>(0, base::as_int(&value)));
-  if (std::string_view text = base::as_string(&value); text.ends_with('%')) {
-    int parsed = 0;
-    std::from_chars(text.data(), text.data() + text.size() - 1, parsed);
-    percent = parsed;
-  }
-  double exact = percent * desired / 100;
-  return static_cast<int>(up ? std::ceil(exact) : std::floor(exact));
+  const int64_t amount = scaled(value, desired, up).value_or((fallback_percent * static_cast<int64_t>(desired) + (up ? 99 : 0)) / 100);
+  return static_cast<int>(std::clamp<int64_t>(amount, 0, INT32_MAX));
 }
 Fences resolve_fences(const json::value& max_surge, const json::value& max_unavailable, int desired) {
   Fences fences{resolve(max_surge, desired, true, 25), resolve(max_unavailable, desired, false, 25)};
@@ -108,7 +93,7 @@ static int share(const WorkingSet& set, int desired, int surge, int to_add, int 
   if (set.replicas == 0 || to_add == 0 || to_add == added) return 0;
   int part = -set.replicas;
   if (desired != 0) {
-    int before = annotation_int(*set.rs, kMax, set.current);
+    int before = annotation_number<int>(*set.rs, kMax, set.current);
     if (before <= 0) before = std::max(1, set.current);
     part = static_cast<int>(std::lround(static_cast<double>(set.replicas) * (desired + surge) / before)) - set.replicas;
   }
@@ -128,7 +113,7 @@ void Sizes::scale() {
     return;
   }
   const bool saturated = current && current->replicas == desired && current->available == desired &&
-                         annotation_int(*current->rs, kDesired, -1) == desired;
+                         annotation_number<int>(*current->rs, kDesired, -1) == desired;
   if (saturated) {
     stop_old();
     return;

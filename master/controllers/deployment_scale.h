@@ -3,6 +3,7 @@
 // Pure; part of deployment_plan.
 #pragma once
 
+#include <charconv>
 #include <vector>
 
 #include "master/controllers/deployment_plan.h"
@@ -32,7 +33,16 @@ struct Sizes {
   bool stop_old();            // Recreate
   void scale();               // spec.replicas changed, or paused: proportional
 };
-int annotation_int(const ReplicaOwner& rs, const char* name, int fallback);
+// The whole annotation as a number; `fallback` where it is absent, none, or out of range.
+template <typename Number>
+Number annotation_number(const ReplicaOwner& rs, const char* name, Number fallback) {
+  auto at = rs.annotations.find(name);
+  if (at == rs.annotations.end()) return fallback;
+  Number value = fallback;
+  const char* end = at->second.data() + at->second.size();
+  auto [stop, error] = std::from_chars(at->second.data(), end, value);
+  return error == std::errc() && stop == end ? value : fallback;
+}
 
 constexpr const char* kDesired = "deployment.kubernetes.io/desired-replicas";
 constexpr const char* kMax = "deployment.kubernetes.io/max-replicas";

@@ -19,19 +19,19 @@ bool managed_by(const Whole& slice, const char* controller) {
 }  // namespace
 
 EndpointsController::EndpointsController(Hub& hub)
-    : hub_(hub), endpoints_account_(hub.account("endpoint-controller")), slices_account_(hub.account("endpointslice-controller")),
-      reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
-  hub_.services.on_change([this](const auto& before, const auto& after) { service_changed(before, after); });
-  hub_.pods.on_change([this](const auto& before, const auto& after) { pod_changed(before, after); });
+    : hub_(hub), services_(hub.follow<Service>(api::resources::services)), endpoints_(hub.follow<Whole>(api::resources::endpoints)), slices_(hub.follow<Whole>(api::resources::endpoint_slices)), pods_(hub.follow<Pod>(api::resources::pods)), nodes_(hub.follow<Node>(api::resources::nodes)), endpoints_account_(hub.account("endpoint-controller")), slices_account_(hub.account("endpointslice-controller")),
+      reconciler_(hub, {&services_, &endpoints_, &slices_, &pods_, &nodes_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+  services_.on_change([this](const auto& before, const auto& after) { service_changed(before, after); });
+  pods_.on_change([this](const auto& before, const auto& after) { pod_changed(before, after); });
   auto written = [this](const std::shared_ptr<const Whole>& before, const std::shared_ptr<const Whole>& after,
                         const std::string& service) {
     // Ours coming back is no news, but it may be what the gate waits for.
     if (!before || !after || before->meta.revision != after->meta.revision) reconciler_.add(service);
   };
-  hub_.endpoints.on_change([written](const auto& before, const auto& after) {
+  endpoints_.on_change([written](const auto& before, const auto& after) {
     written(before, after, (after ? after : before)->meta.key());
   });
-  hub_.slices.on_change([written](const auto& before, const auto& after) {
+  slices_.on_change([written](const auto& before, const auto& after) {
     const Whole& slice = after ? *after : *before;
     if (managed_by(slice, kSliceController) || managed_by(slice, kSliceMirror)) written(before, after, key_of(slice.meta.ns, label(slice.labels, "kubernetes.io/service-name")));
   });
@@ -46,7 +46,7 @@ void EndpointsController::service_changed(const std::shared_ptr<const Service>& 
     std::set<std::string>& members = members_[key];
     members.clear();
     if (!after->selector.nothing)
-      for (const auto& pod : hub_.pods.in_namespace(after->meta.ns))
+      for (const auto& pod : pods_.in_namespace(after->meta.ns))
         if (after->selector.matches(pod->shape->labels)) members.insert(pod->meta.key());
   }
   reconciler_.add(key);
@@ -56,7 +56,7 @@ void EndpointsController::pod_changed(const std::shared_ptr<const Pod>& before, 
   if (before && after && same_for_endpoints(*before, *after)) return;
   const Pod& pod = after ? *after : *before;
   const std::string key = pod.meta.key();
-  for (const auto& service : hub_.services.in_namespace(pod.meta.ns)) {
+  for (const auto& service : services_.in_namespace(pod.meta.ns)) {
     if (service->selector.nothing) continue;
     const std::string service_key = service->meta.key();
     std::set<std::string>& members = members_[service_key];
@@ -64,17 +64,17 @@ void EndpointsController::pod_changed(const std::shared_ptr<const Pod>& before, 
     if (is) members.insert(key);
     else members.erase(key);
     if (!was && !is) continue;
-    if (hub_.synced()) reconciler_.add_after(service_key, kGather);
+    if (reconciler_.ready()) reconciler_.add_after(service_key, kGather);
     else reconciler_.add(service_key);
   }
 }
 
 void EndpointsController::sync(const std::string& key, Reconciler::Finish finish) {
-  auto service = hub_.services.get(key);
+  auto service = services_.get(key);
   std::vector<Step> steps;
   if (!service || (service->external_name && !service->selector.nothing)) {
     // Endpoints bear the Service's name and no owner; slices are collected by their owner.
-    auto endpoints = hub_.endpoints.get(key);
+    auto endpoints = endpoints_.get(key);
     if (endpoints && !endpoints->meta.deleting &&
         label(endpoints->labels, "endpoints.kubernetes.io/managed-by") == "endpoint-controller")
       steps.push_back([this, endpoints](auto done) {
@@ -88,12 +88,12 @@ void EndpointsController::sync(const std::string& key, Reconciler::Finish finish
   } else if (!service->selector.nothing && !service->meta.deleting) {
     Pods pods;
     for (const std::string& pod_key : members_[key])
-      if (auto pod = hub_.pods.get(pod_key)) pods.push_back(std::move(pod));
+      if (auto pod = pods_.get(pod_key)) pods.push_back(std::move(pod));
     if (Step step = write_endpoints(key, *service, pods)) steps.push_back(std::move(step));
     write_slices(key, *service, plan_slices(*service, pods, slices_of(key, kSliceController), zone_of()), steps);
   } else if (!service->meta.deleting && !service->external_name) {
     // A user's own Endpoints: the proxies read slices only.
-    auto endpoints = hub_.endpoints.get(key);
+    auto endpoints = endpoints_.get(key);
     if (endpoints && !endpoints->labels.count("endpointslice.kubernetes.io/skip-mirror"))
       write_slices(key, *service, plan_mirror(*endpoints, slices_of(key, kSliceMirror)), steps);
   }
@@ -107,14 +107,14 @@ void EndpointsController::sync(const std::string& key, Reconciler::Finish finish
 
 Step EndpointsController::write_endpoints(const std::string& key, const Service& service, const Pods& pods) {
   json::object wanted = plan_endpoints(service, pods);
-  auto stored = hub_.endpoints.get(key);
+  auto stored = endpoints_.get(key);
   if (stored && same_endpoints(stored->object, wanted)) return {};
   if (stored) base::object_at(wanted, "metadata")["resourceVersion"] = std::to_string(stored->meta.revision);
   return [this, key, wanted = std::move(wanted), ns = service.meta.ns, name = service.meta.name,
           exists = stored != nullptr](auto done) {
     auto finish = [this, key, done](base::Result<json::value> result) {
       if (!result.ok()) return done(base::Status(base::wrap(result.error(), "write Endpoints", key)));
-      reconciler_.gate.wrote(key, hub_.endpoints, revision_of(*result), hub_.now());
+      reconciler_.gate.wrote(key, endpoints_, revision_of(*result), hub_.now());
       done(base::Status());
     };
     if (exists) endpoints_account_.client.update(api::resources::endpoints, ns, name, wanted, finish);
@@ -124,13 +124,13 @@ Step EndpointsController::write_endpoints(const std::string& key, const Service&
 
 std::vector<std::shared_ptr<const Whole>> EndpointsController::slices_of(const std::string& key, const char* controller) const {
   std::vector<std::shared_ptr<const Whole>> slices;
-  for (const auto& slice : hub_.slices.find(key))
+  for (const auto& slice : slices_.find(key))
     if (managed_by(*slice, controller)) slices.push_back(slice);
   return slices;
 }
 std::function<std::string(const std::string&)> EndpointsController::zone_of() const {
   return [this](const std::string& node) {
-    auto known = hub_.nodes.get(node);
+    auto known = nodes_.get(node);
     return known ? known->zone : std::string();
   };
 }
@@ -141,7 +141,7 @@ void EndpointsController::write_slices(const std::string& key, const Service& se
   auto finish = [this, key](std::function<void(base::Status)> done) {
     return [this, key, done](base::Result<json::value> result) {
       if (!result.ok()) return done(base::wrap(result.error(), "write an EndpointSlice of", key));
-      reconciler_.gate.wrote(key, hub_.slices, revision_of(*result), hub_.now());
+      reconciler_.gate.wrote(key, slices_, revision_of(*result), hub_.now());
       done({});
     };
   };
@@ -161,7 +161,7 @@ void EndpointsController::write_slices(const std::string& key, const Service& se
                          [this, key, slice_key = key_of(ns, name), done](base::Result<json::value> result) {
                            if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
                            reconciler_.gate.deleted(
-                               key, [this, slice_key] { return !hub_.slices.get(slice_key); }, hub_.now());
+                               key, [this, slice_key] { return !slices_.get(slice_key); }, hub_.now());
                            done({});
                          });
     });

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "master/controllers/endpoints_plan.h"
+#include "master/controllers/nodes.h"
 #include "master/controllers/reconciler.h"
 
 namespace master::controllers {
@@ -26,6 +27,11 @@ class EndpointsController {
   std::function<std::string(const std::string&)> zone_of() const;
 
   Hub& hub_;
+  Store<Service>& services_;
+  Store<Whole>& endpoints_;
+  Store<Whole>& slices_;
+  Store<Pod>& pods_;
+  Store<Node>& nodes_;
   Hub::Account &endpoints_account_, &slices_account_;
   std::map<std::string, std::set<std::string>> members_;  // Service key -> Pod keys
   Reconciler reconciler_;

@@ -11,9 +11,14 @@ using base::find_path;
 using base::string_at;
 
 GarbageController::GarbageController(Hub& hub)
-    : hub_(hub), account_(hub.account("generic-garbage-collector")), reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+    : hub_(hub), account_(hub.account("generic-garbage-collector")),
+      reconciler_(hub, [&hub] { return hub.saw_everything(); }, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   hub_.on_any([this](const api::Resource& resource, api::Informer::Change change, const json::value& object) {
     seen(resource, change, object);
+  });
+  hub_.follow_everything([this](const api::Resource& gone) { graph_.forget(gone); });
+  hub_.on_synced([this] {
+    for (const std::string& uid : graph_.forget_present()) reconciler_.add(uid);
   });
 }
 
@@ -72,22 +77,14 @@ void GarbageController::sync(const std::string& uid, Reconciler::Finish finish) 
   }
 }
 
-// Which resource a reference names; null for kinds that no informer watches.
-static const api::Resource* resource_of(const Hub& hub, const OwnerRef& owner) {
-  for (const api::Resource& resource : hub.resources()) {
-    // Of whatever version the reference speaks: it is the same object.
-    size_t slash = owner.api_version.find('/');
-    std::string_view group = slash == owner.api_version.npos ? std::string_view() : std::string_view(owner.api_version).substr(0, slash);
-    if (resource.kind == owner.kind && resource.group == group) return &resource;
-  }
-  return nullptr;
-}
-
 void GarbageController::ask(const std::string& uid, const GraphNode& node, const std::vector<OwnerRef>& owners,
                             Reconciler::Finish finish) {
   std::vector<Step> steps;
   for (const OwnerRef& owner : owners) {
-    const api::Resource* resource = resource_of(hub_, owner);
+    // Of whatever version the reference speaks: it is the same object.
+    size_t slash = owner.api_version.find('/');
+    std::string_view group = slash == owner.api_version.npos ? std::string_view() : std::string_view(owner.api_version).substr(0, slash);
+    const api::Resource* resource = hub_.find(group, owner.kind);
     if (!resource) {
       // A kind we know nothing about: keep its dependents rather than guess.
       graph_.mark_present(owner.uid);

@@ -1,5 +1,8 @@
 #include "master/controllers/garbage_graph.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace master::controllers {
 
 static std::string place(const api::Resource& resource, const std::string& key) {
@@ -61,6 +64,32 @@ std::vector<std::string> GarbageGraph::remove(const api::Resource& resource, con
   return look;
 }
 
+void GarbageGraph::forget(const api::Resource& resource) {
+  const std::string prefix = place(resource, "");
+  for (auto at = uid_by_key_.begin(); at != uid_by_key_.end();) {
+    if (!at->first.starts_with(prefix)) {
+      ++at;
+      continue;
+    }
+    if (auto node = nodes_.find(at->second); node != nodes_.end()) {
+      for (const OwnerRef& owner : node->second.owners)
+        if (auto bucket = dependents_.find(owner.uid); bucket != dependents_.end()) {
+          bucket->second.erase(at->second);
+          if (bucket->second.empty()) dependents_.erase(bucket);
+        }
+      nodes_.erase(node);
+    }
+    at = uid_by_key_.erase(at);
+  }
+}
+
+std::vector<std::string> GarbageGraph::forget_present() {
+  std::vector<std::string> look;
+  for (const std::string& uid : std::exchange(present_, {}))
+    for (std::string& dependent : dependents(uid)) look.push_back(std::move(dependent));
+  return look;
+}
+
 void GarbageGraph::mark_absent(const std::string& uid) {
   // uids never come back; only those that somebody still names are worth remembering.
   if (absent_.size() > 100000) std::erase_if(absent_, [this](const std::string& u) { return !dependents_.count(u); });
@@ -81,6 +110,54 @@ std::vector<std::string> GarbageGraph::dependents(const std::string& uid) const 
   return out;
 }
 
+std::vector<std::string> GarbageGraph::blocking(const std::string& uid) const {
+  std::vector<std::string> out;
+  auto at = dependents_.find(uid);
+  if (at == dependents_.end()) return out;
+  for (const std::string& dependent : at->second)
+    for (const OwnerRef& owner : nodes_.at(dependent).owners)
+      if (owner.uid == uid && owner.block && dependent != uid) {
+        out.push_back(dependent);
+        break;
+      }
+  return out;
+}
+
+// Owners in a circle that all are deleted in the foreground would wait for each other for ever: who waits,
+// over whatever others, for nobody but those that wait for it does not wait.
+bool GarbageGraph::waits_for_others(const std::string& uid) const {
+  auto waits = [this](const std::string& of) {
+    const GraphNode& node = nodes_.at(of);
+    return node.deleting && node.foreground;
+  };
+  std::vector<std::string> open{uid};
+  std::map<std::string, std::vector<std::string>> waited_for_by;  // backwards
+  std::unordered_set<std::string> seen{uid};
+  while (!open.empty()) {
+    const std::string at = std::move(open.back());
+    open.pop_back();
+    for (std::string& dependent : blocking(at)) {
+      if (!waits(dependent)) return true;  // it will go, and until then it is in the way
+      waited_for_by[dependent].push_back(at);
+      if (seen.insert(dependent).second) open.push_back(dependent);
+    }
+  }
+  // Everybody reached waits in turn: those from whom `uid` can be reached are in its circle.
+  std::unordered_set<std::string> circle{uid};
+  open.push_back(uid);
+  while (!open.empty()) {
+    const std::string at = std::move(open.back());
+    open.pop_back();
+    auto from = waited_for_by.find(at);
+    if (from == waited_for_by.end()) continue;
+    for (const std::string& waiter : from->second)
+      if (circle.insert(waiter).second) open.push_back(waiter);
+  }
+  for (const std::string& one : seen)
+    if (!circle.count(one)) return true;
+  return false;
+}
+
 GarbageAction GarbageGraph::plan(const std::string& uid) const {
   using Kind = GarbageAction::Kind;
   GarbageAction action;
@@ -93,11 +170,8 @@ GarbageAction GarbageGraph::plan(const std::string& uid) const {
     return action;
   }
   if (node->deleting && node->foreground) {
-    bool blocked = false;
-    for (const std::string& dependent : dependents(uid))
-      for (const OwnerRef& owner : nodes_.at(dependent).owners) blocked |= owner.uid == uid && owner.block;
     action.dependents = dependents(uid);
-    if (!blocked) {
+    if (!waits_for_others(uid)) {
       action.kind = Kind::kDropFinalizer;
       action.finalizer = kForeground;
     }

@@ -41,6 +41,8 @@ class GarbageGraph {
   // Returns uids worth a look because of this change.
   std::vector<std::string> set(GraphNode node);
   std::vector<std::string> remove(const api::Resource& resource, const std::string& key);
+  // The kind is no longer shown: nothing is known of its objects any more.
+  void forget(const api::Resource& resource);
   const GraphNode* find(const std::string& uid) const;
   std::vector<std::string> dependents(const std::string& uid) const;
 
@@ -48,10 +50,15 @@ class GarbageGraph {
   void mark_absent(const std::string& uid);
   // Exists though we do not watch its kind.
   void mark_present(const std::string& uid) { present_.insert(uid); }
+  // Their kinds may be watched by now: the dependents of those marked so are worth another look.
+  std::vector<std::string> forget_present();
   GarbageAction plan(const std::string& uid) const;
   size_t size() const { return nodes_.size(); }
 
  private:
+  // Those whose going a foreground deletion of `uid` has to wait for.
+  std::vector<std::string> blocking(const std::string& uid) const;
+  bool waits_for_others(const std::string& uid) const;
   std::unordered_map<std::string, GraphNode> nodes_;                     // by uid
   std::unordered_map<std::string, std::string> uid_by_key_;              // "plural/ns/name"
   std::unordered_map<std::string, std::unordered_set<std::string>> dependents_;  // owner uid -> uids

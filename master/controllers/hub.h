@@ -1,8 +1,8 @@
-// One informer per kind for all controllers, the stores they fill, and what a controller needs to
-// act: client, events, clock, loop. Owns no decision.
+// What every controller stands on: one informer and one Store for each resource that somebody follows,
+// accounts to write as, events, clock and loop. Knows no kind and owns no decision; a kind that cannot
+// be listed holds up those who follow it and nobody else. Single-threaded.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,82 +10,13 @@
 #include <vector>
 
 #include "api/client/client.h"
+#include "base/result.h"
 #include "master/controllers/controllers.h"
 #include "master/controllers/events.h"
+#include "master/controllers/served_kinds.h"
 #include "master/controllers/store.h"
 
 namespace master::controllers {
-
-// A ReplicationController or ReplicaSet.
-struct ReplicaOwner {
-  Meta meta;
-  std::string kind, api_version;
-  OwnerRef controller;       // a Deployment
-  Labels labels;
-  Selector selector;
-  json::value pod_template;
-  std::map<std::string, std::string> annotations;
-  int replicas = 1, min_ready_seconds = 0;
-  json::value status;
-};
-struct Deployment {
-  Meta meta;
-  std::map<std::string, std::string> annotations;
-  Selector selector;
-  json::value selector_json, pod_template;
-  int replicas = 1, min_ready_seconds = 0;
-  std::optional<int> progress_deadline_seconds, revision_history_limit;
-  bool paused = false, recreate = false;
-  json::value max_surge, max_unavailable;
-  json::value status;
-};
-struct ServicePort {
-  std::string name, protocol, app_protocol, target_name;  // target_name: a named targetPort
-  int port = 0, target = 0;
-};
-struct Service {
-  Meta meta;
-  Labels labels;
-  Selector selector;
-  bool external_name = false, headless = false, publish_not_ready = false;
-  std::vector<std::string> families;  // IPv4, IPv6
-  std::vector<ServicePort> ports;
-};
-// Whole: an Endpoints or EndpointSlice that we write ourselves.
-struct Whole {
-  Meta meta;
-  Labels labels;
-  json::value object;
-};
-struct Node {
-  Meta meta;
-  std::string pod_cidr, zone;
-  std::vector<std::string> pod_cidrs;
-  std::vector<Taint> taints;
-  bool unschedulable = false;
-  json::array conditions;
-};
-struct Lease {
-  Meta meta;
-  std::string renew_time;
-};
-struct Namespace {
-  Meta meta;
-  bool has_finalizer = false;  // "kubernetes" in spec.finalizers
-  std::string phase;
-};
-struct ConfigMap {
-  Meta meta;
-  size_t ca_hash = 0;  // of data["ca.crt"], for kube-root-ca.crt only
-};
-struct ServiceAccount {
-  Meta meta;
-};
-
-// Index terms of the Pod store.
-std::string owned_by(std::string_view uid);
-std::string orphans_of(std::string_view ns);
-std::string on_node(std::string_view node);
 
 class Hub {
  public:
@@ -105,44 +36,65 @@ class Hub {
   Account& account(const std::string& name);
   base::Time now() const { return options.now(); }
 
-  Store<Pod> pods;
-  Store<ReplicaOwner> replication_controllers, replica_sets;
-  Store<Deployment> deployments;
-  Store<Service> services;
-  Store<Whole> endpoints, slices;
-  Store<Node> nodes;
-  Store<Lease> leases;  // kube-node-lease
-  Store<Namespace> namespaces;
-  Store<ConfigMap> config_maps;
-  Store<ServiceAccount> service_accounts;
+  // The store of a resource, shared by all who follow it; always with the same T for one resource. T says
+  // how it is read and, if it is looked up by more than its key, under which terms:
+  //   static Store<T>::Reader reader(const api::Resource&);
+  //   static std::vector<std::string> terms(const T&);        (optional)
+  // Before start().
+  template <typename T>
+  Store<T>& follow(const api::Resource& resource) {
+    return static_cast<Store<T>&>(followed(resource, [&resource]() -> std::unique_ptr<StoreBase> {
+      if constexpr (requires(const T& t) { T::terms(t); })
+        return std::make_unique<Store<T>>(T::reader(resource), [](const T& object) { return T::terms(object); });
+      else
+        return std::make_unique<Store<T>>(T::reader(resource));
+    }));
+  }
 
-  using Handler = std::function<void(api::Informer::Change, const json::value&)>;
-  // Every object of every kind, after its store: for the garbage collector. Before start().
-  void on_any(std::function<void(const api::Resource&, api::Informer::Change, const json::value&)> handler);
+  // Every object of every kind that is followed, after its store. Before start().
+  using AnyHandler = std::function<void(const api::Resource&, api::Informer::Change, const json::value&)>;
+  void on_any(AnyHandler handler) { any_.push_back(std::move(handler)); }
+  // Follow whatever the API server can list and watch, now and when that changes: for the garbage
+  // collector, which is told of a kind that is no longer served. Before start().
+  using GoneHandler = std::function<void(const api::Resource&)>;
+  void follow_everything(GoneHandler gone);
+  // Whether everything was listed once. What fails for half a minute is not waited for any longer.
+  bool saw_everything() const;
+
   // After each complete list of any kind.
   void on_synced(std::function<void()> handler) { synced_handlers_.push_back(std::move(handler)); }
-  bool synced() const;  // every kind was listed once
-  // Those that are watched: the ones above, and custom resources for as long as they are served.
-  const std::deque<api::Resource>& resources() const { return resources_; }
+  // Those that are followed now.
+  const api::Resource* find(std::string_view group, std::string_view kind) const;
   void start();
 
  private:
-  void add(const api::Resource& resource, StoreBase* store);
-  void start(size_t index);
-  void follow_definition(api::Informer::Change change, const json::value& definition);
   struct Source {
-    StoreBase* store;
+    api::Resource resource;
+    std::unique_ptr<StoreBase> store;  // null: nobody but on_any() looks
     bool synced = false;
-    bool custom = false;  // of a custom resource: nothing waits for it
+    base::Time since{};                // when its informer was started
     std::unique_ptr<api::Informer> informer;
   };
+  StoreBase& followed(const api::Resource& resource, const std::function<std::unique_ptr<StoreBase>()>& make);
+  void start(Source& source);
+  bool is_definition(const Source& source) const;
+  void definition_changed(const json::value& object);
+  void discover();
+  void settle(ServedKinds served);
+  void tell_synced();
+
   std::map<std::string, std::unique_ptr<Account>> accounts_;
-  PodReader pod_reader_;
-  std::deque<api::Resource> resources_;  // never shrinks: others point into it
-  std::vector<std::unique_ptr<Source>> sources_;
-  std::unique_ptr<api::Informer> definitions_;
-  std::vector<std::function<void(const api::Resource&, api::Informer::Change, const json::value&)>> any_;
+  // By "group/plural". Never shrinks: others keep references to resources and stores.
+  std::map<std::string, std::unique_ptr<Source>> sources_;
+  std::vector<AnyHandler> any_;
   std::vector<std::function<void()>> synced_handlers_;
+
+  GoneHandler gone_;  // set: everything is followed
+  bool discovered_ = false;
+  std::unique_ptr<api::Client> discovery_;
+  std::map<std::string, std::string> stored_versions_;  // of custom resources, by "group/plural"
+  std::unique_ptr<api::WorkQueue> rediscover_;
+  base::Loop::Handle patience_;
 };
 
 }  // namespace master::controllers

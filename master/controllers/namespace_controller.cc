@@ -25,40 +25,44 @@ struct NamespaceController::Purge {
 };
 
 NamespaceController::NamespaceController(Hub& hub)
-    : hub_(hub), account_(hub.account("namespace-controller")), accounts_account_(hub.account("service-account-controller")),
+    : hub_(hub), namespaces_(hub.follow<Namespace>(api::resources::namespaces)), config_maps_(hub.follow<ConfigMap>(api::resources::config_maps)), service_accounts_(hub.follow<ServiceAccount>(api::resources::service_accounts)), account_(hub.account("namespace-controller")), accounts_account_(hub.account("service-account-controller")),
       ca_account_(hub.account("root-ca-cert-publisher")), ca_hash_(std::hash<std::string_view>()(hub.options.ca_pem)),
-      reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
-  hub_.namespaces.on_change([this](const auto& before, const auto& after) {
+      reconciler_(hub, {&namespaces_, &config_maps_, &service_accounts_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+  namespaces_.on_change([this](const auto& before, const auto& after) {
     reconciler_.add((after ? after : before)->meta.name);
   });
-  hub_.service_accounts.on_change([this](const auto& before, const auto& after) {
+  service_accounts_.on_change([this](const auto& before, const auto& after) {
     if (!after && before->meta.name == "default") reconciler_.add(before->meta.ns);
   });
-  hub_.config_maps.on_change([this](const auto& before, const auto& after) {
+  config_maps_.on_change([this](const auto& before, const auto& after) {
     const ConfigMap& map = after ? *after : *before;
     if (map.meta.name == "kube-root-ca.crt" && (!after || after->ca_hash != ca_hash_)) reconciler_.add(map.meta.ns);
   });
   hub_.on_any([this](const api::Resource& kind, api::Informer::Change change, const json::value& object) {
     if (change != api::Informer::Change::kDeleted || !kind.namespaced) return;
-    auto ns = hub_.namespaces.get(std::string(string_at(object, "metadata", "namespace")));
+    auto ns = namespaces_.get(std::string(string_at(object, "metadata", "namespace")));
     if (ns && ns->meta.deleting) reconciler_.add_after(ns->meta.name, 20ms);  // it may have been the last
   });
 }
 
 void NamespaceController::sync(const std::string& name, Reconciler::Finish finish) {
-  auto ns = hub_.namespaces.get(name);
+  auto ns = namespaces_.get(name);
   if (!ns) return finish(Reconciler::Outcome::kDone);
   if (!ns->meta.deleting) return furnish(name, std::move(finish));
   if (!ns->has_finalizer) return finish(Reconciler::Outcome::kDone);
   auto purge = std::make_shared<Purge>();
   purge->ns = ns;
   purge->finish = std::move(finish);
-  discover_namespaced(account_.client, [this, purge](base::Result<std::vector<api::Resource>> kinds) {
-    if (!kinds.ok()) {
-      base::log::warning("empty namespace {}: {}", purge->ns->meta.name, kinds.error().message());
+  discover_kinds(account_.client, [this, purge](base::Result<ServedKinds> served) {
+    // What an API server that does not answer has in a namespace can't be listed: its groups are left
+    // out, or no namespace would ever go.
+    base::Status status = served.ok() ? served->trouble : base::Status(served.error());
+    if (!status.ok()) {
+      base::log::warning("empty namespace {}: {}", purge->ns->meta.name, status.error().message());
       return purge->finish(Reconciler::Outcome::kRetry);
     }
-    purge->kinds = std::move(*kinds);
+    for (ServedKind& kind : served->kinds)
+      if (kind.resource.namespaced && kind.can_list && kind.can_delete) purge->kinds.push_back(std::move(kind.resource));
     list_next(purge);
   });
 }
@@ -73,13 +77,13 @@ void NamespaceController::furnish(const std::string& name, Reconciler::Finish fi
       done(fine ? base::Status() : base::Status(result.error()));
     };
   };
-  if (!hub_.service_accounts.get(key_of(name, "default")))
+  if (!service_accounts_.get(key_of(name, "default")))
     steps.push_back([this, name, written](auto done) {
       accounts_account_.client.create(api::resources::service_accounts, name,
                          json::object{{"apiVersion", "v1"}, {"kind", "ServiceAccount"}, {"metadata", {{"name", "default"}, {"namespace", name}}}},
-                         written(hub_.service_accounts, done));
+                         written(service_accounts_, done));
     });
-  auto map = hub_.config_maps.get(key_of(name, "kube-root-ca.crt"));
+  auto map = config_maps_.get(key_of(name, "kube-root-ca.crt"));
   if (!map || map->ca_hash != ca_hash_)
     steps.push_back([this, name, written, exists = map != nullptr](auto done) {
       json::object meta{{"name", "kube-root-ca.crt"}, {"namespace", name}};
@@ -90,8 +94,8 @@ void NamespaceController::furnish(const std::string& name, Reconciler::Finish fi
            "Kubernetes clusters."}};
       json::object body{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", std::move(meta)},
                         {"data", {{"ca.crt", hub_.options.ca_pem}}}};
-      if (exists) ca_account_.client.update(api::resources::config_maps, name, "kube-root-ca.crt", std::move(body), written(hub_.config_maps, done));
-      else ca_account_.client.create(api::resources::config_maps, name, std::move(body), written(hub_.config_maps, done));
+      if (exists) ca_account_.client.update(api::resources::config_maps, name, "kube-root-ca.crt", std::move(body), written(config_maps_, done));
+      else ca_account_.client.create(api::resources::config_maps, name, std::move(body), written(config_maps_, done));
     });
   all(std::move(steps), [name, finish](base::Status status) {
     if (!status.ok()) base::log::warning("furnish namespace {}: {}", name, status.error().message());
@@ -163,84 +167,6 @@ void NamespaceController::finalize(std::shared_ptr<Purge> purge) {
           purge->finish(gone ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
         },
         "finalize");
-  });
-}
-
-static void add_kinds(const json::value& list, std::vector<api::Resource>& out) {
-  std::string_view group_version = string_at(list, "groupVersion");
-  size_t slash = group_version.find('/');
-  std::string group(slash == group_version.npos ? "" : group_version.substr(0, slash));
-  std::string version(slash == group_version.npos ? group_version : group_version.substr(slash + 1));
-  const json::value* resources = find(list, "resources");
-  if (!resources || !resources->is_array()) return;
-  for (const json::value& item : resources->get_array()) {
-    bool can_list = false, can_delete = false;
-    if (const json::value* verbs = find(item, "verbs"); verbs && verbs->is_array())
-      for (const json::value& verb : verbs->get_array()) {
-        can_list |= as_string(&verb) == "list";
-        can_delete |= as_string(&verb) == "delete";
-      }
-    std::string plural(string_at(item, "name"));
-    if (!base::as_bool(find(item, "namespaced")) || !can_list || !can_delete || plural.find('/') != plural.npos) continue;
-    out.push_back({group, version, plural, std::string(string_at(item, "kind")), true});
-  }
-}
-
-// Group versions ("metrics.k8s.io/v1beta1") of other API servers that do not answer now.
-static std::set<std::string, std::less<>> unavailable_versions(const json::value& api_services) {
-  std::set<std::string, std::less<>> out;
-  const json::value* items = find(api_services, "items");
-  if (!items || !items->is_array()) return out;
-  for (const json::value& item : items->get_array()) {
-    const json::value* conditions = find_path(item, "status", "conditions");
-    if (!find_path(item, "spec", "service")) continue;
-    bool available = false;
-    if (conditions && conditions->is_array())
-      for (const json::value& condition : conditions->get_array())
-        available |= string_at(condition, "type") == "Available" && string_at(condition, "status") == "True";
-    if (!available) out.insert(std::string(string_at(item, "spec", "group")) + "/" + std::string(string_at(item, "spec", "version")));
-  }
-  return out;
-}
-
-// The namespaced kinds of each group's preferred version. What an API server that does not answer has
-// in a namespace can't be listed: its groups are left out, or no namespace would ever go.
-void discover_namespaced(api::Client& client, std::function<void(base::Result<std::vector<api::Resource>>)> done) {
-  struct Found {
-    std::vector<api::Resource> kinds;
-    std::set<std::string, std::less<>> unavailable;
-  };
-  auto found = std::make_shared<Found>();
-  auto get = [&client](std::string path, auto done, auto then) {
-    client.call("GET", std::move(path), "", "", [done, then](base::Result<json::value> result) {
-      if (!result.ok()) return done(result.error());
-      then(*result);
-    });
-  };
-  auto ask_groups = [found, get, done](const json::value& groups) {
-    std::vector<Step> steps;
-    if (const json::value* list = find(groups, "groups"); list && list->is_array())
-      for (const json::value& group : list->get_array()) {
-        std::string version(string_at(group, "preferredVersion", "groupVersion"));
-        if (version.empty() || found->unavailable.contains(version)) continue;
-        steps.push_back([found, get, version](auto step_done) {
-          get("/apis/" + version, step_done, [found, step_done](const json::value& list) {
-            add_kinds(list, found->kinds);
-            step_done(base::Status());
-          });
-        });
-      }
-    all(std::move(steps), [found, done](base::Status status) {
-      if (!status.ok()) return done(status.error());
-      done(std::move(found->kinds));
-    });
-  };
-  get("/api/v1", done, [found, get, done, ask_groups](const json::value& core) {
-    add_kinds(core, found->kinds);
-    get("/apis/apiregistration.k8s.io/v1/apiservices", done, [found, get, done, ask_groups](const json::value& services) {
-      found->unavailable = unavailable_versions(services);
-      get("/apis", done, ask_groups);
-    });
   });
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "master/controllers/namespaces.h"
 #include "master/controllers/reconciler.h"
 
 namespace master::controllers {
@@ -24,12 +25,12 @@ class NamespaceController {
   void finalize(std::shared_ptr<Purge> purge);
 
   Hub& hub_;
+  Store<Namespace>& namespaces_;
+  Store<ConfigMap>& config_maps_;
+  Store<ServiceAccount>& service_accounts_;
   Hub::Account &account_, &accounts_account_, &ca_account_;  // empties namespaces; furnishes them
   size_t ca_hash_;
   Reconciler reconciler_;
 };
-
-// The namespaced kinds that can be listed and deleted, from the server's discovery documents.
-void discover_namespaced(api::Client& client, std::function<void(base::Result<std::vector<api::Resource>>)> done);
 
 }  // namespace master::controllers

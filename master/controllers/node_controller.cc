@@ -28,8 +28,8 @@ bool gone(const base::Result<json::value>& result) {
 }  // namespace
 
 NodeController::NodeController(Hub& hub)
-    : hub_(hub), account_(hub.account("node-controller")), reconciler_(hub, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
-  hub_.nodes.on_change([this](const auto& before, const auto& after) {
+    : hub_(hub), nodes_(hub.follow<Node>(api::resources::nodes)), leases_(hub.follow<Lease>(api::resources::leases)), pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("node-controller")), reconciler_(hub, {&nodes_, &leases_, &pods_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+  nodes_.on_change([this](const auto& before, const auto& after) {
     const std::string name = (after ? after : before)->meta.name;
     if (after) {
       if (!after->pod_cidr.empty()) cidrs_[name] = after->pod_cidr;
@@ -43,16 +43,16 @@ NodeController::NodeController(Hub& hub)
     else ready_.erase(name);
     // Whether anybody may be evicted hangs on whether any node is ready.
     if (any_before != !ready_.empty())
-      for (const auto& [other, node] : hub_.nodes.all()) reconciler_.add(other);
+      for (const auto& [other, node] : nodes_.all()) reconciler_.add(other);
     reconciler_.add(name);
   });
-  hub_.leases.on_change([this](const auto&, const auto& after) {
+  leases_.on_change([this](const auto&, const auto& after) {
     if (after && after->meta.ns == "kube-node-lease") alive(after->meta.name, "lease " + after->renew_time);
     check_deadlines();
   });
-  hub_.pods.on_change([this](const auto& before, const auto& after) {
+  pods_.on_change([this](const auto& before, const auto& after) {
     if (!after || after->node.empty() || after->meta.deleting || (before && before->node == after->node && before->shape == after->shape)) return;
-    auto node = hub_.nodes.get(after->node);
+    auto node = nodes_.get(after->node);
     if (!node || has_no_execute(*node)) reconciler_.add(after->node);
   });
   hub_.on_synced([this] { check_deadlines(); });
@@ -78,11 +78,11 @@ bool NodeController::all_silent() const {
 
 // One timer for the next deadline among all nodes; renewals move deadlines without touching it.
 void NodeController::check_deadlines() {
-  if (!hub_.synced()) return;
+  if (!reconciler_.ready()) return;
   const base::Time now = hub_.now();
   if (timer_.active() && now < next_check_) return;
   base::Time next = now + hub_.options.node_grace;
-  for (const auto& [name, node] : hub_.nodes.all()) {
+  for (const auto& [name, node] : nodes_.all()) {
     auto at = seen_.find(name);
     if (at == seen_.end()) continue;
     const base::Time deadline = at->second.at + hub_.options.node_grace;
@@ -114,7 +114,7 @@ std::string NodeController::reserve_cidr(const Node& node) {
 }
 
 void NodeController::sync(const std::string& name, Reconciler::Finish finish) {
-  auto node = hub_.nodes.get(name);
+  auto node = nodes_.get(name);
   if (!node) return bury(name, std::move(finish));
   missing_since_.erase(name);
   seen_.try_emplace(name, Seen{"", hub_.now()});
@@ -137,7 +137,7 @@ void NodeController::publish(const std::string& name, const Node& node, const No
   auto written = [this, name](std::function<void(base::Status)> step_done) {
     return [this, name, step_done](base::Result<json::value> result) {
       if (!result.ok()) return step_done(result.error());
-      reconciler_.gate.wrote(name, hub_.nodes, revision_of(*result), hub_.now());
+      reconciler_.gate.wrote(name, nodes_, revision_of(*result), hub_.now());
       step_done({});
     };
   };
@@ -150,7 +150,7 @@ void NodeController::publish(const std::string& name, const Node& node, const No
   if (plan.went_silent) {
     account_.events.record({"v1", "Node", "", name, node.meta.uid}, "Normal", "NodeNotReady",
                        fmt::format("Node {} status is now: NodeNotReady", name), "node-controller");
-    for (const auto& pod : hub_.pods.find(on_node(name)))
+    for (const auto& pod : pods_.find(on_node(name)))
       if (pod->ready) steps.push_back(unready(pod));
   }
   json::object spec;
@@ -200,7 +200,7 @@ void NodeController::evict(const std::string& name, const Node& node, Reconciler
   const base::Time now = hub_.now();
   std::vector<Step> steps;
   std::optional<base::Time> next;
-  for (const auto& pod : hub_.pods.find(on_node(name))) {
+  for (const auto& pod : pods_.find(on_node(name))) {
     if (!pod->active()) continue;
     auto when = eviction_time(pod->shape->tolerations, node.taints, now);
     if (!when) continue;
@@ -226,7 +226,7 @@ void NodeController::evict(const std::string& name, const Node& node, Reconciler
 // Pods bound to a node that does not exist. A node may register again right away, and our cache may
 // be behind: wait, then ask the API server.
 void NodeController::bury(const std::string& name, Reconciler::Finish finish) {
-  auto pods = hub_.pods.find(on_node(name));
+  auto pods = pods_.find(on_node(name));
   if (pods.empty()) {
     missing_since_.erase(name);
     return finish(Reconciler::Outcome::kDone);

@@ -34,6 +34,9 @@ class NodeController {
   Step unready(std::shared_ptr<const Pod> pod);
 
   Hub& hub_;
+  Store<Node>& nodes_;
+  Store<Lease>& leases_;
+  Store<Pod>& pods_;
   Hub::Account& account_;
   std::map<std::string, Seen> seen_;
   std::set<std::string> ready_;               // by their own word

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "master/controllers/hub.h"
+#include "master/controllers/nodes.h"
 
 namespace master::controllers {
 

@@ -120,6 +120,7 @@ static PodShape read_shape(const json::value& object) {
   shape.labels = read_labels(find_path(object, "metadata", "labels"));
   std::string_view cost = string_at(object, "metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost");
   std::from_chars(cost.data(), cost.data() + cost.size(), shape.deletion_cost);
+  shape.owner_api_version = controller_owner(object).api_version;
   const json::value* spec = find(object, "spec");
   if (!spec) return shape;
   shape.tolerations = read_tolerations(find(*spec, "tolerations"));
@@ -154,8 +155,21 @@ static std::string shape_text(const PodShape& shape) {
   for (const Toleration& t : shape.tolerations)
     put(t.key), put(t.op), put(t.value), put(t.effect), put(t.seconds ? std::to_string(*t.seconds) : "-");
   put("/");
-  put(shape.restart_policy), put(shape.hostname), put(shape.subdomain), put(std::to_string(shape.deletion_cost));
+  put(shape.restart_policy), put(shape.hostname), put(shape.subdomain), put(shape.owner_api_version), put(std::to_string(shape.deletion_cost));
   return text;
+}
+
+std::string owned_by(std::string_view uid) { return fmt::format("owner:{}", uid); }
+std::string orphans_of(std::string_view ns) { return fmt::format("orphans:{}", ns); }
+std::string on_node(std::string_view node) { return fmt::format("node:{}", node); }
+
+std::function<std::shared_ptr<const Pod>(const json::value&)> Pod::reader(const api::Resource&) {
+  return [shapes = std::make_shared<PodReader>()](const json::value& object) { return shapes->read(object); };
+}
+std::vector<std::string> Pod::terms(const Pod& pod) {
+  std::vector<std::string> terms{pod.owner_uid.empty() ? orphans_of(pod.meta.ns) : owned_by(pod.owner_uid)};
+  if (!pod.node.empty()) terms.push_back(on_node(pod.node));
+  return terms;
 }
 
 std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
@@ -193,6 +207,17 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
     for (const json::value& item : list->get_array())
       pod->restarts = std::max(pod->restarts, static_cast<int>(as_int(find(item, "restartCount"))));
   return pod;
+}
+
+std::optional<int64_t> scaled(const json::value& int_or_percent, int64_t total, bool round_up) {
+  if (int_or_percent.is_number()) return as_int(&int_or_percent);
+  std::string_view text = as_string(&int_or_percent);
+  if (!text.ends_with('%')) return std::nullopt;
+  int64_t percent = 0;
+  const char* end = text.data() + text.size() - 1;
+  auto [stop, error] = std::from_chars(text.data(), end, percent);
+  if (error != std::errc() || stop != end || percent < 0 || percent > INT32_MAX || total < 0 || total > INT32_MAX) return std::nullopt;
+  return (percent * total + (round_up ? 99 : 0)) / 100;
 }
 
 const json::object* find_condition(const json::array& conditions, std::string_view type) {

@@ -3,6 +3,7 @@
 // Never a whole Pod; templates only of their owners. Single-threaded.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +15,10 @@
 #include "api/selector.h"
 #include "base/clock.h"
 #include "base/json.h"
+
+namespace api {
+struct Resource;
+}
 
 namespace master::controllers {
 
@@ -77,8 +82,14 @@ struct PodShape {
   std::vector<NamedPort> ports;
   std::vector<Toleration> tolerations;
   std::string restart_policy, hostname, subdomain;
+  std::string owner_api_version;  // the controller's
   int deletion_cost = 0;
 };
+
+// Under which terms (store.h) Pods and what else has a controller are found again.
+std::string owned_by(std::string_view uid);
+std::string orphans_of(std::string_view ns);
+std::string on_node(std::string_view node);
 
 struct Pod {
   Meta meta;
@@ -92,6 +103,10 @@ struct Pod {
   int restarts = 0;
   bool active() const { return !meta.deleting && phase != "Succeeded" && phase != "Failed"; }
   bool finished() const { return phase == "Succeeded" || phase == "Failed"; }
+
+  // How Hub::follow() reads and finds them.
+  static std::function<std::shared_ptr<const Pod>(const json::value&)> reader(const api::Resource& resource);
+  static std::vector<std::string> terms(const Pod& pod);
 };
 
 class PodReader {
@@ -102,6 +117,9 @@ class PodReader {
   std::unordered_map<std::string, std::weak_ptr<const PodShape>> shapes_;
   size_t sweep_at_ = 1024;
 };
+
+// An IntOrString ("25%", 3) of `total`; a percentage is rounded up or down. Nothing when it is neither.
+std::optional<int64_t> scaled(const json::value& int_or_percent, int64_t total, bool round_up);
 
 // Conditions are kept as JSON objects; these two are all that is done with them.
 const json::object* find_condition(const json::array& conditions, std::string_view type);

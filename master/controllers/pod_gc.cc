@@ -5,8 +5,8 @@
 namespace master::controllers {
 
 PodGc::PodGc(Hub& hub)
-    : hub_(hub), account_(hub.account("pod-garbage-collector")), reconciler_(hub, [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
-  hub_.pods.on_change([this](const auto& before, const auto& after) {
+    : hub_(hub), pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("pod-garbage-collector")), reconciler_(hub, {&pods_}, [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
+  pods_.on_change([this](const auto& before, const auto& after) {
     auto counts = [](const Pod& pod) { return pod.finished() && !pod.meta.deleting; };
     if (before && counts(*before)) finished_.erase({before->meta.created, before->meta.key()});
     if (after && counts(*after)) finished_.insert({after->meta.created, after->meta.key()});
@@ -20,7 +20,7 @@ void PodGc::sync(Reconciler::Finish finish) {
   std::vector<Step> steps;
   auto at = finished_.begin();
   for (size_t left = finished_.size(); left > keep && steps.size() < kBatch; --left, ++at) {
-    auto pod = hub_.pods.get(at->second);
+    auto pod = pods_.get(at->second);
     if (!pod) continue;
     steps.push_back([this, pod](auto done) {
       account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name,
@@ -29,7 +29,7 @@ void PodGc::sync(Reconciler::Finish finish) {
                            const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
                            if (!gone) return done(base::Status(result.error()));
                            reconciler_.gate.deleted("finished Pods", [this, pod] {
-                             auto now = hub_.pods.get(pod->meta.key());
+                             auto now = pods_.get(pod->meta.key());
                              return !now || now->meta.uid != pod->meta.uid || now->meta.deleting;
                            }, hub_.now());
                            done({});

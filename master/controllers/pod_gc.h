@@ -16,6 +16,7 @@ class PodGc {
  private:
   void sync(Reconciler::Finish finish);
   Hub& hub_;
+  Store<Pod>& pods_;
   Hub::Account& account_;
   std::set<std::pair<base::Time, std::string>> finished_;  // creation time, key
   Reconciler reconciler_;

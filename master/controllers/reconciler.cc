@@ -1,5 +1,7 @@
 #include "master/controllers/reconciler.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace master::controllers {
@@ -21,16 +23,21 @@ bool Gate::open(const std::string& key, base::Time now) {
   return true;
 }
 
-Reconciler::Reconciler(Hub& hub, std::function<void(const std::string&, Finish)> sync)
-    : hub_(hub), sync_(std::move(sync)), queue_(hub.loop, [this](const std::string& key) { work(key); }) {
+Reconciler::Reconciler(Hub& hub, std::vector<const StoreBase*> needs, Sync sync)
+    : Reconciler(hub, [needs = std::move(needs)] {
+        return std::all_of(needs.begin(), needs.end(), [](const StoreBase* store) { return store->synced; });
+      }, std::move(sync)) {}
+
+Reconciler::Reconciler(Hub& hub, std::function<bool()> ready, Sync sync)
+    : hub_(hub), ready_(std::move(ready)), sync_(std::move(sync)), queue_(hub.loop, [this](const std::string& key) { work(key); }) {
   hub_.on_synced([this] {
-    if (!hub_.synced()) return;
+    if (waiting_.empty() || !ready_()) return;
     for (const std::string& key : std::exchange(waiting_, {})) queue_.add(key);
   });
 }
 
 void Reconciler::add(const std::string& key) {
-  if (!hub_.synced()) waiting_.insert(key);
+  if (!ready_()) waiting_.insert(key);
   else queue_.add(key);
 }
 void Reconciler::add_after(const std::string& key, base::Duration delay) { queue_.add_after(key, delay); }

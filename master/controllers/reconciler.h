@@ -41,9 +41,13 @@ class Reconciler {
  public:
   enum class Outcome { kDone, kRetry };  // kRetry: again with back-off
   using Finish = std::function<void(Outcome)>;
-  // `sync` must call finish exactly once, now or later. It is not called before hub.synced(), nor
-  // while the gate holds the key.
-  Reconciler(Hub& hub, std::function<void(const std::string& key, Finish finish)> sync);
+  using Sync = std::function<void(const std::string& key, Finish finish)>;
+  // `sync` must call finish exactly once, now or later. It is not called before all of `needs` were
+  // listed once, nor while the gate holds the key.
+  Reconciler(Hub& hub, std::vector<const StoreBase*> needs, Sync sync);
+  // The same, with another idea of when to begin: asked again after each list.
+  Reconciler(Hub& hub, std::function<bool()> ready, Sync sync);
+  bool ready() const { return ready_(); }
   void add(const std::string& key);
   void add_after(const std::string& key, base::Duration delay);  // no-op when due sooner anyway
   Gate gate;
@@ -51,8 +55,9 @@ class Reconciler {
  private:
   void work(const std::string& key);
   Hub& hub_;
-  std::function<void(const std::string&, Finish)> sync_;
-  std::set<std::string> waiting_;  // until synced
+  std::function<bool()> ready_;
+  Sync sync_;
+  std::set<std::string> waiting_;  // until ready
   std::map<std::string, bool> busy_;  // value: came again meanwhile
   api::WorkQueue queue_;
 };

@@ -5,14 +5,14 @@
 #include <map>
 #include <string>
 
-#include "master/controllers/reconciler.h"
+#include "master/controllers/pod_owner.h"
 #include "master/controllers/replica_plan.h"
 
 namespace master::controllers {
 
 class ReplicaController {
  public:
-  ReplicaController(Hub& hub, Store<ReplicaOwner>& owners, api::Resource resource);
+  ReplicaController(Hub& hub, const api::Resource& resource);
 
  private:
   using Owner = std::shared_ptr<const ReplicaOwner>;
@@ -20,19 +20,16 @@ class ReplicaController {
   void pod_changed(const std::shared_ptr<const Pod>& before, const std::shared_ptr<const Pod>& after);
   void sync(const std::string& key, Reconciler::Finish finish);
   void claim(std::shared_ptr<Round> round);
-  void create_batch(std::shared_ptr<Round> round, int size);
-  void remove_surplus(std::shared_ptr<Round> round);
+  void change_size(std::shared_ptr<Round> round);
   void publish(std::shared_ptr<Round> round);
-  void own(std::shared_ptr<Round> round, const std::string& pod, bool adopt, std::function<void(base::Status)> done);
-  void create_one(std::shared_ptr<Round> round, std::function<void(base::Status)> done);
-  void remove_one(std::shared_ptr<Round> round, const std::string& pod, std::function<void(base::Status)> done);
-  ObjectRef ref(const ReplicaOwner& owner) const;
 
   Hub& hub_;
   Hub::Account& account_;
   Store<ReplicaOwner>& owners_;
-  api::Resource resource_;
+  Store<Pod>& pods_;
+  const api::Resource resource_;
   Reconciler reconciler_;
+  PodOwner pods_owner_;
 };
 
 }  // namespace master::controllers

@@ -36,11 +36,19 @@ Resources read_resources(const json::value* map) {
   }
   return out;
 }
-Resources pod_requests(const json::value& spec) {
+Resources pod_requests(const json::value& spec, Absent absent) {
   Resources sum, sidecars, init;
+  auto requests_of = [absent](const json::value& container) {
+    const json::value* requests = find_path(container, "resources", "requests");
+    Resources one = read_resources(requests);
+    auto asks = [&](const char* name) { return requests && find(*requests, name); };
+    if (absent == Absent::kALittle && !asks("cpu")) one.cpu_milli = 100;
+    if (absent == Absent::kALittle && !asks("memory")) one.memory = 200 << 20;
+    return one;
+  };
   if (const json::value* list = find(spec, "initContainers"); list && list->is_array())
     for (const json::value& container : list->get_array()) {
-      Resources one = read_resources(find_path(container, "resources", "requests"));
+      Resources one = requests_of(container);
       if (string_at(container, "restartPolicy") == "Always") {
         sidecars.add(one);
         init.raise_to(sidecars);
@@ -51,7 +59,7 @@ Resources pod_requests(const json::value& spec) {
     }
   if (const json::value* list = find(spec, "containers"); list && list->is_array())
     for (const json::value& container : list->get_array())
-      sum.add(read_resources(find_path(container, "resources", "requests")));
+      sum.add(requests_of(container));
   sum.add(sidecars);
   sum.raise_to(init);
   if (const json::value* whole = find_path(spec, "resources", "requests"); whole && whole->is_object()) {
@@ -122,10 +130,7 @@ std::shared_ptr<const Ask> read_ask(const json::value& pod) {
   const json::value* spec = find(pod, "spec");
   if (!spec) return ask;
   ask->requests = pod_requests(*spec);
-  // Pods that ask for nothing still weigh something, or they would all land on one node.
-  ask->score_requests = ask->requests;
-  if (ask->score_requests.cpu_milli == 0) ask->score_requests.cpu_milli = 100;
-  if (ask->score_requests.memory == 0) ask->score_requests.memory = 200 << 20;
+  ask->score_requests = pod_requests(*spec, Absent::kALittle);
   for (const auto& [key, value] : controllers::read_labels(find(*spec, "nodeSelector"))) ask->node_selector[key] = value;
   ask->tolerations = controllers::read_tolerations(find(*spec, "tolerations"));
   ask->priority = static_cast<int>(as_int(find(*spec, "priority")));

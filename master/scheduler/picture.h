@@ -30,7 +30,10 @@ struct Resources {
 };
 Resources read_resources(const json::value* map);
 // Containers and sidecars together, or the largest init step, whichever is more, plus overhead.
-Resources pod_requests(const json::value& spec);
+// For scores, a container that asks for no CPU or memory counts as asking for a little (kube-scheduler,
+// util.DefaultMilliCPURequest and DefaultMemoryRequest), or Pods without requests would all land on one node.
+enum class Absent { kNothing, kALittle };
+Resources pod_requests(const json::value& spec, Absent absent = Absent::kNothing);
 
 struct HostPort {
   std::string ip, protocol;

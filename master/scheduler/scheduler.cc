@@ -243,7 +243,7 @@ std::string Scheduler::Impl::ask_text(const Ask& ask) {
     for (const auto& [key, value] : map) put(key), put(value);
     put("/");
   };
-  put(ask.ns), put(ask.priority), put_map(ask.labels), put_map(ask.node_selector), put_resources(ask.requests);
+  put(ask.ns), put(ask.priority), put_map(ask.labels), put_map(ask.node_selector), put_resources(ask.requests), put_resources(ask.score_requests);
   auto put_node_terms = [&](const std::vector<NodeTerm>& terms) {
     for (const NodeTerm& term : terms)
       put(term.weight), put_selector(term.labels), put_selector(term.fields);

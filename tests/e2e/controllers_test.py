@@ -133,6 +133,54 @@ class Controllers(cluster.ClusterTest):
             p["metadata"].get("ownerReferences") for p in items.values()), 20)
         self.assertFalse([p for p in pods.values() if "deletionTimestamp" in p["metadata"]])
 
+    def test_a_replication_controller_orphans_by_default(self):
+        self.apply(controller("rc", 2))
+        self.settled(2)
+        # kubectl always says a policy; the API's own default is that of v1.
+        self.kubectl("delete", "--raw", f"/api/v1/namespaces/{self.ns}/replicationcontrollers/rc")
+        self.until("/api/v1/namespaces/{ns}/replicationcontrollers", lambda items: not items, 20)
+        pods = self.until(PODS, lambda items: len(items) == 2 and not any(
+            p["metadata"].get("ownerReferences") for p in items.values()), 20)
+        self.assertFalse([p for p in pods.values() if "deletionTimestamp" in p["metadata"]])
+
+    def owned_by(self, kind, name, version="v1", **more):
+        uid = self.jsonpath("{.metadata.uid}", kind, name)
+        return [{"apiVersion": version, "kind": kind, "name": name, "uid": uid, **more}]
+
+    def test_what_is_owned_goes_whatever_its_kind(self):
+        self.kubectl("create", "configmap", "owner")
+        owners = self.owned_by("ConfigMap", "owner")
+        objects = {
+            "rbac.authorization.k8s.io/v1 Role roles": {"rules": []},
+            "networking.k8s.io/v1 NetworkPolicy networkpolicies": {"spec": {"podSelector": {}}},
+            "networking.k8s.io/v1 Ingress ingresses": {"spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}},
+            "v1 PersistentVolumeClaim persistentvolumeclaims": {"spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}},
+            "batch/v1 Job jobs": {"spec": {"suspend": True, "template": {"spec": {
+                "restartPolicy": "Never", "containers": [{"name": "c", "image": BUSYBOX}]}}}},
+            "policy/v1 PodDisruptionBudget poddisruptionbudgets": {"spec": {"minAvailable": 1}}}
+        for key, body in objects.items():
+            version, kind, _ = key.split()
+            self.kubectl("apply", "-f", "-", input={
+                "apiVersion": version, "kind": kind, "metadata": {"name": "owned", "ownerReferences": owners}, **body})
+        paths = [f"/{'api' if '/' not in key.split()[0] else 'apis'}/{key.split()[0]}/namespaces/{{ns}}/{key.split()[2]}" for key in objects]
+        for path in paths:
+            self.until(path, lambda items: "owned" in items, 15)
+        self.kubectl("delete", "configmap", "owner")
+        for path in paths:
+            self.until(path, lambda items: "owned" not in items, 15)
+
+    def test_a_circle_of_owners_holds_up_no_deletion(self):
+        for name in ("a", "b"):
+            self.kubectl("create", "configmap", name)
+        for name, owner in (("a", "b"), ("b", "a")):
+            self.kubectl("patch", "configmap", name, "--type=merge", "-p", json.dumps(
+                {"metadata": {"ownerReferences": self.owned_by("ConfigMap", owner, blockOwnerDeletion=True)}}))
+        self.apply({**pod("p", *SLEEP), "metadata": {"name": "p", "ownerReferences": self.owned_by("ConfigMap", "a", blockOwnerDeletion=True)}})
+        self.kubectl("delete", "configmap", "a", "--cascade=foreground", "--wait=false")
+        self.until("/api/v1/namespaces/{ns}/configmaps", lambda items: not {"a", "b"} & set(items), 20)
+        self.until(PODS, lambda items: not items, 20)
+
     def test_foreground_waits_for_the_owned(self):
         self.apply(controller("rc", 2))
         self.settled(2)

@@ -360,7 +360,7 @@ class FakeApiServer : public api::Transport {
     auto lists = [](std::string group_version, std::vector<api::Resource> kinds) {
       json::array out;
       for (const api::Resource& kind : kinds)
-        out.push_back(json::object{{"name", kind.plural}, {"kind", kind.kind}, {"namespaced", kind.namespaced}, {"verbs", json::array{"list", "delete"}}});
+        out.push_back(json::object{{"name", kind.plural}, {"kind", kind.kind}, {"namespaced", kind.namespaced}, {"verbs", json::array{"list", "watch", "delete"}}});
       return json::object{{"groupVersion", group_version}, {"resources", std::move(out)}};
     };
     auto group = [](std::string name) {
@@ -368,7 +368,14 @@ class FakeApiServer : public api::Transport {
     };
     if (path.version == "v1" && path.group.empty())
       return reply(200, lists("v1", {r::pods, r::replication_controllers, r::services, r::endpoints, r::nodes, r::namespaces, r::config_maps, r::secrets, r::service_accounts, r::events}));
-    if (path.group.empty()) return reply(200, json::object{{"groups", json::array{group("apps"), group("discovery.k8s.io"), group("coordination.k8s.io")}}});
+    if (path.group.empty())
+      return reply(200, json::object{{"groups", json::array{group("apps"), group("discovery.k8s.io"), group("coordination.k8s.io"), group("batch"),
+                                                            group("apiextensions.k8s.io"), group("apiregistration.k8s.io")}}});
+    if (path.group == "batch") return reply(200, lists("batch/v1", {{"batch", "v1", "jobs", "Job"}}));
+    if (path.group == "apiextensions.k8s.io")
+      return reply(200, lists("apiextensions.k8s.io/v1", {{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false}}));
+    if (path.group == "apiregistration.k8s.io")
+      return reply(200, lists("apiregistration.k8s.io/v1", {{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false}}));
     if (path.group == "apps") return reply(200, lists("apps/v1", {r::replica_sets, r::deployments}));
     if (path.group == "discovery.k8s.io") return reply(200, lists("discovery.k8s.io/v1", {r::endpoint_slices}));
     return reply(200, lists("coordination.k8s.io/v1", {r::leases}));

@@ -72,6 +72,42 @@ TEST(SimGarbage, AnOwnerThatNeverWasIsAskedForOnce) {
   EXPECT_TRUE(cluster.server->get(r::config_maps, "default", "foreign")) << "a kind we know nothing about";
 }
 
+TEST(SimGarbage, KindsThatNoControllerReadsAreFollowed) {
+  const api::Resource jobs{"batch", "v1", "jobs", "Job"};
+  Cluster cluster(5);
+  cluster.server->create(r::config_maps, "default", json::object{{"metadata", {{"name", "owner"}}}});
+  const json::value uid(base::string_at(json::value(*cluster.server->get(r::config_maps, "default", "owner")), "metadata", "uid"));
+  cluster.server->create(jobs, "default",
+                         json::object{{"metadata", {{"name", "owned"}, {"ownerReferences", json::array{json::object{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "owner"}, {"uid", uid}}}}}}});
+  run(cluster, 2);
+  EXPECT_TRUE(cluster.server->get(jobs, "default", "owned"));
+  cluster.server->remove(r::config_maps, "default", "owner", policy("Background"));
+  run(cluster, 2);
+  EXPECT_FALSE(cluster.server->get(jobs, "default", "owned"));
+}
+
+TEST(SimGarbage, ACircleOfOwnersEndsInTheForeground) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    Cluster cluster(seed);
+    std::vector<std::string> uids;
+    for (const char* name : {"a", "b", "c"}) {
+      cluster.server->create(r::config_maps, "default", json::object{{"metadata", {{"name", name}}}});
+      uids.emplace_back(base::string_at(json::value(*cluster.server->get(r::config_maps, "default", name)), "metadata", "uid"));
+    }
+    for (int i = 0; i < 3; ++i) {
+      const char* names[] = {"a", "b", "c"};
+      const int owner = (i + 1) % 3;
+      cluster.server->merge(r::config_maps, "default", names[i],
+                            json::object{{"metadata", {{"ownerReferences", json::array{json::object{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", names[owner]}, {"uid", uids[owner]}, {"blockOwnerDeletion", true}}}}}}});
+    }
+    run(cluster, 2);
+    cluster.server->remove(r::config_maps, "default", "a", policy("Foreground"));
+    run(cluster, 4);
+    for (const char* name : {"a", "b", "c"}) EXPECT_FALSE(cluster.server->get(r::config_maps, "default", name)) << name;
+  }
+}
+
 TEST(SimNodes, ASilentNodeIsTaintedAndItsPodsMove) {
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));

@@ -24,7 +24,7 @@ static std::shared_ptr<Deployment> deployment(int replicas, const char* image, j
 }
 // available counts as ready and existing, too, unless `current` says how many exist.
 static std::shared_ptr<const ReplicaOwner> rs(const std::string& name, const char* image, int age, int replicas, int available, int desired,
-                                              int most, int revision, int current = -1) {
+                                              int most, int64_t revision, int current = -1) {
   auto out = std::make_shared<ReplicaOwner>();
   out->meta = {"default", name, "uid-" + name, 7, 1, ago(age), false};
   out->controller = {"apps/v1", "Deployment", "web", "d1", true, true};
@@ -61,6 +61,12 @@ TEST(DeploymentPlan, FirstReplicaSet) {
   EXPECT_EQ(plan(d, {}), "create " + name + " replicas=3\nrevision 1\n");
   EXPECT_NE(template_hash(d->pod_template, 0), template_hash(d->pod_template, 1));
   EXPECT_EQ(plan_deployment({d, {}, {}}, kNow).text().find("Progressing=True/NewReplicaSetCreated") == std::string::npos, false);
+}
+TEST(DeploymentPlan, RevisionsAre64BitsWide) {
+  auto d = deployment(3, "b");
+  std::string name = "web-" + template_hash(d->pod_template, 0);
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 3, 3, 3, 4, 4294967296)}), "create " + name + " replicas=1\nrevision 4294967297\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 3, 3, 3, 4, INT64_MAX)}), "create " + name + " replicas=1\nrevision 9223372036854775807\n");
 }
 TEST(DeploymentPlan, TheOrderOfKeysAndNullsIsNoNewTemplate) {
   EXPECT_TRUE(same_template(base::parse_json(R"({"metadata":{"creationTimestamp":null,"labels":{"app":"w"}},"spec":{"a":1,"b":2}})").value(),

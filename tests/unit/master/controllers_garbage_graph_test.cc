@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 namespace master::controllers {
 
 static GraphNode node(const std::string& uid, std::vector<std::string> owners = {}, bool block = true) {
@@ -78,6 +80,62 @@ TEST(GarbageGraph, CyclesInForegroundAskEachOther) {
   graph.set(b);
   EXPECT_EQ(graph.plan("a").text(), "delete Foreground");
   EXPECT_EQ(graph.plan("b").text(), "wait for a");
+}
+
+// "a<b,c" is a, owned by b and c; with "!" it is being deleted in the foreground.
+static void put(GarbageGraph& graph, std::string text) {
+  const bool ends = text.ends_with('!');
+  if (ends) text.pop_back();
+  const size_t at = text.find('<');
+  std::vector<std::string> owners;
+  if (at != text.npos) {
+    std::istringstream in(text.substr(at + 1));
+    for (std::string owner; std::getline(in, owner, ',');) owners.push_back(owner);
+  }
+  GraphNode one = node(text.substr(0, at), owners);
+  one.deleting = one.foreground = ends;
+  graph.set(one);
+}
+TEST(GarbageGraph, ACircleInForegroundDoesNotWaitForItself) {
+  GarbageGraph graph;
+  for (const char* one : {"a<c!", "b<a!", "c<b"}) put(graph, one);
+  EXPECT_EQ(graph.plan("a").text(), "wait for b") << "c may live on until it is deleted, too";
+  EXPECT_EQ(graph.plan("c").text(), "delete Foreground");
+  put(graph, "c<b!");
+  for (const char* one : {"a", "b", "c"}) EXPECT_EQ(graph.plan(one).text(), "drop finalizer foregroundDeletion") << one;
+}
+TEST(GarbageGraph, ACircleStillWaitsForThoseOutsideOfIt) {
+  GarbageGraph graph;
+  for (const char* one : {"a<b!", "b<a!", "pod<b"}) put(graph, one);
+  EXPECT_EQ(graph.plan("a").text(), "wait for b");
+  EXPECT_EQ(graph.plan("b").text(), "wait for a pod");
+  // A second circle below the first is not the first one's.
+  for (const char* one : {"x<b,y!", "y<x!"}) put(graph, one);
+  graph.remove(api::resources::pods, "default/pod");
+  EXPECT_EQ(graph.plan("a").text(), "wait for b");
+  EXPECT_EQ(graph.plan("x").text(), "drop finalizer foregroundDeletion");
+  graph.remove(api::resources::pods, "default/x");
+  graph.remove(api::resources::pods, "default/y");
+  EXPECT_EQ(graph.plan("a").text(), "drop finalizer foregroundDeletion");
+}
+TEST(GarbageGraph, WhoOwnsItselfGoes) {
+  GarbageGraph graph;
+  put(graph, "a<a!");
+  EXPECT_EQ(graph.plan("a").text(), "drop finalizer foregroundDeletion");
+}
+TEST(GarbageGraph, AKindThatIsNoLongerShownLeavesNothingToJudgeBy) {
+  GarbageGraph graph;
+  graph.set(node("a"));
+  GraphNode map = node("map", {"a"});
+  map.resource = &api::resources::config_maps;
+  graph.set(map);
+  graph.forget(api::resources::pods);
+  EXPECT_FALSE(graph.find("a"));
+  EXPECT_EQ(graph.plan("map").text(), "ask for ReplicaSet/a") << "not absent: only out of sight";
+  graph.mark_present("a");
+  EXPECT_EQ(graph.plan("map").text(), "nothing");
+  EXPECT_EQ(graph.forget_present(), std::vector<std::string>{"map"});
+  EXPECT_EQ(graph.plan("map").text(), "ask for ReplicaSet/a");
 }
 
 }  // namespace master::controllers

@@ -5,7 +5,9 @@
 
 #include <sstream>
 
-#include "master/controllers/hub.h"
+#include "master/controllers/nodes.h"
+#include "master/controllers/services.h"
+#include "master/controllers/workloads.h"
 
 namespace master::controllers::golden {
 

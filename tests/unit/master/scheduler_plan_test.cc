@@ -54,6 +54,16 @@ TEST(SchedulePlan, InitContainersAndSidecarsAndOverhead) {
   EXPECT_EQ(requests(R"({"overhead":{"cpu":"100m"},"containers":[{"resources":{"requests":{"cpu":"1"}}}],"initContainers":[
       {"restartPolicy":"Always","resources":{"requests":{"cpu":"500m"}}},{"resources":{"requests":{"cpu":"700m"}}}]})"), 1600);
 }
+TEST(SchedulePlan, EachContainerThatAsksForNothingCountsForScores) {
+  auto one = ask(R"({"containers":[{"resources":{"requests":{"cpu":"1","memory":"1Gi"}}}]})");
+  auto two = ask(R"({"containers":[{"resources":{"requests":{"cpu":"1","memory":"1Gi"}}},{}]})");
+  EXPECT_EQ(one->requests, two->requests);
+  EXPECT_EQ(one->score_requests.cpu_milli, 1000);
+  EXPECT_EQ(two->score_requests.cpu_milli, 1100);
+  EXPECT_EQ(two->score_requests.memory, (1 << 30) + (200 << 20));
+  // Asked for as nothing is not the same as not asked for.
+  EXPECT_EQ(ask(R"({"containers":[{"resources":{"requests":{"cpu":"0"}}}]})")->score_requests.cpu_milli, 0);
+}
 TEST(SchedulePlan, HostPorts) {
   Picture picture;
   picture.set_node(plain("a"));

@@ -1,0 +1,32 @@
+// What controllers keep of Namespaces and of what each of them is given.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "master/controllers/store.h"
+
+namespace master::controllers {
+
+struct Namespace {
+  Meta meta;
+  bool has_finalizer = false;  // "kubernetes" in spec.finalizers
+  std::string phase;
+
+  static Store<Namespace>::Reader reader(const api::Resource& resource);
+};
+
+struct ConfigMap {
+  Meta meta;
+  size_t ca_hash = 0;  // of data["ca.crt"], for kube-root-ca.crt only
+
+  static Store<ConfigMap>::Reader reader(const api::Resource& resource);
+};
+
+struct ServiceAccount {
+  Meta meta;
+
+  static Store<ServiceAccount>::Reader reader(const api::Resource& resource);
+};
+
+}  // namespace master::controllers

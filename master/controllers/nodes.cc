@@ -1,0 +1,32 @@
+#include "master/controllers/nodes.h"
+
+namespace master::controllers {
+using base::as_bool;
+using base::as_string;
+using base::find_path;
+using base::string_at;
+
+namespace {
+std::shared_ptr<const Node> read_node(const json::value& object) {
+  auto node = std::make_shared<Node>();
+  node->meta = read_meta(object);
+  node->pod_cidr = string_at(object, "spec", "podCIDR");
+  if (const json::value* list = find_path(object, "spec", "podCIDRs"); list && list->is_array())
+    for (const json::value& item : list->get_array()) node->pod_cidrs.emplace_back(as_string(&item));
+  node->zone = string_at(object, "metadata", "labels", "topology.kubernetes.io/zone");
+  node->taints = read_taints(find_path(object, "spec", "taints"));
+  node->unschedulable = as_bool(find_path(object, "spec", "unschedulable"));
+  if (const json::value* list = find_path(object, "status", "conditions"); list && list->is_array())
+    node->conditions = list->get_array();
+  return node;
+}
+}  // namespace
+
+Store<Node>::Reader Node::reader(const api::Resource&) { return read_node; }
+Store<Lease>::Reader Lease::reader(const api::Resource&) {
+  return [](const json::value& object) {
+    return std::make_shared<const Lease>(Lease{read_meta(object), std::string(string_at(object, "spec", "renewTime"))});
+  };
+}
+
+}  // namespace master::controllers

@@ -1,0 +1,30 @@
+// What controllers keep of Nodes, and of the Leases that say that they live.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "master/controllers/store.h"
+
+namespace master::controllers {
+
+struct Node {
+  Meta meta;
+  std::string pod_cidr, zone;
+  std::vector<std::string> pod_cidrs;
+  std::vector<Taint> taints;
+  bool unschedulable = false;
+  json::array conditions;
+
+  static Store<Node>::Reader reader(const api::Resource& resource);
+};
+
+struct Lease {
+  Meta meta;
+  std::string renew_time;
+
+  static Store<Lease>::Reader reader(const api::Resource& resource);
+};
+
+}  // namespace master::controllers

@@ -1,0 +1,58 @@
+#include "master/controllers/services.h"
+
+namespace master::controllers {
+using base::as_bool;
+using base::as_int;
+using base::as_string;
+using base::find;
+using base::find_path;
+using base::string_at;
+
+namespace {
+std::shared_ptr<const Service> read_service(const json::value& object) {
+  auto s = std::make_shared<Service>();
+  s->meta = read_meta(object);
+  s->labels = read_labels(find_path(object, "metadata", "labels"));
+  s->selector = map_selector(find_path(object, "spec", "selector"));
+  s->external_name = string_at(object, "spec", "type") == "ExternalName";
+  std::string_view cluster_ip = string_at(object, "spec", "clusterIP");
+  s->headless = cluster_ip == "None";
+  s->publish_not_ready = as_bool(find_path(object, "spec", "publishNotReadyAddresses"));
+  if (const json::value* list = find_path(object, "spec", "ipFamilies"); list && list->is_array())
+    for (const json::value& item : list->get_array()) s->families.emplace_back(as_string(&item));
+  if (s->families.empty()) s->families.push_back(cluster_ip.find(':') != cluster_ip.npos ? "IPv6" : "IPv4");
+  if (const json::value* list = find_path(object, "spec", "ports"); list && list->is_array()) {
+    for (const json::value& item : list->get_array()) {
+      ServicePort port;
+      port.name = string_at(item, "name");
+      port.protocol = string_at(item, "protocol");
+      if (port.protocol.empty()) port.protocol = "TCP";
+      port.app_protocol = string_at(item, "appProtocol");
+      port.port = static_cast<int>(as_int(find(item, "port")));
+      port.target_name = string_at(item, "targetPort");
+      port.target = static_cast<int>(as_int(find(item, "targetPort"), port.port));
+      if (port.target == 0) port.target = port.port;
+      s->ports.push_back(std::move(port));
+    }
+  }
+  return s;
+}
+std::shared_ptr<const Whole> read_whole(const json::value& object) {
+  auto whole = std::make_shared<Whole>();
+  whole->meta = read_meta(object);
+  whole->labels = read_labels(find_path(object, "metadata", "labels"));
+  whole->object = object;
+  if (json::value* meta = whole->object.as_object().if_contains("metadata"); meta && meta->is_object())
+    meta->get_object().erase("managedFields");
+  return whole;
+}
+}  // namespace
+
+Store<Service>::Reader Service::reader(const api::Resource&) { return read_service; }
+Store<Whole>::Reader Whole::reader(const api::Resource&) { return read_whole; }
+std::vector<std::string> Whole::terms(const Whole& object) {
+  std::string_view service = label(object.labels, "kubernetes.io/service-name");
+  return service.empty() ? std::vector<std::string>() : std::vector<std::string>{key_of(object.meta.ns, service)};
+}
+
+}  // namespace master::controllers
