@@ -34,9 +34,21 @@ void Server::handle(std::shared_ptr<http::Exchange> exchange) {
   const auto& groups = request.peer.organizations;
   if (std::find(groups.begin(), groups.end(), "system:masters") == groups.end())
     return answer(403, "text/plain; charset=utf-8", "Forbidden (user=" + request.peer.common_name + ", verb=" + request.method + ")\n");
+  // Nothing of the body was read until here.
+  exchange->known();
+  exchange->receive([this, exchange] { serve(exchange); });
+}
+
+void Server::serve(const std::shared_ptr<http::Exchange>& exchange) {
+  const std::string path(exchange->request().path());
+  auto answer = [&](int status, std::string type, std::string body) {
+    http::Headers headers;
+    headers.add("Content-Type", std::move(type));
+    exchange->respond(status, std::move(headers), std::move(body));
+  };
   if (path == "/pods" || path == "/pods/") return answer(200, "application/json", base::to_json(kubelet_.pods_json()));
   if (path == "/metrics") return answer(200, "text/plain; version=0.0.4; charset=utf-8", kubelet_.metrics());
-  if (path.starts_with("/podProxy/")) return pod_proxy(std::move(exchange));
+  if (path.starts_with("/podProxy/")) return pod_proxy(exchange);
   if (streaming_.handle(exchange)) return;
   answer(404, "text/plain; charset=utf-8", "404 page not found\n");
 }

@@ -21,7 +21,8 @@ class Server : private StreamBackend {
   ~Server() override;
 
  private:
-  void handle(std::shared_ptr<base::http::Exchange> exchange);
+  void handle(std::shared_ptr<base::http::Exchange> exchange);        // who may ask
+  void serve(const std::shared_ptr<base::http::Exchange>& exchange);  // who asks may
   // /podProxy/{namespace}/{pod}/{port}/…: what the API server passes on to one of our Pods.
   void pod_proxy(std::shared_ptr<base::http::Exchange> exchange);
 
