@@ -11,9 +11,8 @@ using namespace std::chrono_literals;
 using Io = Transport::Io;
 constexpr size_t kMaxPipelinedBytes = 64 << 10;  // read ahead while an answer is under way
 constexpr size_t kMaxUnreadAnswerBytes = 256 << 10;  // beyond it pipelined requests wait
-constexpr auto kBodyTimeout = 60s;      // between two pieces of a body
 constexpr auto kLingerTimeout = 5s;     // reading off what a refused client still sends
-constexpr size_t kMaxLingerBytes = 64u << 20;
+constexpr size_t kMaxLingerBytes = 16u << 20;
 
 bool is(std::string_view name, std::string_view lower) {
   return name.size() == lower.size() &&
@@ -35,14 +34,17 @@ class Connection final : public ServerConnection {
         transport_(std::move(accepted.transport)),
         parser_(accepted.max_body_bytes, kMaxHeaderBytes),
         peer_(std::move(accepted.peer)),
-        count_(std::move(accepted.count)) {}
+        count_(std::move(accepted.count)),
+        standing_(std::move(accepted.standing)),
+        head_timeout_(accepted.head_timeout), body_timeout_(accepted.body_timeout) {}
   void open() override {
+    standing_.is(weak_from_this());
     transport_->set_ready([this](uint32_t events) {
       auto keep = shared_from_this();
       ready(events);
     });
     transport_->want_read(true);
-    deadline(kHeadTimeout);
+    deadline(head_timeout_);
     if (transport_->has_pending()) read();  // behind the handshake
   }
   void close() override;
@@ -62,6 +64,8 @@ class Connection final : public ServerConnection {
   void flush() override;
 
   // From the exchange.
+  void receive(std::function<void()> then);
+  void known() { standing_.known(); }
   void respond(int status, Headers&& headers, std::vector<Bytes>&& body);
   void start(int status, Headers&& headers);
   void write(Bytes chunk);
@@ -76,12 +80,16 @@ class Connection final : public ServerConnection {
   void read();
   void process(std::string_view data);
   void dispatch();
+  void hold();
+  bool take_body(std::string_view* data);
+  void leave_body();
   void refuse(int status, const std::string& text);
   void answered();
   void linger();
   void resume();
   void peer_ended();
-  bool busy() const { return exchange_ || transport_->queued_bytes() > kMaxUnreadAnswerBytes; }
+  // What comes in has to wait.
+  bool busy() const { return exchange_ ? !receive_ : transport_->queued_bytes() > kMaxUnreadAnswerBytes; }
   void reading(bool want) { transport_->want_read(want && !ended_); }
   void deadline(Duration delay) {
     deadline_ = loop_.after(delay, [this] {
@@ -103,13 +111,17 @@ class Connection final : public ServerConnection {
   RequestParser parser_;
   Peer peer_;
   std::shared_ptr<void> count_;
+  Standing standing_;
+  Charge head_charge_, body_charge_, in_charge_;
+  Duration head_timeout_, body_timeout_;
+  std::function<void()> receive_;  // the handler waits for the body
   std::string in_;               // read but not yet parsed
   std::string_view rest_;        // the same while process() hands out a request
   Http1Exchange* exchange_ = nullptr;
   bool closed_ = false, lingering_ = false, shutting_down_ = false;
   bool processing_ = false, started_ = false, chunked_ = false, head_request_ = false;
   bool keep_alive_ = true, http10_ = false, ended_ = false;
-  bool continue_sent_ = false, close_when_written_ = false;
+  bool body_done_ = true, body_cut_ = false, close_when_written_ = false;
   size_t lingered_bytes_ = 0;
   Loop::Steady last_ = std::chrono::steady_clock::now();  // of the last request
   Loop::Steady progress_ = last_;                         // of the last byte the peer took
@@ -118,9 +130,17 @@ class Connection final : public ServerConnection {
 
 class Http1Exchange final : public CarriedExchange {
  public:
-  Http1Exchange(Connection* connection, Request request) : CarriedExchange(std::move(request)), connection_(connection) {}
+  Http1Exchange(Connection* connection, Request request, Charge charge)
+      : CarriedExchange(std::move(request), std::move(charge)), connection_(connection) {}
   ~Http1Exchange() override {
     if (connection_) connection_->abandoned();
+  }
+  void receive(std::function<void()> then) override {
+    if (connection_) connection_->receive(std::move(then));
+  }
+  void known() override {
+    charge_known();
+    if (connection_) connection_->known();
   }
   void respond(int status, Headers headers, std::vector<Bytes> body) override {
     if (!connection_) return;
@@ -162,8 +182,13 @@ void Connection::close() {
   auto keep = shared_from_this();
   if (auto server = server_.lock()) server->gone(keep);
   auto transport = std::move(transport_);
+  auto receive = std::exchange(receive_, nullptr);  // holds the exchange
   if (auto* exchange = std::exchange(exchange_, nullptr)) exchange->detach(true);
   count_.reset();
+  standing_ = {};
+  head_charge_.release();
+  body_charge_.release();
+  in_charge_.release();
 }
 
 void Connection::ready(uint32_t) {
@@ -195,12 +220,13 @@ void Connection::read() {
     if (close_when_written_) continue;
     if (processing_ || busy()) {
       in_.append(data);
+      hold();
     } else {
       process(data);
     }
     if (closed_) return;
     // Epoll calls again for what is left, unless TLS holds it; a full buffer promises more.
-    if (!transport_->has_pending() && (exchange_ || size < (16 << 10))) return;
+    if (!transport_->has_pending() && (busy() || size < (16 << 10))) return;
   }
 }
 
@@ -208,7 +234,7 @@ void Connection::read() {
 // reader is taken to be gone.
 void Connection::peer_ended() {
   ended_ = true;
-  if (lingering_ || started_) return close();
+  if (lingering_ || started_ || receive_) return close();
   if (exchange_) return reading(false);
   if (transport_->queued_bytes() == 0) return close();
   reading(false);
@@ -225,45 +251,49 @@ void Connection::process(std::string_view data) {
     held.append(data);
     data = held;
   }
-  while (!closed_ && !exchange_ && !lingering_ && !close_when_written_ &&
-         transport_->queued_bytes() <= kMaxUnreadAnswerBytes) {
+  while (!closed_ && !lingering_ && !close_when_written_ && !busy()) {
+    if (exchange_) {
+      if (!take_body(&data)) break;
+      if (closed_) return;
+      continue;
+    }
     // Empty lines before a request are skipped: RFC 9112 section 2.2.
-    if (!parser_.head_done())
+    if (!parser_.head_begun())
       while (!data.empty() && (data.front() == '\r' || data.front() == '\n')) data.remove_prefix(1);
     if (data.empty()) break;
-    bool had_head = parser_.head_done();
-    data.remove_prefix(parser_.put(data));
+    size_t used = parser_.put(data);
+    data.remove_prefix(used);
     if (parser_.error_status() != 0) {
       refuse(parser_.error_status(), parser_.error_text());
       break;
     }
-    if (parser_.done()) {
-      deadline_.cancel();
-      rest_ = data;
-      dispatch();
-      if (closed_) return;
-      data = rest_;
-      continue;
+    if (!head_charge_.grow(standing_, used)) {
+      refuse(429, "too many requests under way");
+      break;
     }
-    if (parser_.head_done()) {
-      if (!continue_sent_ && parser_.expects_continue()) {
-        continue_sent_ = true;
-        transport_->queue(std::string("HTTP/1.1 100 Continue\r\n\r\n"));
-        flush();
-      }
-      if (!closed_) deadline(kBodyTimeout);
-    } else if (data.size() > kMaxHeaderBytes) {
-      refuse(431, "request head too large");
-    } else if (!deadline_.active() && !had_head) {
-      deadline(kHeadTimeout);
+    if (!parser_.head_done()) {
+      if (data.size() > kMaxHeaderBytes) refuse(431, "request head too large");
+      else if (!deadline_.active()) deadline(head_timeout_);
+      break;
     }
-    break;
+    deadline_.cancel();
+    rest_ = data;
+    dispatch();
+    if (closed_) return;
+    data = rest_;
   }
   processing_ = false;
   rest_ = {};
   if (closed_) return;
   if (!lingering_ && !close_when_written_) in_.assign(data);
   if (in_.empty() && in_.capacity() > 1024) std::string().swap(in_);
+  hold();
+}
+
+// What was read and waits is held like a request.
+void Connection::hold() {
+  in_charge_.release();
+  if (in_.size() > 1024 && !in_charge_.grow(standing_, in_.size())) close();
 }
 
 void Connection::dispatch() {
@@ -273,16 +303,83 @@ void Connection::dispatch() {
   keep_alive_ = parser_.keep_alive() && !shutting_down_;
   http10_ = parser_.http10();
   head_request_ = parser_.request.method == "HEAD";
-  started_ = chunked_ = continue_sent_ = false;
+  started_ = chunked_ = false;
+  if (!standing_.count_request()) keep_alive_ = false;
   parser_.request.peer = peer_;
-  auto exchange = std::make_shared<Http1Exchange>(this, std::move(parser_.request));
-  parser_.reset();
+  auto exchange = std::make_shared<Http1Exchange>(this, std::move(parser_.request), std::move(head_charge_));
+  body_done_ = parser_.done();
+  body_cut_ = false;
+  if (body_done_) parser_.reset();
   exchange_ = exchange.get();
   server->handler(std::move(exchange));
 }
 
+void Connection::receive(std::function<void()> then) {
+  if (body_done_) return then();
+  receive_ = std::move(then);
+  deadline_ = loop_.after(body_timeout_, [this] {
+    auto keep = shared_from_this();
+    if (receive_) refuse(408, "the body did not come in time");
+  });
+  bool nothing_came = processing_ ? rest_.empty() : in_.empty();
+  if (nothing_came && parser_.expects_continue()) {
+    transport_->queue(std::string("HTTP/1.1 100 Continue\r\n\r\n"));
+    if (auto server = server_.lock()) server->dirty(shared_from_this());
+  }
+  if (!processing_) resume();
+}
+
+// A piece of the body the handler asked for; false: it needs more, or was refused.
+bool Connection::take_body(std::string_view* data) {
+  size_t before = parser_.request.body.size();
+  data->remove_prefix(parser_.put(*data));
+  if (parser_.error_status() == 0 && !body_charge_.grow(standing_, parser_.request.body.size() - before)) {
+    refuse(429, "too many requests under way");
+    return false;
+  }
+  // What is left over is the first line of a chunk.
+  if (parser_.error_status() != 0 || (!parser_.done() && data->size() > kMaxHeaderBytes)) {
+    if (parser_.error_status() != 0) refuse(parser_.error_status(), parser_.error_text());
+    else refuse(400, "a line of the chunked body does not end");
+    return false;
+  }
+  if (!parser_.done()) return false;
+  deadline_.cancel();
+  body_done_ = true;
+  exchange_->set_body(std::move(parser_.request.body), std::move(body_charge_));
+  parser_.reset();
+  rest_ = *data;
+  auto then = std::exchange(receive_, nullptr);
+  then();
+  if (!closed_) *data = rest_;
+  return true;
+}
+
+// The answer comes without the body having been asked for: what is there of it is passed over; where
+// that is not all, the connection ends, because nobody waits for the rest.
+void Connection::leave_body() {
+  receive_ = nullptr;
+  if (body_done_) return;
+  deadline_.cancel();
+  std::string_view data = processing_ ? rest_ : std::string_view(in_);
+  data.remove_prefix(parser_.put(data));
+  bool whole = parser_.done() && parser_.error_status() == 0;
+  body_cut_ = !whole;
+  if (body_cut_) keep_alive_ = false;
+  if (processing_) rest_ = data;
+  else in_ = std::string(data);
+  body_done_ = true;
+  body_charge_.release();
+  if (whole) parser_.reset();
+}
+
 void Connection::refuse(int status, const std::string& text) {
   deadline_.cancel();
+  auto receive = std::exchange(receive_, nullptr);
+  if (auto* exchange = std::exchange(exchange_, nullptr)) exchange->detach(true);
+  if (closed_) return;
+  head_charge_.release();
+  body_charge_.release();
   keep_alive_ = false;
   head_request_ = false;
   Headers headers;
@@ -295,6 +392,7 @@ void Connection::refuse(int status, const std::string& text) {
     headers.add("Content-Type", "text/plain; charset=utf-8");
     body = std::string(status_text(status)) + ": " + text + "\n";
   }
+  if (status == 429) headers.add("Retry-After", "1");
   transport_->queue(head(status, headers, static_cast<int64_t>(body.size()), false));
   transport_->queue(std::move(body));
   close_when_written_ = true;
@@ -340,6 +438,7 @@ std::string Connection::head(int status, const Headers& headers, int64_t length,
 }
 
 void Connection::respond(int status, Headers&& headers, std::vector<Bytes>&& body) {
+  leave_body();
   int64_t length = 0;
   for (const Bytes& part : body)
     if (part) length += static_cast<int64_t>(part->size());
@@ -350,6 +449,7 @@ void Connection::respond(int status, Headers&& headers, std::vector<Bytes>&& bod
   answered();
 }
 void Connection::start(int status, Headers&& headers) {
+  leave_body();
   started_ = true;
   // HTTP/1.0 knows no chunks: the end of the connection ends the body.
   chunked_ = !http10_ && !bodiless(status);
@@ -454,6 +554,11 @@ void Connection::linger() {
 
 std::unique_ptr<ByteStream> Connection::upgrade(Headers&& headers) {
   auto keep = shared_from_this();
+  leave_body();
+  if (body_cut_) {
+    respond(400, {}, {bytes("an upgrade has no body\n")});
+    return nullptr;
+  }
   deadline_.cancel();
   if (headers.get("connection").empty()) headers.add("Connection", "Upgrade");
   transport_->queue(head(101, headers, -1, false));

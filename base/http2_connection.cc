@@ -1,7 +1,9 @@
 // One HTTP/2 connection of a server (RFC 9113): nghttp2 does framing, HPACK, flow control and the
 // limits on resets (CVE-2023-44487) and CONTINUATION frames (CVE-2024-28182); this file makes an
 // Exchange of every stream. Bodies are queued as the shared buffers they are, never copied. A stream
-// whose client gives no window waits alone; one that lets too much wait is reset.
+// whose client gives no window waits alone; one that lets too much wait is reset. A client's windows
+// open again when a handler has asked for the body, so that what is not asked for is bounded by them.
+// Frames that carry nothing, and heads beyond the limit, are counted: too many end the connection.
 #include <nghttp2/nghttp2.h>
 
 #include <deque>
@@ -18,16 +20,23 @@ constexpr uint32_t kStreamWindow = 256 << 10;       // of request bodies
 constexpr int32_t kConnectionWindow = 1 << 20;
 constexpr size_t kMaxBodiesBytes = 16u << 20;       // of all unfinished requests together
 constexpr size_t kMaxReadyBytes = 256 << 10;        // framed ahead of the socket
-constexpr auto kRequestTimeout = 60s;               // without a byte of a request that has begun
+constexpr auto kTurn = 4ms;                         // of one connection's input, then others have theirs
+constexpr size_t kSliceBytes = 4 << 10;             // of input, between two looks at the clock
+constexpr double kMaxEmptyFrames = 2000;            // in one go…
+constexpr double kEmptyFramesPerSecond = 200;       // …and in the long run
+constexpr double kFramesPerData = 12;               // that a client may send for each DATA frame of ours
+constexpr int kMaxLargeHeads = 8;                   // beyond kMaxHeaderBytes, each refused with 431
 
 class Http2Exchange;
 
 struct Stream {
   int32_t id = 0;
   Request request;
-  std::string authority;
-  size_t header_bytes = 0;
-  bool head_done = false, dispatched = false, is_head = false;
+  std::string authority, body;
+  size_t header_bytes = 0, unconsumed = 0;  // unconsumed: of the body, whose window is not given back
+  Charge charge;
+  std::function<void()> receive;            // the handler waits for the body
+  bool head_done = false, dispatched = false, is_head = false, body_done = false, received = false, bad_host = false;
   bool answered = false, streaming = false, finished = false;  // of the answer
   std::deque<Bytes> pieces;  // of the body, not yet framed
   size_t piece_offset = 0, queued_bytes = 0;
@@ -40,7 +49,8 @@ class Connection final : public ServerConnection {
   explicit Connection(Accepted accepted)
       : server_(std::move(accepted.server)), loop_(accepted.transport->loop()),
         transport_(std::move(accepted.transport)), peer_(std::move(accepted.peer)),
-        count_(std::move(accepted.count)), max_body_bytes_(accepted.max_body_bytes) {}
+        count_(std::move(accepted.count)), standing_(std::move(accepted.standing)),
+        max_body_bytes_(accepted.max_body_bytes), head_timeout_(accepted.head_timeout), body_timeout_(accepted.body_timeout) {}
   ~Connection() override { nghttp2_session_del(session_); }
   void open() override;
   void close() override;
@@ -50,6 +60,8 @@ class Connection final : public ServerConnection {
   bool stale(Loop::Steady before) override;
 
   // From the exchanges.
+  void receive(int32_t id, std::function<void()> then);
+  void known() { standing_.known(); }
   void respond(int32_t id, int status, Headers&& headers, std::vector<Bytes>&& body);
   void start(int32_t id, int status, Headers&& headers);
   void write(int32_t id, Bytes chunk);
@@ -61,6 +73,11 @@ class Connection final : public ServerConnection {
   struct Callbacks;
   friend struct Callbacks;
   void read();
+  bool take(std::string_view data);
+  bool count_empty(double frames);
+  void body_is_whole(Stream& stream);
+  void consume(Stream& stream);
+  void leave_body(Stream& stream);
   void produce();
   void dirty();
   void dispatch(Stream& stream);
@@ -79,22 +96,35 @@ class Connection final : public ServerConnection {
   std::unique_ptr<Transport> transport_;
   Peer peer_;
   std::shared_ptr<void> count_;
+  Standing standing_;
   size_t max_body_bytes_;
+  Duration head_timeout_, body_timeout_;
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, Stream> streams_;
   std::vector<int32_t> drained_;
-  size_t bodies_bytes_ = 0, queued_bytes_ = 0;
+  size_t bodies_bytes_ = 0;
+  std::string in_;  // read, and its turn is not yet
+  double empty_left_ = kMaxEmptyFrames;
+  Loop::Steady counted_ = std::chrono::steady_clock::now();
+  int large_heads_ = 0;
   bool closed_ = false, receiving_ = false, stopping_ = false;
   Loop::Steady last_ = std::chrono::steady_clock::now();
-  Loop::Handle stale_;
+  Loop::Handle stale_, head_deadline_;
 };
 
 class Http2Exchange final : public CarriedExchange {
  public:
-  Http2Exchange(Connection* connection, int32_t id, Request request)
-      : CarriedExchange(std::move(request)), connection_(connection), id_(id) {}
+  Http2Exchange(Connection* connection, int32_t id, Request request, Charge charge)
+      : CarriedExchange(std::move(request), std::move(charge)), connection_(connection), id_(id) {}
   ~Http2Exchange() override {
     if (connection_) connection_->abandoned(id_);
+  }
+  void receive(std::function<void()> then) override {
+    if (connection_) connection_->receive(id_, std::move(then));
+  }
+  void known() override {
+    charge_known();
+    if (connection_) connection_->known();
   }
   void respond(int status, Headers headers, std::vector<Bytes> body) override {
     if (!connection_) return;
@@ -131,8 +161,26 @@ class Http2Exchange final : public CarriedExchange {
 struct Connection::Callbacks {
   static Connection& of(void* user) { return *static_cast<Connection*>(user); }
 
+  // Every frame's head, before anything of it is looked at.
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
+    Connection& c = of(user);
+    if (c.closed_) return NGHTTP2_ERR_CALLBACK_FAILURE;  // by what an earlier frame led to
+    bool carries = head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION ||
+                   (head->type == NGHTTP2_DATA && (head->length > 0 || (head->flags & NGHTTP2_FLAG_END_STREAM)));
+    return carries || c.count_empty(1) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+  }
+  // Frames of types that nobody knows are taken, so that they are counted, and passed over.
+  static int unpack_unknown(nghttp2_session*, void** payload, const nghttp2_frame_hd*, void*) {
+    *payload = nullptr;
+    return 0;
+  }
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
     Connection& c = of(user);
+    // One that has begun has to end; a stream that is gone meanwhile was refused.
+    c.head_deadline_ = c.loop_.after(c.head_timeout_, [&c, id = frame->hd.stream_id] {
+      auto keep = c.shared_from_this();
+      if (Stream* stream = c.find(id); stream && !stream->head_done) c.close();
+    });
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     Stream& stream = c.streams_[frame->hd.stream_id];
     stream.id = frame->hd.stream_id;
@@ -142,53 +190,74 @@ struct Connection::Callbacks {
                     const uint8_t* value, size_t value_size, uint8_t, void* user) {
     Connection& c = of(user);
     Stream* stream = c.find(frame->hd.stream_id);
-    if (!stream || stream->head_done) return 0;  // trailers say nothing to us
-    stream->header_bytes += name_size + value_size + 32;
-    if (stream->header_bytes > kMaxHeaderBytes) return 0;  // refused when the head is complete
+    if (!stream) return 0;
+    // Trailers say nothing to us, and count: one byte may stand for 4 KiB of the table (HPACK).
+    size_t size = name_size + value_size + 32;
+    stream->header_bytes += size;
+    if (stream->header_bytes > 2 * kMaxHeaderBytes) return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (stream->head_done || stream->header_bytes > kMaxHeaderBytes) return 0;  // refused when the head is complete
+    if (!stream->charge.grow(c.standing_, size)) {
+      stream->header_bytes = kMaxHeaderBytes + 1;
+      return 0;
+    }
     std::string_view key(reinterpret_cast<const char*>(name), name_size), text(reinterpret_cast<const char*>(value), value_size);
     if (key == ":method") stream->request.method = text;
     else if (key == ":path") stream->request.target = text;
     else if (key == ":authority") stream->authority = text;
-    else if (!key.starts_with(':')) stream->request.headers.add(std::string(key), std::string(text));
+    else if (!key.starts_with(':')) {
+      // RFC 9113 section 8.3.1: one that names something else than :authority makes the request malformed.
+      if (key == "host" && !stream->authority.empty() && text != stream->authority) stream->bad_host = true;
+      stream->request.headers.add(std::string(key), std::string(text));
+    }
     return 0;
   }
-  static int data_chunk(nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+  static int data_chunk(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
     Connection& c = of(user);
     Stream* stream = c.find(id);
-    if (!stream || stream->dispatched || stream->answered) return 0;
-    stream->progress = std::chrono::steady_clock::now();
-    if (stream->request.body.size() + size > c.max_body_bytes_) {
+    if (!stream || !stream->exchange || stream->answered) {
+      nghttp2_session_consume(session, id, size);
+      return 0;
+    }
+    // The stream's window alone waits: what one handler leaves unread must not hold up the others.
+    nghttp2_session_consume_connection(session, size);
+    stream->unconsumed += size;
+    if (stream->body.size() + size > c.max_body_bytes_) {
       c.refuse(*stream, 413, "request body too large");
       return 0;
     }
-    if (c.bodies_bytes_ + size > kMaxBodiesBytes) {
+    if (c.bodies_bytes_ + size > kMaxBodiesBytes || !stream->charge.grow(c.standing_, size)) {
       c.refuse(*stream, 429, "too many unfinished requests on this connection");
       return 0;
     }
     c.bodies_bytes_ += size;
-    stream->request.body.append(reinterpret_cast<const char*>(data), size);
+    stream->body.append(reinterpret_cast<const char*>(data), size);
+    if (stream->receive) c.consume(*stream);
     return 0;
   }
   static int frame_recv(nghttp2_session*, const nghttp2_frame* frame, void* user) {
     Connection& c = of(user);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS) c.head_deadline_.cancel();
     Stream* stream = c.find(frame->hd.stream_id);
     if (!stream) return 0;
+    bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     if (frame->hd.type == NGHTTP2_HEADERS && !stream->head_done) {
       stream->head_done = true;
+      stream->body_done = ends;
       if (stream->header_bytes > kMaxHeaderBytes) {
+        if (++c.large_heads_ > kMaxLargeHeads) return NGHTTP2_ERR_CALLBACK_FAILURE;
         c.refuse(*stream, 431, "request head too large");
-        return 0;
+      } else if (stream->bad_host) {
+        c.reset(stream->id, NGHTTP2_PROTOCOL_ERROR);
+      } else {
+        c.dispatch(*stream);
       }
-      if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-        if (stream->request.headers.get("expect") == "100-continue") {
-          static const nghttp2_nv status{(uint8_t*)":status", (uint8_t*)"100", 7, 3, NGHTTP2_NV_FLAG_NONE};
-          nghttp2_submit_headers(c.session_, NGHTTP2_FLAG_NONE, stream->id, nullptr, &status, 1, nullptr);
-        }
-        c.schedule_stale_check();
-      }
+      return 0;
     }
-    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !stream->dispatched && !stream->answered) c.dispatch(*stream);
+    if (ends && !stream->body_done) {
+      stream->body_done = true;
+      c.body_is_whole(*stream);
+    }
     return 0;
   }
   static int stream_close(nghttp2_session*, int32_t id, uint32_t, void* user) {
@@ -197,8 +266,7 @@ struct Connection::Callbacks {
     if (it == c.streams_.end()) return 0;
     Stream stream = std::move(it->second);
     c.streams_.erase(it);
-    if (!stream.dispatched) c.bodies_bytes_ -= std::min(c.bodies_bytes_, stream.request.body.size());
-    c.queued_bytes_ -= stream.queued_bytes;
+    c.bodies_bytes_ -= std::min(c.bodies_bytes_, stream.body.size());
     // `finished` and nothing queued: the answer went out whole.
     if (stream.exchange) stream.exchange->detach(!(stream.finished && stream.queued_bytes == 0));
     return 0;
@@ -221,7 +289,7 @@ struct Connection::Callbacks {
     if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     c.transport_->queue(std::string(reinterpret_cast<const char*>(head), 9));
     stream->queued_bytes -= length;
-    c.queued_bytes_ -= length;
+    c.empty_left_ = std::min(kMaxEmptyFrames, c.empty_left_ + kFramesPerData);
     while (length > 0) {
       Bytes& front = stream->pieces.front();
       size_t n = std::min(length, front->size() - stream->piece_offset);
@@ -243,13 +311,15 @@ struct Connection::Callbacks {
   static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
     Stream* stream = of(user).find(frame->hd.stream_id);
-    if (stream && !stream->dispatched) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    if (stream && !stream->body_done) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
     return 0;
   }
   static const nghttp2_session_callbacks* get() {
     static nghttp2_session_callbacks* made = [] {
       nghttp2_session_callbacks* callbacks;
       SAMPAN_CHECK(nghttp2_session_callbacks_new(&callbacks) == 0);
+      nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, begin_frame);
+      nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, unpack_unknown);
       nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, begin_headers);
       nghttp2_session_callbacks_set_on_header_callback(callbacks, header);
       nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_chunk);
@@ -269,6 +339,10 @@ void Connection::open() {
   nghttp2_option_set_no_closed_streams(option, 1);  // priorities are not used: nothing of them is kept
   nghttp2_option_set_stream_reset_rate_limit(option, 1000, 33);
   nghttp2_option_set_max_continuations(option, 8);
+  nghttp2_option_set_max_outbound_ack(option, 200);
+  nghttp2_option_set_max_settings(option, 32);
+  nghttp2_option_set_no_auto_window_update(option, 1);
+  for (int type = NGHTTP2_CONTINUATION + 1; type < 256; ++type) nghttp2_option_set_user_recv_extension_type(option, static_cast<uint8_t>(type));
   SAMPAN_CHECK(nghttp2_session_server_new2(&session_, Callbacks::get(), this, option) == 0);
   nghttp2_option_del(option);
   const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kMaxStreams},
@@ -276,6 +350,11 @@ void Connection::open() {
                                              {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kMaxHeaderBytes}};
   nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, std::size(settings));
   nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
+  standing_.is(weak_from_this());
+  head_deadline_ = loop_.after(head_timeout_, [this] {  // of the first one
+    auto keep = shared_from_this();
+    close();
+  });
   transport_->set_ready([this](uint32_t) {
     auto keep = shared_from_this();
     if (closed_) return;
@@ -292,12 +371,15 @@ void Connection::close() {
   closed_ = true;
   auto keep = shared_from_this();
   stale_.cancel();
+  head_deadline_.cancel();
   if (auto server = server_.lock()) server->gone(keep);
   auto transport = std::move(transport_);
   auto streams = std::exchange(streams_, {});
   for (auto& [id, stream] : streams)
     if (auto* exchange = std::exchange(stream.exchange, nullptr)) exchange->detach(true);
   count_.reset();
+  standing_ = {};
+  std::string().swap(in_);
 }
 
 bool Connection::stale(Loop::Steady before) {
@@ -324,6 +406,7 @@ void Connection::shut_down() {
 }
 
 void Connection::read() {
+  if (!in_.empty()) return;  // its turn comes
   for (int rounds = 0; rounds < 16; ++rounds) {
     std::string_view data;
     switch (transport_->read(&data)) {
@@ -333,19 +416,57 @@ void Connection::read() {
       case Io::kOk: break;
     }
     size_t size = data.size();
-    receiving_ = true;
-    ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(data.data()), size);
-    receiving_ = false;
-    if (closed_) return;
-    if (used < 0) {
-      // The GOAWAY that tells why is queued by nghttp2 unless the preface itself was wrong.
-      flush();
-      return close();
-    }
-    flush();
-    if (closed_) return;
+    if (!take(data) || closed_) return;
     if (!transport_->has_pending() && size < (16 << 10)) return;
   }
+}
+
+// In slices, for a few milliseconds: many small frames are much work. False: what is left waits for the
+// next round of the loop, and nothing is read meanwhile.
+bool Connection::take(std::string_view data) {
+  auto end = std::chrono::steady_clock::now() + kTurn;
+  while (!data.empty()) {
+    std::string_view slice = data.substr(0, kSliceBytes);
+    data.remove_prefix(slice.size());
+    receiving_ = true;
+    ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(slice.data()), slice.size());
+    receiving_ = false;
+    if (closed_) return false;
+    if (used < 0) {
+      // The GOAWAY that tells why is queued by nghttp2 unless the preface or a limit of ours was the cause.
+      if (used == NGHTTP2_ERR_CALLBACK_FAILURE) nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
+      flush();
+      close();
+      return false;
+    }
+    flush();
+    if (closed_) return false;
+    if (data.empty() || std::chrono::steady_clock::now() < end) continue;
+    in_.assign(data);
+    transport_->want_read(false);
+    loop_.post([weak = weak_from_this()] {
+      auto held = std::static_pointer_cast<Connection>(weak.lock());
+      if (!held || held->closed_) return;
+      std::string left = std::exchange(held->in_, {});
+      if (!held->take(left) || held->closed_) return;
+      held->transport_->want_read(true);
+      if (held->transport_->has_pending()) held->read();
+    });
+    return false;
+  }
+  return true;
+}
+
+// Each costs little, and there is no end to them: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM,
+// empty DATA and unknown frames (CVE-2019-9511 to 9518).
+bool Connection::count_empty(double frames) {
+  if (empty_left_ < frames) {
+    auto now = std::chrono::steady_clock::now();
+    empty_left_ = std::min(kMaxEmptyFrames, empty_left_ + std::chrono::duration<double>(now - counted_).count() * kEmptyFramesPerSecond);
+    counted_ = now;
+  }
+  empty_left_ -= frames;
+  return empty_left_ >= 0;
 }
 
 // Frames what may be sent now, as far as the socket keeps up.
@@ -371,14 +492,15 @@ void Connection::flush() {
     if (transport_->queued_bytes() < before) last_ = std::chrono::steady_clock::now();
     if (io == Io::kBlocked) return;
     if (io != Io::kOk) return close();
-    auto drained = std::exchange(drained_, {});
-    for (int32_t id : drained) {
-      Stream* stream = find(id);
-      if (stream && stream->exchange && stream->queued_bytes == 0) stream->exchange->drained();
-      if (closed_) return;
-    }
     if (!nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_)) return close();
-    if (before == 0 && drained.empty()) break;
+    if (before == 0) break;
+  }
+  // What is written now goes out in the next round of the loop: a fast reader must not keep it to itself.
+  auto drained = std::exchange(drained_, {});
+  for (int32_t id : drained) {
+    Stream* stream = find(id);
+    if (stream && stream->exchange && stream->queued_bytes == 0) stream->exchange->drained();
+    if (closed_) return;
   }
   if (stopping_) {
     if (streams_.empty()) return close();
@@ -395,15 +517,51 @@ void Connection::dispatch(Stream& stream) {
   last_ = std::chrono::steady_clock::now();
   stream.dispatched = true;
   stream.is_head = stream.request.method == "HEAD";
-  bodies_bytes_ -= std::min(bodies_bytes_, stream.request.body.size());
   // The same names as in HTTP/1.1: what is made of a request must not depend on its version.
   if (!stream.authority.empty() && stream.request.headers.get("host").empty())
     stream.request.headers.add("Host", std::move(stream.authority));
   stream.request.peer = peer_;
-  auto exchange = std::make_shared<Http2Exchange>(this, stream.id, std::move(stream.request));
+  if (!standing_.count_request() && !stopping_) shut_down();
+  auto exchange = std::make_shared<Http2Exchange>(this, stream.id, std::move(stream.request), std::move(stream.charge));
   stream.request = {};
   stream.exchange = exchange.get();
   server->handler(std::move(exchange));  // may close this connection
+}
+
+void Connection::receive(int32_t id, std::function<void()> then) {
+  Stream* stream = find(id);
+  if (!stream || closed_) return;
+  if (stream->received) return then();
+  stream->receive = std::move(then);
+  if (stream->body_done) return body_is_whole(*stream);
+  stream->progress = std::chrono::steady_clock::now();
+  if (stream->body.empty() && stream->exchange->request().headers.get("expect") == "100-continue") {
+    static const nghttp2_nv status{(uint8_t*)":status", (uint8_t*)"100", 7, 3, NGHTTP2_NV_FLAG_NONE};
+    nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, id, nullptr, &status, 1, nullptr);
+  }
+  consume(*stream);
+  schedule_stale_check();
+  dirty();
+}
+// Gives the window back for what came of a body that is wanted.
+void Connection::consume(Stream& stream) {
+  if (size_t size = std::exchange(stream.unconsumed, 0)) nghttp2_session_consume_stream(session_, stream.id, size);
+}
+// The answer comes without it.
+void Connection::leave_body(Stream& stream) {
+  stream.receive = nullptr;
+  bodies_bytes_ -= std::min(bodies_bytes_, stream.body.size());
+  std::string().swap(stream.body);
+  consume(stream);
+}
+void Connection::body_is_whole(Stream& stream) {
+  if (!stream.receive || !stream.exchange) return;
+  stream.received = true;
+  consume(stream);
+  bodies_bytes_ -= std::min(bodies_bytes_, stream.body.size());
+  stream.exchange->set_body(std::exchange(stream.body, {}), std::move(stream.charge));
+  auto then = std::exchange(stream.receive, nullptr);
+  then();  // may end the stream
 }
 
 void Connection::refuse(Stream& stream, int status, const std::string& text) {
@@ -412,9 +570,12 @@ void Connection::refuse(Stream& stream, int status, const std::string& text) {
   if (auto server = server_.lock(); server && server->options.refusal)
     std::tie(type, body) = server->options.refusal(status, text);
   headers.add("Content-Type", std::move(type));
+  if (status == 429) headers.add("Retry-After", "1");
   int32_t id = stream.id;
-  bodies_bytes_ -= std::min(bodies_bytes_, stream.request.body.size());
-  std::string().swap(stream.request.body);
+  auto receive = std::exchange(stream.receive, nullptr);
+  leave_body(stream);
+  stream.charge.release();
+  if (auto* exchange = std::exchange(stream.exchange, nullptr)) exchange->detach(true);
   respond(id, status, std::move(headers), {bytes(std::move(body))});
 }
 
@@ -470,13 +631,14 @@ void Connection::respond(int32_t id, int status, Headers&& headers, std::vector<
     if (part) length += static_cast<int64_t>(part->size());
   bool bodiless = stream->is_head || status == 204 || status == 304 || status < 200;
   bool no_length = status == 204 || status < 200 || (status == 304 && length == 0);
+  auto receive = std::exchange(stream->receive, nullptr);  // may hold the exchange
+  leave_body(*stream);
   stream->answered = stream->finished = true;
   stream->progress = std::chrono::steady_clock::now();
   if (!bodiless && length > 0) {
     for (Bytes& part : body)
       if (part && !part->empty()) stream->pieces.push_back(std::move(part));
     stream->queued_bytes += static_cast<size_t>(length);
-    queued_bytes_ += static_cast<size_t>(length);
   }
   submit_head(*stream, status, headers, no_length ? -1 : length, stream->queued_bytes > 0);
   dirty();
@@ -484,6 +646,8 @@ void Connection::respond(int32_t id, int status, Headers&& headers, std::vector<
 void Connection::start(int32_t id, int status, Headers&& headers) {
   Stream* stream = find(id);
   if (!stream || closed_) return;
+  auto receive = std::exchange(stream->receive, nullptr);
+  leave_body(*stream);
   stream->answered = stream->streaming = true;
   stream->finished = stream->is_head || status == 204 || status == 304;
   submit_head(*stream, status, headers, -1, !stream->finished);
@@ -494,20 +658,19 @@ void Connection::write(int32_t id, Bytes chunk) {
   if (!stream || closed_ || !chunk || chunk->empty() || !stream->streaming || stream->finished) return;
   if (stream->queued_bytes == 0) stream->progress = std::chrono::steady_clock::now();
   stream->queued_bytes += chunk->size();
-  queued_bytes_ += chunk->size();
   stream->pieces.push_back(std::move(chunk));
   auto server = server_.lock();
   if (!server) return;
-  if (queued_bytes_ > server->options.max_queued_bytes) {
+  if (stream->queued_bytes > server->options.max_queued_bytes) {
     // Not from inside the caller's loop over its watchers, and after one try to send.
     loop_.post([weak = std::weak_ptr<Connection>(self()), id, limit = server->options.max_queued_bytes] {
       auto self = weak.lock();
       if (!self || self->closed_) return;
       self->flush();
-      if (self->closed_ || self->queued_bytes_ <= limit) return;
+      Stream* stream = self->closed_ ? nullptr : self->find(id);
+      if (!stream || stream->queued_bytes <= limit) return;
       self->reset(id, NGHTTP2_ENHANCE_YOUR_CALM);
       self->flush();
-      if (!self->closed_ && self->queued_bytes_ > 2 * limit) self->close();
     });
   }
   nghttp2_session_resume_data(session_, id);
@@ -535,20 +698,25 @@ void Connection::abandoned(int32_t id) {
 }
 size_t Connection::queued_bytes(int32_t id) const {
   auto it = streams_.find(id);
-  return it == streams_.end() ? 0 : it->second.queued_bytes + (transport_ ? transport_->queued_bytes() : 0);
+  return it == streams_.end() ? 0 : it->second.queued_bytes;
 }
 
-// Requests that began and do not go on. One timer while there are any.
+// Bodies that are wanted and do not come. One timer while there are any.
 void Connection::schedule_stale_check() {
   if (stale_.active()) return;
-  stale_ = loop_.after(kRequestTimeout / 2, [this] {
+  stale_ = loop_.after(body_timeout_ / 4, [this] {
     auto keep = shared_from_this();
-    auto before = std::chrono::steady_clock::now() - kRequestTimeout;
+    auto before = std::chrono::steady_clock::now() - body_timeout_;
     bool waiting = false;
+    std::vector<int32_t> late;
     for (auto& [id, stream] : streams_) {
-      if (stream.dispatched || stream.answered) continue;
-      if (stream.progress < before) reset(id, NGHTTP2_CANCEL);
+      if (!stream.receive) continue;
+      if (stream.progress < before) late.push_back(id);
       else waiting = true;
+    }
+    for (int32_t id : late) {
+      if (Stream* stream = find(id)) refuse(*stream, 408, "the body did not come in time");
+      if (closed_) return;
     }
     flush();
     if (!closed_ && waiting) schedule_stale_check();

@@ -23,6 +23,7 @@ using Io = Transport::Io;
 constexpr size_t kMaxIdleConnections = 16;
 constexpr auto kIdleTimeout = 60s;  // shorter than a server's, so that we close first
 constexpr size_t kMaxRefusalBytes = 1u << 20;
+constexpr size_t kMaxUnparsedBytes = 512 << 10;  // of a head or a chunk's first line
 class Exchanger;
 }  // namespace
 
@@ -80,6 +81,11 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
     if (over_) return;
     over_ = true;
     release();
+  }
+  void pause(bool paused) {
+    if (over_ || std::exchange(paused_, paused) == paused || !transport_ || !handshaken_) return;
+    transport_->want_read(!paused);
+    if (!paused) read_later();
   }
 
  private:
@@ -254,6 +260,7 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
   }
   void read() {
     for (int rounds = 0; rounds < 16; ++rounds) {
+      if (paused_) return;
       std::string_view data;
       switch (transport_->read(&data)) {
         case Io::kBlocked: return;
@@ -270,9 +277,12 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
       if (over_ || !transport_) return;
       if (!transport_->has_pending()) return;
     }
+    read_later();
+  }
+  void read_later() {
     loop_.post([weak = weak_from_this()] {
       auto self = weak.lock();
-      if (self && !self->over_ && self->transport_) self->read();
+      if (self && !self->over_ && self->transport_ && self->parser_) self->read();
     });
   }
   void take(std::string_view data) {
@@ -308,6 +318,8 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
       if (parser_->done()) return complete(data.empty());
       break;
     }
+    if (data.size() > kMaxUnparsedBytes)
+      return fail(make_error(Kind::kUnavailable, request_.method, where(), "broken answer: a line of it does not end"));
     in_.assign(data);
   }
   void switched(std::string_view rest) {
@@ -361,13 +373,14 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
   Loop::Handle timeout_, connect_timeout_;
   size_t to_send_ = 0;
   bool over_ = false, connected_ = false, handshaken_ = false, reused_ = false, retried_ = false;
-  bool head_delivered_ = false, write_failed_ = false;
+  bool head_delivered_ = false, write_failed_ = false, paused_ = false;
 };
 
 class CallHandle final : public Client::Call {
  public:
   explicit CallHandle(std::shared_ptr<Exchanger> exchanger) : exchanger_(std::move(exchanger)) {}
   ~CallHandle() override { exchanger_->cancel(); }
+  void pause(bool paused) override { exchanger_->pause(paused); }
 
  private:
   std::shared_ptr<Exchanger> exchanger_;

@@ -24,6 +24,7 @@ class Client {
   class Call {
    public:
     virtual ~Call() = default;
+    virtual void pause(bool paused) = 0;  // a stream's answer: reads no more for now
   };
   // `timeout` zero: none. An idle connection that the server closed under us is retried once when
   // nothing of the answer had come and the method is idempotent or nothing was sent.

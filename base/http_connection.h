@@ -2,15 +2,18 @@
 // kept by its server until close(), and by whoever is inside one of its calls.
 #pragma once
 
+#include <list>
+#include <map>
 #include <unordered_set>
 
+#include "base/acceptor.h"
+#include "base/http_limits.h"
 #include "base/http_server.h"
 #include "base/http_transport.h"
 
 namespace base::http {
 
 constexpr size_t kMaxHeaderBytes = 64 << 10;
-constexpr auto kHeadTimeout = std::chrono::seconds(10);   // handshake and first head; a head that has begun
 constexpr auto kIdleTimeout = std::chrono::seconds(120);  // without a request, or without taking what is sent
 
 class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
@@ -30,7 +33,8 @@ class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
 // What an exchange is whatever carries it: a request, its one answer, and who hears of the end.
 class CarriedExchange : public Exchange {
  public:
-  explicit CarriedExchange(Request request) : request_(std::move(request)) {}
+  // `charge`: what the request holds, given back with it.
+  CarriedExchange(Request request, Charge charge) : request_(std::move(request)), charge_(std::move(charge)) {}
   const Request& request() const final { return request_; }
   bool closed() const final { return closed_; }
   void on_close(std::function<void()> closed) final { on_close_ = std::move(closed); }
@@ -39,6 +43,11 @@ class CarriedExchange : public Exchange {
   }
   void drained() {
     if (auto callback = on_drain_) (*callback)();
+  }
+  void charge_known() { charge_.known(); }
+  void set_body(std::string body, Charge charge) {
+    mutable_request().body = std::move(body);
+    charge_.take(std::move(charge));
   }
 
  protected:
@@ -57,6 +66,7 @@ class CarriedExchange : public Exchange {
 
  private:
   Request request_;
+  Charge charge_;
   bool answered_ = false, closed_ = false;
   std::function<void()> on_close_;
   std::shared_ptr<std::function<void()>> on_drain_;
@@ -68,7 +78,9 @@ struct Accepted {
   std::unique_ptr<Transport> transport;
   Peer peer;
   std::shared_ptr<void> count;  // of Server::connections()
+  Standing standing;            // among strangers, until known
   size_t max_body_bytes = 0;
+  Duration head_timeout = std::chrono::seconds(10), body_timeout = std::chrono::seconds(60);
 };
 std::shared_ptr<ServerConnection> make_http1_connection(Accepted accepted);
 std::shared_ptr<ServerConnection> make_http2_connection(Accepted accepted);
@@ -77,9 +89,10 @@ const std::string& date_line();  // "Date: …\r\n", formatted once a second
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Impl(Loop& loop, std::shared_ptr<tls::Context> context, Options options, Handler handler)
-      : loop(loop), context(std::move(context)), options(options), handler(std::move(handler)) {}
+      : loop(loop), context(std::move(context)), options(options), handler(std::move(handler)),
+        limits(std::make_shared<Limits>(loop, this->options)) {}
   Status add_listener(UniqueFd fd);
-  void accept(int listener);
+  void accept(UniqueFd fd, const sockaddr_storage& address);
   void add(std::shared_ptr<ServerConnection> connection);
   void gone(const std::shared_ptr<ServerConnection>& connection);
   void dirty(const std::shared_ptr<ServerConnection>& connection);  // flush() at the end of this round
@@ -88,7 +101,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
   struct Listener {
     UniqueFd fd;
-    Loop::Handle watch;
+    std::unique_ptr<Acceptor> acceptor;
   };
   Loop& loop;
   std::shared_ptr<tls::Context> context;
@@ -98,7 +111,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unordered_set<std::shared_ptr<ServerConnection>> connections;
   std::vector<std::weak_ptr<ServerConnection>> to_flush;
   size_t open = 0;  // connections and upgraded streams
-  Loop::Handle sweeper, accept_again, stop_limit;
+  std::shared_ptr<Limits> limits;
+  Loop::Handle sweeper, stop_limit;
   std::function<void()> stopping;
 };
 

@@ -33,26 +33,43 @@ bool accepts_gzip(const Headers& request_headers) {
   return false;
 }
 
-Bytes gzip(const std::vector<Bytes>& parts) {
+struct GzipStream::Impl {
   z_stream z{};
-  SAMPAN_CHECK(deflateInit2(&z, 1, Z_DEFLATED, kGzipWindow, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-  size_t total = 0;
+};
+GzipStream::GzipStream() : impl_(std::make_unique<Impl>()) {
+  SAMPAN_CHECK(deflateInit2(&impl_->z, 1, Z_DEFLATED, kGzipWindow, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+}
+GzipStream::~GzipStream() { deflateEnd(&impl_->z); }
+
+Bytes GzipStream::put(const std::vector<Bytes>& parts, bool last) {
+  z_stream& z = impl_->z;
+  size_t total = 0, have = 0;
   for (const Bytes& part : parts) total += part ? part->size() : 0;
   std::string out(deflateBound(&z, total) + 64, '\0');
-  z.next_out = raw(out);
-  z.avail_out = static_cast<uInt>(out.size());
+  auto work = [&](int flush) {
+    int result;
+    do {  // what lay inside from earlier pieces may be more than this one's bound
+      if (out.size() - have < 1024) out.resize(out.size() * 2);
+      z.next_out = raw(out) + have;
+      z.avail_out = static_cast<uInt>(out.size() - have);
+      result = deflate(&z, flush);
+      have = out.size() - z.avail_out;
+    } while (z.avail_out == 0);
+    SAMPAN_CHECK(result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR);
+  };
   for (const Bytes& part : parts) {
-    if (!part || part->empty()) continue;  // nothing in and nothing out is an error to zlib
+    if (!part || part->empty()) continue;
     z.next_in = raw(*part);
     z.avail_in = static_cast<uInt>(part->size());
-    SAMPAN_CHECK(deflate(&z, Z_NO_FLUSH) == Z_OK);
+    work(Z_NO_FLUSH);
   }
-  SAMPAN_CHECK(deflate(&z, Z_FINISH) == Z_STREAM_END);
-  out.erase(z.total_out);
-  deflateEnd(&z);
+  if (last) work(Z_FINISH);
+  out.resize(have);
   out.shrink_to_fit();
   return bytes(std::move(out));
 }
+
+Bytes gzip(const std::vector<Bytes>& parts) { return GzipStream().put(parts, true); }
 
 Result<std::string> gunzip(std::string_view data, size_t limit_bytes) {
   z_stream z{};
@@ -85,9 +102,15 @@ Compressor::~Compressor() {
   if (thread_.joinable()) thread_.join();
 }
 void Compressor::gzip(std::vector<Bytes> parts, std::function<void(Bytes)> done) {
+  add({[parts = std::move(parts)] { return http::gzip(parts); }, std::move(done)});
+}
+void Compressor::put(std::shared_ptr<GzipStream> stream, std::vector<Bytes> parts, bool last, std::function<void(Bytes)> done) {
+  add({[stream = std::move(stream), parts = std::move(parts), last] { return stream->put(parts, last); }, std::move(done)});
+}
+void Compressor::add(Job job) {
   {
     std::lock_guard lock(mutex_);
-    jobs_.push_back({std::move(parts), std::move(done)});
+    jobs_.push_back(std::move(job));
   }
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
   wake_.notify_one();
@@ -104,7 +127,7 @@ void Compressor::run() {
     }
     // What the job holds is given up on the loop's thread, where it came from.
     auto job = std::make_shared<Job>(std::move(jobs.front()));
-    Bytes made = http::gzip(job->parts);
+    Bytes made = job->work();
     loop_.post([job = std::move(job), made = std::move(made)] { job->done(made); });
   }
 }

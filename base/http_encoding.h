@@ -16,6 +16,19 @@ bool accepts_gzip(const Headers& request_headers);
 Bytes gzip(const std::vector<Bytes>& parts);
 Result<std::string> gunzip(std::string_view data, size_t limit_bytes);
 
+// One gzip body in pieces.
+class GzipStream {
+ public:
+  GzipStream();
+  ~GzipStream();
+  GzipStream(const GzipStream&) = delete;
+  Bytes put(const std::vector<Bytes>& parts, bool last);  // what is ready of it; empty while there is little
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 // gzip() on one thread of its own, which the first job starts. Jobs are done in order; `done` comes on
 // the loop. Destroying it drops what waits and joins the thread after the piece it is at.
 class Compressor {
@@ -23,12 +36,14 @@ class Compressor {
   explicit Compressor(Loop& loop) : loop_(loop) {}
   ~Compressor();
   void gzip(std::vector<Bytes> parts, std::function<void(Bytes)> done);
+  void put(std::shared_ptr<GzipStream> stream, std::vector<Bytes> parts, bool last, std::function<void(Bytes)> done);
 
  private:
   struct Job {
-    std::vector<Bytes> parts;
+    std::function<Bytes()> work;
     std::function<void(Bytes)> done;
   };
+  void add(Job job);
   void run();
   Loop& loop_;
   std::mutex mutex_;  // guards the next two

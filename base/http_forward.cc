@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include "base/http_feed.h"
+
 namespace base::http {
 namespace {
 
@@ -19,6 +21,16 @@ Headers onward(const Headers& in, bool upgrades) {
     if (!stays(name, upgrades)) out.add(name, value);
   return out;
 }
+
+struct Flow {
+  std::unique_ptr<Client::Call> call;
+};
+struct FlowCall final : Client::Call {
+  explicit FlowCall(std::shared_ptr<Flow> flow) : flow(std::move(flow)) {}
+  ~FlowCall() override { flow->call.reset(); }
+  void pause(bool paused) override { flow->call->pause(paused); }
+  std::shared_ptr<Flow> flow;
+};
 
 }  // namespace
 
@@ -44,17 +56,29 @@ std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> 
       if (near) splice(std::move(near), std::move(result->stream));
       ended({}, true);
     });
-  return client.stream(
+  // Read as it is taken. The handle is the caller's: a Call of our own stands between.
+  auto flow = std::make_shared<Flow>();
+  auto call = std::make_unique<FlowCall>(flow);
+  flow->call = client.stream(
       std::move(request),
-      [exchange, started](const Response& head) {
+      [exchange, started, weak = std::weak_ptr(flow)](const Response& head) {
         *started = true;
+        exchange->on_drain([weak] {
+          if (auto flow = weak.lock(); flow && flow->call) flow->call->pause(false);
+        });
         exchange->start(head.status, onward(head.headers, false));
       },
-      [exchange](std::string_view data) { exchange->write(bytes(std::string(data))); },
+      [exchange, weak = std::weak_ptr(flow)](std::string_view data) {
+        exchange->write(bytes(std::string(data)));
+        if (exchange->queued_bytes() < kFedBytes) return;
+        if (auto flow = weak.lock(); flow && flow->call) flow->call->pause(true);
+      },
       [exchange, started, ended = std::move(ended)](Status status) {
-        if (*started) exchange->finish();
+        // An answer that was cut short is not finished: whoever waits for it must not take it for whole.
+        if (*started && status.ok()) exchange->finish();
         ended(std::move(status), *started);
       });
+  return call;
 }
 
 }  // namespace base::http

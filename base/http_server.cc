@@ -47,7 +47,8 @@ class Handshake final : public ServerConnection {
       ready();
     });
     accepted_.transport->want_read(true);
-    deadline_ = accepted_.transport->loop().after(kHeadTimeout, [this] {
+    accepted_.standing.is(weak_from_this());
+    deadline_ = accepted_.transport->loop().after(accepted_.head_timeout, [this] {
       auto keep = shared_from_this();
       close();
     });
@@ -81,6 +82,7 @@ class Handshake final : public ServerConnection {
     accepted_.peer.has_certificate = name.verified;
     accepted_.peer.common_name = std::move(name.common_name);
     accepted_.peer.organizations = std::move(name.organizations);
+    if (name.verified) accepted_.standing.known();
     const unsigned char* protocol = nullptr;
     unsigned size = 0;
     SSL_get0_alpn_selected(ssl, &protocol, &size);
@@ -133,53 +135,41 @@ void Server::Impl::sweep() {
   });
 }
 
-void Server::Impl::accept(int listener) {
-  for (int i = 0; i < 64; ++i) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    UniqueFd fd(::accept4(listener, reinterpret_cast<sockaddr*>(&address), &size,
-                          SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd.valid()) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno == EAGAIN) return;
-      // No fds or memory: the listener stays readable, so it is left alone for a second.
-      for (auto& one : listeners) loop.change(one->watch, 0);
-      accept_again = loop.after(1s, [this] {
-        for (auto& one : listeners) loop.change(one->watch, EPOLLIN);
-      });
-      return;
-    }
-    if (open >= options.max_connections) continue;  // closed at once
-    if (address.ss_family != AF_UNIX) {
-      // A peer that vanished without a word is noticed within two minutes.
-      int on = 1, idle = 60, interval = 15, probes = 4, unacknowledged_ms = 60'000;
-      ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-      ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-      ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-      ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-      ::setsockopt(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
-                   sizeof unacknowledged_ms);
-    }
-    Accepted accepted;
-    accepted.server = weak_from_this();
-    accepted.transport = std::make_unique<Transport>(loop, std::move(fd), context.get(), true);
-    accepted.peer.address = format_address(address);
-    accepted.max_body_bytes = options.max_body_bytes;
-    // Released when the connection is really gone, also after an upgrade took it away.
-    ++open;
-    accepted.count = std::shared_ptr<void>(nullptr, [weak = weak_from_this()](void*) {
-      if (auto held = weak.lock()) --held->open;
-    });
-    add(context ? std::make_shared<Handshake>(std::move(accepted)) : make_http1_connection(std::move(accepted)));
+void Server::Impl::accept(UniqueFd fd, const sockaddr_storage& address) {
+  // Closed at once.
+  if (open >= options.max_connections || !limits->make_room(address)) return;
+  if (address.ss_family != AF_UNIX) {
+    // A peer that vanished without a word is noticed within two minutes.
+    int on = 1, idle = 60, interval = 15, probes = 4, unacknowledged_ms = 60'000;
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
+                 sizeof unacknowledged_ms);
   }
+  Accepted accepted;
+  accepted.server = weak_from_this();
+  accepted.transport = std::make_unique<Transport>(loop, std::move(fd), context.get(), true);
+  accepted.peer.address = format_address(address);
+  if (address.ss_family != AF_UNIX) accepted.standing = Standing(limits, address);
+  accepted.max_body_bytes = options.max_body_bytes;
+  accepted.head_timeout = options.head_timeout;
+  accepted.body_timeout = options.body_timeout;
+  // Released when the connection is really gone, also after an upgrade took it away.
+  ++open;
+  accepted.count = std::shared_ptr<void>(nullptr, [weak = weak_from_this()](void*) {
+    if (auto held = weak.lock()) --held->open;
+  });
+  add(context ? std::make_shared<Handshake>(std::move(accepted)) : make_http1_connection(std::move(accepted)));
 }
 
 Status Server::Impl::add_listener(UniqueFd fd) {
   auto listener = std::make_unique<Listener>();
   int number = fd.get();
   listener->fd = std::move(fd);
-  listener->watch = loop.watch(number, EPOLLIN, [this, number](uint32_t) { accept(number); });
+  listener->acceptor = std::make_unique<Acceptor>(loop, number, SOCK_NONBLOCK, [this](UniqueFd taken, const sockaddr_storage& from) { accept(std::move(taken), from); });
   listeners.push_back(std::move(listener));
   return {};
 }
@@ -193,7 +183,8 @@ Server::~Server() {
   impl_->connections.clear();
   for (const auto& connection : all) connection->close();
   impl_->sweeper.cancel();
-  impl_->accept_again.cancel();
+  impl_->limits->ended = true;
+  impl_->limits->trim.cancel();
 }
 
 Status Server::listen(const std::string& address) {

@@ -33,7 +33,7 @@ void NodeAgent::register_node() {
   auto again = [this](const base::Error& error) {
     registering_ = false;
     base::log::warning("register node {}: {}", options_.facts.node_name, error.message());
-    retry_ = loop_.after(seconds(1), [this] { register_node(); });
+    retry_ = loop_.after(register_backoff_.next(), [this] { register_node(); });
   };
   client_.create(api::resources::nodes, "", api::encode(make_node(options_.facts)), [this, again](base::Result<json::value> result) {
     if (result.ok()) {
@@ -161,10 +161,11 @@ void NodeAgent::sync_status() {
                 [this](base::Result<json::value> result) {
     status_busy_ = false;
     if (result.ok()) {
+      status_backoff_.reset();
       if (auto node = api::decode<api::Node>(*result); node.ok()) own_ = std::move(*node);
     } else if (result.error().kind != base::Kind::kNotFound) {
       base::log::warning("node {}: publish status: {}", options_.facts.node_name, result.error().message());
-      status_retry_ = loop_.after(seconds(1), [this] { sync_status(); });
+      status_retry_ = loop_.after(status_backoff_.next(), [this] { sync_status(); });
     }
     if (std::exchange(status_again_, false)) sync_status();
   }, "status");
@@ -183,7 +184,10 @@ void NodeAgent::renew_lease() {
     base::object_at(lease_.get_object(), "spec")["renewTime"] = now;
     client_.update(api::resources::leases, ns, name, lease_, [this](base::Result<json::value> result) {
       lease_busy_ = false;
-      if (result.ok()) lease_ = std::move(*result);
+      if (result.ok()) {
+        lease_ = std::move(*result);
+        lease_backoff_.reset();
+      }
       else if (result.error().kind == base::Kind::kNotFound || result.error().kind == base::Kind::kConflict) lease_ = nullptr;   // read anew next time
       else base::log::warning("renew lease: {}", result.error().message());
     });
@@ -199,7 +203,7 @@ void NodeAgent::renew_lease() {
     }
     if (result.error().kind != base::Kind::kNotFound) {
       base::log::warning("read lease: {}", result.error().message());
-      lease_timer_ = loop_.after(seconds(2), [this] { renew_lease(); });
+      lease_timer_ = loop_.after(lease_backoff_.next(), [this] { renew_lease(); });
       return;
     }
     lease_busy_ = true;
@@ -216,7 +220,7 @@ void NodeAgent::renew_lease() {
       } else {
         // The namespace kube-node-lease comes with the master's start.
         base::log::warning("create lease: {}", result.error().message());
-        lease_timer_ = loop_.after(seconds(1), [this] { renew_lease(); });
+        lease_timer_ = loop_.after(lease_backoff_.next(), [this] { renew_lease(); });
       }
     });
   });

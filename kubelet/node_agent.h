@@ -10,6 +10,7 @@
 
 #include "api/client/client.h"
 #include "api/types.h"
+#include "base/backoff.h"
 #include "kubelet/background.h"
 #include "kubelet/events.h"
 #include "kubelet/node_status.h"
@@ -55,6 +56,8 @@ class NodeAgent {
   base::json::value lease_;
   bool lease_busy_ = false;
   base::Loop::Handle retry_, lease_timer_, network_retry_, status_retry_;
+  base::Backoff register_backoff_{std::chrono::milliseconds(200), std::chrono::seconds(5)};
+  base::Backoff lease_backoff_ = register_backoff_, status_backoff_ = register_backoff_;
   int lease_count_ = 0;
 };
 

@@ -257,12 +257,11 @@ void PodWorker::publish(const api::PodStatus& status) {
     if (!self) return;
     self->status_in_flight_ = false;
     if (result.ok()) {
-      self->status_failures_ = 0;
+      self->status_backoff_.reset();
       auto pod = api::decode<api::Pod>(*result);
       if (pod.ok() && pod->metadata.uid == self->uid()) self->update(std::move(*pod));
     } else if (result.error().kind != base::Kind::kNotFound && result.error().kind != base::Kind::kConflict) {
-      const auto delay = std::min<Duration>(std::chrono::milliseconds(200) * (1 << std::min(self->status_failures_++, 6)),
-                                            std::chrono::seconds(10));
+      const Duration delay = self->status_backoff_.next();
       base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_, self->pod_.metadata.name,
                          result.error().message());
       self->status_retry_ = self->context_.loop.after(delay, [weak] {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api/client/client.h"
+#include "base/backoff.h"
 #include "kubelet/background.h"
 #include "kubelet/events.h"
 #include "kubelet/exec_run.h"
@@ -152,7 +153,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::string saved_;                        // the record as it is on disk
   base::Loop::Handle wake_, status_retry_, token_timer_;
   bool status_in_flight_ = false, status_again_ = false;
-  int status_failures_ = 0, sandbox_failures_ = 0, volume_failures_ = 0;
+  int sandbox_failures_ = 0, volume_failures_ = 0;
+  base::Backoff status_backoff_{std::chrono::milliseconds(200), std::chrono::seconds(5)};
   std::map<std::string, std::string> waiting_;   // last waiting reason by container: BackOff events
   std::map<std::string, base::json::value> processes_;
   std::map<std::string, std::unique_ptr<NetCheck>> net_checks_;   // "web/readiness"

@@ -64,7 +64,12 @@ void Server::handle(ExchangeRef exchange) {
                    {{"method", access_verb(request.method).empty() ? "other" : std::string_view(request.method)},
                     {"path", path_label(request.path())}, {"server_type", "readwrite"}}).add();
   access_.check(exchange, [weak = std::weak_ptr(alive_), this, exchange] {
-    if (weak.lock()) route(exchange);
+    if (!weak.lock()) return;
+    // Nothing of the body was read until here.
+    exchange->known();
+    exchange->receive([weak, this, exchange] {
+      if (weak.lock()) route(exchange);
+    });
   });
 }
 

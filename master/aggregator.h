@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api/client/client.h"
+#include "base/backoff.h"
 #include "base/http_client.h"
 #include "master/aggregator_plan.h"
 #include "master/object_cache.h"
@@ -38,7 +39,7 @@ class Aggregator {
     std::vector<ServiceEndpoint> endpoints;
     std::map<std::string, std::shared_ptr<base::http::Client>> clients;  // by "address:port"
     bool due = true, checking = false;
-    int failures = 0;  // checks in a row
+    base::Backoff backoff{std::chrono::milliseconds(250), std::chrono::seconds(30)};  // of checks that failed
     base::Loop::Handle timer;
     std::string openapi_v2_tag;
     std::chrono::steady_clock::time_point openapi_v2_at = {};

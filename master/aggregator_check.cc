@@ -16,12 +16,8 @@ namespace {
 
 const api::Resource kServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 constexpr auto kCheckTimeout = std::chrono::seconds(5), kCheckAgain = std::chrono::seconds(60);
-constexpr auto kWriteAgain = std::chrono::seconds(1), kLongestBackOff = std::chrono::seconds(30);
+constexpr auto kWriteAgain = std::chrono::seconds(1);
 constexpr size_t kAttempts = 3;
-
-base::Duration back_off(int failures) {
-  return std::min<base::Duration>(std::chrono::milliseconds(125) * (1 << std::min(failures, 10)), kLongestBackOff);
-}
 
 }  // namespace
 
@@ -93,9 +89,9 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
   }
   queue_.succeeded(name);
   bool asked = now_is.available || now_is.reason == "FailedDiscoveryCheck";
-  remote->failures = now_is.available ? 0 : remote->failures + 1;
+  if (now_is.available) remote->backoff.reset();
   if (remote->due) queue_.add(name);  // something changed while the check ran
-  else if (asked) remote->timer = server_.loop().after(now_is.available ? kCheckAgain : back_off(remote->failures), [this, name] { wake(name); });
+  else if (asked) remote->timer = server_.loop().after(now_is.available ? kCheckAgain : remote->backoff.next(), [this, name] { wake(name); });
   server_.front().metrics().gauge("aggregator_unavailable_apiservice", "Gauge of APIServices which are marked as unavailable broken down by APIService name.",
                                   {{"name", name}}).set(now_is.available ? 0 : 1);
   ObjectRef found = server_.cache(kServices.group, kServices.plural).find(object_key("", name));

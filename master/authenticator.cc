@@ -123,7 +123,7 @@ Result<User> Authenticator::authenticate(const base::http::Request& request) {
     return user;
   }
   std::string token = bearer_token(request);
-  if (token.empty()) return User{"system:anonymous", {"system:unauthenticated"}};
+  if (token.empty()) return User{std::string(kAnonymous), {"system:unauthenticated"}};
   auto identity = TRY(check_token(token));
   const std::vector<std::string>& audiences = identity.audiences;
   auto ours = [&](const std::string& audience) {

@@ -14,6 +14,8 @@
 
 namespace master {
 
+constexpr std::string_view kAnonymous = "system:anonymous";
+
 // `token,user,uid[,"group1,group2"]` a line, as --token-auth-file has it; kInvalid names the line.
 base::Result<std::map<std::string, User>> read_token_file(std::string_view text);
 

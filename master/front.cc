@@ -18,6 +18,7 @@ namespace {
 
 constexpr int kSeats = 600;  // kube-apiserver's 400 reading and 200 mutating requests
 constexpr size_t kMaxAuditedBody = 1 << 20;
+constexpr size_t kPackedAtOnce = 64 << 10;
 const std::vector<double> kDurations = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2,
                                         3,     4,     5,    6,   8,   10,  15,  20,  30, 45,   60};
 const std::vector<double> kSizes = {1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
@@ -80,8 +81,8 @@ struct Front::Series {
 // Stands before the real exchange and sees its answer go by.
 class Front::Observed final : public base::http::Exchange, public std::enable_shared_from_this<Observed> {
  public:
-  Observed(std::shared_ptr<Front*> front, std::shared_ptr<Exchange> inner, Series* series, bool endless, metrics::Value* inflight)
-      : front_(std::move(front)), inner_(std::move(inner)), series_(series), endless_(endless), inflight_(inflight) {
+  Observed(std::shared_ptr<Front*> front, std::shared_ptr<Exchange> inner, Series* series, bool endless, metrics::Value* inflight, bool is_list)
+      : front_(std::move(front)), inner_(std::move(inner)), series_(series), endless_(endless), inflight_(inflight), is_list_(is_list) {
     if (inflight_) inflight_->add();
   }
   ~Observed() override { end(); }
@@ -98,6 +99,8 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
   }
 
   const base::http::Request& request() const override { return inner_->request(); }
+  void receive(std::function<void()> then) override { inner_->receive(std::move(then)); }
+  void known() override { inner_->known(); }
   void respond(int status, Headers headers, std::vector<Bytes> body) override {
     code_ = status;
     for (const Bytes& part : body) size_ += part ? part->size() : 0;
@@ -123,6 +126,12 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
     code_ = status;
     add_headers(headers);
     seat_.reset();  // a watch holds a seat only until it runs
+    if (is_list_ && status == 200 && inner_->request().method != "HEAD" && headers.get("Content-Encoding").empty() &&
+        base::http::accepts_gzip(inner_->request().headers)) {
+      headers.add("Content-Encoding", "gzip");
+      headers.add("Vary", "Accept-Encoding");
+      packing_ = std::make_shared<base::http::GzipStream>();
+    }
     inner_->start(status, std::move(headers));
     // Of what runs long alone, and not of an answer that only comes in pieces.
     if (audited_ && (endless_ || copy_->subresource == "log")) stage(kResponseStarted);
@@ -130,14 +139,21 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
   void write(Bytes chunk) override {
     if (series_ && series_->events) series_->events->add();
     if (chunk) size_ += chunk->size();
+    if (packing_) return pack(std::move(chunk), false);
     inner_->write(std::move(chunk));
   }
   void finish() override {
+    if (packing_) return pack(nullptr, true);
     inner_->finish();
     end();
   }
-  size_t queued_bytes() const override { return inner_->queued_bytes(); }
-  void on_drain(std::function<void()> drained) override { inner_->on_drain(std::move(drained)); }
+  size_t queued_bytes() const override { return inner_->queued_bytes() + unpacked_bytes_; }
+  void on_drain(std::function<void()> drained) override {
+    // The inner one holds it: its end frees what waits for this.
+    auto held = std::make_shared<std::function<void()>>(std::move(drained));
+    drained_ = held;
+    inner_->on_drain([held] { (*held)(); });
+  }
   std::unique_ptr<base::http::ByteStream> upgrade(Headers headers) override {
     code_ = 101;
     seat_.reset();
@@ -152,6 +168,28 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
   bool compressible(int status, const Headers& headers) const {
     return status == 200 && size_ > base::http::kGzipThresholdBytes && !inner_->closed() &&
            headers.get("Content-Encoding").empty() && base::http::accepts_gzip(inner_->request().headers);
+  }
+  // A long list is compressed piece by piece, beside the loop.
+  void pack(Bytes chunk, bool last) {
+    if (chunk) {
+      unpacked_bytes_ += chunk->size();
+      unpacked_.push_back(std::move(chunk));
+    }
+    Front* front = *front_;
+    if (!front || inner_->closed() || (!last && unpacked_bytes_ < kPackedAtOnce)) return;
+    size_t size = 0;
+    for (const Bytes& part : unpacked_) size += part->size();
+    front->compressor_.put(packing_, std::exchange(unpacked_, {}), last, [self = shared_from_this(), size, last](Bytes made) {
+      self->unpacked_bytes_ -= size;
+      if (self->inner_->closed()) return;
+      self->inner_->write(std::move(made));
+      if (last) {
+        self->inner_->finish();
+        return self->end();
+      }
+      auto drained = self->drained_.lock();
+      if (drained && self->inner_->queued_bytes() == 0) (*drained)();
+    });
   }
   void add_headers(Headers& headers) const {
     if (audited_) headers.add("Audit-Id", audited_->id);
@@ -196,6 +234,11 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
   FlowControl::Seat seat_;
   std::unique_ptr<AuditedRequest> audited_;
   std::shared_ptr<RequestInfo> copy_;  // of the request, with the inner exchange
+  bool is_list_;
+  std::shared_ptr<base::http::GzipStream> packing_;
+  std::vector<Bytes> unpacked_;
+  size_t unpacked_bytes_ = 0;  // with what the compressor is at
+  std::weak_ptr<std::function<void()>> drained_;
 };
 
 Front::Front(base::Loop& loop) : loop_(loop), flow_control_(loop, kSeats), compressor_(loop), self_(std::make_shared<Front*>(this)) {
@@ -287,7 +330,8 @@ void Front::enter(const RequestPtr& request, bool is_local, std::function<void()
   std::string_view verb = request->verb;
   bool reads = !request->resource || verb == "get" || verb == "list" || verb == "watch";
   auto inner = request->exchange;
-  auto observed = std::make_shared<Observed>(self_, inner, &series, endless, endless ? nullptr : reads ? reading_ : mutating_);
+  auto observed = std::make_shared<Observed>(self_, inner, &series, endless, endless ? nullptr : reads ? reading_ : mutating_,
+                                             verb == "list" && request->resource && !request->resource->remote);
   if (endless && series.running) series.running->add();
   request->exchange = observed;
   if (policy_) {

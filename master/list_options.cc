@@ -123,8 +123,13 @@ json::value read_list_options(const RequestInfo& request, bool watch, ListOption
   }
   if (!request.param("sendInitialEvents").empty()) out->send_initial_events = request.flag("sendInitialEvents");
   out->bookmarks = request.flag("allowWatchBookmarks");
-  if (int64_t seconds; read_number(request.param("timeoutSeconds"), &seconds))
-    out->timeout_s = static_cast<int>(std::min<int64_t>(seconds, 1 << 20));
+  if (std::string_view text = request.param("timeoutSeconds"); !text.empty()) {
+    int64_t seconds;
+    bool negative = text.front() == '-';
+    if (!read_number(text.substr(negative), &seconds))
+      return api::bad_request("strconv.ParseInt: parsing \"" + std::string(text) + "\": invalid syntax");
+    out->timeout_s = negative && seconds > 0 ? -1 : static_cast<int>(std::min<int64_t>(seconds, 1 << 20));
+  }
   if (std::string_view token = request.param("continue"); !token.empty() && !watch) {
     if (!read_token(token, out)) return api::bad_request("continue key is not valid: " + std::string(token));
     if (out->version && *out->version != 0) return api::bad_request("specifying resource version is not allowed when using continue");

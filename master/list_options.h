@@ -42,7 +42,7 @@ struct ListOptions {
   std::string continue_from;           // first key of the page
   std::optional<bool> send_initial_events;
   bool bookmarks = false;
-  int timeout_s = 0;                   // 0: the server's own
+  int timeout_s = 0;                   // 0: the server's own; -1: over already
 };
 
 // Null and *out set, or the Status that refuses. `watch`: for the verb watch.

@@ -15,7 +15,7 @@ struct State {
   api::Transport::Done done;                      // a call
   std::function<void(const api::WatchLine&)> on_line;  // a watch
   std::function<void(base::Status)> on_end;
-  std::function<void()> closed;
+  std::function<void()> on_open, closed;
   bool cancelled = false, ended = false;
   int status = 0;
   Headers headers;
@@ -72,7 +72,13 @@ class LocalExchange final : public base::http::Exchange {
     for (const Bytes& part : body) state_->body += *part;
     finish();
   }
-  void start(int status, Headers) override { state_->status = status; }
+  void start(int status, Headers) override {
+    state_->status = status;
+    if (status == 200 && state_->on_open)
+      state_->loop->post([state = state_] {
+        if (!state->cancelled) state->on_open();
+      });
+  }
   void write(Bytes chunk) override {
     if (state_->cancelled || state_->ended) return;
     if (!state_->on_line) {
@@ -121,11 +127,12 @@ class LocalTransport final : public api::Transport {
     return send(std::move(state), std::move(request));
   }
   std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const api::WatchLine&)> on_line,
-                              std::function<void(base::Status)> on_end) override {
+                              std::function<void(base::Status)> on_end, std::function<void()> on_open) override {
     auto state = std::make_shared<State>();
     state->loop = &server_.loop_;
     state->on_line = std::move(on_line);
     state->on_end = std::move(on_end);
+    state->on_open = std::move(on_open);
     return send(std::move(state), std::move(request));
   }
 

@@ -148,10 +148,33 @@ std::pair<ObjectCache::Map::const_iterator, ObjectCache::Map::const_iterator> Ob
   return {objects_.lower_bound(first), objects_.lower_bound(last)};
 }
 
-void ObjectCache::load(ObjectRef object) { objects_[object->key] = std::move(object); }
+std::shared_ptr<const ObjectCache::Snapshot> ObjectCache::snapshot() const {
+  auto made = snapshot_.lock();
+  if (made) return made;
+  auto fresh = std::make_shared<Snapshot>();
+  fresh->reserve(objects_.size());
+  for (const auto& [key, object] : objects_) fresh->push_back(object);
+  snapshot_ = fresh;
+  return fresh;
+}
+std::pair<size_t, size_t> ObjectCache::range(const Snapshot& snapshot, std::string_view ns) {
+  if (ns.empty()) return {0, snapshot.size()};
+  std::string first = object_key(ns, ""), last = first;
+  last.back() = '/' + 1;
+  auto before = [](const ObjectRef& object, const std::string& key) { return object->key < key; };
+  auto from = std::lower_bound(snapshot.begin(), snapshot.end(), first, before);
+  auto until = std::lower_bound(from, snapshot.end(), last, before);
+  return {static_cast<size_t>(from - snapshot.begin()), static_cast<size_t>(until - snapshot.begin())};
+}
+
+void ObjectCache::load(ObjectRef object) {
+  snapshot_.reset();
+  objects_[object->key] = std::move(object);
+}
 
 void ObjectCache::put(ObjectRef object) {
   SAMPAN_CHECK(object->revision > last_revision_);
+  snapshot_.reset();
   ObjectRef& slot = objects_[object->key];
   WatchEvent event{slot ? WatchEvent::Type::kModified : WatchEvent::Type::kAdded, object->revision, object, slot};
   slot = std::move(object);
@@ -162,6 +185,7 @@ void ObjectCache::erase(std::string_view key, int64_t revision) {
   SAMPAN_CHECK(revision > last_revision_);
   auto it = objects_.find(key);
   SAMPAN_CHECK(it != objects_.end());
+  snapshot_.reset();
   ObjectRef last = it->second;
   objects_.erase(it);
   // The event shows the object as it was, at the revision of its deletion, as etcd watches do.

@@ -74,6 +74,12 @@ class ObjectCache {
   // [first, last) of one namespace, or of everything when `ns` is empty.
   std::pair<Map::const_iterator, Map::const_iterator> range(std::string_view ns) const;
 
+  // The state now, in order of the keys; shared by all who ask between two changes.
+  using Snapshot = std::vector<ObjectRef>;
+  std::shared_ptr<const Snapshot> snapshot() const;
+  // The part of one that is a namespace's, as indices; everything when `ns` is empty.
+  static std::pair<size_t, size_t> range(const Snapshot& snapshot, std::string_view ns);
+
   void load(ObjectRef object);        // at start: no event
   void put(ObjectRef object);         // revisions must rise
   void erase(std::string_view key, int64_t revision);
@@ -99,6 +105,7 @@ class ObjectCache {
   void publish(WatchEvent event);
 
   Map objects_;
+  mutable std::weak_ptr<const Snapshot> snapshot_;
   std::deque<WatchEvent> history_;
   size_t history_bytes_ = 0;
   int64_t last_revision_ = 0, oldest_revision_ = 0;

@@ -3,6 +3,7 @@
 
 #include "api/status.h"
 #include "api/table.h"
+#include "base/http_feed.h"
 #include "master/custom_conversion.h"
 #include "master/heavy_requests.h"
 #include "master/list_options.h"
@@ -15,8 +16,9 @@ using base::http::Bytes;
 
 namespace {
 
-constexpr size_t kManyRows = 500;  // that are made, not copied: others are served in between
-constexpr size_t kTablePiece = 64 << 10;  // bytes of rows in one buffer
+constexpr size_t kPiece = 64 << 10;  // bytes of an answer in one buffer
+// What is answered at once: bytes as they are cached, and rows that have to be made.
+constexpr size_t kWholeBytes = 8u << 20, kWholeRows = 1000;
 
 std::string partial_metadata(std::string_view object) {
   std::string out = R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
@@ -178,48 +180,89 @@ void ApiServer::list(RequestPtr request) {
     metadata["continue"] = continue_token(options.continue_revision == -1 ? -1 : revision, next);
     if (all) metadata["remainingItemCount"] = left;
   }
-  if (!resource.conversion) return reply_list(std::move(request), std::move(metadata), matched);
+  if (!resource.conversion) return reply_list(std::move(request), std::move(metadata), std::move(matched));
   when_shown(request, matched, [this, request, metadata, matched] { reply_list(request, metadata, matched); });
 }
 
-void ApiServer::reply_list(RequestPtr request, json::object metadata, const std::vector<ObjectRef>& matched) {
-  const ResourceInfo& resource = *request->resource;
-  bool copies = request->rendering == Rendering::kObject && (!resource.stored_version || resource.conversion);
-  if (!copies && matched.size() > kManyRows && !base::on_fiber())
-    return run_aside(loop_, request, [this, request, metadata, matched] { reply_list(request, metadata, matched); });
-  if (request->rendering == Rendering::kTable) {
-    std::vector<Bytes> pieces;  // none so large that its memory comes from the kernel anew
-    std::string out = table(*request, metadata, true);
-    base::Time now = base::wall_now();
-    for (const ObjectRef& object : matched) {
-      if (object != matched.front()) out += ',';
-      append_row(out, *request, *object, now);
-      base::give_way();
-      if (out.size() < kTablePiece) continue;
-      pieces.push_back(base::http::bytes(std::exchange(out, {})));
-      out.reserve(kTablePiece + kTablePiece / 4);
-    }
-    out += "]}";
-    pieces.push_back(base::http::bytes(std::move(out)));
-    return request->reply_bytes(200, std::move(pieces));
+// A list in the request's rendering, piece by piece.
+struct ApiServer::ListText {
+  const ApiServer& server;
+  RequestPtr request;
+  std::vector<ObjectRef> objects;
+  base::Time now = base::wall_now();
+
+  std::string head(const json::object& metadata) const {
+    if (request->rendering == Rendering::kTable) return table(*request, metadata, true);
+    const ResourceInfo& resource = *request->resource;
+    std::string out = request->rendering == Rendering::kPartialMetadata
+                          ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\""
+                          : "{\"kind\":\"" + resource.list_kind + "\",\"apiVersion\":\"" + std::string(resource.group_version()) + "\"";
+    return out + ",\"metadata\":" + json::serialize(metadata) + ",\"items\":[";
   }
-  bool partial = request->rendering == Rendering::kPartialMetadata;
-  std::string head = partial ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\""
-                             : "{\"kind\":\"" + resource.list_kind + "\",\"apiVersion\":\"" +
-                                   std::string(resource.group_version()) + "\"";
-  head += ",\"metadata\":" + json::serialize(metadata) + ",\"items\":[";
+  void append(std::string& out, size_t i) const {
+    if (i) out += ',';
+    if (request->rendering == Rendering::kTable) append_row(out, *request, *objects[i], now);
+    else out += *server.render(*request, *objects[i], false);
+  }
+  // Too long, or too much work, to be made in one go.
+  bool is_long() const {
+    bool copies = request->rendering == Rendering::kObject && (!request->resource->stored_version || request->resource->conversion);
+    if (!copies && objects.size() > kWholeRows) return true;
+    size_t size = 0;
+    for (const ObjectRef& object : objects)
+      if ((size += object->text->size()) > kWholeBytes) return true;
+    return false;
+  }
+};
+
+void ApiServer::reply_list(RequestPtr request, json::object metadata, std::vector<ObjectRef> matched) {
+  ListText text{*this, request, std::move(matched)};
+  if (text.is_long()) return feed_list(std::move(text), metadata);
+  std::vector<Bytes> body;
+  std::string out = text.head(metadata);
+  if (request->rendering == Rendering::kTable) {
+    for (size_t i = 0; i < text.objects.size(); ++i) {
+      text.append(out, i);
+      if (out.size() < kPiece) continue;
+      body.push_back(base::http::bytes(std::exchange(out, {})));  // none so large that its memory comes from the kernel anew
+      out.reserve(kPiece + kPiece / 4);
+    }
+    body.push_back(base::http::bytes(out + "]}"));
+    return request->reply_bytes(200, std::move(body));
+  }
   // The items are the cached bytes themselves: nothing is encoded, nothing copied before the socket.
   static const Bytes comma = base::http::bytes(","), tail = base::http::bytes("]}");
-  std::vector<Bytes> body;
-  body.reserve(matched.size() * 2 + 2);
-  body.push_back(base::http::bytes(std::move(head)));
-  for (size_t i = 0; i < matched.size(); ++i) {
+  body.reserve(text.objects.size() * 2 + 2);
+  body.push_back(base::http::bytes(std::move(out)));
+  for (size_t i = 0; i < text.objects.size(); ++i) {
     if (i) body.push_back(comma);
-    body.push_back(render(*request, *matched[i], false));
-    base::give_way();
+    body.push_back(render(*request, *text.objects[i], false));
   }
   body.push_back(tail);
   request->reply_bytes(200, std::move(body));
+}
+
+// Made as the client takes it: it costs a few pieces, not the list.
+void ApiServer::feed_list(ListText list, const json::object& metadata) {
+  auto text = std::make_shared<ListText>(std::move(list));
+  auto exchange = text->request->exchange;
+  exchange->start(200, text->request->headers("application/json"));
+  if (exchange->request().method == "HEAD") return exchange->finish();
+  exchange->write(base::http::bytes(text->head(metadata)));
+  auto feed = base::http::Feed::make(loop_, exchange, [text, next = size_t{0}, finished = false]() mutable {
+    if (finished) return false;  // what compresses it may still be at it
+    std::string out;
+    out.reserve(kPiece + kPiece / 4);
+    while (next < text->objects.size() && out.size() < kPiece) text->append(out, next++);
+    bool more = next < text->objects.size();
+    if (!more) out += "]}";
+    auto exchange = text->request->exchange;
+    exchange->write(base::http::bytes(std::move(out)));
+    finished = !more;
+    if (finished) exchange->finish();
+    return more;
+  });
+  feed->run();
 }
 
 }  // namespace master

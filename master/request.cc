@@ -1,6 +1,8 @@
 #include "master/request.h"
 
 #include <algorithm>
+#include <unordered_set>
+#include <utility>
 
 #include "base/fiber.h"
 
@@ -55,10 +57,39 @@ bool is_true(std::string_view value) {
   return value == "true" || value == "1" || value == "True" || value == "TRUE" || value == "t" || value == "T";
 }
 
-void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body, std::string_view content_type) {
+std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnings) {
+  constexpr size_t kTotal = 4096, kEach = 256;  // characters, not bytes
+  auto starts = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; };
+  auto length = [&](std::string_view text) { return static_cast<size_t>(std::count_if(text.begin(), text.end(), starts)); };
+  std::vector<std::string> out;
+  std::unordered_set<std::string_view> told;
+  size_t written = 0;
+  bool truncating = false;
+  auto add = [&](std::string text) {
+    if (truncating) {
+      size_t seen = 0, end = 0;
+      while (end < text.size() && (!starts(text[end]) || ++seen <= kEach)) ++end;
+      text.resize(end);
+    }
+    written += length(text);
+    out.push_back(std::move(text));
+  };
+  for (const std::string& warning : warnings) {
+    if (truncating && written >= kTotal) break;
+    if (warning.empty() || !told.insert(warning).second) continue;
+    add(warning);
+    if (truncating || written <= kTotal) continue;
+    truncating = true;
+    written = 0;
+    for (std::string& again : std::exchange(out, {})) add(std::move(again));
+  }
+  return out;
+}
+
+base::http::Headers RequestInfo::headers(std::string_view content_type) const {
   base::http::Headers headers;
   headers.add("Content-Type", std::string(content_type));
-  for (const std::string& warning : warnings) {
+  for (const std::string& warning : bounded_warnings(warnings)) {
     std::string quoted;
     for (char c : warning) {
       if (c == '"' || c == '\\') quoted += '\\';
@@ -66,7 +97,10 @@ void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body, s
     }
     headers.add("Warning", "299 - \"" + quoted + "\"");
   }
-  exchange->respond(status, std::move(headers), std::move(body));
+  return headers;
+}
+void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body, std::string_view content_type) {
+  exchange->respond(status, headers(content_type), std::move(body));
 }
 void RequestInfo::reply(int status, const base::json::value& body) {
   std::string text;

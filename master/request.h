@@ -49,12 +49,18 @@ struct RequestInfo {
   bool dry_run() const { return param("dryRun") == "All"; }
   const base::http::Request& http() const { return exchange->request(); }
 
+  // The head of an answer: its type, and the warnings, as many as clients can bear.
+  base::http::Headers headers(std::string_view content_type) const;
   void reply(int status, const base::json::value& body);
   void reply_bytes(int status, std::vector<base::http::Bytes> body,
                    std::string_view content_type = "application/json");
   void reply_status(const base::json::value& status);  // its "code" is the HTTP status
 };
 using RequestPtr = std::shared_ptr<RequestInfo>;
+
+// What an answer says of its warnings: each once; where they are longer than 4096 characters together,
+// each at most 256 of them, until there are 4096. As kube-apiserver does it.
+std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnings);
 
 // Splits the path into resource, namespace, name…; false when the path is no resource path of ours.
 // `method` decides the verb together with ?watch=.

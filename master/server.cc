@@ -186,7 +186,12 @@ void ApiServer::handle(std::shared_ptr<base::http::Exchange> exchange) {
     return front_.enter(request, true, [request] { request->reply_status(api::unauthorized()); });
   }
   request->user = std::move(*user);
-  dispatch(std::move(request), false);
+  // Nothing of a body is read before its sender has a name. Where it has none (system:anonymous),
+  // serve() looks first whether it may ask at all.
+  if (request->user.name == kAnonymous) return dispatch(std::move(request), false);
+  auto named = request->exchange;
+  named->known();
+  named->receive([this, request] { dispatch(request, false); });
 }
 
 void ApiServer::read_target(RequestInfo& request) const {
@@ -209,11 +214,19 @@ void ApiServer::serve(RequestPtr request) {
   Access access = access_of(*request);
   std::string reason;
   if (!authorizer_->allows(request->user, access, &reason)) return request->reply_status(forbidden(request->user, access, reason));
+  if (request->user.name != kAnonymous) return serve_whole(std::move(request));
+  auto exchange = request->exchange;
+  exchange->receive([this, request] { go_on(loop_, request, [this, request] { serve_whole(request); }); });
+}
+
+void ApiServer::serve_whole(RequestPtr request) {
   if (request->http().path() == "/metrics") {
     request->reply_bytes(200, {base::http::bytes(front_.metrics().page())}, base::metrics::kPageType);
     return;
   }
   if (aggregator().serve(request)) return;
+  if (request->http().path() == "/version" || request->http().path() == "/version/")
+    return request->reply_bytes(405, {base::http::bytes("405: Method Not Allowed")}, "text/plain; charset=utf-8");
   if (!request->resource) {
     if (!serve_openid(request) && !serve_discovery(request)) request->reply_status(api::no_such_path());
     return;
@@ -232,7 +245,7 @@ bool ApiServer::serve_plain(RequestPtr request) {
     HealthAnswer answer = answer_health(checks_, path, request->query);
     return text(answer.status, std::move(answer.body));
   }
-  if (path == "/version" || path == "/version/") {
+  if ((path == "/version" || path == "/version/") && request->http().method == "GET") {
     request->reply(200, {{"major", "1"}, {"minor", "36"}, {"gitVersion", "v1.36.0+sampan"}, {"gitCommit", ""},
                          {"gitTreeState", "clean"}, {"buildDate", "1970-01-01T00:00:00Z"}, {"goVersion", ""},
                          {"compiler", "gcc"}, {"platform", "linux/amd64"}});

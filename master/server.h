@@ -93,7 +93,8 @@ class ApiServer {
   // server.cc
   void read_target(RequestInfo& request) const;  // its path and query
   void dispatch(RequestPtr request, bool is_local);
-  void serve(RequestPtr request);
+  void serve(RequestPtr request);        // its head
+  void serve_whole(RequestPtr request);  // whoever asks may ask for it, and the body is there
   bool serve_plain(RequestPtr request);
   void follow_flow_control();
   void serve_resource(RequestPtr request);
@@ -109,7 +110,9 @@ class ApiServer {
   void send_bookmarks();
   int64_t current_revision(const ResourceInfo& resource) const;
   json_value list_revision(const RequestInfo& request, const struct ListOptions& options, int64_t* out) const;
-  void reply_list(RequestPtr request, base::json::object metadata, const std::vector<ObjectRef>& matched);
+  struct ListText;
+  void reply_list(RequestPtr request, base::json::object metadata, std::vector<ObjectRef> matched);
+  void feed_list(ListText list, const base::json::object& metadata);
   using Then = std::function<void()>;
   // Calls `then` when all of them can be shown in the request's version: at once but where a webhook
   // has to convert some. When it can't, the request is answered.

@@ -1,5 +1,9 @@
 // WATCH: the state now or the events since a revision, then every event as it happens.
+#include <deque>
+#include <tuple>
+
 #include "api/status.h"
+#include "base/http_feed.h"
 #include "master/custom_conversion.h"
 #include "master/list_options.h"
 #include "master/server.h"
@@ -13,26 +17,48 @@ namespace {
 
 constexpr auto kBookmarkInterval = std::chrono::seconds(60);
 constexpr int kDefaultWatchSeconds = 3600;
+// Of objects that changed while a client was still reading; most are shared with others and the history.
+constexpr size_t kMaxWaitingBytes = 64u << 20;
+constexpr int kPassedAtOnce = 1000;         // objects that a selector does not select
+constexpr size_t kConvertedAtOnce = 500;    // in one review
 
 }  // namespace
 
-// One watch: a listener on the cache that writes lines to its exchange.
+// One watch: a listener on the cache that writes lines to its exchange. What its client is owed lies
+// here as references to what the cache and its history hold anyway, and is written as the client takes
+// it: first the state, then what happened meanwhile.
 struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
   ApiServer* server;
   RequestPtr request;
   Filter filter;
   std::shared_ptr<ObjectCache> objects;
+  std::shared_ptr<base::http::Feed> feed;
   uint64_t listener = 0, id = 0;
   bool bookmarks = false, columns_sent = false, begun = false;
   int64_t sent_revision = 0;
   base::Loop::Handle timeout;
-  // Where a webhook converts: what waits for it, in order.
-  std::vector<WatchEvent> waiting;
+  // The state at `revision`, told up to `at`; null when all of it is. tells_end: with a bookmark.
+  std::shared_ptr<const ObjectCache::Snapshot> state;
+  size_t at = 0, until = 0;
+  int64_t revision = 0;
+  bool tells_end = false;
+  std::deque<WatchEvent> waiting;
+  size_t waiting_bytes = 0;
+  // Where a webhook converts: how much of the state, or of what waits, it has done.
+  size_t shown = 0;
   bool converting = false;
 
+  bool converts() const { return request->resource->conversion != nullptr; }
+  bool told_all() const { return !state && waiting.empty() && !converting; }
+  bool shares_lines() const {
+    const ResourceInfo& resource = *request->resource;
+    return request->rendering == Rendering::kObject && !resource.stored_version && !resource.conversion;
+  }
+  bool concerns(const WatchEvent& event) const {
+    return filter.matches(*event.object) || (event.previous && filter.matches(*event.previous));
+  }
   void send(std::string_view type, const StoredObject& object, const Bytes& shared_line) {
-    bool as_cached = !request->resource->stored_version && !request->resource->conversion;
-    if (shared_line && request->rendering == Rendering::kObject && as_cached) {
+    if (shared_line && shares_lines()) {
       request->exchange->write(shared_line);
     } else {
       request->exchange->write(event_line(type, *server->render(*request, object, !columns_sent)));
@@ -51,45 +77,83 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
       return send("ADDED", *event.object, event.type == WatchEvent::Type::kAdded ? event.line() : nullptr);
     send("DELETED", *event.object, event.type == WatchEvent::Type::kDeleted ? event.line() : nullptr);
   }
-  void queue(const WatchEvent& event) {
+  void follow(const WatchEvent& event) {
+    if (told_all() && !converts() && feed->has_room()) return on_event(event);
+    if (!concerns(event)) return;
+    if (shares_lines()) event.line();  // made once, for all who have to wait
+    waiting_bytes += event.object->text->size();
     waiting.push_back(event);
-    pump();
+    if (waiting_bytes > kMaxWaitingBytes) return end(true);  // it falls behind for good, and has to list again
+    feed->run();
   }
-  void pump() {
-    if (converting || waiting.empty()) return;
-    converting = true;
-    std::vector<ObjectRef> objects;
-    for (const WatchEvent& event : waiting)
-      if (filter.matches(*event.object) || (event.previous && filter.matches(*event.previous))) objects.push_back(event.object);
-    request->resource->conversion->show(request->resource, objects, [this, weak = weak_from_this(), count = waiting.size()](json::value refusal) {
-      auto self = weak.lock();
-      if (!self) return;
-      converting = false;
-      if (!refusal.is_null()) {
-        request->exchange->write(event_line("ERROR", json::serialize(refusal)));
-        return end(true);
-      }
-      std::vector<WatchEvent> ready(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(count));
-      waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(count));
-      for (const WatchEvent& event : ready) on_event(event);
-      pump();
-    });
+  // Writes a piece of what is owed; false when nothing is, or it waits for a webhook.
+  bool next() {
+    if (converting) return false;
+    if (state) {
+      next_of_state();
+      return true;
+    }
+    if (waiting.empty()) return false;
+    if (converts() && shown == 0) {
+      std::vector<ObjectRef> objects;
+      for (const WatchEvent& event : waiting) objects.push_back(event.object);
+      show(objects, waiting.size());
+      return true;
+    }
+    if (shown > 0) --shown;
+    WatchEvent event = std::move(waiting.front());
+    waiting.pop_front();
+    waiting_bytes -= event.object->text->size();
+    on_event(event);
+    return true;
   }
-  // The head of the answer, and the state at `revision`.
-  void begin(const std::vector<ObjectRef>& initial, bool tells_end, int64_t revision) {
-    base::http::Headers headers;
-    headers.add("Content-Type", "application/json");
-    headers.add("Cache-Control", "no-cache, private");
-    request->exchange->start(200, std::move(headers));
-    begun = true;
-    for (const ObjectRef& object : initial)
-      send("ADDED", *object, request->rendering == Rendering::kObject ? event_line("ADDED", *object->text) : nullptr);
+  void next_of_state() {
+    if (converts() && shown <= at && at < until) {
+      std::vector<ObjectRef> objects;
+      size_t end = std::min(at + kConvertedAtOnce, until);
+      for (size_t i = at; i < end; ++i)
+        if (filter.matches(*(*state)[i])) objects.push_back((*state)[i]);
+      return show(objects, end);
+    }
+    if (!begun) begin();
+    for (int passed = 0; at < until && passed < kPassedAtOnce; ++passed) {
+      const ObjectRef& object = (*state)[at++];
+      if (!filter.matches(*object)) continue;
+      return send("ADDED", *object, shares_lines() ? event_line("ADDED", *object->text) : nullptr);
+    }
+    if (at < until) return;
+    state.reset();
+    shown = 0;
     if (tells_end) bookmark(revision, true);
     sent_revision = revision;
   }
+  // Has a webhook convert them; then `done` of the state, or of what waits, is.
+  void show(const std::vector<ObjectRef>& objects, size_t done) {
+    converting = true;
+    request->resource->conversion->show(request->resource, objects, [weak = weak_from_this(), done](json::value refusal) {
+      auto self = weak.lock();
+      if (!self) return;
+      self->converting = false;
+      if (refusal.is_null()) {
+        self->shown = done;
+        return self->feed->run();
+      }
+      if (self->begun) {
+        self->request->exchange->write(event_line("ERROR", json::serialize(refusal)));
+        return self->end(true);
+      }
+      self->request->reply_status(refusal);
+      self->end(false);
+    });
+  }
+  void begin() {
+    base::http::Headers headers = request->headers("application/json");
+    headers.add("Cache-Control", "no-cache, private");
+    request->exchange->start(200, std::move(headers));
+    begun = true;
+  }
   // What happened since; false when that is forgotten, and the watch has ended.
   bool replay(int64_t after) {
-    if (after == 0) return true;
     if (after < objects->oldest_revision()) {
       // Clients that resume get the refusal as an event, as from kube-apiserver's cache.
       request->exchange->write(event_line(
@@ -97,20 +161,20 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
       end(true);
       return false;
     }
-    waiting.clear();  // what came while a conversion ran is replayed as well
     objects->replay(after, [this](const WatchEvent& event) {
-      if (request->resource->conversion) waiting.push_back(event);
-      else on_event(event);
+      if (!concerns(event)) return;
+      waiting_bytes += event.object->text->size();
+      waiting.push_back(event);
     });
     return true;
   }
-  void bookmark(int64_t revision, bool initial_end) {
-    json::object metadata{{"resourceVersion", std::to_string(revision)}, {"creationTimestamp", nullptr}};
+  void bookmark(int64_t now, bool initial_end) {
+    json::object metadata{{"resourceVersion", std::to_string(now)}, {"creationTimestamp", nullptr}};
     if (initial_end) metadata["annotations"] = json::object{{"k8s.io/initial-events-end", "true"}};
     json::object object;
     if (request->rendering == Rendering::kTable) {
       object = json::object{{"kind", "Table"}, {"apiVersion", "meta.k8s.io/v1"},
-                            {"metadata", json::object{{"resourceVersion", std::to_string(revision)}}},
+                            {"metadata", json::object{{"resourceVersion", std::to_string(now)}}},
                             {"columnDefinitions", nullptr}, {"rows", json::array()}};
     } else {
       bool partial = request->rendering == Rendering::kPartialMetadata;
@@ -118,14 +182,17 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
       object["apiVersion"] = partial ? "meta.k8s.io/v1" : request->resource->group_version();
       object["metadata"] = std::move(metadata);
     }
-    sent_revision = revision;
+    sent_revision = now;
     request->exchange->write(event_line("BOOKMARK", json::serialize(object)));
   }
   void end(bool finish) {
-    if (finish && !begun) begin({}, false, 0);
+    auto keep = shared_from_this();
+    if (finish && !begun) begin();
     if (finish) request->exchange->finish();
     objects->unsubscribe(listener);
-    server->watchers_.erase(id);  // destroys this
+    server->watchers_.erase(id);
+    state.reset();
+    waiting.clear();
   }
 };
 
@@ -141,58 +208,44 @@ void ApiServer::watch(RequestPtr request) {
   watcher->filter = std::move(options.filter);
 
   ObjectCache& objects = *watcher->objects;
-  int64_t after = options.version.value_or(0), revision = current_revision(resource);
+  int64_t after = options.version.value_or(0);
+  watcher->revision = current_revision(resource);
   bool send_initial = options.send_initial_events.value_or(false);
   bool wants_state = options.send_initial_events.value_or(after == 0);
-  if (send_initial && after > revision) return request->reply_status(version_too_large(after, revision));
+  if (send_initial && after > watcher->revision) return request->reply_status(version_too_large(after, watcher->revision));
   watcher->id = next_watcher_++;
   watchers_[watcher->id] = watcher;
   std::weak_ptr<Watcher> weak = watcher;
+  watcher->feed = base::http::Feed::make(loop_, request->exchange, [weak] {
+    auto w = weak.lock();
+    return w && w->next();
+  });
   request->exchange->on_close([weak] {
     if (auto w = weak.lock()) w->end(false);
   });
-  std::vector<ObjectRef> initial;
   if (wants_state) {
-    auto [it, end] = objects.range(watcher->filter.ns);
-    for (; it != end; ++it)
-      if (watcher->filter.matches(*it->second)) initial.push_back(it->second);
-  }
-  auto follow = [this, weak](const WatchEvent& event) {
-    auto w = weak.lock();
-    if (w && w->request->resource->conversion) w->queue(event);
-    else if (w) w->on_event(event);
-    if (!bookmark_timer_.active()) bookmark_timer_ = loop_.after(kBookmarkInterval, [this] { send_bookmarks(); });
-  };
-  bool tells_end = send_initial && watcher->bookmarks;
-  if (!resource.conversion) {
-    watcher->begin(initial, tells_end, revision);
-    if (!wants_state && !watcher->replay(after)) return;
-    watcher->listener = objects.subscribe(follow);
+    watcher->state = objects.snapshot();
+    std::tie(watcher->at, watcher->until) = ObjectCache::range(*watcher->state, watcher->filter.ns);
+    watcher->tells_end = send_initial && watcher->bookmarks;
   } else {
-    watcher->converting = true;  // what happens meanwhile waits
-    watcher->listener = objects.subscribe(follow);
-    resource.conversion->show(request->resource, initial, [weak, initial, tells_end, revision, wants_state, after](json::value refusal) {
-      auto w = weak.lock();
-      if (!w) return;
-      if (!refusal.is_null()) {
-        w->request->reply_status(refusal);
-        return w->end(false);
-      }
-      w->begin(initial, tells_end, revision);
-      if (!wants_state && !w->replay(after)) return;
-      w->converting = false;
-      w->pump();
-    });
+    watcher->sent_revision = watcher->revision;
   }
-  int seconds = options.timeout_s > 0 ? options.timeout_s : kDefaultWatchSeconds;
+  if (!resource.conversion || !wants_state) watcher->begin();
+  if (!wants_state && after != 0 && !watcher->replay(after)) return;
+  watcher->listener = objects.subscribe([this, weak](const WatchEvent& event) {
+    if (auto w = weak.lock()) w->follow(event);
+    if (!bookmark_timer_.active()) bookmark_timer_ = loop_.after(kBookmarkInterval, [this] { send_bookmarks(); });
+  });
+  // A time that is over already ends it at once, as a context's deadline does.
+  int seconds = options.timeout_s != 0 ? std::max(options.timeout_s, 0) : kDefaultWatchSeconds;
   watcher->timeout = loop_.after(std::chrono::seconds(seconds), [this, weak] {
     if (auto w = weak.lock()) {
       int64_t now = current_revision(*w->request->resource);
-      bool told_all = w->waiting.empty() && !w->converting;
-      if (w->bookmarks && told_all && w->sent_revision < now && !w->request->resource->is_volatile) w->bookmark(now, false);
+      if (w->bookmarks && w->told_all() && w->sent_revision < now && !w->request->resource->is_volatile) w->bookmark(now, false);
       w->end(true);
     }
   });
+  watcher->feed->run();
 }
 
 void ApiServer::end_watches(const ObjectCache& objects) {
@@ -208,7 +261,7 @@ void ApiServer::send_bookmarks() {
   for (auto& [id, watcher] : watchers_) all.push_back(watcher);
   for (auto& watcher : all) {
     int64_t revision = current_revision(*watcher->request->resource);
-    if (watcher->bookmarks && watcher->sent_revision < revision && watcher->waiting.empty() && !watcher->converting) watcher->bookmark(revision, false);
+    if (watcher->bookmarks && watcher->sent_revision < revision && watcher->told_all()) watcher->bookmark(revision, false);
   }
 }
 

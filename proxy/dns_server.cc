@@ -59,7 +59,7 @@ base::Status Server::listen(const std::string& ip, uint16_t port) {
 }
 void Server::start() {
   udp_ready_ = loop_.watch(udp_.get(), EPOLLIN, [this](uint32_t) { on_udp(); });
-  tcp_ready_ = loop_.watch(tcp_.get(), EPOLLIN, [this](uint32_t) { on_accept(); });
+  acceptor_.emplace(loop_, tcp_.get(), SOCK_NONBLOCK, [this](base::UniqueFd fd, const sockaddr_storage&) { on_accept(std::move(fd)); });
 }
 
 void Server::handle(std::string_view wire, size_t limit, Reply reply) {
@@ -119,9 +119,8 @@ void Server::on_udp() {
   }
 }
 
-void Server::on_accept() {
-  base::UniqueFd fd(::accept4(tcp_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!fd || connections_.size() >= kMaxConnections) return;
+void Server::on_accept(base::UniqueFd fd) {
+  if (connections_.size() >= kMaxConnections) return;
   auto connection = std::make_shared<Connection>();
   int number = fd.get();
   connection->fd = std::move(fd);

@@ -7,8 +7,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "base/acceptor.h"
 #include "base/loop.h"
 #include "proxy/dns_upstream.h"
 #include "proxy/dns_wire.h"
@@ -32,7 +34,7 @@ class Server {
   struct Connection;
   using Reply = std::function<void(std::string wire)>;
   void on_udp();
-  void on_accept();
+  void on_accept(base::UniqueFd fd);
   void on_connection(const std::shared_ptr<Connection>& connection, uint32_t events);
   void flush(const std::shared_ptr<Connection>& connection);
   void close(int fd);
@@ -44,7 +46,8 @@ class Server {
   Upstream& upstream_;
   Lookup lookup_;
   base::UniqueFd udp_, tcp_;
-  base::Loop::Handle udp_ready_, tcp_ready_;
+  base::Loop::Handle udp_ready_;
+  std::optional<base::Acceptor> acceptor_;
   std::map<int, std::shared_ptr<Connection>> connections_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   uint16_t port_ = 0;

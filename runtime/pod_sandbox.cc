@@ -82,10 +82,7 @@ base::Status PodServer::create(const SandboxSpec& spec) {
   }
   created_ = true;
   exit_command_due_ = true;
-  listen_watch_ = loop_.watch(listener_.get(), EPOLLIN, [this](uint32_t) {
-    base::UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (socket.valid()) add_client(std::move(socket));
-  });
+  acceptor_.emplace(loop_, listener_.get(), 0, [this](base::UniqueFd socket, const sockaddr_storage&) { add_client(std::move(socket)); });
   return {};
 }
 

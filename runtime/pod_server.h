@@ -5,8 +5,10 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
+#include "base/acceptor.h"
 #include "base/loop.h"
 #include "runtime/cgroup.h"
 #include "runtime/pod_container.h"
@@ -67,7 +69,8 @@ class PodServer {
   base::UniqueFd listener_, netns_, netlink_;
   base::UniqueFd host_netns_;               // with exit_command only
   bool exit_command_due_ = false;
-  base::Loop::Handle listen_watch_, signal_watch_;
+  base::Loop::Handle signal_watch_;
+  std::optional<base::Acceptor> acceptor_;
   pid_t pause_pid_ = 0;                     // init of the shared pid namespace
   uint64_t next_client_ = 1, next_exec_ = 1;
   std::map<uint64_t, Client> clients_;

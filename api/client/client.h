@@ -41,11 +41,13 @@ class Transport {
   };
   using Done = std::function<void(base::Result<base::http::Response>)>;
   virtual std::unique_ptr<Call> call(base::http::Request request, Done done) = 0;
-  // on_line gets each watch event; on_end once, with the error or OK when the server ended it.
-  // A status other than 200 ends with an error whose kind says which (410 Gone: kConflict).
+  // on_open when the server has said 200; on_line gets each watch event; on_end once, with the error or
+  // OK when the server ended it. A status other than 200 ends with an error whose kind says which (410
+  // Gone: kConflict).
   virtual std::unique_ptr<Call> watch(base::http::Request request,
                                       std::function<void(const WatchLine&)> on_line,
-                                      std::function<void(base::Status)> on_end) = 0;
+                                      std::function<void(base::Status)> on_end,
+                                      std::function<void()> on_open = {}) = 0;
 };
 
 // Where a kind lives: {"", "v1", "pods", "Pod"} or {"apps", "v1", "replicasets", "ReplicaSet"}.
@@ -94,8 +96,9 @@ class Client {
   std::shared_ptr<std::map<uint64_t, std::unique_ptr<Transport::Call>>> calls_;
 };
 
-// Lists, then watches from there, again after every end with back-off (0.2 s doubling to 10 s,
-// jitter by hash of the path) on failure; 410 Gone lists anew. Bookmarks move the position.
+// Lists, then watches from there, again after every end, with back-off on failure (0.2 s doubling to 5 s,
+// spread); a watch that told something, or lasted a while, was none. 410 Gone lists anew. Bookmarks move
+// the position.
 // Keeps no objects: the handler keeps what it needs of each, so memory is the handler's choice.
 class Informer {
  public:
@@ -120,7 +123,7 @@ class Informer {
 };
 
 // A keyed queue for reconcilers: add() any number of times, each key is handed out once per round
-// on the loop; a failed key comes back later (5 ms doubling to `max_backoff`).
+// on the loop; a failed key comes back later (5 ms doubling to `max_backoff`, spread).
 class WorkQueue {
  public:
   WorkQueue(base::Loop& loop, std::function<void(const std::string& key)> work,

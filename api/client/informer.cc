@@ -4,12 +4,16 @@
 #include <unordered_map>
 
 #include "api/client/client.h"
+#include "base/backoff.h"
 
 namespace api {
 namespace {
 
 constexpr auto kFirstBackoff = std::chrono::milliseconds(200);
-constexpr base::Duration kLastBackoff = std::chrono::seconds(10);
+constexpr base::Duration kLastBackoff = std::chrono::seconds(5);
+constexpr auto kShortWatch = std::chrono::seconds(1);
+// A server that lets watches begin is there again; one that cuts them at once is asked every second.
+constexpr int kFailuresOfShortWatch = 2;
 constexpr int kPage = 500;
 
 uint64_t hash_of(std::string_view text) {
@@ -33,12 +37,12 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<Transport::Call> under_way;
   base::Loop::Handle timer, guard;
   uint64_t turn = 0;                 // callbacks of an earlier call are void
-  int failures = 0;
+  base::Backoff backoff{kFirstBackoff, kLastBackoff};
   std::string version;               // where to watch from
   std::string continue_token;
   uint64_t generation = 0;           // of the list; objects not seen in it have vanished
   std::unordered_map<std::string, uint64_t> seen;  // "ns/name"
-  bool watch_said_something = false;
+  bool watch_opened = false, watch_said_something = false;
   std::chrono::steady_clock::time_point watch_began;
 
   Impl(base::Loop& loop, Transport& transport, Options o, std::function<void(Change, const json::value&)> object,
@@ -64,13 +68,6 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
       if (self->listed) self->watch();
       else self->list();
     });
-  }
-  base::Duration backoff() {
-    base::Duration delay = kFirstBackoff * (int64_t{1} << std::min(failures++, 10));
-    delay = std::min(delay, kLastBackoff);
-    // Between 3/4 and 5/4, steady for one informer at one attempt.
-    int64_t spread = static_cast<int64_t>(hash_of(std::to_string(hash + static_cast<uint64_t>(failures))) % 512);
-    return delay * (768 + spread) / 1024;
   }
   void list_anew(base::Duration delay) {
     listed = false;
@@ -103,14 +100,14 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     if (!closed) under_way = std::move(call);
   }
   void list_answer(base::Result<base::http::Response> response) {
-    if (!response.ok()) return list_anew(backoff());
+    if (!response.ok()) return list_anew(backoff.next());
     if (response->status != 200) {
       // A continue token that is too old: the pages so far are worth nothing.
       bool gone = response->status == 410 && !continue_token.empty();
-      return list_anew(gone ? base::Duration::zero() : backoff());
+      return list_anew(gone ? base::Duration::zero() : backoff.next());
     }
     auto page = base::parse_json(response->body);
-    if (!page.ok() || !page->is_object()) return list_anew(backoff());
+    if (!page.ok() || !page->is_object()) return list_anew(backoff.next());
     if (const json::value* items = base::find(*page, "items"); items && items->is_array())
       for (const json::value& item : items->get_array()) {
         seen[key_of(item)] = generation;
@@ -123,7 +120,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     drop_vanished();
     if (closed) return;
     listed = synced = true;
-    failures = 0;
+    backoff.reset();
     if (on_synced) on_synced();
     if (!closed) next(base::Duration::zero());
   }
@@ -149,7 +146,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
   void watch() {
     // The server ends a watch after this long; a peer that went silent is given up soon after.
     int seconds = 300 + static_cast<int>(hash % 240);
-    watch_said_something = false;
+    watch_opened = watch_said_something = false;
     watch_began = std::chrono::steady_clock::now();
     std::string query = "watch=1&allowWatchBookmarks=true&resourceVersion=" + base::http::escape(version) +
                         "&timeoutSeconds=" + std::to_string(seconds);
@@ -168,6 +165,9 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
           },
           [mine_still](base::Status status) {
             if (auto self = mine_still()) self->watch_end(std::move(status));
+          },
+          [mine_still] {
+            if (auto self = mine_still()) self->watch_opened = true;
           });
     });
   }
@@ -176,14 +176,14 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     const json::value& event = line.parsed();
     std::string_view type = base::string_at(event, "type");
     const json::value* object = base::find(event, "object");
-    if (!object) return next(backoff());
+    if (!object) return next(backoff.next());
     if (type == "ERROR") {
       if (base::as_int(base::find(*object, "code")) == 410)
-        return list_anew(watch_said_something ? base::Duration::zero() : backoff());
-      return next(backoff());
+        return list_anew(watch_said_something ? base::Duration::zero() : backoff.next());
+      return next(backoff.next());
     }
     watch_said_something = true;
-    failures = 0;
+    backoff.reset();
     if (std::string_view at = base::string_at(*object, "metadata", "resourceVersion"); !at.empty())
       version = at;
     if (type == "BOOKMARK") return;
@@ -197,15 +197,15 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     }
   }
   void watch_end(base::Status status) {
+    bool lasted = watch_opened && std::chrono::steady_clock::now() - watch_began >= kShortWatch;
+    if (watch_said_something || lasted) backoff.reset();
+    else if (watch_opened) backoff.forget_beyond(kFailuresOfShortWatch);
     if (!status.ok()) {
       // 410 Gone: our position is no longer in the server's history.
-      if (status.error().kind == base::Kind::kConflict) return list_anew(backoff());
-      return next(backoff());
+      if (status.error().kind == base::Kind::kConflict) return list_anew(backoff.next());
+      return next(backoff.next());
     }
-    bool quick = !watch_said_something &&
-                 std::chrono::steady_clock::now() - watch_began < std::chrono::seconds(1);
-    if (!quick) failures = 0;
-    next(quick ? backoff() : base::Duration::zero());
+    next(watch_said_something || lasted ? base::Duration::zero() : backoff.next());
   }
 };
 

@@ -24,7 +24,7 @@ class HttpTransport : public Transport {
   }
 
   std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const WatchLine&)> on_line,
-                              std::function<void(base::Status)> on_end) override {
+                              std::function<void(base::Status)> on_end, std::function<void()> on_open) override {
     authenticate(request);
     auto out = std::make_unique<HttpCall>();
     auto state = std::make_shared<WatchState>();
@@ -33,8 +33,11 @@ class HttpTransport : public Transport {
     std::weak_ptr<WatchState> weak = out->state = state;
     out->call = client_.stream(
         std::move(request),
-        [weak](const base::http::Response& head) {
-          if (auto state = weak.lock()) state->status = head.status;
+        [weak, on_open = std::move(on_open)](const base::http::Response& head) {
+          auto state = weak.lock();
+          if (!state) return;
+          state->status = head.status;
+          if (head.status == 200 && on_open) on_open();
         },
         [weak](std::string_view data) {
           if (auto state = weak.lock()) take(*state, weak, data);

@@ -2,6 +2,7 @@
 #include <unordered_set>
 
 #include "api/client/client.h"
+#include "base/backoff.h"
 
 namespace api {
 
@@ -17,7 +18,7 @@ struct WorkQueue::Impl : std::enable_shared_from_this<Impl> {
   std::deque<std::string> ready;
   std::unordered_set<std::string> in_ready;
   std::unordered_map<std::string, Later> later;
-  std::unordered_map<std::string, int> failures;
+  std::unordered_map<std::string, base::Backoff> failures;
 
   Impl(base::Loop& loop, std::function<void(const std::string&)> work, base::Duration max_backoff)
       : loop(loop), work(std::move(work)), max_backoff(max_backoff) {}
@@ -69,9 +70,8 @@ WorkQueue::~WorkQueue() {
 void WorkQueue::add(const std::string& key) { impl_->add(key); }
 void WorkQueue::add_after(const std::string& key, base::Duration delay) { impl_->add_after(key, delay); }
 void WorkQueue::failed(const std::string& key) {
-  int attempt = impl_->failures[key]++;
-  base::Duration delay = std::chrono::milliseconds(5) * (int64_t{1} << std::min(attempt, 30));
-  impl_->add_after(key, std::min(delay, impl_->max_backoff));
+  auto at = impl_->failures.try_emplace(key, std::chrono::milliseconds(5), impl_->max_backoff).first;
+  impl_->add_after(key, at->second.next());
 }
 void WorkQueue::succeeded(const std::string& key) { impl_->failures.erase(key); }
 

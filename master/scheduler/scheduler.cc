@@ -1,5 +1,6 @@
 #include "master/scheduler/scheduler.h"
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "master/controllers/events.h"
 #include "master/scheduler/schedule_plan.h"
@@ -21,7 +22,7 @@ struct Scheduler::Impl {
     std::string ns, name, uid, owner_uid;
     std::string told;  // the message its condition already carries
     uint64_t order = 0;
-    int attempts = 0;
+    base::Backoff backoff{std::chrono::milliseconds(100), std::chrono::seconds(10)};  // of a binding that failed
     bool binding = false;
   };
 
@@ -187,8 +188,7 @@ struct Scheduler::Impl {
     base::log::warning("bind {}: {}", key, error.message());
     events.record(ref, "Warning", "FailedScheduling", error.message());
     at->second.binding = false;
-    base::Duration delay = std::min<base::Duration>(10s, 100ms * (1 << std::min(at->second.attempts++, 7)));
-    later[key] = loop.after(delay, [this, key] {
+    later[key] = loop.after(at->second.backoff.next(), [this, key] {
       auto handle = std::move(later[key]);
       later.erase(key);
       if (auto again = waiting.find(key); again != waiting.end()) enqueue(key, again->second);

@@ -46,7 +46,7 @@ void connection(std::string_view first, std::string_view input, std::shared_ptr<
   base::http::Server::Options options;
   options.max_body_bytes = 4096;
   int answered = 0;
-  auto server = std::make_shared<base::http::Server::Impl>(loop, nullptr, options, [&](std::shared_ptr<base::http::Exchange> exchange) {
+  auto server = std::make_shared<base::http::Server::Impl>(loop, nullptr, options, base::http::with_bodies([&](std::shared_ptr<base::http::Exchange> exchange) {
     check(++answered <= 100'000, "more requests than bytes");
     check(exchange->request().body.size() <= 4096, "a body beyond the limit");
     if (exchange->request().path() == "/drop") return;
@@ -56,7 +56,7 @@ void connection(std::string_view first, std::string_view input, std::shared_ptr<
       return exchange->finish();
     }
     exchange->respond(200, {}, exchange->request().method + exchange->request().target);
-  });
+  }));
   auto pair = base::sys::socketpair(SOCK_STREAM | SOCK_NONBLOCK);
   check(pair.ok(), "socketpair");
   base::http::Accepted accepted;

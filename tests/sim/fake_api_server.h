@@ -34,7 +34,7 @@ class FakeApiServer : public api::Transport {
     return std::make_unique<Handle>(stream);
   }
   std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const api::WatchLine&)> on_line,
-                              std::function<void(base::Status)>) override {
+                              std::function<void(base::Status)>, std::function<void()>) override {
     auto stream = open();
     Path path = parse(request.path());
     uint64_t from = 0;

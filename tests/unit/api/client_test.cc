@@ -15,6 +15,7 @@ struct FakeTransport : Transport {
     Done done;
     std::function<void(std::string_view)> line;
     std::function<void(base::Status)> end;
+    std::function<void()> open = {};
     bool canceled = false;
   };
   struct FakeCall : Call {
@@ -33,8 +34,8 @@ struct FakeTransport : Transport {
     return remember({std::move(request), std::move(done), {}, {}});
   }
   std::unique_ptr<Call> watch(Request request, std::function<void(const WatchLine&)> line,
-                              std::function<void(base::Status)> end) override {
-    return remember({std::move(request), {}, std::move(line), std::move(end)});
+                              std::function<void(base::Status)> end, std::function<void()> open) override {
+    return remember({std::move(request), {}, std::move(line), std::move(end), std::move(open)});
   }
   Pending& last() { return *asked.back(); }
 };
@@ -166,6 +167,36 @@ TEST_F(InformerTest, RefusedListIsTriedAgainWithBackoff) {
   ASSERT_TRUE(wait_for(loop, transport, 2));
   EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(140));
   EXPECT_FALSE(informer->synced());
+}
+
+// A server that restarts every second or two: each of its lives lets a watch begin, and no failure of the
+// connections between them counts on.
+TEST_F(InformerTest, AServerThatRestartsAgainAndAgainIsNotWaitedForLonger) {
+  informer->start();
+  ASSERT_TRUE(wait_for(loop, transport, 1));
+  transport.last().done(ok(R"({"metadata":{"resourceVersion":"7"},"items":[]})"));
+  ASSERT_TRUE(wait_for(loop, transport, 2));
+  auto unavailable = [] { return base::make_error(base::Kind::kUnavailable, "connect"); };
+  size_t asked = 2;
+  for (int life = 0; life < 8; ++life) {
+    auto began = std::chrono::steady_clock::now();
+    transport.last().end(unavailable());
+    ASSERT_TRUE(wait_for(loop, transport, ++asked));
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(1200)) << "life " << life;
+    if (life % 2) transport.last().line(R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}})");
+    else transport.last().open();
+  }
+}
+
+TEST_F(InformerTest, AServerThatIsAwayIsAskedMoreAndMoreSeldom) {
+  informer->start();
+  ASSERT_TRUE(wait_for(loop, transport, 1));
+  auto began = std::chrono::steady_clock::now();
+  for (size_t i = 1; i <= 4; ++i) {
+    transport.last().done(base::make_error(base::Kind::kUnavailable, "connect"));
+    ASSERT_TRUE(wait_for(loop, transport, i + 1));
+  }
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(2200));  // 3/4 of 0.2 + 0.4 + 0.8 + 1.6
 }
 
 TEST_F(InformerTest, MayDieInItsOwnCallback) {

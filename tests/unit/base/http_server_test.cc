@@ -16,7 +16,9 @@ std::string get(std::string_view path, std::string_view more = "") {
 }
 
 TEST(HttpServer, KeepsAliveAndAnswersPipelinedRequestsInOrder) {
-  ServerThread server(echo);
+  Server::Options options;
+  options.max_stranger_requests = 10'000;
+  ServerThread server(echo, options);
   Socket socket(server.port());
   ASSERT_TRUE(socket.send(get("/1")));
   EXPECT_EQ(socket.read_answer(), "GET /1 []");

@@ -176,7 +176,7 @@ class WebhookTest : public AdmissionTest {
     auto pair = base::tls::sign(*ca, wanted);
     ca_ = ca->certificate_pem;
     http_ = std::make_unique<base::http::Server>(loop_, *base::tls::Context::server(*pair, ""), base::http::Server::Options{},
-        [this](std::shared_ptr<base::http::Exchange> exchange) {
+        base::http::with_bodies([this](std::shared_ptr<base::http::Exchange> exchange) {
           json::value review = base::parse_json(exchange->request().body).value();
           reviews_.push_back(review);
           paths_.push_back(exchange->request().target);
@@ -186,7 +186,7 @@ class WebhookTest : public AdmissionTest {
           headers.add("Content-Type", "application/json");
           exchange->respond(200, std::move(headers), {base::http::bytes(base::to_json(json::object{
               {"kind", "AdmissionReview"}, {"apiVersion", string_at(review, "apiVersion")}, {"response", response}}))});
-        });
+        }));
     ASSERT_TRUE(http_->listen("127.0.0.1:0").ok());
     port_ = http_->ports()[0];
     base::ignore(http_->listen("[::1]:" + std::to_string(port_)), "where the host knows no IPv6, localhost is no address of it either");
