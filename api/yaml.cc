@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/json_limits.h"
+
 namespace api {
 namespace {
 
@@ -77,7 +79,8 @@ class Converter {
   base::Result<json::value> convert(fy_node* node, size_t depth) {
     if (!node) return json::value(nullptr);
     if (++nodes_ > kMaxNodes) return bad("more than a million values: aliases that multiply?");
-    if (depth > base::kMaxJsonDepth) return bad("nested deeper than 128 levels");
+    bool is_container = fy_node_get_type(node) == FYNT_SEQUENCE || fy_node_get_type(node) == FYNT_MAPPING;
+    if (depth > base::kMaxJsonDepth || (is_container && depth == base::kMaxJsonDepth)) return bad(base::kTooDeep);
     switch (fy_node_get_type(node)) {
       case FYNT_SEQUENCE: {
         json::array out;
@@ -172,6 +175,14 @@ static bool is_utf8(std::string_view text) {
 }
 
 base::Result<std::vector<json::value>> parse_yaml(std::string_view text) {
+  // Most of what is sent as YAML is JSON, as kubectl's applies are.
+  if (size_t first = text.find_first_not_of(" \t\r\n"); first != text.npos && text[first] == '{') {
+    std::vector<std::string> duplicates;
+    auto object = base::parse_json(text, &duplicates);
+    if (object.ok() && !duplicates.empty()) return bad("key \"" + duplicates[0] + "\" already set in map");
+    if (object.ok()) return std::vector<json::value>{std::move(*object)};
+    if (object.error().reason == base::kTooDeep) return bad(base::kTooDeep);
+  }
   if (!is_utf8(text)) return bad("not UTF-8");
   fy_diag_cfg diag_config;
   fy_diag_cfg_default(&diag_config);

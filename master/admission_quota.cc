@@ -12,7 +12,7 @@ ResourceQuota::ResourceQuota(ApiServer& server)
     : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})), client_(transport_, "sampan-quota"),
       queue_(server.loop(), [this](const std::string& key) { publish(key); }),
       quotas_(server.resources().find_stored("", "resourcequotas")->objects) {
-  for (const auto& [key, object] : quotas_->objects()) open(key, json::parse(*object->text));
+  for (const auto& [key, object] : quotas_->objects()) open(key, parse_object(*object->text));
   listener_ = quotas_->subscribe([this](const WatchEvent& event) { quota_changed(event); });
 }
 ResourceQuota::~ResourceQuota() {
@@ -26,7 +26,7 @@ void ResourceQuota::quota_changed(const WatchEvent& event) {
     accounts_.erase(key);
     return;
   }
-  json::value object = json::parse(*event.object->text);
+  json::value object = parse_object(*event.object->text);
   auto it = accounts_.find(key);
   Quota quota = read_quota(object);
   if (it == accounts_.end() || it->second->quota.spec != quota.spec) open(key, object);
@@ -43,7 +43,7 @@ void ResourceQuota::open(const std::string& key, const json::value& object) {
     if (counted == counted_.end()) continue;
     auto [it, end] = counted->second.objects->range(ns);
     for (; it != end; ++it) {
-      json::value each = json::parse(*it->second->text);
+      json::value each = parse_object(*it->second->text);
       if (in_scope(account->quota, *counted->second.resource, each)) account->used += limited(account->quota, usage_of(*counted->second.resource, each));
     }
   }
@@ -74,7 +74,7 @@ void ResourceQuota::count(const ResourceInfo& resource, const WatchEvent& event)
     Account& account = *it->second;
     auto of = [&](const ObjectRef& object) {
       if (!object) return Usage();
-      json::value parsed = json::parse(*object->text);
+      json::value parsed = parse_object(*object->text);
       return in_scope(account.quota, resource, parsed) ? limited(account.quota, usage_of(resource, parsed)) : Usage();
     };
     Usage now = event.type == WatchEvent::Type::kDeleted ? Usage() : of(event.object), before = of(event.previous);
@@ -121,7 +121,7 @@ void ResourceQuota::publish(const std::string& key) {
   auto it = accounts_.find(key);
   ObjectRef object = quotas_->find(key);
   if (it == accounts_.end() || !object) return queue_.succeeded(key);
-  json::value wanted = json::parse(*object->text), status = quota_status(it->second->quota, it->second->used);
+  json::value wanted = parse_object(*object->text), status = quota_status(it->second->quota, it->second->used);
   if (const json::value* old = base::find(wanted, "status"); old && *old == status) return queue_.succeeded(key);
   wanted.get_object()["status"] = std::move(status);
   static const api::Resource kQuotas{"", "v1", "resourcequotas", "ResourceQuota", true};

@@ -29,6 +29,7 @@ std::string_view media_type(const RequestInfo& request) {
 json::value store_refusal(std::string_view name, const base::Error& error) {
   if (error.kind == base::Kind::kExhausted)
     return api::make_status(507, "InsufficientStorage", error.message());
+  if (error.kind == base::Kind::kInvalid) return api::bad_request(error.message());  // too deep
   return api::internal_error(std::string(name) + ": " + error.message());
 }
 
@@ -230,6 +231,12 @@ void ApiServer::hold_addresses(AdmissionAttributes& attributes) {
   });
 }
 
+ApiServer::Outcome ApiServer::would_write(const ResourceInfo& resource, const std::string& key, const json::value& object, int64_t revision) {
+  auto text = to_storable_text(key, object);
+  if (!text.ok()) return {nullptr, store_refusal(key, text.error()), false};
+  return {make_object(resource, key, *text, revision), nullptr, false};
+}
+
 void ApiServer::commit_create(AttributesPtr attributes, Written done) {
   ResourceInfo& resource = *attributes->resource;
   const std::string& name = attributes->name;
@@ -242,7 +249,7 @@ void ApiServer::commit_create(AttributesPtr attributes, Written done) {
     hold_addresses(*attributes);
   }
   std::string key = object_key(attributes->ns, name);
-  if (attributes->dry_run) return done({make_object(resource, key, to_stored_text(object), 0), nullptr, false});
+  if (attributes->dry_run) return done(would_write(resource, key, object, 0));
   commit_worked(attributes, key, nullptr, done, [attributes, done](base::Result<ObjectRef> result) {
     attributes->end(result.ok());
     if (result.ok()) return done({std::move(*result), nullptr, false});
@@ -406,7 +413,7 @@ AttributesPtr ApiServer::attributes_of(RequestPtr request, Operation operation, 
 void ApiServer::update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries) {
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(object_key(request->ns, request->name));
-  if (!current) return done({nullptr, api::not_found(resource.named(), request->name), false});
+  if (!current) return done({nullptr, absent(resource, object_key(request->ns, request->name)), false});
   CustomConversion* conversion = request->resource->conversion.get();
   if (!conversion) return update_current(std::move(request), std::move(subresource), std::move(current), std::move(mutate), std::move(done), tries);
   conversion->show(request->resource, {current}, [this, request, subresource, current, mutate = std::move(mutate), done = std::move(done), tries](json::value refusal) {
@@ -418,7 +425,7 @@ void ApiServer::update_object(RequestPtr request, std::string subresource, Mutat
 void ApiServer::update_current(RequestPtr request, std::string subresource, ObjectRef current, Mutate mutate, Written done, int tries) {
   AttributesPtr attributes = attributes_of(request, Operation::kUpdate, subresource, request->name);
   Bytes text = request->resource->conversion ? CustomConversion::text(*request->resource, *current) : current->text;
-  attributes->old = json::parse(*text);
+  attributes->old = parse_object(*text);
   json::value refusal = mutate(attributes->old, &attributes->object);
   if (refusal.is_null()) refusal = prepare_update(*request, subresource, attributes->old, &attributes->object);
   if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
@@ -455,7 +462,7 @@ void ApiServer::commit_update(AttributesPtr attributes, ObjectRef current, Writt
   const ResourceInfo& asked = *attributes->request->resource;
   const Bytes was = asked.conversion ? CustomConversion::text(asked, *current) : current->text;
   if (!removes && with_revision(text, current->revision) == *was) return done({current, nullptr, false});  // no write, no event
-  if (attributes->dry_run) return done({make_object(resource, key, text, current->revision), nullptr, false});
+  if (attributes->dry_run) return done(would_write(resource, key, updated, current->revision));
   if (removes) attributes->object = nullptr;
   commit_worked(attributes, key, current, done,
          [attributes, done, retry = std::move(retry), removes](base::Result<ObjectRef> result) {

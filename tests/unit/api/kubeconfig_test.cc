@@ -56,6 +56,30 @@ TEST(Yaml, RefusesBadInput) {
     bomb += fmt::format("a{0}: &a{0} [*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1},*a{1}]\n", i, i - 1);
   EXPECT_NE(as_json(bomb).find("more than a million"), std::string::npos);
 }
+TEST(Yaml, NestsAsDeepAsJson) {
+  constexpr size_t kMost = base::kMaxJsonDepth;
+  auto nested = [](size_t depth, const char* open, const char* close) {
+    std::string out;
+    for (size_t i = 0; i < depth; ++i) out += open;
+    for (size_t i = 0; i < depth; ++i) out += close;
+    return out;
+  };
+  auto as_object = [&](size_t depth) { return R"({"a":)" + nested(depth - 1, "[", "]") + "}"; };  // JSON, which is YAML as well
+  EXPECT_EQ(as_json(as_object(kMost)), as_object(kMost));
+  EXPECT_NE(as_json(as_object(kMost + 1)).find("exceeded max depth"), std::string::npos);
+  EXPECT_NE(as_json(R"({"a":1,"b":{"c":1,"c":2}})").find("key \"b.c\" already set in map"), std::string::npos);
+  EXPECT_EQ(as_json("{a: 1, b: [x, 'y']}"), R"({"a":1,"b":["x","y"]})");  // flow style that is no JSON
+  // Whatever the parser's own limit is, it is an error and no crash, in every way of nesting.
+  for (size_t depth : {kMost + 1, size_t{3000}, size_t{300'000}}) {
+    EXPECT_EQ(as_json(nested(depth, "[", "]")).find("[["), std::string::npos) << depth;
+    EXPECT_FALSE(parse_yaml("a: " + nested(depth, "[", "]")).ok()) << depth;
+    EXPECT_FALSE(parse_yaml("a: " + nested(depth, "{b: ", "}")).ok()) << depth;
+    EXPECT_FALSE(parse_yaml(nested(depth, "- ", "")).ok()) << depth;
+    EXPECT_FALSE(parse_yaml(nested(depth, "? ", "")).ok()) << depth;
+    EXPECT_FALSE(parse_kubeconfig("users: " + nested(depth, "[", "]"), ".").ok()) << depth;
+  }
+  EXPECT_FALSE(parse_yaml("a: &a [*a]\n").ok());
+}
 TEST(Base64, RoundTrips) {
   for (std::string text : {std::string(), std::string("a"), std::string("ab"), std::string("\0\xff\n", 3)})
     EXPECT_EQ(base64_decode(base64_encode(text)), text);
