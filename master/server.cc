@@ -60,7 +60,7 @@ base::Status ApiServer::start() {
     ResourcePtr resource = resources_.find_stored(place.group, place.plural);
     if (resource && resource->objects) load_object(*resource, key, place.key, value, revision);
     else unclaimed.push_back({std::move(key), std::move(value), revision});
-  }));
+  }, [this](const std::string& record, int64_t revision, const base::Error& why) { set_aside(record, revision, why); }));
   durable_revision_ = store_->loaded_revision();
   load_component_statuses();
   custom_resources_ = std::make_unique<CustomResources>(*this);
@@ -123,10 +123,10 @@ void ApiServer::load_object(ResourceInfo& resource, const std::string& record, s
 // told that it is not there: its dependents would be taken for orphans.
 void ApiServer::set_aside(const std::string& record, int64_t revision, const base::Error& why) {
   constexpr size_t kNamed = 100;
-  if (set_aside_.size() == kNamed) base::log::error("store: further records are set aside");
+  if (set_aside_.size() == kNamed) base::log::error("store: further records are set aside: `sampan store check` lists them while no master runs");
   if (set_aside_.size() < kNamed)
     base::log::error("store: record {} is set aside and not served: {}: it stays in the store: start the sampan-master that wrote it, "
-                   "or restore the store from a backup", shown_record(record), why.message());
+                   "or restore the store from a backup; `sampan store check` lists all", shown_record(record), why.message());
   set_aside_.emplace(record, SetAside{revision, why.message()});
 }
 
@@ -168,13 +168,14 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
       done(base::make_error(base::Kind::kConflict, "write", key, "changed meanwhile"));
       return;
     }
-    int64_t revision = store_->next_volatile_revision();
+    auto revision = store_->next_volatile_revision();
+    if (!revision.ok()) return done(revision.error());
     if (removes) {
-      objects.erase(key, revision);
+      objects.erase(key, *revision);
       done(std::move(current));
       return;
     }
-    ObjectRef made = make_object(key, text, revision, selector_values(resource, object));
+    ObjectRef made = make_object(key, text, *revision, selector_values(resource, object));
     objects.put(made);
     done(std::move(made));
     return;
