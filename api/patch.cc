@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json_erase.h"
+#include "base/json_limits.h"
 
 namespace api {
 namespace {
@@ -107,7 +108,12 @@ class JsonPatch {
  private:
   base::Error missing() const { return inapplicable("path \"" + text_ + "\" does not exist"); }
 
+  // Checked at each step: some hundred copies of a value into itself are deeper than any stack.
+  static bool fits(const std::vector<std::string>& path, const json::value& value) {
+    return path.size() <= base::kMaxJsonDepth && base::nests_within(value, base::kMaxJsonDepth - path.size());
+  }
   base::Status add(const std::vector<std::string>& path, json::value value) {
+    if (!fits(path, value)) return inapplicable(base::kTooDeep);
     if (path.empty()) return root_ = std::move(value), base::Status();
     json::value* parent = walk_to(root_, path, path.size() - 1);
     if (!parent) return missing();
@@ -147,6 +153,7 @@ class JsonPatch {
   base::Status replace(const std::vector<std::string>& path, json::value value) {
     json::value* at = walk_to(root_, path, path.size());
     if (!at) return missing();
+    if (!fits(path, value)) return inapplicable(base::kTooDeep);
     *at = std::move(value);
     return {};
   }

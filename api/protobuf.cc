@@ -5,6 +5,7 @@
 
 #include "api/base64.h"
 #include "base/instant.h"
+#include "base/json_limits.h"
 
 namespace api {
 namespace {
@@ -226,7 +227,7 @@ base::Status decode_field(const Field& field, const Entry& entry, int depth, jso
 
 // `prefix`: the packed numbers of the messages around, whose fields JSON spreads over one object.
 base::Status decode_message(const Type& type, std::string_view in, uint32_t prefix, int depth, json::object& out) {
-  if (depth > 64) return malformed("messages nested deeper than 64");
+  if (depth > static_cast<int>(base::kMaxJsonDepth)) return malformed(base::kTooDeep);
   while (!in.empty()) {
     Entry entry = TRY(read_entry(in));
     if (entry.number > 255) continue;
@@ -259,7 +260,9 @@ base::Result<json::value> protobuf_to_json(const Type& type, std::string_view bo
   out["kind"] = TRY(text_of(meta.bytes[2]));
   if (meta.bytes[2].empty() || meta.bytes[2] == type.name)
     TRY(decode_message(type, envelope.bytes[2], 0, 0, out));
-  return json::value(std::move(out));
+  json::value object(std::move(out));
+  if (!base::nests_within(object)) return malformed(base::kTooDeep);  // lists, maps and raw values between the messages
+  return object;
 }
 
 }  // namespace api

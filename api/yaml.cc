@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "api/base64.h"
+#include "base/json_limits.h"
 
 namespace api {
 namespace {
@@ -261,7 +262,7 @@ class Builder {
 
   base::Status open(bool is_map, std::string anchor) {
     if (wants_key()) return bad("a mapping's key is not a scalar");
-    if (frames_.size() >= base::kMaxJsonDepth) return bad("nested deeper than 128 levels");
+    if (frames_.size() >= base::kMaxJsonDepth) return bad(base::kTooDeep);
     Frame& frame = frames_.emplace_back();
     frame.is_map = is_map;
     frame.anchor = std::move(anchor);
@@ -281,7 +282,7 @@ class Builder {
     auto it = anchors_.find(name);
     if (it == anchors_.end()) return bad("unknown anchor '" + name + "' referenced");
     if (frames_.size() + it->second.extent.depth > base::kMaxJsonDepth)
-      return bad("nested deeper than 128 levels");
+      return bad(base::kTooDeep);
     TRY(copies(it->second.extent.bytes));
     return put(it->second.value, "", false);
   }
@@ -376,11 +377,13 @@ base::Result<std::vector<json::value>> parse_yaml(std::string_view text,
   // these, so what it refuses comes here again.
   if (size_t first = text.find_first_not_of(" \t\r\n"); first != text.npos && text[first] == '{') {
     std::vector<std::string> twice;
-    if (auto parsed = base::parse_json(text, &twice); parsed.ok() && twice.empty()) {
+    auto parsed = base::parse_json(text, &twice);
+    if (parsed.ok() && twice.empty()) {
       std::vector<json::value> out;
       out.push_back(std::move(*parsed));
       return out;
     }
+    if (!parsed.ok() && parsed.error().reason == base::kTooDeep) return bad(base::kTooDeep);
   }
   if (tag_directives(text) > kMaxTagDirectives) return bad("more than 100 %TAG directives");
   yaml_parser_t parser;

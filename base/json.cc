@@ -5,6 +5,8 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "base/json_limits.h"
+
 namespace base {
 namespace {
 
@@ -92,26 +94,50 @@ size_t count_keys(std::string_view text) {
 
 }  // namespace
 
-Result<json::value> parse_json(std::string_view text, std::vector<std::string>* duplicates) {
+bool nests_within(const json::value& value, size_t levels) {
+  const json::array* array = value.if_array();
+  const json::object* object = value.if_object();
+  if (!array && !object) return true;
+  if (levels == 0) return false;
+  if (array) return std::all_of(array->begin(), array->end(), [&](const json::value& item) { return nests_within(item, levels - 1); });
+  return std::all_of(object->begin(), object->end(), [&](const auto& item) { return nests_within(item.value(), levels - 1); });
+}
+
+Result<json::value> parse_checked_json(std::string_view text, json::storage_ptr storage, size_t max_depth) {
   boost::system::error_code ec;
   json::parse_options options;
-  options.max_depth = kMaxJsonDepth;
-  json::value value;
+  options.max_depth = max_depth;
+  json::value value(storage);
   try {
-    value = json::parse({text.data(), text.size()}, ec, {}, options);
+    value = json::parse({text.data(), text.size()}, ec, storage, options);
   } catch (const std::exception& e) {  // std::bad_alloc and length errors of the library
     return make_error(Kind::kExhausted, "parse JSON", {}, e.what());
   }
-  if (ec) return make_error(Kind::kInvalid, "parse JSON", {}, ec.message());
+  if (ec) return make_error(Kind::kInvalid, "parse JSON", {}, ec == json::error::too_deep ? kTooDeep : ec.message());
+  return value;
+}
+
+namespace {
+Result<json::value> parse(std::string_view text, size_t max_depth, std::vector<std::string>* duplicates) {
+  json::value value = TRY(parse_checked_json(text, {}, max_depth));
   size_t members = 0;
   if (!is_finite(value, &members)) return make_error(Kind::kInvalid, "parse JSON", {}, "number out of range");
   if (duplicates && members != count_keys(text)) {  // rarely: the finder costs more than the parser
+    json::parse_options options;
+    options.max_depth = max_depth;
+    boost::system::error_code ec;
     json::basic_parser<DuplicateFinder> parser(options);
     parser.handler().found = duplicates;
     parser.write_some(false, text.data(), text.size(), ec);
   }
   return value;
 }
+}  // namespace
+
+Result<json::value> parse_json(std::string_view text, std::vector<std::string>* duplicates) {
+  return parse(text, kMaxJsonDepth, duplicates);
+}
+Result<json::value> parse_json_carrier(std::string_view text) { return parse(text, kMaxCarrierDepth, nullptr); }
 
 std::string to_json(const json::value& value) { return json::serialize(value); }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/json_limits.h"
 #include "base/sys.h"
 #include "runtime/runtime.h"
 
@@ -130,12 +131,12 @@ base::Result<Record> read_record(const Places& places, const std::string& id) {
   if (!text.ok() && text.error().kind == Kind::kNotFound)
     return make_error(Kind::kNotFound, "find container", short_id(id), "no such container");
   if (!text.ok()) return text.error();
-  return TRY_WRAP(decode_record(TRY_WRAP(base::parse_json(*text), "read", path)), "read", path);
+  return TRY_WRAP(decode_record(TRY_WRAP(base::parse_json_carrier(*text), "read", path)), "read", path);
 }
 
 State read_state(const Places& places, const std::string& id) {
   auto text = sys::read_file(places.container(id) + "/state.json");
-  auto value = text.ok() ? base::parse_json(*text) : base::Result<base::json::value>(base::json::value());
+  auto value = text.ok() ? base::parse_json_carrier(*text) : base::Result<base::json::value>(base::json::value());
   return value.ok() ? decode_state(*value) : State{};
 }
 base::Status write_state(const Places& places, const std::string& id, const State& state) {

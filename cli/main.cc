@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "cli/container_commands.h"
+#include "cli/store.h"
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   cli::add_image(app, outcome, places);
   cli::add_kubeconfig(app, outcome);
   cli::add_doctor(app, outcome);
+  cli::add_store(app, outcome);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "api/quantity.h"
+#include "base/json_limits.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "kubelet/volumes_exec.h"
@@ -222,7 +223,7 @@ base::Status Kubelet::read_records() {
     }
     const std::string uid = name.substr(0, name.size() - 5);
     auto text = sys::read_file(context_.layout.record(uid));
-    auto value = text.ok() ? base::parse_json(*text) : base::Result<json::value>(text.error());
+    auto value = text.ok() ? base::parse_json_carrier(*text) : base::Result<json::value>(text.error());
     auto seen = value.ok() ? decode_record(*value) : base::Result<PodObserved>(value.error());
     if (seen.ok()) found_[uid] = std::move(*seen);
     else base::log::warning("pod {}: its record is not readable: {}", uid, seen.error().message());

@@ -42,11 +42,11 @@ void AccountSecrets::look(const StoredObject& secret) {
 void AccountSecrets::sync(const std::string& key) {
   ObjectRef object = secrets_.find(key);
   if (!object) return;
-  json::value secret = json::parse(*object->text);
+  json::value secret = parse_object(*object->text);
   std::string ns(object->ns()), name(object->name()), account_name(string_at(secret, "metadata", "annotations", kName));
   if (find_path(secret, "metadata", "deletionTimestamp")) return;
   ObjectRef found = accounts_.find(object_key(ns, account_name));
-  std::string uid(found ? string_at(json::parse(*found->text), "metadata", "uid") : std::string_view());
+  std::string uid(found ? string_at(parse_object(*found->text), "metadata", "uid") : std::string_view());
   std::string bound(string_at(secret, "metadata", "annotations", kUid));
   auto done = [this, key, name](base::Result<json::value> result) {
     if (result.ok() || result.error().kind == base::Kind::kNotFound) return queue_.succeeded(key);

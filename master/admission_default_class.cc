@@ -20,7 +20,7 @@ json::value DefaultClass::mutate(AdmissionAttributes& attributes) {
                          storage ? "storageclass.beta.kubernetes.io/is-default-class" : ""};
   std::string chosen, made;
   for (const auto& [key, each] : server_.cache(storage ? "storage.k8s.io" : "networking.k8s.io", storage ? "storageclasses" : "ingressclasses").objects()) {
-    json::value one = json::parse(*each->text);
+    json::value one = parse_object(*each->text);
     bool marked = false;
     for (const char* mark : marks) marked |= *mark && base::string_at(one, "metadata", "annotations", mark) == "true";
     std::string_view when = base::string_at(one, "metadata", "creationTimestamp");

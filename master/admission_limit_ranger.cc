@@ -134,7 +134,7 @@ std::vector<json::value> LimitRanger::ranges(const AdmissionAttributes& attribut
   if ((!is_pod && !is_claim) || !attributes.subresource.empty() || attributes.operation == Operation::kDelete) return out;
   if (is_pod && attributes.operation == Operation::kUpdate) return out;  // what it asks for is immutable
   auto [it, end] = server_.cache("", "limitranges").range(attributes.ns);
-  for (; it != end; ++it) out.push_back(json::parse(*it->second->text));
+  for (; it != end; ++it) out.push_back(parse_object(*it->second->text));
   return out;
 }
 json::value LimitRanger::mutate(AdmissionAttributes& attributes) {

@@ -25,7 +25,7 @@ const json::value* pod_template_of(const ResourceInfo& resource, const json::val
 PodSecurityPolicy PodSecurity::policy_of(std::string_view ns) const {
   ObjectRef object = server_.cache("", "namespaces").find(object_key("", ns));
   if (!object || object->text->find("pod-security.kubernetes.io/") == std::string::npos) return {};
-  return read_pod_security(base::find_path(json::parse(*object->text), "metadata", "labels"));
+  return read_pod_security(base::find_path(parse_object(*object->text), "metadata", "labels"));
 }
 
 json::value PodSecurity::validate(AdmissionAttributes& attributes) {
@@ -91,7 +91,7 @@ void PodSecurity::warn_of_existing(AdmissionAttributes& attributes, const PodSec
   for (; it != end; ++it) {
     if (++total > kMaxExisting) continue;
     ++looked;
-    auto found = violations(level, json::parse(*it->second->text));
+    auto found = violations(level, parse_object(*it->second->text));
     if (found.empty()) continue;
     auto [seen, is_new] = by_reason.emplace(reason_text(found), Seen{std::string(it->second->name()), 0});
     if (!is_new) ++seen->second.more;

@@ -69,7 +69,7 @@ const std::vector<std::shared_ptr<const ValidatingPolicies::Policy>>& Validating
   bindings_read_at_ = binding_objects_->last_revision();
   policies_.clear();
   for (const auto& [key, object] : policy_objects_->objects()) {
-    json::value text = json::parse(*object->text);
+    json::value text = parse_object(*object->text);
     auto policy = std::make_shared<Policy>();
     policy->name = base::string_at(text, "metadata", "name");
     const json::value* constraints = base::find_path(text, "spec", "matchConstraints");
@@ -79,7 +79,7 @@ const std::vector<std::shared_ptr<const ValidatingPolicies::Policy>>& Validating
     policy->param_version = base::string_at(text, "spec", "paramKind", "apiVersion");
     policy->param_kind = base::string_at(text, "spec", "paramKind", "kind");
     for (const auto& [binding_key, binding_object] : binding_objects_->objects()) {
-      json::value in = json::parse(*binding_object->text);
+      json::value in = parse_object(*binding_object->text);
       if (base::string_at(in, "spec", "policyName") != policy->name) continue;
       Binding& binding = policy->bindings.emplace_back();
       binding.name = base::string_at(in, "metadata", "name");
@@ -172,14 +172,14 @@ bool ValidatingPolicies::find_params(const AdmissionAttributes& attributes, cons
     if (ns.empty()) ns = attributes.ns;
     if (ns.empty()) return *why = "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources", false;
   }
-  auto take = [&](const ObjectRef& object) { out->push_back(served_form(*kind, json::parse(*object->text))); };
+  auto take = [&](const ObjectRef& object) { out->push_back(served_form(*kind, parse_object(*object->text))); };
   ObjectCache& cache = *kind->stored().objects;
   if (std::string_view name = base::string_at(binding.param_ref, "name"); !name.empty()) {
     if (ObjectRef found = cache.find(object_key(ns, std::string(name)))) take(found);
   } else if (auto selector = api::selector_of_json(base::find(binding.param_ref, "selector")); selector.ok()) {
     for (const auto& [key, object] : cache.objects()) {
       if (object->ns() != ns) continue;
-      json::value parsed = json::parse(*object->text);
+      json::value parsed = parse_object(*object->text);
       if (selector->matches(base::find_path(parsed, "metadata", "labels"))) take(object);
     }
   }

@@ -30,7 +30,7 @@ const Priority::Class& Priority::default_class() {
   if (std::exchange(default_read_at_, classes.last_revision()) == classes.last_revision()) return default_;
   default_ = Class{};
   for (const auto& [key, object] : classes.objects()) {
-    json::value one = json::parse(*object->text);
+    json::value one = parse_object(*object->text);
     if (!base::as_bool(base::find(one, "globalDefault"))) continue;
     Class candidate = read_class(std::string(object->name()), one);
     if (default_.name.empty() || candidate.value < default_.value) default_ = std::move(candidate);
@@ -46,7 +46,7 @@ json::value Priority::mutate(AdmissionAttributes& attributes) {
   if (!name.empty()) {
     ObjectRef object = server_.cache("scheduling.k8s.io", "priorityclasses").find(object_key("", name));
     if (!object) return api::forbidden(attributes.resource->named(), attributes.name, "no PriorityClass with name " + name + " was found");
-    named = read_class(std::move(name), json::parse(*object->text));
+    named = read_class(std::move(name), parse_object(*object->text));
   }
   const auto& [class_name, policy, value] = named.name.empty() ? default_class() : named;
   if (!class_name.empty()) spec["priorityClassName"] = class_name;
@@ -82,7 +82,7 @@ json::value Priority::validate(AdmissionAttributes& attributes) {
     return invalid(api::FieldError::Type::forbidden, "value", {}, "may not be changed in an update.");
   if (!base::as_bool(base::find(attributes.object, "globalDefault"))) return nullptr;
   for (const auto& [key, object] : server_.cache("scheduling.k8s.io", "priorityclasses").objects())
-    if (object->name() != name && base::as_bool(base::find(json::parse(*object->text), "globalDefault")))
+    if (object->name() != name && base::as_bool(base::find(parse_object(*object->text), "globalDefault")))
       return api::forbidden(attributes.resource->named(), name,
                             "PriorityClass " + std::string(object->name()) + " is already marked as default. Only one default can exist");
   return nullptr;

@@ -15,7 +15,7 @@ namespace {
 // What usage_of() and in_scope() look at: of most kinds, that there is one.
 json::value object_for(const ResourceInfo& resource, const ObjectRef& object) {
   bool has_amounts = resource.is("", "pods") || resource.is("", "services") || resource.is("", "persistentvolumeclaims");
-  return has_amounts ? json::parse(*object->text) : json::value(json::object());
+  return has_amounts ? parse_object(*object->text) : json::value(json::object());
 }
 }  // namespace
 
@@ -23,7 +23,7 @@ ResourceQuota::ResourceQuota(ApiServer& server)
     : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})), client_(transport_, "sampan-quota"),
       queue_(server.loop(), [this](const std::string& key) { publish(key); }),
       quotas_(server.resources().find_stored("", "resourcequotas")->objects) {
-  for (const auto& [key, object] : quotas_->objects()) open(key, json::parse(*object->text));
+  for (const auto& [key, object] : quotas_->objects()) open(key, parse_object(*object->text));
   listener_ = quotas_->subscribe([this](const WatchEvent& event) { quota_changed(event); });
 }
 ResourceQuota::~ResourceQuota() {
@@ -37,7 +37,7 @@ void ResourceQuota::quota_changed(const WatchEvent& event) {
     accounts_.erase(key);
     return;
   }
-  json::value object = json::parse(*event.object->text);
+  json::value object = parse_object(*event.object->text);
   auto it = accounts_.find(key);
   Quota quota = read_quota(object);
   if (it == accounts_.end() || it->second->quota.spec != quota.spec) open(key, object);
@@ -114,7 +114,7 @@ void ResourceQuota::follow_new(const ResourceInfo& resource, const std::string& 
   for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix); ++it) {
     auto counts = counted_resources(it->second->quota);
     ObjectRef quota = quotas_->find(it->first);
-    if (quota && std::find(counts.begin(), counts.end(), named) != counts.end()) open(it->first, json::parse(*quota->text));
+    if (quota && std::find(counts.begin(), counts.end(), named) != counts.end()) open(it->first, parse_object(*quota->text));
   }
 }
 
@@ -155,7 +155,7 @@ void ResourceQuota::publish(const std::string& key) {
   auto it = accounts_.find(key);
   ObjectRef object = quotas_->find(key);
   if (it == accounts_.end() || !object) return queue_.succeeded(key);
-  json::value wanted = json::parse(*object->text), status = quota_status(it->second->quota, it->second->used);
+  json::value wanted = parse_object(*object->text), status = quota_status(it->second->quota, it->second->used);
   if (const json::value* old = base::find(wanted, "status"); old && *old == status) return queue_.succeeded(key);
   wanted.get_object()["status"] = std::move(status);
   static const api::Resource kQuotas{"", "v1", "resourcequotas", "ResourceQuota", true};

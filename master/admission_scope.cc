@@ -13,7 +13,7 @@ WriteScope::WriteScope(ApiServer& server, const AdmissionAttributes& attributes)
   if (is_namespace) {
     namespace_object_ = attributes.object.is_null() ? attributes.old : attributes.object;
   } else if (resource.namespaced) {
-    if (ObjectRef ns = server.cache("", "namespaces").find(object_key("", attributes.ns))) namespace_object_ = json::parse(*ns->text);
+    if (ObjectRef ns = server.cache("", "namespaces").find(object_key("", attributes.ns))) namespace_object_ = parse_object(*ns->text);
   }
 }
 

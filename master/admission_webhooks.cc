@@ -37,7 +37,7 @@ const std::vector<std::shared_ptr<const Webhook>>& AdmissionWebhooks::hooks() {
   read_at_ = configurations_->last_revision();
   hooks_.clear();
   for (const auto& [key, object] : configurations_->objects())  // sorted by name, as they are called
-    for (Webhook& hook : read_webhooks(json::parse(*object->text))) hooks_.push_back(std::make_shared<Webhook>(std::move(hook)));
+    for (Webhook& hook : read_webhooks(parse_object(*object->text))) hooks_.push_back(std::make_shared<Webhook>(std::move(hook)));
   return hooks_;
 }
 

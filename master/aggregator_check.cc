@@ -96,7 +96,7 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
                                   {{"name", name}}).set(now_is.available ? 0 : 1);
   ObjectRef found = server_.cache(kServices.group, kServices.plural).find(object_key("", name));
   if (!found) return;
-  json::value updated = with_availability(json::parse(*found->text), now_is, base::wall_now());
+  json::value updated = with_availability(parse_object(*found->text), now_is, base::wall_now());
   if (updated.is_null()) return;
   client_.update(kServices, "", name, std::move(updated), [this, name](base::Result<json::value> result) {
     if (result.ok() || result.error().kind == base::Kind::kNotFound) return;

@@ -85,7 +85,7 @@ void ApiServices::reconcile(const std::string& name) {
     custom |= row->type->custom != nullptr;
   }
   ObjectRef found = server_.cache(kServices.group, kServices.plural).find(object_key("", name));
-  json::value object = found ? json::parse(*found->text) : json::value();
+  json::value object = found ? parse_object(*found->text) : json::value();
   if (found && !served)
     if (auto remote = read_remote(object)) return aggregator_.follow(name, object, std::move(*remote));
   aggregator_.drop(name);
@@ -113,7 +113,7 @@ void ApiServices::publish_authentication() {
   };
   ObjectRef found = server_.cache("", "configmaps").find(kAuthenticationMap);
   if (!found) return client_.create(api::resources::config_maps, "kube-system", std::move(wanted), done);
-  json::value object = json::parse(*found->text);
+  json::value object = parse_object(*found->text);
   const json::value* data = base::find(object, "data");
   if (data && *data == wanted["data"]) return queue_.succeeded(kAuthentication);
   object.get_object()["data"] = wanted["data"];

@@ -4,6 +4,7 @@
 #include "api/status.h"
 #include "api/walk.h"
 #include "api/yaml.h"
+#include "base/json_limits.h"
 #include "master/heavy_requests.h"
 #include "master/server.h"
 #include "master/strategy.h"
@@ -79,6 +80,11 @@ void ApiServer::track_fields(const RequestInfo& request, const json::value& befo
                    : resource.has_status           ? api::Part::kAllButStatus
                                                    : api::Part::kAll;
   api::track_update(*resource.type, before, after, field_manager(request), part);
+  // The owners' paths are some levels deeper than the fields: as in Kubernetes, an object whose owners can't be
+  // kept is kept without.
+  json::object& metadata = base::object_at(after.get_object(), "metadata");
+  if (const json::value* managed = metadata.if_contains("managedFields"); managed && !base::nests_within(*managed, base::kMaxJsonDepth - 2))
+    metadata.erase("managedFields");
 }
 
 void ApiServer::apply(RequestPtr request) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "api/yaml.h"
+#include "base/json_limits.h"
 #include "base/log.h"
 #include "base/sys.h"
 
@@ -77,7 +78,7 @@ void take_stages(const json::value& from, std::vector<std::string>* out) {
 
 // A body as an event shows it; what is no JSON is left out.
 void put_body(json::object& event, const char* key, std::string_view body, bool omit_managed_fields) {
-  auto parsed = base::parse_json(body);
+  auto parsed = base::parse_json_carrier(body);
   if (!parsed.ok() || !parsed->is_object()) return;
   if (omit_managed_fields)
     if (json::value* metadata = parsed->get_object().if_contains("metadata"); metadata && metadata->is_object())
@@ -186,7 +187,7 @@ std::string audit_event(std::string_view stage, const RequestInfo& request, cons
   if (stage != kRequestReceived) {
     json::object status{{"metadata", json::object()}, {"code", audited.code}};
     if (audited.code >= 400) {
-      auto parsed = base::parse_json(audited.response);
+      auto parsed = base::parse_json_carrier(audited.response);
       if (parsed.ok() && base::string_at(*parsed, "kind") == "Status")
         for (const char* key : {"status", "message", "reason", "details"})
           if (const json::value* value = base::find(*parsed, key)) status[key] = *value;

@@ -92,7 +92,7 @@ Result<User> Authenticator::check_bootstrap_token(std::string_view token) const 
   std::string id(token.substr(0, 6));
   ObjectRef object = secrets_.find("kube-system/bootstrap-token-" + id);
   if (!object) return denied("unknown bootstrap token");
-  json::value secret = json::parse(*object->text);
+  json::value secret = parse_object(*object->text);
   auto data = [&](const char* key) { return api::base64_decode(string_at(secret, "data", key)).value_or(""); };
   if (string_at(secret, "type") != "bootstrap.kubernetes.io/token" || base::find_path(secret, "metadata", "deletionTimestamp"))
     return denied("unknown bootstrap token");

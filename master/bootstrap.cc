@@ -88,7 +88,7 @@ void ApiServer::bootstrap() {
   auto ensure = [this, send](const char* group, const char* plural, std::string collection, json::object object) {
     ObjectRef current = cache(group, plural).find(object_key("default", "kubernetes"));
     if (!current) return send("POST", collection, object);
-    json::value stored = json::parse(*current->text);
+    json::value stored = parse_object(*current->text);
     json::value merged = stored;
     for (const char* part : {"subsets", "endpoints", "ports"})
       if (object.contains(part)) merged.get_object()[part] = object[part];
@@ -107,7 +107,7 @@ void ApiServer::bootstrap() {
     ensure("", "endpoints", "/api/v1/namespaces/default/endpoints", endpoints);
     ensure("discovery.k8s.io", "endpointslices", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
   };
-  if (namespaces.find(object_key("", kLast))) return rest();
+  if (namespaces.find(object_key("", kLast)) || set_aside_.contains(record_key(*resources_.find_stored("", "namespaces"), object_key("", kLast)))) return rest();
   auto id = std::make_shared<uint64_t>(0);
   *id = namespaces.subscribe([this, id, rest, &namespaces](const WatchEvent& event) {
     if (event.object->name() != kLast || *id == 0) return;

@@ -225,7 +225,7 @@ void CertificateController::fail(json::value& object, const std::string& reason,
 void CertificateController::sync(const std::string& key) {
   ObjectRef stored = requests_.find(key);
   if (!stored) return;
-  json::value object = json::parse(*stored->text);
+  json::value object = parse_object(*stored->text);
   std::string name(stored->name());
   bool approved = condition(object, "Approved"), over = condition(object, "Denied") || condition(object, "Failed") ||
                                                         !string_at(object, "status", "certificate").empty();

@@ -1,6 +1,7 @@
 #include "master/conversion_review.h"
 
 #include "api/validate.h"
+#include "base/json_limits.h"
 
 namespace master {
 
@@ -63,7 +64,7 @@ base::Result<std::vector<json::value>> read_conversion(std::string_view review_v
                                                        const std::vector<json::value>& objects, std::string_view body) {
   bool strict = review_version == "v1";
   const json::value& first = objects.at(0);
-  auto parsed = base::parse_json(body);
+  auto parsed = base::parse_json_carrier(body);
   if (!parsed.ok()) return conversion_failed(first, parsed.error().message());
   json::value& review = *parsed;
   if (strict && (base::string_at(review, "apiVersion") != "apiextensions.k8s.io/v1" || base::string_at(review, "kind") != "ConversionReview"))
@@ -87,6 +88,7 @@ base::Result<std::vector<json::value>> read_conversion(std::string_view review_v
       return failed("conversion webhook for " + kind_text(objects[i]) + " returned invalid " + what + " at index " + std::to_string(i) + ": " + std::move(why));
     };
     if (!converted.is_object()) return bad("converted object", "it is no object");
+    if (!base::nests_within(converted)) return bad("converted object", base::kTooDeep);
     if (std::string_view got = base::string_at(converted, "apiVersion"); got != api_version)
       return bad("converted object", "invalid groupVersion (expected " + std::string(api_version) + ", received " + std::string(got) + ")");
     if (std::string_view e = base::string_at(objects[i], "kind"), a = base::string_at(converted, "kind"); e != a)

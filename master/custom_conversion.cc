@@ -95,7 +95,7 @@ void CustomConversion::show(const ResourcePtr& in, const std::vector<ObjectRef>&
     });
   if (fresh->objects.empty()) return;
   std::vector<json::value> parsed;
-  for (const ObjectRef& object : fresh->objects) parsed.push_back(json::parse(*object->text));
+  for (const ObjectRef& object : fresh->objects) parsed.push_back(parse_object(*object->text));
   convert(*in, std::move(parsed), [self = shared_from_this(), in, fresh](base::Result<std::vector<json::value>> result) {
     self->land(in, fresh, std::move(result));
   });

@@ -42,7 +42,8 @@ base::Result<ResourceInfo> row_of(const json::value& definition, const json::val
   row.has_scale = !kind->spec_replicas_path.empty();
   if (const json::value* fields = base::find(version, "selectableFields"); fields && fields->is_array())
     for (const json::value& field : fields->get_array())
-      row.field_selectors.append(row.field_selectors.empty() ? "" : ",").append(base::string_at(field, "jsonPath").substr(1));
+      if (std::string_view path = base::string_at(field, "jsonPath"); path.starts_with('.'))
+        row.field_selectors.append(row.field_selectors.empty() ? "" : ",").append(path.substr(1));
   if (terminating) row.verbs = "delete,deletecollection,get,list,patch,update,watch";
   row.served = base::as_bool(base::find(version, "served"));
   row.type = &kind->type;
@@ -84,7 +85,7 @@ CustomResources::~CustomResources() {
 
 void CustomResources::load() {
   for (const auto& [key, object] : definitions_->objects()) {
-    json::value definition = json::parse(*object->text);
+    json::value definition = parse_object(*object->text);
     if (!is_established(definition)) continue;
     if (auto status = serve(std::string(object->name()), definition); !status.ok())
       base::log::error("serve {}: {}: its objects are left alone", object->name(), status.error().message());
@@ -96,8 +97,7 @@ void CustomResources::start() {
   for (const auto& [key, object] : definitions_->objects()) queue_.add(std::string(object->name()));
 }
 
-ObjectRef CustomResources::reform(const ResourceInfo& stored, std::string key, std::string_view text, int64_t revision) {
-  json::value object = json::parse({text.data(), text.size()});
+ObjectRef CustomResources::reform(const ResourceInfo& stored, std::string key, json::value object, int64_t revision) {
   // Where a webhook converts, an object stays in the version it was written in, until it is written again.
   if (stored.conversion && base::string_at(object, "apiVersion") != stored.group_version())
     return make_object(stored, std::move(key), to_stored_text(object), revision);
@@ -111,7 +111,7 @@ TakenNames CustomResources::taken_by_others(const std::string& name, std::string
   TakenNames out;
   for (const auto& [key, object] : definitions_->objects()) {
     if (object->name() == name || !object->name().ends_with("." + std::string(group))) continue;
-    json::value definition = json::parse(*object->text);
+    json::value definition = parse_object(*object->text);
     if (base::string_at(definition, "spec", "group") != group) continue;
     if (const json::value* names = base::find_path(definition, "status", "acceptedNames")) out.add(*names);
   }
@@ -141,7 +141,7 @@ void CustomResources::reconcile(const std::string& name) {
     withdraw(name);
     return wake_group(std::string_view(name).substr(name.find('.') + 1));  // its names are free
   }
-  json::value definition = json::parse(*object->text);
+  json::value definition = parse_object(*object->text);
   auto served = served_.find(name);
   bool has_instances = served != served_.end() && !served->second.objects->objects().empty();
   DefinitionPlan plan = plan_definition(definition, taken_by_others(name, base::string_at(definition, "spec", "group")),
@@ -198,6 +198,9 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
       if (stored || row.served) rows.insert(stored ? rows.begin() : rows.end(), std::move(row));
     }
   if (rows.empty()) return base::make_error(base::Kind::kInvalid, "serve", name, "no version is stored");
+  // Validated when it was written; a row of another name might take the place of a built-in one.
+  if (rows[0].group.empty() || name != rows[0].plural + "." + rows[0].group)
+    return base::make_error(base::Kind::kInvalid, "serve", name, "its name is not <spec.names.plural>.<spec.group>");
 
   Served& served = served_[name];
   std::shared_ptr<ObjectCache> objects = served.objects;
@@ -219,7 +222,7 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   served.plural = stored->plural;
   served.objects = stored->objects;
   if (objects) {  // what is cached was made with the schema before
-    for (auto [key, object] : ObjectCache::Map(objects->objects())) objects->load(reform(*stored, key, *object->text, object->revision));
+    for (auto [key, object] : ObjectCache::Map(objects->objects())) objects->load(reform(*stored, key, parse_object(*object->text), object->revision));
     server_.end_watches(*objects);
     return {};
   }

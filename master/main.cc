@@ -16,6 +16,7 @@
 #include "master/pki.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server.h"
+#include "master/store_check.h"
 
 namespace {
 
@@ -32,6 +33,8 @@ struct Flags {
   std::string account_jwks_uri;
   std::string log_level = "info";
   std::string audit_policy_file;
+  master::StoreOptions store;
+  bool check_store = false;
   master::AuditLog::Options audit_log;
   int64_t audit_log_max_size_mib = 100;
 };
@@ -96,7 +99,7 @@ Status run(const Flags& flags) {
     return base::make_error(base::Kind::kInvalid, "start", "", "nothing to listen on", "give --listen ADDRESS:PORT");
   options.advertise_port = http.ports()[0];
 
-  auto store = TRY(master::open_sqlite_store(loop, flags.data_dir + "/store.db"));
+  auto store = TRY(master::open_sqlite_store(loop, flags.data_dir + "/store.db", flags.store));
   api = std::make_unique<master::ApiServer>(loop, std::move(store), options);
   if (!flags.audit_policy_file.empty() && !flags.audit_log.path.empty()) {
     std::string text = TRY(base::sys::read_file(flags.audit_policy_file));
@@ -173,6 +176,9 @@ int main(int argc, char** argv) {
   app.add_option("--audit-log-maxbackup", flags.audit_log.max_backups, "rotated audit logs kept; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--audit-log-maxage", flags.audit_log.max_age_days, "days that a rotated audit log is kept; 0: any")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
+  app.add_flag("--accept-data-loss", flags.store.accept_data_loss, "start although writes that were acknowledged are missing from the store; what is replaced is kept beside it");
+  app.add_flag("--check-store", flags.check_store, "only look at the store of --data-dir and say what a start would; 0: whole, 3: records would be set aside, "
+                                                   "4: it would not start, 1: it could not be looked at");
   CLI11_PARSE(app, argc, argv);
   base::log::Level level = base::log::Level::kInfo;
   if (!base::log::parse_level(flags.log_level, &level)) {
@@ -181,6 +187,16 @@ int main(int argc, char** argv) {
   }
   base::log::init("sampan-master", level);
   std::signal(SIGPIPE, SIG_IGN);
+  if (flags.check_store) {
+    std::string path = flags.data_dir + "/store.db";
+    auto report = master::check_store(path);
+    if (!report.ok()) {
+      std::fprintf(stderr, "sampan-master: %s\n", report.error().message().c_str());
+      return 1;
+    }
+    std::fputs(master::to_text(*report, path).c_str(), stdout);
+    return master::exit_code(*report);
+  }
   if (Status status = run(flags); !status.ok()) {
     base::log::error("{}", status.error().message());
     return 1;

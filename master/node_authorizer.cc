@@ -119,7 +119,7 @@ void NodeAuthorizer::follow(ObjectCache& pods) {
     bool may_differ = pod.text->find("\"ephemeralContainers\":") != std::string::npos ||
                       pod.text->find("\"resourceClaim") != std::string::npos;
     if (before && before->fields[0] == node && !may_differ && pods_.contains(pod.key)) return;
-    bind(pod.key, node, pod_references(json::parse(*pod.text)));
+    bind(pod.key, node, pod_references(parse_object(*pod.text)));
   };
   for (const auto& [key, pod] : pods.objects()) learn(*pod, nullptr);
   pods.subscribe([this, learn](const WatchEvent& event) {
@@ -196,11 +196,11 @@ bool NodeAuthorizer::allows_volume(std::string_view node, const Access& access) 
   if (access.resource == "persistentvolumes") {
     if (volumes_) object = volumes_->find(object_key("", access.name));
     if (!object) return false;
-    json::value claim = json::parse(*object->text);
+    json::value claim = parse_object(*object->text);
     return refers(node, "persistentvolumeclaims", string_at(claim, "spec", "claimRef", "namespace"), string_at(claim, "spec", "claimRef", "name"));
   }
   if (attachments_) object = attachments_->find(object_key("", access.name));
-  return object && string_at(json::parse(*object->text), "spec", "nodeName") == node;
+  return object && string_at(parse_object(*object->text), "spec", "nodeName") == node;
 }
 
 bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::string* reason) const {

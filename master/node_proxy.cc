@@ -62,7 +62,7 @@ Client* ApiServer::node_client(const std::string& node, json::value* refusal) {
     *refusal = api::internal_error("the Pod's node \"" + node + "\" is not registered");
     return nullptr;
   }
-  json::value parsed = json::parse(*object->text);
+  json::value parsed = parse_object(*object->text);
   std::string address;
   if (const json::value* list = base::find_path(parsed, "status", "addresses"); list && list->is_array())
     for (const json::value& item : list->get_array())
@@ -91,7 +91,7 @@ Client* ApiServer::node_client(const std::string& node, json::value* refusal) {
 void ApiServer::pod_stream(RequestPtr request) {
   ObjectRef object = cache(*request->resource).find(object_key(request->ns, request->name));
   if (!object) return request->reply_status(api::not_found({"", "pods"}, request->name));
-  json::value pod = json::parse(*object->text);
+  json::value pod = parse_object(*object->text);
   json::value refusal;
   std::string container;
   if (request->subresource != "portforward") {

@@ -164,7 +164,7 @@ class NodeRestriction final : public AdmissionPlugin {
     std::string uid(string_at(*reference, "uid"));
     if (uid.empty()) return "node requested token with a pod binding without a uid";
     ObjectRef pod = pods_.find(object_key(attributes.ns, string_at(*reference, "name")));
-    json::value parsed = pod ? json::parse(*pod->text) : json::value(nullptr);
+    json::value parsed = pod ? parse_object(*pod->text) : json::value(nullptr);
     if (string_at(parsed, "metadata", "uid") != uid)
       return "the UID in the bound object reference (" + uid + ") does not match the UID in record. The object might have been deleted and then recreated";
     if (string_at(parsed, "spec", "nodeName") != node) return "node requested token bound to a pod scheduled on a different node";

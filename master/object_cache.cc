@@ -1,7 +1,12 @@
 #include "master/object_cache.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "api/walk.h"
+#include "base/json_limits.h"
+#include "base/log.h"
 #include "master/field_labels.h"
 
 namespace master {
@@ -22,6 +27,20 @@ std::string object_key(std::string_view ns, std::string_view name) {
   key.reserve(ns.size() + name.size() + 1);
   key.append(ns).append("/").append(name);
   return key;
+}
+
+std::string record_key(const ResourceInfo& resource, std::string_view key) {
+  return "/" + resource.group + "/" + resource.plural + "/" + std::string(key);
+}
+StoredPlace place_of(std::string_view record) {
+  size_t group_end = record.find('/', 1), plural_end = group_end == record.npos ? record.npos : record.find('/', group_end + 1);
+  if (!record.starts_with('/') || plural_end == record.npos) return {};
+  return {record.substr(1, group_end - 1), record.substr(group_end + 1, plural_end - group_end - 1), record.substr(plural_end + 1)};
+}
+std::string shown_record(std::string_view record) {
+  std::string out;
+  for (unsigned char c : record.substr(0, 600)) out += c > 0x20 && c < 0x7f ? std::string(1, static_cast<char>(c)) : fmt::format("\\x{:02x}", c);
+  return record.empty() ? "\"\"" : out;
 }
 
 std::string to_stored_text(const json::value& object) {
@@ -69,6 +88,45 @@ std::string with_revision(std::string_view stored, int64_t revision) {
   return out;
 }
 
+base::Result<std::string> to_storable_text(const std::string& key, const json::value& object) {
+  if (!base::nests_within(object)) return base::make_error(base::Kind::kInvalid, "store", key, base::kTooDeep);
+  return to_stored_text(object);
+}
+
+namespace {
+base::Error unreadable(std::string_view key, std::string why) {
+  return base::make_error(base::Kind::kCorrupt, "read stored object", shown_record(key), std::move(why));
+}
+}  // namespace
+
+base::Result<json::value> read_record(std::string_view key, std::string_view stored) {
+  json::value object = TRY(base::parse_checked_json(stored));
+  const json::value* metadata = base::find(object, "metadata");
+  if (!metadata || !metadata->is_object()) return unreadable(key, "it has no metadata");
+  // As to_stored_text() writes it: what is spliced in later goes to the first of these places.
+  size_t at = stored.find(kMetadata);
+  if (at == std::string_view::npos || stored.find('{', 1) != at + kMetadata.size() - 1) return unreadable(key, "its metadata is not where a master puts it");
+  if (object_key(base::string_at(*metadata, "namespace"), base::string_at(*metadata, "name")) != key) return unreadable(key, "it is an object of another name");
+  return object;
+}
+
+base::Result<json::value> read_stored(const ResourceInfo& resource, std::string_view key, std::string_view stored) {
+  json::value object = TRY(read_record(key, stored));
+  std::string_view version = base::string_at(object, "apiVersion"), kind = base::string_at(object, "kind");
+  std::string_view group = version.substr(0, version.rfind('/') == version.npos ? 0 : version.rfind('/'));
+  if (kind != resource.kind || group != resource.group) return unreadable(key, "it is of another kind: " + shown_record(version) + " " + shown_record(kind));
+  // A custom resource's schema may have changed since; nobody here relies on it.
+  if (!resource.type->custom && version == resource.group_version()) TRY(api::check_types(*resource.type, object));
+  return object;
+}
+
+json::value parse_object(std::string_view text, json::storage_ptr storage) {
+  auto parsed = base::parse_checked_json(text, storage);
+  if (parsed.ok() && base::find(*parsed, "metadata") && base::find(*parsed, "metadata")->is_object()) return std::move(*parsed);
+  base::log::error("an object of {} bytes can't be read back: {}", text.size(), parsed.ok() ? "it has no metadata" : parsed.error().message());
+  return json::value(json::object{{"metadata", json::object()}}, storage);
+}
+
 SelectorValues selector_values(const ResourceInfo& resource, const json::value& object) {
   SelectorValues out;
   if (const json::value* labels = base::find_path(object, "metadata", "labels"); labels && labels->is_object()) {
@@ -93,7 +151,7 @@ ObjectRef make_object(std::string key, std::string_view stored, int64_t revision
 }
 ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision) {
   json::monotonic_resource arena;
-  json::value parsed = json::parse({stored.data(), stored.size()}, &arena);
+  json::value parsed = parse_object(stored, &arena);
   return make_object(std::move(key), stored, revision, selector_values(resource, parsed));
 }
 

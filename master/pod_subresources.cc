@@ -81,7 +81,7 @@ void ApiServer::evict_pod(RequestPtr request) {
     return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));
   ObjectRef object = cache("", "pods").find(object_key(request->ns, request->name));
   if (!object) return request->reply_status(api::not_found({"", "pods"}, request->name));
-  json::value pod = json::parse(*object->text);
+  json::value pod = parse_object(*object->text);
   const json::value* sent = base::find(*body, "deleteOptions");
   json::value options = sent && sent->is_object() ? *sent : json::value(json::object());
   if (request->dry_run()) options.get_object()["dryRun"] = json::array{"All"};
@@ -90,7 +90,7 @@ void ApiServer::evict_pod(RequestPtr request) {
   if (!unprotected(pod)) {
     auto [first, last] = cache("policy", "poddisruptionbudgets").range(request->ns);
     for (auto it = first; it != last; ++it) {
-      json::value budget = json::parse(*it->second->text);
+      json::value budget = parse_object(*it->second->text);
       auto selector = api::selector_of_json(base::find_path(budget, "spec", "selector"));
       if (selector.ok() && selector->matches(object->labels)) budgets.push_back(it->second);
     }
@@ -98,7 +98,7 @@ void ApiServer::evict_pod(RequestPtr request) {
   if (budgets.size() > 1)
     return request->reply_status(api::internal_error("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
   if (budgets.empty()) return delete_evicted(std::move(request), std::move(options));
-  json::value budget = json::parse(*budgets[0]->text);
+  json::value budget = parse_object(*budgets[0]->text);
   if (!ready(pod)) {  // it helps nobody to keep what does not work
     int64_t healthy = base::as_int(base::find_path(budget, "status", "currentHealthy")), wanted = base::as_int(base::find_path(budget, "status", "desiredHealthy"));
     bool always = base::string_at(budget, "spec", "unhealthyPodEvictionPolicy") == "AlwaysAllow";

@@ -50,7 +50,7 @@ void ApiServer::proxy(RequestPtr request) {
   if (request->resource->is("", "services")) return proxy_to_service(request, wanted.name, wanted.port, std::move(target));
   ObjectRef object = cache("", "pods").find(object_key(request->ns, wanted.name));
   if (!object) return request->reply_status(api::not_found({"", "pods"}, wanted.name));
-  json::value pod = json::parse(*object->text);
+  json::value pod = parse_object(*object->text);
   if (wanted.port.empty()) {
     wanted.port = "80";
     for (const json::value& container : list_at(base::find_path(pod, "spec", "containers")))

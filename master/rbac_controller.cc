@@ -51,7 +51,7 @@ void RbacController::ensure(const json::value& wanted) {
     ++pending_;
     return defaults_.create(resource, ns, wanted, written);
   }
-  json::value stored = json::parse(*current->text);
+  json::value stored = parse_object(*current->text);
   if (!reconcile_default(wanted, stored)) return;
   ++pending_;
   defaults_.update(resource, ns, name, std::move(stored), written);
@@ -74,7 +74,7 @@ void RbacController::finished(const json::value& wanted, const base::Status& sta
 void RbacController::aggregate() {
   aggregation_due_ = false;
   std::vector<json::value> roles;
-  for (const auto& [key, object] : cluster_roles_.objects()) roles.push_back(json::parse(*object->text));
+  for (const auto& [key, object] : cluster_roles_.objects()) roles.push_back(parse_object(*object->text));
   for (const json::value& role : roles) {
     const json::value* rule = base::find(role, "aggregationRule");
     if (!rule || !rule->is_object()) continue;

@@ -136,10 +136,10 @@ const RbacIndex::Role* RbacIndex::find_role(std::string_view kind, std::string_v
 
 void RbacIndex::follow(ObjectCache& roles, ObjectCache& cluster_roles, ObjectCache& role_bindings, ObjectCache& cluster_role_bindings) {
   auto role = [this](const StoredObject& object) {
-    json::value parsed = json::parse(*object.text);
+    json::value parsed = parse_object(*object.text);
     set_role(object.ns(), object.name(), read_rules(base::find(parsed, "rules")));
   };
-  auto binding = [this](const StoredObject& object) { set_binding(read_binding(json::parse(*object.text))); };
+  auto binding = [this](const StoredObject& object) { set_binding(read_binding(parse_object(*object.text))); };
   for (ObjectCache* cache : {&roles, &cluster_roles}) {
     for (const auto& [key, object] : cache->objects()) role(*object);
     cache->subscribe([this, role](const WatchEvent& event) {

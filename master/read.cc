@@ -43,7 +43,7 @@ void append_row(std::string& out, const RequestInfo& request, const StoredObject
   alignas(16) unsigned char buffer[16 << 10];
   json::monotonic_resource arena(buffer, sizeof buffer);
   json::value parsed(json::storage_ptr{&arena});
-  if (converted || custom || object.cells.empty()) parsed = json::parse(*text, &arena);
+  if (converted || custom || object.cells.empty()) parsed = parse_object(*text, &arena);
   if (converted) parsed = served_form(resource, std::move(parsed));
   out += R"({"cells":)";
   if (custom) {
@@ -82,7 +82,7 @@ Bytes ApiServer::render(const RequestInfo& request, const StoredObject& object, 
   if (request.rendering == Rendering::kPartialMetadata)
     return base::http::bytes(partial_metadata(*shown_text(*request.resource, object)));
   if (request.resource->stored_version && !request.resource->conversion)
-    return base::http::bytes(json::serialize(served_form(*request.resource, json::parse(*object.text))));
+    return base::http::bytes(json::serialize(served_form(*request.resource, parse_object(*object.text))));
   return shown_text(*request.resource, object);
 }
 
@@ -107,7 +107,7 @@ void ApiServer::get(RequestPtr request) {
   if (int64_t current = current_revision(resource); options.version.value_or(0) > current)
     return request->reply_status(version_too_large(*options.version, current));
   ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
-  if (!object) return request->reply_status(api::not_found(resource.named(), request->name));
+  if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
   if (!resource.conversion) return request->reply_bytes(200, {render(*request, *object, true)});
   when_shown(request, {object}, [this, request, object] { request->reply_bytes(200, {render(*request, *object, true)}); });
 }

@@ -61,6 +61,7 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
   if (std::string_view grace = request.param("gracePeriodSeconds"); !grace.empty())
     object["gracePeriodSeconds"] = std::atoll(std::string(grace).c_str());
   if (std::string_view policy = request.param("propagationPolicy"); !policy.empty()) object["propagationPolicy"] = policy;
+  if (request.flag("ignoreStoreReadErrorWithClusterBreakingPotential")) object["ignoreStoreReadErrorWithClusterBreakingPotential"] = true;
   if (!request.param("dryRun").empty()) object["dryRun"] = json::array{json::value(request.param("dryRun"))};
   // A negative time is one second, since 1.27.
   if (json::value* grace = object.if_contains("gracePeriodSeconds"); grace && grace->is_int64() && grace->get_int64() < 0) *grace = 1;
@@ -87,11 +88,14 @@ void ApiServer::remove(RequestPtr request) {
   json::value options = read_options(*request, &refusal);
   if (!refusal.is_null()) return request->reply_status(refusal);
   ResourceInfo& resource = *request->resource;
-  remove_object(request, object_key(request->ns, request->name), std::move(options), [this, request, &resource](Outcome outcome) {
+  std::string key = object_key(request->ns, request->name);
+  if (base::as_bool(base::find(options, "ignoreStoreReadErrorWithClusterBreakingPotential")) && set_aside_.contains(record_key(resource, key)))
+    return remove_record(request, key);
+  remove_object(request, std::move(key), std::move(options), [this, request, &resource](Outcome outcome) {
     if (!outcome.status.is_null()) return request->reply_status(outcome.status);
     // As kube-apiserver: what is still there, and Pods, come back whole; the rest as a Status.
     if (!outcome.deleted || resource.is("", "pods")) return reply_written(request, 200, outcome);
-    json::value object = json::parse(*outcome.object->text);
+    json::value object = parse_object(*outcome.object->text);
     json::object details{{"name", outcome.object->name()}, {"kind", resource.plural}, {"uid", base::string_at(object, "metadata", "uid")}};
     if (!resource.group.empty()) details["group"] = resource.group;
     request->reply_status(api::make_success(std::move(details)));
@@ -101,7 +105,7 @@ void ApiServer::remove(RequestPtr request) {
 void ApiServer::remove_object(RequestPtr request, std::string key, json::value options, Written done, int tries) {
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(key);
-  if (!current) return done({nullptr, api::not_found(resource.named(), key.substr(key.find('/') + 1)), false});
+  if (!current) return done({nullptr, absent(resource, key), false});
   CustomConversion* conversion = request->resource->conversion.get();
   if (!conversion) return remove_current(std::move(request), std::move(current), std::move(options), std::move(done), tries);
   conversion->show(request->resource, {current}, [this, request, current, options = std::move(options), done = std::move(done), tries](json::value refusal) {
@@ -114,7 +118,7 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
   ResourceInfo& resource = request->resource->stored();
   std::string name(current->name());
   json::value before, updated;
-  compute_if_large(*current, [&] { updated = before = json::parse(*current->text); });
+  compute_if_large(*current, [&] { updated = before = parse_object(*current->text); });
 
   if (std::string_view uid = base::string_at(options, "preconditions", "uid"); !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
     return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: UID in precondition: " + std::string(uid) +
@@ -156,7 +160,7 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
   AttributesPtr attributes = attributes_of(request, Operation::kDelete, "", name);
   attributes->ns = current->ns();
   // Only metadata changes, so what is written needs no conversion; what plugins see does.
-  attributes->old = request->resource->conversion ? json::parse(*CustomConversion::text(*request->resource, *current)) : std::move(before);
+  attributes->old = request->resource->conversion ? parse_object(*CustomConversion::text(*request->resource, *current)) : std::move(before);
   attributes->options = options;
   attributes->dry_run = dry_run(*request, options);
   admission_.mutate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value refused) mutable {
@@ -213,7 +217,7 @@ void ApiServer::remove_collection(RequestPtr request) {
         json::value list;
         base::compute([&] {
           json::array items;
-          for (const Bytes& text : texts) items.push_back(served_form(resource, json::parse(*text)));
+          for (const Bytes& text : texts) items.push_back(served_form(resource, parse_object(*text)));
           list = json::object{{"kind", resource.list_kind}, {"apiVersion", resource.group_version()},
                               {"metadata", json::object()}, {"items", std::move(items)}};
         });

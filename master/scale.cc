@@ -66,12 +66,12 @@ void ApiServer::scale(RequestPtr request) {
     if (!outcome.status.is_null()) return request->reply_status(outcome.status);
     when_shown(request, {outcome.object}, [request, &resource, object = outcome.object] {
       Bytes text = resource.conversion ? CustomConversion::text(resource, *object) : object->text;
-      request->reply(200, to_scale(resource, json::parse(*text)));
+      request->reply(200, to_scale(resource, parse_object(*text)));
     });
   };
   if (request->verb == "get") {
     ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
-    if (!object) return request->reply_status(api::not_found({resource.group, resource.plural}, request->name));
+    if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
     return reply({object, nullptr, false});
   }
   auto take = [request, &resource](const json::value& wanted, const json::value& current, json::value* updated) -> json::value {

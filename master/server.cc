@@ -24,10 +24,6 @@ namespace {
 std::string handler_key(std::string_view group, std::string_view plural, std::string_view subresource) {
   return std::string(group).append("/").append(plural).append("/").append(subresource);
 }
-// "/apps/deployments/default/web": sorted by resource, then namespace.
-std::string store_key(const ResourceInfo& resource, std::string_view key) {
-  return "/" + resource.group + "/" + resource.plural + "/" + std::string(key);
-}
 }  // namespace
 
 ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options)
@@ -60,23 +56,14 @@ void ApiServer::handle_with(std::string_view group, std::string_view plural, std
 
 
 base::Status ApiServer::start() {
-  durable_revision_ = store_->loaded_revision();
   std::vector<Unclaimed> unclaimed;
   TRY(store_->load([&](std::string key, std::string value, int64_t revision) {
-    size_t group_end = key.find('/', 1), plural_end = key.find('/', group_end + 1);
-    std::string_view view = key;
-    ResourcePtr resource;
-    if (group_end != std::string::npos && plural_end != std::string::npos)
-      resource = resources_.find_stored(view.substr(1, group_end - 1), view.substr(group_end + 1, plural_end - group_end - 1));
-    if (!resource) {
-      unclaimed.push_back({std::move(key), std::move(value), revision});
-      return;
-    }
-    ObjectRef object = make_object(*resource, key.substr(plural_end + 1), value, revision);
-    if (resource->is("", "services"))
-      if (auto parsed = base::parse_json(*object->text); parsed.ok()) allocator_.take(*parsed);
-    cache(*resource).load(std::move(object));
-  }));
+    StoredPlace place = place_of(key);
+    ResourcePtr resource = resources_.find_stored(place.group, place.plural);
+    if (resource && resource->objects) load_object(*resource, key, place.key, value, revision);
+    else unclaimed.push_back({std::move(key), std::move(value), revision});
+  }, [this](const std::string& record, int64_t revision, const base::Error& why) { set_aside(record, revision, why); }));
+  durable_revision_ = store_->loaded_revision();
   load_component_statuses();
   custom_resources_ = std::make_unique<CustomResources>(*this);
   load_custom(std::move(unclaimed));
@@ -109,16 +96,62 @@ base::Status ApiServer::start() {
 void ApiServer::load_custom(std::vector<Unclaimed> unclaimed) {
   custom_resources_->load();
   for (Unclaimed& each : unclaimed) {
-    std::string_view key = each.key;
-    size_t group_end = key.find('/', 1), plural_end = key.find('/', group_end + 1);
-    ResourcePtr resource;
-    if (group_end != key.npos && plural_end != key.npos)
-      resource = resources_.find_stored(key.substr(1, group_end - 1), key.substr(group_end + 1, plural_end - group_end - 1));
-    if (resource && resource->type->custom)
-      cache(*resource).load(CustomResources::reform(*resource, std::string(key.substr(plural_end + 1)), each.value, each.revision));
-    else
-      base::log::warning("store holds {}, which nothing here serves: left alone", each.key);
+    StoredPlace place = place_of(each.key);
+    ResourcePtr resource = resources_.find_stored(place.group, place.plural);
+    if (resource && resource->type->custom) load_object(*resource, each.key, place.key, each.value, each.revision);
+    else set_aside(each.key, each.revision, base::make_error(base::Kind::kUnsupported, "serve", {}, "nothing here serves such objects"));
   }
+}
+
+void ApiServer::load_object(ResourceInfo& resource, const std::string& record, std::string_view key, std::string_view text, int64_t revision) {
+  auto object = read_stored(resource, key, text);
+  if (!object.ok()) return set_aside(record, revision, object.error());
+  if (resource.type->custom) return cache(resource).load(CustomResources::reform(resource, std::string(key), std::move(*object), revision));
+  std::string version(base::string_at(*object, "apiVersion"));
+  if (version != resource.group_version()) {  // by a master that stored another
+    size_t slash = version.find('/');
+    ResourcePtr written = resources_.find(resource.group, slash == version.npos ? version : version.substr(slash + 1), resource.plural);
+    if (!written || written->remote)
+      return set_aside(record, revision, base::make_error(base::Kind::kUnsupported, "read stored object", std::string(key), "its version " + version + " is not known here"));
+    object = stored_form(*written, std::move(*object));
+    cache(resource).load(make_object(resource, std::string(key), to_stored_text(*object), revision));
+  } else {
+    cache(resource).load(make_object(std::string(key), text, revision, selector_values(resource, *object)));
+  }
+  if (resource.is("", "services")) allocator_.take(*object);
+}
+
+// It stays in the store as it is, for the master that can read it. Nothing else takes its key, and nobody is
+// told that it is not there: its dependents would be taken for orphans.
+void ApiServer::set_aside(const std::string& record, int64_t revision, const base::Error& why) {
+  constexpr size_t kNamed = 100;
+  if (set_aside_.size() == kNamed) base::log::error("store: further records are set aside: `sampan store check` lists them while no master runs");
+  if (set_aside_.size() < kNamed)
+    base::log::error("store: record {} is set aside and not served: {}: it stays in the store: start the sampan-master that wrote it, "
+                   "or restore the store from a backup; `sampan store check` lists all", shown_record(record), why.message());
+  set_aside_.emplace(record, SetAside{revision, why.message()});
+}
+
+json::value ApiServer::absent(const ResourceInfo& resource, std::string_view key) const {
+  auto aside = set_aside_.find(record_key(resource, key));
+  if (aside == set_aside_.end()) return api::not_found(resource.named(), key.substr(key.find('/') + 1));
+  return api::internal_error("the record of " + resource.qualified() + " \"" + std::string(key.substr(key.find('/') + 1)) +
+                             "\" in the store can't be served: " + aside->second.why);
+}
+
+void ApiServer::remove_record(const RequestPtr& request, std::string_view key) {
+  const ResourceInfo& resource = request->resource->stored();
+  Access access = access_of(*request);
+  access.verb = "unsafe-delete-ignore-read-errors";
+  std::string reason, record = record_key(resource, key);
+  if (!authorizer_->allows(request->user, access, &reason)) return request->reply_status(forbidden(request->user, access, reason));
+  base::log::warning("store: record {} is deleted unread, as {} asks", shown_record(record), request->user.name);
+  store_->submit({record, "", set_aside_.at(record).revision}, [this, request, record, &resource](base::Result<int64_t> result) {
+    if (!result.ok()) return request->reply_status(api::internal_error(result.error().message()));
+    set_aside_.erase(record);
+    durable_revision_ = *result;
+    request->reply_status(api::make_success({{"name", request->name}, {"group", resource.group}, {"kind", resource.plural}}));
+  });
 }
 
 void ApiServer::commit(ResourceInfo& resource, std::string key, const json::value& object, ObjectRef current,
@@ -127,11 +160,18 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
   bool removes = object.is_null();
   std::string text;
   SelectorValues values;
+  base::Status unfit;
   if (!removes)
     base::compute([&] {
-      text = to_stored_text(object);
+      auto storable = to_storable_text(key, object);
+      if (!storable.ok()) {
+        unfit = storable.error();
+        return;
+      }
+      text = std::move(*storable);
       values = selector_values(resource, object);
     });
+  if (!unfit.ok()) return done(unfit.error());
   if (text.size() > kMaxObjectBytes) {
     done(base::make_error(base::Kind::kExhausted, "", "", kTooLarge));
     return;
@@ -142,18 +182,21 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
       done(base::make_error(base::Kind::kConflict, "write", key, "changed meanwhile"));
       return;
     }
-    int64_t revision = store_->next_volatile_revision();
+    auto revision = store_->next_volatile_revision();
+    if (!revision.ok()) return done(revision.error());
     if (removes) {
-      objects.erase(key, revision);
+      objects.erase(key, *revision);
       done(std::move(current));
       return;
     }
-    ObjectRef made = make_object(key, text, revision, std::move(values));
+    ObjectRef made = make_object(key, text, *revision, std::move(values));
     objects.put(made);
     done(std::move(made));
     return;
   }
-  StoreWrite write{store_key(resource, key), text, current ? current->revision : 0};
+  StoreWrite write{record_key(resource, key), text, current ? current->revision : 0};
+  if (auto aside = set_aside_.find(write.key); !current && aside != set_aside_.end())
+    return done(base::make_error(base::Kind::kCorrupt, "write", key, "the store holds a record of this name that can't be served: " + aside->second.why));
   store_->submit(std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current, done = std::move(done),
                                     values = std::move(values),
                                     began = std::chrono::steady_clock::now()](base::Result<int64_t> result) mutable {
@@ -280,7 +323,7 @@ void ApiServer::follow_flow_control() {
     *posted = false;
     auto objects = [](const ResourcePtr& resource) {
       std::vector<json::value> out;
-      for (const auto& [key, object] : cache(*resource).objects()) out.push_back(json::parse(*object->text));
+      for (const auto& [key, object] : cache(*resource).objects()) out.push_back(parse_object(*object->text));
       return out;
     };
     front_.flow_control().configure(objects(schemas), objects(levels));

@@ -145,6 +145,8 @@ class ApiServer {
   void commit_update(AttributesPtr attributes, ObjectRef current, Written done, Retry retry);
   json_value validate_updated(const AdmissionAttributes& attributes);
   static AttributesPtr attributes_of(RequestPtr request, Operation operation, std::string subresource, std::string name);
+  // What a dry run ends with.
+  static Outcome would_write(const ResourceInfo& resource, const std::string& key, const json_value& object, int64_t revision);
   void reply_written(RequestPtr request, int code, const Outcome& outcome);
   json_value prepare_update(RequestInfo& request, const std::string& subresource,
                             const json_value& current, json_value* updated);
@@ -210,6 +212,13 @@ class ApiServer {
     int64_t revision;
   };
   void load_custom(std::vector<Unclaimed> unclaimed);
+  // One record of the store, into its cache or aside.
+  void load_object(ResourceInfo& resource, const std::string& record, std::string_view key, std::string_view text, int64_t revision);
+  void set_aside(const std::string& record, int64_t revision, const base::Error& why);
+  // The Status for an object that is in no cache.
+  json_value absent(const ResourceInfo& resource, std::string_view key) const;
+  // Deletes a record that was set aside, without a look at it.
+  void remove_record(const RequestPtr& request, std::string_view key);
 
   base::Loop& loop_;
   std::unique_ptr<Store> store_;
@@ -226,6 +235,11 @@ class ApiServer {
   std::map<std::string, Handler, std::less<>> handlers_;  // "apps/deployments/scale"
   std::shared_ptr<Documents> documents_;
   int64_t durable_revision_ = 0;  // all writes up to here are in the caches
+  struct SetAside {
+    int64_t revision;
+    std::string why;
+  };
+  std::map<std::string, SetAside> set_aside_;  // records of the store that can't be served
   bool ready_ = false, stopping_ = false, store_failed_ = false;
   std::vector<HealthCheck> checks_;
   ServiceAllocator allocator_;

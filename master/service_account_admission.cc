@@ -101,7 +101,7 @@ class ServiceAccountAdmission final : public AdmissionPlugin {
     if (!object)
       return api::forbidden(attributes.resource->named(), attributes.name,
                             "error looking up service account " + key + ": serviceaccount \"" + name + "\" not found");
-    json::value account = json::parse(*object->text);
+    json::value account = parse_object(*object->text);
     json::object& spec = base::object_at(attributes.object.get_object(), "spec");
     if (wants_token(attributes.object, account)) mount_account_token(attributes.object, std::string(kVolumePrefix) + random_suffix());
     if (const json::array& secrets = list_at(find(account, "imagePullSecrets")); list_at(spec.if_contains("imagePullSecrets")).empty() && !secrets.empty())

@@ -85,7 +85,7 @@ Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read_legacy(const st
   if (ns.empty() || secret.empty() || name.empty() || uid.empty()) return denied("claims are missing");
   ObjectRef object = secrets_.find(object_key(ns, secret));
   if (!object) return denied("its Secret is gone");
-  json::value parsed = json::parse(*object->text);
+  json::value parsed = parse_object(*object->text);
   // Only the token that the Secret holds now: who takes it out of the Secret revokes it.
   if (api::base64_decode(string_at(parsed, "data", "token")) != token) return denied("its Secret holds another token");
   Checked out;
@@ -144,7 +144,7 @@ base::Status ServiceAccountTokens::still_valid(Checked& checked) const {
     ObjectRef object = bound.cache->find(bound.key);
     if (!object) return denied("the " + bound.what + " it is bound to is gone");
     if (object == bound.seen) continue;
-    json::value parsed = json::parse(*object->text);
+    json::value parsed = parse_object(*object->text);
     if (string_at(parsed, "metadata", "uid") != bound.uid) return denied("the " + bound.what + " it is bound to was replaced by another of the same name");
     if (auto deleted = base::parse_time(string_at(parsed, "metadata", "deletionTimestamp"))) {
       if (now > *deleted + kAfterDeletion) return denied("the " + bound.what + " it is bound to is being deleted");

@@ -41,7 +41,7 @@ ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const st
     return out;
   }
   bool has_port = port.empty();
-  json::value object = json::parse(*found->text);
+  json::value object = parse_object(*found->text);
   for (const json::value& one : list_at(base::find_path(object, "spec", "ports"))) {
     if (std::to_string(base::as_int(base::find(one, "port"))) != port && base::string_at(one, "name") != port) continue;
     out.port_name = base::string_at(one, "name");
@@ -58,7 +58,7 @@ ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const st
     auto label = it->second->labels.find("kubernetes.io/service-name");
     if (label == it->second->labels.end() || label->second != service) continue;
     out.reason = "MissingEndpoints";
-    add_ready(json::parse(*it->second->text), out.port_name, out.endpoints);
+    add_ready(parse_object(*it->second->text), out.port_name, out.endpoints);
   }
   if (!out.endpoints.empty()) out.reason = "";
   return out;

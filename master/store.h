@@ -23,20 +23,28 @@ struct StoreWrite {
 class Store {
  public:
   virtual ~Store() = default;
-  // Every stored object, in key order, before the first submit.
-  virtual base::Status load(
-      const std::function<void(std::string key, std::string value, int64_t revision)>& each) = 0;
+  using Each = std::function<void(std::string key, std::string value, int64_t revision)>;
+  using Damaged = std::function<void(const std::string& key, int64_t revision, const base::Error& why)>;
+  // Every stored object, in key order, before the first submit. Records whose bytes do not check out go to
+  // `damaged` instead; they stay where they are. kCorrupt when the store as a whole has lost something.
+  virtual base::Status load(const Each& each, const Damaged& damaged = {}) = 0;
   // `done` runs on the loop's thread once the write is on disk, with its revision; kConflict when
   // the key is at another revision; kExhausted when the disk is full (nothing was written).
   // Calls of `done` come in the order of their revisions.
   virtual void submit(StoreWrite write, std::function<void(base::Result<int64_t>)> done) = 0;
   // A revision greater than all before, for objects that live in memory only. Never given again,
-  // not even after a crash.
-  virtual int64_t next_volatile_revision() = 0;
-  virtual int64_t loaded_revision() const = 0;  // of the last run's end or later
+  // not even after a crash. kExhausted while no more can be reserved on disk.
+  virtual base::Result<int64_t> next_volatile_revision() = 0;
+  virtual int64_t loaded_revision() const = 0;  // after load(): of the last run's end or later
 };
 
-// `path` is the database file; made if absent (mode 0600).
-base::Result<std::unique_ptr<Store>> open_sqlite_store(base::Loop& loop, const std::string& path);
+struct StoreOptions {
+  // Go on with what is there, or with nothing, where acknowledged writes are missing. What is replaced is kept
+  // beside it.
+  bool accept_data_loss = false;
+  bool only_look = false;  // load() alone; nothing is changed, made or deleted
+};
+// `path` is the database file; made if absent (mode 0600), unless a store was there before.
+base::Result<std::unique_ptr<Store>> open_sqlite_store(base::Loop& loop, const std::string& path, StoreOptions options = {});
 
 }  // namespace master

@@ -142,7 +142,8 @@ bool content_changed(const json::value& before, const json::value& after) {
 
 // The spec of a running Pod with what one of its subresources may set, taken from `sent`.
 json::value pod_part(std::string_view subresource, const json::value& current, const json::value& sent) {
-  json::value spec = current.at("spec");
+  const json::value* stored = base::find(current, "spec");
+  json::value spec = stored && stored->is_object() ? *stored : json::value(json::object());
   const json::value* wanted = base::find(sent, "spec");
   if (!wanted) return spec;
   if (subresource == "ephemeralcontainers") {

@@ -23,7 +23,7 @@ constexpr int64_t kExtendedSeconds = 3607, kYear = 365 * 24 * 3600;
 
 json::value object_of(const ObjectCache& cache, std::string_view ns, std::string_view name) {
   ObjectRef object = cache.find(object_key(ns, name));
-  return object ? json::parse(*object->text) : json::value(nullptr);
+  return object ? parse_object(*object->text) : json::value(nullptr);
 }
 TokenClaims::Named named(const json::value& object) {
   return {std::string(string_at(object, "metadata", "name")), std::string(string_at(object, "metadata", "uid"))};

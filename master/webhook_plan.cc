@@ -4,6 +4,7 @@
 
 #include "api/base64.h"
 #include "api/status.h"
+#include "base/json_limits.h"
 
 namespace master {
 
@@ -133,7 +134,7 @@ json::value admission_review(const AdmissionAttributes& attributes, const Resour
 base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view review_version, std::string_view uid, std::string_view body) {
   bool strict = review_version == "v1";
   auto bad = [&](std::string why) { return base::make_error(base::Kind::kInvalid, "read AdmissionReview", std::string(webhook), std::move(why)); };
-  json::value review = TRY(base::parse_json(body));
+  json::value review = TRY(base::parse_json_carrier(body));
   const json::value* response = base::find(review, "response");
   if (!response || !response->is_object()) return bad("webhook response was absent");
   if (strict && (base::string_at(review, "kind") != "AdmissionReview" || base::string_at(review, "apiVersion") != "admission.k8s.io/v1"))

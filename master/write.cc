@@ -37,6 +37,7 @@ json::value store_refusal(std::string_view name, const base::Error& error) {
   if (error.reason == kTooLarge) return api::make_status(500, "", kTooLarge);
   if (error.kind == base::Kind::kExhausted)
     return api::make_status(507, "InsufficientStorage", error.message());
+  if (error.kind == base::Kind::kInvalid) return api::bad_request(error.message());  // too deep
   return api::internal_error(std::string(name) + ": " + error.message());
 }
 
@@ -315,6 +316,12 @@ void ApiServer::hold_addresses(AdmissionAttributes& attributes) {
   });
 }
 
+ApiServer::Outcome ApiServer::would_write(const ResourceInfo& resource, const std::string& key, const json::value& object, int64_t revision) {
+  auto text = to_storable_text(key, object);
+  if (!text.ok()) return {nullptr, store_refusal(key, text.error()), false};
+  return {make_object(resource, key, *text, revision), nullptr, false};
+}
+
 void ApiServer::commit_create(AttributesPtr attributes, Written done) {
   ResourceInfo& resource = *attributes->resource;
   const std::string& name = attributes->name;
@@ -328,9 +335,9 @@ void ApiServer::commit_create(AttributesPtr attributes, Written done) {
   }
   std::string key = object_key(attributes->ns, name);
   if (attributes->dry_run) {
-    std::string text;
-    base::compute([&] { text = to_stored_text(object); });
-    return done({make_object(resource, key, text, 0), nullptr, false});
+    Outcome outcome;
+    base::compute([&] { outcome = would_write(resource, key, object, 0); });
+    return done(std::move(outcome));
   }
   commit_worked(attributes, key, nullptr, done, [attributes, done](base::Result<ObjectRef> result) {
     attributes->end(result.ok());
@@ -502,7 +509,7 @@ AttributesPtr ApiServer::attributes_of(RequestPtr request, Operation operation, 
 void ApiServer::update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries) {
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(object_key(request->ns, request->name));
-  if (!current) return done({nullptr, api::not_found(resource.named(), request->name), false});
+  if (!current) return done({nullptr, absent(resource, object_key(request->ns, request->name)), false});
   CustomConversion* conversion = request->resource->conversion.get();
   if (!conversion) return update_current(std::move(request), std::move(subresource), std::move(current), std::move(mutate), std::move(done), tries);
   conversion->show(request->resource, {current}, [this, request, subresource, current, mutate = std::move(mutate), done = std::move(done), tries](json::value refusal) {
@@ -517,7 +524,7 @@ void ApiServer::update_current(RequestPtr request, std::string subresource, Obje
   json::value refusal;
   bool heavy = is_heavy(*request);
   base::compute([&] {
-    attributes->old = json::parse(*text);
+    attributes->old = parse_object(*text);
     refusal = mutate(attributes->old, &attributes->object);
     if (refusal.is_null() && heavy && too_large(attributes->object)) refusal = api::make_status(500, "", kTooLarge);
   });
@@ -565,7 +572,7 @@ void ApiServer::commit_update(AttributesPtr attributes, ObjectRef current, Writt
     same = with_revision(text, current->revision) == *was;
   });
   if (!removes && same) return done({current, nullptr, false});  // no write, no event
-  if (attributes->dry_run) return done({make_object(resource, key, text, current->revision), nullptr, false});
+  if (attributes->dry_run) return done(would_write(resource, key, updated, current->revision));
   if (removes) attributes->object = nullptr;
   commit_worked(attributes, key, current, done,
          [attributes, done, retry = std::move(retry), removes](base::Result<ObjectRef> result) {

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "base/json_limits.h"
 #include "base/sys.h"
 #include "runtime/oci.h"
 
@@ -102,7 +103,7 @@ base::Result<OciState> OciStore::read(const std::string& id) const {
   lines = lines.substr(0, lines.rfind('\n') + 1);
   if (lines.empty()) return state;
   lines.remove_suffix(1);
-  json::value value = TRY_WRAP(base::parse_json(lines.substr(lines.rfind('\n') + 1)), "read state of", id);
+  json::value value = TRY_WRAP(base::parse_json_carrier(lines.substr(lines.rfind('\n') + 1)), "read state of", id);
   state.bundle = base::string_at(value, "bundle");
   state.rootfs = base::string_at(value, "rootfs");
   state.cgroup = base::string_at(value, "cgroup");

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <unordered_map>
 
+#include "base/json_limits.h"
 #include "base/process.h"
 #include "base/sys.h"
 #include "runtime/cgroup.h"
@@ -372,7 +373,7 @@ base::Status clean_dead_pod(const std::string& run_dir, const std::string& id) {
     return base::make_error(Kind::kConflict, "clean Pod", id, "it is alive", "shut it down");
   auto text = sys::read_file(protocol::record_path(run_dir, id));
   if (text.ok()) {
-    json::value record = TRY_WRAP(base::parse_json(*text), "read", protocol::record_path(run_dir, id));
+    json::value record = TRY_WRAP(base::parse_json_carrier(*text), "read", protocol::record_path(run_dir, id));
     std::string cgroup(base::string_at(record, "cgroup"));
     std::vector<std::string> cgroups;
     if (const json::value* list = base::find(record, "containers"); list && list->is_array())

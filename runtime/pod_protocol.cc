@@ -10,6 +10,7 @@
 
 #include <cerrno>
 
+#include "base/json_limits.h"
 #include "base/sys.h"
 
 namespace runtime::protocol {
@@ -56,7 +57,7 @@ base::Result<Packet> receive(int socket) {
     message.data = TRY(sys::read_all(message.fds[0].get(), kMaxBodyBytes));
     message.fds.erase(message.fds.begin());
   }
-  packet.body = TRY(base::parse_json(message.data));
+  packet.body = TRY(base::parse_json_carrier(message.data));
   if (!packet.body.is_object())
     return base::make_error(base::Kind::kInvalid, "receive packet", "", "not an object");
   packet.fds = std::move(message.fds);

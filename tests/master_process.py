@@ -10,14 +10,14 @@ import cases
 
 
 class Master:
-    def __init__(self, data, log):
+    def __init__(self, data, log, *flags):
         self.data = data
         path = str(data) + ".notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(path)
             notify.settimeout(20)
             self.process = subprocess.Popen(
-                [cases.BIN / "sampan-master", "--data-dir", data, "--listen", "127.0.0.1:0", "--log-level", "warning"],
+                [cases.BIN / "sampan-master", "--data-dir", data, "--listen", "127.0.0.1:0", "--log-level", "warning", *flags],
                 stdout=log, stderr=log, env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": path})
             try:
                 assert notify.recv(100) == b"READY=1"

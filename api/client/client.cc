@@ -1,5 +1,7 @@
 #include "api/client/client.h"
 
+#include "base/json_limits.h"
+
 namespace api {
 
 namespace resources {
@@ -33,15 +35,8 @@ std::string Resource::path(std::string_view ns, std::string_view name, std::stri
 
 const json::value& WatchLine::parsed() const {
   if (parsed_) return *parsed_;
-  json::parse_options limits;
-  limits.max_depth = base::kMaxJsonDepth + 2;  // an object stands two levels deep in its event
-  boost::system::error_code error;
-  try {
-    parsed_ = json::parse({text_.data(), text_.size()}, error, {}, limits);
-    if (error) parsed_ = nullptr;
-  } catch (const std::exception&) {  // the library's own limits
-    parsed_ = nullptr;
-  }
+  auto event = base::parse_checked_json(text_, {}, base::kMaxCarrierDepth);
+  parsed_ = event.ok() ? std::move(*event) : json::value(nullptr);
   return *parsed_;
 }
 
@@ -103,7 +98,7 @@ void Client::call(std::string method, std::string target, std::string content_ty
         if (response->status < 200 || response->status > 299)
           return done(error_from_status(response->status, response->body, operation));
         if (response->body.empty()) return done(json::value(nullptr));
-        auto value = base::parse_json(response->body);
+        auto value = base::parse_json_carrier(response->body);
         if (!value.ok()) return done(base::wrap(std::move(value).error(), operation));
         done(std::move(value));
       });

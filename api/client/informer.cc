@@ -5,6 +5,7 @@
 
 #include "api/client/client.h"
 #include "base/backoff.h"
+#include "base/json_limits.h"
 
 namespace api {
 namespace {
@@ -106,7 +107,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
       bool gone = response->status == 410 && !continue_token.empty();
       return list_anew(gone ? base::Duration::zero() : backoff.next());
     }
-    auto page = base::parse_json(response->body);
+    auto page = base::parse_json_carrier(response->body);
     if (!page.ok() || !page->is_object()) return list_anew(backoff.next());
     if (const json::value* items = base::find(*page, "items"); items && items->is_array())
       for (const json::value& item : items->get_array()) {

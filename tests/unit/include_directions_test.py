@@ -64,6 +64,16 @@ class IncludeDirections(unittest.TestCase):
                                 ("cli", "runtime/image_pull.h"), ("proxy", "api/client/x.h")):
             self.assertEqual(violations(folder, "x.cc", f'#include "{include}"\n'), [])
 
+    def test_only_base_parses_json(self):
+        # Boost's parse throws, and stops at 32 levels: base/json.h has the limits, and errors.
+        wanted = re.compile(r"\bjson::(parse|stream_parser|parser|parse_into)\b\s*[({;\w]")
+        self.assertRegex("auto v = json::parse(text);", wanted)
+        self.assertRegex("boost::json::stream_parser p;", wanted)
+        files = [path for _, path in ours(cases.SOURCE)] + sorted((cases.SOURCE / "tests").rglob("*.cc"))
+        found = [str(path.relative_to(cases.SOURCE)) for path in files
+                 if path.relative_to(cases.SOURCE) != pathlib.Path("base/json.cc") and wanted.search(path.read_text())]
+        self.assertEqual(found, [], "parse with base::parse_json")
+
     def test_targets_link_what_their_folder_may_include(self):
         for folder in ALLOWED:
             path = cases.SOURCE / folder / "CMakeLists.txt"

@@ -41,6 +41,31 @@ TEST(JsonPatch, Refusals) {
   EXPECT_NE(json_patch(json::object(), doubling).error().reason.find("16 MiB"), std::string::npos);
 }
 
+TEST(JsonPatch, StopsWhereResultsNestTooDeep) {
+  auto nested = [](size_t depth) {
+    std::string out = "{}";
+    for (size_t i = 1; i < depth; ++i) out = R"({"a":)" + out + "}";
+    return out;
+  };
+  constexpr size_t kMost = base::kMaxJsonDepth;
+  auto document = [&](size_t depth) { return R"({"x":)" + nested(depth) + R"(,"y":{}})"; };
+  auto put = [&](const char* op, const char* path, size_t depth) {
+    return jp(document(1), R"([{"op":")" + std::string(op) + R"(","path":")" + path + R"(","value":)" + nested(depth) + "}]");
+  };
+  for (const char* op : {"add", "replace"}) {
+    EXPECT_TRUE(put(op, "/x", kMost - 1).starts_with("{")) << op;
+    EXPECT_EQ(put(op, "/x", kMost), "conflict exceeded max depth") << op;
+  }
+  EXPECT_TRUE(jp(document(kMost - 2), R"([{"op":"copy","from":"/x","path":"/y/b"}])").starts_with("{"));
+  EXPECT_EQ(jp(document(kMost - 1), R"([{"op":"copy","from":"/x","path":"/y/b"}])"), "conflict exceeded max depth");
+  EXPECT_TRUE(jp(document(kMost - 2), R"([{"op":"move","from":"/x","path":"/y/b"}])").starts_with("{"));
+  EXPECT_EQ(jp(document(kMost - 1), R"([{"op":"move","from":"/x","path":"/y/b"}])"), "conflict exceeded max depth");
+  // Each step doubles the depth: no stack would hold the last.
+  json::array doubling;
+  for (int i = 0; i < 24; ++i) doubling.push_back(j(R"({"op":"copy","from":"/x","path":"/x/a"})"));
+  EXPECT_EQ(json_patch(j(document(2)), doubling).error().reason, "exceeded max depth");
+}
+
 TEST(MergePatch, Rfc7386Examples) {
   const char* cases[][3] = {
       {R"({"a":"b"})", R"({"a":"c"})", R"({"a":"c"})"},     {R"({"a":"b"})", R"({"b":"c"})", R"({"a":"b","b":"c"})"},

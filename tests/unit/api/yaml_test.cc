@@ -107,4 +107,24 @@ TEST(Yaml, DepthIsThatOfJson) {
 }
 
 }  // namespace
+TEST(Yaml, NestsAsDeepAsJson) {
+  constexpr size_t kMost = base::kMaxJsonDepth;
+  auto nested = [](size_t depth, const char* open, const char* close) {
+    std::string out;
+    for (size_t i = 0; i < depth; ++i) out += open;
+    for (size_t i = 0; i < depth; ++i) out += close;
+    return out;
+  };
+  EXPECT_TRUE(parse_yaml("a: " + nested(kMost - 1, "[", "]")).ok());
+  // Whatever the parser's own limit is, it is an error and no crash, in every way of nesting.
+  for (size_t depth : {kMost, size_t{3000}, size_t{300'000}}) {
+    EXPECT_FALSE(parse_yaml(R"({"a":)" + nested(depth, "[", "]") + "}").ok()) << depth;
+    EXPECT_FALSE(parse_yaml("a: " + nested(depth, "[", "]")).ok()) << depth;
+    EXPECT_FALSE(parse_yaml("a: " + nested(depth, "{b: ", "}")).ok()) << depth;
+    EXPECT_FALSE(parse_yaml("a:\n  " + nested(depth, "- ", "")).ok()) << depth;
+    EXPECT_FALSE(parse_yaml(nested(depth + 1, "? ", "")).ok()) << depth;
+  }
+  EXPECT_FALSE(parse_yaml("a: &a [*a]\n").ok());
+}
+
 }  // namespace api

@@ -5,6 +5,7 @@
 #include "base/instant.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/json_limits.h"
 #include "base/process.h"
 #include "base/sys.h"
 
@@ -47,7 +48,38 @@ TEST(Json, RefusesWhatIsNotJson) {
   EXPECT_FALSE(parse_json("{").ok());
   EXPECT_FALSE(parse_json("{} x").ok());
   EXPECT_FALSE(parse_json("\"\xff\"").ok());
-  EXPECT_FALSE(parse_json(std::string(200, '[') + std::string(200, ']')).ok());
+}
+TEST(Json, OneLimitOfDepth) {
+  auto lists = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  auto objects = [](size_t depth) {
+    std::string out = "{}";
+    for (size_t i = 1; i < depth; ++i) out = R"({"a":)" + out + "}";
+    return out;
+  };
+  for (const auto& text : {lists(kMaxJsonDepth), objects(kMaxJsonDepth)}) {
+    auto parsed = parse_json(text);
+    ASSERT_TRUE(parsed.ok());
+    EXPECT_TRUE(nests_within(*parsed));
+    EXPECT_FALSE(nests_within(*parsed, kMaxJsonDepth - 1));
+    EXPECT_EQ(to_json(parse_checked_json(text).value()), text);
+  }
+  for (const auto& text : {lists(kMaxJsonDepth + 1), objects(kMaxJsonDepth + 1)}) {
+    EXPECT_EQ(parse_json(text).error().reason, kTooDeep);
+    EXPECT_EQ(parse_checked_json(text).error().reason, kTooDeep);
+    EXPECT_FALSE(nests_within(parse_json_carrier(text).value()));
+  }
+  EXPECT_TRUE(parse_json_carrier(lists(kMaxCarrierDepth)).ok());
+  EXPECT_EQ(parse_json_carrier(lists(kMaxCarrierDepth + 1)).error().reason, kTooDeep);
+  EXPECT_EQ(parse_json_carrier(std::string(3 << 20, '[')).error().reason, kTooDeep);
+  EXPECT_TRUE(nests_within(1, 0));
+  EXPECT_FALSE(nests_within(json::array(), 0));
+}
+TEST(Json, CheckedTextMayStillBeDamaged) {
+  for (const char* text : {"", "{", "{\"a\":\"\xff\"}", "{} {}"}) EXPECT_EQ(parse_checked_json(text).error().kind, Kind::kInvalid) << text;
+  json::monotonic_resource arena;
+  auto parsed = parse_checked_json(R"({"a":[1]})", &arena);
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(parsed->storage().get(), &arena);
 }
 
 TEST(Clock, RoundTrips) {

@@ -68,6 +68,19 @@ std::string platform(const std::string& os, const std::string& arch, const std::
   return R"(,"platform":{"os":")" + os + R"(","architecture":")" + arch + R"(","variant":")" + variant + "\"}";
 }
 
+TEST(ImageManifest, NestedOnesAreRefused) {
+  auto manifest = [](const std::string& annotation) {
+    return R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":)" + descriptor(digest('c')) +
+           R"(,"layers":[],"annotations":{"a":)" + annotation + "}}";
+  };
+  auto lists = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  EXPECT_TRUE(parse_manifest(manifest("\"b\""), "x").ok());
+  for (const std::string& text : {manifest(lists(127)), lists(129), std::string(1 << 20, '['), std::string(1 << 20, '{')}) {
+    EXPECT_EQ(parse_manifest(text, "x").error().kind, Kind::kInvalid);
+    EXPECT_FALSE(is_index(text));
+  }
+}
+
 TEST(ImageManifest, ThePlatformIsChosenByVariantToo) {
   auto index = parse_index(R"({"manifests":[)" + descriptor(digest('0'), platform("unknown", "unknown")) + "," +
                                descriptor(digest('1'), platform("linux", "arm", "v6")) + "," +

@@ -266,6 +266,21 @@ TEST_F(WebhookTest, MutatingOnesPatchAndAreAskedAgain) {
   EXPECT_EQ(reviews_.size(), 3u);  // one, two, and one again
 }
 
+TEST_F(WebhookTest, MutatedObjectsNestNoDeeperThanSentOnes) {
+  configure("Mutating", hook("", R"(["controllerrevisions"])"));
+  size_t depth = base::kMaxJsonDepth - 1;
+  answer_ = [&](const json::value&) -> json::value {
+    std::string patch = R"([{"op":"add","path":"/data","value":)" + std::string(depth, '[') + std::string(depth, ']') + "}]";
+    return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", api::base64_encode(patch)}};
+  };
+  const char* kRevisions = "/apis/apps/v1/namespaces/default/controllerrevisions";
+  ok(call("POST", kRevisions, R"({"metadata":{"name":"most"},"revision":1})"), 201);
+  ++depth;
+  EXPECT_NE(refused(call("POST", kRevisions, R"({"metadata":{"name":"more"},"revision":1})"), 500).find("exceeded max depth"), std::string::npos);
+  reopen();
+  ok(call("GET", std::string(kRevisions) + "/most"));
+}
+
 TEST_F(WebhookTest, FailuresFailOrAreIgnored) {
   answer_ = [](const json::value&) { return json::object{{"allowed", true}, {"patch", "x"}}; };  // no patchType
   configure("Validating", hook(R"(,"failurePolicy":"Fail")"));

@@ -37,6 +37,18 @@ TEST(ConversionReview, OnlyLabelsAndAnnotationsOfMetadataAreTheWebhooks) {
   EXPECT_EQ((*read)[1].at("metadata"), parse(R"({"name":"b","uid":"2","annotations":{"k":"v"}})"));
 }
 
+TEST(ConversionReview, ObjectsOfAnyDepthThatMayBeStored) {
+  auto box = [](const char* name, const char* uid, size_t depth) {
+    return R"({"apiVersion":"g/v2","kind":"Box","metadata":{"name":")" + std::string(name) + R"(","uid":")" + uid + R"("},"spec":)" +
+           std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
+  };
+  auto answered = [&](size_t depth) { return answer("[" + box("a", "1", base::kMaxJsonDepth) + "," + box("b", "2", depth) + "]"); };
+  EXPECT_EQ(refusal(answered(base::kMaxJsonDepth)), "");
+  EXPECT_EQ(refusal(answered(base::kMaxJsonDepth + 1)),
+            "conversion webhook for g/v1, Kind=Box returned invalid converted object at index 1: exceeded max depth");
+  EXPECT_NE(refusal(answered(1'000'000)).find("exceeded max depth"), std::string::npos);
+}
+
 TEST(ConversionReview, RefusesInKubernetesWords) {
   const std::string head = "conversion webhook for g/v1, Kind=Box ";
   const std::string a = R"({"apiVersion":"g/v2","kind":"Box","metadata":{"name":"a","uid":"1"}})";
