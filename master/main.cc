@@ -173,7 +173,11 @@ int main(int argc, char** argv) {
   app.add_option("--audit-log-maxbackup", flags.audit_log.max_backups, "rotated audit logs kept; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--audit-log-maxage", flags.audit_log.max_age_days, "days that a rotated audit log is kept; 0: any")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   base::log::Level level = base::log::Level::kInfo;
   if (!base::log::parse_level(flags.log_level, &level)) {
     std::fprintf(stderr, "sampan-master: --log-level %s: expected debug, info, warning or error\n", flags.log_level.c_str());
