@@ -2,10 +2,11 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/sys.h"
 #include "base/number.h"
+#include "base/sys.h"
 #include "cli/container_commands.h"
 #include "cli/container_life.h"
 #include "cli/container_store.h"
