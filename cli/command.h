@@ -26,6 +26,10 @@ std::string format_size(uint64_t bytes);  // "12.3 MB", decimal as registries co
 
 // One word a program can decide on: "not-found", "disk-full", "connection-refused"…
 std::string error_word(const base::Error& error);
+// What to say to a call without a command, or with one that there is not; its exit code.
+int no_command(const CLI::App& app);
+// The word of `words` that was likely meant; "" when none is near.
+std::string nearest_word(std::string_view typed, const std::vector<std::string>& words);
 std::string kind_word(base::Kind kind);  // "not-found": the kind alone
 
 }  // namespace cli

@@ -32,7 +32,21 @@ base::Result<std::optional<runtime::ContainerState>> follow_container(base::Loop
   Streams streams(loop, std::move(ends), options.streams);
   streams.on_detach = [&] { detached = true; };
   auto signals = TRY(listen_to_signals(loop, options, streams, [&](int signal) { pod.signal(kContainer, signal, ignore_status); }));
-  while (!detached && !(ending.exit && streams.finished()) && !ending.lost) loop.run_once(std::chrono::hours(1));
+  bool ended = false;
+  while (!detached && !(ending.exit && streams.finished()) && !ending.lost) {
+    loop.run_once(std::chrono::hours(1));
+    if (!streams.broken() || ended) continue;
+    if (!options.ends_with_output) return base::make_error(base::Kind::kUnavailable, "write output", {}, "nobody reads it any more");
+    // As SIGPIPE would end what wrote into a pipe without a reader; a container's first process can ignore
+    // every signal but this one.
+    ended = true;
+    pod.signal(kContainer, SIGKILL, ignore_status);
+  }
+  if (ended && ending.exit) {
+    runtime::ContainerState exit = *ending.exit;
+    exit.exit_code = kNobodyReads;
+    return std::optional(exit);
+  }
   if (detached) return std::optional<runtime::ContainerState>();
   if (ending.lost) {
     // What it wrote before is in the pipes.
@@ -81,11 +95,18 @@ base::Result<std::optional<int>> run_exec(base::Loop& loop, Pod& pod, base::json
   Streams streams(loop, std::move(ends), options.streams);
   streams.on_detach = [&] { detached = true; };
   auto signals = TRY(listen_to_signals(loop, options, streams, [&](int signal) { pod.signal_exec(started.exec_id, signal, ignore_status); }));
-  while (!code && !lost && !detached) loop.run_once(std::chrono::hours(1));
+  bool ended = false;
+  while (!code && !lost && !detached) {
+    loop.run_once(std::chrono::hours(1));
+    if (!streams.broken() || ended) continue;
+    ended = true;
+    pod.signal_exec(started.exec_id, SIGKILL, ignore_status);
+  }
   pod.on_lost = nullptr;
   if (detached) return std::optional<int>();
   // Written before it ended; a background process of its own may hold the pipes for ever.
   streams.drain();
+  if (ended) return std::optional<int>(kNobodyReads);
   return code ? code : std::optional<int>(137);
 }
 

@@ -13,7 +13,9 @@ namespace cli {
 struct Foreground {
   StreamOptions streams;
   bool pass_signals = true;
+  bool ends_with_output = true;  // nobody reads us any more: the container is ended, too
 };
+constexpr int kNobodyReads = 126;  // the exit code then
 // How it ended; nothing when the detach keys were typed.
 base::Result<std::optional<runtime::ContainerState>> follow_container(base::Loop& loop, runtime::Pod& pod, const Ending& ending,
                                                                       runtime::Pod::Attached ends, const Foreground& options);

@@ -1,6 +1,7 @@
 // sampan stop, kill, rm, wait, pause, unpause: containers end.
 #include <csignal>
 
+#include "base/printable.h"
 #include "base/sys.h"
 #include "cli/await.h"
 #include "cli/container_commands.h"
@@ -16,7 +17,7 @@ void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), s
 
 void fail(Outcome& outcome, const base::Error& error, int code) {
   std::fflush(stdout);
-  std::fprintf(stderr, "sampan: %s\n", error.message().c_str());
+  std::fprintf(stderr, "sampan: %s\n", base::printable_line(error.message()).c_str());
   outcome.exit_code = code;
 }
 

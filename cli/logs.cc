@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "base/sys.h"
 #include "cli/container_commands.h"
 #include "cli/container_life.h"
@@ -71,6 +73,7 @@ class LogPrinter {
     rest_.erase(0, at);
     flush();
   }
+  bool broken() const { return broken_; }  // nobody reads us any more
 
  private:
   void print_line(std::string_view text) {
@@ -88,13 +91,13 @@ class LogPrinter {
     begins_[err_] = line.full;
   }
   void flush() {
-    base::ignore(sys::write_all(err_ ? 2 : 1, out_), "nobody reads us any more");
+    broken_ |= !out_.empty() && !sys::write_all(err_ ? 2 : 1, out_).ok();
     out_.clear();
   }
   const LogOptions& options_;
   std::optional<base::Time> since_, until_;
   std::string rest_, out_;
-  bool err_ = false, begins_[2] = {true, true};
+  bool err_ = false, broken_ = false, begins_[2] = {true, true};
 };
 
 // Where the last `lines` lines begin; pieces of a cut line count as one.
@@ -132,9 +135,9 @@ base::Status logs(const Places& places, const LogOptions& options) {
   auto since = TRY(moment(options.since, base::wall_now())), until = TRY(moment(options.until, base::wall_now()));
   int64_t lines = -1;
   if (options.tail != "all") {
-    char* end = nullptr;
-    lines = std::strtoll(options.tail.c_str(), &end, 10);
-    if (*end || options.tail.empty()) return base::make_error(Kind::kInvalid, "read --tail", options.tail, "it is a number or all");
+    auto parsed = base::parse_number<int64_t>(options.tail);
+    if (!parsed) return base::make_error(Kind::kInvalid, "read --tail", options.tail, "it is a number or all");
+    lines = *parsed;
   }
   std::string path = places.container(id) + "/log";
   base::Loop loop;
@@ -152,7 +155,7 @@ base::Status logs(const Places& places, const LogOptions& options) {
       if (lines >= 0) ::lseek(log.get(), TRY(tail_offset(log.get(), lines)), SEEK_SET);
     }
     std::string buffer(64 << 10, '\0');
-    for (ssize_t n; (n = ::read(log.get(), buffer.data(), buffer.size())) > 0;) printer.take(std::string_view(buffer).substr(0, static_cast<size_t>(n)));
+    for (ssize_t n; (n = ::read(log.get(), buffer.data(), buffer.size())) > 0 && !printer.broken();) printer.take(std::string_view(buffer).substr(0, static_cast<size_t>(n)));
     return {};
   };
   base::Status status = read_on();
@@ -161,9 +164,18 @@ base::Status logs(const Places& places, const LogOptions& options) {
     while (::read(notify.get(), events, sizeof events) > 0) {}
     status = read_on();
   });
-  while (options.follow && seen.runs() && !seen.ending->over() && status.ok()) loop.run_once(std::chrono::hours(1));
+  // A reader that goes while nothing is printed is seen by its end of the pipe.
+  bool hung_up = false;
+  base::Loop::Handle reader;
+  struct stat output{};
+  if (options.follow && ::fstat(1, &output) == 0 && (S_ISFIFO(output.st_mode) || S_ISSOCK(output.st_mode)))
+    reader = loop.watch(1, EPOLLERR, [&](uint32_t) { hung_up = true; });
+  auto gone = [&] { return hung_up || printer.broken(); };
+  while (!gone() && options.follow && seen.runs() && !seen.ending->over() && status.ok()) loop.run_once(std::chrono::hours(1));
   // Its exit is told after its last line was written.
-  return status.ok() ? read_on() : status;
+  if (status.ok() && !gone()) status = read_on();
+  if (status.ok() && gone()) return base::make_error(Kind::kUnavailable, "write output", {}, "nobody reads it any more");
+  return status;
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (app.get_subcommands().empty() && (dynamic_cast<const CLI::RequiredError*>(&error) || dynamic_cast<const CLI::ExtrasError*>(&error)))
+      return cli::no_command(app);
     if (app.exit(error) == 0) return 0;
     return cli::asks_for_containers(app) ? 125 : 2;
   }

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/printable.h"
 #include "base/sys.h"
 #include "cli/await.h"
 #include "cli/container_commands.h"
@@ -72,7 +73,7 @@ base::Result<int> follow(base::Loop& loop, const Places& places, const Record& r
 
 int run(const Places& places, const RunOptions& options) {
   auto report = [](const base::Error& error) {
-    std::fprintf(stderr, "sampan: %s\n", error.message().c_str());
+    std::fprintf(stderr, "sampan: %s\n", base::printable_line(error.message()).c_str());
     return start_exit_code(error);
   };
   if (auto keys = parse_detach_keys(options.detach_keys); !keys.ok()) return report(keys.error());
@@ -142,6 +143,7 @@ void attach(Outcome& outcome, const Places& places, const StartOptions& options)
       seen.pod->attach(kContainer, runtime::Pod::SlowReader::kIsAwaited, std::move(done));
     }));
     Foreground how = foreground(options.run, record.open_stdin);
+    how.ends_with_output = false;  // others may be attached, too
     auto exit = TRY(follow_container(loop, *seen.pod, *seen.ending, std::move(ends), how));
     return exit ? exit->exit_code : 0;
   }();

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "base/number.h"
 #include "cli/run_options.h"
 
 namespace cli {
@@ -28,8 +29,9 @@ std::vector<std::string> split(const std::string& text, char at) {
 }
 
 bool number(std::string_view text, int64_t* out) {
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
-  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+  auto parsed = base::parse_number<int64_t>(text);
+  if (parsed) *out = *parsed;
+  return parsed.has_value();
 }
 
 base::Result<std::pair<int, int>> port_range(const std::string& text, const std::string& whole) {

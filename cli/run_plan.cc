@@ -1,3 +1,4 @@
+#include "base/number.h"
 #include "cli/run_plan.h"
 
 #include <fmt/format.h>
@@ -210,10 +211,9 @@ base::Result<json::object> process(const RunOptions& o, const PlanFacts& facts, 
   json::array gids;
   std::set<uint32_t> groups(facts.user.groups.begin(), facts.user.groups.end());
   for (const std::string& group : o.group_add) {
-    uint32_t gid = 0;
-    auto [end, error] = std::from_chars(group.data(), group.data() + group.size(), gid);
-    if (error != std::errc() || end != group.data() + group.size()) return bad("--group-add", group, "write the group as a number");
-    groups.insert(gid);
+    auto gid = base::parse_id(group);
+    if (!gid) return bad("--group-add", group, "write the group as a number from 0 to 4294967294");
+    groups.insert(*gid);
   }
   groups.insert(facts.user.gid);
   for (uint32_t gid : groups) gids.emplace_back(gid);

@@ -95,6 +95,7 @@ bool Streams::copy(Output& output) {
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   // EIO of a terminal: the last process that had it is gone. Nobody reads us: we need no more of it.
   if (n > 0 && write_fully(output.to, {buffer, static_cast<size_t>(n)})) return true;
+  broken_ |= n > 0;
   output.watch.cancel();
   output.from.reset();
   return false;
@@ -183,9 +184,16 @@ void Streams::write_input() {
 void Streams::end_input() {
   stdin_watch_.cancel();
   in_watch_.cancel();
-  // A terminal has no end of its own: the character that stands for it.
-  if (has_terminal_ && in_.valid()) (void)!::write(in_.get(), "\x04", 1);
+  if (has_terminal_ && in_.valid()) return type_end();
   in_.reset();
+}
+
+// A terminal has no end of its own: the character that stands for it. Whoever changes the terminal's mode
+// loses what was typed before, so it is typed again while the container has that terminal.
+void Streams::type_end() {
+  if (!in_.valid() || !out_.from.valid()) return;
+  (void)!::write(in_.get(), "\x04", 1);
+  end_again_ = loop_.after(std::chrono::milliseconds(500), [this] { type_end(); });
 }
 
 }  // namespace cli

@@ -33,6 +33,8 @@ class Streams {
   std::function<void()> on_detach;
   // All output has arrived: its writers are gone.
   bool finished() const { return !out_.from.valid() && !err_.from.valid(); }
+  // Whoever reads our output is gone.
+  bool broken() const { return broken_; }
   // What is there now, for a stream that somebody else may hold open for ever.
   void drain();
   void resize();                             // after SIGWINCH
@@ -49,16 +51,17 @@ class Streams {
   void read_input();
   void write_input();
   void end_input();
+  void type_end();
   std::string without_detach_keys(std::string_view typed, bool* detach);
 
   base::Loop& loop_;
   StreamOptions options_;
   Output out_, err_;
   base::UniqueFd in_, terminal_;             // in_: what we write to; terminal_: to resize
-  bool has_terminal_ = false, stdin_is_file_ = false, stdin_ended_ = false;
+  bool has_terminal_ = false, stdin_is_file_ = false, stdin_ended_ = false, broken_ = false;
   std::string pending_;                      // read, not yet written
   size_t keys_matched_ = 0;
-  base::Loop::Handle stdin_watch_, in_watch_;
+  base::Loop::Handle stdin_watch_, in_watch_, end_again_;
   std::optional<termios> saved_;
 };
 

@@ -66,7 +66,11 @@ int main(int argc, char** argv) {
   app.add_option("--max-pods", options.max_pods, "Pods this node takes")->capture_default_str();
   app.add_option("--pod-max-pids", options.max_pids, "processes of one Pod; -1: no limit")->capture_default_str();
   app.add_option("--log-level", level, "debug, info, warning, error")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
 
   base::log::Level parsed = base::log::Level::kInfo;
   if (!base::log::parse_level(level, &parsed)) {

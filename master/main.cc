@@ -179,7 +179,11 @@ int main(int argc, char** argv) {
   app.add_flag("--accept-data-loss", flags.store.accept_data_loss, "start although writes that were acknowledged are missing from the store; what is replaced is kept beside it");
   app.add_flag("--check-store", flags.check_store, "only look at the store of --data-dir and say what a start would; 0: whole, 3: records would be set aside, "
                                                    "4: it would not start, 1: it could not be looked at");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   base::log::Level level = base::log::Level::kInfo;
   if (!base::log::parse_level(flags.log_level, &level)) {
     std::fprintf(stderr, "sampan-master: --log-level %s: expected debug, info, warning or error\n", flags.log_level.c_str());

@@ -165,7 +165,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    return app.exit(error) == 0 ? 0 : 2;
   }
   base::log::Level level;
   if (!base::log::parse_level(o.log_level, &level)) {

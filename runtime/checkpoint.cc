@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/sys.h"
+#include "base/number.h"
 #include "runtime/criu_options.h"
 #include "runtime/mounts.h"
 #include "runtime/oci_commands.h"
@@ -93,7 +94,11 @@ base::Result<int> oci_checkpoint(const OciContext& context) {
   TRY(describe(state, config, call.options));
   if (!pre) TRY(write_descriptors(state.pid, directories.image));
   int ready = -1;
-  if (options.has("status-fd")) ready = std::atoi(options.get("status-fd").c_str());
+  if (options.has("status-fd")) {
+    auto fd = base::parse_number<int>(options.get("status-fd"), 0);
+    if (!fd) return invalid_option("read option --status-fd", "'" + options.get("status-fd") + "' is not a file descriptor");
+    ready = *fd;
+  }
   call.notify = [&](const CriuAnswer& answer, base::UniqueFd) -> base::Status {
     context.log->debug("criu is at " + answer.script);
     // The page server listens: whoever restores elsewhere may begin.

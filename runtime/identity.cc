@@ -113,6 +113,11 @@ int child_user(const Step& step) {
   if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return -errno;
   auto uid = static_cast<uid_t>(step.x);
   auto gid = static_cast<gid_t>(step.y);
+  // setresuid(2): -1 leaves an id as it is, which is root's.
+  constexpr auto kNone = static_cast<uid_t>(-1);
+  if (step.x != uid || step.y != gid || uid == kNone || gid == kNone) return -EINVAL;
+  for (uint32_t group : step.gids)
+    if (group == kNone) return -EINVAL;
   if (::syscall(SYS_setresgid, gid, gid, gid) != 0) return -errno;
   if (::syscall(SYS_setresuid, uid, uid, uid) != 0) return -errno;
   return 0;

@@ -9,6 +9,7 @@
 #include <deque>
 
 #include "base/sys.h"
+#include "base/number.h"
 #include "runtime/runtime.h"
 
 namespace runtime {
@@ -117,12 +118,7 @@ base::Result<std::string> read_merged(const std::vector<std::string>& layers, st
   return absent();
 }
 
-std::optional<uint32_t> parse_id(std::string_view text) {
-  uint32_t id = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc() || end != text.data() + text.size() || id == UINT32_MAX) return {};
-  return id;
-}
+using base::parse_id;
 
 // The lines of passwd or group with at least `fields` fields.
 std::vector<std::vector<std::string_view>> account_lines(std::string_view text, size_t fields) {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <csignal>
 
+#include "base/number.h"
 #include "runtime/oci_reader.h"
 
 namespace runtime {
@@ -82,18 +83,15 @@ base::Result<Config> parse_config(const json::value& value) {
 }
 
 int signal_number(std::string_view name) {
-  int number = -1;
-  auto [end, ec] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (ec == std::errc() && end == name.data() + name.size())
-    return number >= 0 && number < NSIG ? number : -1;
+  if (auto number = base::parse_number<int>(name)) return *number >= 0 && *number < NSIG ? *number : -1;
   std::string upper(name);
   std::transform(upper.begin(), upper.end(), upper.begin(), ::toupper);
   if (upper.starts_with("SIG")) upper.erase(0, 3);
   for (int i = 1; i < 32; ++i)
     if (const char* abbreviation = sigabbrev_np(i); abbreviation && upper == abbreviation) return i;
   if (upper.starts_with("RTMIN+")) {
-    int offset = std::atoi(upper.c_str() + 6);
-    return offset >= 0 && offset <= 30 ? 34 + offset : -1;
+    auto offset = base::parse_number<int>(std::string_view(upper).substr(6), 0, 30);
+    return offset ? 34 + *offset : -1;
   }
   return -1;
 }

@@ -14,6 +14,7 @@
 #include <csignal>
 
 #include "base/clock.h"
+#include "base/number.h"
 #include "base/process.h"
 #include "base/sys.h"
 #include "runtime/capabilities.h"
@@ -219,7 +220,7 @@ base::Result<int> oci_ps(const OciContext& context) {
       if (column == std::string::npos) return base::make_error(Kind::kInvalid, "ps", {}, "couldn't find PID field in ps output");
       print(line + "\n");
     } else if (column < words.size() &&
-               std::find(pids.begin(), pids.end(), std::atoi(words[column].c_str())) != pids.end()) {
+               std::find(pids.begin(), pids.end(), base::parse_number<pid_t>(words[column]).value_or(-1)) != pids.end()) {
       print(line + "\n");
     }
   }

@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "base/sys.h"
+#include "base/number.h"
 #include "runtime/capabilities.h"
 #include "runtime/launch.h"
 #include "runtime/mounts.h"
@@ -37,15 +38,19 @@ base::Result<Process> exec_process(const Options& options, const Config& config)
   }
   clean_environment(process.env);
   if (options.has("user")) {
-    unsigned uid = 0, gid = process.gid;
-    char rest = 0;
-    int n = std::sscanf(options.get("user").c_str(), "%u:%u%c", &uid, &gid, &rest);
-    if (n < 1 || n > 2) return invalid_option("read option --user", "must be UID or UID:GID");
-    process.uid = uid;
-    process.gid = gid;
+    const std::string user = options.get("user");
+    const size_t colon = user.find(':');
+    auto uid = base::parse_id(std::string_view(user).substr(0, colon));
+    auto gid = colon == user.npos ? std::optional(process.gid) : base::parse_id(std::string_view(user).substr(colon + 1));
+    if (!uid || !gid) return invalid_option("read option --user", "'" + user + "' must be UID or UID:GID, each from 0 to 4294967294");
+    process.uid = *uid;
+    process.gid = *gid;
   }
-  for (const std::string& gid : options.all("additional-gids"))
-    process.additional_gids.push_back(static_cast<uint32_t>(std::strtoul(gid.c_str(), nullptr, 10)));
+  for (const std::string& text : options.all("additional-gids")) {
+    auto gid = base::parse_id(text);
+    if (!gid) return invalid_option("read option --additional-gids", "'" + text + "' is not a group's id from 0 to 4294967294");
+    process.additional_gids.push_back(*gid);
+  }
   for (const std::string& name : options.all("cap")) {
     int capability = capability_number(name);
     if (capability < 0) return invalid_option("read option --cap", "unknown capability " + name);

@@ -11,6 +11,7 @@
 #include <climits>
 #include <cstdlib>
 
+#include "base/number.h"
 #include "base/sys.h"
 #include "runtime/oci_listener.h"
 
@@ -33,11 +34,9 @@ base::Result<std::string> absolute_path(const std::string& path) {
 namespace {
 base::Result<int> number(const Options& options, std::string_view name) {
   std::string text = options.get(name, "0");
-  int value = 0;
-  auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (ec != std::errc() || end != text.data() + text.size() || value < 0)
-    return invalid_option("read option --" + std::string(name), "'" + text + "' is not a number");
-  return value;
+  auto value = base::parse_number<int>(text, 0);
+  if (!value) return invalid_option("read option --" + std::string(name), "'" + text + "' is not a number");
+  return *value;
 }
 
 base::Result<base::UniqueFd> connect_console(const std::string& path) {
@@ -102,11 +101,16 @@ void show_terminal(Console& console) {
 }
 base::Result<int> preserved_fds(const Options& options, Process& process) {
   int count = TRY(number(options, "preserve-fds"));
-  const char* listen = ::getenv("LISTEN_FDS");
-  if (int n = listen ? std::atoi(listen) : 0; n > 0) {
-    count += n;
-    process.env.push_back(fmt::format("LISTEN_FDS={}", n));
+  // sd_listen_fds(3): they are ours only where LISTEN_PID names us, which a re-execution keeps.
+  auto variable = [](const char* name) { return std::string_view(::getenv(name) ? ::getenv(name) : ""); };
+  constexpr int kMostFds = 1 << 16;
+  auto listen = base::parse_number<int>(variable("LISTEN_FDS"), 1, kMostFds);
+  if (listen && base::parse_number<pid_t>(variable("LISTEN_PID")) == ::getpid()) {
+    if (count > kMostFds) return invalid_option("read option --preserve-fds", fmt::format("must be at most {}", kMostFds));
+    count += *listen;
+    process.env.push_back(fmt::format("LISTEN_FDS={}", *listen));
     process.env.push_back("LISTEN_PID=1");
+    if (std::string_view names = variable("LISTEN_FDNAMES"); !names.empty()) process.env.push_back("LISTEN_FDNAMES=" + std::string(names));
   }
   for (int fd = 3; fd < 3 + count; ++fd) {
     // One of ours may sit at a number that the caller did not fill: it must not get in.

@@ -5,6 +5,7 @@
 #include <sys/personality.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 
 #include "runtime/oci_reader.h"
@@ -24,6 +25,8 @@ constexpr NamedValue kMemoryModes[] = {
 constexpr NamedValue kMemoryFlags[] = {{"MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES},
                                        {"MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES},
                                        {"MPOL_F_NUMA_BALANCING", MPOL_F_NUMA_BALANCING}};
+// With a mount point before it and a file below it a path stays within PATH_MAX.
+constexpr size_t kMaxCgroupsPath = 3072;
 constexpr size_t kMaxNodes = 1024;  // MAX_NUMNODES of the largest configuration
 }  // namespace
 
@@ -138,6 +141,13 @@ void read_linux(Reader r, Config& c) {
   r.string("cgroupsPath", c.cgroups_path);
   if (("/" + c.cgroups_path + "/").find("/../") != std::string::npos)
     r.fail("cgroupsPath", "must not contain '..'");
+  // Longer ones the kernel refuses when half of the container is made, and whoever removes it again.
+  if (c.cgroups_path.size() > kMaxCgroupsPath) r.fail("cgroupsPath", fmt::format("must have at most {} bytes", kMaxCgroupsPath));
+  for (size_t at = 0; at < c.cgroups_path.size();) {
+    size_t end = std::min(c.cgroups_path.find('/', at), c.cgroups_path.size());
+    if (end - at > NAME_MAX) return r.fail("cgroupsPath", "must have names of at most 255 bytes");
+    at = end + 1;
+  }
   c.resources = read_resources(r.child("resources"));
   r.string_map("sysctl", c.sysctl);
   r.strings("maskedPaths", c.masked_paths);

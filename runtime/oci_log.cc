@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/clock.h"
+#include "base/printable.h"
 #include "base/json.h"
 #include "base/sys.h"
 
@@ -22,6 +23,8 @@ base::Result<OciLog> OciLog::make(const Options& global) {
   out.debug_ = level == "debug" || level == "trace" || global.has("debug");
   if (!out.json_ && format != "text")
     return base::make_error(base::Kind::kInvalid, "read option --log-format", {}, "must be text or json");
+  // At once: whoever asks for a log must not find out by an error that was not written.
+  if (!out.path_.empty()) out.file_ = TRY_WRAP(sys::open(out.path_, O_WRONLY | O_CREAT | O_APPEND, 0644), "open --log", out.path_);
   constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"};
   for (std::string_view known : kLevels)
     if (level == known) return out;
@@ -31,11 +34,6 @@ base::Result<OciLog> OciLog::make(const Options& global) {
 void OciLog::write(const char* level, std::string_view message) const {
   int fd = STDERR_FILENO;
   if (!path_.empty()) {
-    if (!file_.valid()) {
-      auto opened = sys::open(path_, O_WRONLY | O_CREAT | O_APPEND, 0644);
-      if (!opened.ok()) return;
-      file_ = std::move(*opened);
-    }
     fd = file_.get();
   }
   std::string time = base::format_time(base::wall_now());
@@ -45,7 +43,8 @@ void OciLog::write(const char* level, std::string_view message) const {
   base::ignore(sys::write_all(fd, line + "\n"), "there is nowhere else to say it");
 }
 
-void OciLog::error(std::string_view message) const {
+void OciLog::error(std::string_view whole) const {
+  const std::string message = base::printable_line(whole);
   std::fprintf(stderr, "sampan-oci: %.*s\n", static_cast<int>(message.size()), message.data());
   if (!path_.empty()) write("error", message);
 }

@@ -40,6 +40,9 @@ base::Result<int> dispatch(std::string_view name, const OciContext& context) {
   return runtime::oci_features();
 }
 
+// Of a call that cannot be read; a failure is 1, and whatever goes wrong with exec 255, as engines expect.
+constexpr int kWrongCall = 2;
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -50,7 +53,7 @@ int main(int argc, char** argv) {
   auto global = Options::parse(runtime::kGlobalOptions, words, false);
   if (!global.ok()) {
     runtime::OciLog().error(global.error().message());
-    return 1;
+    return kWrongCall;
   }
   if (global->has("version")) {
     std::printf("%s version 0.1.0\ncommit: none\nspec: %s\n", program.c_str(), runtime::kOciVersion);
@@ -58,18 +61,18 @@ int main(int argc, char** argv) {
   }
   if (global->has("help") || global->arguments.empty()) {
     std::fputs(runtime::usage_text(program).c_str(), global->has("help") ? stdout : stderr);
-    return global->has("help") ? 0 : 1;
+    return global->has("help") ? 0 : kWrongCall;
   }
   auto log = runtime::OciLog::make(*global);
   if (!log.ok()) {
     runtime::OciLog().error(log.error().message());
-    return 1;
+    return log.error().kind == base::Kind::kInvalid ? kWrongCall : 1;
   }
   std::string name = global->arguments[0];
   const runtime::CommandRow* command = runtime::find_command(name);
   if (!command) {
     log->error("No help topic for '" + name + "': unknown command: see sampan-oci --help");
-    return 1;
+    return kWrongCall;
   }
   auto rest = words.last(global->arguments.size() - 1);
   for (const char* word : rest) {
@@ -85,11 +88,11 @@ int main(int argc, char** argv) {
   auto options = Options::parse(command->options, rest, interleaved);
   if (!options.ok()) {
     log->error(options.error().message());
-    return name == "exec" ? 255 : 1;
+    return name == "exec" ? 255 : kWrongCall;
   }
   if (options->arguments.size() < command->min_arguments || options->arguments.size() > command->max_arguments) {
     log->error(fmt::format("{}: expected {}", name, *command->arguments ? command->arguments : "no arguments"));
-    return name == "exec" ? 255 : 1;
+    return name == "exec" ? 255 : kWrongCall;
   }
   if (name == "create" || name == "run" || name == "exec")
     if (auto safe = runtime::protect_own_program(argv); !safe.ok()) {

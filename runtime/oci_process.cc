@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "runtime/capabilities.h"
+#include "base/number.h"
 #include "runtime/oci_reader.h"
 
 namespace runtime {
@@ -168,10 +169,12 @@ Process read_process(Reader r, std::vector<std::string>& warnings) {
     user.refuse({"username"});  // Windows'
     user.number("uid", p.uid);
     user.number("gid", p.gid);
+    if (p.uid > base::kMaxId) user.fail("uid", "must be from 0 to 4294967294");
+    if (p.gid > base::kMaxId) user.fail("gid", "must be from 0 to 4294967294");
     user.number("umask", p.umask);
     user.each("additionalGids", [&](const json::value& v, const std::string& at) {
       int64_t gid = base::as_int(&v, -1);
-      if (!v.is_number() || gid < 0 || gid > UINT32_MAX) r.errors().push_back(at + ": must be a group id");
+      if (!v.is_number() || gid < 0 || gid > base::kMaxId) r.errors().push_back(at + ": must be a group id");
       else p.additional_gids.push_back(static_cast<uint32_t>(gid));
     });
   }

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/loop.h"
+#include "base/number.h"
 #include "runtime/entry.h"
 #include "runtime/launch.h"
 #include "runtime/pod_server.h"
@@ -40,7 +41,7 @@ int main(int argc, char** argv) {
     const char* value = argv[++i];
     if (name == "--id") id = value;
     else if (name == "--run-dir") run_dir = value;
-    else if (name == "--connection") connection = std::atoi(value);
+    else if (name == "--connection") connection = base::parse_number<int>(value).value_or(-1);
     else if (name != "--log-level") return usage(stderr, 2);
   }
   if (id.empty() || run_dir.empty() || connection < 3) return usage(stderr, 2);
