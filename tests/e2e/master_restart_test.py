@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 
-import cases
 import cluster
 from cluster import BUSYBOX
 
@@ -54,7 +53,7 @@ class MasterRestart(cluster.ClusterTest):
         self.apply(deployment("1"), SERVICE)
         self.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
         ip = self.jsonpath("{.spec.clusterIP}", "service", "web")
-        client = subprocess.Popen([sys.executable, str(cases.SOURCE / "scripts/cluster"), "exec", self.cluster.name,
+        client = subprocess.Popen([sys.executable, str(cluster.cases.SOURCE / "scripts/cluster"), "exec", self.cluster.name,
                                    "--", sys.executable, "-c", CLIENT, ip],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
