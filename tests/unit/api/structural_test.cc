@@ -196,7 +196,7 @@ TEST(Structural, OpenApiTwoLeavesOpenWhatMayBeNull) {
       "plain":{"type":"object","properties":{"y":{"type":"string"}}}},"required":["maybe","plain"]})"), "v1");
   ASSERT_TRUE(kind.ok()) << kind.error().message();
   const CustomKind& custom = **kind;
-  ServedGroupVersion served{custom.group, "v1", {{custom.plural, "", custom.kind, custom.group + "/v1/" + custom.kind, true, {"get", "list", "create"}, &custom.type}}};
+  ServedGroupVersion served{custom.group, "v1", {{"crontabs", "", custom.kind, custom.group + "/v1/" + custom.kind, true, {"get", "list", "create"}, &custom.type}}};
   std::string name = std::string(custom.type.package) + "." + custom.type.name;
   json::value document = openapi_v2({served}, "v1");
   const json::value& schema = document.at("definitions").at(name);

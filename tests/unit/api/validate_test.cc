@@ -90,7 +90,7 @@ TEST(Validate, PodSpec) {
             "spec.volumes[0].configMap.name: Required value\nspec.volumes[0].configMap.items[0].path: Invalid value: \"/abs\": must be a relative path\nspec.volumes[0].configMap.items[0].mode: Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive");
   EXPECT_EQ(pod("restartPolicy: Maybe"), "spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"Never\", \"OnFailure\"");
   EXPECT_EQ(pod("dnsPolicy: None"), "spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None");
-  EXPECT_EQ(pod("terminationGracePeriodSeconds: -1"), "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0");
+  EXPECT_EQ(pod("terminationGracePeriodSeconds: -1"), "");  // becomes 1
   EXPECT_EQ(pod("activeDeadlineSeconds: 0"), "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive");
   EXPECT_EQ(pod("tolerations: [{value: x}, {key: a, operator: Exists, effect: NoSchedule, tolerationSeconds: 3}]"),
             "spec.tolerations[0].operator: Invalid value: \"\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"\n"
