@@ -4,6 +4,8 @@
 #include <string_view>
 #include <utility>
 
+#include "api/walk.h"
+
 namespace master {
 
 namespace json = base::json;
@@ -150,7 +152,8 @@ void list_to_v2(json::object& part, const char* list_name, std::span<const Metri
   }
   part.erase(field);
   if (annotated.is_array())
-    for (const json::value& metric : annotated.get_array()) list.push_back(metric_to_v2(metric, forms, amount));
+    for (const json::value& metric : annotated.get_array())
+      if (metric.is_object()) list.push_back(metric_to_v2(metric, forms, amount));
   if (!list.empty()) part[list_name] = std::move(list);
 }
 
@@ -159,12 +162,14 @@ void list_to_v2(json::object& part, const char* list_name, std::span<const Metri
 json::value event_to_core(json::value event) { return renamed(std::move(event), kEventNames, false); }
 json::value event_from_core(json::value event) { return renamed(std::move(event), kEventNames, true); }
 
-json::value autoscaler_to_v2(json::value autoscaler) {
+namespace {
+json::value to_v2(json::value autoscaler, bool with_annotations) {
   json::object& root = autoscaler.get_object();
   json::object kept = base::object_at(root, "metadata");
   json::value metrics = take_annotation(kept, kMetrics), current = take_annotation(kept, kCurrentMetrics);
   json::value conditions = take_annotation(kept, kConditions), behavior = take_annotation(kept, kBehavior);
   root["metadata"] = std::move(kept);
+  if (!with_annotations) metrics = current = conditions = behavior = nullptr;
   if (json::value* spec = root.if_contains("spec"); spec && spec->is_object()) {
     list_to_v2(spec->get_object(), "metrics", kSpecForms, "target", "targetCPUUtilizationPercentage", std::move(metrics));
     if (behavior.is_object()) spec->get_object()["behavior"] = std::move(behavior);
@@ -175,6 +180,18 @@ json::value autoscaler_to_v2(json::value autoscaler) {
   list_to_v2(status, "currentMetrics", kStatusForms, "current", "currentCPUUtilizationPercentage", std::move(current));
   if (conditions.is_array()) status["conditions"] = std::move(conditions);
   return autoscaler;
+}
+}  // namespace
+
+json::value autoscaler_to_v2(json::value autoscaler) {
+  bool annotated = false;
+  for (const char* name : {kMetrics, kCurrentMetrics, kConditions, kBehavior})
+    annotated |= base::find_path(autoscaler, "metadata", "annotations", name) != nullptr;
+  if (!annotated) return to_v2(std::move(autoscaler), true);
+  // Anybody may write these annotations; what is of other types than v2 has is not ours, as in Kubernetes.
+  static const api::Type* type = api::find_type("io.k8s.api.autoscaling.v2", "HorizontalPodAutoscaler");
+  json::value all = to_v2(autoscaler, true);
+  return api::check_types(*type, all).ok() ? all : to_v2(std::move(autoscaler), false);
 }
 
 json::value autoscaler_to_v1(json::value autoscaler) {

@@ -48,5 +48,16 @@ TEST(Conversions, WhatV1CannotSayRidesInAnnotations) {
   EXPECT_EQ(autoscaler_to_v2(shown), stored);
 }
 
+TEST(Conversions, AnnotationsOfOtherTypesAreNotOurs) {
+  for (const char* metrics : {R"([{\"type\":\"Pods\",\"pods\":{\"metricName\":\"rps\",\"targetAverageValue\":{\"a\":[]}}}])", "[7]", "7", "[", R"([{\"type\":\"Pods\",\"pods\":{\"target\":[]}}])"}) {
+    json::value sent = parsed(R"({"apiVersion":"autoscaling/v1","kind":"HorizontalPodAutoscaler","metadata":{"name":"h","annotations":{"autoscaling.alpha.kubernetes.io/metrics":")" +
+                              std::string(metrics) + R"("}},"spec":{"maxReplicas":5,"targetCPUUtilizationPercentage":70}})");
+    json::value stored = autoscaler_to_v2(sent);
+    EXPECT_EQ(base::to_json(stored.at("spec").at("metrics")),
+              R"([{"type":"Resource","resource":{"name":"cpu","target":{"averageUtilization":70,"type":"Utilization"}}}])") << metrics;
+    EXPECT_EQ(base::find_path(stored, "metadata", "annotations"), nullptr) << metrics;
+  }
+}
+
 }  // namespace
 }  // namespace master
