@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -17,7 +18,7 @@ namespace netns {
 namespace {
 
 uint32_t next_sequence() {
-  static uint32_t sequence = static_cast<uint32_t>(::getpid()) << 12;
+  static std::atomic<uint32_t> sequence = static_cast<uint32_t>(::getpid()) << 12;  // Pods are attached by several threads
   return ++sequence;
 }
 

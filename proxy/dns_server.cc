@@ -13,7 +13,10 @@ namespace proxy::dns {
 namespace {
 
 constexpr size_t kMaxConnections = 512, kMaxQueued = 256 << 10, kTcpBytes = 0xffff;
-constexpr auto kIdle = std::chrono::seconds(10);
+constexpr size_t kConnectionsOfOne = 32, kWaitingOfOne = 200;  // of one client address
+constexpr auto kIdle = std::chrono::seconds(10);  // between whole queries: a slow one is as good as none
+constexpr auto kSecond = std::chrono::seconds(1);
+constexpr int kQueriesPerSecond = 1000;           // of one connection
 constexpr int kPerWake = 64;  // datagrams handled before other events get their turn
 
 base::Result<base::UniqueFd> bind_socket(int type, const std::string& ip, uint16_t port) {
@@ -41,6 +44,9 @@ struct Server::Connection {
   base::UniqueFd fd;
   base::Loop::Handle ready, idle;
   std::string in, out;
+  Client client = 0;
+  std::chrono::steady_clock::time_point second{};  // in which `queries` were counted
+  int queries = 0;
 };
 
 Server::Server(base::Loop& loop, Config config, Upstream& upstream, Lookup lookup)
@@ -62,7 +68,7 @@ void Server::start() {
   tcp_ready_ = loop_.watch(tcp_.get(), EPOLLIN, [this](uint32_t) { on_accept(); });
 }
 
-void Server::handle(std::string_view wire, size_t limit, Reply reply) {
+void Server::handle(std::string_view wire, Client client, size_t limit, Reply reply) {
   ++queries_;
   auto parsed = parse_query(wire);
   if (!parsed.ok()) return reply(encode_format_error(wire));
@@ -93,10 +99,14 @@ void Server::handle(std::string_view wire, size_t limit, Reply reply) {
   }
   if (!upstream_.has_servers() || !query.recursion_desired)
     return reply(encode_error(query, kRefused));
+  // One that asks for what nobody answers must not take the place of all others.
+  if (waiting_[client] >= kWaitingOfOne) return reply(encode_error(query, kRefused));
+  ++waiting_[client];
   upstream_.resolve(query, outside,
-                    [query, limit, before, reply = std::move(reply), alive = alive_](
+                    [this, client, query, limit, before, reply = std::move(reply), alive = alive_](
                         std::string_view answer, uint32_t age) {
     if (!*alive) return;
+    if (--waiting_[client] == 0) waiting_.erase(client);
     reply(answer.empty() ? encode_error(query, kServFail)
                          : adapt_upstream(answer, query, age, limit, before));
   });
@@ -110,7 +120,7 @@ void Server::on_udp() {
     ssize_t n = ::recvfrom(udp_.get(), buffer, sizeof buffer, 0,
                            reinterpret_cast<sockaddr*>(&from), &size);
     if (n < 0) return;  // EAGAIN, or an ICMP error of an earlier answer: the next round reads on
-    handle({buffer, static_cast<size_t>(n)}, 0, [this, from](std::string wire) {
+    handle({buffer, static_cast<size_t>(n)}, from.sin_addr.s_addr, 0, [this, from](std::string wire) {
       if (wire.empty()) return;
       // UDP may lose it; the client asks again.
       (void)::sendto(udp_.get(), wire.data(), wire.size(), MSG_NOSIGNAL,
@@ -120,10 +130,14 @@ void Server::on_udp() {
 }
 
 void Server::on_accept() {
-  base::UniqueFd fd(::accept4(tcp_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!fd || connections_.size() >= kMaxConnections) return;
+  sockaddr_in from{};
+  socklen_t size = sizeof from;
+  base::UniqueFd fd(::accept4(tcp_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  Client client = from.sin_addr.s_addr;
+  if (!fd || connections_.size() >= kMaxConnections || connections_of(client) >= kConnectionsOfOne) return;
   auto connection = std::make_shared<Connection>();
   int number = fd.get();
+  connection->client = client;
   connection->fd = std::move(fd);
   connection->ready = loop_.watch(number, EPOLLIN, [this, weak = std::weak_ptr(connection)](uint32_t events) {
     if (auto strong = weak.lock()) on_connection(strong, events);
@@ -132,6 +146,10 @@ void Server::on_accept() {
   connections_[number] = connection;
 }
 void Server::close(int fd) { connections_.erase(fd); }
+size_t Server::connections_of(Client client) const {
+  return static_cast<size_t>(std::count_if(connections_.begin(), connections_.end(),
+                                           [&](const auto& one) { return one.second->client == client; }));
+}
 
 void Server::flush(const std::shared_ptr<Connection>& connection) {
   int fd = connection->fd.get();
@@ -151,14 +169,17 @@ void Server::on_connection(const std::shared_ptr<Connection>& connection, uint32
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) return close(fd);
   connection->in.append(buffer, static_cast<size_t>(n));
-  connection->idle = loop_.after(kIdle, [this, fd] { close(fd); });
   while (connection->in.size() >= 2) {
     size_t length = static_cast<size_t>(static_cast<uint8_t>(connection->in[0])) << 8 |
                     static_cast<uint8_t>(connection->in[1]);
     if (connection->in.size() < 2 + length) return;
     std::string wire = connection->in.substr(2, length);
     connection->in.erase(0, 2 + length);
-    handle(wire, kTcpBytes, [this, weak = std::weak_ptr(connection)](std::string reply) {
+    auto now = std::chrono::steady_clock::now();
+    if (now - connection->second >= kSecond) connection->second = now, connection->queries = 0;
+    if (++connection->queries > kQueriesPerSecond) return close(fd);
+    connection->idle = loop_.after(kIdle, [this, fd] { close(fd); });
+    handle(wire, connection->client, kTcpBytes, [this, weak = std::weak_ptr(connection)](std::string reply) {
       auto strong = weak.lock();
       if (!strong || reply.empty() || reply.size() > kTcpBytes) return;
       strong->out += {static_cast<char>(reply.size() >> 8), static_cast<char>(reply.size())};

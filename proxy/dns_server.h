@@ -1,5 +1,7 @@
 // The node's DNS server: UDP and TCP on one address, answers from memory, the rest from upstream.
-// On the loop's thread. Bounded: TCP connections, their idle time, what waits for a slow reader.
+// On the loop's thread. Bounded: TCP connections, of each client and in all, their rate of queries, the
+// time for each query, what waits for a slow reader, and what each client waits for from upstream. The
+// rate of datagrams is the rules' (skeleton.cc): one that is too many must not fill the socket.
 #pragma once
 
 #include <netinet/in.h>
@@ -8,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "base/loop.h"
 #include "proxy/dns_upstream.h"
@@ -31,13 +34,15 @@ class Server {
  private:
   struct Connection;
   using Reply = std::function<void(std::string wire)>;
+  using Client = uint32_t;  // address
   void on_udp();
   void on_accept();
   void on_connection(const std::shared_ptr<Connection>& connection, uint32_t events);
   void flush(const std::shared_ptr<Connection>& connection);
   void close(int fd);
   // `limit` 0: what the client's EDNS allows (UDP).
-  void handle(std::string_view wire, size_t limit, Reply reply);
+  void handle(std::string_view wire, Client client, size_t limit, Reply reply);
+  size_t connections_of(Client client) const;
 
   base::Loop& loop_;
   Config config_;
@@ -49,6 +54,7 @@ class Server {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   uint16_t port_ = 0;
   uint64_t queries_ = 0;
+  std::unordered_map<Client, size_t> waiting_;  // for upstream
 };
 
 }  // namespace proxy::dns
