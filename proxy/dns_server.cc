@@ -17,15 +17,18 @@ constexpr size_t kConnectionsOfOne = 32, kWaitingOfOne = 200;  // of one client 
 constexpr auto kIdle = std::chrono::seconds(10);  // between whole queries: a slow one is as good as none
 constexpr auto kSecond = std::chrono::seconds(1);
 constexpr int kQueriesPerSecond = 1000;           // of one connection
-constexpr int kPerWake = 64;  // datagrams handled before other events get their turn
+constexpr int kPerWake = 512;                      // datagrams taken from the socket at once
+constexpr size_t kQueuedOfOne = 64, kMaxClients = 4096;
+constexpr auto kTurn = std::chrono::milliseconds(2);  // then other events have theirs
 
 base::Result<base::UniqueFd> bind_socket(int type, const std::string& ip, uint16_t port) {
   std::string subject = fmt::format("{}:{}/{}", ip, port, type == SOCK_DGRAM ? "udp" : "tcp");
   base::UniqueFd fd(::socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return base::sys::last_error("open DNS socket", subject);
-  int on = 1, size = 1 << 20;
-  ::setsockopt(fd.get(), SOL_SOCKET, type == SOCK_DGRAM ? SO_RCVBUF : SO_REUSEADDR,
-               type == SOCK_DGRAM ? &size : &on, sizeof on);
+  int on = 1, size = 4 << 20;
+  if (type == SOCK_STREAM) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  else if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)  // beyond rmem_max
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(port);
@@ -119,14 +122,38 @@ void Server::on_udp() {
     socklen_t size = sizeof from;
     ssize_t n = ::recvfrom(udp_.get(), buffer, sizeof buffer, 0,
                            reinterpret_cast<sockaddr*>(&from), &size);
-    if (n < 0) return;  // EAGAIN, or an ICMP error of an earlier answer: the next round reads on
-    handle({buffer, static_cast<size_t>(n)}, from.sin_addr.s_addr, 0, [this, from](std::string wire) {
+    if (n < 0) break;  // EAGAIN, or an ICMP error of an earlier answer: the next round reads on
+    Client client = from.sin_addr.s_addr;
+    if (turns_.size() >= kMaxClients && !queued_.contains(client)) continue;
+    std::deque<Datagram>& queue = queued_[client];
+    if (queue.size() >= kQueuedOfOne) continue;
+    if (queue.empty()) turns_.push_back(client);
+    queue.push_back({from, std::string(buffer, static_cast<size_t>(n))});
+  }
+  serve_turns();
+}
+
+void Server::serve_turns() {
+  auto end = std::chrono::steady_clock::now() + kTurn;
+  while (!turns_.empty()) {
+    Client client = turns_.front();
+    turns_.pop_front();
+    auto queue = queued_.find(client);
+    Datagram next = std::move(queue->second.front());
+    queue->second.pop_front();
+    if (queue->second.empty()) queued_.erase(queue);
+    else turns_.push_back(client);
+    handle(next.wire, client, 0, [this, from = next.from](std::string wire) {
       if (wire.empty()) return;
       // UDP may lose it; the client asks again.
       (void)::sendto(udp_.get(), wire.data(), wire.size(), MSG_NOSIGNAL,
                      reinterpret_cast<const sockaddr*>(&from), sizeof from);
     });
+    if (std::chrono::steady_clock::now() >= end) break;
   }
+  // The socket first: whoever comes meanwhile has his turn before the rest of a long queue.
+  next_turn_.cancel();
+  if (!turns_.empty()) next_turn_ = loop_.after(base::Duration(0), [this] { on_udp(); });
 }
 
 void Server::on_accept() {

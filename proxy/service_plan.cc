@@ -112,7 +112,9 @@ bool is_special(Ip ip) {
   return first == 0 || first == 127 || ip >> 16 == 0xa9fe || first >= 224;
 }
 bool Reserved::allows_cluster_ip(const Service& service, Ip ip) const {
-  if (is_special(ip) || (services && !services->contains(ip))) return false;
+  // Outside of the range it is one of an earlier range.
+  auto of_api = api.lower_bound({ip, 0});
+  if (is_special(ip) || (pods && pods->contains(ip)) || (of_api != api.end() && of_api->first == ip)) return false;
   if (services && ip == services->address + 1) return service.ns == "default" && service.name == "kubernetes";
   if (ip == dns) return service.ns == "kube-system" && service.name == "kube-dns";
   return true;

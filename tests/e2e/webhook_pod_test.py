@@ -9,7 +9,7 @@ import cluster
 from backend import PRELUDE, SERVE, Authority
 from cluster import BUSYBOX
 
-# Refuses ConfigMaps named "bad"; says which Pod it was.
+# Refuses ConfigMaps that are named after the node it runs on.
 WEBHOOK = r"""
 import os
 class Handler(JsonHandler):
@@ -17,9 +17,9 @@ class Handler(JsonHandler):
     def do_POST(self):
         review = json.loads(self.body())
         request = review["request"]
-        response = {"uid": request["uid"], "allowed": request.get("name") != "bad"}
+        response = {"uid": request["uid"], "allowed": request.get("name") != "bad-on-" + os.environ["NODE"]}
         if not response["allowed"]:
-            response["status"] = {"code": 403, "reason": "Forbidden", "message": "bad is bad on " + os.environ["NODE"]}
+            response["status"] = {"code": 403, "reason": "Forbidden", "message": "bad is bad"}
         self.answer({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 """
 API_SERVER = r"""
@@ -37,16 +37,14 @@ class Handler(JsonHandler):
 HOST = ("usr", "lib", "lib64")
 
 
-def server(name, source, replicas):
+def server(name, source, node):
     command = ["/usr/bin/python3", "-c", PRELUDE + source + SERVE, "0.0.0.0", "8443", "/certificates/server.pem"]
     volumes = [{"name": path, "hostPath": {"path": f"/{path}"}} for path in HOST]
     mounts = [{"name": path, "mountPath": f"/{path}", "readOnly": True} for path in HOST]
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
-        "replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {
+        "replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": {
             "metadata": {"labels": {"app": name}}, "spec": {
-                "terminationGracePeriodSeconds": 1,
-                "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
-                                               "labelSelector": {"matchLabels": {"app": name}}}],
+                "terminationGracePeriodSeconds": 1, "nodeSelector": {"kubernetes.io/hostname": node},
                 "volumes": volumes + [{"name": "certificates", "secret": {"secretName": f"{name}-certificate", "defaultMode": 0o400}}],
                 "containers": [{
                     "name": "c", "image": BUSYBOX, "command": command,
@@ -60,7 +58,7 @@ def server(name, source, replicas):
 class WebhookInPods(cluster.ClusterTest):
     nodes = 2
 
-    def serve(self, name, source, replicas):
+    def serve(self, name, source, node):
         """A Deployment behind a Service, as cert-manager would equip it; returns the CA's certificate."""
         authority = Authority()
         self.addCleanup(authority.cleanup)
@@ -69,39 +67,38 @@ class WebhookInPods(cluster.ClusterTest):
                   "data": {"server.pem": base64.b64encode(pair.read_bytes()).decode()}}
         service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
                    "spec": {"selector": {"app": name}, "ports": [{"port": 443, "targetPort": "https"}]}}
-        self.apply(secret, service, server(name, source, replicas))
+        self.apply(secret, service, server(name, source, node))
         self.kubectl("rollout", "status", f"deployment/{name}", "--timeout=90s")
-        self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: name in items and sum(
-            len(s.get("addresses") or []) for s in items[name].get("subsets") or []) == replicas)
+        self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: items.get(name, {}).get("subsets"))
         return base64.b64encode(authority.ca).decode()
 
     def test_a_webhook_on_every_node_answers_admission(self):
-        ca = self.serve("hook", WEBHOOK, 2)
+        hooks = [{"name": f"{node}.hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
+                  "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
+                  "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.ns}},
+                  "clientConfig": {"service": {"namespace": self.ns, "name": f"on-{node}", "path": "/validate"},
+                                   "caBundle": self.serve(f"on-{node}", WEBHOOK, node)}} for node in self.cluster.nodes]
         self.kubectl("create", "-f", "-", namespace=None, input={
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": self.ns},
-            "webhooks": [{"name": "hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
-                          "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
-                          "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.ns}},
-                          "clientConfig": {"service": {"namespace": self.ns, "name": "hook", "path": "/validate"}, "caBundle": ca}}]})
+            "webhooks": hooks})
         self.addCleanup(self.kubectl, "delete", "validatingwebhookconfiguration", self.ns, namespace=None)
-        said = set()
-        for _ in range(8):  # the endpoints take turns
-            said.add(self.kubectl("create", "configmap", "bad", check=False).stderr.strip().rsplit(" ", 1)[-1])
-        self.assertEqual(said, {"node-1", "node-2"})
+        for node in self.cluster.nodes:
+            self.assertIn(f'admission webhook "{node}.hook.example.com" denied the request: bad is bad',
+                          self.kubectl("create", "configmap", f"bad-on-{node}", check=False).stderr)
         self.kubectl("create", "configmap", "good")
-        # And a Pod reaches it by its name: the same Service, from inside.
-        self.apply(cluster.pod("client", "sleep", "1000"))
+        # Pods reach it by its name and cluster IP: the same Service, from the other node.
+        self.apply(cluster.pod("client", "sleep", "1000", nodeName="node-2"))
         self.wait("condition=Ready", "pod/client")
-        self.exec("client", "sh", "-c", f"timeout 5 nc hook.{self.ns}.svc 443 < /dev/null")
+        self.exec("client", "sh", "-c", f"timeout 5 nc on-node-1.{self.ns}.svc 443 < /dev/null")
         # Its Pods gone, requests fail as the policy says, and the reason is told.
-        self.kubectl("delete", "deployment", "hook")
-        self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: not items.get("hook", {}).get("subsets"))
+        self.kubectl("delete", "deployment", "on-node-2")
+        self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: not items.get("on-node-2", {}).get("subsets"))
         done = self.kubectl("create", "configmap", "other", check=False)
-        self.assertIn('failed calling webhook "hook.example.com"', done.stderr)
-        self.assertIn('no endpoints available for service "hook"', done.stderr)
+        self.assertIn('failed calling webhook "node-2.hook.example.com"', done.stderr)
+        self.assertIn('no endpoints available for service "on-node-2"', done.stderr)
 
     def test_an_api_server_in_a_pod(self):
-        ca = self.serve("moods", API_SERVER, 1)
+        ca = self.serve("moods", API_SERVER, "node-2")
         self.kubectl("create", "-f", "-", namespace=None, input={
             "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.pods.example.com"},
             "spec": {"group": "pods.example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,

@@ -197,8 +197,8 @@ print(*sorted(got))
 TEST_F(NetnsRoot, AHostilePodTakesNothing) {
   converge();
   // As `sampan run` has it for ports published on 127.0.0.1.
-  run({"sysctl", "-qw", "net.ipv4.conf.sampan0.route_localnet=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.sampan0.rp_filter=0",
-       "net.ipv4.conf.sampan0.accept_local=1"});
+  for (auto [key, value] : std::initializer_list<std::pair<const char*, const char*>>{{"sampan0/route_localnet", "1"}, {"all/rp_filter", "0"}, {"sampan0/rp_filter", "0"}, {"sampan0/accept_local", "1"}})
+    ASSERT_TRUE(base::sys::write_control(std::string("/proc/sys/net/ipv4/conf/") + key, value).ok());
   run({"ip", "link", "set", "lo", "up"});
   PodNs a = make_pod_ns(), b = make_pod_ns();
   ASSERT_TRUE(attach_pod(link(5), a.netns.get(), a.netlink.get()).ok());
@@ -206,7 +206,7 @@ TEST_F(NetnsRoot, AHostilePodTakesNothing) {
   EXPECT_THAT(run_in(a.netns, {"ip", "link", "show", "eth0"}), HasSubstr("0a:58:0a:f4:00:05"));
   auto ping = [&](const char* to) {
     int code = 0;
-    run({"ping", "-c1", "-W2", to}, &code);
+    run({"busybox", "ping", "-c1", "-W2", to}, &code);
     return code == 0;
   };
   ::setenv("FORGE", kForge, 1);
