@@ -11,6 +11,7 @@
 #include "master/admission_webhooks.h"
 #include "master/server.h"
 #include "master/service_account_admission.h"
+#include "master/service_addresses.h"
 
 namespace master {
 
@@ -25,6 +26,7 @@ void add_admission_plugins(ApiServer& server) {
   chain.add(std::make_unique<DefaultTolerationSeconds>());
   chain.add(std::make_unique<DefaultClass>(server, DefaultClass::Kind::kStorage));
   chain.add(std::make_unique<DefaultClass>(server, DefaultClass::Kind::kIngress));
+  chain.add(std::make_unique<ServiceAddressAdmission>(server));
   chain.add(std::make_unique<AdmissionWebhooks>(server, webhooks, true));
   chain.add(std::make_unique<ValidatingPolicies>(server));
   chain.add(std::make_unique<AdmissionWebhooks>(server, webhooks, false));

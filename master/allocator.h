@@ -1,8 +1,12 @@
-// ServiceAllocator: cluster IPs and node ports in use. Pure bookkeeping in memory; the Services
-// in the store are the truth, and are read at start.
+// ServiceAllocator: cluster IPs and node ports in use, and by which Services. Pure bookkeeping in
+// memory; the Services in the store are the truth, and are read at start. Two addresses are given by
+// name: the first of the range to default/kubernetes, that of DNS to kube-system/kube-dns (who runs
+// the cluster's DNS in Pods calls its Service so). A stored Service that has one of them, or that
+// shares an address with another, keeps it in its spec, and frees nothing when it goes.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -15,8 +19,8 @@ namespace master {
 
 class ServiceAllocator {
  public:
-  // cidr like "10.96.0.0/16"; `reserved` addresses are never given (DNS).
-  ServiceAllocator(std::string_view cidr, std::string_view reserved);
+  // cidr like "10.96.0.0/16"; `dns` is the address of the cluster's DNS or "".
+  ServiceAllocator(std::string_view cidr, std::string_view dns);
 
   // Sets spec.clusterIP(s), spec.ports[].nodePort where the Service's type wants them and they are
   // absent, and takes what is given. kInvalid names the field in `subject`, kExhausted when nothing
@@ -27,16 +31,20 @@ class ServiceAllocator {
   // What `before` had and `after` has no more; null for no Service.
   void release_difference(const base::json::value& before, const base::json::value& after);
   std::string first_address() const;               // of the Service "kubernetes"
+  std::map<std::string, std::string> reserved() const;  // address -> "ns/name"
 
  private:
+  using Owners = std::set<std::string, std::less<>>;  // "ns/name"
   std::optional<uint32_t> free_address();
   std::optional<int> free_port();
+  std::string_view reserved_for(uint32_t address) const;
 
   uint32_t base_ = 0, size_ = 0;
   uint32_t next_ = 0;
   int next_port_ = 30000;
-  std::set<uint32_t> addresses_;
-  std::set<int> ports_;
+  std::optional<uint32_t> dns_;
+  std::map<uint32_t, Owners> addresses_;
+  std::map<int, Owners> ports_;
 };
 
 }  // namespace master

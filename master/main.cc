@@ -16,6 +16,7 @@
 #include "master/pki.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server.h"
+#include "master/service_addresses.h"
 #include "master/store_check.h"
 
 namespace {
@@ -31,6 +32,7 @@ struct Flags {
   std::string token_auth_file;
   std::vector<std::string> account_issuers, api_audiences;
   std::string account_jwks_uri;
+  std::vector<std::string> admission_plugins;
   std::string log_level = "info";
   std::string audit_policy_file;
   master::StoreOptions store;
@@ -66,7 +68,10 @@ Status run(const Flags& flags) {
 
   master::ServerOptions options;
   options.service_cidr = flags.service_cidr;
+  options.cluster_cidr = flags.cluster_cidr;
   options.cluster_dns = flags.cluster_dns;
+  for (const std::string& plugin : flags.admission_plugins)
+    if (plugin == "DenyServiceExternalIPs") options.deny_external_ips = true;
   options.advertise_address = flags.advertise_address;
   options.node_client = TRY(base::tls::Context::client(pki.ca.certificate_pem, pki.node_client));
   options.front_proxy = pki.front_proxy;
@@ -120,6 +125,7 @@ Status run(const Flags& flags) {
 
   std::unique_ptr<master::AccountSecrets> account_secrets;
   std::unique_ptr<master::CertificateController> certificates;
+  std::unique_ptr<master::ServiceAddressController> service_addresses;
   master::controllers::Options controller_options;
   controller_options.cluster_cidr = flags.cluster_cidr;
   controller_options.ca_pem = pki.ca.certificate_pem;
@@ -135,6 +141,7 @@ Status run(const Flags& flags) {
   api->when_bootstrapped([&] {
     account_secrets = std::make_unique<master::AccountSecrets>(*api, pki.ca.certificate_pem);
     certificates = std::make_unique<master::CertificateController>(*api, pki.ca);
+    service_addresses = std::make_unique<master::ServiceAddressController>(*api);
     controllers.start();
     scheduler.start();
     api->set_ready();
@@ -170,6 +177,9 @@ int main(int argc, char** argv) {
                                                                   "https://kubernetes.default.svc.DOMAIN when absent");
   app.add_option("--service-account-jwks-uri", flags.account_jwks_uri, "where the OIDC discovery document says the tokens' keys are");
   app.add_option("--api-audiences", flags.api_audiences, "audiences of this server, one of which a token must have; its issuer when absent")->delimiter(',');
+  app.add_option("--enable-admission-plugins", flags.admission_plugins,
+                 "plugins beside those that every cluster has: DenyServiceExternalIPs (no Service may name new external addresses)")
+      ->delimiter(',')->check(CLI::IsMember({"DenyServiceExternalIPs"}));
   app.add_option("--audit-policy-file", flags.audit_policy_file, "audit.k8s.io/v1 Policy; with --audit-log-path, requests are audited");
   app.add_option("--audit-log-path", flags.audit_log.path, "file of audit events, one JSON object a line; - is standard output");
   app.add_option("--audit-log-maxsize", flags.audit_log_max_size_mib, "MiB after which the audit log is rotated")->check(CLI::Range(1, 1 << 20))->capture_default_str();

@@ -27,7 +27,7 @@
 namespace master {
 
 struct ServerOptions {
-  std::string service_cidr = "10.96.0.0/16";
+  std::string service_cidr = "10.96.0.0/16", cluster_cidr = "10.244.0.0/16";
   std::string cluster_dns = "10.96.0.10";
   std::string advertise_address;
   int advertise_port = 6443;
@@ -38,6 +38,7 @@ struct ServerOptions {
   // as it tells them (ConfigMap kube-system/extension-apiserver-authentication). Empty in tests.
   base::tls::KeyPair front_proxy;
   std::string front_proxy_ca_pem, client_ca_pem;
+  bool deny_external_ips = false;  // in Services: the plugin DenyServiceExternalIPs
   bool admits_accounts = false;  // ServiceAccount admission: needs the controllers that make accounts
 };
 

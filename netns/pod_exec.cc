@@ -13,13 +13,20 @@
 #include "base/sys.h"
 #include "netns/netlink.h"
 #include "netns/netns.h"
+#include "netns/port_pins.h"
 
 namespace netns {
 namespace {
 
 constexpr const char* kPodLink = "eth0";
 
-Message veth_message(const PodLink& link, int bridge_index, int netns) {
+void put_mac(Message& message, uint32_t address) {
+  uint8_t mac[6] = {0x0a, 0x58, static_cast<uint8_t>(address >> 24), static_cast<uint8_t>(address >> 16),
+                    static_cast<uint8_t>(address >> 8), static_cast<uint8_t>(address)};
+  SAMPAN_CHECK(nla_put(message.get(), IFLA_ADDRESS, sizeof mac, mac) == 0);
+}
+
+Message veth_message(const PodLink& link, uint32_t address, int bridge_index, int netns) {
   ifinfomsg up{};
   up.ifi_flags = up.ifi_change = IFF_UP;
   Message message = make_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, up);
@@ -35,6 +42,7 @@ Message veth_message(const PodLink& link, int bridge_index, int netns) {
   SAMPAN_CHECK(nlmsg_append(message.get(), &down, sizeof down, NLMSG_ALIGNTO) == 0);
   put_string(message, IFLA_IFNAME, kPodLink);
   put_u32(message, IFLA_MTU, static_cast<uint32_t>(link.mtu));
+  put_mac(message, address);
   put_u32(message, IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   nla_nest_end(message.get(), peer);
   nla_nest_end(message.get(), data);
@@ -42,10 +50,12 @@ Message veth_message(const PodLink& link, int bridge_index, int netns) {
   return message;
 }
 
-// By name and as a bridge port's own data, so that it fits into the batch that makes the link.
-Message hairpin_message(const PodLink& link) {
+// By name and as a bridge port's own data, so that it fits into the batch that makes the link. The
+// kernel takes an alias only for a link that exists.
+Message port_message(const PodLink& link, uint32_t address) {
   Message message = make_message(RTM_NEWLINK, 0, ifinfomsg{});
   put_string(message, IFLA_IFNAME, link.host_name);
+  put_string(message, IFLA_IFALIAS, pin_alias(address));
   nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
   put_string(message, IFLA_INFO_SLAVE_KIND, "bridge");
   nlattr* data = nla_nest_start(message.get(), IFLA_INFO_SLAVE_DATA);
@@ -55,14 +65,18 @@ Message hairpin_message(const PodLink& link) {
   return message;
 }
 
-base::Status make_veth(int fd, const PodLink& link, int bridge_index, int netns) {
+base::Status make_veth(int fd, const PodLink& link, uint32_t address, int bridge_index, int netns) {
   Batch batch;
-  batch.add(veth_message(link, bridge_index, netns), "make veth", link.host_name);
-  batch.add(hairpin_message(link), "set hairpin mode", link.host_name);
+  batch.add(veth_message(link, address, bridge_index, netns), "make veth", link.host_name);
+  batch.add(port_message(link, address), "set hairpin mode", link.host_name);
   return batch.run(fd);
 }
 
-base::Status configure_pod(const PodLink& link, int pod_netlink, int eth0) {
+struct Addresses {
+  uint32_t own, gateway;
+  Cidr cidr;
+};
+base::Result<Addresses> parse_addresses(const PodLink& link) {
   auto address = parse_ipv4(std::string_view(link.address).substr(0, link.address.find('/')));
   auto cidr = parse_cidr(link.address);
   auto gateway = parse_ipv4(link.gateway);
@@ -70,6 +84,10 @@ base::Status configure_pod(const PodLink& link, int pod_netlink, int eth0) {
     return base::make_error(base::Kind::kInvalid, "configure Pod network", link.host_name,
                             "address " + link.address + " or gateway " + link.gateway +
                                 " is not IPv4");
+  return Addresses{*address, *gateway, *cidr};
+}
+
+base::Status configure_pod(const PodLink& link, const Addresses& addresses, int pod_netlink, int eth0) {
   Batch batch;
   for (int index : {1, eth0}) {  // lo is always 1
     ifinfomsg up{};
@@ -79,12 +97,12 @@ base::Status configure_pod(const PodLink& link, int pod_netlink, int eth0) {
   }
   ifaddrmsg header{};
   header.ifa_family = AF_INET;
-  header.ifa_prefixlen = static_cast<uint8_t>(cidr->prefix);
+  header.ifa_prefixlen = static_cast<uint8_t>(addresses.cidr.prefix);
   header.ifa_index = static_cast<uint32_t>(eth0);
   Message add = make_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, header);
-  put_ipv4(add, IFA_LOCAL, *address);
-  put_ipv4(add, IFA_ADDRESS, *address);
-  put_ipv4(add, IFA_BROADCAST, cidr->address + cidr->size() - 1);
+  put_ipv4(add, IFA_LOCAL, addresses.own);
+  put_ipv4(add, IFA_ADDRESS, addresses.own);
+  put_ipv4(add, IFA_BROADCAST, addresses.cidr.address + addresses.cidr.size() - 1);
   put_u32(add, IFA_FLAGS, IFA_F_NOPREFIXROUTE);
   batch.add(std::move(add), "add address " + link.address, kPodLink, {EEXIST});
 
@@ -96,15 +114,15 @@ base::Status configure_pod(const PodLink& link, int pod_netlink, int eth0) {
   route.rtm_scope = RT_SCOPE_LINK;
   route.rtm_dst_len = 32;
   Message on_link = make_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
-  put_ipv4(on_link, RTA_DST, *gateway);
-  put_ipv4(on_link, RTA_PREFSRC, *address);
+  put_ipv4(on_link, RTA_DST, addresses.gateway);
+  put_ipv4(on_link, RTA_PREFSRC, addresses.own);
   put_u32(on_link, RTA_OIF, static_cast<uint32_t>(eth0));
   batch.add(std::move(on_link), "add route to gateway " + link.gateway, kPodLink);
   route.rtm_scope = RT_SCOPE_UNIVERSE;
   route.rtm_dst_len = 0;
   Message otherwise = make_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
-  put_ipv4(otherwise, RTA_GATEWAY, *gateway);
-  put_ipv4(otherwise, RTA_PREFSRC, *address);
+  put_ipv4(otherwise, RTA_GATEWAY, addresses.gateway);
+  put_ipv4(otherwise, RTA_PREFSRC, addresses.own);
   put_u32(otherwise, RTA_OIF, static_cast<uint32_t>(eth0));
   batch.add(std::move(otherwise), "add default route via " + link.gateway, kPodLink);
   return batch.run(pod_netlink);
@@ -118,20 +136,22 @@ base::Status attach_pod(const PodLink& link, int netns, int pod_netlink) {
   if (!bridge)
     return base::make_error(base::Kind::kNotFound, "attach Pod", link.host_name,
                             "no bridge " + link.bridge, "the node's network is set up first");
-  base::Status made = make_veth(fd.get(), link, bridge->index, netns);
+  Addresses addresses = TRY(parse_addresses(link));
+  TRY(pin_port(fd.get(), {link.host_name, addresses.own}));
+  base::Status made = make_veth(fd.get(), link, addresses.own, bridge->index, netns);
   if (!made.ok() && made.error().errno_value != EEXIST) return made;
   auto eth0 = TRY(find_link(pod_netlink, kPodLink));
   if (!made.ok() && !eth0) {
     // The name is taken by a pair whose other end is elsewhere: a dead Pod's.
     TRY(delete_link(fd.get(), link.host_name));
-    TRY(make_veth(fd.get(), link, bridge->index, netns));
+    TRY(make_veth(fd.get(), link, addresses.own, bridge->index, netns));
     eth0 = TRY(find_link(pod_netlink, kPodLink));
   }
   if (!eth0)
     return base::make_error(base::Kind::kConflict, "attach Pod", link.host_name,
                             "eth0 did not appear in the Pod's namespace",
                             "the netlink socket must come from that namespace");
-  TRY(configure_pod(link, pod_netlink, eth0->index));
+  TRY(configure_pod(link, addresses, pod_netlink, eth0->index));
   // The host's end got its carrier when eth0 came up; the bridge forwards only once the kernel's
   // link watch has run. Asking for the link runs it (since 6.8), else the Pod's first ARP request
   // could be lost, and with it a second.
@@ -139,7 +159,10 @@ base::Status attach_pod(const PodLink& link, int netns, int pod_netlink) {
   return {};
 }
 
-base::Status detach_pod(const std::string& host_name) { return remove_link(host_name); }
+base::Status detach_pod(const std::string& host_name) {
+  TRY(remove_link(host_name));
+  return unpin_port(host_name);  // last: as long as there is a link, its port is pinned
+}
 
 base::Result<std::optional<std::string>> pod_address(int pod_netlink) {
   auto eth0 = TRY(find_link(pod_netlink, kPodLink));

@@ -57,21 +57,25 @@ base::Result<size_t> remove_stale_udp(
     const std::function<bool(const Key&, Ip, uint16_t)>& is_valid) {
   if (services.empty()) return size_t{0};
   base::UniqueFd fd = TRY(open_netfilter());
-  NetlinkBatch list;
-  list.begin(kConntrack | IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_INET);
-  list.end();
   std::vector<std::pair<std::string, std::string>> stale;  // original tuple, zone
-  base::Status read = dump_netfilter(fd.get(), list.bytes(), "list connections",
-                                     [&](const char* at, size_t size) {
-    std::string_view original = attribute({at, size}, CTA_TUPLE_ORIG);
-    Tuple from = parse_tuple(original), back = parse_tuple(attribute({at, size}, CTA_TUPLE_REPLY));
-    Key service{from.destination, from.protocol, from.destination_port};
-    if (from.protocol != IPPROTO_UDP || !services.count(service)) return;
-    if (is_valid(service, back.source, back.source_port)) return;
-    stale.emplace_back(original, attribute({at, size}, CTA_ZONE));
-  });
-  // A list that changed meanwhile may have missed an entry that moved; the rest is still right.
-  if (!read.ok() && read.error().kind != base::Kind::kConflict) return read.error();
+  base::Status read;
+  // A list that changed meanwhile may have missed an entry that moved.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    NetlinkBatch list;
+    list.begin(kConntrack | IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_INET);
+    list.end();
+    stale.clear();
+    read = dump_netfilter(fd.get(), list.bytes(), "list connections", [&](const char* at, size_t size) {
+      std::string_view original = attribute({at, size}, CTA_TUPLE_ORIG);
+      Tuple from = parse_tuple(original), back = parse_tuple(attribute({at, size}, CTA_TUPLE_REPLY));
+      Key service{from.destination, from.protocol, from.destination_port};
+      if (from.protocol != IPPROTO_UDP || !services.count(service)) return;
+      if (is_valid(service, back.source, back.source_port)) return;
+      stale.emplace_back(original, attribute({at, size}, CTA_ZONE));
+    });
+    if (read.ok() || read.error().kind != base::Kind::kConflict) break;
+  }
+  if (!read.ok()) return read.error();
   for (const auto& [tuple, zone] : stale) {
     NetlinkBatch remove;
     remove.begin(kConntrack | IPCTNL_MSG_CT_DELETE, NLM_F_ACK, AF_INET);

@@ -1,14 +1,19 @@
 // The node's DNS server: UDP and TCP on one address, answers from memory, the rest from upstream.
-// On the loop's thread. Bounded: TCP connections, their idle time, what waits for a slow reader.
+// On the loop's thread. Bounded: TCP connections, of each client and in all, their rate of queries, the
+// time for each query, what waits for a slow reader, and what each client waits for from upstream.
+// Datagrams are taken from the socket at once and served in turns, one of each client: who sends more than
+// can be served waits for itself. A rate beyond all need is cut by the rules before (skeleton.cc).
 #pragma once
 
 #include <netinet/in.h>
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "base/acceptor.h"
 #include "base/loop.h"
@@ -33,13 +38,16 @@ class Server {
  private:
   struct Connection;
   using Reply = std::function<void(std::string wire)>;
+  using Client = uint32_t;  // address
   void on_udp();
-  void on_accept(base::UniqueFd fd);
+  void serve_turns();
+  void on_accept(base::UniqueFd fd, const sockaddr_storage& from);
   void on_connection(const std::shared_ptr<Connection>& connection, uint32_t events);
   void flush(const std::shared_ptr<Connection>& connection);
   void close(int fd);
   // `limit` 0: what the client's EDNS allows (UDP).
-  void handle(std::string_view wire, size_t limit, Reply reply);
+  void handle(std::string_view wire, Client client, size_t limit, Reply reply);
+  size_t connections_of(Client client) const;
 
   base::Loop& loop_;
   Config config_;
@@ -52,6 +60,14 @@ class Server {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   uint16_t port_ = 0;
   uint64_t queries_ = 0;
+  struct Datagram {
+    sockaddr_in from;
+    std::string wire;
+  };
+  std::unordered_map<Client, std::deque<Datagram>> queued_;
+  std::deque<Client> turns_;                    // those with something queued
+  base::Loop::Handle next_turn_;
+  std::unordered_map<Client, size_t> waiting_;  // for upstream
 };
 
 }  // namespace proxy::dns

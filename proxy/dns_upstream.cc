@@ -16,6 +16,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr int kAttempts = 3;
+constexpr int kMaxGuesses = 8;           // packets that were no answer: somebody tries ids (RFC 5452)
+constexpr size_t kMaxKept = 8 << 10;     // bytes of an answer that is remembered
 
 uint16_t random_id() {
   uint16_t id = 0;
@@ -56,7 +58,7 @@ struct Upstream::InFlight {
   std::string key, name;
   Query query;
   std::vector<Done> waiting;
-  int attempt = 0;
+  int attempt = 0, guesses = 0;
   uint16_t id = 0;
   base::UniqueFd fd;
   base::Loop::Handle ready, timer;
@@ -93,8 +95,7 @@ void Upstream::resolve(const Query& query, const std::string& name, Done done) {
       auto age = std::chrono::duration_cast<std::chrono::seconds>(now - it->second.stored).count();
       return done(it->second.wire, static_cast<uint32_t>(age));
     }
-    by_age_.erase(it->second.age);
-    cache_.erase(it);
+    forget(it);
   }
   if (auto it = in_flight_.find(key); it != in_flight_.end())
     return it->second->waiting.push_back(std::move(done));
@@ -137,8 +138,11 @@ void Upstream::on_udp(InFlight& flight) {
     return;
   }
   std::string_view wire(buffer, static_cast<size_t>(n));
-  auto checked = check_upstream(wire, flight.id, flight.name, flight.query.type);
-  if (!checked) return;  // not the answer to this: keep waiting
+  auto checked = check_upstream(wire, flight.id, flight.name, flight.query.type, flight.query.dns_class);
+  if (!checked) {  // not the answer to this: keep waiting, but not for the right guess
+    if (++flight.guesses >= kMaxGuesses) start_tcp(flight);
+    return;
+  }
   if (checked->truncated) return start_tcp(flight);
   finish(flight, std::string(wire), checked->keep_seconds);
 }
@@ -174,7 +178,7 @@ void Upstream::on_tcp(InFlight& flight, uint32_t) {
                   static_cast<uint8_t>(flight.in[1]);
   if (flight.in.size() < 2 + length) return;
   std::string wire = flight.in.substr(2, length);
-  auto checked = check_upstream(wire, flight.id, flight.name, flight.query.type);
+  auto checked = check_upstream(wire, flight.id, flight.name, flight.query.type, flight.query.dns_class);
   if (!checked) return next_server(flight);
   finish(flight, std::move(wire), checked->keep_seconds);
 }
@@ -187,17 +191,20 @@ void Upstream::finish(InFlight& flight, std::string wire, uint32_t keep_seconds)
   for (Done& done : ended->waiting) done(wire, 0);
 }
 
+void Upstream::forget(std::unordered_map<std::string, Entry>::iterator entry) {
+  bytes_ -= entry->second.wire.size();
+  by_age_.erase(entry->second.age);
+  cache_.erase(entry);
+}
+
 void Upstream::remember(const std::string& key, std::string wire, uint32_t keep_seconds) {
-  while (cache_.size() >= options_.max_entries) {
-    cache_.erase(by_age_.front());
-    by_age_.pop_front();
-  }
-  if (auto old = cache_.find(key); old != cache_.end()) {
-    by_age_.erase(old->second.age);
-    cache_.erase(old);
-  }
+  if (auto old = cache_.find(key); old != cache_.end()) forget(old);
+  if (wire.size() > kMaxKept) return;
+  while (!cache_.empty() && (cache_.size() >= options_.max_entries || bytes_ + wire.size() > options_.max_bytes))
+    forget(cache_.find(by_age_.front()));
   auto now = Clock::now();
   by_age_.push_back(key);
+  bytes_ += wire.size();
   cache_[key] = {std::move(wire), now, now + std::chrono::seconds(keep_seconds),
                  std::prev(by_age_.end())};
 }

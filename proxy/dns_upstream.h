@@ -1,6 +1,6 @@
 // Names outside the cluster: asks the servers of a resolv.conf, over UDP from a fresh port with a
-// random id, over TCP when the answer was cut, the next server after a silence; and remembers the
-// answers. On the loop's thread. With no server it never sends a byte.
+// random id, over TCP when the answer was cut or somebody guesses at it, the next server after a silence;
+// and remembers the answers, each for its own question alone. On the loop's thread. With no server it never sends a byte.
 #pragma once
 
 #include <chrono>
@@ -28,7 +28,7 @@ class Upstream {
     std::string own_address;
     uint16_t port = 53;
     std::chrono::milliseconds timeout{1500};  // of one attempt; three in all
-    size_t max_entries = 10'000, max_in_flight = 1000;
+    size_t max_entries = 10'000, max_bytes = 4 << 20, max_in_flight = 1000;
   };
   Upstream(base::Loop& loop, Options options);
   ~Upstream();
@@ -38,6 +38,7 @@ class Upstream {
   void resolve(const Query& query, const std::string& name, Done done);
   bool has_servers();
   size_t entries() const { return cache_.size(); }
+  size_t bytes() const { return bytes_; }
   uint64_t hits() const { return hits_; }
 
  private:
@@ -54,6 +55,7 @@ class Upstream {
   void next_server(InFlight& flight);
   void finish(InFlight& flight, std::string wire, uint32_t keep_seconds);
   void remember(const std::string& key, std::string wire, uint32_t keep_seconds);
+  void forget(std::unordered_map<std::string, Entry>::iterator entry);
 
   base::Loop& loop_;
   Options options_;
@@ -61,6 +63,7 @@ class Upstream {
   std::pair<int64_t, int64_t> read_at_{0, 0};  // the file's mtime
   std::unordered_map<std::string, Entry> cache_;
   std::list<std::string> by_age_;              // keys, oldest first
+  size_t bytes_ = 0;                           // of all answers
   std::map<std::string, std::unique_ptr<InFlight>> in_flight_;
   uint64_t hits_ = 0;
 };

@@ -1,12 +1,20 @@
-// See dns_wire.h.
+// See dns_wire.h. ldns reads packets and encodes records; the packet around them is put together
+// here, since the time of ldns_pkt2wire grows with the fourth power of a name's labels.
 #include "proxy/dns_wire.h"
 
 #include <ldns/ldns.h>
+#include <strings.h>
 
+#include <algorithm>
+#include <map>
 #include <memory>
 
 namespace proxy::dns {
 namespace {
+
+// ldns follows a chain of compression pointers to its end, for each name anew: what it may cost is
+// bounded by how many names there are and how long the packet is.
+constexpr size_t kMaxQueryBytes = 4096, kMaxUpstreamBytes = 16 << 10, kMaxUpstreamRecords = 512;
 
 struct PacketFree {
   void operator()(ldns_pkt* packet) const { ldns_pkt_free(packet); }
@@ -20,13 +28,8 @@ Packet parse(std::string_view wire) {
     return nullptr;
   return Packet(packet);
 }
-std::string bytes_of(ldns_pkt* packet) {
-  uint8_t* data = nullptr;
-  size_t size = 0;
-  if (ldns_pkt2wire(&data, packet, &size) != LDNS_STATUS_OK) return {};
-  std::string wire(reinterpret_cast<char*>(data), size);
-  std::free(data);
-  return wire;
+uint16_t word(std::string_view wire, size_t at) {
+  return static_cast<uint16_t>(static_cast<uint8_t>(wire[at]) << 8 | static_cast<uint8_t>(wire[at + 1]));
 }
 std::string text_of(const ldns_rdf* name) {
   char* text = ldns_rdf2str(name);
@@ -88,46 +91,153 @@ ldns_rr* soa(const Config& config) {
   return rr;
 }
 
-Packet reply_to(const Query& query, uint8_t code) {
-  Packet packet(ldns_pkt_new());
-  ldns_pkt_set_id(packet.get(), query.id);
-  ldns_pkt_set_qr(packet.get(), true);
-  ldns_pkt_set_opcode(packet.get(), static_cast<ldns_pkt_opcode>(query.opcode));
-  ldns_pkt_set_rd(packet.get(), query.recursion_desired);
-  ldns_pkt_set_ra(packet.get(), true);
-  ldns_pkt_set_rcode(packet.get(), code);
-  if (query.has_question) {
-    ldns_rr* question = new_rr(query.name, query.type, 0);
-    ldns_rr_set_class(question, static_cast<ldns_rr_class>(query.dns_class));
-    ldns_rr_set_question(question, true);
-    ldns_pkt_push_rr(packet.get(), LDNS_SECTION_QUESTION, question);
-  }
-  if (query.edns) {
-    ldns_pkt_set_edns_udp_size(packet.get(), kOurUdpBytes);
-    if (query.edns_version != 0) ldns_pkt_set_edns_extended_rcode(packet.get(), 1);  // BADVERS
-  }
-  return packet;
+// Names in wire form: lengths are below 64 and thus no letters. ldns' comparison takes labels apart.
+std::string_view bytes_of(const ldns_rdf* name) {
+  return {reinterpret_cast<const char*>(ldns_rdf_data(name)), ldns_rdf_size(name)};
 }
-// Without its records and with TC when it does not fit.
-std::string fit(Packet packet, const Query& query, size_t limit_bytes) {
-  std::string wire = bytes_of(packet.get());
-  if (wire.size() <= limit_bytes) return wire;
-  Packet empty = reply_to(query, ldns_pkt_get_rcode(packet.get()));
-  ldns_pkt_set_aa(empty.get(), ldns_pkt_aa(packet.get()));
-  ldns_pkt_set_tc(empty.get(), true);
-  return bytes_of(empty.get());
+bool same_name(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
+bool is_below(std::string_view name, std::string_view zone) {
+  while (name.size() > zone.size()) name.remove_prefix(size_t{1} + static_cast<uint8_t>(name[0]));
+  return same_name(name, zone);
+}
+
+struct RecordFree {
+  void operator()(ldns_rr* rr) const { ldns_rr_free(rr); }
+};
+using OwnedRecord = std::unique_ptr<ldns_rr, RecordFree>;
+
+// The bytes of one packet. A name that stood there before as an owner, the one that was asked first of
+// all, is a pointer to it; other names are written out.
+class Writer {
+ public:
+  enum Section { kQuestion, kAnswer, kAuthority, kAdditional };
+  struct Flags {
+    bool response = true, authoritative = false, truncated = false, recursion_desired = false, recursion_available = false,
+         authentic = false;
+    uint8_t opcode = 0, code = 0;
+  };
+  Writer(uint16_t id, const Flags& flags) {
+    put(id);
+    put(static_cast<uint16_t>(flags.response << 15 | flags.opcode << 11 | flags.authoritative << 10 | flags.truncated << 9 |
+                              flags.recursion_desired << 8 | flags.recursion_available << 7 | flags.authentic << 5 | flags.code));
+    wire_.append(8, '\0');
+  }
+  void add(Section section, const ldns_rr* rr) {
+    std::unique_ptr<ldns_buffer, void (*)(ldns_buffer*)> buffer(ldns_buffer_new(512), ldns_buffer_free);
+    int as = section == kQuestion ? LDNS_SECTION_QUESTION : LDNS_SECTION_ANSWER;
+    if (!buffer || ldns_rr2buffer_wire(buffer.get(), rr, as) != LDNS_STATUS_OK) return;
+    const ldns_rdf* owner = ldns_rr_owner(rr);
+    std::string name(bytes_of(owner));
+    std::string_view bytes(reinterpret_cast<const char*>(ldns_buffer_begin(buffer.get())), ldns_buffer_position(buffer.get()));
+    auto known = owners_.find(name);
+    if (known != owners_.end()) put(static_cast<uint16_t>(0xc000 | known->second));
+    else wire_ += name;
+    if (known == owners_.end() && wire_.size() - name.size() < 0x4000 && name.size() > 2)
+      owners_.emplace(name, static_cast<uint16_t>(wire_.size() - name.size()));
+    wire_ += bytes.substr(name.size());
+    count(section);
+  }
+  // RFC 6891: our size, the upper bits of the code, the DO bit.
+  void add_edns(uint8_t extended_code, bool dnssec_ok) {
+    wire_ += '\0';
+    put(LDNS_RR_TYPE_OPT);
+    put(kOurUdpBytes);
+    put(static_cast<uint16_t>(extended_code << 8));
+    put(dnssec_ok ? 0x8000 : 0);
+    put(0);
+    count(kAdditional);
+  }
+  size_t size() const { return wire_.size(); }
+  std::string take() { return std::move(wire_); }
+
+ private:
+  void put(uint16_t value) { wire_ += {static_cast<char>(value >> 8), static_cast<char>(value)}; }
+  void count(Section section) {
+    size_t at = 4 + 2 * static_cast<size_t>(section);
+    uint16_t now = static_cast<uint16_t>(word(wire_, at) + 1);
+    wire_[at] = static_cast<char>(now >> 8);
+    wire_[at + 1] = static_cast<char>(now);
+  }
+  std::string wire_;
+  std::map<std::string, uint16_t> owners_;
+};
+
+// An answer to `query`: records are added until the limit is passed, then the client gets none of them
+// and TC, so that the cost is the limit's whatever a name stands for.
+class Reply {
+ public:
+  Reply(const Query& query, Writer::Flags flags, size_t limit_bytes, bool dnssec_ok = false)
+      : query_(query), flags_(flags), limit_(limit_bytes), dnssec_ok_(dnssec_ok), writer_(start(flags)) {}
+  bool add(Writer::Section section, const ldns_rr* rr) {
+    if (!fits_) return false;
+    writer_.add(section, rr);
+    return fits_ = writer_.size() + (query_.edns ? 11 : 0) <= limit_;
+  }
+  std::string take() {
+    if (!fits_) {
+      flags_.truncated = true;
+      writer_ = start(flags_);
+    }
+    if (query_.edns) writer_.add_edns(query_.edns_version != 0 ? 1 : 0, dnssec_ok_);  // 1: BADVERS
+    return writer_.take();
+  }
+
+ private:
+  Writer start(Writer::Flags flags) const {
+    flags.opcode = query_.opcode;
+    flags.recursion_desired = query_.recursion_desired;
+    flags.recursion_available = true;
+    Writer writer(query_.id, flags);
+    if (!query_.has_question) return writer;
+    OwnedRecord question(new_rr(query_.name, query_.type, 0));
+    ldns_rr_set_class(question.get(), static_cast<ldns_rr_class>(query_.dns_class));
+    ldns_rr_set_question(question.get(), true);
+    writer.add(Writer::kQuestion, question.get());
+    return writer;
+  }
+  const Query& query_;
+  Writer::Flags flags_;
+  size_t limit_;
+  bool dnssec_ok_, fits_ = true;
+  Writer writer_;
+};
+
+// Of an answer's records those that the question leads to, by CNAME and DNAME: another name's would be
+// taken for something that nobody asked.
+std::vector<ldns_rr*> chain_of(const ldns_rr* question, const ldns_rr_list* answers) {
+  std::vector<ldns_rr*> kept;
+  std::vector<std::string_view> names{bytes_of(ldns_rr_owner(question))};
+  for (size_t i = 0; i < ldns_rr_list_rr_count(answers); ++i) {
+    ldns_rr* rr = ldns_rr_list_rr(answers, i);
+    ldns_rr_type type = ldns_rr_get_type(rr);
+    bool above = type == LDNS_RR_TYPE_DNAME || type == LDNS_RR_TYPE_RRSIG;
+    std::string_view owner = bytes_of(ldns_rr_owner(rr));
+    bool leads = std::any_of(names.begin(), names.end(), [&](std::string_view name) {
+      return same_name(owner, name) || (above && is_below(name, owner));
+    });
+    if (!leads) continue;
+    kept.push_back(rr);
+    if (type == LDNS_RR_TYPE_CNAME && ldns_rr_rd_count(rr) == 1 && names.size() < 16) names.push_back(bytes_of(ldns_rr_rdf(rr, 0)));
+  }
+  return kept;
 }
 
 }  // namespace
 
 base::Result<Query> parse_query(std::string_view wire) {
-  Packet packet = parse(wire);
-  if (!packet || ldns_pkt_qr(packet.get()))
-    return base::make_error(base::Kind::kInvalid, "parse DNS query");
+  auto invalid = [] { return base::make_error(base::Kind::kInvalid, "parse DNS query"); };
+  // One question, then at most an OPT and a signature: nothing else comes with a query.
+  if (wire.size() < 12 || wire.size() > kMaxQueryBytes || (wire[2] & 0x80)) return invalid();
   Query query;
-  query.id = ldns_pkt_id(packet.get());
-  query.opcode = static_cast<uint8_t>(ldns_pkt_get_opcode(packet.get()));
-  query.recursion_desired = ldns_pkt_rd(packet.get());
+  query.id = word(wire, 0);
+  query.opcode = static_cast<uint8_t>(wire[2] >> 3 & 15);
+  query.recursion_desired = wire[2] & 1;
+  if (query.opcode != 0) return query;  // told that we don't know it, whatever it brings
+  if (word(wire, 4) > 1 || word(wire, 6) != 0 || word(wire, 8) != 0 || word(wire, 10) > 2) return invalid();
+  Packet packet = parse(wire);
+  if (!packet) return invalid();
   query.edns = ldns_pkt_edns(packet.get());
   if (query.edns) {
     query.edns_version = ldns_pkt_edns_version(packet.get());
@@ -148,20 +258,16 @@ base::Result<Query> parse_query(std::string_view wire) {
 
 std::string encode_answer(const Query& query, const Answer& answer, const Config& config,
                           size_t limit_bytes, uint32_t rotation) {
-  Packet packet = reply_to(query, answer.code);
-  ldns_pkt_set_aa(packet.get(), true);
+  Reply reply(query, {.authoritative = true, .code = answer.code}, limit_bytes);
   size_t n = answer.answers.size();
   for (size_t i = 0; i < n; ++i)
-    ldns_pkt_push_rr(packet.get(), LDNS_SECTION_ANSWER,
-                     to_rr(answer.answers[(i + rotation) % n], query.name));
-  if (n == 0) ldns_pkt_push_rr(packet.get(), LDNS_SECTION_AUTHORITY, soa(config));
+    if (!reply.add(Writer::kAnswer, OwnedRecord(to_rr(answer.answers[(i + rotation) % n], query.name)).get())) return reply.take();
+  if (n == 0) reply.add(Writer::kAuthority, OwnedRecord(soa(config)).get());
   for (const Record& record : answer.additional)
-    ldns_pkt_push_rr(packet.get(), LDNS_SECTION_ADDITIONAL, to_rr(record, query.name));
-  return fit(std::move(packet), query, limit_bytes);
+    if (!reply.add(Writer::kAdditional, OwnedRecord(to_rr(record, query.name)).get())) break;
+  return reply.take();
 }
-std::string encode_error(const Query& query, uint8_t code) {
-  return bytes_of(reply_to(query, code).get());
-}
+std::string encode_error(const Query& query, uint8_t code) { return Reply(query, {.code = code}, kPlainUdpBytes).take(); }
 std::string encode_format_error(std::string_view wire) {
   if (wire.size() < 12 || (wire[2] & 0x80)) return {};  // no header, or an answer itself
   std::string reply(wire.substr(0, 2));
@@ -171,35 +277,40 @@ std::string encode_format_error(std::string_view wire) {
 }
 
 std::string encode_upstream_query(const Query& query, const std::string& name, uint16_t id) {
-  Packet packet(ldns_pkt_new());
-  ldns_pkt_set_id(packet.get(), id);
-  ldns_pkt_set_rd(packet.get(), true);
-  ldns_rr* question = new_rr(name, query.type, 0);
-  ldns_rr_set_class(question, static_cast<ldns_rr_class>(query.dns_class));
-  ldns_rr_set_question(question, true);
-  ldns_pkt_push_rr(packet.get(), LDNS_SECTION_QUESTION, question);
-  ldns_pkt_set_edns_udp_size(packet.get(), kOurUdpBytes);
-  ldns_pkt_set_edns_do(packet.get(), query.dnssec_ok);
-  return bytes_of(packet.get());
+  Writer writer(id, {.response = false, .recursion_desired = true});
+  OwnedRecord question(new_rr(name, query.type, 0));
+  ldns_rr_set_class(question.get(), static_cast<ldns_rr_class>(query.dns_class));
+  ldns_rr_set_question(question.get(), true);
+  writer.add(Writer::kQuestion, question.get());
+  writer.add_edns(0, query.dnssec_ok);
+  return writer.take();
 }
 
-std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id,
-                                             const std::string& name, uint16_t type) {
-  Packet packet = parse(wire);
-  if (!packet || !ldns_pkt_qr(packet.get()) || ldns_pkt_id(packet.get()) != id ||
-      ldns_pkt_qdcount(packet.get()) != 1)
-    return std::nullopt;
+namespace {
+Packet parse_upstream(std::string_view wire) {
+  if (wire.size() < 12 || wire.size() > kMaxUpstreamBytes || word(wire, 4) != 1 ||
+      size_t{word(wire, 6)} + word(wire, 8) + word(wire, 10) > kMaxUpstreamRecords)
+    return nullptr;
+  return parse(wire);
+}
+}  // namespace
+
+std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id, const std::string& name, uint16_t type,
+                                             uint16_t dns_class) {
+  if (wire.size() < 12 || word(wire, 0) != id || !(wire[2] & 0x80)) return std::nullopt;
+  Packet packet = parse_upstream(wire);
+  if (!packet) return std::nullopt;
   ldns_rr* question = ldns_rr_list_rr(ldns_pkt_question(packet.get()), 0);
-  if (lower(text_of(ldns_rr_owner(question))) != lower(name) || ldns_rr_get_type(question) != type)
+  if (lower(text_of(ldns_rr_owner(question))) != lower(name) || ldns_rr_get_type(question) != type ||
+      ldns_rr_get_class(question) != dns_class)
     return std::nullopt;
   UpstreamAnswer result;
   result.truncated = ldns_pkt_tc(packet.get());
   ldns_pkt_rcode code = ldns_pkt_get_rcode(packet.get());
-  ldns_rr_list* answers = ldns_pkt_answer(packet.get());
-  if (code == LDNS_RCODE_NOERROR && ldns_rr_list_rr_count(answers) > 0) {
+  std::vector<ldns_rr*> answers = chain_of(question, ldns_pkt_answer(packet.get()));
+  if (code == LDNS_RCODE_NOERROR && !answers.empty()) {
     uint32_t least = 3600;
-    for (size_t i = 0; i < ldns_rr_list_rr_count(answers); ++i)
-      least = std::min(least, ldns_rr_ttl(ldns_rr_list_rr(answers, i)));
+    for (const ldns_rr* rr : answers) least = std::min(least, ldns_rr_ttl(rr));
     result.keep_seconds = least;
   } else if (code == LDNS_RCODE_NOERROR || code == LDNS_RCODE_NXDOMAIN) {
     ldns_rr_list* authority = ldns_pkt_authority(packet.get());
@@ -215,26 +326,26 @@ std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id,
 
 std::string adapt_upstream(std::string_view wire, const Query& query, uint32_t age_seconds,
                            size_t limit_bytes, const std::vector<Record>& before) {
-  Packet from = parse(wire);
+  Packet from = parse_upstream(wire);
   if (!from) return encode_error(query, kServFail);
-  Packet packet = reply_to(query, ldns_pkt_get_rcode(from.get()));
-  ldns_pkt_set_tc(packet.get(), ldns_pkt_tc(from.get()));
-  if (query.dnssec_ok) ldns_pkt_set_edns_do(packet.get(), true);
-  ldns_pkt_set_ad(packet.get(), ldns_pkt_ad(from.get()));
+  Reply reply(query,
+              {.truncated = static_cast<bool>(ldns_pkt_tc(from.get())), .authentic = static_cast<bool>(ldns_pkt_ad(from.get())),
+               .code = static_cast<uint8_t>(ldns_pkt_get_rcode(from.get()))},
+              limit_bytes, query.dnssec_ok);
   for (const Record& record : before)
-    ldns_pkt_push_rr(packet.get(), LDNS_SECTION_ANSWER, to_rr(record, query.name));
-  for (auto [section, list] :
-       {std::pair{LDNS_SECTION_ANSWER, ldns_pkt_answer(from.get())},
-        std::pair{LDNS_SECTION_AUTHORITY, ldns_pkt_authority(from.get())},
-        std::pair{LDNS_SECTION_ADDITIONAL, ldns_pkt_additional(from.get())}}) {
-    for (size_t i = 0; i < ldns_rr_list_rr_count(list); ++i) {
-      ldns_rr* rr = ldns_rr_clone(ldns_rr_list_rr(list, i));
-      uint32_t ttl = ldns_rr_ttl(rr);
-      ldns_rr_set_ttl(rr, ttl > age_seconds ? ttl - age_seconds : 0);
-      ldns_pkt_push_rr(packet.get(), section, rr);
-    }
-  }
-  return fit(std::move(packet), query, limit_bytes);
+    if (!reply.add(Writer::kAnswer, OwnedRecord(to_rr(record, query.name)).get())) return reply.take();
+  auto add = [&](Writer::Section section, ldns_rr* rr) {
+    uint32_t ttl = ldns_rr_ttl(rr);
+    ldns_rr_set_ttl(rr, ttl > age_seconds ? ttl - age_seconds : 0);
+    return reply.add(section, rr);
+  };
+  for (ldns_rr* rr : chain_of(ldns_rr_list_rr(ldns_pkt_question(from.get()), 0), ldns_pkt_answer(from.get())))
+    if (!add(Writer::kAnswer, rr)) return reply.take();
+  // Additional records are of other names: whoever wants one asks for it.
+  ldns_rr_list* authority = ldns_pkt_authority(from.get());
+  for (size_t i = 0; i < ldns_rr_list_rr_count(authority); ++i)
+    if (!add(Writer::kAuthority, ldns_rr_list_rr(authority, i))) break;
+  return reply.take();
 }
 
 }  // namespace proxy::dns

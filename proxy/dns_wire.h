@@ -1,4 +1,5 @@
-// DNS packets to plain values and back, over ldns: pure. Bad bytes are an Error, never more.
+// DNS packets to plain values and back, over ldns: pure. Bad bytes are an Error, never more, and cost no
+// more than their length says.
 #pragma once
 
 #include <optional>
@@ -36,16 +37,16 @@ std::string encode_format_error(std::string_view wire);
 
 // What an upstream server is asked for a client: our id, EDNS with our size.
 std::string encode_upstream_query(const Query& query, const std::string& name, uint16_t id);
-// Checks that `wire` answers (id, name, type), and how long it may be kept: the least TTL, or the
+// Checks that `wire` answers (id, name, type, class), and how long it may be kept: the least TTL, or the
 // SOA's negative TTL (RFC 2308); 0 = not at all.
 struct UpstreamAnswer {
   bool truncated = false;
   uint32_t keep_seconds = 0;
 };
-std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id,
-                                             const std::string& name, uint16_t type);
+std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id, const std::string& name, uint16_t type,
+                                             uint16_t dns_class);
 // An upstream's answer for this client: its id, its spelling of the name, TTLs less `age_seconds`,
-// `before` (the CNAME of an ExternalName) in front.
+// `before` (the CNAME of an ExternalName) in front; only what the question leads to.
 std::string adapt_upstream(std::string_view wire, const Query& query, uint32_t age_seconds,
                            size_t limit_bytes, const std::vector<Record>& before);
 

@@ -24,11 +24,19 @@ bool strip_suffix(std::string_view& name, std::string_view suffix) {
 }
 
 // An endpoint without a hostname is called by its address: 10-244-0-5.
+std::string dashed(std::string address) {
+  std::replace(address.begin(), address.end(), '.', '-');
+  return address;
+}
 std::string endpoint_name(const Endpoint& endpoint) {
   if (!endpoint.hostname.empty()) return endpoint.hostname;
-  std::string name = endpoint.addresses.empty() ? "" : endpoint.addresses[0];
-  std::replace(name.begin(), name.end(), '.', '-');
-  return name;
+  return endpoint.addresses.empty() ? "" : dashed(endpoint.addresses[0]);
+}
+// The address that a name like 10-244-0-5 stands for; "" when it is none.
+std::string undashed(std::string_view name) {
+  std::string address(name);
+  std::replace(address.begin(), address.end(), '-', '.');
+  return netns::parse_ipv4(address) ? address : std::string();
 }
 template <typename Each>  // each(slice, endpoint) for those that may be named
 void each_endpoint(const Cluster& cluster, const std::string& key, Each each) {
@@ -48,6 +56,7 @@ class Zone {
     std::vector<std::string_view> labels = labels_of(below_domain);
     if (labels.empty()) return found({});
     if (labels.size() == 1 && labels[0] == "dns-version") return found({{"", kTxt, "1.1.0", 0}});
+    if (labels.back() == "pod") return pod(labels);
     if (labels.back() != "svc") return no_such_name();
     labels.pop_back();
     if (labels.empty()) return found({});
@@ -68,24 +77,26 @@ class Zone {
   }
 
   Answer reverse(Ip ip) {
-    Answer result = no_such_name();
-    if (config_.service_cidr.contains(ip)) {
-      std::string text = format_ip(ip);
-      for (const auto& [key, service] : cluster_.services())
-        if (service.cluster_ip == text)
-          result = found({{"", kPtr, service.name + "." + service.ns + ".svc." + config_.domain, 0}});
-      return result;
-    }
     std::vector<Record> names;
-    for (const auto& [key, service] : cluster_.services()) {
-      if (!service.headless()) continue;
+    auto add = [&](const std::string& host, const Service& service) {
+      names.push_back({"", kPtr, host + service.name + "." + service.ns + ".svc." + config_.domain, 0});
+    };
+    if (config_.service_cidr.contains(ip)) {
+      const Service* first = nullptr;  // of two with one address, the one that has it
+      for (const std::string& key : cluster_.with_cluster_ip(ip)) {
+        const Service* service = cluster_.service(key);
+        if (!first || service->rank() < first->rank()) first = service;
+      }
+      if (first) add("", *first);
+      return first ? found(std::move(names)) : no_such_name();
+    }
+    for (const std::string& key : cluster_.headless_with(ip)) {
+      const Service& service = *cluster_.service(key);
       each_endpoint(cluster_, key, [&](const EndpointSlice&, const Endpoint& endpoint) {
-        if (netns::parse_ipv4(endpoint.addresses[0]) == ip)
-          names.push_back({"", kPtr, endpoint_name(endpoint) + "." + service.name + "." + service.ns +
-                                         ".svc." + config_.domain, 0});
+        if (netns::parse_ipv4(endpoint.addresses[0]) == ip) add(endpoint_name(endpoint) + ".", service);
       });
     }
-    return names.empty() ? result : found(std::move(names));
+    return names.empty() ? no_such_name() : found(std::move(names));
   }
 
  private:
@@ -96,6 +107,12 @@ class Zone {
     for (Record& record : records)
       if (record.type == type_ || type_ == kAny) result.answers.push_back(std::move(record));
     return result;
+  }
+  // 10-244-0-5.default.pod: a name that says its address, whoever has it (CoreDNS' `pods insecure`).
+  Answer pod(const std::vector<std::string_view>& labels) {
+    if (labels.size() < 3) return found({});
+    std::string address = labels.size() == 3 ? undashed(labels[0]) : "";
+    return address.empty() ? no_such_name() : found({{"", kA, address, 0}});
   }
   bool has_namespace(const std::string& ns) {
     auto it = cluster_.services().lower_bound(ns + "/");
@@ -130,8 +147,9 @@ class Zone {
   Answer endpoint(const Service& service, std::string_view host) {
     if (!service.headless()) return no_such_name();
     std::set<std::string> addresses;
+    std::string address = undashed(host);
     each_endpoint(cluster_, key_, [&](const EndpointSlice&, const Endpoint& e) {
-      if (endpoint_name(e) == host) addresses.insert(e.addresses[0]);
+      if (e.hostname.empty() ? e.addresses[0] == address : e.hostname == host) addresses.insert(e.addresses[0]);
     });
     if (addresses.empty()) return no_such_name();
     std::vector<Record> records;

@@ -29,6 +29,8 @@ Service service_from(const value& object) {
   Service s;
   s.ns = text(base::find_path(object, "metadata", "namespace"));
   s.name = text(base::find_path(object, "metadata", "name"));
+  s.created = text(base::find_path(object, "metadata", "creationTimestamp"));
+  s.uid = text(base::find_path(object, "metadata", "uid"));
   // Another proxy's (KEP-2447): known to DNS, without rules.
   bool other_proxy = base::find_path(object, "metadata", "labels",
                                      "service.kubernetes.io/service-proxy-name") != nullptr;
@@ -54,7 +56,7 @@ Service service_from(const value& object) {
     s.affinity_seconds = static_cast<uint32_t>(std::clamp<int64_t>(seconds, 1, 86400));
   }
   each(base::find(spec, "externalIPs"), [&](const value& ip) { s.external_ips.push_back(text(&ip)); });
-  each(base::find_path(object, "status", "loadBalancer", "ingress"), [&](const value& ingress) {
+  if (s.type == "LoadBalancer") each(base::find_path(object, "status", "loadBalancer", "ingress"), [&](const value& ingress) {
     // ipMode Proxy (KEP-1860): the balancer itself must see the traffic.
     if (base::string_at(ingress, "ipMode") != "Proxy" && !base::string_at(ingress, "ip").empty())
       s.load_balancer_ips.push_back(text(base::find(ingress, "ip")));
@@ -89,9 +91,10 @@ Node node_from(const value& object) {
   Node node;
   node.name = text(base::find_path(object, "metadata", "name"));
   each(base::find_path(object, "status", "addresses"), [&](const value& address) {
-    if (base::string_at(address, "type") == "InternalIP")
-      node.addresses.push_back(text(base::find(address, "address")));
+    (base::string_at(address, "type") == "InternalIP" ? node.addresses : node.other_addresses)
+        .push_back(text(base::find(address, "address")));
   });
+  node.kubelet_port = port_of(base::find_path(object, "status", "daemonEndpoints", "kubeletEndpoint", "Port"));
   return node;
 }
 

@@ -43,6 +43,7 @@ std::string metrics(const Proxier& proxier, const dns::Server& dns, const dns::U
   add("gauge", "sampan_proxy_last_round_seconds", "How long the last round took.", c.last_round_seconds);
   add("counter", "sampan_dns_queries_total", "DNS queries received.", static_cast<double>(dns.queries()));
   add("counter", "sampan_dns_cache_hits_total", "Upstream answers given from memory.", static_cast<double>(upstream.hits()));
+  add("gauge", "sampan_dns_cache_bytes", "Bytes of upstream answers in memory.", static_cast<double>(upstream.bytes()));
   add("gauge", "sampan_dns_cache_entries", "Upstream answers in memory.", static_cast<double>(upstream.entries()));
   return out;
 }
@@ -78,7 +79,9 @@ base::Status serve(const Options& o) {
   auto signals = TRY(loop.on_signals({SIGTERM, SIGINT}, [&](int) { loop.stop(); }));
   Nftables nft(o.table);
   TRY(nft.open());
-  Proxier proxier(loop, nft, o.node_name);
+  Proxier proxier(loop, nft, o.node_name,
+                  {netns::parse_cidr(o.table.service_cidr), netns::parse_cidr(o.table.cluster_cidr),
+                   *netns::parse_ipv4(o.table.cluster_dns), {}});
 
   TRY(netns::ensure_dummy_link({o.dns_link, {o.table.cluster_dns + "/32"}, {o.table.service_cidr}}));
   dns::Config zone{o.cluster_domain, *netns::parse_cidr(o.table.service_cidr),

@@ -18,7 +18,8 @@ constexpr auto kLastRetry = 30s;
 
 }  // namespace
 
-Proxier::Proxier(base::Loop& loop, Nftables& nft, std::string node_name) : loop_(loop), nft_(nft) {
+Proxier::Proxier(base::Loop& loop, Nftables& nft, std::string node_name, Reserved reserved)
+    : loop_(loop), nft_(nft), reserved_(std::move(reserved)) {
   node_.name = std::move(node_name);
 }
 
@@ -31,15 +32,31 @@ void Proxier::remove_service(const std::string& ns, const std::string& name) {
   cluster_.remove_service(ns, name);
   touch(ns + "/" + name);
 }
-void Proxier::set_slice(EndpointSlice slice) {
-  for (const std::string& key : cluster_.set_slice(std::move(slice))) touch(key);
-}
+void Proxier::set_slice(EndpointSlice slice) { follow_api(cluster_.set_slice(std::move(slice))); }
 void Proxier::remove_slice(const std::string& ns, const std::string& name) {
-  for (const std::string& key : cluster_.remove_slice(ns, name)) touch(key);
+  follow_api(cluster_.remove_slice(ns, name));
 }
 void Proxier::set_node(Node node) {
-  if (node.name != node_.name || node.addresses == node_.addresses) return;
+  if (node.name != node_.name || node == node_) return;
   node_ = std::move(node);
+  touch_all();
+}
+// Where the API server is, no other Service may be.
+void Proxier::follow_api(const std::set<std::string>& changed) {
+  for (const std::string& key : changed) touch(key);
+  constexpr const char* kApi = "default/kubernetes";
+  if (!changed.contains(kApi)) return;
+  std::set<std::pair<Ip, uint16_t>> api;
+  for (const EndpointSlice* slice : cluster_.slices(kApi))
+    for (const Endpoint& endpoint : slice->endpoints)
+      for (const std::string& text : endpoint.addresses)
+        for (const EndpointPort& port : slice->ports)
+          if (auto ip = netns::parse_ipv4(text)) api.insert({*ip, port.port});
+  if (api == reserved_.api) return;
+  reserved_.api = std::move(api);
+  touch_all();
+}
+void Proxier::touch_all() {
   for (const auto& [key, service] : cluster_.services()) touch(key);
 }
 void Proxier::start() {
@@ -94,9 +111,12 @@ base::Status Proxier::converge() {
   for (const std::string& key : dirty) {
     const Service* service = cluster_.service(key);
     auto changed = table_.set(
-        key, service ? elements_of(*service, cluster_.slices(key), node_) : Elements());
+        key, service ? elements_of(*service, cluster_.slices(key), node_, reserved_) : Elements(),
+        service ? service->rank() : std::string());
     planned.insert(planned.end(), changed.begin(), changed.end());
   }
+  // What a repair finds in place already counts as changed: who did it may not have come this far.
+  note(planned);
   std::vector<Action> done;
   if (resync_) {
     done = TRY(repair());
@@ -109,9 +129,8 @@ base::Status Proxier::converge() {
   if (base::log::enabled(base::log::Level::kDebug))
     for (const Action& action : done) base::log::debug("{}", action.text());
   counters_.actions += done.size();
-  // What a repair found in place already counts as changed: who did it may not have come this far.
-  done.insert(done.end(), planned.begin(), planned.end());
-  return after_change(done);
+  note(done);
+  return clean_connections();
 }
 
 // Reads the kernel's table and makes it ours.
@@ -138,19 +157,21 @@ void Proxier::on_interference() {
   schedule(kGather);
 }
 
-base::Status Proxier::after_change(const std::vector<Action>& done) {
-  std::set<Key> udp;
-  bool affinity = false;
-  for (const Action& action : done) {
+void Proxier::note(const std::vector<Action>& actions) {
+  for (const Action& action : actions) {
     if (action.kind == Action::Kind::kAddClass) continue;
     const Element& e = action.element;
-    if (e.key.protocol == IPPROTO_UDP) udp.insert(e.key);
-    affinity |= action.kind == Action::Kind::kDelete &&
-                (e.set == Set::kEndpointsSticky || e.set == Set::kEndpointsLocalSticky);
+    if (e.key.protocol == IPPROTO_UDP) stale_udp_.insert(e.key);
+    stale_affinity_ |= action.kind == Action::Kind::kDelete &&
+                       (e.set == Set::kEndpointsSticky || e.set == Set::kEndpointsLocalSticky);
   }
+}
+base::Status Proxier::clean_connections() {
   auto valid = [this](const Key& key, Ip ip, uint16_t port) { return leads_to(key, ip, port); };
-  if (affinity) TRY(nft_.purge_affinity(valid));
-  size_t removed = TRY(remove_stale_udp(udp, valid));
+  if (stale_affinity_) TRY(nft_.purge_affinity(valid));
+  stale_affinity_ = false;
+  size_t removed = TRY(remove_stale_udp(stale_udp_, valid));
+  stale_udp_.clear();
   counters_.stale_udp += removed;
   if (removed) base::log::info("removed {} UDP connections of endpoints that are gone", removed);
   return {};

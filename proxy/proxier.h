@@ -15,7 +15,7 @@ namespace proxy {
 
 class Proxier {
  public:
-  Proxier(base::Loop& loop, Nftables& nft, std::string node_name);
+  Proxier(base::Loop& loop, Nftables& nft, std::string node_name, Reserved reserved = {});
 
   void set_service(Service service);
   void remove_service(const std::string& ns, const std::string& name);
@@ -38,11 +38,14 @@ class Proxier {
 
  private:
   void touch(const std::string& key);
+  void touch_all();
+  void follow_api(const std::set<std::string>& changed);
   void schedule(base::Duration delay);
   void round();
   base::Status converge();
   base::Result<std::vector<Action>> repair();
-  base::Status after_change(const std::vector<Action>& done);
+  void note(const std::vector<Action>& actions);
+  base::Status clean_connections();
   void on_interference();
   bool leads_to(const Key& key, Ip ip, uint16_t port) const;
 
@@ -51,7 +54,11 @@ class Proxier {
   Node node_;
   Cluster cluster_;
   Table table_;
+  Reserved reserved_;
   std::set<std::string> dirty_;      // "ns/name" of Services
+  // Whose connections may lead to endpoints that are gone: kept until they were looked through.
+  std::set<Key> stale_udp_;
+  bool stale_affinity_ = false;
   bool started_ = false, resync_ = true, rebuild_ = false;
   int failed_in_a_row_ = 0;
   base::Loop::Handle next_, slow_, interference_;

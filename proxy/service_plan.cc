@@ -28,7 +28,7 @@ Targets targets_of(const std::string& port_name, uint8_t protocol,
         // An endpoint's addresses are interchangeable: the first is used (discovery/v1).
         auto ip = endpoint.addresses.empty() ? std::nullopt
                                              : netns::parse_ipv4(endpoint.addresses[0]);
-        if (!ip) continue;  // another family's slice
+        if (!ip || is_special(*ip)) continue;  // another family's slice; no host's address
         bool is_local = !node.empty() && endpoint.node == node;
         Targets* to = endpoint.ready                               ? &ready
                       : endpoint.serving && endpoint.terminating ? &ending
@@ -100,16 +100,46 @@ void add_external(Builder& builder, const Key& key, const Targets& targets, bool
   }
 }
 
+bool holds(const std::vector<std::string>& addresses, Ip ip) {
+  return std::any_of(addresses.begin(), addresses.end(),
+                     [&](const std::string& text) { return netns::parse_ipv4(text) == ip; });
+}
+
 }  // namespace
 
+bool is_special(Ip ip) {
+  uint32_t first = ip >> 24;
+  return first == 0 || first == 127 || ip >> 16 == 0xa9fe || first >= 224;
+}
+bool Reserved::allows_cluster_ip(const Service& service, Ip ip) const {
+  // Outside of the range it is one of an earlier range.
+  auto of_api = api.lower_bound({ip, 0});
+  if (is_special(ip) || (pods && pods->contains(ip)) || (of_api != api.end() && of_api->first == ip)) return false;
+  if (services && ip == services->address + 1) return service.ns == "default" && service.name == "kubernetes";
+  if (ip == dns) return service.ns == "kube-system" && service.name == "kube-dns";
+  return true;
+}
+bool Reserved::allows_external_ip(const Node& node, Ip ip) const {
+  auto of_api = api.lower_bound({ip, 0});
+  return allows_given(node, ip, 0) && !holds(node.addresses, ip) && !holds(node.other_addresses, ip) &&
+         (of_api == api.end() || of_api->first != ip);
+}
+bool Reserved::allows_given(const Node& node, Ip ip, uint16_t port) const {
+  if (is_special(ip) || ip == dns || (services && services->contains(ip)) || (pods && pods->contains(ip))) return false;
+  if (api.contains({ip, port})) return false;
+  return port == 0 || port != node.kubelet_port || !(holds(node.addresses, ip) || holds(node.other_addresses, ip));
+}
+
 Elements elements_of(const Service& service, const std::vector<const EndpointSlice*>& slices,
-                     const Node& node) {
+                     const Node& node, const Reserved& reserved) {
   auto cluster_ip = netns::parse_ipv4(service.cluster_ip);
   if (!cluster_ip || service.type == "ExternalName" || !service.rules) return {};
-  std::vector<Ip> external;
-  for (const auto* list : {&service.external_ips, &service.load_balancer_ips})
-    for (const std::string& text : *list)
-      if (auto ip = netns::parse_ipv4(text)) external.push_back(*ip);
+  if (!reserved.allows_cluster_ip(service, *cluster_ip)) return {};
+  std::vector<Ip> external, given;
+  for (const std::string& text : service.external_ips)
+    if (auto ip = netns::parse_ipv4(text); ip && reserved.allows_external_ip(node, *ip)) external.push_back(*ip);
+  for (const std::string& text : service.load_balancer_ips)
+    if (auto ip = netns::parse_ipv4(text)) given.push_back(*ip);
 
   Builder builder(service.affinity_seconds);
   std::set<Ip> local_addresses;
@@ -118,9 +148,12 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
     add_internal(builder, {*cluster_ip, port.protocol, port.port}, targets, service.internal_local);
     for (Ip ip : external)
       add_external(builder, {ip, port.protocol, port.port}, targets, service.external_local);
+    for (Ip ip : given)
+      if (reserved.allows_given(node, ip, port.port))
+        add_external(builder, {ip, port.protocol, port.port}, targets, service.external_local);
     if (port.node_port == 0) continue;
     for (const std::string& text : node.addresses)
-      if (auto ip = netns::parse_ipv4(text))
+      if (auto ip = netns::parse_ipv4(text); ip && reserved.allows_given(node, *ip, port.node_port))
         add_external(builder, {*ip, port.protocol, port.node_port}, targets, service.external_local);
   }
   for (Ip ip : local_addresses)
@@ -128,19 +161,50 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
   return std::move(builder.elements);
 }
 
+const std::set<std::string>& Cluster::at(const Index& index, Ip ip) {
+  static const std::set<std::string> kNone;
+  auto it = index.find(ip);
+  return it == index.end() ? kNone : it->second;
+}
+// What a reverse lookup asks for, kept as Services and their slices change: a query costs the same
+// however many there are.
+void Cluster::index(const std::string& service_key, bool add) {
+  auto put = [&](Index& to, std::string_view text) {
+    auto ip = netns::parse_ipv4(text);
+    if (!ip) return;
+    if (add) {
+      to[*ip].insert(service_key);
+    } else if (auto it = to.find(*ip); it != to.end()) {
+      it->second.erase(service_key);
+      if (it->second.empty()) to.erase(it);
+    }
+  };
+  const Service* known = service(service_key);
+  if (!known) return;
+  if (!known->headless()) return put(by_cluster_ip_, known->cluster_ip);
+  for (const EndpointSlice* slice : slices(service_key))
+    for (const Endpoint& endpoint : slice->endpoints)
+      if (!endpoint.addresses.empty()) put(headless_by_endpoint_, endpoint.addresses[0]);
+}
+
 void Cluster::set_service(Service service) {
   std::string key = service.ns + "/" + service.name;
+  index(key, false);
   services_[key] = std::move(service);
+  index(key, true);
 }
 void Cluster::remove_service(const std::string& ns, const std::string& name) {
+  index(ns + "/" + name, false);
   services_.erase(ns + "/" + name);
 }
 std::set<std::string> Cluster::set_slice(EndpointSlice slice) {
   std::set<std::string> concerned = remove_slice(slice.ns, slice.name);
   if (slice.service.empty()) return concerned;
   std::string key = slice.ns + "/" + slice.name, service = slice.ns + "/" + slice.service;
+  index(service, false);
   slices_of_[service].insert(key);
   slices_[key] = std::move(slice);
+  index(service, true);
   concerned.insert(service);
   return concerned;
 }
@@ -148,10 +212,12 @@ std::set<std::string> Cluster::remove_slice(const std::string& ns, const std::st
   auto it = slices_.find(ns + "/" + name);
   if (it == slices_.end()) return {};
   std::string service = ns + "/" + it->second.service;
+  index(service, false);
   auto of = slices_of_.find(service);
   of->second.erase(it->first);
   if (of->second.empty()) slices_of_.erase(of);
   slices_.erase(it);
+  index(service, true);
   return {service};
 }
 const Service* Cluster::service(const std::string& key) const {

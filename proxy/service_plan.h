@@ -1,12 +1,16 @@
 // What one Service wants in the table, from plain values: pure. The rules are those of kube-proxy:
-// KEP-1669 (terminating endpoints), KEP-2086 (internalTrafficPolicy), KEP-1860 (ipMode).
+// KEP-1669 (terminating endpoints), KEP-2086 (internalTrafficPolicy), KEP-1860 (ipMode). Beyond them:
+// no Service gets an address that is a part of the cluster itself (Reserved).
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "netns/netns.h"
 #include "proxy/table.h"
 
 namespace proxy {
@@ -18,6 +22,7 @@ struct ServicePort {
 };
 struct Service {
   std::string ns, name;
+  std::string created, uid;              // creationTimestamp in the API's form: they sort by time
   std::string type;                      // "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"
   std::string cluster_ip;                // "" or "None": headless
   std::string external_name;
@@ -28,6 +33,8 @@ struct Service {
   bool rules = true;                     // false: another proxy serves it; DNS knows it all the same
   uint32_t affinity_seconds = 0;         // 0 = no affinity
   bool headless() const { return cluster_ip == "None"; }
+  // Of two that claim an address the older has it: what a neighbour adds later changes nothing.
+  std::string rank() const { return created + " " + uid; }
 };
 struct EndpointPort {
   std::string name;
@@ -47,7 +54,26 @@ struct EndpointSlice {
 struct Node {
   std::string name;
   std::vector<std::string> addresses;    // InternalIPs: where NodePorts are
+  std::vector<std::string> other_addresses = {};
+  uint16_t kubelet_port = 0;             // 0: unknown
+  bool operator==(const Node&) const = default;
 };
+
+// Addresses that are parts of the cluster. The master refuses them in Services where it can know
+// better (admission); this is what holds for Services that were there before.
+struct Reserved {
+  std::optional<netns::Cidr> services, pods;
+  Ip dns = 0;                            // kube-system/kube-dns may have it: a DNS server in Pods
+  std::set<std::pair<Ip, uint16_t>> api; // endpoints of default/kubernetes; its cluster IP is the first of `services`
+
+  bool allows_cluster_ip(const Service& service, Ip ip) const;
+  // Anybody who may write Services names external addresses; those of a load balancer and the node
+  // ports are given by the cluster's own controllers, so they may be the node's.
+  bool allows_external_ip(const Node& node, Ip ip) const;
+  bool allows_given(const Node& node, Ip ip, uint16_t port) const;
+};
+// No host on a network: loopback, link-local, multicast, unspecified (validation refuses them).
+bool is_special(Ip ip);
 
 // Everything the proxy knows of the cluster, indexed as the plan needs it.
 class Cluster {
@@ -60,14 +86,21 @@ class Cluster {
   const Service* service(const std::string& key) const;
   std::vector<const EndpointSlice*> slices(const std::string& service_key) const;
   const std::map<std::string, Service>& services() const { return services_; }
+  // Keys of the Services with this cluster IP, and of the headless ones with this endpoint.
+  const std::set<std::string>& with_cluster_ip(Ip ip) const { return at(by_cluster_ip_, ip); }
+  const std::set<std::string>& headless_with(Ip endpoint) const { return at(headless_by_endpoint_, endpoint); }
 
  private:
+  using Index = std::unordered_map<Ip, std::set<std::string>>;
+  static const std::set<std::string>& at(const Index& index, Ip ip);
+  void index(const std::string& service_key, bool add);
   std::map<std::string, Service> services_;                        // "ns/name"
+  Index by_cluster_ip_, headless_by_endpoint_;
   std::map<std::string, EndpointSlice> slices_;                    // "ns/name"
   std::map<std::string, std::set<std::string>> slices_of_;         // service -> slices
 };
 
 Elements elements_of(const Service& service, const std::vector<const EndpointSlice*>& slices,
-                     const Node& node);
+                     const Node& node, const Reserved& reserved = {});
 
 }  // namespace proxy

@@ -115,84 +115,111 @@ size_t Table::Hash::operator()(const Element& e) const {
   return hash ^ hash >> 29;
 }
 
+size_t Table::Hash::operator()(const Key& key) const { return (*this)(Element{Set::kServices, 0, key, 0}); }
+
 void Table::add_class(const Class& wanted, std::vector<Action>& actions) {
   if (classes_.insert(wanted).second)
     actions.push_back({Action::Kind::kAddClass, wanted, {}, {}});
 }
 
-std::vector<Action> Table::set(const std::string& owner, Elements wanted) {
-  std::vector<Action> classes, removed, added;
+// What a holder of `key` has in the table for it.
+Table::Parts Table::parts_of(const Owner& owner, const Key& key) const {
+  Parts parts;
+  for (const Element& element : owner.second.elements)
+    if (element.key == key) parts.emplace_back(element, effective_.at(element));
+  return parts;
+}
+void Table::forget_claim(const Key& key, const Owner& owner) {
+  auto claims = others_.find(key);
+  if (claims == others_.end()) return;
+  claims->second.erase(place_of(owner));
+  if (claims->second.empty()) others_.erase(claims);
+}
+
+// Who has `key` now that `owner` wants `mine` for it; what it had itself is in `before` already, and
+// its old claim is forgotten.
+void Table::elect(const Key& key, const Owner& owner, Parts mine, Parts& before, Parts& after) {
+  auto holder = holders_.find(key);
+  auto put_aside = [&](const Owner& loser, Parts parts) {
+    others_[key].insert_or_assign(place_of(loser), Claim{&loser, std::move(parts)});
+  };
+  auto append = [](Parts& to, Parts parts) {
+    to.insert(to.end(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
+  };
+  if (holder != holders_.end() && holder->second != &owner) {
+    if (mine.empty()) return;
+    if (place_of(*holder->second) < place_of(owner)) return put_aside(owner, std::move(mine));
+    Parts theirs = parts_of(*holder->second, key);
+    append(before, theirs);
+    put_aside(*holder->second, std::move(theirs));
+    holder->second = &owner;
+    return append(after, std::move(mine));
+  }
+  auto claims = others_.find(key);
+  if (claims == others_.end() || (!mine.empty() && place_of(owner) < claims->second.begin()->first)) {
+    if (mine.empty()) holders_.erase(key);
+    else holders_[key] = &owner;
+    return append(after, std::move(mine));
+  }
+  Claim next = std::move(claims->second.begin()->second);
+  claims->second.erase(claims->second.begin());
+  if (claims->second.empty()) others_.erase(claims);
+  holders_[key] = next.owner;
+  append(after, std::move(next.parts));
+  if (!mine.empty()) put_aside(owner, std::move(mine));
+}
+
+std::vector<Action> Table::set(const std::string& owner, Elements wanted, std::string rank) {
   auto owned = owned_.find(owner);
   if (owned == owned_.end()) {
     if (wanted.empty()) return {};
-    owned = owned_.emplace(owner, std::vector<Element>()).first;
+    owned = owned_.emplace(owner, Owned()).first;
   }
-  const std::string* name = &owned->first;
-  auto drop = [&](const Element& element) {
-    removed.push_back({Action::Kind::kDelete, {}, element, {}});
-  };
-  auto put = [&](const Element& element, const Value& value) {
-    if (value.kind == Value::Kind::kClass) add_class(value.to, classes);
+  const Owner& me = *owned;
+  Parts before, after;
+  std::map<Key, Parts> keys;  // all that are concerned, with what is wanted for them
+  for (const Element& element : me.second.elements) {
+    auto holder = holders_.find(element.key);
+    bool held = holder != holders_.end() && holder->second == &me;
+    if (held) before.emplace_back(element, effective_.at(element));
+    if (keys.try_emplace(element.key).second && !held) forget_claim(element.key, me);
+  }
+  for (const auto& [element, value] : wanted) keys[element.key].emplace_back(element, value);
+  // Of one that comes with another rank, a Service that was made anew.
+  owned->second.rank = std::move(rank);
+  owned->second.elements.clear();
+  owned->second.elements.reserve(wanted.size());
+  for (const auto& [element, value] : wanted) owned->second.elements.push_back(element);
+  for (auto& [key, parts] : keys) elect(key, me, std::move(parts), before, after);
+  if (wanted.empty()) owned_.erase(owned);
+
+  std::vector<Action> actions, removed, added;
+  std::sort(before.begin(), before.end());
+  std::sort(after.begin(), after.end());
+  auto drop = [&](const Element& element) { removed.push_back({Action::Kind::kDelete, {}, element, {}}); };
+  auto was = before.begin();
+  for (const auto& [element, value] : after) {
+    for (; was != before.end() && was->first < element; ++was) {
+      drop(was->first);
+      effective_.erase(was->first);
+    }
+    bool there = was != before.end() && was->first == element;
+    bool same = there && was->second == value;
+    if (there && !same) drop(element);
+    if (there) ++was;
+    if (same) continue;
+    if (value.kind == Value::Kind::kClass) add_class(value.to, actions);
     added.push_back({Action::Kind::kAdd, {}, element, value});
-  };
-
-  for (const Element& element : owned->second) {
-    if (wanted.count(element)) continue;
-    auto at = effective_.find(element);
-    auto [first, last] = others_.equal_range(element);
-    if (at->second.owner != name) {
-      while (first->second.owner != name) ++first;
-      others_.erase(first);
-      continue;
-    }
-    if (first == last) {
-      drop(element);
-      effective_.erase(at);
-      continue;
-    }
-    auto next = std::min_element(first, last, [](const auto& a, const auto& b) {
-      return *a.second.owner < *b.second.owner;
-    });
-    if (next->second.value != at->second.value) {
-      drop(element);
-      put(element, next->second.value);
-    }
-    at->second = next->second;
-    others_.erase(next);
+    effective_.insert_or_assign(element, value);
   }
-  for (const auto& [element, value] : wanted) {
-    auto [at, is_new] = effective_.try_emplace(element, Claim{name, value});
-    if (is_new) {
-      put(element, value);
-      continue;
-    }
-    Claim& winner = at->second;
-    if (winner.owner != name && *winner.owner < *name) {
-      auto [first, last] = others_.equal_range(element);
-      while (first != last && first->second.owner != name) ++first;
-      if (first != last) first->second.value = value;
-      else others_.emplace(element, Claim{name, value});
-      continue;
-    }
-    if (winner.owner != name) others_.emplace(element, winner);
-    if (winner.value != value) {
-      drop(element);
-      put(element, value);
-    }
-    winner = {name, value};
+  for (; was != before.end(); ++was) {
+    drop(was->first);
+    effective_.erase(was->first);
   }
-
-  if (wanted.empty()) {
-    owned_.erase(owned);
-  } else {
-    owned->second.clear();
-    owned->second.reserve(wanted.size());
-    for (const auto& [element, value] : wanted) owned->second.push_back(element);
-  }
-  add_maps(added, classes);
-  classes.insert(classes.end(), removed.begin(), removed.end());
-  classes.insert(classes.end(), added.begin(), added.end());
-  return classes;
+  add_maps(added, actions);
+  actions.insert(actions.end(), removed.begin(), removed.end());
+  actions.insert(actions.end(), added.begin(), added.end());
+  return actions;
 }
 
 std::vector<Action> Table::reconcile(const Observed& observed) {
@@ -216,7 +243,7 @@ std::vector<Action> Table::reconcile(const Observed& observed) {
   return actions;
 }
 
-// An owner that lost an address to another still fills its endpoints in: their map must exist.
+// An endpoint's map must exist before it, whatever class leads there.
 void Table::add_maps(const std::vector<Action>& added, std::vector<Action>& classes) {
   for (const Action& action : added) {
     const Element& e = action.element;
@@ -233,12 +260,12 @@ void Table::add_maps(const std::vector<Action>& added, std::vector<Action>& clas
 
 Elements Table::elements() const {
   Elements all;
-  for (const auto& [element, claim] : effective_) all.emplace(element, claim.value);
+  for (const auto& [element, value] : effective_) all.emplace(element, value);
   return all;
 }
 const Value* Table::find(const Element& element) const {
   auto it = effective_.find(element);
-  return it == effective_.end() ? nullptr : &it->second.value;
+  return it == effective_.end() ? nullptr : &it->second;
 }
 
 }  // namespace proxy

@@ -7,7 +7,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -90,10 +89,11 @@ struct Observed {
 
 class Table {
  public:
-  // Replaces what `owner` wants in the table. Two owners of one element (the same external address
-  // and port): the first by name has it, so that the outcome does not depend on the order of events.
-  // Returns what changes, in an order that one transaction accepts.
-  std::vector<Action> set(const std::string& owner, Elements wanted);
+  // Replaces what `owner` wants in the table. An address, protocol and port belongs to one owner as a
+  // whole, whatever it does with it: of several that want it, to the first by (rank, owner), so that
+  // the outcome does not depend on the order of events. Returns what changes, in an order that one
+  // transaction accepts.
+  std::vector<Action> set(const std::string& owner, Elements wanted, std::string rank = {});
   // What makes `observed` this table. Afterwards set() counts on it having been done.
   std::vector<Action> reconcile(const Observed& observed);
   Elements elements() const;
@@ -103,17 +103,32 @@ class Table {
  private:
   struct Hash {
     size_t operator()(const Element& element) const;
+    size_t operator()(const Key& key) const;
   };
+  using Part = std::pair<Element, Value>;
+  using Parts = std::vector<Part>;  // sorted
+  struct Owned {
+    std::string rank;
+    std::vector<Element> elements;  // sorted
+  };
+  using Owner = std::pair<const std::string, Owned>;
+  using Place = std::pair<std::string, std::string>;  // rank, owner
   struct Claim {
-    const std::string* owner;  // key of owned_
-    Value value;
+    const Owner* owner;
+    Parts parts;
   };
+  using Claims = std::map<Place, Claim>;
+  static Place place_of(const Owner& owner) { return {owner.second.rank, owner.first}; }
+  Parts parts_of(const Owner& owner, const Key& key) const;
+  void elect(const Key& key, const Owner& owner, Parts mine, Parts& before, Parts& after);
+  void forget_claim(const Key& key, const Owner& owner);
   void add_class(const Class& wanted, std::vector<Action>& actions);
   void add_maps(const std::vector<Action>& added, std::vector<Action>& classes);
 
-  std::map<std::string, std::vector<Element>> owned_;        // sorted
-  std::unordered_map<Element, Claim, Hash> effective_;
-  std::multimap<Element, Claim> others_;                     // claims that lost
+  std::map<std::string, Owned> owned_;
+  std::unordered_map<Element, Value, Hash> effective_;
+  std::unordered_map<Key, const Owner*, Hash> holders_;
+  std::map<Key, Claims> others_;                             // claims that lost
   std::set<Class> classes_;
 };
 

@@ -308,7 +308,7 @@ class Cluster:
         self.start("master")
         self.make_kubeconfigs()
         self.start_all([daemon for daemon in self.daemons() if daemon != "master"])
-        self.wait_nodes_ready()
+        self.route_pods(self.wait_nodes_ready())
         return time.monotonic() - began
 
     def start_all(self, daemons):
@@ -346,20 +346,25 @@ class Cluster:
         return self._api
 
     def wait_nodes_ready(self, seconds=START_SECONDS):
-        """Watches Nodes until all of them are Ready and have a Pod CIDR."""
+        """Watches Nodes until all of them are Ready and have a Pod CIDR; returns them by name."""
         def ready(node):
             conditions = {c["type"]: c["status"]
                           for c in node.get("status", {}).get("conditions", [])}
             return conditions.get("Ready") == "True" and node.get("spec", {}).get("podCIDR")
         try:
-            self.api.until("/api/v1/nodes", lambda nodes: all(
+            return self.api.until("/api/v1/nodes", lambda nodes: all(
                 name in nodes and ready(nodes[name]) for name in self.nodes), seconds)
-            return
         except TimeoutError as error:
             missing = [name for name in self.nodes
                        if name not in error.args[1] or not ready(error.args[1][name])]
         raise Failure(f"cluster {self.name}: {', '.join(missing)} not Ready in {seconds} s; the log of "
                       f"its kubelet:\n{self.log_tail(missing[0] + '/kubelet')}")
+
+    def route_pods(self, nodes):
+        """The way from the master to Pods, by their nodes: it calls webhooks and API servers there, and
+        as it is no node itself, no kubelet makes these routes for it."""
+        run("ip", "-n", self.netns, "-batch", "-", input="".join(
+            f"route replace {nodes[name]['spec']['podCIDR']} via {self.node_ip(name)}\n" for name in self.nodes))
 
     # -- using it
 

@@ -150,6 +150,87 @@ TEST_F(NetnsRoot, PodsReachGatewayAndEachOtherThroughTheNode) {
   EXPECT_EQ(*address, std::nullopt);
 }
 
+// What a Pod with CAP_NET_RAW sends: frames of its own making, from 10.244.0.5 (a) against its
+// neighbour 10.244.0.6 (b) and the node. Each carries its name as the payload where it has one.
+constexpr const char* kForge = R"(
+import socket, struct, sys
+A, B, NODE = (bytes([10, 0x58, 10, 244, 0, n]) for n in (5, 6, 1))
+ip = socket.inet_aton
+def arp(op, sender_mac, sender, target, source=A, to=b'\xff' * 6):
+    return to + source + struct.pack('!HHHBBH', 0x806, 1, 0x800, 6, 4, op) + sender_mac + ip(sender) + to + ip(target)
+def udp(source, destination, name, mac=A, to=NODE, tag=b''):
+    body = struct.pack('!HHHH', 7, 9999, 8 + len(name), 0) + name
+    head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(body), 1, 0, 64, 17, 0, ip(source), ip(destination))
+    total = sum(struct.unpack('!10H', head)); total = (total & 0xffff) + (total >> 16); total = (total & 0xffff) + (total >> 16)
+    return to + mac + tag + b'\x08\x00' + head[:10] + struct.pack('!H', ~total & 0xffff) + head[12:] + body
+na = b'\x33\x33' + b'\0\0\0\1' + A + b'\x86\xdd' + struct.pack('!IHBB', 0x60000000, 0, 59, 255) + b'\xfe\x80' + bytes(14) + b'\xff\x02' + bytes(13) + b'\1'
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(('eth0', 0))
+for _ in range(3):
+    for op in (1, 2):
+        s.send(arp(op, A, '10.244.0.6', '10.244.0.1'))             # b's address at a
+        s.send(arp(op, A, '10.244.0.6', '10.244.0.6'))             # the same, gratuitous
+        s.send(arp(op, A, '10.244.0.1', '10.244.0.6', to=B))       # the node's, told to b
+        s.send(arp(op, B, '10.244.0.6', '10.244.0.1', source=B))   # b's link address moved to this port
+        s.send(arp(op, B, '10.244.0.5', '10.244.0.1'))             # a's address at b's link address
+    s.send(udp('10.244.0.6', '10.244.0.1', b'neighbour'))
+    s.send(udp('10.244.0.6', '10.244.0.1', b'neighbour-mac', mac=B))
+    s.send(udp('10.244.0.5', '10.244.0.1', b'own-address-other-mac', mac=B))
+    s.send(udp('192.0.2.99', '10.244.0.1', b'elsewhere'))
+    s.send(udp('10.244.0.1', '10.244.0.1', b'node'))
+    s.send(udp('0.0.0.0', '10.244.0.1', b'dhcp'))
+    s.send(udp('10.244.0.5', '127.0.0.1', b'loopback'))
+    s.send(udp('10.244.0.5', '10.244.0.1', b'tagged', tag=b'\x81\x00\x00\x00'))
+    s.send(na)
+s.send(udp('10.244.0.5', '10.244.0.1', b'end'))
+)";
+// Reads what reaches the node at UDP port 9999, until "end".
+constexpr const char* kListen = R"(
+import os, socket, subprocess, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 9999)); s.settimeout(5)
+os.system('nsenter --net=/proc/%s/fd/%s /usr/bin/python3 -c "$FORGE"' % tuple(sys.argv[1:3]))
+got = set()
+while 'end' not in got: got.add(s.recvfrom(100)[0].decode())
+print(*sorted(got))
+)";
+
+TEST_F(NetnsRoot, AHostilePodTakesNothing) {
+  converge();
+  // As `sampan run` has it for ports published on 127.0.0.1.
+  for (auto [key, value] : std::initializer_list<std::pair<const char*, const char*>>{{"sampan0/route_localnet", "1"}, {"all/rp_filter", "0"}, {"sampan0/rp_filter", "0"}, {"sampan0/accept_local", "1"}})
+    ASSERT_TRUE(base::sys::write_control(std::string("/proc/sys/net/ipv4/conf/") + key, value).ok());
+  run({"ip", "link", "set", "lo", "up"});
+  PodNs a = make_pod_ns(), b = make_pod_ns();
+  ASSERT_TRUE(attach_pod(link(5), a.netns.get(), a.netlink.get()).ok());
+  ASSERT_TRUE(attach_pod(link(6), b.netns.get(), b.netlink.get()).ok());
+  EXPECT_THAT(run_in(a.netns, {"ip", "link", "show", "eth0"}), HasSubstr("0a:58:0a:f4:00:05"));
+  auto ping = [&](const char* to) {
+    int code = 0;
+    run({"busybox", "ping", "-c1", "-W2", to}, &code);
+    return code == 0;
+  };
+  ::setenv("FORGE", kForge, 1);
+  auto forge = [&] { return run({"/usr/bin/python3", "-c", kListen, std::to_string(::getpid()), std::to_string(a.netns.get())}); };
+  ASSERT_TRUE(ping("10.244.0.5") && ping("10.244.0.6"));
+  EXPECT_EQ(forge(), "end\n");
+  std::string neighbours = run({"ip", "neigh", "show", "dev", "sampan0"});
+  EXPECT_THAT(neighbours, HasSubstr("10.244.0.6 lladdr 0a:58:0a:f4:00:06"));
+  EXPECT_THAT(neighbours, HasSubstr("10.244.0.5 lladdr 0a:58:0a:f4:00:05"));
+  EXPECT_THAT(run({"bridge", "fdb", "show", "dev", link(5).host_name}), Not(HasSubstr("0a:58:0a:f4:00:06")));
+  EXPECT_THAT(run_in(b.netns, {"ip", "neigh", "show", "10.244.0.1"}), Not(HasSubstr("0a:58:0a:f4:00:05")));
+  EXPECT_TRUE(ping("10.244.0.6"));
+  // Somebody flushes the rules: now everything gets through, until the next Pod brings them back.
+  run({"nft", "flush", "ruleset"});
+  EXPECT_THAT(forge(), HasSubstr("neighbour"));
+  EXPECT_THAT(run({"ip", "neigh", "show", "dev", "sampan0"}), HasSubstr("10.244.0.6 lladdr 0a:58:0a:f4:00:05"));
+  PodNs c = make_pod_ns();
+  ASSERT_TRUE(attach_pod(link(7), c.netns.get(), c.netlink.get()).ok());
+  EXPECT_EQ(forge(), "end\n");
+  // What goes leaves nothing pinned.
+  for (int n : {5, 6, 7}) ASSERT_TRUE(detach_pod(link(n).host_name).ok());
+  EXPECT_THAT(run({"nft", "list", "table", "bridge", "sampan_ports"}), Not(HasSubstr("veth")));
+}
+
 TEST_F(NetnsRoot, TakesTheNameOfADeadPodsVeth) {
   converge();
   PodNs dead = make_pod_ns(), pod = make_pod_ns();

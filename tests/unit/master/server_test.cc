@@ -271,6 +271,114 @@ TEST_F(ServerTest, ServicesGetAddresses) {
   EXPECT_EQ(string_at(ok(call("GET", std::string(services) + "/kubernetes")), "spec", "clusterIP"), "10.96.0.1");
 }
 
+TEST_F(ServerTest, AddressesOfTheClusterAreGivenByName) {
+  auto services = [](const char* ns) { return "/api/v1/namespaces/" + std::string(ns) + "/services"; };
+  auto with_ip = [](const char* name, const char* ip) {
+    return R"({"metadata":{"name":")" + std::string(name) + R"("},"spec":{"clusterIP":")" + ip + R"(","ports":[{"port":443}]}})";
+  };
+  auto taken = [](const char* ip) { return "failed to allocate IP " + std::string(ip) + ": provided IP is already allocated"; };
+  for (auto [ns, name] : std::initializer_list<std::pair<const char*, const char*>>{{"default", "thief"}, {"kube-system", "kubernetes"}})
+    EXPECT_NE(refused(call("POST", services(ns), with_ip(name, "10.96.0.1")), 422).find(taken("10.96.0.1")), std::string::npos) << name;
+  EXPECT_NE(refused(call("POST", services("default"), with_ip("kube-dns", "10.96.0.10")), 422).find(taken("10.96.0.10")), std::string::npos);
+  // By an update of one that has none, or another.
+  ok(call("POST", services("default"), R"({"metadata":{"name":"ext"},"spec":{"type":"ExternalName","externalName":"example.org"}})"), 201);
+  refused(call("PATCH", services("default") + "/ext",
+               R"({"spec":{"type":"ClusterIP","clusterIP":"10.96.0.1","externalName":null,"ports":[{"port":443}]}})", "application/merge-patch+json"), 422);
+  // When it is gone for a moment, nobody else gets it; nor when its Service comes and goes.
+  ok(call("DELETE", services("default") + "/kubernetes"));
+  EXPECT_NE(refused(call("POST", services("default"), with_ip("thief", "10.96.0.1")), 422).find(taken("10.96.0.1")), std::string::npos);
+  ok(call("POST", services("default"), with_ip("kubernetes", "10.96.0.1")), 201);
+  ok(call("POST", services("kube-system"), with_ip("kube-dns", "10.96.0.10")), 201);
+  ok(call("DELETE", services("kube-system") + "/kube-dns"));
+  EXPECT_NE(refused(call("POST", services("default"), with_ip("thief", "10.96.0.10")), 422).find(taken("10.96.0.10")), std::string::npos);
+}
+
+// A Service of an earlier time that has another's address: its end frees nothing of the other's.
+TEST_F(ServerTest, AStoredThiefFreesNothing) {
+  ServiceAllocator allocator("10.96.0.0/16", "10.96.0.10");
+  auto service = [](const char* ns, const char* name, const char* ip, int port = 0) {
+    json::value out = base::parse_json(R"({"metadata":{},"spec":{"type":"NodePort","ports":[{"port":80}]}})").value();
+    out.at("metadata").as_object() = {{"namespace", ns}, {"name", name}};
+    out.at("spec").as_object()["clusterIP"] = ip;
+    if (port) out.at("spec").at("ports").at(0).as_object()["nodePort"] = port;
+    return out;
+  };
+  json::value kubernetes = service("default", "kubernetes", "10.96.0.1"), thief = service("a", "thief", "10.96.0.1");
+  json::value web = service("a", "web", "10.96.0.50", 30080), twin = service("b", "twin", "10.96.0.50", 30080);
+  for (const json::value* one : {&kubernetes, &thief, &web, &twin}) allocator.take(*one);
+  allocator.release_difference(thief, nullptr);
+  allocator.release_difference(twin, nullptr);
+  json::value next = service("c", "next", "10.96.0.1");
+  EXPECT_FALSE(allocator.allocate(next, nullptr).ok());
+  next = service("c", "next", "10.96.0.50");
+  EXPECT_FALSE(allocator.allocate(next, nullptr).ok());
+  next = service("c", "next", "", 30080);
+  EXPECT_FALSE(allocator.allocate(next, nullptr).ok());
+  allocator.release_difference(web, nullptr);
+  next = service("c", "next", "10.96.0.50", 30080);
+  EXPECT_TRUE(allocator.allocate(next, nullptr).ok());
+  json::value again = service("default", "kubernetes", "10.96.0.1");
+  EXPECT_TRUE(allocator.allocate(again, nullptr).ok()) << "whoever holds it";
+}
+
+TEST_F(ServerTest, ExternalAddressesAreNoPartOfTheCluster) {
+  const std::string services = "/api/v1/namespaces/default/services";
+  auto with = [](const char* name, const std::string& ip) {
+    return R"({"metadata":{"name":")" + std::string(name) + R"("},"spec":{"externalIPs":[")" + ip + R"("],"ports":[{"port":80}]}})";
+  };
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1"},"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.11"}]}})"), 201);
+  for (auto [ip, why] : std::initializer_list<std::pair<const char*, const char*>>{{"10.96.0.1", "may not be in the range of Services (10.96.0.0/16)"},
+                         {"10.244.0.7", "may not be in the range of Pods (10.244.0.0/16)"},
+                         {"192.0.2.1", "may not be an address of the API server"}, {"192.0.2.11", "may not be an address of a node"},
+                         {"127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"},
+                         {"::ffff:127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"},
+                         {"0.0.0.0", "may not be unspecified (0.0.0.0)"},
+                         {"169.254.169.254", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"},
+                         {"fe90::1", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"},
+                         {"224.0.0.5", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"}}) {
+    std::string text = refused(call("POST", services, with("x", ip)), 422);
+    EXPECT_NE(text.find("spec.externalIPs[0]"), std::string::npos) << text;
+    EXPECT_NE(text.find(why), std::string::npos) << text;
+  }
+  ok(call("POST", services, with("x", "203.0.113.7")), 201);
+  // A node that comes later takes the address away from nobody's object: it may be kept, and no other may name it.
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n2"},"status":{"addresses":[{"type":"InternalIP","address":"203.0.113.7"}]}})"), 201);
+  ok(call("PATCH", services + "/x", R"({"metadata":{"labels":{"a":"b"}}})", "application/merge-patch+json"));
+  refused(call("POST", services, with("y", "203.0.113.7")), 422);
+  ok(call("DELETE", "/api/v1/nodes/n2"));
+  ok(call("POST", services, with("y", "203.0.113.7")), 201);
+}
+class DenyExternalIps : public ServerTest {
+  void configure(ServerOptions& options) override { options.deny_external_ips = true; }
+};
+TEST_F(DenyExternalIps, NoneIsNamedAnew) {
+  const std::string services = "/api/v1/namespaces/default/services";
+  EXPECT_NE(refused(call("POST", services, R"({"metadata":{"name":"x"},"spec":{"externalIPs":["203.0.113.7"],"ports":[{"port":80}]}})"), 403)
+                .find("services \"x\" is forbidden: Use of external IPs is denied by admission control"), std::string::npos);
+  ok(call("POST", services, R"({"metadata":{"name":"x"},"spec":{"ports":[{"port":80}]}})"), 201);
+  refused(call("PATCH", services + "/x", R"({"spec":{"externalIPs":["203.0.113.7"]}})", "application/merge-patch+json"), 403);
+}
+
+TEST_F(ServerTest, BalancersAddressesAreNotTheirUsers) {
+  const std::string services = "/api/v1/namespaces/default/services";
+  const char* status = R"({"status":{"loadBalancer":{"ingress":[{"ip":"10.96.0.1"}]}}})";
+  auto made = ok(call("POST", services, R"({"metadata":{"name":"x"},"spec":{"type":"LoadBalancer","ports":[{"port":443}]},
+      "status":{"loadBalancer":{"ingress":[{"ip":"10.96.0.1"}]}}})"), 201);
+  EXPECT_EQ(base::find_path(made, "status", "loadBalancer", "ingress"), nullptr) << "status of a create is nobody's";
+  made = ok(call("PATCH", services + "/x", status, "application/merge-patch+json"));
+  EXPECT_EQ(base::find_path(made, "status", "loadBalancer", "ingress"), nullptr);
+}
+
+TEST_F(ServerTest, EndpointsAreHosts) {
+  for (const char* ip : {"127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1"}) {
+    std::string address(ip);
+    refused(call("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+                 R"({"metadata":{"name":"s"},"addressType":"IPv4","endpoints":[{"addresses":[")" + address + R"("]}],"ports":[]})"), 422);
+    refused(call("POST", "/api/v1/namespaces/default/endpoints",
+                 R"({"metadata":{"name":"s"},"subsets":[{"addresses":[{"ip":")" + address + R"("}],"ports":[{"port":80}]}]})"), 422);
+  }
+}
+
 TEST_F(ServerTest, NamespacesEndWithTheirFinalizer) {
   ok(call("POST", "/api/v1/namespaces", R"({"metadata":{"name":"x"}})"), 201);
   auto ns = ok(call("DELETE", "/api/v1/namespaces/x"));

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "netns/netns.h"
+#include "netns/port_pins.h"
 
 namespace netns {
 namespace {
@@ -45,6 +46,17 @@ TEST(NodePlan, MovedRouteAndNewPodCidr) {
             "remove-route 10.244.7.0/24\n"
             "add-route 10.244.1.0/24 via 192.0.2.12\n"
             "add-route 10.244.2.0/24 via 192.0.2.13\n");
+}
+
+TEST(PortPins, TextAndAlias) {
+  std::string text = pins_text({{"vetha", 0x0af40005}, {"vethb", 0x0af40006}}, true);
+  EXPECT_NE(text.find("set ports { type ifname; elements = { \"vetha\", \"vethb\" } }"), std::string::npos) << text;
+  EXPECT_NE(text.find("\"vetha\" . 0a:58:0a:f4:00:05 . 10.244.0.5, \"vethb\" . 0a:58:0a:f4:00:06 . 10.244.0.6"), std::string::npos) << text;
+  EXPECT_EQ(pins_text({}, false).find("elements"), std::string::npos);
+  uint32_t address = 0;
+  EXPECT_TRUE(parse_pin_alias(pin_alias(0x0af40005), &address));
+  EXPECT_EQ(address, 0x0af40005u);
+  for (const char* other : {"", "sampan-pod", "sampan-pod x", "uplink 10.244.0.5"}) EXPECT_FALSE(parse_pin_alias(other, &address)) << other;
 }
 
 }  // namespace

@@ -160,6 +160,103 @@ TEST(Table, TheFirstByNameHasASharedAddress) {
             "delete blocked 0.0.0.1 . tcp . 80\nadd blocked 0.0.0.1 . tcp . 80 : drop\n");
   EXPECT_EQ(text(table.set("b", {})), "delete blocked 0.0.0.1 . tcp . 80\n");
 }
+// Without endpoints, with other numbers of them, with another policy: nothing of an address goes to whoever
+// else wants it while the older has it.
+TEST(Table, AnAddressBelongsToTheOlderAsAWhole) {
+  Table table;
+  auto set = [&](Service s, const std::string& endpoints) {
+    EndpointSlice one = slice("x " + s.name + " http:8080/tcp | " + endpoints);
+    return text(table.set("default/" + s.name, elements_of(s, {&one}, node_one()), s.rank()));
+  };
+  Service older = service("older 10.96.0.5 http:80/tcp"), thief = service("a-thief 10.96.0.6 http:80/tcp");
+  for (Service* s : {&older, &thief}) s->external_ips = {"203.0.113.7"}, s->uid = s->name;
+  older.created = "2026-01-01T00:00:00Z";
+  thief.created = "2026-01-02T00:00:00Z";
+  thief.external_local = true;
+  set(thief, "10.244.1.9@n1 10.244.1.8@n1");
+  EXPECT_EQ(set(older, ""),
+            "delete ep_2 203.0.113.7 . tcp . 80 . 0\n"
+            "delete ep_2 203.0.113.7 . tcp . 80 . 1\n"
+            "delete ep_2_local 203.0.113.7 . tcp . 80 . 0\n"
+            "delete ep_2_local 203.0.113.7 . tcp . 80 . 1\n"
+            "delete services 203.0.113.7 . tcp . 80\n"
+            "delete external_local 203.0.113.7 . tcp . 80\n"
+            "add blocked 10.96.0.5 . tcp . 80 : refuse\n"
+            "add blocked 203.0.113.7 . tcp . 80 : refuse\n");
+  EXPECT_EQ(set(thief, "10.244.1.9@n1").find("203.0.113.7"), std::string::npos);
+  EXPECT_NE(set(older, "10.244.1.5@n1").find("add services 203.0.113.7 . tcp . 80 : class_1_external"), std::string::npos);
+  // The same name made anew is a younger Service.
+  older.created = "2026-01-03T00:00:00Z";
+  EXPECT_NE(set(older, "10.244.1.5@n1").find("add external_local 203.0.113.7 . tcp . 80 : class_1_local"), std::string::npos);
+  EXPECT_EQ(text(table.set("default/older", {})).find("203.0.113.7"), std::string::npos);
+  EXPECT_NE(text(table.set("default/a-thief", {})).find("delete services 203.0.113.7 . tcp . 80"), std::string::npos);
+  EXPECT_EQ(table.size(), 0u);
+}
+
+// ---- addresses of the cluster itself ----
+Reserved reserved() {
+  Reserved r{netns::parse_cidr("10.96.0.0/16"), netns::parse_cidr("10.244.0.0/16"), *netns::parse_ipv4("10.96.0.10"), {}};
+  r.api = {{*netns::parse_ipv4("192.0.2.1"), 6443}};
+  return r;
+}
+Node guarded_node() {
+  Node node = node_one();
+  node.other_addresses = {"198.51.100.11", "n1.example"};
+  node.kubelet_port = 10250;
+  return node;
+}
+std::string reserved_plan(const Service& s, const char* endpoint = "10.244.1.5@n2") {
+  EndpointSlice one = slice("x s http:8080/tcp | " + std::string(endpoint));
+  std::string out;
+  for (const auto& [element, value] : elements_of(s, {&one}, guarded_node(), reserved()))
+    if (element.set == Set::kServices || element.set == Set::kBlocked) out += element.key.text() + "\n";
+  return out;
+}
+TEST(Reserved, OnlyKubernetesHasItsAddressAndOnlyKubeDnsThatOfDns) {
+  Service s = service("web 10.96.0.1 http:443/tcp");
+  EXPECT_EQ(reserved_plan(s), "");
+  s.name = "kubernetes";
+  EXPECT_EQ(reserved_plan(s), "10.96.0.1 . tcp . 443\n");
+  s.ns = "tenant";
+  EXPECT_EQ(reserved_plan(s), "");
+  s.cluster_ip = "10.96.0.10";
+  EXPECT_EQ(reserved_plan(s), "");
+  s.ns = "kube-system", s.name = "kube-dns";
+  EXPECT_EQ(reserved_plan(s), "10.96.0.10 . tcp . 443\n");
+  for (const char* ip : {"192.0.2.1", "10.244.0.7", "127.0.0.1"}) {  // stored before the range was another
+    s.cluster_ip = ip;
+    EXPECT_EQ(reserved_plan(s), "") << ip;
+  }
+}
+TEST(Reserved, ExternalAddressesAreNoPartOfTheCluster) {
+  Service s = service("web 10.96.0.5 http:80/tcp");
+  s.external_ips = {"203.0.113.7"};
+  EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 80\n203.0.113.7 . tcp . 80\n");
+  for (const char* ip : {"10.96.0.1", "10.96.0.10", "10.96.7.7", "10.244.0.7", "192.0.2.1", "192.0.2.11", "198.51.100.11",
+                         "127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0", "255.255.255.255"}) {
+    s.external_ips = {ip};
+    EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 80\n") << ip;
+  }
+}
+TEST(Reserved, AGivenAddressMayBeTheNodesButNotItsControlPorts) {
+  Service s = service("web 10.96.0.5 http:80/tcp");
+  s.load_balancer_ips = {"192.0.2.11", "192.0.2.1", "10.244.0.7", "10.96.0.1"};
+  EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 80\n192.0.2.1 . tcp . 80\n192.0.2.11 . tcp . 80\n");
+  s = service("web 10.96.0.5 http:10250/tcp");
+  s.load_balancer_ips = {"192.0.2.11"};
+  EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 10250\n");
+  s = service("web 10.96.0.5 http:6443/tcp");
+  s.load_balancer_ips = {"192.0.2.1"};
+  EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 6443\n");
+  s = service("web 10.96.0.5 http:80/tcp:10250");
+  EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 80\n");
+}
+TEST(Reserved, EndpointsThatAreNoHostAreLeftOut) {
+  for (const char* ip : {"127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0"})
+    EXPECT_EQ(plan(service("web 10.96.0.5 http:80/tcp"), {slice("s web http:8080/tcp | " + std::string(ip) + "@n2")}),
+              "add blocked 10.96.0.5 . tcp . 80 : refuse\n") << ip;
+}
+
 TEST(Table, ReconcileRepairsWhatDiffers) {
   Table table;
   EndpointSlice one = slice("s web http:8080/tcp | 10.244.1.5@n2");

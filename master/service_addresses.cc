@@ -1,0 +1,104 @@
+#include "master/service_addresses.h"
+
+#include <algorithm>
+
+#include "api/status.h"
+#include "base/json_lists.h"
+#include "master/server.h"
+
+namespace master {
+
+namespace json = base::json;
+
+namespace {
+
+ClusterAddresses reserved_addresses(const ServerOptions& options) {
+  ClusterAddresses out{options.service_cidr, options.cluster_cidr, options.cluster_dns, {options.advertise_address}, {}, {}};
+  out.cluster_ips = ServiceAllocator(options.service_cidr, options.cluster_dns).reserved();
+  return out;
+}
+
+}  // namespace
+
+FollowedAddresses::FollowedAddresses(ApiServer& server, std::function<void()> changed)
+    : nodes_(server.cache("", "nodes")), changed_(std::move(changed)), cluster_(reserved_addresses(server.options())) {
+  for (const auto& [key, node] : nodes_.objects()) count_node(*node, 1);
+  listener_ = nodes_.subscribe([this](const WatchEvent& event) {
+    std::set<std::string> before = cluster_.nodes;
+    if (event.previous) count_node(*event.previous, -1);
+    if (event.type != WatchEvent::Type::kDeleted) count_node(*event.object, 1);
+    if (changed_ && cluster_.nodes != before) changed_();
+  });
+}
+FollowedAddresses::~FollowedAddresses() { nodes_.unsubscribe(listener_); }
+
+void FollowedAddresses::count_node(const StoredObject& node, int by) {
+  auto object = base::parse_json(*node.text);
+  if (!object.ok()) return;
+  for (const json::value& address : base::list_at(base::find_path(*object, "status", "addresses"))) {
+    std::string ip(base::string_at(address, "address"));
+    if ((counts_[ip] += by) > 0) {
+      cluster_.nodes.insert(ip);
+    } else {
+      counts_.erase(ip);
+      cluster_.nodes.erase(ip);
+    }
+  }
+}
+
+ServiceAddressAdmission::ServiceAddressAdmission(ApiServer& server) : cluster_(server), deny_all_(server.options().deny_external_ips) {}
+
+json::value ServiceAddressAdmission::validate(AdmissionAttributes& attributes) {
+  if (!attributes.is("", "services") || !attributes.subresource.empty()) return nullptr;
+  if (attributes.operation != Operation::kCreate && attributes.operation != Operation::kUpdate) return nullptr;
+  const json::array& had = base::list_at(base::find_path(attributes.old, "spec", "externalIPs"));
+  api::FieldErrors errors;
+  size_t index = 0;
+  for (const json::value& one : base::list_at(base::find_path(attributes.object, "spec", "externalIPs"))) {
+    std::string field = "spec.externalIPs[" + std::to_string(index++) + "]", ip(base::as_string(&one));
+    if (std::find(had.begin(), had.end(), one) != had.end()) continue;
+    if (deny_all_) return api::forbidden(attributes.resource->named(), attributes.name, "Use of external IPs is denied by admission control");
+    if (std::string why = cluster_.now().refusal(ip); !why.empty())
+      errors.push_back({api::FieldError::Type::invalid, std::move(field), base::to_json(one), std::move(why)});
+  }
+  return errors.empty() ? json::value() : api::invalid("", "Service", attributes.name, errors);
+}
+
+ServiceAddressController::ServiceAddressController(ApiServer& server)
+    : services_(server.cache("", "services")),
+      client_(server.local_transport({"system:serviceaccount:kube-system:service-controller",
+                                      {"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}}),
+              "sampan-master"),
+      events_(client_, "service-controller", base::wall_now),
+      queue_(server.loop(), [this](const std::string& key) { sync(key); }),
+      cluster_(server, [this] {
+        for (const std::string& key : book_.with_external()) queue_.add(key);
+      }) {
+  for (const auto& [key, service] : services_.objects()) follow(*service);
+  listener_ = services_.subscribe([this](const WatchEvent& event) {
+    if (event.type != WatchEvent::Type::kDeleted) return follow(*event.object);
+    said_.erase(event.object->key);
+    for (const std::string& key : book_.remove(event.object->key)) queue_.add(key);
+  });
+}
+ServiceAddressController::~ServiceAddressController() { services_.unsubscribe(listener_); }
+
+void ServiceAddressController::follow(const StoredObject& service) {
+  auto object = base::parse_json(*service.text);
+  if (!object.ok()) return;
+  for (const std::string& key : book_.set(read_claims(*object))) queue_.add(key);
+}
+
+void ServiceAddressController::sync(const std::string& key) {
+  queue_.succeeded(key);
+  const ServiceClaims* service = book_.find(key);
+  if (!service) return;
+  std::set<AddressEvent> refused = book_.refused(*service, cluster_.now());
+  std::set<AddressEvent>& said = said_[key];
+  for (const AddressEvent& event : refused)
+    if (!said.contains(event)) events_.record({"v1", "Service", service->ns, service->name, service->uid}, "Warning", event.reason, event.message);
+  said = std::move(refused);
+  if (said.empty()) said_.erase(key);
+}
+
+}  // namespace master

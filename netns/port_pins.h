@@ -1,0 +1,34 @@
+// Each Pod's bridge port is pinned to the Pod's link address and IPv4 address: whatever else comes out
+// of it is dropped by nftables before the bridge learns from it or forwards it, raw sockets or not.
+// What is pinned stands twice in the kernel: as set elements, and in the alias of the host's end of
+// the veth, from which the table is made anew when it is not there: at the first Pod, after an
+// upgrade that changed the rules, or when somebody flushed them. Private to netns/.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace netns {
+
+struct PortPin {
+  std::string link;      // "vethabc…"
+  uint32_t address = 0;  // host byte order
+};
+// 0a:58: and the address, as other network plugins have it.
+std::string pod_mac(uint32_t address);
+std::string pin_alias(uint32_t address);                                  // "sampan-pod 10.244.0.5"
+bool parse_pin_alias(const std::string& alias, uint32_t* address);
+
+// The table of family bridge with all its elements, for `nft -f -`; fails when there is one, or replaces
+// it. One for every bridge of a host: ports without a pin are others' and pass.
+std::string pins_text(const std::vector<PortPin>& pins, bool replace);
+
+// Loads the table when there is none of these rules; `netlink_fd` lists the links.
+base::Status pin_port(int netlink_fd, const PortPin& pin);
+base::Status unpin_port(const std::string& link); // absent is fine
+
+}  // namespace netns

@@ -1,0 +1,89 @@
+// Packets of any bytes are an error or an answer, within the limit and in little time.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <random>
+
+#include "proxy/dns_wire.h"
+#include "tests/unit/proxy/fixture.h"
+
+namespace proxy::dns {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string name(std::mt19937& random) {
+  std::string out;
+  for (unsigned labels = random() % 6 == 0 ? 126 : 1 + random() % 5; labels > 0 && out.size() < 240; --labels) {
+    unsigned length = 1 + random() % 3;
+    out += static_cast<char>(length);
+    for (unsigned i = 0; i < length; ++i) out += "abAB-_.\0c"[random() % 9];
+  }
+  return out + '\0';
+}
+std::string packet(std::mt19937& random, bool answer) {
+  auto u16 = [&](unsigned value) { return std::string{static_cast<char>(value >> 8), static_cast<char>(value)}; };
+  unsigned records = answer ? random() % 40 : random() % 3;
+  std::string wire = u16(7) + u16(answer ? 0x8180 : 0x0100) + u16(1) + u16(answer ? records : 0) + u16(0) + u16(answer ? 0 : records);
+  wire += name(random) + u16(1) + u16(1);
+  for (unsigned i = 0; i < records; ++i) {
+    wire += random() % 2 ? name(random) : u16(0xc000 | random() % (wire.size() + 4));
+    unsigned type = answer ? std::array{1u, 5u, 12u, 6u, 33u, 16u, 39u, 46u}[random() % 8] : 41;
+    std::string data = random() % 2 ? name(random) : u16(0xc000 | random() % wire.size());
+    wire += u16(type) + u16(1) + u16(0) + u16(60) + u16(static_cast<unsigned>(data.size())) + data;
+  }
+  for (unsigned flips = random() % 4; flips > 0; --flips) wire[random() % wire.size()] = static_cast<char>(random());
+  if (random() % 8 == 0) wire.resize(random() % wire.size());
+  return wire;
+}
+
+TEST(DnsWireProperty, AnyBytesAreAnErrorOrAnAnswerInLittleTime) {
+  Config config{"cluster.local", *netns::parse_cidr("10.96.0.0/16"), *netns::parse_cidr("10.244.0.0/16")};
+  Clock::duration worst{};
+  for (uint32_t seed = 1; seed <= 20'000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    std::string wire = packet(random, false), reply = packet(random, true);
+    auto began = Clock::now();
+    auto query = parse_query(wire);
+    if (!query.ok()) {
+      ASSERT_LE(encode_format_error(wire).size(), 12u);
+      continue;
+    }
+    ASSERT_LE(encode_error(*query, kRefused).size(), 512u);
+    Answer many{true, kNoError, {}, {}, {}};
+    for (int i = 0; i < 200; ++i) many.answers.push_back({"", kA, "10.0.0.1", 0});
+    size_t limit = query->udp_bytes;
+    ASSERT_LE(encode_answer(*query, many, config, limit).size(), limit);
+    (void)check_upstream(reply, 7, query->name, query->type, 1);
+    ASSERT_LE(adapt_upstream(reply, *query, 1, limit, many.answers).size(), limit);
+    ASSERT_LE(adapt_upstream(reply, *query, 1, limit, {}).size(), limit);
+    worst = std::max(worst, Clock::now() - began);
+  }
+  std::printf("longest: %.2f ms\n", std::chrono::duration<double, std::milli>(worst).count());
+  EXPECT_LT(worst, std::chrono::milliseconds(100));  // of a busy machine and an unoptimised build
+}
+
+// A chain of compression pointers as long as the packet, followed for every record.
+TEST(DnsWireProperty, ChainsOfPointersAreBounded) {
+  for (size_t size : {4096u, 16384u, 65535u}) {
+    std::string wire("\0\7\x81\x80\0\1\1\xff\0\0\0\0", 12);
+    wire += std::string("\1a\0\0\1\0\1", 7);
+    while (wire.size() + 2 < std::min<size_t>(size - 5200, 16000)) {
+      size_t to = wire.size() < 25 ? 12 : wire.size() - 2;
+      wire += {static_cast<char>(0xc0 | to >> 8), static_cast<char>(to)};
+    }
+    for (int i = 0; i < 400 && wire.size() < size; ++i) {
+      size_t to = std::min<size_t>(wire.size() - 2, 15990);
+      wire += {static_cast<char>(0xc0 | to >> 8), static_cast<char>(to)};
+      wire += std::string("\0\1\0\1\0\0\0\0\0\0", 10);
+    }
+    auto began = Clock::now();
+    (void)check_upstream(wire, 7, "a", kA, 1);
+    EXPECT_LT(Clock::now() - began, std::chrono::milliseconds(200)) << size;
+  }
+}
+
+}  // namespace
+}  // namespace proxy::dns
