@@ -48,6 +48,7 @@ class Zone {
     std::vector<std::string_view> labels = labels_of(below_domain);
     if (labels.empty()) return found({});
     if (labels.size() == 1 && labels[0] == "dns-version") return found({{"", kTxt, "1.1.0", 0}});
+    if (labels.back() == "pod") return pod(labels);
     if (labels.back() != "svc") return no_such_name();
     labels.pop_back();
     if (labels.empty()) return found({});
@@ -65,6 +66,18 @@ class Zone {
     if (labels.size() == 1) return protocol(*service, labels[0]);
     if (labels.size() == 2 && labels[0][0] == '_') return port(*service, labels[0], labels[1]);
     return no_such_name();
+  }
+
+  // a-b-c-d.NAMESPACE.pod: the address that the name says, whoever has it, as CoreDNS answers with
+  // `pods insecure` (certificates for such names prove who answers, not this).
+  Answer pod(const std::vector<std::string_view>& labels) {
+    if (labels.size() < 3) return found({});
+    if (labels.size() > 3) return no_such_name();
+    std::string address(labels[0]);
+    if (address.find('.') != std::string::npos) return no_such_name();
+    std::replace(address.begin(), address.end(), '-', '.');
+    const auto ip = netns::parse_ipv4(address);
+    return ip ? found({{"", kA, netns::format_ipv4(*ip), 0}}) : no_such_name();
   }
 
   Answer reverse(Ip ip) {

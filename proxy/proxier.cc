@@ -99,9 +99,12 @@ base::Status Proxier::converge() {
   }
   std::vector<Action> done;
   if (resync_) {
+    note_stale(planned);
     done = TRY(repair());
     resync_ = rebuild_ = false;
   } else {
+    // Noted first: a change that failed half-way, or seemed to, may have been made.
+    note_stale(planned);
     TRY(nft_.act(planned));
     done.swap(planned);
   }
@@ -109,9 +112,8 @@ base::Status Proxier::converge() {
   if (base::log::enabled(base::log::Level::kDebug))
     for (const Action& action : done) base::log::debug("{}", action.text());
   counters_.actions += done.size();
-  // What a repair found in place already counts as changed: who did it may not have come this far.
-  done.insert(done.end(), planned.begin(), planned.end());
-  return after_change(done);
+  note_stale(done);
+  return end_stale();
 }
 
 // Reads the kernel's table and makes it ours.
@@ -138,19 +140,23 @@ void Proxier::on_interference() {
   schedule(kGather);
 }
 
-base::Status Proxier::after_change(const std::vector<Action>& done) {
-  std::set<Key> udp;
-  bool affinity = false;
-  for (const Action& action : done) {
+// What a repair finds in place already counts as changed: who did it may not have come this far.
+void Proxier::note_stale(const std::vector<Action>& changes) {
+  for (const Action& action : changes) {
     if (action.kind == Action::Kind::kAddClass) continue;
     const Element& e = action.element;
-    if (e.key.protocol == IPPROTO_UDP) udp.insert(e.key);
-    affinity |= action.kind == Action::Kind::kDelete &&
+    if (e.key.protocol == IPPROTO_UDP) stale_udp_.insert(e.key);
+    stale_affinity_ |= action.kind == Action::Kind::kDelete &&
                 (e.set == Set::kEndpointsSticky || e.set == Set::kEndpointsLocalSticky);
   }
+}
+
+base::Status Proxier::end_stale() {
   auto valid = [this](const Key& key, Ip ip, uint16_t port) { return leads_to(key, ip, port); };
-  if (affinity) TRY(nft_.purge_affinity(valid));
-  size_t removed = TRY(remove_stale_udp(udp, valid));
+  if (stale_affinity_) TRY(nft_.purge_affinity(valid));
+  stale_affinity_ = false;
+  size_t removed = TRY(remove_stale_udp(stale_udp_, valid));
+  stale_udp_.clear();
   counters_.stale_udp += removed;
   if (removed) base::log::info("removed {} UDP connections of endpoints that are gone", removed);
   return {};

@@ -42,7 +42,8 @@ class Proxier {
   void round();
   base::Status converge();
   base::Result<std::vector<Action>> repair();
-  base::Status after_change(const std::vector<Action>& done);
+  void note_stale(const std::vector<Action>& changes);
+  base::Status end_stale();
   void on_interference();
   bool leads_to(const Key& key, Ip ip, uint16_t port) const;
 
@@ -52,6 +53,9 @@ class Proxier {
   Cluster cluster_;
   Table table_;
   std::set<std::string> dirty_;      // "ns/name" of Services
+  // What is still to be done about connections after changes; kept until a round has done it.
+  std::set<Key> stale_udp_;
+  bool stale_affinity_ = false;
   bool started_ = false, resync_ = true, rebuild_ = false;
   int failed_in_a_row_ = 0;
   base::Loop::Handle next_, slow_, interference_;
