@@ -1,5 +1,6 @@
 #include "master/controllers/deployment_plan.h"
 
+#include <charconv>
 #include <deque>
 
 #include "master/controllers/deployment_scale.h"
@@ -45,7 +46,15 @@ json::value without_hash(const json::value& pod_template) {
   if (copy.get_object()["metadata"].get_object().empty()) copy.get_object().erase("metadata");
   return copy;
 }
-int revision_number(const ReplicaOwner& rs) { return annotation_int(rs, kRevision, 0); }
+// 64 bits, as Kubernetes counts; what is no number is older than all.
+int64_t revision_number(const ReplicaOwner& rs) {
+  auto at = rs.annotations.find(kRevision);
+  if (at == rs.annotations.end()) return 0;
+  const std::string& text = at->second;
+  int64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? number : 0;
+}
 
 bool copied(std::string_view annotation) {
   for (std::string_view skip : {"kubectl.kubernetes.io/last-applied-configuration", kRevision, kHistory, kDesired, kMax,
@@ -145,10 +154,10 @@ class Planner {
       set_condition(conditions_, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now_, true);
   }
 
-  int next_revision() const {
-    int newest = 0;
+  int64_t next_revision() const {
+    int64_t newest = 0;
     for (const WorkingSet* set : sizes_.old_sets) newest = std::max(newest, revision_number(*set->rs));
-    return newest + 1;
+    return newest == INT64_MAX ? newest : newest + 1;
   }
   // The current ReplicaSet carries the newest revision and the Deployment's annotations.
   void adopt_revision() {
@@ -156,7 +165,7 @@ class Planner {
     for (const auto& [key, value] : d_.annotations)
       if (auto at = rs.annotations.find(key); copied(key) && (at == rs.annotations.end() || at->second != value))
         new_annotations_[key] = value;
-    const int revision = next_revision();
+    const int64_t revision = next_revision();
     std::string is = rs.annotations.count(kRevision) ? rs.annotations.at(kRevision) : "";
     if (revision_number(rs) < revision) {
       new_annotations_[kRevision] = std::to_string(revision);
