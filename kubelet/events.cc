@@ -1,6 +1,8 @@
 // Aggregation and sending of events. Bounded in memory: kMaxKnown keys, then the oldest goes.
 #include "kubelet/events.h"
 
+#include "kubelet/termination_message.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,12 +12,27 @@ namespace kubelet {
 
 namespace {
 constexpr size_t kMaxKnown = 2000;
-// client-go's spam filter: a burst of 25 for one object, then one in five minutes.
+// See EventBudget.
 constexpr double kBurst = 25, kPerSecond = 1.0 / 300;
 }  // namespace
 
+bool EventBudget::take(const std::string& uid, base::Time now) {
+  auto it = left_.find(uid);
+  if (it == left_.end()) {
+    if (left_.size() >= kMaxObjects)
+      left_.erase(std::min_element(left_.begin(), left_.end(), [](const auto& a, const auto& b) { return a.second.since < b.second.since; }));
+    it = left_.emplace(uid, Left{kBurst, now}).first;
+  }
+  auto& [events, since] = it->second;
+  events = std::min(kBurst, events + kPerSecond * std::chrono::duration<double>(now - since).count());
+  since = now;
+  if (events < 1) return false;
+  events -= 1;
+  return true;
+}
+
 void Events::emit(const EventSubject& subject, bool warning, std::string reason, std::string message) {
-  if (message.size() > 1024) message.resize(1024);
+  message = first_bytes(message, 1024);
   const base::Time now = base::wall_now();
   const std::string key = subject.uid + "/" + subject.container + "/" + reason + "/" + message;
   auto it = known_.find(key);
@@ -23,16 +40,11 @@ void Events::emit(const EventSubject& subject, bool warning, std::string reason,
     if (order_.size() >= kMaxKnown) {
       known_.erase(order_.front());
       bodies_.erase(order_.front());
-      budgets_.clear();
       order_.pop_front();
     }
-    auto [budget, fresh] = budgets_.try_emplace(subject.uid, kBurst, now);
-    auto& [left, since] = budget->second;
-    left = std::min(kBurst, left + kPerSecond * std::chrono::duration<double>(now - since).count());
-    since = now;
-    if (left < 1) return;
-    left -= 1;
+    if (!budget_.take(subject.uid, now)) return;
     Known known;
+    known.uid = subject.uid;
     known.ns = subject.ns.empty() ? "default" : subject.ns;
     // client-go's form: name.<hex of the time>.
     known.name = subject.name + "." + fmt::format("{:x}", now.time_since_epoch().count());
@@ -52,7 +64,9 @@ void Events::emit(const EventSubject& subject, bool warning, std::string reason,
     it = known_.emplace(key, std::move(known)).first;
     order_.push_back(key);
   }
-  ++it->second.count;
+  // What is repeated too often is only counted; the count goes out with the next one that is sent.
+  const bool repeated = ++it->second.count > 1;
+  if (repeated && !it->second.dirty && !budget_.take(subject.uid, now)) return;
   if (!it->second.dirty) {
     it->second.dirty = true;
     pending_.push_back(key);

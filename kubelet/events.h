@@ -1,5 +1,6 @@
 // Events of the kubelet in Kubernetes' wording. The same event again raises the count of the first
-// one; a Pod that talks too much is cut short. Sending yields to everything else and may fail.
+// one; a Pod that talks too much is cut short, with what is new and with what it repeats. Sending
+// yields to everything else and may fail.
 #pragma once
 
 #include <deque>
@@ -16,6 +17,23 @@ struct EventSubject {
   bool init = false;
 };
 
+// client-go's spam filter: of each object a burst of 25 events, then one in five minutes. Bounded: of
+// kMaxObjects the one that was quiet for the longest time is forgotten, which costs it nothing but
+// the memory of having been loud.
+class EventBudget {
+ public:
+  static constexpr size_t kMaxObjects = 4096;
+  bool take(const std::string& uid, base::Time now);
+  size_t size() const { return left_.size(); }
+
+ private:
+  struct Left {
+    double events;
+    base::Time since;
+  };
+  std::map<std::string, Left> left_;
+};
+
 class Events {
  public:
   Events(base::Loop& loop, api::Client& client, std::string node_name)
@@ -24,7 +42,7 @@ class Events {
 
  private:
   struct Known {
-    std::string ns, name;
+    std::string ns, name, uid;
     int count = 0;
     base::Time first{};
     bool creating = false, dirty = false;
@@ -38,7 +56,7 @@ class Events {
   std::map<std::string, Known> known_;
   std::map<std::string, base::json::object> bodies_;   // waiting to be created
   std::deque<std::string> order_, pending_;
-  std::map<std::string, std::pair<double, base::Time>> budgets_;  // by uid: events left, since
+  EventBudget budget_;
   base::Loop::Handle timer_;
 };
 

@@ -122,6 +122,8 @@ base::Status Kubelet::start() {
         if (std::exchange(services_synced_, true)) return;
         for (auto& [uid, worker] : workers_) worker->look_again();
       });
+  image_gc_ = std::make_unique<ImageGc>(loop_, background_, events_, images_.options(), options_.node_name, options_.image_gc);
+  image_gc_->start();
   node_->start();
   pods_->start();
   services_->start();
@@ -179,13 +181,29 @@ void Kubelet::finished(const std::string& uid) {
   background_.call<base::Status>(
       [layout = context_.layout, uid, holders, root = options_.image_root]() -> base::Status {
         for (const auto& holder : holders) base::ignore(runtime::unpin_image(root, holder), "image gc drops pins of unknown holders");
+        TRY(runtime::clean_dead_pod(layout.run_dir, uid));
         TRY(netns::detach_pod(netns::host_link_name(uid)));
         return remove_pod_directory(layout, uid, true);
       },
       [this, uid, ip](base::Status status) {
+        if (!status.ok()) {
+          found_[uid].sandbox.ip = ip;   // still taken
+          return clean_later(uid, "remove", status.error(), 0);
+        }
         if (auto address = netns::parse_ipv4(ip); address && pool_) pool_->release(*address);
-        if (!status.ok()) base::log::warning("pod {}: remove directory: {}", uid, status.error().message());
       });
+}
+
+void Kubelet::clean_later(const std::string& uid, const char* what, const base::Error& error, int failures) {
+  base::log::warning("pod {}: {}: {}: tried again", uid, what, error.message());
+  // Of the node: the Pod is gone from the API, and its namespace may be.
+  events_.emit({.kind = "Node", .ns = "", .name = options_.node_name, .uid = options_.node_name, .container = ""}, true,
+               "FailedPodCleanup", "What is left of pod " + uid + " can't be removed: " + error.message());
+  const auto delay = std::min<base::Duration>(std::chrono::seconds(1) * (1 << std::min(failures, 6)), std::chrono::seconds(60));
+  context_.retries[uid] = loop_.after(delay, [this, uid, failures] {
+    auto timer = context_.retries.extract(uid);   // this call is its own
+    remove_orphan(uid, failures + 1);
+  });
 }
 
 std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::string& name, const std::string& uid) {
@@ -202,7 +220,7 @@ void Kubelet::network_up(const netns::Cidr& cidr) {
   auto reserve = [&](const PodObserved& seen) {
     if (seen.sandbox.ip.empty()) return;
     auto address = netns::parse_ipv4(seen.sandbox.ip);
-    if (!address) return;
+    if (!address || !cidr.contains(*address)) return;   // of another range: its Pod gets a new one
     if (auto status = pool_->reserve(*address); !status.ok())
       base::log::warning("reserve Pod address {}: {}", seen.sandbox.ip, status.error().message());
   };
@@ -241,24 +259,30 @@ void Kubelet::remove_orphans() {
   if (auto dirs = sys::list_dir(context_.layout.pods()); dirs.ok())
     for (const auto& uid : *dirs) uids.insert(uid);
   for (const auto& uid : uids)
-    if (!workers_.contains(uid)) remove_orphan(uid);
+    if (!workers_.contains(uid)) remove_orphan(uid, 0);
 }
 
-void Kubelet::remove_orphan(const std::string& uid) {
-  base::log::info("pod {}: not in the API any more: removing what is left of it", uid);
+void Kubelet::remove_orphan(const std::string& uid, int failures) {
+  if (workers_.contains(uid)) return;   // it came after all
+  if (failures == 0) base::log::info("pod {}: not in the API any more: removing what is left of it", uid);
   std::string ip;
-  if (auto it = found_.find(uid); it != found_.end()) ip = it->second.sandbox.ip;
-  auto clean = [this, uid, ip] {
+  std::vector<std::string> holders;
+  if (auto it = found_.find(uid); it != found_.end()) {
+    ip = it->second.sandbox.ip;
+    for (const auto& [name, c] : it->second.containers) holders.push_back(uid + "." + name);
+  }
+  auto clean = [this, uid, ip, holders, failures] {
     background_.call<base::Status>(
-        [this_layout = context_.layout, uid, run_dir = options_.run_dir]() -> base::Status {
+        [this_layout = context_.layout, uid, holders, run_dir = options_.run_dir, root = options_.image_root]() -> base::Status {
+          for (const auto& holder : holders) base::ignore(runtime::unpin_image(root, holder), "it only keeps an image longer");
           TRY(runtime::clean_dead_pod(run_dir, uid));
           TRY(netns::detach_pod(netns::host_link_name(uid)));
           return remove_pod_directory(this_layout, uid, true);
         },
-        [this, uid, ip](base::Status status) {
+        [this, uid, ip, failures](base::Status status) {
           orphans_.erase(uid);
+          if (!status.ok()) return clean_later(uid, "remove orphan", status.error(), failures);
           found_.erase(uid);
-          if (!status.ok()) return base::log::warning("pod {}: remove orphan: {}", uid, status.error().message());
           ::unlink(context_.layout.record(uid).c_str());
           if (auto address = netns::parse_ipv4(ip); address && pool_) pool_->release(*address);
         });
@@ -267,7 +291,7 @@ void Kubelet::remove_orphan(const std::string& uid) {
   if (!pod.ok()) return clean();
   auto& held = orphans_[uid] = std::move(*pod);
   held->shutdown([clean](base::Status status) {
-    base::ignore(status, "cleaned by hand below");
+    base::ignore(status, "what it left undone fails below and is tried again");
     clean();
   });
 }

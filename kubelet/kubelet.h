@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "api/client/transport.h"
+#include "kubelet/image_gc.h"
 #include "kubelet/node_agent.h"
 #include "kubelet/pod_worker.h"
 #include "kubelet/stats.h"
@@ -19,6 +20,7 @@ struct KubeletOptions {
   int port = 10250;
   int mtu = 1500;
   int64_t max_pids = -1, max_pods = 110;
+  ImageGcPolicy image_gc;
 };
 
 class Kubelet {
@@ -51,7 +53,9 @@ class Kubelet {
   void network_up(const netns::Cidr& cidr);
   base::Status read_records();
   void remove_orphans();
-  void remove_orphan(const std::string& uid);
+  void remove_orphan(const std::string& uid, int failures);
+  // Tries again after a back-off; an Event of the node says so.
+  void clean_later(const std::string& uid, const char* what, const base::Error& error, int failures);
   const std::vector<ServiceLink>* services_of(const std::string& ns);
 
   base::Loop& loop_;
@@ -68,6 +72,7 @@ class Kubelet {
   PodContext context_;
   std::optional<netns::AddressPool> pool_;
   std::unique_ptr<NodeAgent> node_;
+  std::unique_ptr<ImageGc> image_gc_;
   std::unique_ptr<api::Informer> pods_, services_;
   bool pods_synced_ = false, services_synced_ = false;
   std::unordered_map<std::string, std::shared_ptr<PodWorker>> workers_;      // by uid

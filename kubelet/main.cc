@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   options.cluster_domain = "cluster.local";
   options.version = kVersion;
   std::string kubeconfig, listen, health = "127.0.0.1:10248", level = "info";
+  int64_t min_image_seconds = 120;
 
   CLI::App app{"sampan-kubelet: runs the Pods of one node. Ending it leaves them running."};
   app.set_version_flag("--version", std::string("sampan-kubelet ") + kVersion);
@@ -65,12 +66,19 @@ int main(int argc, char** argv) {
   app.add_option("--registries", options.registries, "file with registries and mirrors, passed to image pulls");
   app.add_option("--max-pods", options.max_pods, "Pods this node takes")->capture_default_str();
   app.add_option("--pod-max-pids", options.max_pids, "processes of one Pod; -1: no limit")->capture_default_str();
+  app.add_option("--image-gc-high-threshold", options.image_gc.high_percent,
+                 "how full (percent) the disk of the image store gets before unused images go; 100: they stay")
+      ->capture_default_str()->check(CLI::Range(0, 100));
+  app.add_option("--image-gc-low-threshold", options.image_gc.low_percent, "how full it is to be then (percent)")
+      ->capture_default_str()->check(CLI::Range(0, 100));
+  app.add_option("--minimum-image-ttl-seconds", min_image_seconds, "an unused image that is younger stays")->capture_default_str()->check(CLI::NonNegativeNumber);
   app.add_option("--log-level", level, "debug, info, warning, error")->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  options.image_gc.min_age = std::chrono::seconds(min_image_seconds);
 
   base::log::Level parsed = base::log::Level::kInfo;
   if (!base::log::parse_level(level, &parsed)) {

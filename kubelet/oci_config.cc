@@ -2,6 +2,7 @@
 #include "kubelet/oci_config.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "api/quantity.h"
 #include "kubelet/container_env.h"
@@ -95,7 +96,19 @@ json::object mount(std::string_view destination, std::string_view type, std::str
 
 size_t depth(std::string_view path) { return static_cast<size_t>(std::count(path.begin(), path.end(), '/')) - (path == "/" ? 1 : 0); }
 
-json::array mounts(const api::Container& c, const Launch& launch, bool privileged) {
+// As filepath.Clean does it: "/a//b/" is "/a/b", for what is compared and counted in parts.
+std::string clean_path(const std::string& path) {
+  std::string out = std::filesystem::path(path).lexically_normal().string();
+  while (out.size() > 1 && out.back() == '/') out.pop_back();
+  return out;
+}
+
+bool lies_below(std::string_view path, std::string_view directory) {
+  if (directory == "/") return path.size() > 1;
+  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
+}
+
+json::array mounts(const std::vector<ContainerMount>& binds, bool privileged) {
   json::array out;
   out.push_back(mount("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}));
   out.push_back(mount("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
@@ -106,25 +119,6 @@ json::array mounts(const api::Container& c, const Launch& launch, bool privilege
   out.push_back(mount("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", mode}));
   out.push_back(mount("/sys/fs/cgroup", "cgroup", "cgroup", {"nosuid", "noexec", "nodev", "relatime", mode}));
 
-  std::vector<ContainerMount> binds;
-  auto own = [&](std::string source, std::string destination, bool read_only) {
-    const bool taken = std::any_of(c.volume_mounts.begin(), c.volume_mounts.end(),
-                                   [&](const auto& m) { return m.mount_path == destination; });
-    if (source.empty() || taken) return;
-    binds.push_back({.source = std::move(source), .destination = std::move(destination), .read_only = read_only,
-                     .recursive_read_only = false, .propagation = ""});
-  };
-  const bool root_read_only = security_of(c).read_only_root_filesystem.value_or(false);
-  own(launch.shm, "/dev/shm", false);
-  own(launch.hosts, "/etc/hosts", root_read_only);
-  own(launch.etc_hostname, "/etc/hostname", root_read_only);
-  own(launch.resolv_conf, "/etc/resolv.conf", root_read_only);
-  own(launch.termination_log,
-      c.termination_message_path.empty() ? "/dev/termination-log" : c.termination_message_path, false);
-  for (const auto& m : launch.mounts) binds.push_back(m);
-  // Parents before children, whatever the order of the manifest.
-  std::stable_sort(binds.begin(), binds.end(),
-                   [](const auto& a, const auto& b) { return depth(a.destination) < depth(b.destination); });
   for (const auto& m : binds) {
     json::array options{"rbind"};
     options.emplace_back(m.propagation == "Bidirectional"     ? "rshared"
@@ -211,6 +205,47 @@ base::Result<json::object> process(const api::Pod& pod, const api::Container& c,
 
 }  // namespace
 
+std::vector<ContainerMount> container_binds(const api::Pod&, const api::Container& c, const Launch& launch) {
+  std::vector<ContainerMount> binds;
+  auto own = [&](std::string source, std::string destination, bool read_only) {
+    const bool taken = std::any_of(c.volume_mounts.begin(), c.volume_mounts.end(),
+                                   [&](const auto& m) { return clean_path(m.mount_path) == destination; });
+    if (source.empty() || taken) return;
+    binds.push_back({.source = std::move(source), .destination = std::move(destination), .read_only = read_only,
+                     .recursive_read_only = false, .propagation = "", .kubelet_owned = false});
+  };
+  const bool root_read_only = security_of(c).read_only_root_filesystem.value_or(false);
+  own(launch.shm, "/dev/shm", false);
+  own(launch.hosts, "/etc/hosts", root_read_only);
+  own(launch.etc_hostname, "/etc/hostname", root_read_only);
+  own(launch.resolv_conf, "/etc/resolv.conf", root_read_only);
+  own(launch.termination_log,
+      c.termination_message_path.empty() ? "/dev/termination-log" : c.termination_message_path, false);
+  for (const auto& m : launch.mounts) {
+    binds.push_back(m);
+    binds.back().destination = clean_path(m.destination);
+  }
+  // Parents before children, whatever the order of the manifest.
+  std::stable_sort(binds.begin(), binds.end(),
+                   [](const auto& a, const auto& b) { return depth(a.destination) < depth(b.destination); });
+  return binds;
+}
+
+std::vector<MountPoint> nested_mount_points(const std::vector<ContainerMount>& binds) {
+  std::vector<MountPoint> out;
+  for (const ContainerMount& inner : binds) {
+    const ContainerMount* parent = nullptr;   // the nearest one: what it hides does not matter
+    for (const ContainerMount& m : binds)
+      if (&m != &inner && lies_below(inner.destination, m.destination) &&
+          (!parent || depth(m.destination) >= depth(parent->destination)))
+        parent = &m;
+    if (!parent || !parent->read_only || !parent->kubelet_owned) continue;
+    const size_t skip = parent->destination == "/" ? 1 : parent->destination.size() + 1;
+    out.push_back({.volume = parent->source, .relative = inner.destination.substr(skip), .source = inner.source});
+  }
+  return out;
+}
+
 base::Result<json::value> oci_config(const api::Pod& pod, const api::Container& c, const Launch& launch) {
   const api::PodSpec& spec = spec_of(pod);
   const api::SecurityContext& security = security_of(c);
@@ -218,7 +253,7 @@ base::Result<json::value> oci_config(const api::Pod& pod, const api::Container& 
   json::object out{{"ociVersion", "1.2.0"}, {"hostname", launch.hostname}};
   out["process"] = TRY(process(pod, c, launch));
   out["root"] = json::object{{"path", "rootfs"}, {"readonly", security.read_only_root_filesystem.value_or(false)}};
-  out["mounts"] = mounts(c, launch, privileged);
+  out["mounts"] = mounts(container_binds(pod, c, launch), privileged);
 
   json::object linux_;
   json::array namespaces;

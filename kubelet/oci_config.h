@@ -17,6 +17,7 @@ struct ContainerMount {
   std::string source, destination;
   bool read_only = false, recursive_read_only = false;
   std::string propagation;        // "", "None", "HostToContainer", "Bidirectional"
+  bool kubelet_owned = false;     // `source` is a volume that the kubelet made
 };
 
 struct HostFacts {
@@ -40,6 +41,15 @@ struct Launch {
   HostFacts host;
 };
 
+// What is bound into the container: its volumes and the Pod's own files, parents before children.
+std::vector<ContainerMount> container_binds(const api::Pod& pod, const api::Container& container, const Launch& launch);
+// A place inside a volume where something else is mounted. The runtime can't make it in a volume that
+// is mounted read-only, so it is there before (in the volume itself, as in Kubernetes).
+struct MountPoint {
+  std::string volume, relative;   // directory on the host, and the path below it
+  std::string source;             // a directory or a file: so is the mount point
+};
+std::vector<MountPoint> nested_mount_points(const std::vector<ContainerMount>& binds);
 // kInvalid in the words of the container's waiting message.
 base::Result<base::json::value> oci_config(const api::Pod& pod, const api::Container& container,
                                            const Launch& launch);

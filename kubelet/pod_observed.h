@@ -76,6 +76,8 @@ struct SandboxSeen {
   std::string ip;
   std::string error;
   Time retry_at{};
+  bool stale = false;                // its address is not of the node's range (any more): made anew
+  Time stop_retry_at{};              // kDone, and it could not be stopped
 };
 struct VolumesSeen {
   Step step = Step::kNone;

@@ -44,6 +44,11 @@ class Planner {
       wake(seen_.first_seen + seconds(*spec_.active_deadline_seconds));
     const bool host_network = spec_.host_network.value_or(false);
     if (!seen_.network_ready && !host_network) return;
+    // All that runs in it goes with it; what the Pod needs is started in the next one.
+    if (seen_.sandbox.step == Step::kDone && seen_.sandbox.stale) {
+      if (now_ < seen_.sandbox.stop_retry_at) return wake(seen_.sandbox.stop_retry_at);
+      return act({.kind = Action::Kind::kStopSandbox});
+    }
     const bool sandbox = step(seen_.sandbox.step, seen_.sandbox.retry_at, Action::Kind::kStartSandbox);
     const bool volumes = step(seen_.volumes.step, seen_.volumes.retry_at, Action::Kind::kMountVolumes);
     ready_ = sandbox && volumes;
@@ -137,7 +142,10 @@ class Planner {
 
   void tend(const api::Container& c) {
     const ContainerSeen& seen = of(c);
-    if (seen.stopping) return stop(c, seen.grace_seconds, {});
+    if (seen.stopping) {
+      probe_ready(c);
+      return stop(c, seen.grace_seconds, {});
+    }
     if (c.lifecycle && c.lifecycle->post_start) {
       if (seen.post_start == Step::kNone) act({.kind = Action::Kind::kPostStart, .container = c.name});
       if (seen.post_start == Step::kFailed)
@@ -157,6 +165,11 @@ class Planner {
       probe(c, ProbeKind::kLiveness, seen.liveness);
     }
     if (c.readiness_probe) probe(c, ProbeKind::kReadiness, seen.readiness);
+  }
+
+  // Of a container on its way down, whose other probes are over.
+  void probe_ready(const api::Container& c) {
+    if (c.readiness_probe && has_started(c, of(c))) probe(c, ProbeKind::kReadiness, of(c).readiness);
   }
 
   int64_t probe_grace(const api::Probe& probe) const {
@@ -195,6 +208,11 @@ class Planner {
       return act(std::move(action));
     }
     const Time end = seen.stop_at + seconds(std::min(seen.grace_seconds, grace_seconds));
+    // A kubelet that was restarted meanwhile runs the hook again: at least once, as Kubernetes promises.
+    if (hook && seen.pre_stop == Step::kNone && !seen.signalled && !seen.killed && now_ < end) {
+      action.kind = Action::Kind::kPreStop;
+      return act(std::move(action));
+    }
     if (!seen.signalled && !seen.killed) {
       if (seen.pre_stop == Step::kBusy && now_ < end) return wake(end);
       return act(std::move(action));
@@ -210,7 +228,10 @@ class Planner {
   // True when the container has no process any more.
   bool down(const api::Container& c, int64_t grace_seconds) {
     const ContainerSeen& seen = of(c);
-    if (seen.run == Run::kRunning) stop(c, grace_seconds, "Stopping container " + c.name);
+    if (seen.run == Run::kRunning) {
+      probe_ready(c);
+      stop(c, grace_seconds, "Stopping container " + c.name);
+    }
     return seen.run == Run::kNone || seen.run == Run::kExited;
   }
 
@@ -225,7 +246,10 @@ class Planner {
       if (is_sidecar(*c)) all_down &= down(*c, grace);
     if (!all_down) return;
     if (seen_.sandbox.step == Step::kBusy || seen_.volumes.step == Step::kBusy) return;
-    if (seen_.sandbox.step == Step::kDone) return act({.kind = Action::Kind::kStopSandbox});
+    if (seen_.sandbox.step == Step::kDone) {
+      if (now_ < seen_.sandbox.stop_retry_at) return wake(seen_.sandbox.stop_retry_at);
+      return act({.kind = Action::Kind::kStopSandbox});
+    }
     if (seen_.volumes.step != Step::kNone) {
       if (seen_.volumes.step == Step::kFailed && now_ < seen_.volumes.retry_at)
         return wake(seen_.volumes.retry_at);
@@ -345,7 +369,8 @@ bool has_started(const api::Container& container, const ContainerSeen& seen) {
 }
 
 bool is_ready(const api::Container& container, const ContainerSeen& seen) {
-  if (!has_started(container, seen) || seen.stopping) return false;
+  // One that is told to end still serves, until its probe says no or it has ended (KEP-1672).
+  if (!has_started(container, seen)) return false;
   return !container.readiness_probe || seen.readiness.verdict == ProbeSeen::Verdict::kSuccess;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kubelet/pod_plan.h"
+#include "kubelet/termination_message.h"
 
 namespace kubelet {
 
@@ -14,24 +15,19 @@ std::string join(const std::vector<std::string>& names) {
   return out;
 }
 
-api::ContainerStateTerminated terminated(const Exit& exit) {
+api::ContainerStateTerminated terminated(const Exit& exit, size_t message_bytes) {
   api::ContainerStateTerminated out;
   out.container_id = exit.container_id;
   out.exit_code = exit.code;
   // A container that was never started by the kernel has no signal and may have no start.
   if (exit.signal) out.signal = exit.signal;
   out.reason = exit.reason;
-  out.message = exit.message;
+  out.message = first_bytes(exit.message, message_bytes);
   if (exit.started_at != Time{}) out.started_at = base::format_time(exit.started_at);
   out.finished_at = base::format_time(exit.finished_at);
   return out;
 }
 
-api::ContainerState terminated_state(const Exit& exit) {
-  api::ContainerState state;
-  state.terminated = terminated(exit);
-  return state;
-}
 
 class StatusBuilder {
  public:
@@ -42,6 +38,8 @@ class StatusBuilder {
     if (pod_.status) status_ = *pod_.status;
     const std::string before = status_.phase;
     terminal_ = terminal_phase(pod_, seen_, now_);
+    message_bytes_ = kMaxPodMessageBytes /
+                     std::max<size_t>(1, spec_.containers.size() + spec_.init_containers.size() + spec_.ephemeral_containers.size());
     initialized_ = is_initialized(pod_, seen_);
     status_.host_ip = node_.host_ip;
     status_.host_ips = {api::HostIP{.ip = node_.host_ip}};
@@ -73,6 +71,12 @@ class StatusBuilder {
     status_.pod_ips = {api::PodIP{.ip = ip}};
   }
 
+  api::ContainerState terminated_state(const Exit& exit) const {
+    api::ContainerState state;
+    state.terminated = terminated(exit, message_bytes_);
+    return state;
+  }
+
   const ContainerSeen& of(const api::Container& c) const {
     static const ContainerSeen none;
     auto it = seen_.containers.find(c.name);
@@ -90,19 +94,11 @@ class StatusBuilder {
     auto old = std::move(status_.container_statuses);
     status_.init_container_statuses.clear();
     status_.container_statuses.clear();
-    bool blocked = false;  // by an init container before it
-    for (const auto& c : spec_.init_containers) {
-      status_.init_container_statuses.push_back(container(c, true, blocked, old_init));
-      const ContainerSeen& s = of(c);
-      blocked |= is_sidecar(c) ? !has_started(c, s) : s.run != Run::kExited || s.exit.code != 0;
-    }
-    for (const auto& c : spec_.containers)
-      status_.container_statuses.push_back(
-          container(c, false, !spec_.init_containers.empty() && !initialized_, old));
+    for (const auto& c : spec_.init_containers) status_.init_container_statuses.push_back(container(c, true, old_init));
+    for (const auto& c : spec_.containers) status_.container_statuses.push_back(container(c, false, old));
   }
 
-  api::ContainerStatus container(const api::Container& c, bool init, bool blocked,
-                                 const std::vector<api::ContainerStatus>& old) {
+  api::ContainerStatus container(const api::Container& c, bool init, const std::vector<api::ContainerStatus>& old) {
     const ContainerSeen& s = of(c);
     api::ContainerStatus out;
     // Nothing is known of this container here, but the Pod is over: what the API knows stands.
@@ -139,7 +135,7 @@ class StatusBuilder {
             .reason = "CrashLoopBackOff"};
         out.last_state = terminated_state(s.exit);
       } else {
-        state.terminated = terminated(s.exit);
+        state.terminated = terminated(s.exit, message_bytes_);
         if (s.last) out.last_state = terminated_state(*s.last);
       }
       return out;
@@ -149,7 +145,7 @@ class StatusBuilder {
       if (!s.config_error.empty()) {
         state.waiting = api::ContainerStateWaiting{.message = s.config_error, .reason = s.config_reason};
       } else {
-        state.waiting = api::ContainerStateWaiting{.message = "", .reason = blocked ? "PodInitializing" : "ContainerCreating"};
+        state.waiting = api::ContainerStateWaiting{.message = "", .reason = spec_.init_containers.empty() ? "ContainerCreating" : "PodInitializing"};
       }
     }
     return out;
@@ -177,12 +173,11 @@ class StatusBuilder {
 
   std::string phase(const std::string& before) const {
     if (before == "Succeeded" || before == "Failed") return before;
-    if (!terminal_.empty()) {
-      // Published when nothing runs any more: nobody may replace a Pod that still works.
-      for (const auto& [name, s] : seen_.containers)
-        if (s.run == Run::kRunning || s.run == Run::kStarting) return "Running";
+    // Published when nothing runs any more: nobody may replace a Pod that still works.
+    if (!terminal_.empty() && std::none_of(seen_.containers.begin(), seen_.containers.end(), [](const auto& named) {
+          return named.second.run == Run::kRunning || named.second.run == Run::kStarting;
+        }))
       return terminal_;
-    }
     if (!initialized_) {
       bool ran = false;
       for (const auto& c : spec_.containers) ran |= of(c).attempt >= 0;
@@ -271,6 +266,7 @@ class StatusBuilder {
   const NodeFacts& node_;
   const Time now_;
   std::string terminal_;
+  size_t message_bytes_ = 0;   // of each container's termination message
   bool initialized_ = false;
   api::PodStatus status_;
 };

@@ -80,6 +80,7 @@ PodWorker::~PodWorker() {
 
 void PodWorker::start() {
   seen_.network_ready = context_.pool != nullptr;
+  check_address();
   if (!is_terminating(pod_)) context_.objects.refer(uid(), pod_.metadata.namespace_, references(pod_));
   if (had_record_) return recover();
   // A sampan-pod nobody wrote down: its record was damaged. It knows nothing we could go on from.
@@ -104,8 +105,18 @@ void PodWorker::gone() {
   schedule();
 }
 
+// The node's range may have become another one while the Pod lived: nobody reaches the old address.
+void PodWorker::check_address() {
+  if (!context_.pool || seen_.sandbox.ip.empty()) return;
+  const auto address = netns::parse_ipv4(seen_.sandbox.ip);
+  if (address && context_.pod_cidr.contains(*address)) return;
+  if (seen_.sandbox.step == Step::kNone || seen_.sandbox.step == Step::kFailed) seen_.sandbox.ip.clear();
+  else seen_.sandbox.stale = true;
+}
+
 void PodWorker::look_again() {
   seen_.network_ready = context_.pool != nullptr;
+  check_address();
   schedule();
 }
 
@@ -146,7 +157,7 @@ void PodWorker::sync() {
     for (const auto& action : plan.actions) act(action);
     if (scheduled_) scheduled_ = false;
   }
-  save();
+  base::ignore(save(), "nothing follows that a later start could not find out; it was logged");
   publish(plan.status);
   wake_.cancel();
   if (plan.wake) {
@@ -157,7 +168,9 @@ void PodWorker::sync() {
     finished_ = true;
     wake_.cancel();
     status_retry_.cancel();
-    token_timer_.cancel();
+    token_states_.clear();
+    stop_watch_.cancel();
+    clean_retry_.cancel();
     context_.objects.refer(uid(), pod_.metadata.namespace_, {});
     if (on_finished) on_finished();
   }
@@ -200,15 +213,16 @@ void PodWorker::act(const Action& action) {
   }
 }
 
-void PodWorker::save() {
+base::Status PodWorker::save() {
   std::string text = base::to_json(encode_record(seen_));
-  if (text == saved_) return;
+  if (text == saved_) return {};
   if (auto status = write_record(context_.layout.record(uid()), text); !status.ok()) {
-    base::log::error("pod {}: {}: a restart of the kubelet would count its restarts anew", pod_.metadata.name,
+    base::log::error("pod {}: {}: a restart of the kubelet would not know its present state", pod_.metadata.name,
                      status.error().message());
-    return;
+    return base::wrap(std::move(status).error(), "write Pod record", uid());
   }
   saved_ = std::move(text);
+  return {};
 }
 
 void PodWorker::publish(const api::PodStatus& status) {
@@ -239,27 +253,23 @@ void PodWorker::publish(const api::PodStatus& status) {
   if (status_retry_.active()) return;
   json::value want = api::encode(status);
   const json::value have = pod_.status ? api::encode(*pod_.status) : json::value(json::object());
-  if (want == have) return;
-  // What is not there any more must be said, or the patch would keep it.
-  for (const auto& [key, value] : have.as_object())
-    if (!want.as_object().contains(key)) want.as_object()[key] = nullptr;
-  // Conditions are merged one by one: a reason that is over must be taken away too.
-  if (json::value* conditions = want.as_object().if_contains("conditions"); conditions && conditions->is_array())
-    for (json::value& condition : conditions->get_array())
-      for (const char* field : {"reason", "message"})
-        if (!condition.as_object().contains(field)) condition.as_object()[field] = nullptr;
+  if (want == have || sent_.settled(have, want)) return;
+  json::object patch{{"metadata", json::object{{"uid", uid()}}},
+                     {"status", status_patch(api::type_of<api::PodStatus>(), have, want)}};
   status_in_flight_ = true;
   status_again_ = false;
-  json::object patch{{"metadata", json::object{{"uid", uid()}}}, {"status", std::move(want)}};
   context_.client.patch(api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name, "strategic-merge",
-                        std::move(patch), [weak = weak_from_this()](base::Result<json::value> result) {
+                        std::move(patch), [weak = weak_from_this(), want = std::move(want)](base::Result<json::value> result) {
     auto self = weak.lock();
     if (!self) return;
     self->status_in_flight_ = false;
     if (result.ok()) {
       self->status_backoff_.reset();
       auto pod = api::decode<api::Pod>(*result);
-      if (pod.ok() && pod->metadata.uid == self->uid()) self->update(std::move(*pod));
+      if (pod.ok() && pod->metadata.uid == self->uid()) {
+        self->sent_.answered(want, pod->status ? api::encode(*pod->status) : json::value(json::object()));
+        self->update(std::move(*pod));
+      }
     } else if (result.error().kind != base::Kind::kNotFound && result.error().kind != base::Kind::kConflict) {
       const Duration delay = self->status_backoff_.next();
       base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_, self->pod_.metadata.name,
@@ -379,6 +389,7 @@ void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
   }
   hook_runtime();
   recovering_ = false;
+  check_address();
   // Made but perhaps not yet attached when we were killed: attaching again changes nothing.
   if (seen_.sandbox.step == Step::kBusy) attach_network();
   if (seen_.volumes.step == Step::kDone) refresh_volumes();

@@ -23,6 +23,7 @@
 #include "kubelet/pod_plan.h"
 #include "kubelet/probe_metrics.h"
 #include "kubelet/pull_records.h"
+#include "kubelet/status_patch.h"
 #include "kubelet/volumes_plan.h"
 #include "netns/netns.h"
 #include "runtime/runtime.h"
@@ -58,7 +59,11 @@ struct PodContext {
   std::function<base::Status(const netns::PodLink&, int netns, int netlink)> attach_pod;  // blocks
   std::function<base::Status(const std::string& host_link)> detach_pod;                // blocks
   std::function<base::json::value(const std::vector<std::string>& capabilities)> default_seccomp;
+  std::map<std::string, base::Loop::Handle> retries = {};   // of cleaning that failed, by what it is about
 };
+
+// Detaches the link of a Pod's address and gives the address back; again and again until that works.
+void release_address(PodContext& context, const std::string& link, const std::string& ip);
 
 class PodWorker : public std::enable_shared_from_this<PodWorker> {
  public:
@@ -101,22 +106,30 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void schedule();
   void sync();
   void act(const Action& action);
-  void save();
+  base::Status save();
   void publish(const api::PodStatus& status);
   void recover();
   void adopt(std::vector<runtime::ContainerState> states);
   void sandbox_lost();
+  void containers_died();
+  void say_sandbox_changed();
+  void check_address();
   void hook_runtime();
 
   void start_sandbox();
   void attach_network();
   void sandbox_failed(const base::Error& error);
   void stop_sandbox();
+  void stop_failed(const base::Error& error);
+  void sandbox_stopped();
+  void clean_lost();
   void mount_volumes();
   void make_directory();
   void refresh_volumes();
   void volumes_failed(const base::Error& error);
+  void fetch_missing_tokens();
   void fetch_token(const TokenKey& key);
+  void token_came(const TokenKey& key, const base::Result<base::json::value>& result);
   void unmount_volumes();
   void pull(const Action& action);
   bool pull_secrets_loaded() const;
@@ -151,9 +164,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::shared_ptr<runtime::Pod> runtime_;
   std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;   // shared with a thread that attaches
   std::string saved_;                        // the record as it is on disk
-  base::Loop::Handle wake_, status_retry_, token_timer_;
+  base::Loop::Handle wake_, status_retry_, stop_watch_, clean_retry_;
   bool status_in_flight_ = false, status_again_ = false;
-  int sandbox_failures_ = 0, volume_failures_ = 0;
+  StatusSent sent_;
+  int sandbox_failures_ = 0, volume_failures_ = 0, stop_failures_ = 0;
   base::Backoff status_backoff_{std::chrono::milliseconds(200), std::chrono::seconds(5)};
   std::map<std::string, std::string> waiting_;   // last waiting reason by container: BackOff events
   std::map<std::string, base::json::value> processes_;
@@ -161,7 +175,12 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<std::string, std::unique_ptr<ExecRun>> exec_runs_;
   std::map<std::string, base::Loop::Handle> sleeps_;
   std::map<TokenKey, std::string> tokens_;
-  size_t tokens_missing_ = 0;
+  struct TokenState {
+    bool asked = false;                      // the API server was, and has not answered
+    int failures = 0;                        // in a row
+    base::Loop::Handle timer;
+  };
+  std::map<TokenKey, TokenState> token_states_;
   bool volumes_waiting_ = false;             // for objects or tokens to arrive
   bool unmount_failed_ = false;
   bool refreshing_ = false, refresh_again_ = false;

@@ -117,11 +117,12 @@ void PodWorker::run_hook(const Action& action, bool post_start) {
   if (post_start) {
     seen.post_start = Step::kBusy;
   } else {
-    seen.stopping = true;
-    seen.stop_at = base::wall_now();
-    seen.grace_seconds = action.grace_seconds;
+    if (!std::exchange(seen.stopping, true)) {
+      seen.stop_at = base::wall_now();
+      seen.grace_seconds = action.grace_seconds;
+      event(false, "Killing", action.why, action.container);
+    }
     seen.pre_stop = Step::kBusy;
-    event(false, "Killing", action.why, action.container);
   }
   const std::string key = action.container + (post_start ? "/postStart" : "/preStop");
   auto done = [weak = weak_from_this(), name = action.container, attempt = seen.attempt, post_start](Outcome outcome) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "kubelet/pod_worker.h"
+#include "kubelet/termination_message.h"
 #include "kubelet/volumes_exec.h"
 
 namespace kubelet {
@@ -196,6 +197,8 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
     mount.destination = m.mount_path;
     if (mount.destination.empty() || mount.destination[0] != '/') mount.destination = "/" + mount.destination;
     mount.read_only = m.read_only.value_or(false) || v->config_map || v->secret || v->downward_api || v->projected;
+    // A directory of the host is not ours to put mount points into.
+    mount.kubelet_owned = !v->host_path;
     mount.recursive_read_only = mount.read_only && (m.recursive_read_only == "Enabled" || m.recursive_read_only == "IfPossible");
     mount.propagation = m.mount_propagation;
     const std::string sub = m.sub_path_expr.empty() ? m.sub_path : expand(m.sub_path_expr, launch.env);
@@ -212,6 +215,8 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
   const bool privileged = c.security_context && c.security_context->privileged.value_or(false);
   if (privileged) launch.devices = runtime::host_devices();
   const api::SeccompProfile profile = seccomp_of(pod_, c);
+  for (const MountPoint& point : nested_mount_points(container_binds(pod_, c, launch)))
+    TRY_WRAP(make_mount_point(point), "mount " + point.source + " inside another volume", point.relative);
   json::value config = TRY(oci_config(pod_, c, launch));
   if (profile.type == "RuntimeDefault" && !privileged && context_.default_seccomp) {
     std::vector<std::string> capabilities;
@@ -290,8 +295,16 @@ void PodWorker::start_container(const Action& action) {
     it = it->first.starts_with(action.container + "/") ? exec_runs_.erase(it) : std::next(it);
   for (auto it = net_checks_.begin(); it != net_checks_.end();)
     it = it->first.starts_with(action.container + "/") ? net_checks_.erase(it) : std::next(it);
-  seen = std::move(next);
-  save();   // the intent
+  ContainerSeen before = std::exchange(seen, std::move(next));
+  if (auto saved = save(); !saved.ok()) {   // the intent: what is not written down is not begun
+    seen = std::move(before);
+    for (const auto& path : bound) unbind_sub_path(path);
+    seen.config_error = saved.error().message();
+    seen.config_reason = "CreateContainerError";
+    seen.config_failed_at = base::wall_now();
+    event(true, "Failed", "Error: " + seen.config_error, action.container);
+    return;
+  }
   event(false, "Created", "Created container: " + action.container, action.container);
   runtime_->start(std::move(*spec), [weak = weak_from_this(), name = action.container, attempt = action.attempt, bound](base::Result<runtime::ContainerState> result) {
     for (const auto& path : bound) unbind_sub_path(path);
@@ -352,31 +365,10 @@ void PodWorker::record_exit(const std::string& name, ContainerSeen& c, const run
 }
 
 std::string PodWorker::termination_message(const std::string& name, const ContainerSeen& c, int code) const {
-  auto fd = sys::open(context_.layout.termination(uid(), name, c.attempt), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  std::string text(4096, '\0');
-  ssize_t n = fd.ok() ? ::read(fd->get(), text.data(), text.size()) : 0;
-  text.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  std::string text = termination_file(context_.layout.termination(uid(), name, c.attempt));
   const api::Container* spec = find_container(pod_, name);
   if (!text.empty() || code == 0 || !spec || spec->termination_message_policy != "FallbackToLogsOnError") return text;
-  // The end of the log: 80 lines or 2,048 bytes, whichever is less.
-  auto log = sys::open(context_.layout.log(uid(), name, c.attempt), O_RDONLY | O_NOFOLLOW);
-  if (!log.ok()) return {};
-  const off_t size = ::lseek(log->get(), 0, SEEK_END);
-  std::string tail(8192, '\0');
-  n = ::pread(log->get(), tail.data(), tail.size(), std::max<off_t>(0, size - static_cast<off_t>(tail.size())));
-  tail.resize(n > 0 ? static_cast<size_t>(n) : 0);
-  std::string out;
-  size_t at = size > 8192 ? tail.find('\n') + 1 : 0;
-  while (at < tail.size()) {
-    size_t end = std::min(tail.find('\n', at), tail.size());
-    std::string line = tail.substr(at, end - at);
-    at = end + 1;
-    for (int field = 0; field < 3; ++field)   // time, stream, tag
-      line.erase(0, std::min(line.find(' '), line.size() - 1) + 1);
-    out += line + "\n";
-  }
-  if (out.size() > 2048) out.erase(0, out.size() - 2048);
-  return out;
+  return termination_log(context_.layout.log(uid(), name, c.attempt));
 }
 
 void PodWorker::signal_container(const Action& action) {
@@ -392,7 +384,7 @@ void PodWorker::signal_container(const Action& action) {
   if (kill) c.killed = true;
   else c.signalled = true;
   c.signalled_at = now;
-  save();
+  base::ignore(save(), "a stop can't wait for the disk; a restarted kubelet would signal once more");
   if (!runtime_) return;
   runtime_->signal(in_pod(action.container, c.attempt), kill ? SIGKILL : signal_of(action.signal),
                    [weak = weak_from_this(), name = action.container](base::Status status) {

@@ -10,22 +10,46 @@ namespace kubelet {
 namespace json = base::json;
 using std::chrono::seconds;
 
+namespace {
+constexpr auto kStopSilence = seconds(30);
+constexpr auto kDetachRetry = seconds(5);
+}  // namespace
+
+// The address is free once the link is gone, whoever lives longer; a link that stays keeps it.
+void release_address(PodContext& context, const std::string& link, const std::string& ip) {
+  context.background.call<base::Status>([detach = context.detach_pod, link] { return detach(link); },
+                                        [&context, link, ip](base::Status status) {
+    if (status.ok()) {
+      if (auto address = netns::parse_ipv4(ip); address && context.pool) context.pool->release(*address);
+      return;
+    }
+    base::log::warning("detach Pod address {}: {}: tried again", ip, status.error().message());
+    context.events.emit({.kind = "Node", .ns = "", .name = context.node_name, .uid = context.node_name, .container = ""}, true,
+                        "FailedDetachPodNetwork", "Address " + ip + " stays in use: " + status.error().message());
+    context.retries[link] = context.loop.after(kDetachRetry, [&context, link, ip] {
+      auto timer = context.retries.extract(link);   // this call is its own
+      release_address(context, link, ip);
+    });
+  });
+}
+
 // ---- sandbox ---------------------------------------------------------------------------------
 
 void PodWorker::start_sandbox() {
   const api::PodSpec& spec = spec_of(pod_);
   const bool host_network = spec.host_network.value_or(false);
+  check_address();   // one of a lost sandbox may be of another range by now
+  seen_.sandbox.stale = false;
   if (!host_network && seen_.sandbox.ip.empty()) {
     auto address = context_.pool->allocate();
     if (!address.ok()) return sandbox_failed(address.error());
     seen_.sandbox.ip = netns::format_ipv4(*address);
   }
   seen_.sandbox.step = Step::kBusy;
-  save();   // the intent: what a killed kubelet must look for
+  // The intent: what a killed kubelet must look for. What is not written down is not done.
+  if (auto saved = save(); !saved.ok()) return sandbox_failed(saved.error());
   // The tokens come while the sandbox is made; what fails is asked for again by mount_volumes().
-  if (tokens_missing_ == 0)
-    for (const auto& key : kubelet::tokens(pod_))
-      if (!tokens_.contains(key)) fetch_token(key);
+  fetch_missing_tokens();
   for (const auto& c : spec.containers)
     for (const auto& port : c.ports)
       if (port.host_port.value_or(0) != 0 && !host_network)
@@ -118,10 +142,12 @@ void PodWorker::sandbox_failed(const base::Error& error) {
   });
 }
 
-void PodWorker::sandbox_lost() {
-  if (finished_) return;
-  base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_, pod_.metadata.name);
-  recovering_ = false;
+void PodWorker::say_sandbox_changed() {
+  event(false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+}
+
+// Of all that ran in a sandbox that is gone.
+void PodWorker::containers_died() {
   for (auto& [name, c] : seen_.containers) {
     if (c.run == Run::kStarting) c.run = Run::kNone;
     if (c.run == Run::kRunning) {
@@ -134,9 +160,14 @@ void PodWorker::sandbox_lost() {
     }
     c.remains = c.removing = false;
   }
-  const bool had_one = seen_.sandbox.step != Step::kNone;
-  if (had_one && !is_terminating(pod_))
-    event(false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+}
+
+void PodWorker::sandbox_lost() {
+  if (finished_) return;
+  base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_, pod_.metadata.name);
+  recovering_ = false;
+  containers_died();
+  if (seen_.sandbox.step != Step::kNone && !is_terminating(pod_)) say_sandbox_changed();
   ++seen_.sandbox.attempt;
   seen_.sandbox.step = Step::kBusy;   // until what it left is gone
   context_.loop.post([weak = weak_from_this()] {
@@ -146,58 +177,95 @@ void PodWorker::sandbox_lost() {
     self->net_checks_.clear();
     self->runtime_.reset();
     self->sandbox_fds_.reset();
-    self->context_.background.call<base::Status>(
-        [clean = self->context_.clean_dead_pod, uid = self->uid()] { return clean(uid); },
-        [weak](base::Status status) {
-          auto self = weak.lock();
-          if (!self) return;
-          if (!status.ok())
-            base::log::warning("pod {}: clean up after its sampan-pod: {}", self->pod_.metadata.name, status.error().message());
-          self->seen_.sandbox.step = Step::kNone;
-          self->schedule();
-        });
+    self->clean_lost();
   });
 }
 
+// What a dead sampan-pod left goes before the next sandbox is made; until it is gone.
+void PodWorker::clean_lost() {
+  context_.background.call<base::Status>(
+      [clean = context_.clean_dead_pod, uid = uid()] { return clean(uid); }, [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) {
+          const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(self->stop_failures_++, 6)), seconds(60));
+          base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again", self->pod_.metadata.name, status.error().message());
+          self->event(true, "FailedKillPod", "error killing pod: clean up after its sampan-pod: " + status.error().message());
+          self->clean_retry_ = self->context_.loop.after(delay, [weak] {
+            if (auto self = weak.lock()) self->clean_lost();
+          });
+          return;
+        }
+        self->stop_failures_ = 0;
+        self->seen_.sandbox.step = Step::kNone;
+        self->schedule();
+      });
+}
+
+// Never given up: what can't be ended is asked again, and an Event says so meanwhile.
 void PodWorker::stop_sandbox() {
   seen_.sandbox.step = Step::kBusy;
+  if (seen_.sandbox.stale) say_sandbox_changed();
   exec_runs_.clear();
   net_checks_.clear();
-  auto done = [weak = weak_from_this()] {
+  auto& context = context_;
+  auto cleaned = [weak = weak_from_this()](base::Status status) {
     auto self = weak.lock();
     if (!self) return;
-    self->sandbox_fds_.reset();
-    if (!self->seen_.sandbox.ip.empty()) {
-      // The address is free once the link is gone, whoever of us lives longer.
-      auto& context = self->context_;
-      context.background.call<base::Status>(
-          [detach = context.detach_pod, link = netns::host_link_name(self->uid())] { return detach(link); },
-          [&context, ip = self->seen_.sandbox.ip](base::Status status) {
-            if (!status.ok()) base::log::warning("detach Pod address {}: {}", ip, status.error().message());
-            if (auto address = netns::parse_ipv4(ip); address && context.pool) context.pool->release(*address);
-          });
-      self->seen_.sandbox.ip.clear();
-    }
-    self->seen_.sandbox.step = Step::kNone;
-    for (auto& [name, c] : self->seen_.containers) c.remains = c.removing = false;
-    self->context_.loop.post([weak] { if (auto self = weak.lock()) self->runtime_.reset(); });
-    self->schedule();
+    if (status.ok()) self->sandbox_stopped();
+    else self->stop_failed(status.error());
   };
-  if (!runtime_) return context_.loop.post(done);
+  auto clean = [weak = weak_from_this(), &context, uid = uid(), cleaned] {
+    auto self = weak.lock();
+    if (!self) return;
+    // Of a lost connection: whether its sampan-pod is alive is asked anew.
+    context.loop.post([weak] { if (auto self = weak.lock()) self->runtime_.reset(); });
+    context.background.call<base::Status>([clean = context.clean_dead_pod, uid] { return clean(uid); }, cleaned);
+  };
+  if (!runtime_) {
+    if (auto alive = context_.connect_pod(uid()); alive.ok()) runtime_ = std::move(*alive);
+    else return clean();
+  }
   runtime_->on_exit = nullptr;
   runtime_->on_lost = nullptr;
-  runtime_->shutdown([weak = weak_from_this(), done](base::Status status) {
+  stop_watch_ = context_.loop.after(kStopSilence, [this] {
+    event(true, "FailedKillPod", "error killing pod: its sampan-pod has not answered for " +
+          std::to_string(kStopSilence.count()) + " s");
+  });
+  runtime_->shutdown([weak = weak_from_this(), clean, cleaned](base::Status status) {
     auto self = weak.lock();
     if (!self) return;
-    if (status.ok()) return done();
-    base::log::warning("pod {}: shut down its sampan-pod: {}", self->pod_.metadata.name, status.error().message());
-    self->context_.background.call<base::Status>(
-        [clean = self->context_.clean_dead_pod, uid = self->uid()] { return clean(uid); },
-        [done](base::Status status) {
-          base::ignore(status, "said above; the next start of the kubelet cleans what is left");
-          done();
-        });
+    self->stop_watch_.cancel();
+    if (!status.ok() && status.error().kind == base::Kind::kUnavailable) return clean();   // it died
+    cleaned(std::move(status));
   });
+}
+
+void PodWorker::stop_failed(const base::Error& error) {
+  const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(stop_failures_++, 6)), seconds(60));
+  base::log::warning("pod {}/{}: stop sandbox: {}: tried again", pod_.metadata.namespace_, pod_.metadata.name, error.message());
+  event(true, "FailedKillPod", "error killing pod: " + error.message());
+  seen_.sandbox.step = Step::kDone;
+  seen_.sandbox.stop_retry_at = base::wall_now() + delay;
+  schedule();
+}
+
+void PodWorker::sandbox_stopped() {
+  sandbox_fds_.reset();
+  stop_failures_ = 0;
+  if (!seen_.sandbox.ip.empty()) {
+    release_address(context_, netns::host_link_name(uid()), seen_.sandbox.ip);
+    seen_.sandbox.ip.clear();
+  }
+  seen_.sandbox.step = Step::kNone;
+  seen_.sandbox.stop_retry_at = {};
+  if (std::exchange(seen_.sandbox.stale, false)) {
+    ++seen_.sandbox.attempt;
+    seen_.volumes.step = Step::kNone;   // files that name the address are written again
+  }
+  containers_died();
+  context_.loop.post([weak = weak_from_this()] { if (auto self = weak.lock()) self->runtime_.reset(); });
+  schedule();
 }
 
 // ---- volumes ---------------------------------------------------------------------------------
@@ -205,47 +273,63 @@ void PodWorker::stop_sandbox() {
 void PodWorker::mount_volumes() {
   seen_.volumes.step = Step::kBusy;
   volumes_waiting_ = true;
-  if (tokens_missing_ == 0)
-    for (const auto& key : kubelet::tokens(pod_))
-      if (!tokens_.contains(key)) fetch_token(key);
+  fetch_missing_tokens();
   make_directory();
 }
 
+void PodWorker::fetch_missing_tokens() {
+  for (const auto& key : kubelet::tokens(pod_))
+    if (!tokens_.contains(key)) fetch_token(key);
+}
+
+// Each token has a timer of its own: for its renewal, or for the next try of one that failed.
 void PodWorker::fetch_token(const TokenKey& key) {
+  TokenState& state = token_states_[key];
+  if (std::exchange(state.asked, true)) return;
+  state.timer.cancel();
   json::object spec{{"expirationSeconds", key.expiration_seconds},
                     {"boundObjectRef", json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", pod_.metadata.name}, {"uid", uid()}}}};
   if (!key.audience.empty()) spec["audiences"] = json::array{key.audience};
   const std::string account = spec_of(pod_).service_account_name.empty() ? "default" : spec_of(pod_).service_account_name;
-  ++tokens_missing_;
   context_.client.call("POST", api::resources::service_accounts.path(pod_.metadata.namespace_, account, "token"),
                        "application/json",
                        base::to_json(json::object{{"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", std::move(spec)}}),
                        [weak = weak_from_this(), key](base::Result<json::value> result) {
-    auto self = weak.lock();
-    if (!self) return;
-    --self->tokens_missing_;
-    if (result.ok()) {
-      self->tokens_[key] = base::string_at(*result, "status", "token");
-      // Renewed when four fifths of its life are over.
-      self->token_timer_ = self->context_.loop.after(seconds(std::max<int64_t>(60, key.expiration_seconds * 4 / 5)), [weak] {
-        auto self = weak.lock();
-        if (!self || is_terminating(self->pod_)) return;
-        for (const auto& key : kubelet::tokens(self->pod_)) self->fetch_token(key);
-      });
-    } else {
-      base::log::warning("pod {}: request service account token: {}", self->pod_.metadata.name, result.error().message());
-    }
-    if (self->volumes_waiting_) {
-      if (!result.ok()) return self->volumes_failed(result.error());
-      self->make_directory();
-    } else {
-      self->refresh_volumes();
-    }
+    if (auto self = weak.lock()) self->token_came(key, result);
   });
 }
 
+void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>& result) {
+  TokenState& state = token_states_[key];
+  state.asked = false;
+  if (finished_) return;
+  Duration next{};
+  if (result.ok()) {
+    state.failures = 0;
+    tokens_[key] = base::string_at(*result, "status", "token");
+    Duration life = seconds(key.expiration_seconds);
+    if (auto end = base::parse_time(base::string_at(*result, "status", "expirationTimestamp")); end && *end > base::wall_now())
+      life = *end - base::wall_now();
+    next = token_renewal(life);
+  } else {
+    base::log::warning("pod {}/{}: request service account token: {}", pod_.metadata.namespace_, pod_.metadata.name, result.error().message());
+    next = token_retry(state.failures++);
+  }
+  // A Pod whose volumes wait for the token asks itself, at its own pace.
+  if (result.ok() || !volumes_waiting_)
+    state.timer = context_.loop.after(next, [this, key] {
+      // To the end: a Pod may need its token while it shuts down.
+      if (!finished_) fetch_token(key);
+    });
+  if (!volumes_waiting_) return result.ok() ? refresh_volumes() : void();
+  if (!result.ok()) return volumes_failed(result.error());
+  make_directory();
+}
+
 void PodWorker::make_directory() {
-  if (!volumes_waiting_ || tokens_missing_ > 0) return;
+  if (!volumes_waiting_) return;
+  for (const auto& key : kubelet::tokens(pod_))
+    if (auto it = token_states_.find(key); !tokens_.contains(key) && it != token_states_.end() && it->second.asked) return;
   if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;   // objects_changed() comes back here
   if (seen_.sandbox.ip.empty() && !spec_of(pod_).host_network.value_or(false)) {
     // The address is chosen by start_sandbox, which is planned before this.
@@ -288,18 +372,14 @@ void PodWorker::volumes_failed(const base::Error& error) {
 
 // New contents of ConfigMaps, Secrets, labels and tokens reach the running containers.
 void PodWorker::refresh_volumes() {
-  if (seen_.volumes.step != Step::kDone || recovering_ || is_terminating(pod_)) return;
+  if (seen_.volumes.step != Step::kDone || recovering_ || finished_) return;
   if (refreshing_) {
     refresh_again_ = true;
     return;
   }
-  bool missing = false;
-  for (const auto& key : kubelet::tokens(pod_)) missing |= !tokens_.contains(key);
-  if (missing) {
-    if (tokens_missing_ == 0)
-      for (const auto& key : kubelet::tokens(pod_)) fetch_token(key);
-    return;
-  }
+  // After a restart of the kubelet; token_came() comes back here.
+  for (const auto& key : kubelet::tokens(pod_))
+    if (!tokens_.contains(key)) return fetch_missing_tokens();
   if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;
   auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_});
   if (!volumes.ok()) return;   // it runs with what it has: only a start needs everything
@@ -318,12 +398,17 @@ void PodWorker::refresh_volumes() {
         auto self = weak.lock();
         if (!self) return;
         self->refreshing_ = false;
+        self->schedule();   // an unmount may wait
         if (!status.ok()) self->event(true, "FailedMount", status.error().message());
         if (std::exchange(self->refresh_again_, false)) self->refresh_volumes();
       });
 }
 
 void PodWorker::unmount_volumes() {
+  if (refreshing_) {   // its thread writes there; it comes back here
+    seen_.volumes.step = Step::kFailed;
+    return;
+  }
   seen_.volumes.step = Step::kBusy;
   const bool all = is_terminating(pod_) || seen_.gone_from_api;
   context_.background.call<base::Status>(

@@ -16,9 +16,18 @@ constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kMaxLineBytes = 1 << 20;  // beyond it a line without newline is printed in pieces
 // A rename or exit that no event told of, if ever: not how anything is noticed normally.
 constexpr auto kSafety = 10s;
+
+// Of a piece's beginning: false when the tag says that its line goes on. What is no CRI line is one.
+bool ends_line(std::string_view head) {
+  const size_t first = head.find(' ');
+  const size_t second = first == head.npos ? first : head.find(' ', first + 1);
+  if (second == head.npos || second + 1 >= head.size()) return true;
+  const std::string_view stream = head.substr(first + 1, second - first - 1);
+  return (stream != "stdout" && stream != "stderr") || head[second + 1] != 'P';
+}
 }  // namespace
 
-std::string render_log_line(std::string_view line, const LogOptions& options) {
+std::string render_log_line(std::string_view line, const LogOptions& options, bool line_start) {
   auto word = [&](size_t from) { return line.find(' ', from); };
   size_t first = word(0), second = first == line.npos ? first : word(first + 1);
   size_t third = second == line.npos ? second : word(second + 1);
@@ -35,7 +44,7 @@ std::string render_log_line(std::string_view line, const LogOptions& options) {
   }
   std::string out;
   out.reserve(line.size() + 1);
-  if (options.timestamps) {
+  if (options.timestamps && line_start) {
     out += time;
     out += ' ';
   }
@@ -48,9 +57,15 @@ std::string render_log_line(std::string_view line, const LogOptions& options) {
 base::Result<uint64_t> tail_offset(int fd, uint64_t size, int64_t lines) {
   if (lines < 0) return uint64_t{0};
   if (lines == 0) return size;
+  constexpr uint64_t kHeadBytes = 64;  // time, stream and tag of a piece
   std::string block(kReadBytes, '\0');
   uint64_t end = size;
+  // The newline of the piece whose beginning is looked for: a line begins behind it if the piece ended one.
+  std::optional<uint64_t> closing;
   int64_t seen = 0;
+  auto begins = [&](uint64_t piece, std::string_view head) {
+    return closing && ends_line(head.substr(0, std::min<uint64_t>(*closing - piece, kHeadBytes))) && ++seen == lines;
+  };
   while (end > 0) {
     uint64_t from = end > kReadBytes ? end - kReadBytes : 0;
     ssize_t n = ::pread(fd, block.data(), end - from, static_cast<off_t>(from));
@@ -59,11 +74,23 @@ base::Result<uint64_t> tail_offset(int fd, uint64_t size, int64_t lines) {
       uint64_t at = from + static_cast<uint64_t>(i);
       // The newline at the very end closes the last line and begins none.
       if (block[static_cast<size_t>(i)] != '\n' || at + 1 == size) continue;
-      if (++seen == lines) return at + 1;
+      const auto inside = static_cast<size_t>(i) + 1;
+      char head[kHeadBytes];
+      std::string_view known(block.data() + inside, static_cast<size_t>(n) - inside);
+      if (closing && known.size() < std::min(*closing - at, kHeadBytes)) {
+        const ssize_t got = ::pread(fd, head, sizeof head, static_cast<off_t>(at + 1));
+        if (got < 0) return base::sys::last_error("read log");
+        known = std::string_view(head, static_cast<size_t>(got));
+      }
+      if (begins(at + 1, known)) return *closing + 1;
+      closing = at;
     }
     end = from;
   }
-  return uint64_t{0};
+  char head[kHeadBytes];
+  const ssize_t got = ::pread(fd, head, sizeof head, 0);
+  if (got < 0) return base::sys::last_error("read log");
+  return begins(0, std::string_view(head, static_cast<size_t>(got))) ? *closing + 1 : uint64_t{0};
 }
 
 base::Result<std::unique_ptr<LogFollower>> LogFollower::open(base::Loop& loop, std::string path,
@@ -126,6 +153,11 @@ void LogFollower::soon() {
   });
 }
 
+std::string LogFollower::piece(std::string_view line) {
+  std::string out = render_log_line(line, options_, line_start_);
+  if (!out.empty()) line_start_ = out.back() == '\n';
+  return out;
+}
 void LogFollower::render(std::string_view data, std::string* out) {
   std::string whole;
   if (!partial_.empty()) {
@@ -136,12 +168,12 @@ void LogFollower::render(std::string_view data, std::string* out) {
   }
   size_t newline;
   while ((newline = data.find('\n')) != data.npos) {
-    *out += render_log_line(data.substr(0, newline), options_);
+    *out += piece(data.substr(0, newline));
     data.remove_prefix(newline + 1);
   }
   partial_.assign(data);
   if (partial_.size() > kMaxLineBytes) {
-    *out += render_log_line(partial_, options_);
+    *out += piece(partial_);
     partial_.clear();
   }
 }
@@ -204,7 +236,7 @@ void LogFollower::finish() {
   inotify_watch_.cancel();
   if (!partial_.empty()) {
     // Its newline never came: the writer was killed.
-    std::string out = render_log_line(partial_, options_);
+    std::string out = piece(partial_);
     if (left_bytes_ >= 0 && out.size() > static_cast<size_t>(left_bytes_))
       out.resize(static_cast<size_t>(left_bytes_));
     if (!out.empty()) (void)write_(std::move(out));

@@ -22,8 +22,9 @@ struct LogOptions {
 };
 
 // What to print of one line of the file (without its newline); a broken line is printed as it is.
-std::string render_log_line(std::string_view line, const LogOptions& options);
-// Where the last `lines` lines of the first `size` bytes begin.
+// `line_start`: the piece before it ended a line; later pieces of a line have no timestamp.
+std::string render_log_line(std::string_view line, const LogOptions& options, bool line_start = true);
+// Where the last `lines` lines of the first `size` bytes begin; the pieces of a long line are one.
 base::Result<uint64_t> tail_offset(int fd, uint64_t size, int64_t lines);
 
 class LogFollower {
@@ -49,6 +50,7 @@ class LogFollower {
   bool read_some();       // false: nothing new
   bool next_file();       // the file at the path is another one now
   void render(std::string_view data, std::string* out);
+  std::string piece(std::string_view line);
   void finish();
 
   base::Loop& loop_;
@@ -62,6 +64,7 @@ class LogFollower {
   uint64_t offset_ = 0;
   int64_t left_bytes_ = -1;
   std::string partial_;   // a line whose newline has not been written yet
+  bool line_start_ = true;   // what was printed last ended a line
   bool waiting_ = false, posted_ = false, over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

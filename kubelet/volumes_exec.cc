@@ -46,10 +46,11 @@ base::Status own(const std::string& path, uint32_t mode, std::optional<uint32_t>
 }
 
 // Not sys::write_file_atomic: what a reboot may lose is written without fsync.
-base::Status put_file(const std::string& path, const std::string& data, uint32_t mode, std::optional<uint32_t> group) {
+base::Status put_file(const std::string& path, const std::string& data, uint32_t mode, std::optional<uint32_t> group,
+                      std::optional<uint32_t> user = {}) {
   auto fd = TRY(sys::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
   TRY_WRAP(sys::write_all(fd.get(), data), "write volume file", path);
-  if (group && ::fchown(fd.get(), 0, *group) != 0) return sys::last_error("chown", path);
+  if ((group || user) && ::fchown(fd.get(), user.value_or(0), group.value_or(0)) != 0) return sys::last_error("chown", path);
   if (::fchmod(fd.get(), group ? mode | 0440 : mode) != 0) return sys::last_error("chmod", path);
   return {};
 }
@@ -113,7 +114,7 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
     const std::string path = fresh + "/" + file.path;
     if (size_t slash = file.path.rfind('/'); slash != std::string::npos)
       TRY(sys::mkdir_all(fresh + "/" + file.path.substr(0, slash), 0755));
-    TRY(put_file(path, file.data, file.mode, fs_group));
+    TRY(put_file(path, file.data, file.mode, fs_group, file.user));
   }
   const std::string temporary = directory + "/..data_tmp";
   ::unlink(temporary.c_str());
@@ -129,7 +130,10 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
   }
   for (const auto& entry : TRY(sys::list_dir(directory))) {
     if (entry == "..data" || entry == name) continue;
-    const bool stale = entry.starts_with("..") || std::find(parts.begin(), parts.end(), entry) == parts.end();
+    // What is no link is a mount point: removed, it would take the mount in the containers along.
+    struct stat at{};
+    const bool link = ::lstat((directory + "/" + entry).c_str(), &at) == 0 && S_ISLNK(at.st_mode);
+    const bool stale = entry.starts_with("..") || (link && std::find(parts.begin(), parts.end(), entry) == parts.end());
     if (stale) base::ignore(sys::remove_all(directory + "/" + entry), "stale files hurt nobody and go with the Pod");
   }
   return {};
@@ -196,6 +200,33 @@ base::Status remove_pod_directory(const Layout& layout, const std::string& uid, 
   if (logs_too) return sys::remove_all(dir);
   TRY(sys::remove_all(layout.volumes(uid)));
   for (const char* name : {"/shm", "/hosts", "/hostname", "/resolv.conf"}) TRY(sys::remove_all(dir + name));
+  return {};
+}
+
+base::Status make_mount_point(const MountPoint& point) {
+  constexpr uint64_t kResolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  struct stat source{};
+  if (::stat(point.source.c_str(), &source) != 0) return sys::last_error("stat", point.source);
+  // Several slashes or a last one: as the mount's destination may be written.
+  std::string path;
+  for (size_t at = 0; at < point.relative.size();) {
+    const size_t end = std::min(point.relative.find('/', at), point.relative.size());
+    if (end > at) path += (path.empty() ? "" : "/") + point.relative.substr(at, end - at);
+    at = end + 1;
+  }
+  if (path.empty()) return {};
+  auto root = sys::open(point.volume, O_PATH | O_DIRECTORY);
+  if (!root.ok()) return {};   // a subPath that is a file: the runtime says what is wrong with it
+  if (sys::openat2(root->get(), path, O_PATH | O_CLOEXEC, 0, kResolve).ok()) return {};
+  if (S_ISDIR(source.st_mode)) {
+    TRY(open_sub_path(point.volume, path));
+    return {};
+  }
+  const size_t slash = path.rfind('/');
+  auto parent = TRY(open_sub_path(point.volume, slash == std::string::npos ? "" : path.substr(0, slash)));
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  base::UniqueFd file(::openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!file.valid() && errno != EEXIST) return sys::last_error("make mount point", point.volume + "/" + path);
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "kubelet/layout.h"
+#include "kubelet/oci_config.h"
 #include "kubelet/volumes_plan.h"
 
 namespace kubelet {
@@ -27,6 +28,10 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
                          std::optional<uint32_t> fs_group);
 // Unmounts what we mounted below it and removes it; logs are kept unless `logs_too`.
 base::Status remove_pod_directory(const Layout& layout, const std::string& uid, bool logs_too);
+
+// Makes `point.relative` beneath `point.volume`, a directory or an empty file as its source is one. What
+// is there stays; no symlink leads out of the volume.
+base::Status make_mount_point(const MountPoint& point);
 
 // `sub_path` beneath `volume`, made as a directory when absent; no symlink leads out of it.
 base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std::string& sub_path);

@@ -70,6 +70,21 @@ base::Status add_fields(const api::Pod& pod, const std::vector<api::DownwardAPIV
   return {};
 }
 
+// The user of every container, when they all say one and it is the same.
+std::optional<uint32_t> token_user(const api::Pod& pod) {
+  const api::PodSpec& spec = spec_of(pod);
+  std::optional<int64_t> user;
+  for (const auto* list : {&spec.init_containers, &spec.containers})
+    for (const auto& c : *list) {
+      std::optional<int64_t> own = spec.security_context ? spec.security_context->run_as_user : std::nullopt;
+      if (c.security_context && c.security_context->run_as_user) own = c.security_context->run_as_user;
+      if (!own || (user && *user != *own)) return std::nullopt;
+      user = own;
+    }
+  if (!user || *user < 0 || *user > INT32_MAX) return std::nullopt;
+  return static_cast<uint32_t>(*user);
+}
+
 base::Status add_projection(const api::Pod& pod, const api::VolumeProjection& source, uint32_t mode,
                             const VolumeSources& sources, VolumeContent& out) {
   if (const auto& s = source.config_map)
@@ -84,7 +99,11 @@ base::Status add_projection(const api::Pod& pod, const api::VolumeProjection& so
     auto it = sources.tokens.find({s->audience, s->expiration_seconds.value_or(3600)});
     if (it == sources.tokens.end()) return bad("no service account token was issued");
     if (!safe_path(s->path)) return bad("path \"" + s->path + "\" leaves the volume");
-    out.files.push_back({.path = s->path, .data = it->second, .mode = mode});
+    // Only who runs there may read a token, where that is known: of the one user that all containers run
+    // as, or (by the volume's ownership, which adds 0040) of the Pod's group. KEP-1205.
+    const auto user = token_user(pod);
+    const bool group = spec_of(pod).security_context && spec_of(pod).security_context->fs_group;
+    out.files.push_back({.path = s->path, .data = it->second, .mode = user || group ? 0600 : mode, .user = user});
     return {};
   }
   return bad("unsupported projected source: use configMap, secret, downwardAPI or serviceAccountToken");
@@ -172,6 +191,13 @@ std::vector<TokenKey> tokens(const api::Pod& pod) {
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
+}
+
+base::Duration token_renewal(base::Duration life) {
+  return std::clamp<base::Duration>(life * 4 / 5, std::chrono::seconds(1), std::chrono::hours(24));
+}
+base::Duration token_retry(int failures_before) {
+  return std::min<base::Duration>(std::chrono::seconds(1) * (1 << std::min(failures_before, 6)), std::chrono::seconds(60));
 }
 
 base::Result<std::vector<VolumeContent>> plan_volumes(const api::Pod& pod, const VolumeSources& sources) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "api/types.h"
+#include "base/clock.h"
 #include "kubelet/container_env.h"
 
 namespace kubelet {
@@ -13,6 +14,7 @@ namespace kubelet {
 struct VolumeFile {
   std::string path, data;
   uint32_t mode = 0644;
+  std::optional<uint32_t> user = {};   // who owns it; root else
   bool operator==(const VolumeFile&) const = default;
 };
 struct VolumeContent {
@@ -43,6 +45,10 @@ struct Reference {
 // ConfigMaps and Secrets that volumes, env and envFrom name.
 std::vector<Reference> references(const api::Pod& pod);
 std::vector<TokenKey> tokens(const api::Pod& pod);
+// When a token that lives so long is asked for anew: after four fifths of its life, at most a day (as
+// the kubelet's token manager does); and when one that was not given is asked for again.
+base::Duration token_renewal(base::Duration life);
+base::Duration token_retry(int failures_before);
 
 // kInvalid names the volume: 'volume "x": configmap "y" not found'.
 base::Result<std::vector<VolumeContent>> plan_volumes(const api::Pod& pod, const VolumeSources& sources);

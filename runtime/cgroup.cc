@@ -19,6 +19,7 @@ namespace runtime {
 namespace sys = base::sys;
 using Kind = CgroupAction::Kind;
 constexpr int kRemoveTimeoutMs = 10'000;
+constexpr int kReapEveryMs = 2;
 
 namespace {
 // A new cpuset directory is empty, and nothing can enter it: copy what the one above has.
@@ -211,7 +212,7 @@ bool cgroup_frozen(const CgroupLayout& layout, const std::string& path) {
   return state.ok() && *state == "FROZEN\n";
 }
 
-base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path) {
+base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path, const std::function<void()>& reap) {
   if (path.empty() || path == "/")
     return base::make_error(base::Kind::kInvalid, "remove cgroup", path, "not ours");
   auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kRemoveTimeoutMs);
@@ -230,8 +231,13 @@ base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path) 
       auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
           deadline - std::chrono::steady_clock::now());
       pollfd wait{pidfd->get(), POLLIN, 0};
+      if (reap) {
+        reap();
+        left = std::min<std::chrono::milliseconds>(left, std::chrono::milliseconds(kReapEveryMs));
+      }
       if (left.count() > 0) ::poll(&wait, 1, static_cast<int>(left.count()));
     }
+    if (reap) reap();
     if (std::chrono::steady_clock::now() >= deadline) {
       base::Error error = last.error();
       error.hint = "a process in it does not die: look for state D";

@@ -166,6 +166,20 @@ base::Status unpin_image(const std::string& image_root, const std::string& holde
   return {};
 }
 
+base::Result<std::set<std::string>> pinned_images(const std::string& image_root) {
+  std::set<std::string> digests;
+  auto holders = base::sys::list_dir(image_root + "/pins");
+  if (!holders.ok() && holders.error().kind == Kind::kNotFound) return digests;
+  for (const std::string& holder : TRY(std::move(holders))) {
+    auto digest = base::sys::read_file(image_root + "/pins/" + holder, 4096);
+    if (!digest.ok() && digest.error().kind == Kind::kNotFound) continue;  // let go just now
+    std::string text = TRY(std::move(digest));
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    digests.insert(std::move(text));
+  }
+  return digests;
+}
+
 base::Result<std::vector<Image>> list_images(const std::string& image_root) {
   std::vector<Image> images;
   for (const auto& [name, entry] : TRY(read_image_index(image_root)))

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -240,6 +241,11 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
     ssize_t n = ::recv(socket, &message, sizeof message, 0);
     // ECONNRESET, once: it died before it read our word; what it sent before that comes next.
     if (n < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
+    if (n < 0 && errno == EAGAIN)
+      return base::make_error(base::Kind::kTimeout, "launch", inputs.process->args[0],
+                              "the process did not get to its program in " +
+                                  std::to_string(inputs.time_limit.count() / 1000) + " s",
+                              "is its cgroup frozen, or a mount's server gone?");
     if (n < 0) return sys::last_error("recv");
     if (n <= 0) {
       // Closed by execve, or by death.
@@ -278,6 +284,15 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
   }
 }
 
+// False: it is frozen by the v1 freezer or in an uninterruptible sleep, and dies when that ends. Its
+// parent, which gave a time limit because it has a loop, collects it then.
+bool dies_soon(int pidfd) {
+  pollfd wait{pidfd, POLLIN, 0};
+  int n;
+  do n = ::poll(&wait, 1, 2000);
+  while (n < 0 && errno == EINTR);
+  return n != 0;
+}
 }  // namespace
 
 base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs) {
@@ -303,9 +318,15 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
   }
   Launched launched{pid, base::UniqueFd(pidfd)};
   sockets.write.reset();
+  if (inputs.time_limit.count() > 0) {
+    timeval limit{inputs.time_limit.count() / 1000, inputs.time_limit.count() % 1000 * 1000};
+    if (::setsockopt(sockets.read.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0)
+      return sys::last_error("setsockopt", "SO_RCVTIMEO");
+  }
   prepared.fds.clear();
   if (auto status = converse(plan, inputs, sockets.read.get(), pid, exec_reached.get(), pidfd); !status.ok()) {
     base::ignore(sys::pidfd_send_signal(pidfd, SIGKILL), "it may be dead already");
+    if (inputs.time_limit.count() > 0 && !dies_soon(pidfd)) return status.error();
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
     return status.error();
   }

@@ -27,6 +27,8 @@ struct LaunchInputs {
   // pid. An error kills it.
   std::function<base::Status(pid_t)> record;
   std::function<std::string(pid_t)> state;  // the OCI state with this pid, for hooks
+  // How long the child may stay silent; zero: for ever. For who has more to do than this launch.
+  std::chrono::milliseconds time_limit{0};
   std::function<base::Status(pid_t, int)> listener;  // takes the seccomp listener (not the fd itself)
 };
 struct Launched {

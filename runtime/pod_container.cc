@@ -69,7 +69,7 @@ void CriLog::finish(int stream, base::Time now) {
   std::string& partial = partial_[stream - 1];
   if (partial.empty() || !fd_.valid()) return;
   stamp_ = base::format_nano_time(now);
-  append(stream, partial, true);
+  append(stream, partial, false);  // its newline never came, and nobody is to see one
   base::ignore(sys::write_all(fd_.get(), batch_), "a full disk loses lines");
   batch_.clear();
   partial.clear();

@@ -27,6 +27,10 @@ namespace json = base::json;
 namespace sys = base::sys;
 using base::Kind;
 
+// From the clone to the program: a launch that takes longer hangs (in a mount whose server is gone, in a
+// cgroup that somebody froze) and would hold up every other container of the Pod.
+constexpr auto kLaunchLimit = std::chrono::seconds(60);
+
 int exit_code_of(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -124,7 +128,9 @@ base::Status PodServer::start_in(PodContainer& container) {
   inputs.stdio[1] = ends.out.get();
   inputs.stdio[2] = ends.err.get();
   inputs.console_socket = ends.console.get();
+  inputs.time_limit = kLaunchLimit;
   Launched launched = TRY(launch(plan, inputs));
+  ends.console.reset();  // or the end of the child's copy would not be seen by take_terminal()
   container.state.pid = launched.pid;
   container.state.phase = Phase::kRunning;
   container.state.started_at = base::wall_now();
@@ -141,6 +147,10 @@ base::Status PodServer::exec(uint64_t client, protocol::Packet& packet, Body& re
   PodContainer* container = TRY(find(name));
   if (container->state.phase != Phase::kRunning)
     return base::make_error(Kind::kNotFound, "exec in container", name, "it has exited");
+  // A process that enters a frozen cgroup stops before it can say a word; whoever froze it.
+  if (container->state.paused || cgroup_frozen(*layout_, container->cgroup))
+    return base::make_error(Kind::kConflict, "exec in container", name, "cannot exec in a paused container",
+                            "unpause it first");
   const json::value* document = base::find(body, "process");
   Process process = TRY(parse_process(document ? *document : json::value()));
   process.terminal = base::as_bool(base::find(body, "terminal"));
@@ -177,7 +187,9 @@ base::Status PodServer::exec(uint64_t client, protocol::Packet& packet, Body& re
     console = TRY(sys::socketpair(SOCK_SEQPACKET));
     inputs.console_socket = console.write.get();
   }
+  inputs.time_limit = kLaunchLimit;
   Launched launched = TRY_WRAP(launch(plan, inputs), "exec in container", name);
+  console.write.reset();  // or the end of the child's copy would not be seen below
   ExecProcess started;
   started.id = fmt::format("{}-{}", name, next_exec_++);
   started.container = name;
@@ -214,7 +226,7 @@ bool PodServer::any_runs() const {
 
 // A client that made the Pod and is still there clears up itself.
 void PodServer::run_exit_command() {
-  if (!exit_command_due_ || spec_.exit_command.empty() || clients_.count(kMaker) || any_runs()) return;
+  if (ending_ || !exit_command_due_ || spec_.exit_command.empty() || clients_.count(kMaker) || any_runs()) return;
   exit_command_due_ = false;
   base::Command command;
   command.argv = spec_.exit_command;
@@ -256,7 +268,7 @@ base::Status PodServer::remove(const std::string& id) {
   PodContainer& container = *it->second;
   if (container.state.phase == Phase::kRunning)
     return base::make_error(Kind::kConflict, "remove container", id, "it runs", "signal it first");
-  if (!container.cgroup.empty()) TRY(remove_cgroup(*layout_, container.cgroup));
+  if (!container.cgroup.empty()) TRY(remove_cgroup(*layout_, container.cgroup, [this] { reap(); }));
   // Its root was mounted in its own mount namespace and went with it.
   const ContainerSpec& spec = container.spec();
   if (!spec.work_dir.empty() && !spec.keep_work_dir) TRY(sys::remove_all(spec.work_dir));

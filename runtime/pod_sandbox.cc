@@ -145,17 +145,25 @@ base::Status PodServer::write_record() {
 }
 
 base::Status PodServer::shutdown() {
+  ending_ = true;
+  base::Status status = end_all();
+  ending_ = status.ok();
+  return status;
+}
+
+base::Status PodServer::end_all() {
+  auto reap_dead = [this] { reap(); };
   // One kill for all, then the waiting.
   for (const auto& [id, container] : containers_)
     if (container->state.phase == Phase::kRunning)
       base::ignore(sys::pidfd_send_signal(container->pidfd.get(), SIGKILL), "dead already");
   if (pause_pid_ != 0) ::kill(pause_pid_, SIGKILL);
   for (const auto& [id, container] : containers_) {
-    if (!container->cgroup.empty()) TRY(remove_cgroup(*layout_, container->cgroup));
+    if (!container->cgroup.empty()) TRY(remove_cgroup(*layout_, container->cgroup, reap_dead));
     const ContainerSpec& spec = container->spec();
     if (!spec.work_dir.empty() && !spec.keep_work_dir) TRY(sys::remove_all(spec.work_dir));
   }
-  TRY(remove_cgroup(*layout_, spec_.cgroup));
+  TRY(remove_cgroup(*layout_, spec_.cgroup, reap_dead));
   for (const std::string& path :
        {protocol::socket_path(run_dir_, id_), protocol::record_path(run_dir_, id_)})
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", path);

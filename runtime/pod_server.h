@@ -53,6 +53,7 @@ class PodServer {
   base::Status attach(const std::string& name, Pod::SlowReader slow, Body& reply, Fds& fds);
   base::Status remove(const std::string& id);
   base::Status shutdown();
+  base::Status end_all();
   base::Result<PodContainer*> find(const std::string& id);
   base::Status pause(const std::string& id, bool paused);
   void run_exit_command();
@@ -69,6 +70,7 @@ class PodServer {
   base::UniqueFd listener_, netns_, netlink_;
   base::UniqueFd host_netns_;               // with exit_command only
   bool exit_command_due_ = false;
+  bool ending_ = false;                     // in shutdown(): nobody has to be told to clear up
   base::Loop::Handle signal_watch_;
   std::optional<base::Acceptor> acceptor_;
   pid_t pause_pid_ = 0;                     // init of the shared pid namespace

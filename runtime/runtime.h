@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,7 @@ base::Result<std::vector<Image>> list_images(const std::string& image_root);
 // [a-zA-Z0-9_.-]) needs it, also when its name is taken away or moves on. Idempotent; survives us.
 base::Status pin_image(const std::string& image_root, const std::string& holder, const std::string& digest);
 base::Status unpin_image(const std::string& image_root, const std::string& holder);  // absent is fine
+base::Result<std::set<std::string>> pinned_images(const std::string& image_root);      // digests
 
 // uid:gid and supplementary groups of "user", "uid", "user:group"… in the image's /etc/passwd and
 // /etc/group, looked up through the layers (highest first), symlinks never followed out of them.

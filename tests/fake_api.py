@@ -17,19 +17,38 @@ def now():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+# The lists of a status that the API server merges by a key; all others are replaced.
+MERGE_KEYS = {"conditions": "type", "podIPs": "ip", "addresses": "type"}
+
+
+def merge_list(items, patch, key):
+    """Strategic merge: $patch replace empties the list, delete takes one item out."""
+    if {"$patch": "replace"} in patch:
+        items = []
+    for item in (i for i in patch if i != {"$patch": "replace"}):
+        found = next((i for i in items if i.get(key) == item[key]), None)
+        if item.get("$patch") == "delete":
+            items = [i for i in items if i is not found]
+        elif found is None:
+            items.append(merge({}, item))
+        else:
+            merge(found, item)
+    return items
+
+
 def merge(target, patch):
     for key, value in patch.items():
+        if key.startswith("$setElementOrder/"):
+            continue
         if value is None:
             target.pop(key, None)
-        elif key == "conditions" and isinstance(value, list):
-            by_type = {c["type"]: c for c in target.get(key, [])}
-            for condition in value:
-                merge(by_type.setdefault(condition["type"], {}), condition)
-            target[key] = list(by_type.values())
+        elif key in MERGE_KEYS and isinstance(value, list):
+            target[key] = merge_list(target.get(key, []), value, MERGE_KEYS[key])
         elif isinstance(value, dict):
             merge(target.setdefault(key, {}), value)
         else:
             target[key] = value
+    return target
 
 
 class Api:

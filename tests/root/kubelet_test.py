@@ -112,7 +112,7 @@ class KubeletTest(unittest.TestCase):
         self.assertNotIn(str(self.root), pathlib.Path("/proc/self/mounts").read_text(), "mounts are left")
         subprocess.run(["ip", "link", "del", self.bridge], check=True)
 
-    def start(self):
+    def start(self, *more, images_at=None):
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = f"\0kubelet-test-{os.getpid()}-{time.monotonic_ns()}"
         notify.bind(path)
@@ -121,8 +121,8 @@ class KubeletTest(unittest.TestCase):
             self.process = subprocess.Popen(
                 [BIN / "sampan-kubelet", "--kubeconfig", self.root / "kubeconfig", "--node-name", "n1", "--node-ip", "127.0.0.1",
                  "--listen", f"127.0.0.1:{self.port}", "--root-dir", self.root / "root", "--run-dir", self.root / "run",
-                 "--image-root", self.dir / "images", "--cgroup-parent", self.cgroup, "--bridge", self.bridge,
-                 "--log-level", "debug", "--pod-max-pids", "200"],
+                 "--image-root", images_at or self.dir / "images", "--cgroup-parent", self.cgroup, "--bridge", self.bridge,
+                 "--log-level", "debug", "--pod-max-pids", "200", *more],
                 env={**os.environ, "NOTIFY_SOCKET": "@" + path[1:]}, stdout=log, stderr=log)
         self.assertEqual(notify.recv(100), b"READY=1")
         notify.close()
@@ -253,6 +253,103 @@ class KubeletTest(unittest.TestCase):
         while (volume / "color").read_text() != "red" or (volume / "deep").exists():
             self.assertLess(time.monotonic(), deadline, "the volume was not updated")
             time.sleep(0.02)
+
+    def test_volumes_inside_read_only_volumes(self):
+        """The account's token below a Secret, a file of the Pod in a ConfigMap, and what a manifest names in any order."""
+        self.api.put("configmaps", "default", {"metadata": {"name": "etc"}, "data": {"color": "blue"}})
+        self.api.put("secrets", "default", {"metadata": {"name": "key"}, "data": {"password": "czNjcjN0"}})
+        script = ("cat /var/run/secrets/password /var/run/secrets/kubernetes.io/serviceaccount/token /etc/color; grep -c nested /etc/hosts; "
+                  "cat /etc/deep/er/color /empty/in/color; test -w /etc/scratch && echo writable; touch /etc/x 2>/dev/null || echo read-only; "
+                  ": > /tmp/done; exec sleep 1000")
+        self.pod("nested", {
+            "command": ["sh", "-c", script], "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/done"]}, "periodSeconds": 1},
+            "volumeMounts": [{"name": "token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}, {"name": "cfg", "mountPath": "/etc/deep/er/"},
+                             {"name": "scratch", "mountPath": "/etc/scratch"}, {"name": "cfg", "mountPath": "/etc/"}, {"name": "key", "mountPath": "/var/run/secrets"},
+                             {"name": "empty", "mountPath": "/empty", "readOnly": True}, {"name": "cfg", "mountPath": "/empty/in"}]},
+            volumes=[{"name": "cfg", "configMap": {"name": "etc"}}, {"name": "key", "secret": {"secretName": "key"}},
+                     {"name": "scratch", "emptyDir": {}}, {"name": "empty", "emptyDir": {}},
+                     {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}])
+        pod = self.ready("nested")
+        self.assertEqual(self.log_of("nested"), "s3cr3ta-tokenblue1\nbluebluewritable\nread-only\n")
+        # New contents of the outer volume leave the inner mounts where they are.
+        self.api.put("configmaps", "default", {"metadata": {"name": "etc"}, "data": {"color": "red", "more": "x"}})
+        volume = self.root / "root/pods" / pod["metadata"]["uid"] / "volumes/cfg"
+        deadline = time.monotonic() + 10
+        while (volume / "color").read_text() != "red":
+            self.assertLess(time.monotonic(), deadline, "the volume was not updated")
+            time.sleep(0.02)
+        pid = self.pid_of_container("nested")
+        self.assertEqual(pathlib.Path(f"/proc/{pid}/root/etc/deep/er/color").read_text(), "red")
+        self.assertIn("nested", pathlib.Path(f"/proc/{pid}/root/etc/hosts").read_text())
+
+    def pid_of_container(self, name):
+        uid = self.api.get("pods", name)["metadata"]["uid"]
+        for path in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if f"{uid}/c.0" in (path / "cgroup").read_text():
+                    return int(path.name)
+            except OSError:
+                pass
+        self.fail("no process of " + name)
+
+    def test_tokens_are_for_who_runs_there(self):
+        script = "stat -c '%a %u %g' $(readlink -f /t/token); cat /t/token && : > /tmp/done; exec sleep 1000"
+        for name, context, expected in (("plain", {}, "644 0 0"), ("user", {"runAsUser": 1000}, "600 1000 0"),
+                                        ("group", {"fsGroup": 2000}, "640 0 2000"), ("both", {"runAsUser": 1000, "fsGroup": 2000}, "640 1000 2000")):
+            self.pod(name, {"command": ["sh", "-c", script], "volumeMounts": [{"name": "t", "mountPath": "/t"}],
+                            "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/done"]}, "periodSeconds": 1}},
+                     securityContext=context, volumes=[{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}])
+            self.ready(name)
+            self.assertEqual(self.log_of(name).splitlines()[0], expected, name)
+
+    def test_a_last_line_without_a_line_break(self):
+        self.pod("log", ["sh", "-c", "echo one; printf two; exit 3"], restartPolicy="Never")
+        self.pod("message", {"command": ["sh", "-c", "echo one; printf two; exit 3"], "terminationMessagePolicy": "FallbackToLogsOnError"}, restartPolicy="Never")
+        for name in ("log", "message"):
+            self.until_pod(name, lambda s: s.get("phase") == "Failed")
+        self.assertEqual(self.log_of("log"), "one\ntwo")
+        state = self.api.get("pods", "message")["status"]["containerStatuses"][0]["state"]["terminated"]
+        self.assertEqual(state["message"], "one\ntwo")
+
+    def test_the_nodes_range_changes(self):
+        """A Pod whose address nobody can reach any more gets one of the new range."""
+        self.pod("moved", SLEEP)
+        old = self.ready("moved")["status"]
+        self.kill()
+        node = json.loads(json.dumps(self.api.get("nodes", "n1", "")))
+        node["spec"]["podCIDR"] = "10.98.0.0/24"
+        self.api.put("nodes", "", node)
+        self.start()
+        pod = self.until_pod("moved", lambda s: s.get("podIP", "").startswith("10.98.0.") and s["containerStatuses"][0]["ready"])
+        self.assertNotEqual(pod["status"]["podIP"], old["podIP"])
+        self.assertEqual(pod["status"]["podIPs"], [{"ip": pod["status"]["podIP"]}])
+        self.assertEqual(pod["status"]["containerStatuses"][0]["restartCount"], 1)
+        # At rest: nothing is patched any more.
+        version = self.until_pod("moved", lambda s: any(c["type"] == "Ready" and c["status"] == "True" for c in s["conditions"]))["metadata"]["resourceVersion"]
+        time.sleep(1)   # what an endless loop needs to show itself hundreds of times
+        self.assertEqual(self.api.get("pods", "moved")["metadata"]["resourceVersion"], version)
+
+    def test_unused_images_go_when_the_disk_is_full(self):
+        store = self.root / "images"
+        archive = self.root / "image.tar"
+        for name in ("example.test/used:1", "example.test/unused:1"):
+            archive.write_bytes(images.docker_archive(name, images.busybox_layer({}), {"Cmd": ["sh"], "Labels": {"name": name}}))
+            subprocess.run([BIN / "sampan", "image", "load", "--image-root", store, archive], check=True, stdout=subprocess.DEVNULL)
+        names = lambda: {i["name"] for i in json.loads(subprocess.run([BIN / "sampan", "image", "list", "--json", "--image-root", store],
+                                                                      stdout=subprocess.PIPE, check=True).stdout)}
+        self.kill()
+        self.start("--image-gc-high-threshold", "100", images_at=store)
+        self.pod("user", {"command": SLEEP, "image": "example.test/used:1"})
+        self.ready("user")
+        self.assertEqual(len(names()), 2)
+        self.kill()
+        self.start("--image-gc-high-threshold", "1", "--image-gc-low-threshold", "0", "--minimum-image-ttl-seconds", "0", images_at=store)
+        deadline = time.monotonic() + 20
+        while names() != {"example.test/used:1"}:
+            self.assertLess(time.monotonic(), deadline, names())
+            time.sleep(0.05)
+        self.api.until("an Event that it was not enough", lambda: any(e["reason"] == "FreeDiskSpaceFailed" for e in self.api.all("events")))
+        os.kill(self.pid_of("user"), 0)
 
     @staticmethod
     def host_searches():
@@ -402,6 +499,38 @@ class KubeletTest(unittest.TestCase):
             pod = self.ready(f"p{i}")
             self.assertEqual(pod["status"]["containerStatuses"][0]["restartCount"], 0, f"p{i}")
         self.assertEqual(len({p["status"]["podIP"] for p in self.api.all("pods")}), 6)
+
+    def test_killed_while_pre_stop_hooks_run(self):
+        """Again and again, while 35 Pods are deleted whose hooks are execs: nothing of them stays (tearDown looks)."""
+        hook = {"preStop": {"exec": {"command": ["sh", "-c", "sleep 2"]}}}
+        count = 35
+        for i in range(count):
+            self.pod(f"p{i}", {"command": SLEEP, "lifecycle": hook}, terminationGracePeriodSeconds=4)
+        for i in range(count):
+            self.until_pod(f"p{i}", lambda s: any(c["type"] == "Ready" and c["status"] == "True" for c in s.get("conditions", [])), 90)
+        for i in range(count):
+            self.api.terminate(f"p{i}", 4)
+        for delay in (0.3, 0.1, 0.5, 1.0, 0.2):
+            time.sleep(delay)   # the moment, not a wait
+            self.kill()
+            self.start()
+        self.api.until("all Pods are gone", lambda: not self.api.all("pods"), 60)
+
+    def test_what_cant_be_written_down_is_not_begun(self):
+        """An intent that a killed kubelet could not find again: the Pod waits, and says why."""
+        records = self.root / "run/records"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", records], check=True)
+        try:
+            (records / "full.new").write_bytes(b"x" * 16384)
+            self.pod("waits", SLEEP)
+            self.api.until("an Event", lambda: any(e["reason"] == "FailedCreatePodSandBox" and "No space left" in e["message"] for e in self.api.all("events")))
+            self.assertEqual(list((self.root / "run").glob("*.sock")), [], "a sandbox without a record")
+            (records / "full.new").unlink()
+            self.ready("waits")
+            self.api.terminate("waits", 0)
+            self.api.until("gone", lambda: self.api.get("pods", "waits") is None)
+        finally:
+            subprocess.run(["umount", "-l", records], check=True)
 
     # ---- server and node -----------------------------------------------------------------------
 

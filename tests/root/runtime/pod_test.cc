@@ -191,6 +191,38 @@ TEST_F(PodTest, ExecGetsTheGivenFdsAndItsExitCode) {
   EXPECT_EQ(exits_["main"].exit_code, 137);
 }
 
+// The first process of a pid namespace ends only after every other one in it was waited for; those of
+// an exec are sampan-pod's to wait for, and it is busy ending the container.
+TEST_F(PodTest, ExecsThatRunDoNotHoldUpTheEnd) {
+  start_pod(sandbox());
+  ASSERT_TRUE(start(container("main", {"sleep", "1000"})).ok());
+  int running = 0;
+  for (int i = 0; i < 3; ++i) {
+    runtime::Pod::Exec exec;
+    exec.container = "main";
+    exec.process = json::object{{"args", json::array{"sleep", "1000"}}, {"cwd", "/"}, {"env", json::array{"PATH=/bin"}}};
+    pod_->exec(std::move(exec), [&](auto r) { running += r.ok(); }, [](int) {});
+  }
+  ASSERT_TRUE(run_until(loop_, [&] { return running == 3; }));
+  const auto began = std::chrono::steady_clock::now();
+  shutdown();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
+}
+
+TEST_F(PodTest, AnExecIntoAPausedContainerIsRefused) {
+  start_pod(sandbox());
+  ASSERT_TRUE(start(container("main", {"sleep", "1000"})).ok());
+  ASSERT_TRUE(call([&](auto done) { pod_->pause("main", true, done); }).ok());
+  runtime::Pod::Exec exec;
+  exec.container = "main";
+  exec.process = json::object{{"args", json::array{"true"}}, {"cwd", "/"}, {"env", json::array{"PATH=/bin"}}};
+  std::optional<std::string> failed;
+  pod_->exec(std::move(exec), [&](auto r) { failed = r.ok() ? "" : r.error().message(); }, [](int) {});
+  ASSERT_TRUE(run_until(loop_, [&] { return failed.has_value(); })) << "sampan-pod hangs";
+  EXPECT_THAT(*failed, testing::HasSubstr("cannot exec in a paused container"));
+  EXPECT_TRUE(call([&](auto done) { pod_->pause("main", false, done); }).ok());
+}
+
 TEST_F(PodTest, OutlivesItsClientAndTellsWhatHappenedMeanwhile) {
   start_pod(sandbox());
   ASSERT_TRUE(start(container("short", {"sh", "-c", "read x </tmp/none; exit 4"})).ok());
@@ -217,6 +249,11 @@ TEST_F(PodTest, ADeadPodIsCleaned) {
   auto cleaned = runtime::clean_dead_pod(dir_ + "/run", id_);
   ASSERT_TRUE(cleaned.ok()) << cleaned.error().message();
   EXPECT_EQ(runtime::connect_pod(loop_, dir_ + "/run", id_).error().kind, base::Kind::kNotFound);
+}
+
+TEST_F(PodTest, ALastLineWithoutALineBreakGetsNone) {
+  start_pod(sandbox());
+  EXPECT_EQ(run("open", "echo one; printf two"), "stdout F one\nstdout P two\n");
 }
 
 TEST_F(PodTest, LinesOver16KiBAreCut) {

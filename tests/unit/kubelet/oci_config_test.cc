@@ -153,5 +153,39 @@ TEST(OciConfig, VolumesParentsFirst) {
   EXPECT_EQ(at(c, "linux", "namespaces"), R"([{"type":"mount"},{"type":"cgroup"}])");
 }
 
+TEST(NestedMountPoints, PathsAreComparedClean) {
+  auto pod = api::decode_text<api::Pod>(R"({"metadata":{"name":"p","uid":"u"},"spec":{"containers":[{"name":"c"}]}})");
+  Launch launch;
+  launch.mounts.push_back({.source = "inner", .destination = "/etc/deep/er/", .read_only = true, .recursive_read_only = false, .propagation = "", .kubelet_owned = true});
+  launch.mounts.push_back({.source = "outer", .destination = "/etc//", .read_only = true, .recursive_read_only = false, .propagation = "", .kubelet_owned = true});
+  auto binds = container_binds(*pod, pod->spec->containers[0], launch);
+  ASSERT_EQ(binds.size(), 2u);
+  EXPECT_EQ(binds[0].destination + " " + binds[1].destination, "/etc /etc/deep/er") << "parents first";
+  auto points = nested_mount_points(binds);
+  ASSERT_EQ(points.size(), 1u);
+  EXPECT_EQ(points[0].volume + ":" + points[0].relative, "outer:deep/er");
+}
+
+TEST(NestedMountPoints, InsideReadOnlyVolumesOfOurs) {
+  auto mount = [](std::string source, std::string destination, bool read_only, bool ours) {
+    return ContainerMount{.source = std::move(source), .destination = std::move(destination), .read_only = read_only,
+                          .recursive_read_only = false, .propagation = "", .kubelet_owned = ours};
+  };
+  auto text = [](const std::vector<ContainerMount>& binds) {
+    std::string out;
+    for (const auto& point : nested_mount_points(binds)) out += point.volume + ":" + point.relative + "<" + point.source + " ";
+    return out;
+  };
+  EXPECT_EQ(text({mount("secret", "/var/run/secrets", true, true), mount("token", "/var/run/secrets/kubernetes.io/serviceaccount", true, true)}),
+            "secret:kubernetes.io/serviceaccount<token ");
+  EXPECT_EQ(text({mount("map", "/etc", true, true), mount("hosts", "/etc/hosts", false, false), mount("other", "/etcetera", true, true)}),
+            "map:hosts<hosts ");
+  EXPECT_EQ(text({mount("a", "/a", true, true), mount("b", "/a/b", true, true), mount("c", "/a/b/c", false, true)}),
+            "a:b<b b:c<c ") << "in the nearest one";
+  EXPECT_EQ(text({mount("host", "/a", true, false), mount("b", "/a/b", true, true)}), "") << "nothing is made in the host's directories";
+  EXPECT_EQ(text({mount("empty", "/a", false, true), mount("b", "/a/b", true, true)}), "") << "the runtime can do that";
+  EXPECT_EQ(text({mount("all", "/", true, true), mount("b", "/b", true, true)}), "all:b<b ");
+}
+
 }  // namespace
 }  // namespace kubelet

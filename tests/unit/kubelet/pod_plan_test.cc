@@ -364,6 +364,84 @@ TEST(PodPlan, TheDeadlineFailsThePod) {
             "> show\n  Failed DeadlineExceeded Initialized=True Ready=False\n  web terminated Completed restarts=0\n");
 }
 
+TEST(PodPlan, TheDeadlineActsWhileAnInitContainerRuns) {
+  const char* spec = R"({"activeDeadlineSeconds":5,"initContainers":[{"name":"one","image":"x:1"}],"containers":[{"name":"web","image":"x:1"}]})";
+  EXPECT_EQ(Story(spec).tell("stubborn one\nshow\nat 6\nshow\nat 36\nshow\n"),
+            "0s start-sandbox\n0s mount-volumes\n0s pull x:1\n0s start one attempt 0\n> stubborn one\n"
+            "> show\n  Pending Initialized=False Ready=False\n  one running restarts=0\n  web waiting PodInitializing restarts=0\n"
+            "> at 6\n5s signal one SIGTERM grace 30 (Stopping container one)\n"
+            "> show\n  Pending Initialized=False Ready=False\n  one running restarts=0\n  web waiting PodInitializing restarts=0\n"
+            "> at 36\n35s kill one (Stopping container one)\n35s stop-sandbox\n35s unmount-volumes\n"
+            "> show\n  Failed DeadlineExceeded Initialized=False Ready=False\n  one terminated Error restarts=0\n"
+            "  web waiting PodInitializing restarts=0\n");
+}
+
+TEST(PodPlan, EveryWaitingContainerOfAPodWithInitContainersIsInitializing) {
+  Story story(R"({"initContainers":[{"name":"one","image":"x:1"}],"containers":[{"name":"web","image":"x:1"}]})");
+  story.seen().network_ready = false;
+  EXPECT_EQ(story.tell("show\n"),
+            "> show\n  Pending Initialized=False Ready=False\n  one waiting PodInitializing restarts=0\n  web waiting PodInitializing restarts=0\n");
+}
+
+TEST(PodPlan, ATerminatingPodIsReadyUntilItsProbeSaysNo) {
+  const char* spec = R"({"containers":[{"name":"web","image":"x:1","readinessProbe":{"tcpSocket":{"port":80},"periodSeconds":5,"failureThreshold":2}},
+      {"name":"plain","image":"x:1"}]})";
+  EXPECT_EQ(Story(spec).tell("probe web readiness ok\nstubborn web\ndelete 30\nshow\nat 5\nprobe web readiness fail\nat 10\nprobe web readiness fail\nshow\nat 31\nshow\n"),
+            "0s start-sandbox\n0s mount-volumes\n0s pull x:1\n0s pull x:1\n0s start web attempt 0\n0s start plain attempt 0\n0s probe web readiness\n"
+            "> probe web readiness ok\n> stubborn web\n"
+            "> delete 30\n0s signal web SIGTERM grace 30 (Stopping container web)\n0s signal plain SIGTERM grace 30 (Stopping container plain)\n"
+            "> show\n  Running Initialized=True Ready=False\n  web running restarts=0 ready\n  plain terminated Completed restarts=0\n"
+            "> at 5\n5s probe web readiness\n> probe web readiness fail\n> at 10\n10s probe web readiness\n> probe web readiness fail\n"
+            "> show\n  Running Initialized=True Ready=False\n  web running restarts=0\n  plain terminated Completed restarts=0\n"
+            "> at 31\n15s probe web readiness\n30s kill web (Stopping container web)\n30s stop-sandbox\n30s unmount-volumes\n30s delete-pod\nfinished\n"
+            "> show\n  Failed Initialized=True Ready=False\n  web terminated Error restarts=0\n  plain terminated Completed restarts=0\n");
+  Story story(kOne);
+  story.tell("stubborn web\ndelete 30\n");
+  for (const auto& c : story.status().conditions)
+    if (c.type == "Ready") {
+      EXPECT_EQ(c.status, "True");
+    }
+}
+
+TEST(PodPlan, APreStopHookThatAKilledKubeletRanIsRunAgain) {
+  const char* spec = R"({"containers":[{"name":"web","image":"x:1","lifecycle":{"preStop":{"exec":{"command":["b"]}}}}]})";
+  Story story(spec);
+  story.tell("delete 30\nat 4\n");
+  story.seen().containers["web"].pre_stop = Step::kNone;   // what recover() makes of kBusy
+  std::string told = story.tell("at 5\nhook-done web\n");
+  EXPECT_NE(told.find("4s pre-stop web grace 30 (Stopping container web)\n> at 5\n> hook-done web\n5s signal web SIGTERM"), std::string::npos) << told;
+}
+
+TEST(PodPlan, ASandboxThatCantBeStoppedIsAskedAgain) {
+  Story story(kOne);
+  story.tell("");
+  story.seen().containers["web"].run = Run::kExited;
+  story.pod().metadata.deletion_timestamp = "2026-01-01T00:00:00Z";
+  story.seen().sandbox.stop_retry_at = *base::parse_time("2026-01-01T00:00:08Z");
+  auto plan = plan_pod(story.pod(), story.seen(), {}, *base::parse_time("2026-01-01T00:00:01Z"));
+  EXPECT_TRUE(plan.actions.empty());
+  EXPECT_EQ(plan.wake, story.seen().sandbox.stop_retry_at);
+  plan = plan_pod(story.pod(), story.seen(), {}, *base::parse_time("2026-01-01T00:00:08Z"));
+  ASSERT_EQ(plan.actions.size(), 1u);
+  EXPECT_EQ(plan.actions[0].text(), "stop-sandbox");
+}
+
+TEST(PodPlan, ASandboxWithAnAddressOfAnotherRangeIsReplaced) {
+  Story story(kOne);
+  story.tell("");
+  story.seen().sandbox.stale = true;
+  auto plan = plan_pod(story.pod(), story.seen(), {}, *base::parse_time("2026-01-01T00:00:01Z"));
+  ASSERT_EQ(plan.actions.size(), 1u);
+  EXPECT_EQ(plan.actions[0].text(), "stop-sandbox");
+}
+
+TEST(PodPlan, TerminationMessagesShareTwelveKibibytes) {
+  Story story(R"({"restartPolicy":"Never","containers":[{"name":"a","image":"x:1"},{"name":"b","image":"x:1"},{"name":"c","image":"x:1"},{"name":"d","image":"x:1"}]})");
+  story.tell("exit a 1\n");
+  story.seen().containers["a"].exit.message = std::string(4000, 'm');
+  EXPECT_EQ(story.status().container_statuses[0].state->terminated->message.size(), 3072u);
+}
+
 TEST(PodPlan, GoneFromTheApiIsStoppedWithoutADelete) {
   EXPECT_EQ(Story(kOne).tell("stubborn web\ngone\nat 3\n"),
             "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n0s start web attempt 0\n> stubborn web\n"

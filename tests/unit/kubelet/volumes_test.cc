@@ -58,6 +58,36 @@ TEST(VolumesPlan, SaysWhatIsWrong) {
   EXPECT_NE(plan(R"({"name":"v","persistentVolumeClaim":{"claimName":"x"}})").find("not supported"), std::string::npos);
 }
 
+TEST(VolumesPlan, TokensAreForWhoRunsThere) {
+  auto mode = [](const std::string& pod_context, const std::string& containers) {
+    auto pod = api::decode_text<api::Pod>(R"({"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{"securityContext":)" + pod_context +
+        R"(,"containers":)" + containers + R"(,"volumes":[{"name":"v","projected":{"sources":[
+            {"configMap":{"name":"there","items":[{"key":"a","path":"a"}]}},
+            {"serviceAccountToken":{"audience":"aud","expirationSeconds":600,"path":"t"}}]}}]}})");
+    auto out = plan_volumes(*pod, sources());
+    EXPECT_EQ(out->at(0).files.at(0).mode, 0644u) << "of tokens alone";
+    const VolumeFile& token = out->at(0).files.at(1);
+    char text[32];
+    std::snprintf(text, sizeof text, "%o %d", token.mode, token.user ? static_cast<int>(*token.user) : -1);
+    return std::string(text);
+  };
+  EXPECT_EQ(mode("{}", R"([{"name":"a"}])"), "644 -1");
+  EXPECT_EQ(mode(R"({"runAsUser":1000})", R"([{"name":"a"},{"name":"b"}])"), "600 1000");
+  EXPECT_EQ(mode("{}", R"([{"name":"a","securityContext":{"runAsUser":7}}])"), "600 7");
+  EXPECT_EQ(mode("{}", R"([{"name":"a","securityContext":{"runAsUser":7}},{"name":"b"}])"), "644 -1");
+  EXPECT_EQ(mode(R"({"runAsUser":1000})", R"([{"name":"a"},{"name":"b","securityContext":{"runAsUser":7}}])"), "644 -1");
+  EXPECT_EQ(mode(R"({"fsGroup":5})", R"([{"name":"a"}])"), "600 -1");
+}
+
+TEST(Tokens, AreRenewedInTime) {
+  using std::chrono::hours, std::chrono::seconds;
+  EXPECT_EQ(token_renewal(seconds(600)), seconds(480));
+  EXPECT_EQ(token_renewal(hours(24 * 365)), hours(24));
+  EXPECT_EQ(token_retry(0), seconds(1));
+  EXPECT_EQ(token_retry(3), seconds(8));
+  EXPECT_EQ(token_retry(1000), seconds(60));
+}
+
 TEST(VolumesPlan, References) {
   auto found = references(pod_of(R"({"name":"v","configMap":{"name":"m"}},{"name":"w","projected":{"sources":[{"secret":{"name":"s"}}]}})"));
   EXPECT_EQ(found, (std::vector<Reference>{{ObjectKind::kConfigMap, "m"}, {ObjectKind::kSecret, "e"}, {ObjectKind::kSecret, "s"}}));
@@ -87,6 +117,28 @@ TEST_F(Directory, FilesChangeBehindOneLink) {
   EXPECT_FALSE(base::sys::exists(dir_ + "/d"));
   auto left = base::sys::list_dir(dir_);
   EXPECT_EQ(left->size(), 3u) << "a, ..data and one directory";
+}
+
+TEST_F(Directory, MountPointsAreMadeAndStay) {
+  const std::string volume = dir_ + "/volume", source = dir_ + "/source", file = dir_ + "/file";
+  ASSERT_TRUE(base::sys::mkdir_all(volume, 0755).ok());
+  ASSERT_TRUE(base::sys::mkdir_all(source, 0755).ok());
+  ASSERT_TRUE(base::sys::write_file_atomic(file, "x", 0644).ok());
+  ASSERT_EQ(::symlink("/etc", (volume + "/out").c_str()), 0);
+  EXPECT_TRUE(make_mount_point({.volume = volume, .relative = "kubernetes.io//serviceaccount/", .source = source}).ok());
+  EXPECT_TRUE(make_mount_point({.volume = volume, .relative = "hosts", .source = file}).ok());
+  EXPECT_TRUE(make_mount_point({.volume = volume, .relative = "hosts", .source = file}).ok()) << "there already";
+  EXPECT_FALSE(make_mount_point({.volume = volume, .relative = "out/sampan", .source = file}).ok());
+  EXPECT_FALSE(base::sys::exists("/etc/sampan"));
+  struct stat st{};
+  ASSERT_EQ(::stat((volume + "/hosts").c_str(), &st), 0);
+  EXPECT_TRUE(S_ISREG(st.st_mode));
+  ASSERT_TRUE(write_files(volume, {{.path = "a", .data = "1", .mode = 0644}}, std::nullopt).ok());
+  ASSERT_TRUE(write_files(volume, {{.path = "b", .data = "2", .mode = 0644}}, std::nullopt).ok());
+  EXPECT_FALSE(base::sys::exists(volume + "/a"));
+  ASSERT_EQ(::stat((volume + "/kubernetes.io/serviceaccount").c_str(), &st), 0);
+  EXPECT_TRUE(S_ISDIR(st.st_mode));
+  EXPECT_TRUE(base::sys::exists(volume + "/hosts"));
 }
 
 TEST_F(Directory, SubPathsStayInside) {

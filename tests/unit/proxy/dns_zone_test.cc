@@ -37,6 +37,15 @@ std::string ask(const std::string& name, uint16_t type) {
   return out;
 }
 
+TEST(DnsZone, PodsByTheirAddress) {
+  EXPECT_EQ(ask("10-244-0-5.default.pod.cluster.local", kA), "10.244.0.5");
+  EXPECT_EQ(ask("10-244-0-5.default.pod.cluster.local", kAaaa), "NODATA");
+  EXPECT_EQ(ask("default.pod.cluster.local", kA), "NODATA");
+  EXPECT_EQ(ask("web-1.default.pod.cluster.local", kA), "NXDOMAIN");
+  EXPECT_EQ(ask("10-244-0-256.default.pod.cluster.local", kA), "NXDOMAIN");
+  EXPECT_EQ(ask("x.10-244-0-5.default.pod.cluster.local", kA), "NXDOMAIN");
+}
+
 TEST(DnsZone, Services) {
   EXPECT_EQ(ask("web.default.svc.cluster.local", kA), "10.96.0.5");
   EXPECT_EQ(ask("web.default.svc.cluster.local", kAaaa), "NODATA");
