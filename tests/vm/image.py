@@ -31,7 +31,7 @@ tries=0
 while [ ! -b /dev/vda -o ! -b /dev/vdb ] && [ $tries -lt 500 ]; do /bin/busybox usleep 20000; tries=$((tries + 1)); done
 /bin/busybox mount -t ext4 /dev/vda /root && /bin/busybox mkdir -p "/root$source" &&
   /bin/busybox mount -t ext4 /dev/vdb "/root$source" || { echo "initrd: cannot mount the disks"; /bin/busybox ls /dev; /bin/busybox poweroff -f; }
-/bin/busybox cp -a /settings/. /root/
+/bin/busybox cp -af /settings/. /root/
 /bin/busybox printf 'SOURCE=%%s\\n' "$source" > /root/etc/sampan-tests.env
 exec /bin/busybox switch_root /root /sbin/init
 """ % " ".join(BOOT_MODULES)
