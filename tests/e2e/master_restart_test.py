@@ -73,8 +73,8 @@ class MasterRestart(cluster.ClusterTest):
         versions = {p["spec"]["containers"][0]["env"][0]["value"] for p in pods if "deletionTimestamp" not in p["metadata"]}
         self.assertEqual(versions, {"2"})
 
-    def test_a_change_reaches_the_node_within_a_life(self):
-        """The endpoints of a Service change while its master has been killed ten times in a row."""
+    def test_a_change_reaches_the_node_within_the_longest_wait(self):
+        """A Service changes after its master was killed ten times in a row, each time within a moment."""
         self.apply(deployment("1", 1), SERVICE)
         self.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
         ip = self.jsonpath("{.spec.clusterIP}", "service", "web")
@@ -83,7 +83,7 @@ class MasterRestart(cluster.ClusterTest):
             self.cluster.start("master")
         self.kubectl("patch", "service", "web", "--type=json", "-p",
                      '[{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]')
-        limit = time.monotonic() + 3
+        limit = time.monotonic() + 8  # the informers' longest wait is 5 s and a quarter of it
         script = f"busybox wget -qO- http://{ip}:81/"
         while self.inside("sh", "-c", script, check=False).returncode:
             self.assertLess(time.monotonic(), limit, "the proxy has not heard of it")

@@ -18,7 +18,9 @@ class FakeApi final : public api::Transport {
     if (at_once) answer_all();
     return std::make_unique<Call>();
   }
-  std::unique_ptr<Call> watch(http::Request, std::function<void(const api::WatchLine&)>, std::function<void(base::Status)>) override { return nullptr; }
+  std::unique_ptr<Call> watch(http::Request, std::function<void(const api::WatchLine&)>, std::function<void(base::Status)>, std::function<void()>) override {
+    return nullptr;
+  }
   void answer_all() {
     auto all = std::move(waiting);
     waiting.clear();
