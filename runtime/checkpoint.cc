@@ -6,11 +6,12 @@
 #include <climits>
 #include <cstdlib>
 
-#include "base/sys.h"
 #include "base/number.h"
+#include "base/sys.h"
 #include "runtime/criu_options.h"
 #include "runtime/mounts.h"
 #include "runtime/oci_commands.h"
+#include "runtime/oci_launch.h"
 
 namespace runtime {
 namespace {
