@@ -6,6 +6,7 @@
 #include "api/walk.h"
 #include "base/log.h"
 #include "master/custom_conversion.h"
+#include "master/heavy_requests.h"
 #include "master/server.h"
 #include "master/webhook_plan.h"
 
@@ -141,13 +142,17 @@ void CustomResources::reconcile(const std::string& name) {
     withdraw(name);
     return wake_group(std::string_view(name).substr(name.find('.') + 1));  // its names are free
   }
-  json::value definition = parse_object(*object->text);
-  auto served = served_.find(name);
-  bool has_instances = served != served_.end() && !served->second.objects->objects().empty();
-  DefinitionPlan plan = plan_definition(definition, taken_by_others(name, base::string_at(definition, "spec", "group")),
-                                        has_instances, base::wall_now());
-  base::log::debug("custom resource definition {}: {}", name, plan.text());
-  act(name, definition, plan);
+  // The queue waits for the end of it: what is compiled and made anew does not hold the loop.
+  run_aside(server_.loop(), "custom resources", [this, name, object] {
+    json::value definition;
+    base::compute([&] { definition = parse_object(*object->text); });
+    auto served = served_.find(name);
+    bool has_instances = served != served_.end() && !served->second.objects->objects().empty();
+    DefinitionPlan plan = plan_definition(definition, taken_by_others(name, base::string_at(definition, "spec", "group")),
+                                          has_instances, base::wall_now());
+    base::log::debug("custom resource definition {}: {}", name, plan.text());
+    act(name, definition, plan);
+  });
 }
 
 void CustomResources::act(const std::string& name, const json::value& definition, const DefinitionPlan& plan) {
@@ -192,7 +197,9 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   const json::value* versions = base::find_path(definition, "spec", "versions");
   if (versions && versions->is_array())
     for (const json::value& version : versions->get_array()) {
-      ResourceInfo row = TRY(row_of(definition, version, terminating, conversion));
+      base::Result<ResourceInfo> made = ResourceInfo();
+      base::compute([&] { made = row_of(definition, version, terminating, conversion); });
+      ResourceInfo row = TRY(std::move(made));
       bool stored = base::as_bool(base::find(version, "storage"));
       row.served |= stored && terminating;  // its instances are deleted through it
       if (stored || row.served) rows.insert(stored ? rows.begin() : rows.end(), std::move(row));
@@ -222,7 +229,10 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   served.plural = stored->plural;
   served.objects = stored->objects;
   if (objects) {  // what is cached was made with the schema before
-    for (auto [key, object] : ObjectCache::Map(objects->objects())) objects->load(reform(*stored, key, parse_object(*object->text), object->revision));
+    for (const auto& [key, object] : ObjectCache::Map(objects->objects())) {
+      if (objects->find(key) == object) objects->load(reform(*stored, key, parse_object(*object->text), object->revision));
+      base::give_way();
+    }
     server_.end_watches(*objects);
     return {};
   }

@@ -51,16 +51,16 @@ bool is_heavy(const RequestInfo& request) {
 
 void go_on(base::Loop& loop, const RequestPtr& request, std::function<void()> step) {
   if (base::on_fiber() || !is_heavy(*request)) return step();
-  run_aside(loop, request, std::move(step));
+  run_aside(loop, request->user.name, std::move(step));
 }
 
-void run_aside(base::Loop& loop, const RequestPtr& request, std::function<void()> step) {
+void run_aside(base::Loop& loop, std::string flow, std::function<void()> step) {
   if (base::on_fiber()) return step();
   auto& fibers = all_fibers()[&loop];
   if (!fibers)
     fibers =
         std::make_unique<base::Fibers>(loop, std::clamp(std::thread::hardware_concurrency() / 2, 1u, 4u));
-  fibers->start(request->user.name, std::move(step));
+  fibers->start(std::move(flow), std::move(step));
 }
 
 void finish_heavy_requests(base::Loop& loop) { all_fibers().erase(&loop); }

@@ -22,8 +22,8 @@ bool too_large(const base::json::value& object);
 bool is_heavy(const RequestInfo& request);
 // Runs `step` of a request: of a heavy one as a fiber of the loop, where it is not on one already.
 void go_on(base::Loop& loop, const RequestPtr& request, std::function<void()> step);
-// The same for what has turned out to be heavy.
-void run_aside(base::Loop& loop, const RequestPtr& request, std::function<void()> step);
+// As a fiber what has turned out to be heavy, or is nobody's request; `flow`: whose it is, who take turns.
+void run_aside(base::Loop& loop, std::string flow, std::function<void()> step);
 // Brings all to their end: before the server goes that they look into.
 void finish_heavy_requests(base::Loop& loop);
 

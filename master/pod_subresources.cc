@@ -76,6 +76,7 @@ void ApiServer::evict_pod(RequestPtr request) {
   if (!body.ok() || !body->is_object()) return request->reply_status(api::bad_request("the body is no Eviction"));
   if (auto status = api::check_types(*type, *body); !status.ok())
     return request->reply_status(api::cannot_decode("policy/v1", "Eviction", status.error().message()));
+  base::compute([&] { api::prune(*type, *body); });
   std::string_view name = base::string_at(*body, "metadata", "name");
   if (!name.empty() && name != request->name)
     return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));

@@ -1,6 +1,9 @@
 // DELETE: grace for Pods, finalizers, propagation policies, preconditions.
+#include <algorithm>
+
 #include "api/protobuf.h"
 #include "api/status.h"
+#include "api/walk.h"
 #include "master/custom_conversion.h"
 #include "master/heavy_requests.h"
 #include "master/server.h"
@@ -19,6 +22,8 @@ void add_finalizer(json::object& metadata, std::string_view name) {
     if (base::as_string(&item) == name) return;
   list.get_array().push_back(json::value(name));
 }
+constexpr size_t kLongestText = 256;  // of a uid, a resourceVersion, a policy
+
 bool has_items(const json::value* list) { return list && list->is_array() && !list->get_array().empty(); }
 
 json::value check_options(const json::value& options) {
@@ -41,6 +46,24 @@ json::value check_options(const json::value& options) {
   return errors.empty() ? json::value(nullptr) : api::invalid("meta.k8s.io", "DeleteOptions", "", errors);
 }
 
+// Of options as they were sent, what is looked at: each deletion of many has a copy.
+void tidy(json::value& options, const api::Type& type) {
+  api::prune(type, options);
+  json::object* object = options.if_object();
+  if (!object) return;
+  for (auto& member : *object)
+    if (json::string* text = member.value().if_string(); text && text->size() > kLongestText) text->resize(kLongestText);
+  if (json::value* preconditions = object->if_contains("preconditions"); preconditions && preconditions->is_object())
+    for (auto& member : preconditions->get_object())  // longer than any, so it matches none
+      if (json::string* text = member.value().if_string(); text && text->size() > kLongestText) text->resize(kLongestText);
+  if (json::value* dry_run = object->if_contains("dryRun"); dry_run && dry_run->is_array()) {
+    json::array& list = dry_run->get_array();
+    if (list.size() <= 8) return;
+    auto other = std::find_if(list.begin(), list.end(), [](const json::value& one) { return base::as_string(&one) != "All"; });
+    *dry_run = json::array{other == list.end() ? list.front() : *other};
+  }
+}
+
 // DeleteOptions from the body, with the query parameters over it.
 json::value read_options(const RequestInfo& request, json::value* refusal) {
   json::value options = json::object();
@@ -50,6 +73,7 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
     base::Result<json::value> parsed = json::value();
     base::compute([&] {
       parsed = is_protobuf ? api::protobuf_to_json(*type, request.http().body) : base::parse_json(request.http().body);
+      if (parsed.ok()) tidy(*parsed, *type);
     });
     if (!parsed.ok() || !parsed->is_object()) {
       *refusal = api::bad_request("could not decode DeleteOptions: " + (parsed.ok() ? std::string("not an object") : parsed.error().message()));

@@ -89,7 +89,8 @@ void ApiServer::scale(RequestPtr request) {
   if (request->verb == "update") {
     json::value wanted;
     if (!decode_body(*request, *type, "Scale", &wanted)) return;
-    return update_object(request, "", [take, wanted](const json::value& current, json::value* updated) { return take(wanted, current, updated); }, reply);
+    auto sent = std::make_shared<json::value>(std::move(wanted));  // functions are copied
+    return update_object(request, "", [take, sent](const json::value& current, json::value* updated) { return take(*sent, current, updated); }, reply);
   }
   base::Result<json::value> body = json::value();
   base::compute([&] { body = base::parse_json(request->http().body); });
@@ -98,16 +99,17 @@ void ApiServer::scale(RequestPtr request) {
   bool is_json = media.starts_with("application/json-patch+json");
   if (!is_json && !media.starts_with("application/merge-patch+json") && !media.starts_with("application/strategic-merge-patch+json"))
     return request->reply_status(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"));
+  auto patch = std::make_shared<json::value>(std::move(*body));
   update_object(
       request, "",
-      [take, is_json, &resource, patch = std::move(*body)](const json::value& current, json::value* updated) {
+      [take, is_json, &resource, patch](const json::value& current, json::value* updated) {
         json::value wanted = to_scale(resource, current);
         if (is_json) {
-          auto result = api::json_patch(wanted, patch);
+          auto result = api::json_patch(wanted, *patch);
           if (!result.ok()) return api::bad_request(result.error().message());
           wanted = std::move(*result);
         } else {
-          wanted = api::merge_patch(std::move(wanted), patch);
+          wanted = api::merge_patch(std::move(wanted), *patch);
         }
         return take(wanted, current, updated);
       },

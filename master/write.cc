@@ -587,13 +587,12 @@ void ApiServer::commit_update(AttributesPtr attributes, ObjectRef current, Writt
 void ApiServer::finalize_namespace(RequestPtr request) {
   json::value sent;
   if (!decode_body(*request, *request->resource->type, "Namespace", &sent)) return;
-  json::value finalizers = json::array();
-  if (const json::value* list = base::find_path(sent, "spec", "finalizers"); list && list->is_array()) finalizers = *list;
+  auto finalizers = std::make_shared<json::array>(base::list_at(base::find_path(sent, "spec", "finalizers")));
   update_object(
       request, "finalize",
       [finalizers](const json::value& current, json::value* updated) {
         *updated = current;
-        base::object_at(updated->get_object(), "spec")["finalizers"] = finalizers;
+        base::object_at(updated->get_object(), "spec")["finalizers"] = *finalizers;
         return json::value(nullptr);
       },
       [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
