@@ -76,18 +76,6 @@ class Zone {
     return no_such_name();
   }
 
-  // a-b-c-d.NAMESPACE.pod: the address that the name says, whoever has it, as CoreDNS answers with
-  // `pods insecure` (certificates for such names prove who answers, not this).
-  Answer pod(const std::vector<std::string_view>& labels) {
-    if (labels.size() < 3) return found({});
-    if (labels.size() > 3) return no_such_name();
-    std::string address(labels[0]);
-    if (address.find('.') != std::string::npos) return no_such_name();
-    std::replace(address.begin(), address.end(), '-', '.');
-    const auto ip = netns::parse_ipv4(address);
-    return ip ? found({{"", kA, netns::format_ipv4(*ip), 0}}) : no_such_name();
-  }
-
   Answer reverse(Ip ip) {
     std::vector<Record> names;
     auto add = [&](const std::string& host, const Service& service) {
