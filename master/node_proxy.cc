@@ -107,7 +107,7 @@ void ApiServer::pod_stream(RequestPtr request) {
   std::string uid(base::string_at(pod, "metadata", "uid"));
   std::string target, query;
   auto add = [&](std::string_view key, std::string_view value) {
-    query += (query.empty() ? "?" : "&") + std::string(key) + "=" + base::http::escape(value);
+    query += (query.empty() ? "?" : "&") + base::http::escape(key) + "=" + base::http::escape(value);
   };
   bool log = request->subresource == "log";
   for (const auto& [key, value] : request->query) {
