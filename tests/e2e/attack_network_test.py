@@ -7,6 +7,7 @@ from cluster import pod
 
 SERVE = ("sh", "-c", "mkdir -p /www && hostname > /www/index.html && exec httpd -f -p 8080 -h /www")
 HOST = ("usr", "lib", "lib64")
+DEPRECATED = "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
 # Claims a neighbour's address for itself: ARP of every kind, frames with its source address.
 TAKE = r"""
 import socket, struct, sys
@@ -50,8 +51,8 @@ class HostileTenant(cluster.ClusterTest):
         super().setUp()
         self.kubectl("create", "rolebinding", "tenant", "--clusterrole=edit", "--user=tenant")
 
-    def tenant(self, *objects, check=True, words=("create", "-f", "-")):
-        return self.kubectl("--as=tenant", *words, check=check, input={"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    def tenant(self, *objects, check=True, words=("create", "-f", "-"), warnings=()):
+        return self.kubectl("--as=tenant", *words, check=check, warnings=warnings, input={"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
     def test_addresses_of_the_cluster(self):
         for name, ip in (("thief", "10.96.0.1"), ("kubernetes", "10.96.0.1"), ("kube-dns", "10.96.0.10")):
@@ -80,14 +81,15 @@ class HostileTenant(cluster.ClusterTest):
     def test_the_older_keeps_an_external_address(self):
         for name in ("older", "thief"):
             self.apply(pod(name, *SERVE, labels={"app": name}))
-        self.apply(python_pod("client"), service("older", externalIPs=["203.0.113.7"]))
+        self.apply(python_pod("client"), service("older", externalIPs=["203.0.113.7"]), warnings=[DEPRECATED])
         self.wait("condition=Ready", "pod/older", "pod/thief", "pod/client")
         ask = ("sh", "-c", "for i in $(seq 10); do timeout 5 wget -qO- http://203.0.113.7/ || echo FAILED; done")
         self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: items.get("older", {}).get("subsets"))
         self.assertEqual(set(self.exec("client", *ask).stdout.split()), {"older"})
         # By name it comes first; and it waits until the older has no endpoint for a moment. The second that
         # tells their ages apart is the API's.
-        self.tenant(service("a-thief", selector={"app": "thief"}, externalIPs=["203.0.113.7"], externalTrafficPolicy="Local"))
+        self.tenant(service("a-thief", selector={"app": "thief"}, externalIPs=["203.0.113.7"], externalTrafficPolicy="Local"),
+                    warnings=[DEPRECATED])
         event = self.until_event("ExternalAddressInUse", "a-thief")
         self.assertEqual(event["message"], "203.0.113.7:80/TCP belongs to an older Service: nothing sent there reaches this one")
         self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: items.get("a-thief", {}).get("subsets"))

@@ -110,8 +110,9 @@ class ClusterTest(unittest.TestCase):
             base.append(f"--namespace={namespace or self.ns}")
         return base + [str(word) for word in words]
 
-    def kubectl(self, *words, input=None, check=True, namespace="", timeout=120):
-        """kubectl in this case's namespace. Fails the case on a non-zero exit or a warning."""
+    def kubectl(self, *words, input=None, check=True, namespace="", timeout=120, warnings=()):
+        """kubectl in this case's namespace. Fails the case on a non-zero exit or a warning, unless it is one of
+        those that `warnings` asks for: then on their absence."""
         if isinstance(input, (dict, list)):
             input = json.dumps(input)
         done = subprocess.run(self.kubectl_words(words, namespace), input=input, timeout=timeout,
@@ -119,7 +120,8 @@ class ClusterTest(unittest.TestCase):
         if check:
             self.assertEqual(done.returncode, 0,
                              f"kubectl {' '.join(map(str, words))}: {done.stderr or done.stdout}")
-            self.assertNotIn("Warning", done.stderr)
+            said = [line for line in done.stderr.splitlines() if "Warning" in line]
+            self.assertEqual(sorted(said), sorted(f"Warning: {text}" for text in warnings))
         return done
 
     def kubectl_popen(self, *words, **options):
@@ -135,9 +137,9 @@ class ClusterTest(unittest.TestCase):
         self.addCleanup(end)
         return process
 
-    def apply(self, *objects):
-        self.kubectl("apply", "-f", "-", input={"apiVersion": "v1", "kind": "List",
-                                                "items": list(objects)})
+    def apply(self, *objects, warnings=()):
+        self.kubectl("apply", "-f", "-", warnings=warnings, input={"apiVersion": "v1", "kind": "List",
+                                                                   "items": list(objects)})
 
     def get(self, *words):
         return json.loads(self.kubectl("get", *words, "-o", "json").stdout)

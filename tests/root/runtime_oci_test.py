@@ -125,7 +125,7 @@ class Oci(oci_bundle.Bundle):
         self.assertTrue(any(line.startswith("container box is process ") for line in said), said)
         log.unlink()
         self.run_oci("--log", log, *words)
-        self.assertFalse(log.exists())
+        self.assertEqual(log.read_text(), "")
         self.assertIn('level=debug msg="pivot-root"\n', self.run_oci("--log-level", "debug", *words).stderr)
         self.config["process"]["args"] = ["nothing"]
         self.write()
@@ -133,7 +133,10 @@ class Oci(oci_bundle.Bundle):
         last = log.read_text().splitlines()[-1]
         self.assertIn("level=error", last)
         self.assertIn("executable file not found", last)
-        self.assertEqual(self.run_oci("--log-level", "loud", *words, check=False).returncode, 1)
+        self.assertEqual(self.run_oci("--log-level", "loud", *words, check=False).returncode, 2)
+        done = self.run_oci("--log", self.dir / "none/log", *words, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("open --log", done.stderr)
 
     def test_home_is_of_the_containers_passwd(self):
         (self.rootfs / "etc/passwd").write_text("root:x:0:0::/root:\nann:x:7:7:Ann:/home/ann:/bin/sh\n")
