@@ -106,6 +106,7 @@ base::Result<off_t> tail_offset(int fd, int64_t lines) {
   std::string block;
   std::string carry;  // the beginning of the block after
   int64_t seen = 0;
+  bool last = true;  // the last piece is a line's end whatever its tag: its newline may never have come
   off_t last_begin = at;
   while (at > 0) {
     size_t size = static_cast<size_t>(std::min<off_t>(at, 64 << 10));
@@ -120,7 +121,10 @@ base::Result<off_t> tail_offset(int fd, int64_t lines) {
       if (newline == std::string::npos && at > 0) break;
       Line line;
       std::string_view whole = std::string_view(text).substr(begin, end - begin);
-      if (parse_line(whole.substr(0, whole.find('\n')), &line) && line.full && ++seen > lines) return last_begin;
+      if (parse_line(whole.substr(0, whole.find('\n')), &line)) {
+        if ((line.full || last) && ++seen > lines) return last_begin;
+        last = false;
+      }
       last_begin = at + static_cast<off_t>(begin);
       end = begin;
     }

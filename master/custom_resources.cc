@@ -137,22 +137,35 @@ void CustomResources::conclude(const std::string& name, const base::Status& stat
 }
 
 void CustomResources::reconcile(const std::string& name) {
+  // One at a time for each name: what comes meanwhile is looked at afterwards.
+  if (auto [at, fresh] = busy_.try_emplace(name, false); !fresh) {
+    at->second = true;
+    return;
+  }
+  // What is compiled and made anew does not hold the loop.
+  run_aside(server_.loop(), "custom resources", [this, name] {
+    look(name);
+    auto at = busy_.find(name);
+    bool again = at->second;
+    busy_.erase(at);
+    if (again) queue_.add(name);
+  });
+}
+
+void CustomResources::look(const std::string& name) {
   ObjectRef object = definitions_->find(object_key("", name));
   if (!object) {
     withdraw(name);
     return wake_group(std::string_view(name).substr(name.find('.') + 1));  // its names are free
   }
-  // The queue waits for the end of it: what is compiled and made anew does not hold the loop.
-  run_aside(server_.loop(), "custom resources", [this, name, object] {
-    json::value definition;
-    base::compute([&] { definition = parse_object(*object->text); });
-    auto served = served_.find(name);
-    bool has_instances = served != served_.end() && !served->second.objects->objects().empty();
-    DefinitionPlan plan = plan_definition(definition, taken_by_others(name, base::string_at(definition, "spec", "group")),
-                                          has_instances, base::wall_now());
-    base::log::debug("custom resource definition {}: {}", name, plan.text());
-    act(name, definition, plan);
-  });
+  json::value definition;
+  base::compute([&] { definition = parse_object(*object->text); });
+  auto served = served_.find(name);
+  bool has_instances = served != served_.end() && !served->second.objects->objects().empty();
+  DefinitionPlan plan = plan_definition(definition, taken_by_others(name, base::string_at(definition, "spec", "group")),
+                                        has_instances, base::wall_now());
+  base::log::debug("custom resource definition {}: {}", name, plan.text());
+  act(name, definition, plan);
 }
 
 void CustomResources::act(const std::string& name, const json::value& definition, const DefinitionPlan& plan) {
@@ -165,6 +178,7 @@ void CustomResources::act(const std::string& name, const json::value& definition
     return client_.update(kDefinitions, "", name, std::move(wanted),
                           [this, name](base::Result<json::value> result) { conclude(name, result.ok() ? base::Status() : base::Status(result.error())); },
                           "status");  // its event brings us back for the rest
+  if (plan.empties && served_.at(name).objects->objects().empty()) return queue_.add(name);  // they went meanwhile
   if (plan.empties) return remove_instances(served_.at(name).group, served_.at(name).versions.front(), served_.at(name).plural,
                                              *served_.at(name).objects, client_,
                                              [this, name](const base::Status& status) { conclude(name, status); });

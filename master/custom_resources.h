@@ -41,6 +41,7 @@ class CustomResources {
     uint64_t listener = 0;
   };
   void reconcile(const std::string& name);
+  void look(const std::string& name);
   void act(const std::string& name, const base::json::value& definition, const DefinitionPlan& plan);
   base::Status serve(const std::string& name, const base::json::value& definition);
   void withdraw(const std::string& name);
@@ -56,6 +57,7 @@ class CustomResources {
   std::shared_ptr<ObjectCache> definitions_;
   uint64_t listener_ = 0;
   std::map<std::string, Served> served_;  // by the definition's name
+  std::map<std::string, bool> busy_;      // names that are looked at now; true: they came again meanwhile
 };
 
 }  // namespace master

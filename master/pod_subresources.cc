@@ -81,7 +81,7 @@ void ApiServer::evict_pod(RequestPtr request) {
   if (!name.empty() && name != request->name)
     return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));
   ObjectRef object = cache("", "pods").find(object_key(request->ns, request->name));
-  if (!object) return request->reply_status(api::not_found({"", "pods"}, request->name));
+  if (!object) return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
   json::value pod = parse_object(*object->text);
   const json::value* sent = base::find(*body, "deleteOptions");
   json::value options = sent && sent->is_object() ? *sent : json::value(json::object());

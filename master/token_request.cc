@@ -78,7 +78,7 @@ void ApiServer::request_token(RequestPtr request) {
   json::value sent;
   if (!decode_body(*request, *type, "TokenRequest", &sent)) return;
   json::value account = object_of(cache("", "serviceaccounts"), request->ns, request->name);
-  if (account.is_null()) return request->reply_status(api::not_found(request->resource->named(), request->name));
+  if (account.is_null()) return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
   if (api::FieldErrors errors = check_seconds(sent); !errors.empty())
     return request->reply_status(api::invalid("authentication.k8s.io", "TokenRequest", "", errors));
   AttributesPtr attributes = attributes_of(request, Operation::kCreate, "token", request->name);

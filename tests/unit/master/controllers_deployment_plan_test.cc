@@ -88,7 +88,7 @@ TEST(DeploymentPlan, ABrokenMiddleRevisionGoesFirst) {
   EXPECT_EQ(plan(deployment(10, "c"), {rs("one", "a", 300, 8, 8, 10, 13, 1), rs("two", "b", 200, 5, 0, 10, 13, 2), rs("three", "c", 100, 0, 0, 10, 13, 3)}),
             "scale two 5 -> 0\nrevision 3\n");
 }
-TEST(DeploymentPlan, RevisionsAre64BitsWide) {
+TEST(DeploymentPlan, RevisionsOf64BitsAreAdoptedAndUndone) {
   const int64_t revision = int64_t{1} << 40;
   EXPECT_EQ(plan(deployment(10, "b"), {rs("old", "a", 100, 8, 8, 10, 13, revision), rs("new", "b", 50, 5, 0, 10, 13, revision + 1)}),
             "revision " + std::to_string(revision + 1) + "\n");
