@@ -86,8 +86,12 @@ class HostileTenant(cluster.ClusterTest):
         ask = ("sh", "-c", "for i in $(seq 10); do timeout 5 wget -qO- http://203.0.113.7/ || echo FAILED; done")
         self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: items.get("older", {}).get("subsets"))
         self.assertEqual(set(self.exec("client", *ask).stdout.split()), {"older"})
-        # By name it comes first; and it waits until the older has no endpoint for a moment. The second that
-        # tells their ages apart is the API's.
+        # By name it comes first; and it waits until the older has no endpoint for a moment. Ages are told apart
+        # by the second: until that is another one, objects are made that tell it.
+        older = self.jsonpath("{.metadata.creationTimestamp}", "service", "older")
+        for i in range(1000):
+            if self.jsonpath("{.metadata.creationTimestamp}", "configmap", self.kubectl("create", "configmap", f"clock-{i}", "-o", "name").stdout.strip().split("/")[1]) > older:
+                break
         self.tenant(service("a-thief", selector={"app": "thief"}, externalIPs=["203.0.113.7"], externalTrafficPolicy="Local"),
                     warnings=[DEPRECATED])
         event = self.until_event("ExternalAddressInUse", "a-thief")
@@ -130,14 +134,14 @@ class HostileTenant(cluster.ClusterTest):
         for ip in (gateway, "192.0.2.11"):
             done = self.exec("hostile", "timeout", "5", "wget", "-qO-", f"http://{ip}:10256/metrics", check=False)
             self.assertIn("refused", done.stderr)
-        # Nor by a route of its own to the node's loopback.
-        self.exec("hostile", "sh", "-c", f"ip address del 127.0.0.1/8 dev lo; ip route flush table local; ip route add 127.0.0.1 via {gateway}")
-        self.assertNotEqual(self.exec("hostile", "timeout", "3", "wget", "-qO-", "http://127.0.0.1:10256/healthz", check=False).returncode, 0)
         # The kubelet is there for everybody who can say who he is, as it must be for metrics.
         done = self.exec("hostile", "/usr/bin/python3", "-c", "import ssl, urllib.request, urllib.error\n"
                          "try: urllib.request.urlopen('https://192.0.2.11:10250/pods', context=ssl._create_unverified_context(), timeout=5)\n"
                          "except urllib.error.HTTPError as error: print(error.code)\n", check=False)
         self.assertIn(done.stdout.strip(), ("401", "403"), done.stderr)
+        # Nor by a route of its own to the node's loopback.
+        self.exec("hostile", "sh", "-c", f"ip address del 127.0.0.1/8 dev lo; ip route flush table local; ip route add 127.0.0.1 via {gateway}")
+        self.assertNotEqual(self.exec("hostile", "timeout", "3", "wget", "-qO-", "http://127.0.0.1:10256/healthz", check=False).returncode, 0)
 
 
 if __name__ == "__main__":

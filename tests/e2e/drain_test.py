@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Voluntary disruptions: PodDisruptionBudgets, the eviction API, kubectl drain and uncordon on two nodes."""
 import json
+import tempfile
 
 import cluster
 from cluster import is_ready
@@ -50,16 +51,24 @@ class Drain(cluster.ClusterTest):
         self.status(lambda s: s.get("disruptionsAllowed") == 1)
         pods = self.until(PODS, lambda items: len(items) == 4 and all(map(is_ready, items.values())))
         node = sorted(p["spec"]["nodeName"] for p in pods.values())[0]
-        watch = self.kubectl_popen("get", "pods", "--watch", "-o", "json", "--output-watch-events", stdout=-1)
+        seen = tempfile.TemporaryFile("w+")  # a pipe would fill and hold kubectl up
+        self.addCleanup(seen.close)
+        watch = self.kubectl_popen("get", "pods", "--watch", "-o", "json", "--output-watch-events", stdout=seen)
         self.kubectl("drain", node, "--ignore-daemonsets", "--timeout=90s", "--pod-selector=app=d", namespace=None, timeout=120)
         left = self.until(PODS, lambda items: len(items) == 4 and all(
             is_ready(p) and p["spec"]["nodeName"] != node and "deletionTimestamp" not in p["metadata"] for p in items.values()))
         self.assertEqual(len(left), 4)
         watch.terminate()
-        healthy, fewest, decoder, text = {}, 4, json.JSONDecoder(), watch.stdout.read()
-        while text.strip():
-            event, end = decoder.raw_decode(text.lstrip())
-            text = text.lstrip()[end:]
+        watch.wait()
+        seen.seek(0)
+        healthy, fewest, decoder, text = {}, 4, json.JSONDecoder(), seen.read().strip()
+        self.assertTrue(text)
+        while text:
+            try:
+                event, end = decoder.raw_decode(text)
+            except json.JSONDecodeError:
+                break  # cut off when kubectl was ended
+            text = text[end:].strip()
             one = event["object"]
             healthy[one["metadata"]["name"]] = event["type"] != "DELETED" and is_ready(one) and "deletionTimestamp" not in one["metadata"]
             if len(healthy) >= 4:

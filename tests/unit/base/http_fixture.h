@@ -75,13 +75,14 @@ class Socket {
   }
   // Until `text` was seen (returned with all before it), the end, or ten seconds.
   std::string read_until(std::string_view text) {
-    for (size_t seen = 0;; seen = buffer_.size() - std::min(buffer_.size(), text.size())) {
+    for (size_t seen = 0;;) {
       size_t at = buffer_.find(text, seen);
       if (at != std::string::npos) {
         std::string result = buffer_.substr(0, at + text.size());
         buffer_.erase(0, at + text.size());
         return result;
       }
+      seen = buffer_.size() - std::min(buffer_.size(), text.size());  // it may have begun
       if (!fill()) return std::exchange(buffer_, {});
     }
   }
