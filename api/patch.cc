@@ -11,7 +11,9 @@ namespace {
 constexpr size_t kMaxCopiedBytes = 16u << 20;  // "copy" can double a document at each step
 // What operations inside long lists move, in all: a second or two. Ten thousand of them before
 // a million items would take minutes.
-constexpr size_t kMaxMovedItems = 500'000'000;
+// Values looked through, in all, because they move to a deeper place.
+constexpr size_t kMaxLookedAt = 50'000'000;
+constexpr size_t kMaxMovedItems = 200'000'000;
 // Members of larger objects lose their order rather than all to be moved for one that goes.
 constexpr size_t kMaxOrderedMembers = 64;
 
@@ -99,7 +101,10 @@ class JsonPatch {
         return inapplicable("a value cannot move into itself");
       json::value moved = std::move(*source);
       if (auto status = remove(from); !status.ok()) return status;
-      return add(to, std::move(moved));
+      // Up or sideways it nests no deeper than before: a large value moves to and fro without being looked through.
+      if (to.size() <= from.size()) return put(to, std::move(moved));
+      if (!within(moved, base::kMaxJsonDepth - std::min(base::kMaxJsonDepth, to.size()))) return inapplicable(base::kTooDeep);
+      return put(to, std::move(moved));
     }
     return malformed("unknown op \"" + std::string(op) + "\"");
   }
@@ -112,8 +117,20 @@ class JsonPatch {
   static bool fits(const std::vector<std::string>& path, const json::value& value) {
     return path.size() <= base::kMaxJsonDepth && base::nests_within(value, base::kMaxJsonDepth - path.size());
   }
+  // nests_within() of what moves deeper, until all of them together have been looked at for long enough.
+  bool within(const json::value& value, size_t levels) {
+    if (++looked_at_ > kMaxLookedAt) return false;
+    if (const json::array* list = value.if_array())
+      return levels > 0 && std::all_of(list->begin(), list->end(), [&](const json::value& item) { return within(item, levels - 1); });
+    if (const json::object* object = value.if_object())
+      return levels > 0 && std::all_of(object->begin(), object->end(), [&](const auto& member) { return within(member.value(), levels - 1); });
+    return true;
+  }
   base::Status add(const std::vector<std::string>& path, json::value value) {
     if (!fits(path, value)) return inapplicable(base::kTooDeep);
+    return put(path, std::move(value));
+  }
+  base::Status put(const std::vector<std::string>& path, json::value value) {
     if (path.empty()) return root_ = std::move(value), base::Status();
     json::value* parent = walk_to(root_, path, path.size() - 1);
     if (!parent) return missing();
@@ -147,7 +164,7 @@ class JsonPatch {
   }
   base::Status moves(size_t items) {
     moved_items_ += items;
-    if (moved_items_ > kMaxMovedItems) return inapplicable("the operations move more than 500,000,000 list items");
+    if (moved_items_ > kMaxMovedItems) return inapplicable("the operations move more than 200,000,000 list items");
     return {};
   }
   base::Status replace(const std::vector<std::string>& path, json::value value) {
@@ -164,7 +181,7 @@ class JsonPatch {
   }
   json::value root_;
   std::string text_;
-  size_t copied_bytes_ = 0, moved_items_ = 0;
+  size_t copied_bytes_ = 0, moved_items_ = 0, looked_at_ = 0;
 };
 
 }  // namespace

@@ -96,7 +96,8 @@ json::value metric_to_v2(const json::value& in, std::span<const MetricForm> form
     if (!source) continue;
     json::object made;
     for (const char* same : {"name", "container"}) copy_as(base::find(*source, same), made, same);
-    copy_as(base::find(*source, "target"), made, "describedObject");
+    // Only an Object's is a reference; of other members it is a word that v1 does not have.
+    if (std::string_view(form.member) == "object") copy_as(base::find(*source, "target"), made, "describedObject");
     if (form.name) put_path(made, "metric", "name", base::find(*source, form.name));
     if (form.selector) put_path(made, "metric", "selector", base::find(*source, form.selector));
     const json::value* utilization = form.utilization ? base::find(*source, form.utilization) : nullptr;

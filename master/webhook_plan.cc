@@ -170,7 +170,7 @@ base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_vie
     return bad("webhook returned response.patch but not response.patchType");
   auto decoded = api::base64_decode(patch);
   if (!decoded) return bad("response.patch is not base64");
-  out.patch = TRY(base::parse_json(*decoded));
+  out.patch = TRY(base::parse_json_carrier(*decoded));
   return out;
 }
 

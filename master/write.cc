@@ -9,6 +9,7 @@
 #include "api/walk.h"
 #include "api/warnings.h"
 #include "api/yaml.h"
+#include "base/json_limits.h"
 #include "base/json_lists.h"
 #include "master/authorizer.h"
 #include "master/custom_conversion.h"
@@ -400,7 +401,11 @@ void ApiServer::patch(RequestPtr request) {
             : "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
   auto duplicates = std::make_shared<std::vector<std::string>>();
   base::Result<json::value> parsed = json::value();
-  base::compute([&] { parsed = base::parse_json(request->http().body, duplicates.get()); });
+  // The operations of a JSON patch carry values as deep as an object's; what they make is checked.
+  base::compute([&] {
+    const std::string& text = request->http().body;
+    parsed = kind == kJson ? base::parse_json_carrier(text) : base::parse_json(text, duplicates.get());
+  });
   if (!parsed.ok()) return request->reply_status(api::bad_request("error decoding patch: " + parsed.error().message()));
   if (kind != kJson && !parsed->is_object())
     return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));

@@ -87,31 +87,6 @@ TEST(Protobuf, NestsAsDeepAsJson) {
   EXPECT_TRUE(sent(base::kMaxJsonDepth).starts_with("{")) << sent(base::kMaxJsonDepth);
   EXPECT_EQ(sent(base::kMaxJsonDepth + 1), "decode protobuf: exceeded max depth");
   EXPECT_NE(sent(base::kMaxJsonDepth + 2).find("exceeded max depth"), std::string::npos);
-  // A schema of schemas: {schema{openAPIV3Schema{not{not{…}}}}}
-  const Type& definition = kind("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "CustomResourceDefinition");
-  const Field* spec = nullptr;
-  for (const Field& field : definition.fields)
-    if (std::string_view(field.name) == "spec") spec = &field;
-  ASSERT_NE(spec, nullptr);
-  auto numbers = [](const Type& type, std::string_view name) {
-    for (const Field& field : type.fields)
-      if (name == field.name) return std::pair(static_cast<int>(field.wire), field.type);
-    ADD_FAILURE() << name;
-    return std::pair(0, static_cast<const Type*>(nullptr));
-  };
-  auto [versions, version] = numbers(*spec->type, "versions");
-  auto [schema, validation] = numbers(*version, "schema");
-  auto [open_api, props] = numbers(*validation, "openAPIV3Schema");
-  int inverse = numbers(*props, "not").first;
-  auto nested = [&](size_t depth) {  // object, spec, versions and its one, schema: five; then schemas
-    std::string raw;
-    for (size_t i = 6; i < depth; ++i) raw = bytes(inverse, raw);
-    return text(definition, body("apiextensions.k8s.io/v1", "CustomResourceDefinition",
-                                 bytes(static_cast<int>(spec->wire), bytes(versions, bytes(schema, bytes(open_api, raw))))));
-  };
-  EXPECT_TRUE(nested(base::kMaxJsonDepth).starts_with("{")) << nested(base::kMaxJsonDepth);
-  EXPECT_EQ(nested(base::kMaxJsonDepth + 1), "decode protobuf: exceeded max depth");
-  EXPECT_EQ(nested(20'000), "decode protobuf: exceeded max depth");
 }
 
 TEST(Protobuf, UnknownNumbersAreSkipped) {

@@ -49,7 +49,7 @@ TEST(Conversions, WhatV1CannotSayRidesInAnnotations) {
 }
 
 TEST(Conversions, AnnotationsOfOtherTypesAreNotOurs) {
-  for (const char* metrics : {R"([{\"type\":\"Pods\",\"pods\":{\"metricName\":\"rps\",\"targetAverageValue\":{\"a\":[]}}}])", "[7]", "7", "[", R"([{\"type\":\"Pods\",\"pods\":{\"target\":[]}}])"}) {
+  for (const char* metrics : {R"([{\"type\":\"Pods\",\"pods\":{\"metricName\":\"rps\",\"targetAverageValue\":{\"a\":[]}}}])", "[7]", "7", "[", R"([{\"type\":\"Object\",\"object\":{\"target\":[]}}])"}) {
     json::value sent = parsed(R"({"apiVersion":"autoscaling/v1","kind":"HorizontalPodAutoscaler","metadata":{"name":"h","annotations":{"autoscaling.alpha.kubernetes.io/metrics":")" +
                               std::string(metrics) + R"("}},"spec":{"maxReplicas":5,"targetCPUUtilizationPercentage":70}})");
     json::value stored = autoscaler_to_v2(sent);

@@ -6,6 +6,10 @@ namespace master {
 
 class NodeRestrictionTest : public ServerTest {
  protected:
+  void configure(ServerOptions& options) override {
+    key_ = jws::Key::make().value();
+    options.tokens = {"https://master.example", {jws::Key::read(key_).value()}, {}, {}};
+  }
   void SetUp() override {
     ServerTest::SetUp();
     ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1","labels":{"a":"b"}},"spec":{"taints":[{"key":"k","effect":"NoSchedule"}]}})"), 201);
@@ -53,7 +57,7 @@ class NodeRestrictionTest : public ServerTest {
   }
   static constexpr const char* kPods = "/api/v1/namespaces/default/pods";
   static constexpr const char* kSlices = "/apis/resource.k8s.io/v1/resourceslices";
-  std::string uid_, pod_uid_;
+  std::string key_, uid_, pod_uid_;
 };
 
 TEST_F(NodeRestrictionTest, ItsOwnNode) {
@@ -90,7 +94,7 @@ TEST_F(NodeRestrictionTest, StatusOfItsPods) {
   EXPECT_EQ(asked("PATCH", mine, R"({"status":{"extendedResourceClaimStatus":{"resourceClaimName":"somebodys","requestMappings":[]}}})"),
             "node \"n1\" cannot update extended resource claim status");
   EXPECT_EQ(asked("POST", std::string(kPods) + "/theirs/eviction", R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"theirs"}})"),
-            "node \"n1\" can only evict pods with spec.nodeName set to itself");
+            "node \"n1\" can only delete pods with spec.nodeName set to itself") << "an eviction is admitted as the deletion that it is";
   EXPECT_EQ(asked("DELETE", std::string(kPods) + "/theirs"), "node \"n1\" can only delete pods with spec.nodeName set to itself");
   EXPECT_EQ(asked("PATCH", std::string(kPods) + "/mine", R"({"metadata":{"labels":{"a":"b"}}})").substr(0, 6), "denied");
   EXPECT_EQ(asked("PATCH", std::string(kPods) + "/mine/ephemeralcontainers", R"({"spec":{}})").substr(0, 6), "denied");
@@ -168,9 +172,9 @@ TEST_F(NodeRestrictionTest, ItsLeaseAndCsiNode) {
   EXPECT_EQ(asked("POST", leases + "default/leases", R"({"metadata":{"name":"n1"}})"),
             "denied: can only access leases in the \"kube-node-lease\" system namespace");
   EXPECT_EQ(asked("GET", leases + "kube-node-lease/leases"), "denied: can only get, create, update, patch, or delete a node lease");
-  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes", R"({"metadata":{"name":"n2"},"spec":{"drivers":[]}})"),
+  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes", R"({"metadata":{"name":"n2"},"spec":{"drivers":[{"name":"d.example.org","nodeID":"n"}]}})"),
             "can only access CSINode with the same name as the requesting node");
-  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes", R"({"metadata":{"name":"n1"},"spec":{"drivers":[]}})"), "ok");
+  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes", R"({"metadata":{"name":"n1"},"spec":{"drivers":[{"name":"d.example.org","nodeID":"n"}]}})"), "ok");
 }
 
 }  // namespace master

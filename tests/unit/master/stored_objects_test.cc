@@ -82,7 +82,7 @@ TEST_F(StoredObjectsTest, ResultsAreNoDeeperThanWhatIsSent) {
     return refused(call("PATCH", a + query, body, std::string("application/") + type), status);
   };
   std::string copies = R"([{"op":"add","path":"/spec/a","value":{}})";
-  for (int i = 0; i < 20; ++i) copies += R"(,{"op":"copy","from":"/spec","path":"/spec/a"})";
+  for (int i = 0; i < 200; ++i) copies += R"(,{"op":"copy","from":"/spec","path":"/spec/a"})";
   for (const char* query : {"", "?dryRun=All"}) {
     EXPECT_NE(refusal(copies + "]", "json-patch+json", 422, query).find(too_deep), std::string::npos);
     EXPECT_NE(refusal(R"([{"op":"add","path":"/spec/a","value":)" + nested(kMost - 1) + "}]", "json-patch+json", 422, query).find(too_deep), std::string::npos);
@@ -99,7 +99,7 @@ TEST_F(StoredObjectsTest, ResultsAreNoDeeperThanWhatIsSent) {
   // A map of the built-in kinds takes its own owners along.
   ok(call("POST", kMaps, config_map("m", "1")), 201);
   std::string owners = "[";
-  for (int i = 0; i < 20; ++i) owners += std::string(i ? "," : "") + R"({"op":"copy","from":"/metadata/managedFields/0/fieldsV1","path":"/metadata/managedFields/0/fieldsV1/f:x"})";
+  for (int i = 0; i < 200; ++i) owners += std::string(i ? "," : "") + R"({"op":"copy","from":"/metadata/managedFields/0/fieldsV1","path":"/metadata/managedFields/0/fieldsV1/f:x"})";
   EXPECT_NE(refused(call("PATCH", std::string(kMaps) + "/m", owners + "]", "application/json-patch+json"), 422).find(too_deep), std::string::npos);
   reopen();
   EXPECT_EQ(base::to_json(ok(call("GET", a)).at("spec")), nested(kMost - 1));
