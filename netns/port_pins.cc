@@ -14,6 +14,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <algorithm>
 #include <mutex>
 
 #include "base/process.h"
@@ -215,11 +216,18 @@ base::Status unpin_port(const std::string& link) {
   });
   if (!read.ok()) return read.error().errno_value == ENOENT || read.error().errno_value == EOPNOTSUPP ? base::Status() : read;
   if (keys.empty()) return {};
-  std::vector<Message> messages;
-  messages.push_back(elements_message(NFT_MSG_DELSETELEM, "ports", {port}));
-  messages.push_back(elements_message(NFT_MSG_DELSETELEM, addresses_set(), keys));
-  base::Status done = transact(fd.get(), std::move(messages), "unpin bridge port", link);
-  return !done.ok() && done.error().errno_value == ENOENT ? base::Status() : done;  // another was faster
+  // What stands in the set may be a stranger's, so there may be any number: a message holds a page.
+  constexpr size_t kKeysPerMessage = 32;
+  for (size_t first = 0; first < keys.size(); first += kKeysPerMessage) {
+    const auto from = keys.begin() + static_cast<ptrdiff_t>(first);
+    const auto to = keys.begin() + static_cast<ptrdiff_t>(std::min(first + kKeysPerMessage, keys.size()));
+    std::vector<Message> messages;
+    if (first == 0) messages.push_back(elements_message(NFT_MSG_DELSETELEM, "ports", {port}));
+    messages.push_back(elements_message(NFT_MSG_DELSETELEM, addresses_set(), {from, to}));
+    base::Status done = transact(fd.get(), std::move(messages), "unpin bridge port", link);
+    if (!done.ok() && done.error().errno_value != ENOENT) return done;  // else another was faster
+  }
+  return {};
 }
 
 }  // namespace netns

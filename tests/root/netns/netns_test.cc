@@ -233,6 +233,26 @@ TEST_F(NetnsRoot, AHostilePodTakesNothing) {
   EXPECT_THAT(run({"nft", "list", "table", "bridge", "sampan_ports"}), Not(HasSubstr("veth")));
 }
 
+// Whoever is root may have put anything into the set; what is ours goes all the same.
+TEST_F(NetnsRoot, UnpinsWhateverWasPinnedToAPort) {
+  converge();
+  PodNs pod = make_pod_ns();
+  ASSERT_TRUE(attach_pod(link(5), pod.netns.get(), pod.netlink.get()).ok());
+  const std::string table = run({"nft", "list", "table", "bridge", "sampan_ports"});
+  const size_t at = table.find("addresses_");
+  ASSERT_NE(at, std::string::npos) << table;
+  const std::string set = table.substr(at, table.find_first_of(" {", at) - at);
+  std::string elements;
+  for (int n = 0; n < 400; ++n)
+    elements += fmt::format("{}\"{}\" . 0a:58:0a:f4:09:01 . 10.244.{}.{}", n ? ", " : "", link(5).host_name, 10 + n / 200, 1 + n % 200);
+  int code = 1;
+  run({"nft", "add", "element", "bridge", "sampan_ports", set, "{ " + elements + " }"}, &code);
+  ASSERT_EQ(code, 0);
+  auto done = detach_pod(link(5).host_name);
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  EXPECT_THAT(run({"nft", "list", "table", "bridge", "sampan_ports"}), Not(HasSubstr("veth")));
+}
+
 TEST_F(NetnsRoot, TakesTheNameOfADeadPodsVeth) {
   converge();
   PodNs dead = make_pod_ns(), pod = make_pod_ns();
