@@ -38,10 +38,14 @@ class Drain(cluster.ClusterTest):
         self.assertEqual((status["currentHealthy"], status["desiredHealthy"], status["expectedPods"]), (2, 1, 2))
         self.assertEqual([(c["status"], c["reason"]) for c in status["conditions"]], [("True", "SufficientPods")])
         first, second = sorted(self.until(PODS, lambda items: len(items) == 2 and all(map(is_ready, items.values()))))
+        # Nowhere to go for the replacement: else it may be ready before kubectl has started again.
+        nodes = [node["metadata"]["name"] for node in self.get("nodes")["items"]]
+        self.kubectl("cordon", *nodes)
         self.assertEqual(self.evict(first).returncode, 0)
         refused = self.evict(second)
         self.assertIn("Cannot evict pod as it would violate the pod's disruption budget", refused.stderr)
         # The evicted one is replaced; then the next may go.
+        self.kubectl("uncordon", *nodes)
         self.status(lambda s: s["disruptionsAllowed"] == 1 and s["currentHealthy"] == 2)
         self.assertEqual(self.evict(second).returncode, 0)
 

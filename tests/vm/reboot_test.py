@@ -219,11 +219,11 @@ def main():
     if BOOT == 0:
         prepare()
         sys.exit(REBOOT)
-    code = 1
+    code = 0
     try:
         cases.main()
-    except SystemExit as end:
-        code = end.code or 0
+    except SystemExit as end:  # only what did not pass ends the program
+        code = end.code
     if code != 0:
         for words in (("journalctl", "-b", "--no-pager", "-n", "80", *[f"-u{u}" for u in UNITS]), ("ip", "address"),
                       ("kubectl", "get", "pods", "-o", "yaml")):
