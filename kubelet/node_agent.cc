@@ -175,6 +175,8 @@ void NodeAgent::sync_status() {
 void NodeAgent::renew_lease() {
   lease_timer_ = loop_.after(kLeasePeriod, [this] { renew_lease(); });
   if (++lease_count_ % kHealthEvery == 0) sync_status();
+  applied_.reset();  // somebody may have flushed a rule, a route or an address
+  sync_network();
   if (on_tick) on_tick();
   if (lease_busy_) return;
   lease_busy_ = true;

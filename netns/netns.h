@@ -62,10 +62,11 @@ struct Observed {
   // No ICMP redirects out of the bridge: a Pod told to send to its neighbour directly would bypass
   // this node's connection tracking, and with it the way back through a Service.
   bool redirects_off = false;
+  bool ports_pinned = true;                  // no Pod can send in another's name (port_pins.h)
 };
 struct Action {
   enum class Kind { kAddBridge, kSetMtu, kUp, kAddAddress, kRemoveAddress, kAddRoute, kRemoveRoute,
-                    kEnableForwarding, kDisableRedirects } kind;
+                    kEnableForwarding, kDisableRedirects, kPinPorts } kind;
   std::string subject, value;
   std::string text() const;                  // "add-route 10.244.1.0/24 via 192.0.2.12"
 };

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "netns/netlink.h"
 #include "netns/netns.h"
+#include "netns/port_pins.h"
 
 namespace netns {
 namespace {
@@ -167,6 +168,8 @@ base::Status act_one(int fd, const Action& action) {
       // The kernel sends them when either switch is on; other links keep their own (1 by default).
       TRY(base::sys::write_control(redirects_path("all"), "0"));
       return base::sys::write_control(redirects_path(action.subject), "0");
+    case Kind::kPinPorts:
+      return pin_ports(fd);
   }
   return batch.run(fd);
 }
@@ -186,6 +189,7 @@ base::Result<Observed> observe(const std::string& bridge) {
   observed.routes = TRY(our_routes(fd.get()));
   std::string forwarding = TRY(base::sys::read_file(kForwarding));
   observed.forwarding = forwarding == "1\n";
+  observed.ports_pinned = TRY(ports_pinned(fd.get()));
   return observed;
 }
 

@@ -16,6 +16,7 @@ std::string Action::text() const {
     case Kind::kRemoveRoute: return "remove-route " + subject;
     case Kind::kEnableForwarding: return "enable-forwarding";
     case Kind::kDisableRedirects: return "disable-redirects " + subject;
+    case Kind::kPinPorts: return "pin-ports";
   }
   return {};
 }
@@ -59,6 +60,7 @@ std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed) {
     if (have == observed.routes.end() || have->second != via) add(Kind::kAddRoute, to, via);
   }
   if (!observed.forwarding) add(Kind::kEnableForwarding, {});
+  if (!observed.ports_pinned) add(Kind::kPinPorts, {});
   return actions;
 }
 

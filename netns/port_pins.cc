@@ -12,10 +12,12 @@
 #include <netlink/attr.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <algorithm>
 #include <mutex>
+#include <optional>
+#include <set>
 
 #include "base/process.h"
 #include "base/sys.h"
@@ -26,6 +28,7 @@ namespace netns {
 namespace {
 
 constexpr const char* kTable = "sampan_ports";
+constexpr const char* kChain = "from_pods";
 constexpr std::string_view kAlias = "sampan-pod ";
 constexpr uint16_t kNftables = NFNL_SUBSYS_NFTABLES << 8;
 
@@ -42,6 +45,7 @@ constexpr const char* kRules = R"(
     drop
   }
 )";
+constexpr size_t kRuleCount = 5;
 // The set bears the version of the rules in its name, so that pinning a port under others' fails.
 std::string addresses_set() {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
@@ -155,7 +159,12 @@ std::string pins_text(const std::vector<PortPin>& pins, bool replace) {
                      kTable, elements(ports), name, elements(addresses), rules);
 }
 
-static base::Status load_pins(int netlink_fd, bool replace) {
+namespace {
+
+// Who replaces the table reads the links' aliases first: nobody of this process pins meanwhile.
+std::mutex changing;
+
+base::Result<std::vector<PortPin>> pods_links(int netlink_fd) {
   std::vector<PortPin> pins;
   TRY(dump(netlink_fd, make_message(RTM_GETLINK, 0, ifinfomsg{}), "list links", [&](nlmsghdr* answer) {
     nlattr* name = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_IFNAME);
@@ -165,11 +174,66 @@ static base::Status load_pins(int netlink_fd, bool replace) {
     pin.link = nla_get_string(name);
     pins.push_back(std::move(pin));
   }));
+  return pins;
+}
+
+// The keys of a set; nullopt when there is no such set, or no nftables for bridges.
+base::Result<std::optional<std::set<std::string>>> keys_of(int fd, const std::string& set) {
+  Message list = nft_message(NFT_MSG_GETSETELEM, 0);
+  put_string(list, NFTA_SET_ELEM_LIST_TABLE, kTable);
+  put_string(list, NFTA_SET_ELEM_LIST_SET, set);
+  std::set<std::string> keys;
+  base::Status read = dump(fd, std::move(list), "list pinned bridge ports", [&](nlmsghdr* answer) {
+    nlattr* elements = nlmsg_find_attr(answer, sizeof(nfgenmsg), NFTA_SET_ELEM_LIST_ELEMENTS);
+    if (!elements) return;
+    nlattr* element;
+    int left;
+    nla_for_each_nested(element, elements, left) {
+      nlattr *key = nla_find(static_cast<nlattr*>(nla_data(element)), nla_len(element), NFTA_SET_ELEM_KEY), *value = nullptr;
+      if (key) value = nla_find(static_cast<nlattr*>(nla_data(key)), nla_len(key), NFTA_DATA_VALUE);
+      if (value) keys.emplace(static_cast<char*>(nla_data(value)), static_cast<size_t>(nla_len(value)));
+    }
+  });
+  if (read.ok()) return std::optional(std::move(keys));
+  if (read.error().errno_value == ENOENT || read.error().errno_value == EOPNOTSUPP) return std::optional<std::set<std::string>>();
+  return read.error();
+}
+
+base::Result<size_t> rules_loaded(int fd) {
+  Message list = nft_message(NFT_MSG_GETRULE, 0);
+  put_string(list, NFTA_RULE_TABLE, kTable);
+  put_string(list, NFTA_RULE_CHAIN, kChain);
+  size_t rules = 0;
+  base::Status read = dump(fd, std::move(list), "list rules of bridge ports", [&](nlmsghdr*) { ++rules; });
+  if (read.ok() || read.error().errno_value == ENOENT) return rules;
+  return read.error();
+}
+
+base::Status load_pins(int netlink_fd, bool replace) {
+  const std::vector<PortPin> pins = TRY(pods_links(netlink_fd));
   auto output = TRY_WRAP(base::run_command({"nft", "-f", "-"}, pins_text(pins, replace)), "load nftables table bridge", kTable);
   bool there = !replace && output.err.find("File exists") != std::string::npos;
   if (output.status.code == 0 || there) return {};
   return base::make_error(base::Kind::kUnsupported, "load nftables table bridge", kTable, output.err.substr(0, output.err.find('\n')),
                           "the kernel needs CONFIG_NF_TABLES_BRIDGE");
+}
+
+}  // namespace
+
+base::Result<bool> ports_pinned(int netlink_fd) {
+  const std::vector<PortPin> pins = TRY(pods_links(netlink_fd));
+  if (pins.empty()) return true;
+  base::UniqueFd fd = TRY(open_netfilter());
+  const auto addresses = TRY(keys_of(fd.get(), addresses_set())), ports = TRY(keys_of(fd.get(), "ports"));
+  if (!addresses || !ports || TRY(rules_loaded(fd.get())) != kRuleCount) return false;
+  return std::all_of(pins.begin(), pins.end(), [&](const PortPin& pin) {
+    return addresses->count(address_key(pin)) > 0 && ports->count(port_key(pin.link)) > 0;
+  });
+}
+
+base::Status pin_ports(int netlink_fd) {
+  std::lock_guard lock(changing);
+  return load_pins(netlink_fd, true);
 }
 
 base::Status pin_port(int netlink_fd, const PortPin& pin) {
@@ -180,14 +244,12 @@ base::Status pin_port(int netlink_fd, const PortPin& pin) {
     messages.push_back(elements_message(NFT_MSG_NEWSETELEM, "ports", {port_key(pin.link)}));
     return transact(fd.get(), std::move(messages), "pin bridge port to " + format_ipv4(pin.address), pin.link);
   };
+  std::lock_guard lock(changing);
   base::Status pinned = pin_it();
-  // One that another made meanwhile holds what he pinned before his link had its alias: only a table of
-  // other rules is replaced.
-  static std::mutex loading;
-  std::unique_lock lock(loading, std::defer_lock);
+  // One that another process made meanwhile holds what he pinned before his link had its alias: only a
+  // table of other rules is replaced.
   for (bool replace : {false, true}) {
     if (pinned.ok() || (pinned.error().errno_value != ENOENT && pinned.error().errno_value != EOPNOTSUPP)) break;
-    if (!lock.owns_lock()) lock.lock();
     TRY(load_pins(netlink_fd, replace));  // says what the kernel lacks
     pinned = pin_it();
   }
@@ -196,26 +258,11 @@ base::Status pin_port(int netlink_fd, const PortPin& pin) {
 
 base::Status unpin_port(const std::string& link) {
   base::UniqueFd fd = TRY(open_netfilter());
-  Message list = nft_message(NFT_MSG_GETSETELEM, 0);
-  put_string(list, NFTA_SET_ELEM_LIST_TABLE, kTable);
-  put_string(list, NFTA_SET_ELEM_LIST_SET, addresses_set());
-  std::vector<std::string> keys;
   const std::string port = port_key(link);
-  base::Status read = dump(fd.get(), std::move(list), "list pinned bridge ports", [&](nlmsghdr* answer) {
-    nlattr* elements = nlmsg_find_attr(answer, sizeof(nfgenmsg), NFTA_SET_ELEM_LIST_ELEMENTS);
-    if (!elements) return;
-    nlattr* element;
-    int left;
-    nla_for_each_nested(element, elements, left) {
-      nlattr *key = nla_find(static_cast<nlattr*>(nla_data(element)), nla_len(element), NFTA_SET_ELEM_KEY), *value = nullptr;
-      if (key) value = nla_find(static_cast<nlattr*>(nla_data(key)), nla_len(key), NFTA_DATA_VALUE);
-      if (!value) continue;
-      std::string bytes(static_cast<char*>(nla_data(value)), static_cast<size_t>(nla_len(value)));
-      if (bytes.starts_with(port)) keys.push_back(std::move(bytes));
-    }
-  });
-  if (!read.ok()) return read.error().errno_value == ENOENT || read.error().errno_value == EOPNOTSUPP ? base::Status() : read;
-  if (keys.empty()) return {};
+  auto found = TRY(keys_of(fd.get(), addresses_set()));
+  if (!found) return {};
+  std::vector<std::string> keys;
+  for (auto at = found->lower_bound(port); at != found->end() && at->starts_with(port); ++at) keys.push_back(*at);
   // What stands in the set may be a stranger's, so there may be any number: a message holds a page.
   constexpr size_t kKeysPerMessage = 32;
   for (size_t first = 0; first < keys.size(); first += kKeysPerMessage) {

@@ -2,7 +2,7 @@
 // of it is dropped by nftables before the bridge learns from it or forwards it, raw sockets or not.
 // What is pinned stands twice in the kernel: as set elements, and in the alias of the host's end of
 // the veth, from which the table is made anew when it is not there: at the first Pod, after an
-// upgrade that changed the rules, or when somebody flushed them. Private to netns/.
+// upgrade that changed the rules, or when somebody flushed them. Thread-safe. Private to netns/.
 #pragma once
 
 #include <cstdint>
@@ -30,5 +30,9 @@ std::string pins_text(const std::vector<PortPin>& pins, bool replace);
 // Loads the table when there is none of these rules; `netlink_fd` lists the links.
 base::Status pin_port(int netlink_fd, const PortPin& pin);
 base::Status unpin_port(const std::string& link); // absent is fine
+
+// Whether all links with a Pod's alias are pinned by the rules of today; true when there is none.
+base::Result<bool> ports_pinned(int netlink_fd);
+base::Status pin_ports(int netlink_fd);            // the table anew, from the links' aliases
 
 }  // namespace netns

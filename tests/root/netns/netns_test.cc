@@ -228,6 +228,16 @@ TEST_F(NetnsRoot, AHostilePodTakesNothing) {
   PodNs c = make_pod_ns();
   ASSERT_TRUE(attach_pod(link(7), c.netns.get(), c.netlink.get()).ok());
   EXPECT_EQ(forge(), "end\n");
+  // Or until the node looks again, whatever is gone.
+  using Words = std::vector<std::string>;
+  for (const Words& flush : {Words{"ruleset"}, {"table", "bridge", "sampan_ports"}, {"set", "bridge", "sampan_ports", "ports"}}) {
+    Words nft{"nft", "flush"};
+    nft.insert(nft.end(), flush.begin(), flush.end());
+    run(nft);
+    EXPECT_EQ(observe("sampan0")->ports_pinned, false) << flush[0];
+    converge();
+    EXPECT_EQ(forge(), "end\n") << flush[0];
+  }
   // What goes leaves nothing pinned.
   for (int n : {5, 6, 7}) ASSERT_TRUE(detach_pod(link(n).host_name).ok());
   EXPECT_THAT(run({"nft", "list", "table", "bridge", "sampan_ports"}), Not(HasSubstr("veth")));

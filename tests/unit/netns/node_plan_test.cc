@@ -48,6 +48,12 @@ TEST(NodePlan, MovedRouteAndNewPodCidr) {
             "add-route 10.244.2.0/24 via 192.0.2.13\n");
 }
 
+TEST(NodePlan, FlushedRulesComeBack) {
+  NodeNetwork desired = two_peers();
+  Observed observed{true, true, 1500, {"10.244.0.1/24"}, desired.routes, true, true, false};
+  EXPECT_EQ(text(plan(desired, observed)), "pin-ports\n");
+}
+
 TEST(PortPins, TextAndAlias) {
   std::string text = pins_text({{"vetha", 0x0af40005}, {"vethb", 0x0af40006}}, true);
   EXPECT_NE(text.find("set ports { type ifname; elements = { \"vetha\", \"vethb\" } }"), std::string::npos) << text;
