@@ -93,7 +93,7 @@ void defaulting::pod_template(json::object& spec) {
 
 namespace {
 
-void replication_controller(json::object& object, json::object& spec) {
+void default_replication_controller(json::object& object, json::object& spec) {
   pod_template(spec);
   json::object* pods = object_in(spec, "template");
   json::object* metadata = pods ? object_in(*pods, "metadata") : nullptr;
@@ -107,7 +107,7 @@ void replication_controller(json::object& object, json::object& spec) {
   if (!own_labels || own_labels->empty()) own["labels"] = copy;
 }
 
-void deployment(const Type& type, json::value& object) {
+void default_deployment(const Type& type, json::value& object) {
   json::object& spec = base::object_at(object.get_object(), "spec");
   pod_template(spec);
   json::object& strategy = base::object_at(spec, "strategy");
@@ -118,7 +118,7 @@ void deployment(const Type& type, json::value& object) {
   }
 }
 
-void service(json::object& spec) {
+void default_service(json::object& spec) {
   std::string type(text_in(spec, "type"));
   if (json::array* ports = list_in(spec, "ports"))
     for (json::value& port : *ports)
@@ -170,12 +170,12 @@ void defaults(std::string_view gvk, json::value& object) {
   }
   if (gvk == "v1/ReplicationController") {
     json::object kept = *spec;  // making metadata may move the spec
-    replication_controller(root, kept);
+    default_replication_controller(root, kept);
     root["spec"] = std::move(kept);
     return;
   }
-  if (gvk == "apps/v1/Deployment") return deployment(*type, object);
-  if (gvk == "v1/Service") return service(*spec);
+  if (gvk == "apps/v1/Deployment") return default_deployment(*type, object);
+  if (gvk == "v1/Service") return default_service(*spec);
   pod_template(*spec);
 }
 

@@ -216,7 +216,7 @@ bool seal(FieldSet& node, bool member) {
 // What nobody reads any more: a long key stands in the texts of all that is below it.
 constexpr size_t kMaxTextBytes = 1 << 20;
 
-void texts(const FieldSet& node, const std::string& path, std::vector<std::string>& out, size_t& bytes) {
+void write_texts(const FieldSet& node, const std::string& path, std::vector<std::string>& out, size_t& bytes) {
   for (const auto& child : node) {
     std::string_view key = child.key();
     if (key == ".") continue;
@@ -235,7 +235,7 @@ void texts(const FieldSet& node, const std::string& path, std::vector<std::strin
     }
     bytes += here.size();
     if (is_member(below)) out.push_back(here);
-    texts(below, here, out, bytes);
+    write_texts(below, here, out, bytes);
   }
 }
 
@@ -413,7 +413,7 @@ void remove_fields(const Type& type, json::value& object, const FieldSet& gone, 
 std::vector<std::string> field_texts(const FieldSet& set) {
   std::vector<std::string> out;
   size_t bytes = 0;
-  texts(set, "", out, bytes);
+  write_texts(set, "", out, bytes);
   return out;
 }
 

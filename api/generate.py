@@ -196,19 +196,19 @@ class Docs:
     """The sentences of one file, in an array of their own: only OpenAPI reads them, so they must not
     lie between the names that every walk over the tables reads."""
 
-    def __init__(self):
-        self.at, self.lines, self.size = {}, [], 0
+    def __init__(self, group):
+        self.name, self.at, self.lines, self.size = "kDocs_" + re.sub(r"\W", "_", group), {}, [], 0
 
     def place(self, text):
         if text not in self.at:
             self.at[text] = self.size
             self.lines.append('    "%s\\0"' % text.replace("\\", "\\\\").replace('"', '\\"'))
             self.size += len(text.encode()) + 1
-        return "kDocs + %d" % self.at[text]
+        return "%s + %d" % (self.name, self.at[text])
 
     def array(self):
-        return ["static constexpr char kDocs[] ="] + self.lines[:-1] + [
-            self.lines[-1] + ";", "static_assert(sizeof(kDocs) == %d + 1);" % self.size]
+        return ["static constexpr char %s[] =" % self.name] + self.lines[:-1] + [
+            self.lines[-1] + ";", "static_assert(sizeof(%s) == %d + 1);" % (self.name, self.size)]
 
 
 def header(order):
@@ -259,7 +259,7 @@ def tables(types, group):
            "// The structs hold standard containers; GCC supports offsetof on them.",
            '#pragma GCC diagnostic ignored "-Winvalid-offsetof"', "", "namespace api {"]
     out += ["extern const Type %s;" % s for s in others + [t.symbol() for t in mine]]
-    docs, rows = Docs(), []
+    docs, rows = Docs(group), []
     for type_ in mine:
         rows.append("static constinit const Field %s_fields[] = {" % type_.symbol())
         rows += [row(type_, field, docs) for field in type_.fields]

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMaxText = 1024;
 
-base::Error bad(std::string_view text, std::string why) {
+base::Error bad_path(std::string_view text, std::string why) {
   return base::make_error(base::Kind::kInvalid, "parse JSONPath", std::string(text), std::move(why));
 }
 std::string_view trim(std::string_view text) {
@@ -46,7 +46,7 @@ size_t closing(std::string_view text) {
 }  // namespace
 
 base::Result<JsonPath> JsonPath::parse(std::string_view text) {
-  if (text.size() > kMaxText) return bad(text.substr(0, 32), "longer than 1024 bytes");  // filters nest
+  if (text.size() > kMaxText) return bad_path(text.substr(0, 32), "longer than 1024 bytes");  // filters nest
   std::string_view inner = trim(text);
   if (inner.starts_with('{') && inner.ends_with('}')) inner = inner.substr(1, inner.size() - 2);
   if (inner.starts_with('$')) inner.remove_prefix(1);
@@ -59,16 +59,16 @@ base::Result<std::vector<JsonPath::Step>> JsonPath::parse_steps(std::string_view
   std::vector<Step> steps;
   std::string_view all = text;
   while (!text.empty()) {
-    if (steps.size() > 64) return bad(all, "more than 64 steps");
+    if (steps.size() > 64) return bad_path(all, "more than 64 steps");
     if (text.starts_with("..")) {
       for (const Step& step : steps)  // two would visit every pair of values
-        if (step.kind == Step::Kind::kDescend) return bad(all, "\"..\" stands twice");
+        if (step.kind == Step::Kind::kDescend) return bad_path(all, "\"..\" stands twice");
       steps.push_back({Step::Kind::kDescend, {}, 0, 0, false, {}, {}});
       text.remove_prefix(1);  // a name follows
     }
     if (text.front() == '[') {
       size_t end = closing(text);
-      if (end == std::string_view::npos) return bad(all, "unterminated array");
+      if (end == std::string_view::npos) return bad_path(all, "unterminated array");
       std::string_view inner = trim(text.substr(1, end - 1));
       text.remove_prefix(end + 1);
       Step step;
@@ -87,26 +87,26 @@ base::Result<std::vector<JsonPath::Step>> JsonPath::parse_steps(std::string_view
           std::string right(trim(filter.substr(at + op.size())));
           if (right.size() >= 2 && right.front() == '\'' && right.back() == '\'') right.front() = right.back() = '"';
           auto value = base::parse_json(right);
-          if (!value.ok()) return bad(all, "the right side of " + std::string(op) + " is not a constant");
+          if (!value.ok()) return bad_path(all, "the right side of " + std::string(op) + " is not a constant");
           step.right = std::move(*value);
           break;
         }
-        if (!left.starts_with('@')) return bad(all, "a filter begins with @");
+        if (!left.starts_with('@')) return bad_path(all, "a filter begins with @");
         step.left = TRY(parse_steps(left.substr(1)));
       } else if (size_t colon = inner.find(':'); colon != std::string_view::npos) {
         step.kind = Step::Kind::kSlice;
         std::string_view from = trim(inner.substr(0, colon)), to = trim(inner.substr(colon + 1));
         step.has_to = !to.empty();
         if ((!from.empty() && !read_number(from, &step.from)) || (step.has_to && !read_number(to, &step.to)))
-          return bad(all, "invalid array index " + std::string(inner));
+          return bad_path(all, "invalid array index " + std::string(inner));
       } else {
         step.kind = Step::Kind::kIndex;
-        if (!read_number(inner, &step.from)) return bad(all, "invalid array index " + std::string(inner));
+        if (!read_number(inner, &step.from)) return bad_path(all, "invalid array index " + std::string(inner));
       }
       steps.push_back(std::move(step));
       continue;
     }
-    if (text.front() != '.') return bad(all, "unexpected " + std::string(text.substr(0, 1)) + ": a path begins with '.'");
+    if (text.front() != '.') return bad_path(all, "unexpected " + std::string(text.substr(0, 1)) + ": a path begins with '.'");
     text.remove_prefix(1);
     Step step;
     size_t i = 0;
@@ -117,7 +117,7 @@ base::Result<std::vector<JsonPath::Step>> JsonPath::parse_steps(std::string_view
     text.remove_prefix(i);
     if (step.name.empty()) {
       if (text.empty() || text.front() == '[') continue;  // ".": the object itself; ".[0]"
-      return bad(all, "an empty name");
+      return bad_path(all, "an empty name");
     }
     if (step.name == "*") step.kind = Step::Kind::kEvery;
     steps.push_back(std::move(step));

@@ -12,11 +12,11 @@ namespace {
 
 enum WireType : uint8_t { kVarint = 0, kFixed64 = 1, kBytesValue = 2, kFixed32 = 5 };
 
-base::Error malformed(std::string reason) {
+base::Error malformed_message(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "decode protobuf", {}, std::move(reason));
 }
 
-struct Entry {
+struct WireEntry {
   uint32_t number = 0;
   WireType wire = kVarint;
   uint64_t scalar = 0;        // varint and fixed
@@ -32,22 +32,22 @@ base::Result<uint64_t> read_varint(std::string_view& in) {
     value |= static_cast<uint64_t>(byte & 0x7f) << shift;
     if (byte < 0x80) return value;
   }
-  return malformed(in.empty() ? "the body ends inside a number" : "a number of more than 64 bits");
+  return malformed_message(in.empty() ? "the body ends inside a number" : "a number of more than 64 bits");
 }
 
 base::Result<uint64_t> read_fixed(std::string_view& in, size_t size) {
-  if (in.size() < size) return malformed("the body ends inside a number");
+  if (in.size() < size) return malformed_message("the body ends inside a number");
   uint64_t value = 0;
   for (size_t i = 0; i < size; ++i) value |= static_cast<uint64_t>(static_cast<uint8_t>(in[i])) << (8 * i);
   in.remove_prefix(size);
   return value;
 }
 
-base::Result<Entry> read_entry(std::string_view& in) {
+base::Result<WireEntry> read_entry(std::string_view& in) {
   uint64_t tag = TRY(read_varint(in));
-  Entry entry;
+  WireEntry entry;
   entry.wire = static_cast<WireType>(tag & 7);
-  if (tag >> 3 == 0 || tag >> 3 > UINT32_MAX) return malformed("a field number out of range");
+  if (tag >> 3 == 0 || tag >> 3 > UINT32_MAX) return malformed_message("a field number out of range");
   entry.number = static_cast<uint32_t>(tag >> 3);
   switch (entry.wire) {
     case kVarint: entry.scalar = TRY(read_varint(in)); return entry;
@@ -55,13 +55,13 @@ base::Result<Entry> read_entry(std::string_view& in) {
     case kFixed32: entry.scalar = TRY(read_fixed(in, 4)); return entry;
     case kBytesValue: {
       uint64_t size = TRY(read_varint(in));
-      if (size > in.size()) return malformed("a field is longer than the body");
+      if (size > in.size()) return malformed_message("a field is longer than the body");
       entry.bytes = in.substr(0, size);
       in.remove_prefix(size);
       return entry;
     }
   }
-  return malformed("a wire type of " + std::to_string(tag & 7));
+  return malformed_message("a wire type of " + std::to_string(tag & 7));
 }
 
 bool is_utf8(std::string_view text) {
@@ -85,7 +85,7 @@ bool is_utf8(std::string_view text) {
 }
 
 base::Result<json::value> text_of(std::string_view bytes) {
-  if (!is_utf8(bytes)) return malformed("a string that is not UTF-8");
+  if (!is_utf8(bytes)) return malformed_message("a string that is not UTF-8");
   return json::value(bytes);
 }
 
@@ -97,7 +97,7 @@ struct Small {
 base::Result<Small> read_small(std::string_view in) {
   Small small;
   while (!in.empty()) {
-    Entry entry = TRY(read_entry(in));
+    WireEntry entry = TRY(read_entry(in));
     if (entry.number > 4) continue;
     if (entry.wire == kBytesValue) small.bytes[entry.number] = entry.bytes;
     else small.scalar[entry.number] = entry.scalar;
@@ -108,11 +108,11 @@ base::Result<Small> read_small(std::string_view in) {
 base::Status decode_message(const Type& type, std::string_view in, uint32_t prefix, int depth, json::object& out);
 
 // One value of a field; null where Go's decoder would have left it unset.
-base::Result<json::value> decode_one(const Field& field, const Entry& entry, int depth) {
+base::Result<json::value> decode_one(const Field& field, const WireEntry& entry, int depth) {
   bool scalar = field.shape == Shape::kInt32 || field.shape == Shape::kInt64 ||
                 field.shape == Shape::kBool || field.shape == Shape::kDouble;
   if (scalar != (entry.wire != kBytesValue))
-    return malformed(std::string("field ") + field.name + " has the wrong wire type");
+    return malformed_message(std::string("field ") + field.name + " has the wrong wire type");
   switch (field.shape) {
     case Shape::kBool: return json::value(entry.scalar != 0);
     case Shape::kInt32: return json::value(static_cast<int64_t>(static_cast<int32_t>(entry.scalar)));
@@ -120,7 +120,7 @@ base::Result<json::value> decode_one(const Field& field, const Entry& entry, int
     case Shape::kDouble: {
       double number = entry.wire == kFixed32 ? static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(entry.scalar)))
                                              : std::bit_cast<double>(entry.scalar);
-      if (!std::isfinite(number)) return malformed(std::string("field ") + field.name + " is a number that JSON does not have");
+      if (!std::isfinite(number)) return malformed_message(std::string("field ") + field.name + " is a number that JSON does not have");
       return json::value(number);
     }
     case Shape::kString: return text_of(entry.bytes);
@@ -132,7 +132,7 @@ base::Result<json::value> decode_one(const Field& field, const Entry& entry, int
       auto seconds = static_cast<int64_t>(small.scalar[1]);
       if (entry.bytes.empty()) return json::value(nullptr);
       if (seconds < base::kFirstInstant || seconds > base::kLastInstant || small.scalar[2] > 999999999)
-        return malformed(std::string("field ") + field.name + " is no time");
+        return malformed_message(std::string("field ") + field.name + " is no time");
       base::Instant time{seconds, static_cast<int32_t>(small.scalar[2])};
       if (field.shape == Shape::kTime) time.nanos = 0;  // as Go's metav1.Time
       if (time == base::kZeroInstant) return json::value(nullptr);
@@ -154,7 +154,7 @@ base::Result<json::value> decode_one(const Field& field, const Entry& entry, int
       return json::value(std::move(object));
     }
   }
-  return malformed("a shape without a protobuf form");
+  return malformed_message("a shape without a protobuf form");
 }
 
 bool is_zero(const json::value& value) {
@@ -171,9 +171,9 @@ bool is_zero(const json::value& value) {
 // A map's entry is a message {1: key, 2: value}.
 base::Status decode_map_entry(const Field& field, std::string_view in, int depth, json::object& out) {
   json::value key("");
-  Entry value{2, kBytesValue, 0, {}};
+  WireEntry value{2, kBytesValue, 0, {}};
   while (!in.empty()) {
-    Entry entry = TRY(read_entry(in));
+    WireEntry entry = TRY(read_entry(in));
     if (entry.number == 1 && entry.wire == kBytesValue) key = TRY(text_of(entry.bytes));
     if (entry.number == 2) value = entry;
   }
@@ -181,7 +181,7 @@ base::Status decode_map_entry(const Field& field, std::string_view in, int depth
   if (field.holder == Holder::kMapOfLists) {
     json::array list;
     while (!value.bytes.empty()) {
-      Entry entry = TRY(read_entry(value.bytes));
+      WireEntry entry = TRY(read_entry(value.bytes));
       if (entry.number == 1) list.push_back(TRY(decode_one(field, entry, depth)));
     }
     out[name] = std::move(list);
@@ -191,7 +191,7 @@ base::Status decode_map_entry(const Field& field, std::string_view in, int depth
   return {};
 }
 
-base::Status decode_field(const Field& field, const Entry& entry, int depth, json::object& out) {
+base::Status decode_field(const Field& field, const WireEntry& entry, int depth, json::object& out) {
   switch (field.holder) {
     case Holder::kOne: {
       json::value value = TRY(decode_one(field, entry, depth));
@@ -206,7 +206,7 @@ base::Status decode_field(const Field& field, const Entry& entry, int depth, jso
       bool number = field.shape == Shape::kInt32 || field.shape == Shape::kInt64;
       if (number && entry.wire == kBytesValue) {  // packed
         for (std::string_view in = entry.bytes; !in.empty();) {
-          Entry one{entry.number, kVarint, TRY(read_varint(in)), {}};
+          WireEntry one{entry.number, kVarint, TRY(read_varint(in)), {}};
           list.get_array().push_back(TRY(decode_one(field, one, depth)));
         }
         return {};
@@ -216,7 +216,7 @@ base::Status decode_field(const Field& field, const Entry& entry, int depth, jso
     }
     case Holder::kMap:
     case Holder::kMapOfLists: {
-      if (entry.wire != kBytesValue) return malformed(std::string("field ") + field.name + " is no map");
+      if (entry.wire != kBytesValue) return malformed_message(std::string("field ") + field.name + " is no map");
       json::value& map = out[field.name];
       if (!map.is_object()) map = json::object();
       return decode_map_entry(field, entry.bytes, depth, map.get_object());
@@ -227,9 +227,9 @@ base::Status decode_field(const Field& field, const Entry& entry, int depth, jso
 
 // `prefix`: the packed numbers of the messages around, whose fields JSON spreads over one object.
 base::Status decode_message(const Type& type, std::string_view in, uint32_t prefix, int depth, json::object& out) {
-  if (depth > static_cast<int>(base::kMaxJsonDepth)) return malformed(base::kTooDeep);
+  if (depth > static_cast<int>(base::kMaxJsonDepth)) return malformed_message(base::kTooDeep);
   while (!in.empty()) {
-    Entry entry = TRY(read_entry(in));
+    WireEntry entry = TRY(read_entry(in));
     if (entry.number > 255) continue;
     uint32_t path = prefix << 8 | entry.number;
     bool inside = false;
@@ -251,9 +251,9 @@ base::Status decode_message(const Type& type, std::string_view in, uint32_t pref
 
 base::Result<json::value> protobuf_to_json(const Type& type, std::string_view body) {
   constexpr std::string_view kMagic("k8s\0", 4);
-  if (!body.starts_with(kMagic)) return malformed("the body does not begin with the magic of Kubernetes' protobuf");
+  if (!body.starts_with(kMagic)) return malformed_message("the body does not begin with the magic of Kubernetes' protobuf");
   Small envelope = TRY(read_small(body.substr(kMagic.size())));
-  if (!envelope.bytes[3].empty()) return malformed("a content encoding inside the body is not supported");
+  if (!envelope.bytes[3].empty()) return malformed_message("a content encoding inside the body is not supported");
   Small meta = TRY(read_small(envelope.bytes[1]));
   json::object out;
   out["apiVersion"] = TRY(text_of(meta.bytes[1]));
@@ -261,7 +261,7 @@ base::Result<json::value> protobuf_to_json(const Type& type, std::string_view bo
   if (meta.bytes[2].empty() || meta.bytes[2] == type.name)
     TRY(decode_message(type, envelope.bytes[2], 0, 0, out));
   json::value object(std::move(out));
-  if (!base::nests_within(object)) return malformed(base::kTooDeep);  // lists, maps and raw values between the messages
+  if (!base::nests_within(object)) return malformed_message(base::kTooDeep);  // lists, maps and raw values between the messages
   return object;
 }
 

@@ -9,7 +9,7 @@ using Wide = unsigned __int128;
 constexpr __int128 kNano = 1'000'000'000;
 constexpr __int128 kMax = static_cast<__int128>(INT64_MAX) * kNano;
 
-base::Error bad(std::string_view text, const char* reason) {
+base::Error bad_quantity(std::string_view text, const char* reason) {
   return base::make_error(base::Kind::kInvalid, "parse quantity", std::string(text), reason);
 }
 constexpr char kForm[] =
@@ -94,7 +94,7 @@ base::Result<Quantity> Quantity::parse(std::string_view text) {
   for (; at < rest.size(); ++at) {
     char c = rest[at];
     if (c == '.') {
-      if (point) return bad(text, kForm);
+      if (point) return bad_quantity(text, kForm);
       point = true;
       continue;
     }
@@ -107,8 +107,8 @@ base::Result<Quantity> Quantity::parse(std::string_view text) {
       if (!point) ++exponent;
     }
   }
-  if (!any || !has_suffix_form(tail)) return bad(text, kForm);
-  if (!suffix_right) return bad(text, kSuffix);
+  if (!any || !has_suffix_form(tail)) return bad_quantity(text, kForm);
+  if (!suffix_right) return bad_quantity(text, kSuffix);
   Quantity out;
   out.format_ = suffix.format;
   mantissa <<= suffix.two;  // < 2^64 * 2^60

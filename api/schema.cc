@@ -6,7 +6,7 @@ namespace api {
 
 namespace {
 // As strcmp(), against a text that no zero ends. A name is not measured first: names differ early.
-int compare(const char* name, std::string_view wanted) {
+int compare_names(const char* name, std::string_view wanted) {
   for (char c : wanted) {
     if (*name == '\0') return -1;  // also where the text has a zero of its own
     if (*name != c) return static_cast<unsigned char>(*name) - static_cast<unsigned char>(c);
@@ -19,7 +19,7 @@ int compare(const char* name, std::string_view wanted) {
 const Field* Type::field(std::string_view wanted) const {
   for (size_t first = 0, last = fields.size(); first < last;) {
     size_t middle = (first + last) / 2;
-    int order = compare(fields[middle].name, wanted);
+    int order = compare_names(fields[middle].name, wanted);
     if (order == 0) return &fields[middle];
     if (order < 0) first = middle + 1;
     else last = middle;

@@ -14,7 +14,7 @@ namespace {
 using Op = Selector::Op;
 constexpr size_t kMaxRequirements = 1000;
 
-base::Error bad(std::string reason) {
+base::Error bad_selector(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "unable to parse requirement", {}, std::move(reason));
 }
 
@@ -59,12 +59,12 @@ class Parser {
     if (done()) return out;
     while (true) {
       out.requirements.push_back(TRY(requirement()));
-      if (out.requirements.size() > kMaxRequirements) return bad("more than 1000 requirements");
+      if (out.requirements.size() > kMaxRequirements) return bad_selector("more than 1000 requirements");
       skip();
       if (done()) break;
-      if (!take(',')) return bad("found '" + std::string(1, text_[at_]) + "', expected: ',' or 'end of string'");
+      if (!take(',')) return bad_selector("found '" + std::string(1, text_[at_]) + "', expected: ',' or 'end of string'");
       skip();
-      if (done()) return bad("found '', expected: identifier after ','");
+      if (done()) return bad_selector("found '', expected: identifier after ','");
     }
     return out;
   }
@@ -76,10 +76,10 @@ class Parser {
     bool negated = take('!');
     r.key = word();
     if (r.key.empty())
-      return bad("found '" + (done() ? std::string() : std::string(1, text_[at_])) +
+      return bad_selector("found '" + (done() ? std::string() : std::string(1, text_[at_])) +
                  "', expected: !, identifier, or 'end of string'");
     if (auto wrong = check_qualified_name(r.key); !wrong.empty())
-      return bad("key: Invalid value: \"" + r.key + "\": " + wrong[0]);
+      return bad_selector("key: Invalid value: \"" + r.key + "\": " + wrong[0]);
     skip();
     if (negated) {
       r.op = Op::kDoesNotExist;
@@ -90,7 +90,7 @@ class Parser {
       return r;
     }
     if (take('!')) {
-      if (!take('=')) return bad("found '!', expected: in, notin, =, ==, !=, gt, lt");
+      if (!take('=')) return bad_selector("found '!', expected: in, notin, =, ==, !=, gt, lt");
       r.op = Op::kNotIn;
       return one_value(std::move(r));
     }
@@ -104,16 +104,16 @@ class Parser {
     std::string op = word();
     if (op == "in") r.op = Op::kIn;
     else if (op == "notin") r.op = Op::kNotIn;
-    else return bad("found '" + op + "', expected: in, notin, =, ==, !=, gt, lt");
+    else return bad_selector("found '" + op + "', expected: in, notin, =, ==, !=, gt, lt");
     skip();
-    if (!take('(')) return bad("found '" + word() + "', expected: '('");
+    if (!take('(')) return bad_selector("found '" + word() + "', expected: '('");
     do {
       skip();
       r.values.push_back(word());
       if (auto status = check(r, r.values.back()); !status.ok()) return std::move(status).error();
       skip();
     } while (take(','));
-    if (!take(')')) return bad("found '" + word() + "', expected: ',' or ')'");
+    if (!take(')')) return bad_selector("found '" + word() + "', expected: ',' or ')'");
     std::sort(r.values.begin(), r.values.end());
     r.values.erase(std::unique(r.values.begin(), r.values.end()), r.values.end());
     return r;
@@ -129,13 +129,13 @@ class Parser {
     r.values.push_back(word());
     int64_t n;
     if (!to_number(r.values[0], &n))
-      return bad("values[0]: Invalid value: \"" + r.values[0] + "\": for 'Gt', 'Lt' operators, the value must be an integer");
+      return bad_selector("values[0]: Invalid value: \"" + r.values[0] + "\": for 'Gt', 'Lt' operators, the value must be an integer");
     return r;
   }
   static base::Status check(const Selector::Requirement& r, const std::string& value) {
     auto wrong = check_label_value(value);
     if (wrong.empty()) return {};
-    return bad("values[0][" + r.key + "]: Invalid value: \"" + value + "\": " + wrong[0]);
+    return bad_selector("values[0][" + r.key + "]: Invalid value: \"" + value + "\": " + wrong[0]);
   }
   bool done() const { return at_ >= text_.size(); }
   void skip() { while (!done() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_; }

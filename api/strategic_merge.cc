@@ -12,12 +12,12 @@ namespace {
 constexpr std::string_view kDirective = "$patch", kRetain = "$retainKeys", kOrder = "$setElementOrder/",
                            kDelete = "$deleteFromPrimitiveList/";
 
-base::Error bad(std::string reason) {
+base::Error bad_merge(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "apply strategic merge patch", {}, std::move(reason));
 }
 using Item = const json::value&;
 
-bool same(Item a, Item b, const char* key) {
+bool same_item(Item a, Item b, const char* key) {
   if (!key) return a == b;
   const json::value* x = base::find(a, key);
   const json::value* y = base::find(b, key);
@@ -36,7 +36,7 @@ class Positions {
   size_t of(Item item) const {
     if (list_.size() <= kFew) {
       for (size_t i = 0; i < list_.size(); ++i)
-        if (same(list_[i], item, key_)) return i;
+        if (same_item(list_[i], item, key_)) return i;
       return SIZE_MAX;
     }
     const json::value* value = key_ ? base::find(item, key_) : &item;
@@ -101,7 +101,7 @@ base::Result<json::array> merge_keyed_list(const Field& field, const json::array
                                            const json::array* wanted) {
   json::array merged = live, plain, deleted;
   for (Item item : patch) {
-    if (!item.is_object()) return bad("field " + std::string(field.name) + ": an element is not an object");
+    if (!item.is_object()) return bad_merge("field " + std::string(field.name) + ": an element is not an object");
     std::string_view directive = base::string_at(item, kDirective);
     if (directive == "replace") {  // of the list; its other elements are the new ones
       merged.clear();
@@ -110,7 +110,7 @@ base::Result<json::array> merge_keyed_list(const Field& field, const json::array
     }
     if (directive == "merge" && item.get_object().size() == 1) continue;
     const json::value* key = base::find(item, field.merge_key);
-    if (!key) return bad("field " + std::string(field.name) + ": map: " + base::to_json(item) +
+    if (!key) return bad_merge("field " + std::string(field.name) + ": map: " + base::to_json(item) +
                          " does not contain declared merge key: " + field.merge_key);
     (directive == "delete" ? deleted : plain).push_back(item);
   }
@@ -165,23 +165,23 @@ base::Status merge_object(const Type* type, json::object& document, const json::
           if (item.key() != kDirective) document.insert_or_assign(item.key(), item.value());
       return {};
     }
-    if (word != "merge") return bad("unknown directive $patch: " + base::to_json(*directive));
+    if (word != "merge") return bad_merge("unknown directive $patch: " + base::to_json(*directive));
   }
   if (const json::value* retain = patch.if_contains(kRetain)) {
-    if (!retain->is_array()) return bad("$retainKeys is not a list");
+    if (!retain->is_array()) return bad_merge("$retainKeys is not a list");
     const json::array& keys = retain->get_array();
     Positions retained(keys, nullptr);
     auto kept = [&](std::string_view key) { return retained.has(json::value(key)); };
     for (const auto& item : patch)
       if (!item.key().starts_with("$") && !item.value().is_null() && !kept(item.key()))
-        return bad("field " + std::string(item.key()) + " is patched but not in $retainKeys");
+        return bad_merge("field " + std::string(item.key()) + " is patched but not in $retainKeys");
     base::erase_if(document, [&](const auto& member) { return !kept(member.key()); });
   }
   for (const auto& item : patch) {  // deletions and orders first: they meet the lists as they were
     std::string_view key(item.key().data(), item.key().size());
     if (!key.starts_with(kDelete)) continue;
     json::value* list = document.if_contains(key.substr(kDelete.size()));
-    if (!item.value().is_array()) return bad(std::string(key) + " is not a list");
+    if (!item.value().is_array()) return bad_merge(std::string(key) + " is not a list");
     if (!list || !list->is_array()) continue;
     Positions gone(item.value().get_array(), nullptr);
     json::array left;
@@ -196,7 +196,7 @@ base::Status merge_object(const Type* type, json::object& document, const json::
     if (key.starts_with('$') && !is_order) continue;
     if (is_order) {
       key.remove_prefix(kOrder.size());
-      if (!item.value().is_array()) return bad("$setElementOrder/" + std::string(key) + " is not a list");
+      if (!item.value().is_array()) return bad_merge("$setElementOrder/" + std::string(key) + " is not a list");
       if (patch.contains(key)) continue;  // used together with the list itself
       const Field* field = type ? type->field(key) : nullptr;
       json::value* live = document.if_contains(key);
@@ -235,7 +235,7 @@ base::Status merge_object(const Type* type, json::object& document, const json::
 }  // namespace
 
 base::Result<json::value> strategic_merge_patch(const Type& type, json::value document, const json::value& patch) {
-  if (!patch.is_object()) return bad("the patch is not an object");
+  if (!patch.is_object()) return bad_merge("the patch is not an object");
   if (!document.is_object()) document = json::object();
   if (auto status = merge_object(&type, document.get_object(), patch.get_object()); !status.ok())
     return std::move(status).error();

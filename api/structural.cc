@@ -26,7 +26,7 @@ const json::value& member(const json::value& in, const char* name) {
   return found ? *found : kNone;
 }
 bool flag(const json::value& in, const char* name) { return base::as_bool(base::find(in, name)); }
-std::optional<double> number(const json::value& in, const char* name) {
+std::optional<double> number_at(const json::value& in, const char* name) {
   const json::value& v = member(in, name);
   return v.is_number() ? std::optional(v.to_number<double>()) : std::nullopt;
 }
@@ -40,7 +40,7 @@ std::vector<std::string> texts(const json::value& list) {
     for (const json::value& item : list.get_array()) out.emplace_back(base::as_string(&item));
   return out;
 }
-Structural::Kind kind_of(std::string_view type) {
+Structural::Kind kind_named(std::string_view type) {
   if (type == "object") return Structural::Kind::kObject;
   if (type == "array") return Structural::Kind::kArray;
   if (type == "string") return Structural::Kind::kString;
@@ -59,9 +59,9 @@ base::Result<std::vector<Structural>> compile_all(const json::value& list) {
 
 base::Result<std::unique_ptr<Structural::Checks>> compile_checks(const json::value& in) {
   auto c = std::make_unique<Structural::Checks>();
-  c->minimum = number(in, "minimum");
-  c->maximum = number(in, "maximum");
-  c->multiple_of = number(in, "multipleOf");
+  c->minimum = number_at(in, "minimum");
+  c->maximum = number_at(in, "maximum");
+  c->multiple_of = number_at(in, "multipleOf");
   c->exclusive_minimum = flag(in, "exclusiveMinimum");
   c->exclusive_maximum = flag(in, "exclusiveMaximum");
   c->min_length = integer(in, "minLength");
@@ -114,7 +114,7 @@ std::vector<Structural::Rule> rules_in(const json::value& list) {
 
 base::Result<Structural> compile_structural(const json::value& in) {
   Structural out;
-  out.kind = kind_of(base::string_at(in, "type"));
+  out.kind = kind_named(base::string_at(in, "type"));
   out.nullable = flag(in, "nullable");
   out.preserve_unknown = flag(in, "x-kubernetes-preserve-unknown-fields");
   out.embedded = flag(in, "x-kubernetes-embedded-resource");

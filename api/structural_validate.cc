@@ -37,7 +37,7 @@ Kind kind_of(const json::value& in) {
 std::string go_number(double in) {
   return std::floor(in) == in && std::abs(in) < 1e15 ? std::to_string(static_cast<int64_t>(in)) : fmt::format("{}", in);
 }
-bool same(const json::value& a, const json::value& b) {
+bool same_value(const json::value& a, const json::value& b) {
   if (a.is_number() && b.is_number()) return a.to_number<double>() == b.to_number<double>();
   return a == b;
 }
@@ -128,7 +128,7 @@ class Checker {
     }
     if (c.enumeration.empty()) return;
     for (const json::value& one : c.enumeration)
-      if (same(one, in)) return;
+      if (same_value(one, in)) return;
     std::string supported;
     for (const json::value& one : c.enumeration) {
       std::string text = one.is_string() ? std::string(base::as_string(&one)) : base::to_json(one);

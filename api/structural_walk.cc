@@ -12,9 +12,9 @@ const Type& object_meta() {
   return *type;
 }
 
-class Pruner {
+class StructuralPruner {
  public:
-  explicit Pruner(std::vector<std::string>* unknown) : unknown_(unknown) {}
+  explicit StructuralPruner(std::vector<std::string>* unknown) : unknown_(unknown) {}
 
   void value(const Structural& schema, json::value& in, bool resource) {
     if (json::array* list = in.if_array()) {
@@ -82,10 +82,10 @@ base::Status check_custom_types(const Type&, const json::value& object) {
 }
 
 void prune_structural(const Structural& schema, json::value& value, std::vector<std::string>* unknown) {
-  Pruner(unknown).value(schema, value, schema.embedded);
+  StructuralPruner(unknown).value(schema, value, schema.embedded);
 }
 void prune_custom(const Type& type, json::value& object, std::vector<std::string>* unknown) {
-  Pruner(unknown).value(type.custom->root, object, true);
+  StructuralPruner(unknown).value(type.custom->root, object, true);
 }
 
 void default_structural(const Structural& schema, json::value& in) {

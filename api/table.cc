@@ -12,7 +12,6 @@ namespace {
 using table::Column;
 using table::joined;
 using table::kAge;
-using table::Kind;
 using table::kName;
 using base::as_int;
 using base::find_path;
@@ -199,7 +198,7 @@ json::array new_event(const json::value& o, base::Time now) {
   return event(core, now);
 }
 
-const std::map<std::string_view, Kind>& kinds() {
+const std::map<std::string_view, table::Kind>& kinds() {
   static const Column kData{"Data", "string", 0, "Number of entries."};
   static const Column kContainers{"Containers", "string", 1, "Names of the template's containers."},
       kImages{"Images", "string", 1, "Images of the template's containers."},
@@ -214,7 +213,7 @@ const std::map<std::string_view, Kind>& kinds() {
                      {"Subobject", "string", 1, "Which part of the object."}, {"Source", "string", 1, "Who reported it."},
                      {"Message", "string", 0, "What happened."}, {"First Seen", "string", 1, "When it first happened."},
                      {"Count", "integer", 1, "How often it happened."}, {"Name", "string", 1, "Name of the Event."}};
-  static const std::map<std::string_view, Kind> all = {
+  static const std::map<std::string_view, table::Kind> all = {
       {"v1/Pod", {{kName, {"Ready", "string", 0, "Ready containers of all containers."},
                    {"Status", "string", 0, "Phase, or the reason why the Pod is not simply running."},
                    {"Restarts", "string", 0, "Restarts of containers, and when the last one was."}, kAge,
@@ -247,7 +246,7 @@ const std::map<std::string_view, Kind>& kinds() {
   return all;
 }
 
-const Kind* find_kind_of_table(std::string_view gvk) {
+const table::Kind* find_kind_of_table(std::string_view gvk) {
   for (const auto* all : {&kinds(), &table::more_kinds()})
     if (auto it = all->find(gvk); it != all->end()) return &it->second;
   return nullptr;
@@ -336,8 +335,8 @@ void append_cells(std::string& out, std::string_view open, base::Time now) {
 }
 
 json::array table_columns(std::string_view gvk) {
-  static const Kind kOther = {{kName, {"Created At", "date", 0, "When the object was created."}}, nullptr};
-  const Kind* kind = find_kind_of_table(gvk);
+  static const table::Kind kOther = {{kName, {"Created At", "date", 0, "When the object was created."}}, nullptr};
+  const table::Kind* kind = find_kind_of_table(gvk);
   json::array out;
   for (const Column& column : (kind ? *kind : kOther).columns)
     out.push_back(json::object{{"name", column.name}, {"type", column.type},
@@ -346,7 +345,7 @@ json::array table_columns(std::string_view gvk) {
   return out;
 }
 json::array table_cells(std::string_view gvk, const json::value& object, base::Time now) {
-  if (const Kind* kind = find_kind_of_table(gvk)) return kind->cells(object, now);
+  if (const table::Kind* kind = find_kind_of_table(gvk)) return kind->cells(object, now);
   return {name_of(object), text(string_at(object, "metadata", "creationTimestamp"))};
 }
 

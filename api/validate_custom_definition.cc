@@ -10,9 +10,6 @@ namespace api {
 namespace {
 
 using custom::at;
-using custom::flag;
-using custom::joined;
-using custom::list_at;
 using custom::map_at;
 using custom::text_at;
 using rules::Errors;
@@ -53,7 +50,7 @@ void scale(Errors& e, const std::string& field, const json::value& scale) {
 }
 
 void selectable_fields(Errors& e, const std::string& field, const json::value& version) {
-  const json::array& list = list_at(version, "selectableFields");
+  const json::array& list = custom::list_at(version, "selectableFields");
   std::set<std::string> seen;
   for (size_t i = 0; i < list.size(); ++i) {
     std::string here = rules::at(field, i) + ".jsonPath";
@@ -84,15 +81,15 @@ void names(Errors& e, const std::string& field, const json::value& names) {
   };
   for (const char* name : {"plural", "singular"})
     if (std::string_view text = text_at(names, name); !text.empty())
-      if (auto wrong = check_dns1035_label(text); !wrong.empty()) e.invalid(field + "." + name, text, joined(wrong));
+      if (auto wrong = check_dns1035_label(text); !wrong.empty()) e.invalid(field + "." + name, text, custom::joined(wrong));
   for (const char* name : {"kind", "listKind"})
     if (std::string_view text = text_at(names, name); !text.empty())
       if (auto wrong = check_dns1035_label(lower(text)); !wrong.empty())
-        e.invalid(field + "." + name, text, "may have mixed case, but should otherwise match: " + joined(wrong));
+        e.invalid(field + "." + name, text, "may have mixed case, but should otherwise match: " + custom::joined(wrong));
   for (const char* name : {"shortNames", "categories"})
-    for (size_t i = 0; i < list_at(names, name).size(); ++i) {
-      std::string_view text = base::as_string(&list_at(names, name)[i]);
-      if (auto wrong = check_dns1035_label(text); !wrong.empty()) e.invalid(rules::at(field + "." + name, i), text, joined(wrong));
+    for (size_t i = 0; i < custom::list_at(names, name).size(); ++i) {
+      std::string_view text = base::as_string(&custom::list_at(names, name)[i]);
+      if (auto wrong = check_dns1035_label(text); !wrong.empty()) e.invalid(rules::at(field + "." + name, i), text, custom::joined(wrong));
     }
   if (std::string_view kind = text_at(names, "kind"); !kind.empty() && kind == text_at(names, "listKind"))
     e.invalid(field + ".listKind", kind, "kind and listKind may not be the same");
@@ -106,13 +103,13 @@ void versions(Errors& e, const json::array& list) {
   for (size_t i = 0; i < list.size(); ++i) {
     const json::value& version = list[i];
     std::string here = rules::at("spec.versions", i);
-    stored += flag(version, "storage");
+    stored += custom::flag(version, "storage");
     unique &= seen.insert(text_at(version, "name")).second;
     if (std::string_view name = text_at(version, "name"); !name.empty())
-      if (auto wrong = check_dns1035_label(name); !wrong.empty()) e.invalid(here + ".name", name, joined(wrong));
+      if (auto wrong = check_dns1035_label(name); !wrong.empty()) e.invalid(here + ".name", name, custom::joined(wrong));
     if (const json::value* warning = base::find(version, "deprecationWarning"); warning && warning->is_string()) {
       std::string_view text = base::as_string(warning);
-      if (!flag(version, "deprecated")) e.invalid(here + ".deprecationWarning", text, "can only be set for deprecated versions");
+      if (!custom::flag(version, "deprecated")) e.invalid(here + ".deprecationWarning", text, "can only be set for deprecated versions");
       if (text.size() > 256) e.invalid(here + ".deprecationWarning", text, "must be <= 256 characters long");
       if (text.empty()) e.invalid(here + ".deprecationWarning", text, "must not be an empty string");
     }
@@ -121,7 +118,7 @@ void versions(Errors& e, const json::array& list) {
     if (!schema || !schema->is_object()) e.required(here + ".schema.openAPIV3Schema");
     else if (!same_schemas || i == 0)
       custom::schema(e, same_schemas ? "spec.validation.openAPIV3Schema" : here + ".schema.openAPIV3Schema", *schema);
-    columns(e, here + ".additionalPrinterColumns", list_at(version, "additionalPrinterColumns"));
+    columns(e, here + ".additionalPrinterColumns", custom::list_at(version, "additionalPrinterColumns"));
     scale(e, here + ".subresources.scale", at(at(version, "subresources"), "scale"));
     selectable_fields(e, here + ".selectableFields", version);
   }
@@ -166,14 +163,14 @@ void updated(Errors& e, const json::value& definition, const json::value& before
     if (*now != *was) e.invalid(field, *now, "field is immutable");
   };
   bool established = false;
-  for (const json::value& condition : list_at(at(before, "status"), "conditions"))
+  for (const json::value& condition : custom::list_at(at(before, "status"), "conditions"))
     established |= text_at(condition, "type") == "Established" && text_at(condition, "status") == "True";
   if (established) same("scope", nullptr, "spec.scope"), same("names", "kind", "spec.names.kind");
   same("group", nullptr, "spec.group");
   same("names", "plural", "spec.names.plural");
   std::set<std::string_view> served;
-  for (const json::value& version : list_at(at(definition, "spec"), "versions")) served.insert(text_at(version, "name"));
-  const json::array& stored = list_at(at(before, "status"), "storedVersions");
+  for (const json::value& version : custom::list_at(at(definition, "spec"), "versions")) served.insert(text_at(version, "name"));
+  const json::array& stored = custom::list_at(at(before, "status"), "storedVersions");
   for (size_t i = 0; i < stored.size(); ++i) {
     std::string name(base::as_string(&stored[i]));
     if (!served.contains(name))
@@ -193,15 +190,15 @@ FieldErrors validate_custom_resource_definition(const json::value& definition, c
   if (name + "." + std::string(group) != base::string_at(definition, "metadata", "name"))
     e.invalid("metadata.name", base::string_at(definition, "metadata", "name"), "must be spec.names.plural+\".\"+spec.group");
   if (!group.empty()) {
-    if (auto wrong = check_dns1123_subdomain(group); !wrong.empty()) e.invalid("spec.group", group, joined(wrong));
+    if (auto wrong = check_dns1123_subdomain(group); !wrong.empty()) e.invalid("spec.group", group, custom::joined(wrong));
     else if (group.find('.') == group.npos) e.invalid("spec.group", group, "should be a domain with at least one dot");
   }
   if (!scope.empty() && scope != "Cluster" && scope != "Namespaced") e.not_supported("spec.scope", scope, {"Cluster", "Namespaced"});
-  versions(e, list_at(spec, "versions"));
+  versions(e, custom::list_at(spec, "versions"));
   names(e, "spec.names", at(spec, "names"));
   conversion(e, at(spec, "conversion"));
   approval(e, definition, before);
-  if (flag(spec, "preserveUnknownFields"))
+  if (custom::flag(spec, "preserveUnknownFields"))
     e.invalid("spec.preserveUnknownFields", json::value(true),
               "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead");
   if (before) updated(e, definition, *before);

@@ -88,7 +88,7 @@ const std::set<std::string_view>& counted() {
       "requests.storage", "resourcequotas", "secrets", "services", "services.loadbalancers", "services.nodeports"};
   return names;
 }
-void resource_name(Errors& e, const std::string& field, std::string_view name) {
+void budgeted_resource(Errors& e, const std::string& field, std::string_view name) {
   e.all(field, name, check_qualified_name(name));
   if (name.find('/') == std::string_view::npos && !counted().contains(name) && !name.starts_with("hugepages-") && !name.starts_with("requests.hugepages-"))
     e.invalid(field, name, "must be a standard resource for quota");
@@ -128,7 +128,7 @@ void autoscaler_status(Errors& e, const json::value& after, const json::value&) 
 void resource_quota(Errors& e, const json::value& after, const json::value* before) {
   View spec = View(&after)["spec"];
   spec["hard"].each_entry([&](std::string_view name, const View& amount) {
-    resource_name(e, amount.path(), name);
+    budgeted_resource(e, amount.path(), name);
     quantity(e, amount.path(), std::string(amount.text()));
   });
   spec["scopes"].each([&](const View& scope) {

@@ -18,18 +18,18 @@ namespace {
 namespace json = base::json;
 
 // What anchors and aliases may copy, in all: "billion laughs". Bytes of memory, roughly.
-constexpr size_t kMaxCopiedBytes = 16u << 20;
+constexpr size_t kMaxAliasedBytes = 16u << 20;
 // libyaml looks through all of a document's %TAG lines for each of them.
 constexpr size_t kMaxTagDirectives = 100;
 constexpr size_t kMaxDuplicates = 100;
 constexpr std::string_view kTagPrefix = "tag:yaml.org,2002:";
 
-base::Error bad(std::string reason) {
+base::Error bad_yaml(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "parse YAML", {}, std::move(reason));
 }
 
 // As Go writes a float64 in JSON: one that is whole is an integer.
-json::value number(double d) {
+json::value finite(double d) {
   constexpr double kWhole = 9.2e18;
   return std::floor(d) == d && std::abs(d) <= kWhole ? json::value(static_cast<int64_t>(d)) : json::value(d);
 }
@@ -105,7 +105,7 @@ Number parse_number(std::string text) {
   }
   if (!looks_like_float(text)) return {};
   double d = std::strtod(text.c_str(), nullptr);
-  return std::isfinite(d) ? Number{true, number(d)} : Number{};
+  return std::isfinite(d) ? Number{true, finite(d)} : Number{};
 }
 
 // Values that JSON lacks; Go's encoder refuses them.
@@ -152,7 +152,7 @@ base::Result<json::value> scalar(const yaml_event_t& event) {
   std::string_view text(reinterpret_cast<const char*>(in.value), in.length);
   std::string_view tag = in.tag ? reinterpret_cast<const char*>(in.tag) : "";
   if (tag.empty() && in.style == YAML_PLAIN_SCALAR_STYLE) {
-    if (is_not_finite(text)) return bad("json: unsupported value: " + std::string(text));
+    if (is_not_finite(text)) return bad_yaml("json: unsupported value: " + std::string(text));
     return plain_scalar(text);
   }
   if (!tag.starts_with(kTagPrefix)) return json::value(text);
@@ -160,13 +160,13 @@ base::Result<json::value> scalar(const yaml_event_t& event) {
   if (wanted == "binary") {
     auto decoded = base64_decode(text);
     return decoded ? base::Result<json::value>(json::value(*decoded))
-                   : bad("!!binary value contains invalid base64 data");
+                   : bad_yaml("!!binary value contains invalid base64 data");
   }
   if (wanted != "int" && wanted != "float" && wanted != "bool" && wanted != "null") return json::value(text);
   json::value value = plain_scalar(text);
   std::string_view found = tag_word(value);
   if (found == wanted || (wanted == "float" && found == "int")) return value;
-  return bad("cannot decode !!" + std::string(found) + " `" + std::string(text.substr(0, 100)) + "` as a !!" +
+  return bad_yaml("cannot decode !!" + std::string(found) + " `" + std::string(text.substr(0, 100)) + "` as a !!" +
              std::string(wanted));
 }
 
@@ -182,7 +182,7 @@ base::Result<std::string> key_text(const json::value& key) {
     case json::kind::double_:
       return fmt::format("{}", static_cast<float>(key.get_double()));
     default:
-      return bad("a mapping's key is not a scalar");
+      return bad_yaml("a mapping's key is not a scalar");
   }
 }
 
@@ -261,8 +261,8 @@ class Builder {
   bool wants_key() const { return !frames_.empty() && frames_.back().is_map && !frames_.back().has_key; }
 
   base::Status open(bool is_map, std::string anchor) {
-    if (wants_key()) return bad("a mapping's key is not a scalar");
-    if (frames_.size() >= base::kMaxJsonDepth) return bad(base::kTooDeep);
+    if (wants_key()) return bad_yaml("a mapping's key is not a scalar");
+    if (frames_.size() >= base::kMaxJsonDepth) return bad_yaml(base::kTooDeep);
     Frame& frame = frames_.emplace_back();
     frame.is_map = is_map;
     frame.anchor = std::move(anchor);
@@ -278,17 +278,17 @@ class Builder {
   }
   base::Status alias(const std::string& name) {
     for (const Frame& frame : frames_)
-      if (frame.anchor == name) return bad("anchor '" + name + "' value contains itself");
+      if (frame.anchor == name) return bad_yaml("anchor '" + name + "' value contains itself");
     auto it = anchors_.find(name);
-    if (it == anchors_.end()) return bad("unknown anchor '" + name + "' referenced");
+    if (it == anchors_.end()) return bad_yaml("unknown anchor '" + name + "' referenced");
     if (frames_.size() + it->second.extent.depth > base::kMaxJsonDepth)
-      return bad(base::kTooDeep);
+      return bad_yaml(base::kTooDeep);
     TRY(copies(it->second.extent.bytes));
     return put(it->second.value, "", false);
   }
   base::Status copies(size_t bytes) {
     copied_ += bytes;
-    return copied_ > kMaxCopiedBytes ? base::Status(bad("document contains excessive aliasing"))
+    return copied_ > kMaxAliasedBytes ? base::Status(bad_yaml("document contains excessive aliasing"))
                                      : base::Status();
   }
   base::Status put(json::value value, const std::string& anchor, bool is_merge) {
@@ -312,7 +312,7 @@ class Builder {
       frame.has_key = false;
       if (frame.merges) return merge(std::move(value), frame.merged);
       if (frame.map.contains(frame.key)) {
-        if (!duplicates_) return bad("key \"" + frame.key.substr(0, 256) + "\" already set in map");
+        if (!duplicates_) return bad_yaml("key \"" + frame.key.substr(0, 256) + "\" already set in map");
         if (duplicates_->size() < kMaxDuplicates) duplicates_->push_back(path());
       }
       frame.map.insert_or_assign(frame.key, std::move(value));
@@ -342,7 +342,7 @@ class Builder {
       for (json::value& item : *list) ok = ok && take(item);
     else
       ok = take(from);
-    return ok ? base::Status() : base::Status(bad("map merge requires map or sequence of maps as the value"));
+    return ok ? base::Status() : base::Status(bad_yaml("map merge requires map or sequence of maps as the value"));
   }
 
   std::vector<std::string>* duplicates_;
@@ -383,23 +383,23 @@ base::Result<std::vector<json::value>> parse_yaml(std::string_view text,
       out.push_back(std::move(*parsed));
       return out;
     }
-    if (!parsed.ok() && parsed.error().reason == base::kTooDeep) return bad(base::kTooDeep);
+    if (!parsed.ok() && parsed.error().reason == base::kTooDeep) return bad_yaml(base::kTooDeep);
   }
-  if (tag_directives(text) > kMaxTagDirectives) return bad("more than 100 %TAG directives");
+  if (tag_directives(text) > kMaxTagDirectives) return bad_yaml("more than 100 %TAG directives");
   yaml_parser_t parser;
-  if (!yaml_parser_initialize(&parser)) return bad("out of memory");
+  if (!yaml_parser_initialize(&parser)) return bad_yaml("out of memory");
   std::unique_ptr<yaml_parser_t, void (*)(yaml_parser_t*)> end_parser(&parser, yaml_parser_delete);
   yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
   yaml_parser_set_input_string(&parser, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   Builder builder(duplicates);
   for (;;) {
     yaml_event_t event;
-    if (!yaml_parser_parse(&parser, &event)) return bad(problem_of(parser));
+    if (!yaml_parser_parse(&parser, &event)) return bad_yaml(problem_of(parser));
     std::unique_ptr<yaml_event_t, void (*)(yaml_event_t*)> end_event(&event, yaml_event_delete);
     if (event.type == YAML_STREAM_END_EVENT) break;
     if (auto status = builder.take(event); !status.ok()) {
       const base::Error& error = status.error();
-      return bad("line " + std::to_string(event.start_mark.line + 1) + ": " + error.reason);
+      return bad_yaml("line " + std::to_string(event.start_mark.line + 1) + ": " + error.reason);
     }
   }
   return std::move(builder.documents);

@@ -32,6 +32,13 @@ bool decode(std::string_view text, bool plus_is_space, bool strict, std::string*
 }
 }  // namespace
 
+void append_safe(std::string& out, std::string_view text) {
+  for (char c : text) out.push_back(c == '\r' || c == '\n' || c == '\0' ? ' ' : c);
+}
+bool starts_with_nocase(std::string_view text, std::string_view prefix) {
+  return text.size() >= prefix.size() && same(text.substr(0, prefix.size()), prefix);
+}
+
 // Not inline: GCC 12 sees overflows in string literals moved through here that are none.
 void Headers::add(std::string name, std::string value) {
   list.emplace_back(std::move(name), std::move(value));

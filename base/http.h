@@ -47,6 +47,9 @@ struct Request {
 };
 // Percent-decoded key/value pairs in order ('+' is a space), and back.
 std::vector<std::pair<std::string, std::string>> parse_query(std::string_view query);
+// Appends a name or value to a head: what would end the line, or the text, is a blank.
+void append_safe(std::string& out, std::string_view text);
+bool starts_with_nocase(std::string_view text, std::string_view prefix);
 std::string escape(std::string_view text);  // for one path segment or query value
 Result<std::string> unescape(std::string_view text);
 

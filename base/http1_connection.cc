@@ -20,15 +20,12 @@ bool is(std::string_view name, std::string_view lower) {
                     [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
 }
 // Values come from anywhere: none may end its line and begin another.
-void append_safe(std::string& out, std::string_view text) {
-  for (char c : text) out.push_back(c == '\r' || c == '\n' || c == '\0' ? ' ' : c);
-}
 
 class Http1Exchange;
 
-class Connection final : public ServerConnection {
+class Http1Connection final : public ServerConnection {
  public:
-  explicit Connection(Accepted accepted)
+  explicit Http1Connection(Accepted accepted)
       : server_(std::move(accepted.server)),
         loop_(accepted.transport->loop()),
         transport_(std::move(accepted.transport)),
@@ -102,8 +99,8 @@ class Connection final : public ServerConnection {
     return head_request_ || status == 204 || status == 304 || status < 200;
   }
 
-  std::shared_ptr<Connection> self() { return std::static_pointer_cast<Connection>(shared_from_this()); }
-  std::weak_ptr<Connection> weak_self() { return self(); }
+  std::shared_ptr<Http1Connection> self() { return std::static_pointer_cast<Http1Connection>(shared_from_this()); }
+  std::weak_ptr<Http1Connection> weak_self() { return self(); }
 
   std::weak_ptr<Server::Impl> server_;
   Loop& loop_;
@@ -130,7 +127,7 @@ class Connection final : public ServerConnection {
 
 class Http1Exchange final : public CarriedExchange {
  public:
-  Http1Exchange(Connection* connection, Request request, Charge charge)
+  Http1Exchange(Http1Connection* connection, Request request, Charge charge)
       : CarriedExchange(std::move(request), std::move(charge)), connection_(connection) {}
   ~Http1Exchange() override {
     if (connection_) connection_->abandoned();
@@ -171,11 +168,11 @@ class Http1Exchange final : public CarriedExchange {
   }
 
  private:
-  friend class Connection;
-  Connection* connection_;
+  friend class Http1Connection;
+  Http1Connection* connection_;
 };
 
-void Connection::close() {
+void Http1Connection::close() {
   if (closed_) return;
   closed_ = true;
   deadline_.cancel();
@@ -191,7 +188,7 @@ void Connection::close() {
   in_charge_.release();
 }
 
-void Connection::ready(uint32_t) {
+void Http1Connection::ready(uint32_t) {
   if (closed_) return;
   if (transport_->queued_bytes() > 0) {
     flush();
@@ -200,7 +197,7 @@ void Connection::ready(uint32_t) {
   read();
 }
 
-void Connection::read() {
+void Http1Connection::read() {
   for (int rounds = 0; rounds < 16; ++rounds) {
     if (closed_ || ended_) return;
     if (in_.size() >= kMaxPipelinedBytes && busy()) return reading(false);
@@ -232,7 +229,7 @@ void Connection::read() {
 
 // The peer will send no more. Who waits for a whole answer still gets it (half-close); a stream's
 // reader is taken to be gone.
-void Connection::peer_ended() {
+void Http1Connection::peer_ended() {
   ended_ = true;
   if (lingering_ || started_ || receive_) return close();
   if (exchange_) return reading(false);
@@ -241,7 +238,7 @@ void Connection::peer_ended() {
   if (in_.empty()) close_when_written_ = true;
 }
 
-void Connection::process(std::string_view data) {
+void Http1Connection::process(std::string_view data) {
   auto keep = shared_from_this();
   processing_ = true;
   std::string held;
@@ -291,12 +288,12 @@ void Connection::process(std::string_view data) {
 }
 
 // What was read and waits is held like a request.
-void Connection::hold() {
+void Http1Connection::hold() {
   in_charge_.release();
   if (in_.size() > 1024 && !in_charge_.grow(standing_, in_.size())) close();
 }
 
-void Connection::dispatch() {
+void Http1Connection::dispatch() {
   auto server = server_.lock();
   if (!server) return close();
   last_ = std::chrono::steady_clock::now();
@@ -314,7 +311,7 @@ void Connection::dispatch() {
   server->handler(std::move(exchange));
 }
 
-void Connection::receive(std::function<void()> then) {
+void Http1Connection::receive(std::function<void()> then) {
   if (body_done_) return then();
   receive_ = std::move(then);
   deadline_ = loop_.after(body_timeout_, [this] {
@@ -330,7 +327,7 @@ void Connection::receive(std::function<void()> then) {
 }
 
 // A piece of the body the handler asked for; false: it needs more, or was refused.
-bool Connection::take_body(std::string_view* data) {
+bool Http1Connection::take_body(std::string_view* data) {
   size_t before = parser_.request.body.size();
   data->remove_prefix(parser_.put(*data));
   if (parser_.error_status() == 0 && !body_charge_.grow(standing_, parser_.request.body.size() - before)) {
@@ -357,7 +354,7 @@ bool Connection::take_body(std::string_view* data) {
 
 // The answer comes without the body having been asked for: what is there of it is passed over; where
 // that is not all, the connection ends, because nobody waits for the rest.
-void Connection::leave_body() {
+void Http1Connection::leave_body() {
   receive_ = nullptr;
   if (body_done_) return;
   deadline_.cancel();
@@ -373,7 +370,7 @@ void Connection::leave_body() {
   if (whole) parser_.reset();
 }
 
-void Connection::refuse(int status, const std::string& text) {
+void Http1Connection::refuse(int status, const std::string& text) {
   deadline_.cancel();
   auto receive = std::exchange(receive_, nullptr);
   if (auto* exchange = std::exchange(exchange_, nullptr)) exchange->detach(true);
@@ -399,7 +396,7 @@ void Connection::refuse(int status, const std::string& text) {
   flush();
 }
 
-std::string Connection::head(int status, const Headers& headers, int64_t length, bool chunked) {
+std::string Http1Connection::head(int status, const Headers& headers, int64_t length, bool chunked) {
   std::string out;
   out.reserve(256);
   out += "HTTP/1.1 ";
@@ -437,7 +434,7 @@ std::string Connection::head(int status, const Headers& headers, int64_t length,
   return out;
 }
 
-void Connection::respond(int status, Headers&& headers, std::vector<Bytes>&& body) {
+void Http1Connection::respond(int status, Headers&& headers, std::vector<Bytes>&& body) {
   leave_body();
   int64_t length = 0;
   for (const Bytes& part : body)
@@ -448,7 +445,7 @@ void Connection::respond(int status, Headers&& headers, std::vector<Bytes>&& bod
     for (Bytes& part : body) transport_->queue(std::move(part));
   answered();
 }
-void Connection::start(int status, Headers&& headers) {
+void Http1Connection::start(int status, Headers&& headers) {
   leave_body();
   started_ = true;
   // HTTP/1.0 knows no chunks: the end of the connection ends the body.
@@ -457,7 +454,7 @@ void Connection::start(int status, Headers&& headers) {
   transport_->queue(head(status, headers, -1, chunked_));
   if (auto server = server_.lock()) server->dirty(shared_from_this());
 }
-void Connection::write(Bytes chunk) {
+void Http1Connection::write(Bytes chunk) {
   if (!started_ || !chunk || chunk->empty() || head_request_) return;
   if (chunked_) {
     char size[24];
@@ -483,14 +480,14 @@ void Connection::write(Bytes chunk) {
   }
   server->dirty(shared_from_this());
 }
-void Connection::finish() {
+void Http1Connection::finish() {
   if (!started_) return;
   if (chunked_) transport_->queue(std::string("0\r\n\r\n"));
   answered();
 }
 
 // The answer is complete in the queue: sends it and goes on with what the client sent behind.
-void Connection::answered() {
+void Http1Connection::answered() {
   auto keep = shared_from_this();
   if (auto* exchange = std::exchange(exchange_, nullptr)) exchange->detach(false);
   started_ = false;
@@ -502,7 +499,7 @@ void Connection::answered() {
 
 // Goes on with what was read ahead. From a fresh stack: a client with a thousand pipelined
 // requests must not recurse.
-void Connection::resume() {
+void Http1Connection::resume() {
   if (in_.empty() && !transport_->has_pending()) return reading(true);
   loop_.post([weak = weak_self()] {
     auto self = weak.lock();
@@ -520,7 +517,7 @@ void Connection::resume() {
   });
 }
 
-void Connection::flush() {
+void Http1Connection::flush() {
   if (closed_) return;
   size_t before = transport_->queued_bytes();
   Io io = transport_->flush();
@@ -538,7 +535,7 @@ void Connection::flush() {
 
 // Closing while the client still sends would reset the connection and the answer could be lost:
 // says that we are done, then reads the rest away for a while.
-void Connection::linger() {
+void Http1Connection::linger() {
   lingering_ = true;
   transport_->close_write();
   if (ended_) return close();
@@ -552,7 +549,7 @@ void Connection::linger() {
   }
 }
 
-std::unique_ptr<ByteStream> Connection::upgrade(Headers&& headers) {
+std::unique_ptr<ByteStream> Http1Connection::upgrade(Headers&& headers) {
   auto keep = shared_from_this();
   leave_body();
   if (body_cut_) {
@@ -570,7 +567,7 @@ std::unique_ptr<ByteStream> Connection::upgrade(Headers&& headers) {
 }
 
 // The last holder let the exchange go without an answer.
-void Connection::abandoned() {
+void Http1Connection::abandoned() {
   exchange_->connection_ = nullptr;
   exchange_ = nullptr;
   if (started_) return close();  // cut short: the client must not take it for complete
@@ -581,7 +578,7 @@ void Connection::abandoned() {
 }  // namespace
 
 std::shared_ptr<ServerConnection> make_http1_connection(Accepted accepted) {
-  return std::make_shared<Connection>(std::move(accepted));
+  return std::make_shared<Http1Connection>(std::move(accepted));
 }
 
 }  // namespace base::http

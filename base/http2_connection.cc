@@ -20,7 +20,7 @@ constexpr uint32_t kStreamWindow = 256 << 10;       // of request bodies
 constexpr int32_t kConnectionWindow = 1 << 20;
 constexpr size_t kMaxBodiesBytes = 16u << 20;       // of all unfinished requests together
 constexpr size_t kMaxReadyBytes = 256 << 10;        // framed ahead of the socket
-constexpr auto kTurn = 4ms;                         // of one connection's input, then others have theirs
+constexpr auto kInputTurn = 4ms;                         // of one connection's input, then others have theirs
 constexpr size_t kSliceBytes = 4 << 10;             // of input, between two looks at the clock
 constexpr double kMaxEmptyFrames = 2000;            // in one go…
 constexpr double kEmptyFramesPerSecond = 200;       // …and in the long run
@@ -44,14 +44,14 @@ struct Stream {
   Http2Exchange* exchange = nullptr;
 };
 
-class Connection final : public ServerConnection {
+class Http2Connection final : public ServerConnection {
  public:
-  explicit Connection(Accepted accepted)
+  explicit Http2Connection(Accepted accepted)
       : server_(std::move(accepted.server)), loop_(accepted.transport->loop()),
         transport_(std::move(accepted.transport)), peer_(std::move(accepted.peer)),
         count_(std::move(accepted.count)), standing_(std::move(accepted.standing)),
         max_body_bytes_(accepted.max_body_bytes), head_timeout_(accepted.head_timeout), body_timeout_(accepted.body_timeout) {}
-  ~Connection() override { nghttp2_session_del(session_); }
+  ~Http2Connection() override { nghttp2_session_del(session_); }
   void open() override;
   void close() override;
   void flush() override;
@@ -89,7 +89,7 @@ class Connection final : public ServerConnection {
     return it == streams_.end() ? nullptr : &it->second;
   }
   void schedule_stale_check();
-  std::shared_ptr<Connection> self() { return std::static_pointer_cast<Connection>(shared_from_this()); }
+  std::shared_ptr<Http2Connection> self() { return std::static_pointer_cast<Http2Connection>(shared_from_this()); }
 
   std::weak_ptr<Server::Impl> server_;
   Loop& loop_;
@@ -114,7 +114,7 @@ class Connection final : public ServerConnection {
 
 class Http2Exchange final : public CarriedExchange {
  public:
-  Http2Exchange(Connection* connection, int32_t id, Request request, Charge charge)
+  Http2Exchange(Http2Connection* connection, int32_t id, Request request, Charge charge)
       : CarriedExchange(std::move(request), std::move(charge)), connection_(connection), id_(id) {}
   ~Http2Exchange() override {
     if (connection_) connection_->abandoned(id_);
@@ -154,16 +154,16 @@ class Http2Exchange final : public CarriedExchange {
   }
 
  private:
-  Connection* connection_;
+  Http2Connection* connection_;
   int32_t id_;
 };
 
-struct Connection::Callbacks {
-  static Connection& of(void* user) { return *static_cast<Connection*>(user); }
+struct Http2Connection::Callbacks {
+  static Http2Connection& of(void* user) { return *static_cast<Http2Connection*>(user); }
 
   // Every frame's head, before anything of it is looked at.
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     if (c.closed_) return NGHTTP2_ERR_CALLBACK_FAILURE;  // by what an earlier frame led to
     bool carries = head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION ||
                    (head->type == NGHTTP2_DATA && (head->length > 0 || (head->flags & NGHTTP2_FLAG_END_STREAM)));
@@ -175,7 +175,7 @@ struct Connection::Callbacks {
     return 0;
   }
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     // One that has begun has to end; a stream that is gone meanwhile was refused.
     c.head_deadline_ = c.loop_.after(c.head_timeout_, [&c, id = frame->hd.stream_id] {
       auto keep = c.shared_from_this();
@@ -188,7 +188,7 @@ struct Connection::Callbacks {
   }
   static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
                     const uint8_t* value, size_t value_size, uint8_t, void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     Stream* stream = c.find(frame->hd.stream_id);
     if (!stream) return 0;
     // Trailers say nothing to us, and count: one byte may stand for 4 KiB of the table (HPACK).
@@ -212,7 +212,7 @@ struct Connection::Callbacks {
     return 0;
   }
   static int data_chunk(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     Stream* stream = c.find(id);
     if (!stream || !stream->exchange || stream->answered) {
       nghttp2_session_consume(session, id, size);
@@ -235,7 +235,7 @@ struct Connection::Callbacks {
     return 0;
   }
   static int frame_recv(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
     if (frame->hd.type == NGHTTP2_HEADERS) c.head_deadline_.cancel();
     Stream* stream = c.find(frame->hd.stream_id);
@@ -261,7 +261,7 @@ struct Connection::Callbacks {
     return 0;
   }
   static int stream_close(nghttp2_session*, int32_t id, uint32_t, void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     auto it = c.streams_.find(id);
     if (it == c.streams_.end()) return 0;
     Stream stream = std::move(it->second);
@@ -273,7 +273,7 @@ struct Connection::Callbacks {
   }
   static ssize_t read_data(nghttp2_session*, int32_t id, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source*,
                            void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     Stream* stream = c.find(id);
     if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     size_t n = std::min(length, stream->queued_bytes);
@@ -284,7 +284,7 @@ struct Connection::Callbacks {
   }
   static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* head, size_t length, nghttp2_data_source*,
                        void* user) {
-    Connection& c = of(user);
+    Http2Connection& c = of(user);
     Stream* stream = c.find(frame->hd.stream_id);
     if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     c.transport_->queue(std::string(reinterpret_cast<const char*>(head), 9));
@@ -333,7 +333,7 @@ struct Connection::Callbacks {
   }
 };
 
-void Connection::open() {
+void Http2Connection::open() {
   nghttp2_option* option;
   SAMPAN_CHECK(nghttp2_option_new(&option) == 0);
   nghttp2_option_set_no_closed_streams(option, 1);  // priorities are not used: nothing of them is kept
@@ -366,7 +366,7 @@ void Connection::open() {
   if (!closed_ && transport_->has_pending()) read();
 }
 
-void Connection::close() {
+void Http2Connection::close() {
   if (closed_) return;
   closed_ = true;
   auto keep = shared_from_this();
@@ -382,7 +382,7 @@ void Connection::close() {
   std::string().swap(in_);
 }
 
-bool Connection::stale(Loop::Steady before) {
+bool Http2Connection::stale(Loop::Steady before) {
   if (closed_) return false;
   if (transport_->queued_bytes() > 0 || streams_.empty()) return last_ < before;
   // A stream for which the client gives no window goes alone.
@@ -391,13 +391,13 @@ bool Connection::stale(Loop::Steady before) {
   flush();
   return false;
 }
-bool Connection::busy_for_shutdown() const {
+bool Http2Connection::busy_for_shutdown() const {
   if (transport_->queued_bytes() > 0) return true;
   for (const auto& [id, stream] : streams_)
     if (!stream.streaming) return true;
   return false;
 }
-void Connection::shut_down() {
+void Http2Connection::shut_down() {
   if (closed_) return;
   stopping_ = true;
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
@@ -405,7 +405,7 @@ void Connection::shut_down() {
   flush();
 }
 
-void Connection::read() {
+void Http2Connection::read() {
   if (!in_.empty()) return;  // its turn comes
   for (int rounds = 0; rounds < 16; ++rounds) {
     std::string_view data;
@@ -423,8 +423,8 @@ void Connection::read() {
 
 // In slices, for a few milliseconds: many small frames are much work. False: what is left waits for the
 // next round of the loop, and nothing is read meanwhile.
-bool Connection::take(std::string_view data) {
-  auto end = std::chrono::steady_clock::now() + kTurn;
+bool Http2Connection::take(std::string_view data) {
+  auto end = std::chrono::steady_clock::now() + kInputTurn;
   while (!data.empty()) {
     std::string_view slice = data.substr(0, kSliceBytes);
     data.remove_prefix(slice.size());
@@ -445,7 +445,7 @@ bool Connection::take(std::string_view data) {
     in_.assign(data);
     transport_->want_read(false);
     loop_.post([weak = weak_from_this()] {
-      auto held = std::static_pointer_cast<Connection>(weak.lock());
+      auto held = std::static_pointer_cast<Http2Connection>(weak.lock());
       if (!held || held->closed_) return;
       std::string left = std::exchange(held->in_, {});
       if (!held->take(left) || held->closed_) return;
@@ -459,7 +459,7 @@ bool Connection::take(std::string_view data) {
 
 // Each costs little, and there is no end to them: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM,
 // empty DATA and unknown frames (CVE-2019-9511 to 9518).
-bool Connection::count_empty(double frames) {
+bool Http2Connection::count_empty(double frames) {
   if (empty_left_ < frames) {
     auto now = std::chrono::steady_clock::now();
     empty_left_ = std::min(kMaxEmptyFrames, empty_left_ + std::chrono::duration<double>(now - counted_).count() * kEmptyFramesPerSecond);
@@ -470,7 +470,7 @@ bool Connection::count_empty(double frames) {
 }
 
 // Frames what may be sent now, as far as the socket keeps up.
-void Connection::produce() {
+void Http2Connection::produce() {
   while (transport_->queued_bytes() < kMaxReadyBytes) {
     const uint8_t* data = nullptr;
     size_t before = transport_->queued_bytes();
@@ -481,7 +481,7 @@ void Connection::produce() {
   }
 }
 
-void Connection::flush() {
+void Http2Connection::flush() {
   if (closed_ || receiving_) return;
   auto keep = shared_from_this();
   for (;;) {
@@ -507,11 +507,11 @@ void Connection::flush() {
     if (auto server = server_.lock()) server->end_if_quiet();
   }
 }
-void Connection::dirty() {
+void Http2Connection::dirty() {
   if (auto server = server_.lock(); server && !closed_) server->dirty(shared_from_this());
 }
 
-void Connection::dispatch(Stream& stream) {
+void Http2Connection::dispatch(Stream& stream) {
   auto server = server_.lock();
   if (!server) return;
   last_ = std::chrono::steady_clock::now();
@@ -528,7 +528,7 @@ void Connection::dispatch(Stream& stream) {
   server->handler(std::move(exchange));  // may close this connection
 }
 
-void Connection::receive(int32_t id, std::function<void()> then) {
+void Http2Connection::receive(int32_t id, std::function<void()> then) {
   Stream* stream = find(id);
   if (!stream || closed_) return;
   if (stream->received) return then();
@@ -544,17 +544,17 @@ void Connection::receive(int32_t id, std::function<void()> then) {
   dirty();
 }
 // Gives the window back for what came of a body that is wanted.
-void Connection::consume(Stream& stream) {
+void Http2Connection::consume(Stream& stream) {
   if (size_t size = std::exchange(stream.unconsumed, 0)) nghttp2_session_consume_stream(session_, stream.id, size);
 }
 // The answer comes without it.
-void Connection::leave_body(Stream& stream) {
+void Http2Connection::leave_body(Stream& stream) {
   stream.receive = nullptr;
   bodies_bytes_ -= std::min(bodies_bytes_, stream.body.size());
   std::string().swap(stream.body);
   consume(stream);
 }
-void Connection::body_is_whole(Stream& stream) {
+void Http2Connection::body_is_whole(Stream& stream) {
   if (!stream.receive || !stream.exchange) return;
   stream.received = true;
   consume(stream);
@@ -564,7 +564,7 @@ void Connection::body_is_whole(Stream& stream) {
   then();  // may end the stream
 }
 
-void Connection::refuse(Stream& stream, int status, const std::string& text) {
+void Http2Connection::refuse(Stream& stream, int status, const std::string& text) {
   Headers headers;
   std::string type = "text/plain; charset=utf-8", body = std::string(status_text(status)) + ": " + text + "\n";
   if (auto server = server_.lock(); server && server->options.refusal)
@@ -580,7 +580,7 @@ void Connection::refuse(Stream& stream, int status, const std::string& text) {
 }
 
 // Names in lower case; what belongs to the connection of HTTP/1.1 is left out (RFC 9113 section 8.2).
-void Connection::submit_head(Stream& stream, int status, const Headers& headers, int64_t length, bool with_body) {
+void Http2Connection::submit_head(Stream& stream, int status, const Headers& headers, int64_t length, bool with_body) {
   std::string text;  // all names and values that are made here
   text.reserve(512);
   struct Range {
@@ -623,7 +623,7 @@ void Connection::submit_head(Stream& stream, int status, const Headers& headers,
   nghttp2_submit_response(session_, stream.id, fields.data(), fields.size(), with_body ? &provider : nullptr);
 }
 
-void Connection::respond(int32_t id, int status, Headers&& headers, std::vector<Bytes>&& body) {
+void Http2Connection::respond(int32_t id, int status, Headers&& headers, std::vector<Bytes>&& body) {
   Stream* stream = find(id);
   if (!stream || closed_) return;
   int64_t length = 0;
@@ -643,7 +643,7 @@ void Connection::respond(int32_t id, int status, Headers&& headers, std::vector<
   submit_head(*stream, status, headers, no_length ? -1 : length, stream->queued_bytes > 0);
   dirty();
 }
-void Connection::start(int32_t id, int status, Headers&& headers) {
+void Http2Connection::start(int32_t id, int status, Headers&& headers) {
   Stream* stream = find(id);
   if (!stream || closed_) return;
   auto receive = std::exchange(stream->receive, nullptr);
@@ -653,7 +653,7 @@ void Connection::start(int32_t id, int status, Headers&& headers) {
   submit_head(*stream, status, headers, -1, !stream->finished);
   dirty();
 }
-void Connection::write(int32_t id, Bytes chunk) {
+void Http2Connection::write(int32_t id, Bytes chunk) {
   Stream* stream = find(id);
   if (!stream || closed_ || !chunk || chunk->empty() || !stream->streaming || stream->finished) return;
   if (stream->queued_bytes == 0) stream->progress = std::chrono::steady_clock::now();
@@ -663,7 +663,7 @@ void Connection::write(int32_t id, Bytes chunk) {
   if (!server) return;
   if (stream->queued_bytes > server->options.max_queued_bytes) {
     // Not from inside the caller's loop over its watchers, and after one try to send.
-    loop_.post([weak = std::weak_ptr<Connection>(self()), id, limit = server->options.max_queued_bytes] {
+    loop_.post([weak = std::weak_ptr<Http2Connection>(self()), id, limit = server->options.max_queued_bytes] {
       auto self = weak.lock();
       if (!self || self->closed_) return;
       self->flush();
@@ -676,14 +676,14 @@ void Connection::write(int32_t id, Bytes chunk) {
   nghttp2_session_resume_data(session_, id);
   dirty();
 }
-void Connection::finish(int32_t id) {
+void Http2Connection::finish(int32_t id) {
   Stream* stream = find(id);
   if (!stream || closed_ || !stream->streaming) return;
   stream->finished = true;
   nghttp2_session_resume_data(session_, id);
   dirty();
 }
-void Connection::abandoned(int32_t id) {
+void Http2Connection::abandoned(int32_t id) {
   Stream* stream = find(id);
   if (!stream || closed_) return;
   stream->exchange = nullptr;
@@ -696,13 +696,13 @@ void Connection::abandoned(int32_t id) {
   headers.add("Content-Type", "text/plain; charset=utf-8");
   respond(id, 500, std::move(headers), {bytes("the request was dropped without an answer\n")});
 }
-size_t Connection::queued_bytes(int32_t id) const {
+size_t Http2Connection::queued_bytes(int32_t id) const {
   auto it = streams_.find(id);
   return it == streams_.end() ? 0 : it->second.queued_bytes;
 }
 
 // Bodies that are wanted and do not come. One timer while there are any.
-void Connection::schedule_stale_check() {
+void Http2Connection::schedule_stale_check() {
   if (stale_.active()) return;
   stale_ = loop_.after(body_timeout_ / 4, [this] {
     auto keep = shared_from_this();
@@ -725,7 +725,7 @@ void Connection::schedule_stale_check() {
 }  // namespace
 
 std::shared_ptr<ServerConnection> make_http2_connection(Accepted accepted) {
-  return std::make_shared<Connection>(std::move(accepted));
+  return std::make_shared<Http2Connection>(std::move(accepted));
 }
 
 }  // namespace base::http

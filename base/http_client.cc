@@ -21,7 +21,7 @@ namespace {
 using namespace std::chrono_literals;
 using Io = Transport::Io;
 constexpr size_t kMaxIdleConnections = 16;
-constexpr auto kIdleTimeout = 60s;  // shorter than a server's, so that we close first
+constexpr auto kKeptTimeout = 60s;  // shorter than a server's, so that we close first
 constexpr size_t kMaxRefusalBytes = 1u << 20;
 constexpr size_t kMaxUnparsedBytes = 512 << 10;  // of a head or a chunk's first line
 class Exchanger;
@@ -51,9 +51,6 @@ namespace {
 bool idempotent(const std::string& method) {
   return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" ||
          method == "OPTIONS";
-}
-void append_safe(std::string& out, std::string_view text) {
-  for (char c : text) out.push_back(c == '\r' || c == '\n' || c == '\0' ? ' ' : c);
 }
 
 // One request from its connection to the end of the answer.
@@ -412,8 +409,8 @@ void Client::Impl::give_back(std::unique_ptr<Transport> transport) {
 }
 void Client::Impl::sweep() {
   if (idle.empty()) return;
-  sweeper = loop.after(kIdleTimeout / 2, [this] {
-    auto before = std::chrono::steady_clock::now() - kIdleTimeout;
+  sweeper = loop.after(kKeptTimeout / 2, [this] {
+    auto before = std::chrono::steady_clock::now() - kKeptTimeout;
     idle.remove_if([&](const Idle& one) { return one.since < before; });
     sweep();
   });

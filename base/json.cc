@@ -140,6 +140,7 @@ Result<json::value> parse_json(std::string_view text, std::vector<std::string>* 
 Result<json::value> parse_json_carrier(std::string_view text) { return parse(text, kMaxCarrierDepth, nullptr); }
 
 std::string to_json(const json::value& value) { return json::serialize(value); }
+std::string quoted(std::string_view text) { return json::serialize(json::value(text)); }
 
 const json::value* find(const json::value& value, std::string_view key) {
   const json::object* object = value.if_object();

@@ -18,6 +18,7 @@ constexpr size_t kMaxJsonDepth = 128;  // Kubernetes refuses deeper objects too 
 // object are appended to it ("spec.replicas"); the last value wins, as in Kubernetes.
 Result<json::value> parse_json(std::string_view text, std::vector<std::string>* duplicates = nullptr);
 std::string to_json(const json::value& value);
+std::string quoted(std::string_view text);  // as a JSON string
 
 // Lookups that never fail: an absent or wrongly typed member is null, "", 0, or false.
 const json::value* find(const json::value& value, std::string_view key);

@@ -65,7 +65,7 @@ Names alternative_names(X509_REQ* request) {
   return names;
 }
 
-Status add_extension(X509* certificate, X509* issuer, int nid, const std::string& value) {
+Status add_request_extension(X509* certificate, X509* issuer, int nid, const std::string& value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
   std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>> extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
@@ -84,8 +84,8 @@ Status add_usages(X509* certificate, X509* issuer, const std::vector<std::string
       return make_error(Kind::kInvalid, "sign certificate request", usage, "unknown key usage");
     }
   }
-  if (!key.empty()) TRY(add_extension(certificate, issuer, NID_key_usage, "critical" + key));
-  if (!extended.empty()) TRY(add_extension(certificate, issuer, NID_ext_key_usage, extended));
+  if (!key.empty()) TRY(add_request_extension(certificate, issuer, NID_key_usage, "critical" + key));
+  if (!extended.empty()) TRY(add_request_extension(certificate, issuer, NID_ext_key_usage, extended));
   return {};
 }
 
@@ -172,9 +172,9 @@ Result<std::string> sign_request(const KeyPair& ca, const std::string& request_p
       X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer.get())) != 1 ||
       X509_set_pubkey(certificate.get(), X509_REQ_get0_pubkey(request.get())) != 1)
     return openssl_error("make certificate");
-  TRY(add_extension(certificate.get(), issuer.get(), NID_basic_constraints, "critical,CA:FALSE"));
+  TRY(add_request_extension(certificate.get(), issuer.get(), NID_basic_constraints, "critical,CA:FALSE"));
   TRY(add_usages(certificate.get(), issuer.get(), usages));
-  TRY(add_extension(certificate.get(), issuer.get(), NID_authority_key_identifier, "keyid"));
+  TRY(add_request_extension(certificate.get(), issuer.get(), NID_authority_key_identifier, "keyid"));
   if (Names names = alternative_names(request.get()); names && X509_add1_ext_i2d(certificate.get(), NID_subject_alt_name, names.get(), 0, 0) != 1)
     return openssl_error("add alternative names");
   if (X509_sign(certificate.get(), issuer_key.get(), EVP_sha256()) == 0) return openssl_error("sign certificate");

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/json_lists.h"
+
 namespace cli {
 
 namespace json = base::json;
@@ -12,17 +14,6 @@ using std::chrono::seconds;
 
 namespace {
 
-json::array strings(const std::vector<std::string>& list) {
-  json::array out;
-  for (const std::string& item : list) out.emplace_back(item);
-  return out;
-}
-std::vector<std::string> strings(const json::value* value) {
-  std::vector<std::string> out;
-  if (value && value->is_array())
-    for (const json::value& item : value->get_array()) out.emplace_back(base::as_string(&item));
-  return out;
-}
 json::object words(const std::map<std::string, std::string>& map) {
   json::object out;
   for (const auto& [key, value] : map) out[key] = value;
@@ -46,7 +37,7 @@ std::string Port::text() const {
   return fmt::format("{}:{}->{}/{}", host_ip.empty() ? "0.0.0.0" : host_ip, host, container, protocol);
 }
 
-std::vector<std::string> Record::command() const { return strings(base::find_path(config, "process", "args")); }
+std::vector<std::string> Record::command() const { return base::texts_of(base::find_path(config, "process", "args")); }
 
 std::string phase_name(State::Phase phase) { return kPhases[static_cast<size_t>(phase)]; }
 
@@ -58,7 +49,7 @@ json::value encode(const Record& r) {
                       {"name", r.name},
                       {"image", r.image},
                       {"imageDigest", r.image_digest},
-                      {"layers", strings(r.layers)},
+                      {"layers", base::list_of(r.layers)},
                       {"createdAt", r.created_at.time_since_epoch().count()},
                       {"config", r.config},
                       {"network", r.network},
@@ -67,11 +58,11 @@ json::value encode(const Record& r) {
                       {"hostPid", r.host_pid},
                       {"sysctls", words(r.sysctls)},
                       {"ports", std::move(ports)},
-                      {"hosts", strings(r.hosts)},
-                      {"dns", strings(r.dns)},
-                      {"dnsSearch", strings(r.dns_search)},
-                      {"dnsOptions", strings(r.dns_options)},
-                      {"anonymousVolumes", strings(r.anonymous_volumes)},
+                      {"hosts", base::list_of(r.hosts)},
+                      {"dns", base::list_of(r.dns)},
+                      {"dnsSearch", base::list_of(r.dns_search)},
+                      {"dnsOptions", base::list_of(r.dns_options)},
+                      {"anonymousVolumes", base::list_of(r.anonymous_volumes)},
                       {"labels", words(r.labels)},
                       {"restart", json::object{{"name", r.restart.name}, {"maxRetries", r.restart.max_retries}}},
                       {"remove", r.remove},
@@ -89,7 +80,7 @@ base::Result<Record> decode_record(const json::value& value) {
   r.name = base::string_at(value, "name");
   r.image = base::string_at(value, "image");
   r.image_digest = base::string_at(value, "imageDigest");
-  r.layers = strings(base::find(value, "layers"));
+  r.layers = base::texts_of(base::find(value, "layers"));
   r.created_at = time_of(value, "createdAt");
   if (const json::value* config = base::find(value, "config")) r.config = *config;
   r.network = base::string_at(value, "network");
@@ -101,11 +92,11 @@ base::Result<Record> decode_record(const json::value& value) {
     for (const json::value& p : ports->get_array())
       r.ports.push_back({std::string(base::string_at(p, "hostIp")), static_cast<uint16_t>(base::as_int(base::find(p, "host"))),
                          static_cast<uint16_t>(base::as_int(base::find(p, "container"))), std::string(base::string_at(p, "protocol"))});
-  r.hosts = strings(base::find(value, "hosts"));
-  r.dns = strings(base::find(value, "dns"));
-  r.dns_search = strings(base::find(value, "dnsSearch"));
-  r.dns_options = strings(base::find(value, "dnsOptions"));
-  r.anonymous_volumes = strings(base::find(value, "anonymousVolumes"));
+  r.hosts = base::texts_of(base::find(value, "hosts"));
+  r.dns = base::texts_of(base::find(value, "dns"));
+  r.dns_search = base::texts_of(base::find(value, "dnsSearch"));
+  r.dns_options = base::texts_of(base::find(value, "dnsOptions"));
+  r.anonymous_volumes = base::texts_of(base::find(value, "anonymousVolumes"));
   r.labels = words(base::find(value, "labels"));
   r.restart.name = base::string_at(value, "restart", "name");
   r.restart.max_retries = static_cast<int>(base::as_int(base::find_path(value, "restart", "maxRetries")));

@@ -18,7 +18,7 @@ namespace {
 
 namespace json = base::json;
 
-struct Options {
+struct ImageOptions {
   Places* all = nullptr;
   std::string own_root, own_registries;      // of this command; empty: those of all
   std::string file, name;
@@ -36,13 +36,13 @@ struct Options {
   bool as_json = false, dry_run = false, quiet = false, no_trunc = false;
 };
 
-base::Status load(const Options& options) {
+base::Status load(const ImageOptions& options) {
   auto loaded = TRY(runtime::load_images(options.root(), options.file, options.name));
   for (const auto& image : loaded) print(image.name + " " + image.digest + "\n");
   return {};
 }
 
-base::Status pull(const Options& options) {
+base::Status pull(const ImageOptions& options) {
   std::vector<Login> logins;
   if (options.credentials_stdin) logins = TRY(read_logins(0));
   std::optional<size_t> used;
@@ -78,7 +78,7 @@ json::object describe(const runtime::Image& image) {
           {"stopSignal", image.stop_signal}};
 }
 
-base::Status list(const Options& options) {
+base::Status list(const ImageOptions& options) {
   auto images = TRY(runtime::list_images(options.root()));
   if (options.as_json) {
     json::array out;
@@ -94,13 +94,13 @@ base::Status list(const Options& options) {
   return {};
 }
 
-base::Status inspect(const Options& options) {
+base::Status inspect_image(const ImageOptions& options) {
   auto image = TRY(runtime::find_image(options.root(), options.name));
   print(base::to_json(describe(image)) + "\n");
   return {};
 }
 
-base::Status remove(const Options& options) {
+base::Status remove_image(const ImageOptions& options) {
   for (const std::string& name : options.names) {
     auto removed = TRY(runtime::remove_image(options.root(), name));
     print("removed " + removed.name + "\n");
@@ -108,7 +108,7 @@ base::Status remove(const Options& options) {
   return {};
 }
 
-base::Status save(const Options& options) {
+base::Status save(const ImageOptions& options) {
   if (options.format != "archive" && options.format != "oci-dir")
     return base::make_error(base::Kind::kInvalid, "read --format", options.format, "it is archive or oci-dir");
   if (options.file == "-" && ::isatty(1))
@@ -117,13 +117,13 @@ base::Status save(const Options& options) {
                               options.format == "oci-dir" ? runtime::SaveAs::kDirectory : runtime::SaveAs::kArchive);
 }
 
-base::Status tag(const Options& options) {
+base::Status tag(const ImageOptions& options) {
   auto tagged = TRY(runtime::tag_image(options.root(), options.names.at(0), options.names.at(1)));
   print(tagged.name + " " + tagged.digest + "\n");
   return {};
 }
 
-base::Status history(const Options& options) {
+base::Status history(const ImageOptions& options) {
   auto config = TRY(base::parse_json(TRY(runtime::image_config(options.root(), options.name))));
   const json::value* entries = base::find(config, "history");
   if (options.as_json) {
@@ -142,7 +142,7 @@ base::Status history(const Options& options) {
   return {};
 }
 
-base::Status gc(const Options& options) {
+base::Status gc(const ImageOptions& options) {
   auto result = TRY(runtime::collect_garbage(options.root(), options.dry_run));
   for (const std::string& path : result.removed) print((options.dry_run ? "would remove " : "removed ") + path + "\n");
   print(format_size(result.freed_bytes) + (options.dry_run ? " would be freed\n" : " freed\n"));
@@ -152,11 +152,11 @@ base::Status gc(const Options& options) {
 }  // namespace
 
 void add_image(CLI::App& app, Outcome& outcome, Places& places) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImageOptions>();
   options->all = &places;
   CLI::App* image = app.add_subcommand("image", "Images of this node");
   image->require_subcommand(1);
-  auto add = [&](const char* name, const char* help, base::Status (*run)(const Options&)) {
+  auto add = [&](const char* name, const char* help, base::Status (*run)(const ImageOptions&)) {
     CLI::App* command = image->add_subcommand(name, help);
     command->add_option("--image-root", options->own_root, "The image store (default: that of sampan --image-root)");
     command->callback([options, run, &outcome] { outcome.set(run(*options)); });
@@ -185,9 +185,9 @@ void add_image(CLI::App& app, Outcome& outcome, Places& places) {
   command->add_option("name", options->name, "A name or a sha256 digest")->required();
   command->add_flag("--json", options->as_json, "As JSON");
   command->add_flag("--no-trunc", options->no_trunc, "Whole commands");
-  command = add("inspect", "Show one image as JSON", inspect);
+  command = add("inspect", "Show one image as JSON", inspect_image);
   command->add_option("name", options->name, "A name or a sha256 digest")->required();
-  command = add("rm", "Take names away; gc frees the space", remove);
+  command = add("rm", "Take names away; gc frees the space", remove_image);
   command->add_option("name", options->names, "Names")->required();
   command = add("save", "Write images into one tar: an OCI layout that docker load takes too", save);
   command->add_option("name", options->names, "Names")->required();

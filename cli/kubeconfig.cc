@@ -7,14 +7,14 @@
 namespace cli {
 namespace {
 
-struct Options {
+struct KubeconfigOptions {
   std::string data_dir = "/var/lib/sampan/master";
   std::string user, server, out;
   std::vector<std::string> groups, addresses, names;
   int days = 365;
 };
 
-base::Status write(const Options& options) {
+base::Status write(const KubeconfigOptions& options) {
   using base::Kind;
   using base::make_error;
   if (!options.server.starts_with("https://") || options.server.size() == 8)
@@ -53,7 +53,7 @@ base::Status write(const Options& options) {
 }  // namespace
 
 void add_kubeconfig(CLI::App& app, Outcome& outcome) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<KubeconfigOptions>();
   CLI::App* command = app.add_subcommand("kubeconfig", "Make credentials for a user, a node or a proxy");
   command->add_option("--data-dir", options->data_dir, "The master's, with pki/ca.key")->capture_default_str();
   command->add_option("--user", options->user, "Certificate's common name; of a node system:node:NAME")->required();

@@ -17,13 +17,8 @@ namespace json = base::json;
 
 namespace {
 
-base::Error bad(const char* what, const std::string& subject, std::string reason) {
+base::Error bad_option(const char* what, const std::string& subject, std::string reason) {
   return base::make_error(base::Kind::kInvalid, std::string("read ") + what, subject, std::move(reason));
-}
-json::array strings(const std::vector<std::string>& list) {
-  json::array out;
-  for (const std::string& item : list) out.emplace_back(item);
-  return out;
 }
 
 // The last value of a name counts.
@@ -47,7 +42,7 @@ base::Result<std::vector<std::string>> environment(const RunOptions& o, const Pl
   for (const std::string& text : facts.env_files)
     for (const std::string& entry : parse_env_file(text, facts.host_env)) set_env(env, entry, facts.host_env);
   for (const std::string& entry : o.env) {
-    if (entry.empty() || entry[0] == '=') return bad("--env", entry, "the name is empty");
+    if (entry.empty() || entry[0] == '=') return bad_option("--env", entry, "the name is empty");
     set_env(env, entry, facts.host_env);
   }
   default_env(env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -70,7 +65,7 @@ base::Result<std::vector<std::string>> arguments(const RunOptions& o, const runt
   // An entrypoint of one's own does without the image's command.
   const auto& rest = !o.command.empty() ? o.command : o.entrypoint_given ? o.command : image.cmd;
   args.insert(args.end(), rest.begin(), rest.end());
-  if (args.empty()) return bad("command", image.name, "neither the image nor the command line says what to run");
+  if (args.empty()) return bad_option("command", image.name, "neither the image nor the command line says what to run");
   return args;
 }
 
@@ -91,14 +86,14 @@ base::Result<json::object> capabilities(const RunOptions& o, const PlanFacts& fa
     for (const std::string& given : *list) {
       std::string name = capability_word(given);
       if (name == "ALL") continue;
-      if (!all.count(name)) return bad(list == &o.cap_add ? "--cap-add" : "--cap-drop", given, "unknown capability: see capabilities(7)");
+      if (!all.count(name)) return bad_option(list == &o.cap_add ? "--cap-add" : "--cap-drop", given, "unknown capability: see capabilities(7)");
       if (list == &o.cap_add) set.insert(name), added.insert(name);
       else set.erase(name), added.erase(name);
     }
-  json::array bounding = strings({set.begin(), set.end()});
+  json::array bounding = base::list_of({set.begin(), set.end()});
   if (facts.user.uid == 0) return json::object{{"bounding", bounding}, {"effective", bounding}, {"permitted", bounding}};
   // Another user has what was asked for by name, and what a setuid program could give.
-  json::array own = strings({added.begin(), added.end()});
+  json::array own = base::list_of({added.begin(), added.end()});
   return json::object{{"bounding", bounding}, {"effective", own}, {"permitted", own}, {"inheritable", own}, {"ambient", own}};
 }
 
@@ -106,22 +101,22 @@ base::Result<json::object> resources(const RunOptions& o, const PlanFacts& facts
   json::object memory, cpu, out;
   if (!o.memory.empty()) {
     int64_t limit = TRY(parse_size(o.memory));
-    if (limit != 0 && limit < 6 << 20) return bad("--memory", o.memory, "at least 6m are needed");
+    if (limit != 0 && limit < 6 << 20) return bad_option("--memory", o.memory, "at least 6m are needed");
     if (limit > 0) memory["limit"] = limit;
   }
   if (!o.memory_reservation.empty()) memory["reservation"] = TRY(parse_size(o.memory_reservation));
   if (!o.memory_swap.empty()) {
     int64_t swap = TRY(parse_size(o.memory_swap));
     if (swap > 0 && (!memory.contains("limit") || swap < memory["limit"].as_int64()))
-      return bad("--memory-swap", o.memory_swap, "it counts memory and swap, and needs --memory of at most as much");
+      return bad_option("--memory-swap", o.memory_swap, "it counts memory and swap, and needs --memory of at most as much");
     memory["swap"] = swap;
   }
   if (!o.cpus.empty()) {
     double n = 0;
     auto [end, error] = std::from_chars(o.cpus.data(), o.cpus.data() + o.cpus.size(), n);
     if (error != std::errc() || end != o.cpus.data() + o.cpus.size() || !(n >= 0.01) || n > facts.cpus)
-      return bad("--cpus", o.cpus, fmt::format("from 0.01 to {}, the CPUs of this machine", facts.cpus));
-    if (o.cpu_quota || o.cpu_period) return bad("--cpus", o.cpus, "not together with --cpu-quota and --cpu-period");
+      return bad_option("--cpus", o.cpus, fmt::format("from 0.01 to {}, the CPUs of this machine", facts.cpus));
+    if (o.cpu_quota || o.cpu_period) return bad_option("--cpus", o.cpus, "not together with --cpu-quota and --cpu-period");
     cpu["quota"] = std::llround(n * 100000);
     cpu["period"] = 100000;
   }
@@ -159,8 +154,8 @@ base::Status add_volume(Mounts& mounts, const Volume& volume, const PlanFacts& f
   } else if (volume.named()) {
     source = facts.volumes_dir + "/" + source;
   }
-  if (mounts.has(volume.destination)) return bad("volume", volume.destination, "two mounts have this destination");
-  mounts.given.push_back(json::object{{"destination", volume.destination}, {"type", "bind"}, {"source", source}, {"options", strings(volume.options)}});
+  if (mounts.has(volume.destination)) return bad_option("volume", volume.destination, "two mounts have this destination");
+  mounts.given.push_back(json::object{{"destination", volume.destination}, {"type", "bind"}, {"source", source}, {"options", base::list_of(volume.options)}});
   return {};
 }
 
@@ -175,10 +170,10 @@ base::Result<json::array> mounts(const RunOptions& o, const PlanFacts& facts, co
         option = fmt::format("size={}", TRY(parse_size(o.shm_size)));
     }
     if (destination == "/dev/shm" && record.host_ipc)
-      mount = json::object{{"destination", "/dev/shm"}, {"type", "bind"}, {"source", "/dev/shm"}, {"options", strings({"rbind", "rprivate"})}};
+      mount = json::object{{"destination", "/dev/shm"}, {"type", "bind"}, {"source", "/dev/shm"}, {"options", base::list_of({"rbind", "rprivate"})}};
     // Nobody may mount the host's sysfs anew who has not its network namespace.
     if (destination == "/sys" && record.network == "host")
-      mount = json::object{{"destination", "/sys"}, {"type", "bind"}, {"source", "/sys"}, {"options", strings({"rbind", "rprivate", o.privileged ? "rw" : "ro", "nosuid", "noexec", "nodev"})}};
+      mount = json::object{{"destination", "/sys"}, {"type", "bind"}, {"source", "/sys"}, {"options", base::list_of({"rbind", "rprivate", o.privileged ? "rw" : "ro", "nosuid", "noexec", "nodev"})}};
     all.system.push_back(std::move(mount));
   }
   for (const std::string& text : o.volumes) TRY(add_volume(all, TRY(parse_volume(text, facts.cwd)), facts, record));
@@ -193,10 +188,10 @@ base::Result<json::array> mounts(const RunOptions& o, const PlanFacts& facts, co
     std::string destination = std::string("/etc/") + file;
     if (all.has(destination)) continue;
     all.given.push_back(json::object{{"destination", destination}, {"type", "bind"}, {"source", facts.container_dir + "/" + file},
-                                     {"options", strings({"bind", "rprivate", o.read_only ? "ro" : "rw"})}});
+                                     {"options", base::list_of({"bind", "rprivate", o.read_only ? "ro" : "rw"})}});
   }
   if (o.init)
-    all.given.push_back(json::object{{"destination", "/dev/init"}, {"type", "bind"}, {"source", facts.init_program}, {"options", strings({"bind", "rprivate", "ro", "nosuid", "nodev"})}});
+    all.given.push_back(json::object{{"destination", "/dev/init"}, {"type", "bind"}, {"source", facts.init_program}, {"options", base::list_of({"bind", "rprivate", "ro", "nosuid", "nodev"})}});
   // Parents before children, in whatever order they were typed.
   auto depth = [](const json::value& m) { auto text = base::string_at(m, "destination"); return std::count(text.begin(), text.end(), '/'); };
   std::stable_sort(all.given.begin(), all.given.end(), [&](const auto& a, const auto& b) { return depth(a) < depth(b); });
@@ -212,21 +207,21 @@ base::Result<json::object> process(const RunOptions& o, const PlanFacts& facts, 
   std::set<uint32_t> groups(facts.user.groups.begin(), facts.user.groups.end());
   for (const std::string& group : o.group_add) {
     auto gid = base::parse_id(group);
-    if (!gid) return bad("--group-add", group, "write the group as a number from 0 to 4294967294");
+    if (!gid) return bad_option("--group-add", group, "write the group as a number from 0 to 4294967294");
     groups.insert(*gid);
   }
   groups.insert(facts.user.gid);
   for (uint32_t gid : groups) gids.emplace_back(gid);
   std::string cwd = !o.workdir.empty() ? o.workdir : facts.image.working_dir;
   if (cwd.empty()) cwd = "/";
-  if (cwd[0] != '/') return bad("--workdir", cwd, "it must be an absolute path");
+  if (cwd[0] != '/') return bad_option("--workdir", cwd, "it must be an absolute path");
   bool no_new_privileges = std::any_of(o.security.begin(), o.security.end(), [](const auto& s) { return s.starts_with("no-new-privileges") && s != "no-new-privileges=false"; });
   std::vector<std::string> args = TRY(arguments(o, facts.image));
   if (o.init) args.insert(args.begin(), {"/dev/init", "--"});
   json::object out{{"terminal", o.tty},
                    {"user", json::object{{"uid", facts.user.uid}, {"gid", facts.user.gid}, {"additionalGids", std::move(gids)}}},
-                   {"args", strings(args)},
-                   {"env", strings(TRY(environment(o, facts, record.hostname)))},
+                   {"args", base::list_of(args)},
+                   {"env", base::list_of(TRY(environment(o, facts, record.hostname)))},
                    {"cwd", cwd},
                    {"capabilities", TRY(capabilities(o, facts))},
                    {"noNewPrivileges", no_new_privileges}};
@@ -264,14 +259,14 @@ base::Result<json::object> linux_section(const RunOptions& o, const PlanFacts& f
 base::Status surroundings(const RunOptions& o, const PlanFacts& facts, Record& r) {
   r.network = o.network;
   if (r.network != "bridge" && r.network != "host" && r.network != "none")
-    return bad("--network", o.network, "the networks are bridge, host and none");
+    return bad_option("--network", o.network, "the networks are bridge, host and none");
   for (auto [flag, value, to] : {std::tuple("--pid", &o.pid, &r.host_pid), std::tuple("--ipc", &o.ipc, &r.host_ipc)}) {
-    if (*value != "" && *value != "host" && *value != "private") return bad(flag, *value, "it is host or private");
+    if (*value != "" && *value != "host" && *value != "private") return bad_option(flag, *value, "it is host or private");
     *to = *value == "host";
   }
-  if (r.network == "host" && !o.hostname.empty()) return bad("--hostname", o.hostname, "on the host's network its name is the host's");
+  if (r.network == "host" && !o.hostname.empty()) return bad_option("--hostname", o.hostname, "on the host's network its name is the host's");
   r.hostname = r.network == "host" ? "" : !o.hostname.empty() ? o.hostname : r.id.substr(0, 12);
-  if (r.hostname.size() > 64) return bad("--hostname", o.hostname, "at most 64 characters");
+  if (r.hostname.size() > 64) return bad_option("--hostname", o.hostname, "at most 64 characters");
   size_t chosen = 0;
   for (const std::string& text : o.publish)
     for (Port port : TRY(parse_port(text))) {
@@ -279,14 +274,14 @@ base::Status surroundings(const RunOptions& o, const PlanFacts& facts, Record& r
       if (port.host == 0) port.host = facts.free_ports[chosen++];
       r.ports.push_back(port);
     }
-  if (!r.ports.empty() && r.network != "bridge") return bad("--publish", o.publish[0], "ports are published on the bridge network only");
+  if (!r.ports.empty() && r.network != "bridge") return bad_option("--publish", o.publish[0], "ports are published on the bridge network only");
   for (const std::string& text : o.sysctls) {
     size_t equals = text.find('=');
-    if (equals == std::string::npos) return bad("--sysctl", text, "write it as NAME=VALUE");
+    if (equals == std::string::npos) return bad_option("--sysctl", text, "write it as NAME=VALUE");
     r.sysctls[text.substr(0, equals)] = text.substr(equals + 1);
   }
   for (const std::string& text : o.add_hosts)
-    if (text.find(':') == std::string::npos || text[0] == ':') return bad("--add-host", text, "write it as NAME:ADDRESS");
+    if (text.find(':') == std::string::npos || text[0] == ':') return bad_option("--add-host", text, "write it as NAME:ADDRESS");
   r.hosts = o.add_hosts;
   r.dns = o.dns;
   r.dns_search = o.dns_search;
@@ -301,7 +296,7 @@ base::Status labels(const RunOptions& o, const PlanFacts& facts, Record& r) {
   all.insert(all.end(), o.labels.begin(), o.labels.end());
   for (const std::string& text : all) {
     std::string name = text.substr(0, text.find('='));
-    if (name.empty()) return bad("--label", text, "the name is empty");
+    if (name.empty()) return bad_option("--label", text, "the name is empty");
     r.labels[name] = name.size() < text.size() ? text.substr(name.size() + 1) : "";
   }
   return {};
@@ -335,8 +330,8 @@ base::Result<Record> plan_container(const RunOptions& o, const PlanFacts& facts)
   TRY(labels(o, facts, r));
   r.restart = TRY(parse_restart(o.restart));
   r.remove = o.remove;
-  if (r.remove && r.restart.name != "no") return bad("--rm", o.restart, "a container that is removed can't be started again by --restart");
-  if (o.detach && o.stop_timeout_s < 0) return bad("--stop-timeout", std::to_string(o.stop_timeout_s), "seconds are not negative");
+  if (r.remove && r.restart.name != "no") return bad_option("--rm", o.restart, "a container that is removed can't be started again by --restart");
+  if (o.detach && o.stop_timeout_s < 0) return bad_option("--stop-timeout", std::to_string(o.stop_timeout_s), "seconds are not negative");
   r.terminal = o.tty;
   r.open_stdin = o.interactive;
   r.stdin_once = o.interactive && !o.detach;
@@ -345,7 +340,7 @@ base::Result<Record> plan_container(const RunOptions& o, const PlanFacts& facts)
   TRY(parse_signal(r.stop_signal));
   for (const std::string& text : o.security)
     if (!text.starts_with("seccomp=") && !text.starts_with("no-new-privileges") && text != "label=disable" && text != "apparmor=unconfined")
-      return bad("--security-opt", text, "known are seccomp=FILE, seccomp=unconfined and no-new-privileges");
+      return bad_option("--security-opt", text, "known are seccomp=FILE, seccomp=unconfined and no-new-privileges");
 
   json::object defaults = runtime::default_config();
   json::object config{{"ociVersion", defaults.at("ociVersion")}};
@@ -360,8 +355,8 @@ base::Result<Record> plan_container(const RunOptions& o, const PlanFacts& facts)
 base::Result<json::value> plan_exec_process(const ExecOptions& o, const Record& record, const PlanFacts& facts) {
   const json::value* own = base::find(record.config, "process");
   json::object out = own && own->is_object() ? own->get_object() : json::object();
-  if (o.command.empty()) return bad("command", record.name, "it is missing");
-  out["args"] = strings(o.command);
+  if (o.command.empty()) return bad_option("command", record.name, "it is missing");
+  out["args"] = base::list_of(o.command);
   out["terminal"] = o.tty;
   out.erase("consoleSize");
   if (o.tty && facts.rows > 0) out["consoleSize"] = json::object{{"height", facts.rows}, {"width", facts.columns}};
@@ -384,10 +379,10 @@ base::Result<json::value> plan_exec_process(const ExecOptions& o, const Record& 
     }
   }
   if (o.privileged) {
-    json::array all = strings(facts.all_capabilities);
+    json::array all = base::list_of(facts.all_capabilities);
     out["capabilities"] = json::object{{"bounding", all}, {"effective", all}, {"permitted", all}};
   }
-  out["env"] = strings(env);
+  out["env"] = base::list_of(env);
   if (!o.workdir.empty()) out["cwd"] = o.workdir;
   return json::value(std::move(out));
 }

@@ -33,7 +33,7 @@ class Env {
   std::vector<std::string> order_;
 };
 
-base::Error bad(std::string reason) {
+base::Error bad_env(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "make environment", {}, std::move(reason));
 }
 
@@ -52,12 +52,12 @@ base::Result<std::optional<std::string>> key_value(const api::Pod& pod, const Ke
   const auto* data = sources.data ? sources.data(ref.kind, ref.name) : nullptr;
   if (!data) {
     if (ref.optional) return std::optional<std::string>();
-    return bad(std::string(kind_text(ref.kind)) + " \"" + ref.name + "\" not found");
+    return bad_env(std::string(kind_text(ref.kind)) + " \"" + ref.name + "\" not found");
   }
   auto it = data->find(ref.key);
   if (it != data->end()) return std::optional<std::string>(it->second);
   if (ref.optional) return std::optional<std::string>();
-  return bad("couldn't find key " + ref.key + " in " + (ref.kind == ObjectKind::kConfigMap ? "ConfigMap " : "Secret ") +
+  return bad_env("couldn't find key " + ref.key + " in " + (ref.kind == ObjectKind::kConfigMap ? "ConfigMap " : "Secret ") +
              pod.metadata.namespace_ + "/" + ref.name);
 }
 
@@ -70,7 +70,7 @@ base::Status add_from(const api::Pod&, const api::EnvFromSource& from, const Env
   const auto* data = sources.data ? sources.data(kind, name) : nullptr;
   if (!data) {
     if (optional) return {};
-    return bad(std::string(kind_text(kind)) + " \"" + name + "\" not found");
+    return bad_env(std::string(kind_text(kind)) + " \"" + name + "\" not found");
   }
   for (const auto& [key, value] : *data)
     if (valid_name(from.prefix + key)) env.set(from.prefix + key, value);
@@ -86,7 +86,7 @@ base::Result<std::optional<std::string>> from_source(const api::Pod& pod, const 
     return key_value(pod, {ObjectKind::kConfigMap, ref->name, ref->key, ref->optional.value_or(false)}, sources);
   if (const auto& ref = from.secret_key_ref)
     return key_value(pod, {ObjectKind::kSecret, ref->name, ref->key, ref->optional.value_or(false)}, sources);
-  return bad("fileKeyRef is not supported by this kubelet: use a ConfigMap");
+  return bad_env("fileKeyRef is not supported by this kubelet: use a ConfigMap");
 }
 
 std::string upper(std::string_view name) {
@@ -161,19 +161,19 @@ base::Result<std::string> field_value(const api::Pod& pod, const std::string& pa
   if (path == "spec.serviceAccountName") return spec_of(pod).service_account_name;
   if (path == "status.podIP" || path == "status.podIPs") return sources.pod_ip;
   if (path == "status.hostIP" || path == "status.hostIPs") return sources.host_ip;
-  return bad("unsupported fieldPath: " + path);
+  return bad_env("unsupported fieldPath: " + path);
 }
 
 base::Result<std::string> resource_value(const api::Pod& pod, const api::ResourceFieldSelector& selector,
                                          const std::string& container, const EnvSources& sources) {
   const std::string& name = selector.container_name.empty() ? container : selector.container_name;
   const api::Container* c = find_container(pod, name);
-  if (!c) return bad("container " + name + " not found");
+  if (!c) return bad_env("container " + name + " not found");
   const size_t dot = selector.resource.find('.');
   const std::string which = selector.resource.substr(0, dot);
   const std::string resource = dot == std::string::npos ? "" : selector.resource.substr(dot + 1);
   if ((which != "limits" && which != "requests") || resource.empty())
-    return bad("unsupported container resource: " + selector.resource);
+    return bad_env("unsupported container resource: " + selector.resource);
   static const api::ResourceRequirements none;
   const auto& r = c->resources ? *c->resources : none;
   const auto& map = which == "limits" ? r.limits : r.requests;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kMaxOutput = 10 << 10;
 
-struct State {
+struct PipedState {
   runtime::Pod* pod = nullptr;    // null once we let go of it
   std::string exec_id, output;
   base::UniqueFd out;
@@ -40,10 +40,10 @@ struct State {
   }
 };
 
-class Run final : public ExecRun {
+class PipedRun final : public ExecRun {
  public:
-  explicit Run(std::shared_ptr<State> state) : state_(std::move(state)) {}
-  ~Run() override {
+  explicit PipedRun(std::shared_ptr<PipedState> state) : state_(std::move(state)) {}
+  ~PipedRun() override {
     if (state_->done) state_->kill();
     state_->done = nullptr;
     state_->pod = nullptr;
@@ -52,7 +52,7 @@ class Run final : public ExecRun {
   }
 
  private:
-  std::shared_ptr<State> state_;
+  std::shared_ptr<PipedState> state_;
 };
 
 }  // namespace
@@ -60,13 +60,13 @@ class Run final : public ExecRun {
 std::unique_ptr<ExecRun> run_exec(base::Loop& loop, runtime::Pod& pod, const std::string& container,
                                   base::json::value process, base::Duration timeout,
                                   std::function<void(Outcome)> done) {
-  auto state = std::make_shared<State>();
+  auto state = std::make_shared<PipedState>();
   state->pod = &pod;
   state->done = std::move(done);
   auto pipe = base::sys::pipe();
   if (!pipe.ok()) {
     state->timer = loop.after({}, [state, message = pipe.error().message()] { state->finish({.success = false, .message = message}); });
-    return std::make_unique<Run>(state);
+    return std::make_unique<PipedRun>(state);
   }
   state->out = std::move(pipe->read);
   ::fcntl(state->out.get(), F_SETFL, O_NONBLOCK);
@@ -98,7 +98,7 @@ std::unique_ptr<ExecRun> run_exec(base::Loop& loop, runtime::Pod& pod, const std
              if (message.empty() && code != 0) message = "command ended with code " + std::to_string(code);
              state->finish({.success = code == 0, .message = code == 0 ? "" : message});
            });
-  return std::make_unique<Run>(state);
+  return std::make_unique<PipedRun>(state);
 }
 
 }  // namespace kubelet

@@ -20,7 +20,7 @@ namespace {
 namespace http = base::http;
 using Io = http::Transport::Io;
 
-constexpr size_t kMaxMessageBytes = 64 << 10, kMaxHeaderBytes = 16 << 10;
+constexpr size_t kMaxReplyBytes = 64 << 10, kMaxHeaderBytes = 16 << 10;
 constexpr auto kRedial = std::chrono::seconds(1);   // grpc-go's first back-off
 
 const char* code_name(int code) {
@@ -42,7 +42,7 @@ int code_of_http(int status) {
     default: return kUnknown;
   }
 }
-std::string seconds_text(base::Duration time) {
+std::string whole_seconds(base::Duration time) {
   return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(time).count()) + "s";
 }
 void put_varint(std::string& out, uint64_t value) {
@@ -103,8 +103,8 @@ class GrpcAttempt final : public NetAttempt {
   ~GrpcAttempt() override { nghttp2_session_del(session_); }
 
   Outcome overdue() const override {
-    if (!ready_) return failure("timeout: failed to connect service \"" + where_ + "\" within " + seconds_text(timeout_) + ": context deadline exceeded");
-    return failure("timeout: health rpc did not complete within " + seconds_text(timeout_));
+    if (!ready_) return failure("timeout: failed to connect service \"" + where_ + "\" within " + whole_seconds(timeout_) + ": context deadline exceeded");
+    return failure("timeout: health rpc did not complete within " + whole_seconds(timeout_));
   }
 
  private:
@@ -231,7 +231,7 @@ class GrpcAttempt final : public NetAttempt {
   }
   static int on_data(nghttp2_session*, uint8_t, int32_t stream, const uint8_t* data, size_t size, void* user) {
     auto* self = static_cast<GrpcAttempt*>(user);
-    if (stream == self->stream_ && self->message_.size() <= kMaxMessageBytes) self->message_.append(reinterpret_cast<const char*>(data), size);
+    if (stream == self->stream_ && self->message_.size() <= kMaxReplyBytes) self->message_.append(reinterpret_cast<const char*>(data), size);
     return 0;
   }
   static int on_close(nghttp2_session*, int32_t stream, uint32_t error, void* user) {

@@ -41,7 +41,7 @@ const api::PodSecurityContext& security_of(const api::Pod& pod) {
   return spec.security_context ? *spec.security_context : none;
 }
 
-base::Error bad(std::string reason) {
+base::Error bad_container(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "make container config", {}, std::move(reason));
 }
 
@@ -73,7 +73,7 @@ base::Result<json::object> capabilities(const api::SecurityContext& security, ui
       if (has_all(drop)) set = 0;
       for (const auto& name : add) {
         if (name == "ALL") continue;
-        if (number_of(name) < 0) return bad("unknown capability \"" + name + "\": see capabilities(7)");
+        if (number_of(name) < 0) return bad_container("unknown capability \"" + name + "\": see capabilities(7)");
         set |= 1ull << number_of(name);
       }
       for (const auto& name : drop)
@@ -167,7 +167,7 @@ base::Result<json::object> process(const api::Pod& pod, const api::Container& c,
     args.insert(args.end(), rest.begin(), rest.end());
   }
   if (args.empty())
-    return bad("no command specified: neither the image nor the container says what to run: set command");
+    return bad_container("no command specified: neither the image nor the container says what to run: set command");
   // The image's own words are not expanded, the Pod's are.
   for (size_t i = 0; i < args.size(); ++i) {
     const bool from_pod = !c.command.empty() || (!c.args.empty() && i >= launch.image.entrypoint.size());
@@ -352,13 +352,13 @@ base::Status check_non_root(const api::Pod& pod, const api::Container& c, const 
   const std::string who = "(pod: \"" + pod.metadata.name + "_" + pod.metadata.namespace_ + "(" + pod.metadata.uid +
                           ")\", container: " + c.name + ")";
   if (given && user.uid == 0)
-    return bad("container's runAsUser breaks non-root policy " + who);
+    return bad_container("container's runAsUser breaks non-root policy " + who);
   if (given) return {};
   const std::string name = image.user.substr(0, image.user.find(':'));
   if (name.empty() || user.uid == 0)
-    return bad("container has runAsNonRoot and image will run as root " + who);
+    return bad_container("container has runAsNonRoot and image will run as root " + who);
   if (!std::all_of(name.begin(), name.end(), [](char ch) { return ch >= '0' && ch <= '9'; }))
-    return bad("container has runAsNonRoot and image has non-numeric user (" + name + "), cannot verify user is non-root " + who);
+    return bad_container("container has runAsNonRoot and image has non-numeric user (" + name + "), cannot verify user is non-root " + who);
   return {};
 }
 

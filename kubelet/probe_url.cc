@@ -84,7 +84,7 @@ bool is_host(std::string_view host) {
 }
 
 // What Go prints with %q, so that an event has no line break of a stranger.
-std::string quoted(std::string_view text) {
+std::string go_quoted(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -93,7 +93,7 @@ std::string quoted(std::string_view text) {
   }
   return out + "\"";
 }
-base::Error bad(std::string reason) {
+base::Error bad_url(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "make request", {}, std::move(reason));
 }
 
@@ -110,7 +110,7 @@ std::string canonical(std::string name) {
 bool is_token(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); });
 }
-std::string trimmed(std::string_view text) {
+std::string trimmed_value(std::string_view text) {
   while (!text.empty() && is_one_of(text.front(), " \t")) text.remove_prefix(1);
   while (!text.empty() && is_one_of(text.back(), " \t")) text.remove_suffix(1);
   return std::string(text);
@@ -124,7 +124,7 @@ std::string ProbeUrl::host_header() const {
 std::string ProbeUrl::text() const { return (tls ? "https://" : "http://") + host_header() + target; }
 
 base::Result<ProbeUrl> probe_url(bool tls, const std::string& host, int port, std::string_view path) {
-  if (!is_host(host)) return bad("invalid host " + quoted(host));
+  if (!is_host(host)) return bad_url("invalid host " + go_quoted(host));
   ProbeUrl out{.tls = tls, .host = host, .port = port, .target = "/", .absolute = false};
   const std::string_view before_query = path.substr(0, path.find_first_of("?#"));
   const size_t scheme = scheme_length(path);
@@ -146,7 +146,7 @@ base::Result<ProbeUrl> probe_url(bool tls, const std::string& host, int port, st
 }
 
 base::Result<ProbeUrl> redirect_url(const ProbeUrl& from, std::string_view location) {
-  auto fail = [&](const std::string& why) { return bad("failed to parse Location header " + quoted(location) + ": " + why); };
+  auto fail = [&](const std::string& why) { return bad_url("failed to parse Location header " + go_quoted(location) + ": " + why); };
   if (std::any_of(location.begin(), location.end(), is_control)) return fail("net/url: invalid control character in URL");
   if (has_bad_escape(location.substr(0, location.find_first_of("?#")))) return fail("invalid URL escape");
   ProbeUrl out = from;
@@ -155,11 +155,11 @@ base::Result<ProbeUrl> redirect_url(const ProbeUrl& from, std::string_view locat
   if (const size_t scheme = scheme_length(rest); scheme != 0) {
     std::string name(rest.substr(0, scheme));
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    if (name != "http" && name != "https") return bad("unsupported protocol scheme " + quoted(name));
+    if (name != "http" && name != "https") return bad_url("unsupported protocol scheme " + go_quoted(name));
     out.tls = name == "https";
     out.absolute = true;
     rest.remove_prefix(scheme + 1);
-    if (!rest.starts_with("//")) return bad("http: no Host in request URL");
+    if (!rest.starts_with("//")) return bad_url("http: no Host in request URL");
   }
   if (rest.starts_with("//")) {
     rest.remove_prefix(2);
@@ -198,14 +198,14 @@ base::Result<HeaderList> probe_headers(const ProbeUrl& url, const HeaderList& gi
   std::string host = url.host_header();
   bool agent = false, accept = false, close = false, host_given = false;
   for (const auto& [name, value] : given) {
-    if (!is_token(name)) return bad("net/http: invalid header field name " + quoted(name));
-    const std::string key = canonical(name), text = trimmed(value);
+    if (!is_token(name)) return bad_url("net/http: invalid header field name " + go_quoted(name));
+    const std::string key = canonical(name), text = trimmed_value(value);
     if (std::any_of(text.begin(), text.end(), [](char c) { return is_control(c) && c != '\t'; }))
-      return bad("net/http: invalid header field value for " + quoted(key));
+      return bad_url("net/http: invalid header field value for " + go_quoted(key));
     if (key == "Host") {
       if (std::exchange(host_given, true) || text.empty()) continue;
       if (!std::all_of(text.begin(), text.end(), [](char c) { return is_alnum(c) || is_one_of(c, "!$%&'()*+,-.:;=@[]_~"); }))
-        return bad("http: invalid Host header");
+        return bad_url("http: invalid Host header");
       host = text;
       continue;
     }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view kDockerHub = "index.docker.io";
 
-base::Error bad(const SecretRef& secret, std::string where) {
+base::Error bad_secret(const SecretRef& secret, std::string where) {
   return base::make_error(base::Kind::kInvalid, "read image pull secret", secret.ns + "/" + secret.name, std::move(where));
 }
 
@@ -83,12 +83,12 @@ base::Status PullKeyring::add(const SecretRef& secret, const std::string& type, 
   auto text = data.find(key);
   if (text == data.end() || text->second.empty()) return {};
   auto value = base::parse_json(text->second);
-  if (!value.ok()) return bad(secret, std::string(key) + " is no JSON");
+  if (!value.ok()) return bad_secret(secret, std::string(key) + " is no JSON");
   const json::value* places = config ? base::find(*value, "auths") : &*value;
   if (!places || places->is_null()) return {};
-  if (!places->is_object()) return bad(secret, std::string(key) + (config ? ".auths" : "") + " is no object");
+  if (!places->is_object()) return bad_secret(secret, std::string(key) + (config ? ".auths" : "") + " is no object");
   for (const auto& [name, item] : places->get_object()) {
-    if (!item.is_object()) return bad(secret, std::string(key) + " has an entry that is no object");
+    if (!item.is_object()) return bad_secret(secret, std::string(key) + " has an entry that is no object");
     PullCredential credential;
     credential.username = base::string_at(item, "username");
     credential.password = base::string_at(item, "password");
@@ -97,7 +97,7 @@ base::Status PullKeyring::add(const SecretRef& secret, const std::string& type, 
       while (packed.size() % 4 != 0) packed += '=';   // some write it without
       auto plain = api::base64_decode(packed);
       const size_t colon = plain ? plain->find(':') : std::string::npos;
-      if (colon == std::string::npos) return bad(secret, std::string(key) + ": unable to parse auth field, must be formatted as base64(username:password)");
+      if (colon == std::string::npos) return bad_secret(secret, std::string(key) + ": unable to parse auth field, must be formatted as base64(username:password)");
       credential.username = plain->substr(0, colon);
       credential.password = plain->substr(colon + 1);
     }

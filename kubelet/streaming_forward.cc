@@ -12,7 +12,7 @@ namespace {
 using base::http::ByteStream;
 using base::spdy::Stream;
 using namespace std::chrono_literals;
-constexpr size_t kHighBytes = 256 << 10;
+constexpr size_t kHighForwardBytes = 256 << 10;
 constexpr auto kPairTimeout = 30s;   // between the two streams of a request
 constexpr auto kIdleTimeout = 4h;    // the kubelet's streamingConnectionIdleTimeout
 constexpr const char* kProtocol = "portforward.k8s.io";
@@ -102,7 +102,7 @@ class ForwardSession final : public StreamSession,
     pair->socket->on_data(
         [this, raw](std::string_view data) {
           raw->data->write(data);
-          if (session_->queued_bytes() <= kHighBytes) return;
+          if (session_->queued_bytes() <= kHighForwardBytes) return;
           raw->paused = true;
           raw->socket->pause(true);
         },
@@ -115,7 +115,7 @@ class ForwardSession final : public StreamSession,
         [raw](std::string_view data) {
           if (!raw->socket) return;
           raw->socket->write(std::string(data));
-          if (raw->socket->queued_bytes() > kHighBytes) raw->data->pause(true);
+          if (raw->socket->queued_bytes() > kHighForwardBytes) raw->data->pause(true);
         },
         [this, raw](base::Status status) {
           // The client has sent all: the server may still answer. A reset: it wants no answer.

@@ -247,7 +247,7 @@ void LogFollower::finish() {
 
 namespace {
 using base::http::Exchange;
-constexpr size_t kHighBytes = 1 << 20;
+constexpr size_t kHighLogBytes = 1 << 20;
 
 class LogSession final : public StreamSession {
  public:
@@ -266,7 +266,7 @@ class LogSession final : public StreamSession {
     follower_->start(
         [this](std::string text) {
           exchange_->write(base::http::bytes(std::move(text)));
-          return exchange_->queued_bytes() < kHighBytes;
+          return exchange_->queued_bytes() < kHighLogBytes;
         },
         [this] {
           exchange_->finish();

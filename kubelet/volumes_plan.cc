@@ -10,7 +10,7 @@ namespace kubelet {
 
 namespace {
 
-base::Error bad(std::string reason) {
+base::Error bad_volume(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "make volume", {}, std::move(reason));
 }
 
@@ -39,7 +39,7 @@ base::Status add_keys(const Keys& keys, const VolumeSources& sources, std::vecto
   const auto* data = sources.env.data ? sources.env.data(keys.kind, keys.name) : nullptr;
   if (!data) {
     if (keys.optional) return {};
-    return bad(std::string(kind) + " \"" + keys.name + "\" not found");
+    return bad_volume(std::string(kind) + " \"" + keys.name + "\" not found");
   }
   if (keys.items.empty()) {
     for (const auto& [key, value] : *data) out.push_back({.path = key, .data = value, .mode = keys.mode});
@@ -49,9 +49,9 @@ base::Status add_keys(const Keys& keys, const VolumeSources& sources, std::vecto
     auto it = data->find(item.key);
     if (it == data->end()) {
       if (keys.optional) continue;
-      return bad(std::string(kind) + " references non-existent config key: " + item.key);
+      return bad_volume(std::string(kind) + " references non-existent config key: " + item.key);
     }
-    if (!safe_path(item.path)) return bad("path \"" + item.path + "\" of key " + item.key + " leaves the volume");
+    if (!safe_path(item.path)) return bad_volume("path \"" + item.path + "\" of key " + item.key + " leaves the volume");
     out.push_back({.path = item.path, .data = it->second,
                    .mode = item.mode ? static_cast<uint32_t>(*item.mode) : keys.mode});
   }
@@ -61,7 +61,7 @@ base::Status add_keys(const Keys& keys, const VolumeSources& sources, std::vecto
 base::Status add_fields(const api::Pod& pod, const std::vector<api::DownwardAPIVolumeFile>& items, uint32_t mode,
                         const VolumeSources& sources, std::vector<VolumeFile>& out) {
   for (const auto& item : items) {
-    if (!safe_path(item.path)) return bad("path \"" + item.path + "\" leaves the volume");
+    if (!safe_path(item.path)) return bad_volume("path \"" + item.path + "\" leaves the volume");
     std::string data;
     if (item.field_ref) data = TRY(field_value(pod, item.field_ref->field_path, sources.env));
     else if (item.resource_field_ref) data = TRY(resource_value(pod, *item.resource_field_ref, "", sources.env));
@@ -97,8 +97,8 @@ base::Status add_projection(const api::Pod& pod, const api::VolumeProjection& so
   if (const auto& s = source.service_account_token) {
     out.in_memory = true;
     auto it = sources.tokens.find({s->audience, s->expiration_seconds.value_or(3600)});
-    if (it == sources.tokens.end()) return bad("no service account token was issued");
-    if (!safe_path(s->path)) return bad("path \"" + s->path + "\" leaves the volume");
+    if (it == sources.tokens.end()) return bad_volume("no service account token was issued");
+    if (!safe_path(s->path)) return bad_volume("path \"" + s->path + "\" leaves the volume");
     // Only who runs there may read a token, where that is known: of the one user that all containers run
     // as, or (by the volume's ownership, which adds 0040) of the Pod's group. KEP-1205.
     const auto user = token_user(pod);
@@ -106,7 +106,7 @@ base::Status add_projection(const api::Pod& pod, const api::VolumeProjection& so
     out.files.push_back({.path = s->path, .data = it->second, .mode = user || group ? 0600 : mode, .user = user});
     return {};
   }
-  return bad("unsupported projected source: use configMap, secret, downwardAPI or serviceAccountToken");
+  return bad_volume("unsupported projected source: use configMap, secret, downwardAPI or serviceAccountToken");
 }
 
 base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& v, const VolumeSources& sources) {
@@ -134,11 +134,11 @@ base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& 
     for (const auto& source : v.projected->sources)
       TRY(add_projection(pod, source, mode(v.projected->default_mode), sources, out));
   } else if (v.persistent_volume_claim || v.csi || v.nfs || v.ephemeral || v.iscsi || v.image || v.fc || v.rbd || v.cephfs) {
-    return bad("this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected");
+    return bad_volume("this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected");
   } else {  // as in the API: no source means emptyDir
     const bool memory = v.empty_dir && v.empty_dir->medium == "Memory";
     if (v.empty_dir && !v.empty_dir->medium.empty() && !memory)
-      return bad("unknown storage medium \"" + v.empty_dir->medium + "\": use \"\" or Memory");
+      return bad_volume("unknown storage medium \"" + v.empty_dir->medium + "\": use \"\" or Memory");
     out.kind = memory ? VolumeContent::Kind::kMemory : VolumeContent::Kind::kEmpty;
     if (v.empty_dir && !v.empty_dir->size_limit.empty()) out.size_limit_bytes = api::bytes_of(v.empty_dir->size_limit);
   }

@@ -36,7 +36,7 @@ std::string fill(json::object& resources, const char* member, const json::object
 }
 
 using Amounts = std::map<std::string, Quantity>;
-Amounts amounts(const json::value* in) {
+Amounts amounts_at(const json::value* in) {
   Amounts out;
   for (const auto& item : map_at(in))
     if (auto quantity = Quantity::parse(base::as_string(&item.value())); quantity.ok()) out.emplace(std::string(item.key()), *quantity);
@@ -47,7 +47,7 @@ Amounts sum(const json::value& pod, const char* member) {
   Amounts total;
   bool first = true;
   for (const json::value& c : list_at(base::find_path(pod, "spec", "containers"))) {
-    Amounts own = amounts(base::find_path(c, "resources", member));
+    Amounts own = amounts_at(base::find_path(c, "resources", member));
     if (first) total = own;
     std::erase_if(total, [&](const auto& item) { return !own.contains(item.first); });
     if (!first)
@@ -59,14 +59,14 @@ Amounts sum(const json::value& pod, const char* member) {
 
 void check(std::vector<std::string>& errors, const json::value& item, const Amounts& requests, const Amounts& limits) {
   std::string type(base::string_at(item, "type"));
-  for (const auto& [name, least] : amounts(base::find(item, "min"))) {
+  for (const auto& [name, least] : amounts_at(base::find(item, "min"))) {
     std::string head = "minimum " + name + " usage per " + type + " is " + least.text();
     auto request = requests.find(name), limit = limits.find(name);
     if (request == requests.end()) errors.push_back(head + ".  No request is specified");
     else if (request->second < least) errors.push_back(head + ", but request is " + request->second.text());
     else if (limit != limits.end() && limit->second < least) errors.push_back(head + ", but limit is " + limit->second.text());
   }
-  for (const auto& [name, most] : amounts(base::find(item, "max"))) {
+  for (const auto& [name, most] : amounts_at(base::find(item, "max"))) {
     std::string head = "maximum " + name + " usage per " + type + " is " + most.text();
     auto request = requests.find(name), limit = limits.find(name);
     if (type == "PersistentVolumeClaim") {
@@ -75,7 +75,7 @@ void check(std::vector<std::string>& errors, const json::value& item, const Amou
     else if (most < limit->second) errors.push_back(head + ", but limit is " + limit->second.text());
     else if (request != requests.end() && most < request->second) errors.push_back(head + ", but request is " + request->second.text());
   }
-  for (const auto& [name, ratio] : amounts(base::find(item, "maxLimitRequestRatio"))) {
+  for (const auto& [name, ratio] : amounts_at(base::find(item, "maxLimitRequestRatio"))) {
     std::string head = name + " max limit to request ratio per " + type + " is " + ratio.text();
     auto request = requests.find(name), limit = limits.find(name);
     if (request == requests.end() || request->second.zero()) errors.push_back(head + ", but no request is specified or request is 0");
@@ -116,11 +116,11 @@ std::vector<std::string> check_limits(const json::value& limit_range, const json
   for (const json::value& item : list_at(base::find_path(limit_range, "spec", "limits"))) {
     std::string_view type = base::string_at(item, "type");
     if (is_claim) {
-      if (type == "PersistentVolumeClaim") check(errors, item, amounts(base::find_path(object, "spec", "resources", "requests")), {});
+      if (type == "PersistentVolumeClaim") check(errors, item, amounts_at(base::find_path(object, "spec", "resources", "requests")), {});
     } else if (type == "Container") {
       for (const char* list : {"containers", "initContainers"})
         for (const json::value& c : list_at(base::find_path(object, "spec", list)))
-          check(errors, item, amounts(base::find_path(c, "resources", "requests")), amounts(base::find_path(c, "resources", "limits")));
+          check(errors, item, amounts_at(base::find_path(c, "resources", "requests")), amounts_at(base::find_path(c, "resources", "limits")));
     } else if (type == "Pod") {
       check(errors, item, sum(object, "requests"), sum(object, "limits"));
     }

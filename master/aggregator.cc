@@ -15,7 +15,7 @@ namespace {
 constexpr auto kPatience = std::chrono::seconds(60);  // kube-apiserver's --request-timeout
 
 // kube-aggregator's refusals are text.
-void refuse(const RequestPtr& request, int code, std::string text) {
+void answer_refused(const RequestPtr& request, int code, std::string text) {
   request->reply_bytes(code, {base::http::bytes(std::move(text) + "\n")}, "text/plain; charset=utf-8");
 }
 // "/apis/GROUP/VERSION" and nothing behind it.
@@ -123,12 +123,12 @@ bool Aggregator::serve(const RequestPtr& request) {
   RemoteRef remote = target_of(*request);
   if (!remote) return false;
   if (!remote->available || remote->endpoints.empty()) {
-    refuse(request, 503, "service unavailable");
+    answer_refused(request, 503, "service unavailable");
     return true;
   }
   auto client = client_for(*remote, remote->endpoints[next_ % remote->endpoints.size()]);
   if (!client.ok()) {
-    refuse(request, 500, client.error().message());
+    answer_refused(request, 500, client.error().message());
     return true;
   }
   uint64_t id = next_++;
@@ -151,13 +151,13 @@ bool Aggregator::serve(const RequestPtr& request) {
       auto it = calls->find(id);
       if (it == calls->end()) return;
       it->second.call.reset();  // nothing of it comes any more
-      refuse(request, 504, "the server behind this API did not answer in time");
+      answer_refused(request, 504, "the server behind this API did not answer in time");
       forget();
     });
   call.call = base::http::forward(
       **client, request->exchange, request->http().target,
       [this, request, forget, name = remote->name, weak = std::weak_ptr(calls_)](base::Status status, bool answered) {
-        if (!status.ok() && !answered) refuse(request, 503, "error trying to reach service: " + status.error().message());
+        if (!status.ok() && !answered) answer_refused(request, 503, "error trying to reach service: " + status.error().message());
         if (!status.ok() && !weak.expired()) wake(name);  // not only this request may fail
         forget();
       },

@@ -17,6 +17,8 @@
 
 namespace master {
 
+inline const api::Resource kApiServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
+
 class ApiServer;
 
 class Aggregator {

@@ -14,7 +14,6 @@ using base::http::Client;
 
 namespace {
 
-const api::Resource kServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 constexpr auto kCheckTimeout = std::chrono::seconds(5), kCheckAgain = std::chrono::seconds(60);
 constexpr auto kWriteAgain = std::chrono::seconds(1);
 constexpr size_t kAttempts = 3;
@@ -94,11 +93,11 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
   else if (asked) remote->timer = server_.loop().after(now_is.available ? kCheckAgain : remote->backoff.next(), [this, name] { wake(name); });
   server_.front().metrics().gauge("aggregator_unavailable_apiservice", "Gauge of APIServices which are marked as unavailable broken down by APIService name.",
                                   {{"name", name}}).set(now_is.available ? 0 : 1);
-  ObjectRef found = server_.cache(kServices.group, kServices.plural).find(object_key("", name));
+  ObjectRef found = server_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
   if (!found) return;
   json::value updated = with_availability(parse_object(*found->text), now_is, base::wall_now());
   if (updated.is_null()) return;
-  client_.update(kServices, "", name, std::move(updated), [this, name](base::Result<json::value> result) {
+  client_.update(kApiServices, "", name, std::move(updated), [this, name](base::Result<json::value> result) {
     if (result.ok() || result.error().kind == base::Kind::kNotFound) return;
     if (result.error().kind != base::Kind::kConflict) base::log::warning("api service {}: {}", name, result.error().message());
     if (auto it = remotes_.find(name); it != remotes_.end()) it->second->timer = server_.loop().after(kWriteAgain, [this, name] { wake(name); });

@@ -1,7 +1,5 @@
 #include "master/aggregator_plan.h"
 
-#include <strings.h>
-
 #include <map>
 
 #include "api/base64.h"
@@ -16,9 +14,6 @@ namespace {
 
 constexpr std::string_view kAvailable = "Available";
 
-bool starts_with_nocase(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() && ::strncasecmp(text.data(), prefix.data(), prefix.size()) == 0;
-}
 void copy_if(const json::value& from, const char* name, json::object& to, const char* as) {
   if (const json::value* value = base::find(from, name)) to[as] = *value;
 }
@@ -85,12 +80,12 @@ json::value with_availability(const json::value& api_service, const Availability
 void name_user(base::http::Headers& headers, const User& user, std::string_view client_address) {
   std::string passed_by;
   std::erase_if(headers.list, [&](const auto& header) {
-    if (starts_with_nocase(header.first, "X-Forwarded-For")) {
+    if (base::http::starts_with_nocase(header.first, "X-Forwarded-For")) {
       passed_by.append(passed_by.empty() ? "" : ", ").append(header.second);
       return true;
     }
-    return starts_with_nocase(header.first, "X-Remote-") || starts_with_nocase(header.first, "Impersonate-") ||
-           starts_with_nocase(header.first, "Authorization");
+    return base::http::starts_with_nocase(header.first, "X-Remote-") || base::http::starts_with_nocase(header.first, "Impersonate-") ||
+           base::http::starts_with_nocase(header.first, "Authorization");
   });
   if (size_t colon = client_address.rfind(':'); colon != client_address.npos) client_address = client_address.substr(0, colon);
   if (!client_address.empty()) passed_by.append(passed_by.empty() ? "" : ", ").append(client_address);

@@ -11,7 +11,6 @@ namespace json = base::json;
 
 namespace {
 
-const api::Resource kServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 // Keys of the queue beside names: a look at everything, and the ConfigMap.
 const std::string kAll = "*", kAuthentication = "authentication";
 constexpr std::string_view kAuthenticationMap = "kube-system/extension-apiserver-authentication";
@@ -54,7 +53,7 @@ ApiServices::ApiServices(ApiServer& server)
       }, std::chrono::seconds(30)),
       aggregator_(server, client_, queue_) {
   server_.resources().on_change([this] { queue_.add(kAll); });
-  services_listener_ = server_.cache(kServices.group, kServices.plural).subscribe([this](const WatchEvent& event) { queue_.add(std::string(event.object->name())); });
+  services_listener_ = server_.cache(kApiServices.group, kApiServices.plural).subscribe([this](const WatchEvent& event) { queue_.add(std::string(event.object->name())); });
   queue_.add(kAll);
   if (server_.options().front_proxy_ca_pem.empty()) return;
   maps_listener_ = server_.cache("", "configmaps").subscribe([this](const WatchEvent& event) {
@@ -64,7 +63,7 @@ ApiServices::ApiServices(ApiServer& server)
 }
 ApiServices::~ApiServices() {
   server_.resources().on_change({});
-  server_.cache(kServices.group, kServices.plural).unsubscribe(services_listener_);
+  server_.cache(kApiServices.group, kApiServices.plural).unsubscribe(services_listener_);
   if (maps_listener_) server_.cache("", "configmaps").unsubscribe(maps_listener_);
 }
 
@@ -84,21 +83,21 @@ void ApiServices::reconcile(const std::string& name) {
     served = true;
     custom |= row->type->custom != nullptr;
   }
-  ObjectRef found = server_.cache(kServices.group, kServices.plural).find(object_key("", name));
+  ObjectRef found = server_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
   json::value object = found ? parse_object(*found->text) : json::value();
   if (found && !served)
     if (auto remote = read_remote(object)) return aggregator_.follow(name, object, std::move(*remote));
   aggregator_.drop(name);
   auto done = [this, name](const base::Result<json::value>& result) { conclude(name, result); };
   if (!found && !served) return queue_.succeeded(name);
-  if (!served && base::string_at(object, "metadata", "labels", kManaged) == "true") return client_.remove(kServices, "", name, nullptr, done);
+  if (!served && base::string_at(object, "metadata", "labels", kManaged) == "true") return client_.remove(kApiServices, "", name, nullptr, done);
   auto set_status = [this, name, done](const json::value& made) {
     json::value updated = with_availability(made, {true, "Local", "Local APIServices are always available"}, base::wall_now());
     if (updated.is_null()) return queue_.succeeded(name);
-    client_.update(kServices, "", name, std::move(updated), done, "status");
+    client_.update(kApiServices, "", name, std::move(updated), done, "status");
   };
   if (found) return set_status(object);
-  client_.create(kServices, "", api_service_of(group, version, custom), [done, set_status](base::Result<json::value> made) {
+  client_.create(kApiServices, "", api_service_of(group, version, custom), [done, set_status](base::Result<json::value> made) {
     if (!made.ok()) return done(made);
     set_status(*made);
   });

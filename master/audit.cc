@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t kMaxGathered = 4 << 20;  // written at once beyond it
 
-const json::array* list_at(const json::value& object, std::string_view key) {
+const json::array* array_in(const json::value& object, std::string_view key) {
   const json::value* found = base::find(object, key);
   const json::array* array = found ? found->if_array() : nullptr;
   return array && !array->empty() ? array : nullptr;
@@ -29,50 +29,50 @@ bool lists(const json::array& list, std::string_view text) {
   return std::any_of(list.begin(), list.end(), [&](const json::value& item) { return base::as_string(&item) == text; });
 }
 // "pods", "pods/log", "pods/*", "*", "*/scale"
-bool resource_matches(std::string_view pattern, std::string_view plural, std::string_view subresource) {
+bool audited_resource(std::string_view pattern, std::string_view plural, std::string_view subresource) {
   if (pattern == "*") return true;
   size_t slash = pattern.find('/');
   std::string_view resource = pattern.substr(0, slash);
   std::string_view sub = slash == std::string_view::npos ? std::string_view() : pattern.substr(slash + 1);
   return (resource == "*" || resource == plural) && (slash == std::string_view::npos ? subresource.empty() : sub == "*" || sub == subresource);
 }
-bool path_matches(std::string_view pattern, std::string_view path) {
+bool audited_path(std::string_view pattern, std::string_view path) {
   if (pattern.ends_with('*')) return path.starts_with(pattern.substr(0, pattern.size() - 1));
   return pattern == path;
 }
 
 bool rule_matches(const json::value& rule, const RequestInfo& request) {
-  if (const json::array* users = list_at(rule, "users"); users && !lists(*users, request.user.name)) return false;
-  if (const json::array* groups = list_at(rule, "userGroups")) {
+  if (const json::array* users = array_in(rule, "users"); users && !lists(*users, request.user.name)) return false;
+  if (const json::array* groups = array_in(rule, "userGroups")) {
     bool any = false;
     for (const std::string& group : request.user.groups) any = any || lists(*groups, group);
     if (!any) return false;
   }
-  if (const json::array* verbs = list_at(rule, "verbs"); verbs && !lists(*verbs, request.verb)) return false;
-  const json::array *resources = list_at(rule, "resources"), *namespaces = list_at(rule, "namespaces"),
-                    *paths = list_at(rule, "nonResourceURLs");
+  if (const json::array* verbs = array_in(rule, "verbs"); verbs && !lists(*verbs, request.verb)) return false;
+  const json::array *resources = array_in(rule, "resources"), *namespaces = array_in(rule, "namespaces"),
+                    *paths = array_in(rule, "nonResourceURLs");
   if (!resources && !namespaces && !paths) return true;
   if (!request.resource) {
     if (!paths) return false;
     return std::any_of(paths->begin(), paths->end(),
-                       [&](const json::value& path) { return path_matches(base::as_string(&path), request.http().path()); });
+                       [&](const json::value& path) { return audited_path(base::as_string(&path), request.http().path()); });
   }
   if (paths && !resources && !namespaces) return false;
   if (namespaces && !lists(*namespaces, request.ns)) return false;
   if (!resources) return true;
   for (const json::value& one : *resources) {
     if (base::string_at(one, "group") != request.resource->group) continue;
-    if (const json::array* names = list_at(one, "resourceNames"); names && !lists(*names, request.name)) continue;
-    const json::array* plurals = list_at(one, "resources");
+    if (const json::array* names = array_in(one, "resourceNames"); names && !lists(*names, request.name)) continue;
+    const json::array* plurals = array_in(one, "resources");
     if (!plurals) return true;
     for (const json::value& plural : *plurals)
-      if (resource_matches(base::as_string(&plural), request.resource->plural, request.subresource)) return true;
+      if (audited_resource(base::as_string(&plural), request.resource->plural, request.subresource)) return true;
   }
   return false;
 }
 
 void take_stages(const json::value& from, std::vector<std::string>* out) {
-  if (const json::array* stages = list_at(from, "omitStages"))
+  if (const json::array* stages = array_in(from, "omitStages"))
     for (const json::value& stage : *stages) out->emplace_back(base::as_string(&stage));
 }
 
@@ -86,7 +86,7 @@ void put_body(json::object& event, const char* key, std::string_view body, bool 
   event[key] = std::move(*parsed);
 }
 
-json::value user_info(const User& user) {
+json::value audited_user(const User& user) {
   json::object out{{"username", user.name}};
   if (!user.uid.empty()) out["uid"] = user.uid;
   out["groups"] = json::array(user.groups.begin(), user.groups.end());
@@ -113,7 +113,7 @@ base::Result<AuditPolicy> AuditPolicy::parse(std::string_view yaml) {
   policy.policy_ = std::move(documents[0]);
   if (base::string_at(policy.policy_, "apiVersion") != "audit.k8s.io/v1" || base::string_at(policy.policy_, "kind") != "Policy")
     return bad("it is no Policy of audit.k8s.io/v1");
-  const json::array* rules = list_at(policy.policy_, "rules");
+  const json::array* rules = array_in(policy.policy_, "rules");
   if (!rules) return bad("it has no rules");
   auto check_stages = [](const json::value& from) {
     std::vector<std::string> stages;
@@ -128,7 +128,7 @@ base::Result<AuditPolicy> AuditPolicy::parse(std::string_view yaml) {
     if (level != "None" && level != "Metadata" && level != "Request" && level != "RequestResponse")
       return bad("level \"" + std::string(level) + "\": expected None, Metadata, Request or RequestResponse");
     if (!check_stages(rule)) return bad("omitStages: unknown stage");
-    if (list_at(rule, "nonResourceURLs") && (list_at(rule, "resources") || list_at(rule, "namespaces")))
+    if (array_in(rule, "nonResourceURLs") && (array_in(rule, "resources") || array_in(rule, "namespaces")))
       return bad("a rule has either nonResourceURLs or resources and namespaces");
   }
   return policy;
@@ -136,7 +136,7 @@ base::Result<AuditPolicy> AuditPolicy::parse(std::string_view yaml) {
 
 AuditPolicy::Decision AuditPolicy::decide(const RequestInfo& request) const {
   Decision decision;
-  for (const json::value& rule : *list_at(policy_, "rules")) {
+  for (const json::value& rule : *array_in(policy_, "rules")) {
     if (!rule_matches(rule, request)) continue;
     std::string_view level = base::string_at(rule, "level");
     decision.level = level == "Metadata"          ? AuditLevel::kMetadata
@@ -169,8 +169,8 @@ std::string audit_event(std::string_view stage, const RequestInfo& request, cons
                      {"stage", stage},
                      {"requestURI", http.target},
                      {"verb", request.verb},
-                     {"user", user_info(request.impersonator ? *request.impersonator : request.user)}};
-  if (request.impersonator) event["impersonatedUser"] = user_info(request.user);
+                     {"user", audited_user(request.impersonator ? *request.impersonator : request.user)}};
+  if (request.impersonator) event["impersonatedUser"] = audited_user(request.user);
   json::array sources;
   if (!address.empty()) sources.emplace_back(address);
   event["sourceIPs"] = std::move(sources);

@@ -27,7 +27,6 @@ ObjectCache* cache_of(const ResourceTable& resources, std::string_view group, st
   ResourcePtr resource = resources.find_stored(group, plural);
   return resource ? resource->objects.get() : nullptr;
 }
-std::string quoted(std::string_view text) { return base::to_json(json::value(text)); }
 
 }  // namespace
 
@@ -69,12 +68,12 @@ bool Authorizer::allows(const User& user, const Access& access, std::string* rea
 }
 
 std::string forbidden_text(const User& user, const Access& access) {
-  std::string text = "User " + quoted(user.name) + " cannot " + std::string(access.verb);
-  if (!access.is_resource) return text + " path " + quoted(access.path);
+  std::string text = "User " + base::quoted(user.name) + " cannot " + std::string(access.verb);
+  if (!access.is_resource) return text + " path " + base::quoted(access.path);
   std::string resource(access.resource);
   if (!access.subresource.empty()) resource.append("/").append(access.subresource);
-  text += " resource " + quoted(resource) + " in API group " + quoted(access.group);
-  return access.ns.empty() ? text + " at the cluster scope" : text + " in the namespace " + quoted(access.ns);
+  text += " resource " + base::quoted(resource) + " in API group " + base::quoted(access.group);
+  return access.ns.empty() ? text + " at the cluster scope" : text + " in the namespace " + base::quoted(access.ns);
 }
 
 json::value forbidden(const User& user, const Access& access, std::string_view reason) {

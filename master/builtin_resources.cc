@@ -7,7 +7,7 @@ namespace {
 
 constexpr const char* kAdmission = "io.k8s.api.admissionregistration.v1";
 constexpr const char* kApps = "io.k8s.api.apps.v1";
-constexpr const char* kAuthentication = "io.k8s.api.authentication.v1";
+constexpr const char* kAuthenticationTypes = "io.k8s.api.authentication.v1";
 constexpr const char* kAuthorization = "io.k8s.api.authorization.v1";
 constexpr const char* kBatch = "io.k8s.api.batch.v1";
 constexpr const char* kCore = "io.k8s.api.core.v1";
@@ -140,8 +140,8 @@ Rows admissionregistration_rows() {
 Rows identity_rows() {
   return {
       {"authentication.k8s.io", "v1", "selfsubjectreviews", "selfsubjectreview", "SelfSubjectReview", "", "", false, false, false, false,
-       kAuthentication, "", "", "create"},
-      {"authentication.k8s.io", "v1", "tokenreviews", "tokenreview", "TokenReview", "", "", false, false, false, false, kAuthentication, "", "",
+       kAuthenticationTypes, "", "", "create"},
+      {"authentication.k8s.io", "v1", "tokenreviews", "tokenreview", "TokenReview", "", "", false, false, false, false, kAuthenticationTypes, "", "",
        "create"},
       {"authorization.k8s.io", "v1", "localsubjectaccessreviews", "localsubjectaccessreview", "LocalSubjectAccessReview", "", "", true,
        false, false, false, kAuthorization, "", "", "create"},

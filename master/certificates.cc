@@ -6,6 +6,7 @@
 #include "api/base64.h"
 #include "api/status.h"
 #include "api/validate.h"
+#include "base/json_lists.h"
 #include "base/log.h"
 
 namespace master {
@@ -18,19 +19,13 @@ using base::string_at;
 
 namespace {
 
-constexpr const char* kGroup = "certificates.k8s.io";
+constexpr const char* kCertificatesGroup = "certificates.k8s.io";
 constexpr std::string_view kClient = "kubernetes.io/kube-apiserver-client", kKubeletClient = "kubernetes.io/kube-apiserver-client-kubelet",
                            kKubeletServing = "kubernetes.io/kubelet-serving", kLegacy = "kubernetes.io/legacy-unknown";
 constexpr auto kLifetime = std::chrono::hours(24 * 365);
 constexpr auto kKeepDecided = std::chrono::hours(1), kKeepPending = std::chrono::hours(24);
-const api::Resource kRequests{kGroup, "v1", "certificatesigningrequests", "CertificateSigningRequest", false};
+const api::Resource kRequests{kCertificatesGroup, "v1", "certificatesigningrequests", "CertificateSigningRequest", false};
 
-std::vector<std::string> strings(const json::value* list) {
-  std::vector<std::string> out;
-  if (list && list->is_array())
-    for (const json::value& item : list->get_array()) out.emplace_back(base::as_string(&item));
-  return out;
-}
 bool usages_are(const CertificateSpec& spec, const char* what) {
   std::set<std::string> usages(spec.usages.begin(), spec.usages.end());
   usages.erase("key encipherment");  // of RSA keys only
@@ -58,7 +53,7 @@ class CertificateAdmission final : public AdmissionPlugin {
   using AdmissionPlugin::validate;
 
   json::value mutate(AdmissionAttributes& attributes) override {
-    if (!attributes.is(kGroup, "certificatesigningrequests") || !attributes.object.is_object()) return nullptr;
+    if (!attributes.is(kCertificatesGroup, "certificatesigningrequests") || !attributes.object.is_object()) return nullptr;
     json::object& object = attributes.object.get_object();
     if (attributes.operation == Operation::kUpdate) {
       if (const json::value* spec = find(attributes.old, "spec")) object["spec"] = *spec;
@@ -80,11 +75,11 @@ class CertificateAdmission final : public AdmissionPlugin {
   }
 
   json::value validate(AdmissionAttributes& attributes) override {
-    if (!attributes.is(kGroup, "certificatesigningrequests") || !attributes.object.is_object()) return nullptr;
+    if (!attributes.is(kCertificatesGroup, "certificatesigningrequests") || !attributes.object.is_object()) return nullptr;
     const ResourceInfo& resource = *attributes.resource;
     CertificateSpec spec = read_certificate_spec(attributes.object);
     auto may = [&](const char* verb, std::string_view signer) {
-      Access access{true, verb, "", kGroup, "signers", "", signer, {}, {}};
+      Access access{true, verb, "", kCertificatesGroup, "signers", "", signer, {}, {}};
       return authorizer_.allows(attributes.request->user, access);
     };
     auto permitted = [&](const char* verb) {
@@ -148,7 +143,7 @@ CertificateSpec read_certificate_spec(const json::value& object) {
   const json::value* spec = find(object, "spec");
   if (!spec) spec = &none;
   return {std::string(string_at(*spec, "signerName")), std::string(string_at(*spec, "username")),
-          api::base64_decode(string_at(*spec, "request")).value_or(""), strings(find(*spec, "usages")), base::as_int(find(*spec, "expirationSeconds"))};
+          api::base64_decode(string_at(*spec, "request")).value_or(""), base::texts_of(find(*spec, "usages")), base::as_int(find(*spec, "expirationSeconds"))};
 }
 
 std::string signer_objection(const CertificateSpec& spec, const base::tls::RequestedName& name) {
@@ -188,7 +183,7 @@ CertificateController::CertificateController(ApiServer& server, base::tls::KeyPa
     : server_(server), ca_(std::move(ca)),
       client_(server.local_transport({"system:serviceaccount:kube-system:certificate-controller", {"system:serviceaccounts", "system:authenticated"}}),
               "sampan-master"),
-      requests_(server.cache(kGroup, "certificatesigningrequests")),
+      requests_(server.cache(kCertificatesGroup, "certificatesigningrequests")),
       queue_(server.loop(), [this](const std::string& key) { sync(key); }) {
   for (const auto& [key, object] : requests_.objects()) queue_.add(key);
   listener_ = requests_.subscribe([this](const WatchEvent& event) {
@@ -207,8 +202,8 @@ void CertificateController::write(const std::string& name, json::value object, s
 }
 
 void CertificateController::approve(const std::string& name, json::value object, std::string_view right, json::value& spec) {
-  User asker{std::string(string_at(spec, "username")), strings(find(spec, "groups")), std::string(string_at(spec, "uid"))};
-  Access access{true, "create", "", kGroup, "certificatesigningrequests", right, "", {}, {}};
+  User asker{std::string(string_at(spec, "username")), base::texts_of(find(spec, "groups")), std::string(string_at(spec, "uid"))};
+  Access access{true, "create", "", kCertificatesGroup, "certificatesigningrequests", right, "", {}, {}};
   if (!server_.authorizer().allows(asker, access)) return;
   std::string message = right == "selfnodeclient" ? "Auto approving self kubelet client certificate after SubjectAccessReview."
                                                   : "Auto approving kubelet client certificate after SubjectAccessReview.";

@@ -1,5 +1,7 @@
 #include "master/custom_resource_plan.h"
 
+#include "base/json_lists.h"
+
 namespace master {
 
 namespace json = base::json;
@@ -69,11 +71,6 @@ bool has_finalizer(const json::value& definition) {
     for (const json::value& one : list->get_array())
       if (base::as_string(&one) == kCleanupFinalizer) return true;
   return false;
-}
-
-void copy_member(const json::object& from, json::object& to, std::string_view key) {
-  if (const json::value* value = from.if_contains(key)) to[key] = *value;
-  else to.erase(key);
 }
 
 }  // namespace
@@ -160,7 +157,7 @@ void prepare_custom_update(bool has_status, std::string_view subresource, const 
   const json::object& old_metadata = current.at("metadata").get_object();
   if (subresource == "status") {
     json::value taken = current;
-    copy_member(updated.get_object(), taken.get_object(), "status");
+    base::copy_member(updated.get_object(), taken.get_object(), "status");
     if (const json::value* fields = base::find_path(updated, "metadata", "managedFields"))
       taken.at("metadata").get_object()["managedFields"] = *fields;
     updated = std::move(taken);
@@ -170,8 +167,8 @@ void prepare_custom_update(bool has_status, std::string_view subresource, const 
   json::object& metadata = base::object_at(fresh, "metadata");
   for (const char* owned : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
                             "generateName", "namespace", "name"})
-    copy_member(old_metadata, metadata, owned);
-  if (has_status) copy_member(old, fresh, "status");
+    base::copy_member(old_metadata, metadata, owned);
+  if (has_status) base::copy_member(old, fresh, "status");
   // Everything but metadata and a status that has its own door counts as what is wanted.
   json::object was = old, is = fresh;
   for (json::object* one : {&was, &is}) {

@@ -18,7 +18,7 @@ namespace {
 
 const api::Resource kDefinitions{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false};
 
-std::string joined(const json::value* list) {
+std::string joined_texts(const json::value* list) {
   std::string out;
   if (list && list->is_array())
     for (const json::value& one : list->get_array()) out.append(out.empty() ? "" : ",").append(base::as_string(&one));
@@ -36,8 +36,8 @@ base::Result<ResourceInfo> row_of(const json::value& definition, const json::val
   row.singular = base::string_at(definition, "status", "acceptedNames", "singular");
   row.kind = kind->kind;
   row.list_kind = kind->list_kind;
-  row.short_names = joined(base::find_path(definition, "status", "acceptedNames", "shortNames"));
-  row.categories = joined(base::find_path(definition, "status", "acceptedNames", "categories"));
+  row.short_names = joined_texts(base::find_path(definition, "status", "acceptedNames", "shortNames"));
+  row.categories = joined_texts(base::find_path(definition, "status", "acceptedNames", "categories"));
   row.namespaced = base::string_at(definition, "spec", "scope") == "Namespaced";
   row.has_status = kind->has_status;
   row.has_scale = !kind->spec_replicas_path.empty();

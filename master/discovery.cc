@@ -18,7 +18,7 @@ json::array to_array(const std::vector<std::string_view>& list) {
   for (std::string_view item : list) out.push_back(json::value(item));
   return out;
 }
-json::array split(std::string_view text) {
+json::array split_words(std::string_view text) {
   json::array out;
   while (!text.empty()) {
     size_t end = text.find(',');
@@ -36,8 +36,8 @@ json::value resource_list(const ResourceTable& table, std::string_view group, st
     if (!r.served || r.group != group || r.version != version) continue;
     json::object row{{"name", r.plural}, {"singularName", r.singular}, {"namespaced", r.namespaced},
                      {"kind", r.kind}, {"verbs", to_array(verbs_of(r))}};
-    if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
-    if (!r.categories.empty()) row["categories"] = split(r.categories);
+    if (!r.short_names.empty()) row["shortNames"] = split_words(r.short_names);
+    if (!r.categories.empty()) row["categories"] = split_words(r.categories);
     list.push_back(std::move(row));
     for (const Subresource& s : subresources_of(r)) {
       json::object sub{{"name", std::string(r.plural) + "/" + std::string(s.name)}, {"singularName", ""},
@@ -98,8 +98,8 @@ json::object aggregated_resource(const ResourceInfo& r) {
   json::object row{{"resource", r.plural}, {"responseKind", kind(r.group, r.version, r.kind)},
                    {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
                    {"verbs", to_array(verbs_of(r))}};
-  if (!r.short_names.empty()) row["shortNames"] = split(r.short_names);
-  if (!r.categories.empty()) row["categories"] = split(r.categories);
+  if (!r.short_names.empty()) row["shortNames"] = split_words(r.short_names);
+  if (!r.categories.empty()) row["categories"] = split_words(r.categories);
   json::array subs;
   for (const Subresource& s : subresources_of(r))
     subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});

@@ -37,7 +37,7 @@ std::string_view zero_text(const api::Type& type, std::string_view path) {
   }
 }
 
-std::string text_of(const json::value* value) {
+std::string label_text(const json::value* value) {
   if (!value || value->is_null()) return {};
   return value->is_string() ? std::string(value->get_string()) : base::to_json(*value);
 }
@@ -85,11 +85,11 @@ std::string field_text(const json::value& object, const Path& path) {
       at = at ? base::find(*at, path[i]) : nullptr;
       continue;
     }
-    if (std::string text = text_of(at); !text.empty()) return text;
+    if (std::string text = label_text(at); !text.empty()) return text;
     if (path[i] == "=") return std::string(path[i + 1]);
     at = &object;
   }
-  return text_of(at);
+  return label_text(at);
 }
 
 }  // namespace master

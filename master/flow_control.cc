@@ -16,7 +16,7 @@ namespace {
 constexpr auto kTurn = std::chrono::milliseconds(5);
 constexpr std::string_view kApiVersion = "flowcontrol.apiserver.k8s.io/v1";
 
-bool has(const json::value* list, std::string_view value) {
+bool lists_or_star(const json::value* list, std::string_view value) {
   const json::array* array = list ? list->if_array() : nullptr;
   if (!array) return false;
   for (const json::value& item : *array)
@@ -34,7 +34,7 @@ bool has_path(const json::value* list, std::string_view path) {
   return false;
 }
 
-json::value named(std::string_view kind, std::string_view name, json::value spec) {
+json::value object_named(std::string_view kind, std::string_view name, json::value spec) {
   return {{"apiVersion", kApiVersion},
           {"kind", kind},
           {"metadata", {{"name", name}, {"annotations", {{"apf.kubernetes.io/autoupdate-spec", "true"}}}}},
@@ -44,7 +44,7 @@ json::value limited(std::string_view name, int shares, int lendable, int queues,
   json::object limit{{"nominalConcurrencyShares", shares}, {"lendablePercent", lendable}};
   if (queues == 0) limit["limitResponse"] = {{"type", "Reject"}};
   else limit["limitResponse"] = {{"type", "Queue"}, {"queuing", {{"queues", queues}, {"handSize", hand}, {"queueLengthLimit", 50}}}};
-  return named("PriorityLevelConfiguration", name, {{"type", "Limited"}, {"limited", std::move(limit)}});
+  return object_named("PriorityLevelConfiguration", name, {{"type", "Limited"}, {"limited", std::move(limit)}});
 }
 
 json::value group(std::string_view name) { return {{"kind", "Group"}, {"group", {{"name", name}}}}; }
@@ -67,7 +67,7 @@ json::value schema(std::string_view name, std::string_view level, int precedence
   if (!path_rules.empty()) rule["nonResourceRules"] = std::move(path_rules);
   json::object spec{{"priorityLevelConfiguration", {{"name", level}}}, {"matchingPrecedence", precedence}, {"rules", json::array{std::move(rule)}}};
   if (!distinguisher.empty()) spec["distinguisherMethod"] = {{"type", distinguisher}};
-  return named("FlowSchema", name, std::move(spec));
+  return object_named("FlowSchema", name, std::move(spec));
 }
 
 }  // namespace
@@ -115,16 +115,16 @@ struct FlowControl::Schema {
     if (!subject) return false;
     if (!request.resource) {
       for (const json::value& one : list_at(rule, "nonResourceRules"))
-        if (has(base::find(one, "verbs"), request.verb) && has_path(base::find(one, "nonResourceURLs"), request.http().path())) return true;
+        if (lists_or_star(base::find(one, "verbs"), request.verb) && has_path(base::find(one, "nonResourceURLs"), request.http().path())) return true;
       return false;
     }
     std::string resource = request.resource->plural;
     if (!request.subresource.empty()) resource += "/" + request.subresource;
     for (const json::value& one : list_at(rule, "resourceRules")) {
-      if (!has(base::find(one, "verbs"), request.verb) || !has(base::find(one, "apiGroups"), request.resource->group) ||
-          !has(base::find(one, "resources"), resource))
+      if (!lists_or_star(base::find(one, "verbs"), request.verb) || !lists_or_star(base::find(one, "apiGroups"), request.resource->group) ||
+          !lists_or_star(base::find(one, "resources"), resource))
         continue;
-      if (request.ns.empty() ? base::as_bool(base::find(one, "clusterScope")) : has(base::find(one, "namespaces"), request.ns)) return true;
+      if (request.ns.empty() ? base::as_bool(base::find(one, "clusterScope")) : lists_or_star(base::find(one, "namespaces"), request.ns)) return true;
     }
     return false;
   }
@@ -138,7 +138,7 @@ struct FlowControl::Schema {
 // As kube-apiserver creates them (pkg/apis/flowcontrol/bootstrap of Kubernetes 1.29 and later).
 std::vector<json::value> FlowControl::default_levels() {
   json::object exempt{{"nominalConcurrencyShares", 0}, {"lendablePercent", 0}};
-  return {named("PriorityLevelConfiguration", "exempt", {{"type", "Exempt"}, {"exempt", std::move(exempt)}}),
+  return {object_named("PriorityLevelConfiguration", "exempt", {{"type", "Exempt"}, {"exempt", std::move(exempt)}}),
           limited("catch-all", 5, 0, 0, 0),
           limited("system", 30, 33, 64, 6),
           limited("node-high", 40, 25, 64, 6),

@@ -8,7 +8,7 @@ namespace {
 constexpr std::string_view kEndpoints[] = {"/livez", "/readyz", "/healthz"};
 
 // "/livez/ping" is endpoint "/livez" and check "ping".
-bool split(std::string_view path, std::string_view* endpoint, std::string_view* check) {
+bool split_path(std::string_view path, std::string_view* endpoint, std::string_view* check) {
   for (std::string_view one : kEndpoints) {
     if (!path.starts_with(one)) continue;
     std::string_view rest = path.substr(one.size());
@@ -24,13 +24,13 @@ bool split(std::string_view path, std::string_view* endpoint, std::string_view* 
 
 bool is_health_path(std::string_view path) {
   std::string_view endpoint, check;
-  return split(path, &endpoint, &check);
+  return split_path(path, &endpoint, &check);
 }
 
 HealthAnswer answer_health(const std::vector<HealthCheck>& checks, std::string_view path,
                            const std::vector<std::pair<std::string, std::string>>& query) {
   std::string_view endpoint, wanted;
-  if (!split(path, &endpoint, &wanted)) return {};
+  if (!split_path(path, &endpoint, &wanted)) return {};
   bool ready = endpoint == "/readyz";
   auto asked = [&](const HealthCheck& check) { return ready || check.live; };
   if (!wanted.empty()) {

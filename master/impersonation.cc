@@ -1,10 +1,9 @@
 // Impersonation: kubectl --as and --as-group. Every part of the identity is allowed by itself.
 // Source: kubernetes.io, "User impersonation".
-#include <strings.h>
-
 #include <algorithm>
 
 #include "api/status.h"
+#include "base/http.h"
 #include "master/authorizer.h"
 
 namespace master {
@@ -13,11 +12,8 @@ namespace json = base::json;
 
 namespace {
 
-constexpr std::string_view kPrefix = "Impersonate-", kAccount = "system:serviceaccount:";
+constexpr std::string_view kImpersonate = "Impersonate-", kAccount = "system:serviceaccount:";
 
-bool starts_with_nocase(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() && ::strncasecmp(text.data(), prefix.data(), prefix.size()) == 0;
-}
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -31,8 +27,8 @@ struct Wanted {
 Wanted read_headers(const base::http::Headers& headers) {
   Wanted out;
   for (const auto& [name, value] : headers.list) {
-    if (!starts_with_nocase(name, kPrefix)) continue;
-    std::string what = lower(std::string_view(name).substr(kPrefix.size()));
+    if (!base::http::starts_with_nocase(name, kImpersonate)) continue;
+    std::string what = lower(std::string_view(name).substr(kImpersonate.size()));
     out.any = true;
     if (what == "user") out.user.name = value;
     else if (what == "group") out.user.groups.push_back(value);

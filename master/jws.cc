@@ -62,7 +62,7 @@ std::string der_of_raw(std::string_view raw) {
 struct Parts {
   std::string_view header, payload, signature, signed_text;
 };
-bool split(std::string_view token, Parts* out) {
+bool split_token(std::string_view token, Parts* out) {
   size_t first = token.find('.');
   size_t second = first == token.npos ? first : token.find('.', first + 1);
   if (second == token.npos || token.find('.', second + 1) != token.npos) return false;
@@ -154,7 +154,7 @@ bool Key::verify(std::string_view signed_text, std::string_view signature) const
 
 Result<json::value> peek(std::string_view token) {
   Parts parts;
-  if (!split(token, &parts)) return no_token();
+  if (!split_token(token, &parts)) return no_token();
   auto payload = decode(parts.payload);
   if (!payload) return no_token();
   json::value claims = TRY(base::parse_json(*payload));
@@ -164,7 +164,7 @@ Result<json::value> peek(std::string_view token) {
 
 Result<std::string> verify(std::string_view token, const std::vector<Key>& keys) {
   Parts parts;
-  if (!split(token, &parts)) return no_token();
+  if (!split_token(token, &parts)) return no_token();
   auto header_text = decode(parts.header), payload = decode(parts.payload), signature = decode(parts.signature);
   if (!header_text || !payload || !signature) return no_token();
   json::value header = TRY(base::parse_json(*header_text));

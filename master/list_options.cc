@@ -14,7 +14,7 @@ namespace {
 
 using Type = api::FieldError::Type;
 
-json::value refuse(Type type, std::string field, std::string value, std::string detail) {
+json::value refusal(Type type, std::string field, std::string value, std::string detail) {
   return api::invalid("meta.k8s.io", "ListOptions", "", {{type, std::move(field), std::move(value), std::move(detail)}});
 }
 
@@ -73,21 +73,21 @@ bool read_token(std::string_view token, ListOptions* out) {
 
 json::value check_match(const ListOptions& options, std::string_view match, bool watch) {
   if (watch && !match.empty() && !options.send_initial_events)
-    return refuse(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    return refusal(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
   if (watch && options.send_initial_events && match != "NotOlderThan")
-    return refuse(Type::forbidden, "resourceVersionMatch", "", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    return refusal(Type::forbidden, "resourceVersionMatch", "", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
   if (!watch && options.send_initial_events)
-    return refuse(Type::forbidden, "sendInitialEvents", "", "sendInitialEvents is forbidden for list");
+    return refusal(Type::forbidden, "sendInitialEvents", "", "sendInitialEvents is forbidden for list");
   if (match.empty()) return nullptr;
   if (match != "Exact" && match != "NotOlderThan")
-    return refuse(Type::not_supported, "resourceVersionMatch", "\"" + std::string(match) + "\"", "supported values: \"Exact\", \"NotOlderThan\"");
+    return refusal(Type::not_supported, "resourceVersionMatch", "\"" + std::string(match) + "\"", "supported values: \"Exact\", \"NotOlderThan\"");
   if (watch) return nullptr;
   if (options.continues)
-    return refuse(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch is forbidden when continue is provided");
+    return refusal(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch is forbidden when continue is provided");
   if (!options.version)
-    return refuse(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+    return refusal(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch is forbidden unless resourceVersion is provided");
   if (match == "Exact" && *options.version == 0)
-    return refuse(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+    return refusal(Type::forbidden, "resourceVersionMatch", "", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
   return nullptr;
 }
 

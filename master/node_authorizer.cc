@@ -13,7 +13,7 @@ using base::string_at;
 
 namespace {
 
-constexpr std::string_view kPrefix = "system:node:";
+constexpr std::string_view kNodePrefix = "system:node:";
 
 bool one_of(std::string_view text, std::initializer_list<std::string_view> values) {
   return std::find(values.begin(), values.end(), text) != values.end();
@@ -68,8 +68,8 @@ void volume_references(const json::value& volume, std::string_view pod_name, con
 }  // namespace
 
 std::string_view node_of(const User& user) {
-  if (!user.name.starts_with(kPrefix) || !user.in_group("system:nodes")) return {};
-  return std::string_view(user.name).substr(kPrefix.size());
+  if (!user.name.starts_with(kNodePrefix) || !user.in_group("system:nodes")) return {};
+  return std::string_view(user.name).substr(kNodePrefix.size());
 }
 
 std::vector<std::string> pod_references(const json::value& pod) {

@@ -17,8 +17,6 @@ using base::string_at;
 
 namespace {
 
-std::string quoted(std::string_view text) { return base::to_json(json::value(text)); }
-
 bool below(std::string_view domain, std::string_view parent) {
   return domain == parent || (domain.size() > parent.size() && domain.ends_with(parent) && domain[domain.size() - parent.size() - 1] == '.');
 }
@@ -43,7 +41,7 @@ class NodeRestriction final : public AdmissionPlugin {
     if (!user.in_group("system:nodes")) return nullptr;
     std::string_view node = node_of(user);
     std::string why;
-    if (node.empty()) why = "could not determine node from user " + quoted(user.name);
+    if (node.empty()) why = "could not determine node from user " + base::quoted(user.name);
     else if (attributes.is("", "pods")) why = check_pod(node, attributes);
     else if (attributes.is("", "nodes")) why = check_node(node, attributes);
     else if (attributes.is("", "persistentvolumeclaims")) why = check_claim(node, attributes);
@@ -62,7 +60,7 @@ class NodeRestriction final : public AdmissionPlugin {
  private:
   // Each returns why not, "" when nothing speaks against it.
   std::string check_pod(std::string_view node, const AdmissionAttributes& attributes) const {
-    std::string who = "node " + quoted(node);
+    std::string who = "node " + base::quoted(node);
     // Not from attributes.old: an eviction is a create. fields[0] of a Pod is its spec.nodeName.
     ObjectRef pod = pods_.find(object_key(attributes.ns, attributes.name));
     bool own = pod && pod->fields[0] == node;
@@ -81,16 +79,16 @@ class NodeRestriction final : public AdmissionPlugin {
     }
     if (attributes.subresource == "eviction") return own ? "" : who + " can only evict pods with spec.nodeName set to itself";
     if (!attributes.subresource.empty())
-      return "unexpected pod subresource " + quoted(attributes.subresource) + ", only 'status' and 'eviction' are allowed";
+      return "unexpected pod subresource " + base::quoted(attributes.subresource) + ", only 'status' and 'eviction' are allowed";
     if (attributes.operation == Operation::kDelete) return own ? "" : who + " can only delete pods with spec.nodeName set to itself";
     if (attributes.operation == Operation::kCreate)
       return check_mirror_pod(node, attributes);
-    return "unexpected operation " + quoted(to_string(attributes.operation)) + ", " + who + " can only create and delete mirror pods";
+    return "unexpected operation " + base::quoted(to_string(attributes.operation)) + ", " + who + " can only create and delete mirror pods";
   }
 
   std::string check_mirror_pod(std::string_view node, const AdmissionAttributes& attributes) const {
     const json::value& pod = attributes.object;
-    std::string who = "node " + quoted(node);
+    std::string who = "node " + base::quoted(node);
     if (!find_path(pod, "metadata", "annotations", "kubernetes.io/config.mirror"))
       return "pod does not have \"kubernetes.io/config.mirror\" annotation, " + who + " can only create mirror pods";
     if (string_at(pod, "spec", "nodeName") != node) return who + " can only create pods with spec.nodeName set to itself";
@@ -115,8 +113,8 @@ class NodeRestriction final : public AdmissionPlugin {
   }
 
   static std::string check_node(std::string_view node, const AdmissionAttributes& attributes) {
-    std::string who = "node " + quoted(node);
-    if (attributes.name != node) return who + " is not allowed to modify node " + quoted(attributes.name);
+    std::string who = "node " + base::quoted(node);
+    if (attributes.name != node) return who + " is not allowed to modify node " + base::quoted(attributes.name);
     auto listed = [](const std::vector<std::string>& labels) {
       std::string out;
       for (const std::string& label : labels) out += (out.empty() ? "" : ", ") + label;
@@ -153,7 +151,7 @@ class NodeRestriction final : public AdmissionPlugin {
       return claim;
     };
     if (without(attributes.old) == without(attributes.object)) return {};
-    return "node " + quoted(node) + " is not allowed to update fields other than status.capacity and status.conditions";
+    return "node " + base::quoted(node) + " is not allowed to update fields other than status.capacity and status.conditions";
   }
 
   std::string check_token(std::string_view node, const AdmissionAttributes& attributes) const {
@@ -174,7 +172,7 @@ class NodeRestriction final : public AdmissionPlugin {
       for (const json::value& source : list_at(find_path(volume, "projected", "sources")))
         if (const json::value* of = find(source, "serviceAccountToken")) asked.emplace(string_at(*of, "audience"));
     for (const json::value& audience : list_at(find_path(attributes.object, "spec", "audiences")))
-      if (!asked.contains(base::as_string(&audience))) return "audience " + quoted(base::as_string(&audience)) + " not found in pod spec volume";
+      if (!asked.contains(base::as_string(&audience))) return "audience " + base::quoted(base::as_string(&audience)) + " not found in pod spec volume";
     return {};
   }
 

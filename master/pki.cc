@@ -14,7 +14,7 @@ namespace sys = base::sys;
 namespace {
 
 constexpr auto kCaLifetime = std::chrono::hours(24 * 3650);
-constexpr auto kLifetime = std::chrono::hours(24 * 365);
+constexpr auto kLeafLifetime = std::chrono::hours(24 * 365);
 constexpr auto kRenewBefore = std::chrono::hours(24 * 90);
 
 base::Status write_pair(const std::string& stem, const KeyPair& pair) {
@@ -40,7 +40,7 @@ Result<KeyPair> load_or_sign(const std::string& stem, const KeyPair& ca, const b
   for (const auto& address : request.ip_addresses) names += address + "\n";
   struct stat info;
   bool fresh = ::stat((stem + ".crt").c_str(), &info) == 0 &&
-               base::wall_now() - base::Time(std::chrono::seconds(info.st_mtime)) < kLifetime - kRenewBefore;
+               base::wall_now() - base::Time(std::chrono::seconds(info.st_mtime)) < kLeafLifetime - kRenewBefore;
   auto had = sys::read_file(stem + ".names");
   if (fresh && had.ok() && *had == names)
     if (auto pair = read_pair(stem); pair.ok()) return pair;
@@ -63,13 +63,13 @@ Result<Pki> load_or_make_pki(const std::string& data_dir, const std::vector<std:
   server.dns_names = dns_names;
   server.ip_addresses = addresses;
   server.server = true;
-  server.lifetime = kLifetime;
+  server.lifetime = kLeafLifetime;
   pki.server = TRY(load_or_sign(dir + "/apiserver", pki.ca, server));
   base::tls::CertificateRequest node;
   node.common_name = "kube-apiserver-kubelet-client";
   node.organizations = {"system:masters"};
   node.client = true;
-  node.lifetime = kLifetime;
+  node.lifetime = kLeafLifetime;
   pki.node_client = TRY(load_or_sign(dir + "/apiserver-kubelet-client", pki.ca, node));
   base::tls::CertificateRequest admin = node;
   admin.common_name = "kubernetes-admin";
@@ -79,7 +79,7 @@ Result<Pki> load_or_make_pki(const std::string& data_dir, const std::vector<std:
   base::tls::CertificateRequest front_proxy;
   front_proxy.common_name = "front-proxy-client";
   front_proxy.client = true;
-  front_proxy.lifetime = kLifetime;
+  front_proxy.lifetime = kLeafLifetime;
   pki.front_proxy = TRY(load_or_sign(dir + "/front-proxy-client", pki.front_proxy_ca, front_proxy));
   return pki;
 }

@@ -18,14 +18,14 @@ using Level = PodSecurityLevel::Level;
 using Names = std::vector<std::string>;
 constexpr int kNewest = 36;  // the standards' version that this server speaks
 
-std::string quoted(const Names& names) {
+std::string quoted_names(const Names& names) {
   std::string out;
   for (const std::string& name : names) out += (out.empty() ? "\"" : ", \"") + name + "\"";
   return out;
 }
-std::string quoted(const std::set<std::string>& names) { return quoted(Names(names.begin(), names.end())); }
+std::string quoted_names(const std::set<std::string>& names) { return quoted_names(Names(names.begin(), names.end())); }
 std::string plural(const char* one, size_t count) { return count == 1 ? one : std::string(one) + "s"; }
-std::string containers(const Names& names) { return plural("container", names.size()) + " " + quoted(names); }
+std::string containers(const Names& names) { return plural("container", names.size()) + " " + quoted_names(names); }
 std::string joined(const Names& parts, const char* between) {
   std::string out;
   for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
@@ -91,7 +91,7 @@ Found app_armor(const Subject& s) {
   if (!annotations.empty()) who.push_back(plural("annotation", annotations.size()));
   list.insert(list.end(), annotations.begin(), annotations.end());
   if (who.empty()) return {};
-  return Violation{plural("forbidden AppArmor profile", list.size()), joined(who, " and ") + " must not set AppArmor profile type to " + quoted(list)};
+  return Violation{plural("forbidden AppArmor profile", list.size()), joined(who, " and ") + " must not set AppArmor profile type to " + quoted_names(list)};
 }
 Found capabilities_baseline(const Subject& s) {
   static const std::set<std::string_view> kAllowed = {"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
@@ -104,7 +104,7 @@ Found capabilities_baseline(const Subject& s) {
     return any;
   });
   if (bad.empty()) return {};
-  return Violation{"non-default capabilities", containers(bad) + " must not include " + quoted(forbidden) + " in securityContext.capabilities.add"};
+  return Violation{"non-default capabilities", containers(bad) + " must not include " + quoted_names(forbidden) + " in securityContext.capabilities.add"};
 }
 Found host_namespaces(const Subject& s) {
   Names used;
@@ -118,7 +118,7 @@ Found host_path_volumes(const Subject& s) {
   for (const json::value& volume : list_at(s.spec("volumes")))
     if (base::find(volume, "hostPath")) bad.emplace_back(base::string_at(volume, "name"));
   if (bad.empty()) return {};
-  return Violation{"hostPath volumes", plural("volume", bad.size()) + " " + quoted(bad)};
+  return Violation{"hostPath volumes", plural("volume", bad.size()) + " " + quoted_names(bad)};
 }
 Found host_ports(const Subject& s) {
   std::set<std::string> ports;
@@ -145,7 +145,7 @@ Found host_probes(const Subject& s) {
   });
   if (bad.empty()) return {};
   return Violation{"probe or lifecycle host", containers(Names(bad.begin(), bad.end())) + (bad.size() == 1 ? " uses " : " use ") +
-                                                  plural("probe or lifecycle host", hosts.size()) + " " + quoted(hosts)};
+                                                  plural("probe or lifecycle host", hosts.size()) + " " + quoted_names(hosts)};
 }
 Found privileged(const Subject& s) {
   Names bad = s.containers_where([](const json::value& c) { return base::as_bool(context(c, "privileged")); });
@@ -159,7 +159,7 @@ Found proc_mount(const Subject& s) {
     return !type.empty() && type != "Default" && (types.emplace(type), true);
   });
   if (bad.empty()) return {};
-  return Violation{"procMount", containers(bad) + " must not set securityContext.procMount to " + quoted(types)};
+  return Violation{"procMount", containers(bad) + " must not set securityContext.procMount to " + quoted_names(types)};
 }
 Found proc_mount_baseline(const Subject& s) { return s.minor >= 35 && s.own_users() ? Found() : proc_mount(s); }
 Found selinux(const Subject& s) {
@@ -178,7 +178,7 @@ Found selinux(const Subject& s) {
   bool pod = bad(s.security("seLinuxOptions"));
   Names who = setters(pod, s.containers_where([&](const json::value& c) { return bad(context(c, "seLinuxOptions")); })), what;
   if (who.empty()) return {};
-  if (!types.empty()) what.push_back(plural("type", types.size()) + " " + quoted(types));
+  if (!types.empty()) what.push_back(plural("type", types.size()) + " " + quoted_names(types));
   if (user) what.push_back("user may not be set");
   if (role) what.push_back("role may not be set");
   return Violation{"seLinuxOptions", joined(who, " and ") + " set forbidden securityContext.seLinuxOptions: " + joined(what, "; ")};
@@ -203,7 +203,7 @@ Found seccomp_set(const Subject& s, bool* pod_set, Names* unset) {
   });
   Names who = setters(pod_bad, bad);
   if (who.empty()) return {};
-  return Violation{"seccompProfile", joined(who, " and ") + " must not set securityContext.seccompProfile.type to " + quoted(values)};
+  return Violation{"seccompProfile", joined(who, " and ") + " must not set securityContext.seccompProfile.type to " + quoted_names(values)};
 }
 Found seccomp_annotations(const Subject& s) {  // before 1.19
   std::set<std::string> forbidden;
@@ -271,7 +271,7 @@ Found capabilities_restricted(const Subject& s) {
   });
   Names details;
   if (!keeping.empty()) details.push_back(containers(keeping) + " must set securityContext.capabilities.drop=[\"ALL\"]");
-  if (!adding.empty()) details.push_back(containers(adding) + " must not include " + quoted(forbidden) + " in securityContext.capabilities.add");
+  if (!adding.empty()) details.push_back(containers(adding) + " must not include " + quoted_names(forbidden) + " in securityContext.capabilities.add");
   if (details.empty()) return {};
   return Violation{"unrestricted capabilities", joined(details, "; ")};
 }
@@ -293,8 +293,8 @@ Found restricted_volumes(const Subject& s) {
     types.insert(type);
   }
   if (bad.empty()) return {};
-  return Violation{"restricted volume types", plural("volume", bad.size()) + " " + quoted(bad) + (bad.size() == 1 ? " uses " : " use ") +
-                                                  plural("restricted volume type", types.size()) + " " + quoted(types)};
+  return Violation{"restricted volume types", plural("volume", bad.size()) + " " + quoted_names(bad) + (bad.size() == 1 ? " uses " : " use ") +
+                                                  plural("restricted volume type", types.size()) + " " + quoted_names(types)};
 }
 Found run_as_non_root(const Subject& s) {
   if (s.minor >= 35 && s.own_users()) return {};
@@ -354,7 +354,7 @@ constexpr Check kChecks[] = {
     {Level::kRestricted, 19, -1, seccomp_restricted},
 };
 
-constexpr std::string_view kPrefix = "pod-security.kubernetes.io/";
+constexpr std::string_view kLabelPrefix = "pod-security.kubernetes.io/";
 bool read_level(std::string_view text, Level* out) {
   if (text == "privileged") *out = Level::kPrivileged;
   else if (text == "baseline") *out = Level::kBaseline;
@@ -369,7 +369,7 @@ bool read_version(std::string_view text, int* minor) {
   auto [end, error] = std::from_chars(text.data() + 3, text.data() + text.size(), *minor);
   return error == std::errc() && end == text.data() + text.size() && *minor >= 0;
 }
-const json::value* label(const json::value* labels, const std::string& name) { return labels ? base::find(*labels, std::string(kPrefix) + name) : nullptr; }
+const json::value* label(const json::value* labels, const std::string& name) { return labels ? base::find(*labels, std::string(kLabelPrefix) + name) : nullptr; }
 // A level that cannot be read: what enforces is strict, what only tells says nothing.
 PodSecurityLevel read_mode(const json::value* labels, const std::string& mode, bool strict) {
   PodSecurityLevel out;
@@ -403,9 +403,9 @@ std::vector<BadLabel> check_pod_security_labels(const json::value* labels) {
     Level level;
     int minor;
     if (const json::value* value = label(labels, mode); value && !read_level(base::as_string(value), &level))
-      out.push_back({std::string(kPrefix) + mode, std::string(base::as_string(value)), "must be one of privileged, baseline, restricted"});
+      out.push_back({std::string(kLabelPrefix) + mode, std::string(base::as_string(value)), "must be one of privileged, baseline, restricted"});
     if (const json::value* value = label(labels, mode + "-version"); value && !read_version(base::as_string(value), &minor))
-      out.push_back({std::string(kPrefix) + mode + "-version", std::string(base::as_string(value)), "must be \"latest\" or \"v1.x\""});
+      out.push_back({std::string(kLabelPrefix) + mode + "-version", std::string(base::as_string(value)), "must be \"latest\" or \"v1.x\""});
   }
   return out;
 }

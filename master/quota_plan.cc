@@ -94,7 +94,7 @@ Usage claim_usage(const json::value& claim) {
   return out;
 }
 
-std::string text_of(const Usage& usage, const Usage& of) {
+std::string usage_text(const Usage& usage, const Usage& of) {
   std::string out;
   for (const auto& [name, ignored] : of) {
     auto it = usage.find(name);
@@ -186,8 +186,8 @@ std::string exceeded(const Quota& quota, const Usage& used, const Usage& wanted)
     if (limit->second < (have == used.end() ? amount : have->second + amount)) over.emplace(name, amount);
   }
   if (over.empty()) return {};
-  return "exceeded quota: " + quota.name + ", requested: " + text_of(wanted, over) + ", used: " + text_of(used, over) +
-         ", limited: " + text_of(quota.hard, over);
+  return "exceeded quota: " + quota.name + ", requested: " + usage_text(wanted, over) + ", used: " + usage_text(used, over) +
+         ", limited: " + usage_text(quota.hard, over);
 }
 
 std::string unspecified(const Quota& quota, const ResourceInfo& resource, const json::value& object) {

@@ -14,8 +14,6 @@ using base::string_at;
 
 namespace {
 
-constexpr std::string_view kGroup = "rbac.authorization.k8s.io";
-
 api::FieldErrors check_rules(const json::value& object, bool namespaced) {
   api::FieldErrors errors;
   std::vector<PolicyRule> rules = read_rules(find(object, "rules"));
@@ -45,7 +43,7 @@ void check_subject(const json::value& subject, const std::string& path, bool nam
     if (!group.empty()) errors.push_back({FieldError::Type::not_supported, path + "apiGroup", quoted(group), "supported values: \"\""});
     if (!namespaced && string_at(subject, "namespace").empty()) errors.push_back({FieldError::Type::required, path + "namespace", "", ""});
   } else if (kind == "User" || kind == "Group") {
-    if (group != kGroup) errors.push_back({FieldError::Type::not_supported, path + "apiGroup", quoted(group), "supported values: " + quoted(kGroup)});
+    if (group != kRbacGroup) errors.push_back({FieldError::Type::not_supported, path + "apiGroup", quoted(group), "supported values: " + quoted(kRbacGroup)});
   } else {
     errors.push_back({FieldError::Type::not_supported, path + "kind", quoted(kind), "supported values: \"Group\", \"ServiceAccount\", \"User\""});
   }
@@ -54,8 +52,8 @@ void check_subject(const json::value& subject, const std::string& path, bool nam
 api::FieldErrors check_binding(const json::value& object, const json::value& old, bool namespaced) {
   api::FieldErrors errors;
   std::string_view kind = string_at(object, "roleRef", "kind"), group = string_at(object, "roleRef", "apiGroup");
-  if (group != kGroup)
-    errors.push_back({FieldError::Type::not_supported, "roleRef.apiGroup", base::to_json(json::value(group)), "supported values: \"" + std::string(kGroup) + "\""});
+  if (group != kRbacGroup)
+    errors.push_back({FieldError::Type::not_supported, "roleRef.apiGroup", base::to_json(json::value(group)), "supported values: \"" + std::string(kRbacGroup) + "\""});
   if (kind != "ClusterRole" && !(namespaced && kind == "Role"))
     errors.push_back({FieldError::Type::not_supported, "roleRef.kind", base::to_json(json::value(kind)),
                       namespaced ? "supported values: \"ClusterRole\", \"Role\"" : "supported values: \"ClusterRole\""});
@@ -79,7 +77,7 @@ class RbacAdmission final : public AdmissionPlugin {
     if (!is_binding(attributes) || !attributes.object.is_object()) return nullptr;
     json::object& object = attributes.object.get_object();
     auto set_group = [](json::object& in) {
-      if (base::as_string(in.if_contains("apiGroup")).empty()) in["apiGroup"] = kGroup;
+      if (base::as_string(in.if_contains("apiGroup")).empty()) in["apiGroup"] = kRbacGroup;
     };
     if (json::value* ref = object.if_contains("roleRef"); ref && ref->is_object()) set_group(ref->get_object());
     if (json::value* subjects = object.if_contains("subjects"); subjects && subjects->is_array())
@@ -91,7 +89,7 @@ class RbacAdmission final : public AdmissionPlugin {
   }
 
   json::value validate(AdmissionAttributes& attributes) override {
-    if (attributes.resource->group != kGroup || !attributes.object.is_object()) return nullptr;
+    if (attributes.resource->group != kRbacGroup || !attributes.object.is_object()) return nullptr;
     const ResourceInfo& resource = *attributes.resource;
     bool binding = is_binding(attributes);
     api::FieldErrors errors = binding ? check_binding(attributes.object, attributes.old, resource.namespaced)
@@ -103,14 +101,14 @@ class RbacAdmission final : public AdmissionPlugin {
 
  private:
   static bool is_binding(const AdmissionAttributes& attributes) {
-    return attributes.resource->group == kGroup && attributes.resource->plural.ends_with("rolebindings");
+    return attributes.resource->group == kRbacGroup && attributes.resource->plural.ends_with("rolebindings");
   }
   static bool same(const AdmissionAttributes& attributes, std::string_view field) {
     const json::value *before = find(attributes.old, field), *after = find(attributes.object, field);
     return before && after ? *before == *after : !before && !after;
   }
   bool may(const AdmissionAttributes& attributes, std::string_view verb, std::string_view plural, std::string_view role) const {
-    Access access{true, verb, attributes.ns, kGroup, plural, "", role, {}, {}};
+    Access access{true, verb, attributes.ns, kRbacGroup, plural, "", role, {}, {}};
     return authorizer_.allows(attributes.request->user, access);
   }
   // Null when the user holds all of `wanted`; else a refusal that names what is missing.
@@ -149,7 +147,7 @@ class RbacAdmission final : public AdmissionPlugin {
     std::string_view plural = kind == "Role" ? "roles" : "clusterroles";
     if (may(attributes, "bind", plural, role_name)) return nullptr;
     const RbacIndex::Role* role = authorizer_.rbac().find_role(kind, attributes.ns, role_name);
-    if (!role) return api::not_found({kGroup, plural}, role_name);
+    if (!role) return api::not_found({kRbacGroup, plural}, role_name);
     return check_held(attributes, role->rules, "");
   }
 

@@ -10,12 +10,10 @@ using base::string_at;
 
 namespace {
 
-constexpr const char* kGroup = "rbac.authorization.k8s.io";
-
 api::Resource resource_of(const json::value& object) {
   std::string kind(string_at(object, "kind")), plural = kind + "s";
   for (char& c : plural) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return {kGroup, "v1", plural, kind, !kind.starts_with("Cluster")};
+  return {std::string(kRbacGroup), "v1", plural, kind, !kind.starts_with("Cluster")};
 }
 User aggregation_account() {
   return {"system:serviceaccount:kube-system:clusterrole-aggregation-controller",
@@ -27,7 +25,7 @@ User aggregation_account() {
 RbacController::RbacController(ApiServer& server)
     : server_(server), defaults_(server.local_transport({"system:apiserver", {"system:masters"}}), "sampan-master"),
       aggregation_(server.local_transport(aggregation_account()), "sampan-master"),
-      cluster_roles_(server.cache(kGroup, "clusterroles")) {}
+      cluster_roles_(server.cache(kRbacGroup, "clusterroles")) {}
 RbacController::~RbacController() {
   if (listener_) cluster_roles_.unsubscribe(listener_);
 }
@@ -46,7 +44,7 @@ void RbacController::ensure(const json::value& wanted) {
   auto written = [this, wanted](base::Result<json::value> result) {
     finished(wanted, result.ok() ? base::Status() : base::Status(result.error()));
   };
-  ObjectRef current = server_.cache(kGroup, resource.plural).find(object_key(ns, name));
+  ObjectRef current = server_.cache(kRbacGroup, resource.plural).find(object_key(ns, name));
   if (!current) {
     ++pending_;
     return defaults_.create(resource, ns, wanted, written);

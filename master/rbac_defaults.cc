@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/selector.h"
+#include "base/json_lists.h"
 #include "master/rbac_default_roles.h"
 
 namespace master {
@@ -14,9 +15,7 @@ using base::string_at;
 namespace {
 
 constexpr std::string_view kAutoUpdate = "rbac.authorization.kubernetes.io/autoupdate";
-constexpr std::string_view kGroup = "rbac.authorization.k8s.io";
-
-std::vector<std::string> split(std::string_view text, char separator) {
+std::vector<std::string> split_row(std::string_view text, char separator) {
   std::vector<std::string> out;
   while (!text.empty()) {
     size_t end = text.find(separator);
@@ -30,19 +29,19 @@ std::vector<std::string> verbs_of_word(const std::string& word) {
   if (word == "read") return {"get", "list", "watch"};
   if (word == "write") return {"create", "delete", "deletecollection", "patch", "update"};
   if (word == "all") return {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
-  return split(word, ',');
+  return split_row(word, ',');
 }
 
 PolicyRule rule_of(const std::vector<std::string>& words) {
   if (words[0] == "events") return {{"create", "patch", "update"}, {"", "events.k8s.io"}, {"events"}, {}, {}};
   PolicyRule rule{verbs_of_word(words[0]), {}, {}, {}, {}};
   if (words[1] == "url") {
-    rule.non_resource_urls = split(words[2], ',');
+    rule.non_resource_urls = split_row(words[2], ',');
     return rule;
   }
-  for (const std::string& group : split(words[1], ',')) rule.api_groups.push_back(group == "core" ? "" : group);
-  rule.resources = split(words[2], ',');
-  if (words.size() > 3) rule.resource_names = split(words[3], ',');
+  for (const std::string& group : split_row(words[1], ',')) rule.api_groups.push_back(group == "core" ? "" : group);
+  rule.resources = split_row(words[2], ',');
+  if (words.size() > 3) rule.resource_names = split_row(words[3], ',');
   return rule;
 }
 
@@ -62,8 +61,8 @@ void set_name(Default& item, const std::string& text) {
 
 std::vector<Default> read_table() {
   std::vector<Default> out;
-  for (const std::string& line : split(std::string(kControllerRoles).append(kDefaultRoles), '\n')) {
-    std::vector<std::string> words = split(line, ' ');
+  for (const std::string& line : split_row(std::string(kControllerRoles).append(kDefaultRoles), '\n')) {
+    std::vector<std::string> words = split_row(line, ' ');
     if (words[0] == "role" || words[0] == "bind") {
       out.emplace_back();
       out.back().is_binding = words[0] == "bind";
@@ -101,7 +100,7 @@ json::array subjects_json(const std::vector<std::string>& subjects) {
     size_t equals = text.find('=');
     std::string kind = text.substr(0, equals), name = text.substr(equals + 1);
     if (kind != "ServiceAccount") {
-      out.push_back(json::object{{"apiGroup", kGroup}, {"kind", kind}, {"name", name}});
+      out.push_back(json::object{{"apiGroup", kRbacGroup}, {"kind", kind}, {"name", name}});
       continue;
     }
     size_t slash = name.find('/');
@@ -118,9 +117,9 @@ json::value object_of(const Default& item) {
   metadata["labels"] = std::move(labels);
   metadata["annotations"] = json::object{{kAutoUpdate, "true"}};
   std::string role_kind = item.ns.empty() ? "ClusterRole" : "Role";
-  json::object out{{"apiVersion", std::string(kGroup) + "/v1"}, {"kind", role_kind + (item.is_binding ? "Binding" : "")}, {"metadata", std::move(metadata)}};
+  json::object out{{"apiVersion", std::string(kRbacGroup) + "/v1"}, {"kind", role_kind + (item.is_binding ? "Binding" : "")}, {"metadata", std::move(metadata)}};
   if (item.is_binding) {
-    out["roleRef"] = json::object{{"apiGroup", kGroup}, {"kind", role_kind}, {"name", item.role}};
+    out["roleRef"] = json::object{{"apiGroup", kRbacGroup}, {"kind", role_kind}, {"name", item.role}};
     if (!item.subjects.empty()) out["subjects"] = subjects_json(item.subjects);
     return out;
   }
@@ -144,12 +143,6 @@ bool add_members(const json::value* wanted, json::object& parent, std::string_vi
       changed = true;
     }
   return changed;
-}
-
-json::array& array_at(json::object& object, std::string_view key) {
-  json::value& value = object[key];
-  if (!value.is_array()) value = json::array();
-  return value.get_array();
 }
 
 }  // namespace
@@ -180,7 +173,7 @@ bool reconcile_default(const json::value& wanted, json::value& stored) {
   changed |= add_members(base::find_path(wanted, "metadata", "annotations"), metadata, "annotations");
   if (const json::value* rules = find(wanted, "rules")) {
     std::vector<PolicyRule> missing = not_covered(read_rules(object.if_contains("rules")), read_rules(rules));
-    for (const json::value& rule : to_json(missing)) array_at(object, "rules").push_back(rule);
+    for (const json::value& rule : to_json(missing)) base::list_in(object, "rules").push_back(rule);
     changed |= !missing.empty();
   }
   if (const json::value* rule = find(wanted, "aggregationRule"); rule && !object.contains("aggregationRule")) {
@@ -189,7 +182,7 @@ bool reconcile_default(const json::value& wanted, json::value& stored) {
   }
   if (const json::value* subjects = find(wanted, "subjects"); subjects && subjects->is_array())
     for (const json::value& subject : subjects->get_array()) {
-      json::array& have = array_at(object, "subjects");
+      json::array& have = base::list_in(object, "subjects");
       bool there = std::any_of(have.begin(), have.end(), [&](const json::value& h) {
         return string_at(h, "kind") == string_at(subject, "kind") && string_at(h, "name") == string_at(subject, "name") &&
                string_at(h, "namespace") == string_at(subject, "namespace");

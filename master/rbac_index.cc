@@ -8,8 +8,7 @@ namespace json = base::json;
 using base::string_at;
 
 namespace {
-std::string quoted(std::string_view text) { return base::to_json(json::value(text)); }
-std::string account_user(std::string_view ns, std::string_view name) {
+std::string account_name_of(std::string_view ns, std::string_view name) {
   return std::string("system:serviceaccount:").append(ns).append(":").append(name);
 }
 }  // namespace
@@ -29,10 +28,10 @@ RbacBinding read_binding(const json::value& object) {
 std::string RbacIndex::Grant::text() const {
   bool cluster = binding_ns.empty();
   std::string who = subject.kind == "ServiceAccount"
-                        ? quoted(subject.name + "/" + (subject.ns.empty() ? binding_ns : subject.ns))
-                        : quoted(subject.name);
-  return std::string(cluster ? "ClusterRoleBinding " : "RoleBinding ") + quoted(cluster ? binding_name : binding_name + "/" + binding_ns) +
-         " of " + (role->ns.empty() ? "ClusterRole " : "Role ") + quoted(role->name) + " to " + subject.kind + " " + who;
+                        ? base::quoted(subject.name + "/" + (subject.ns.empty() ? binding_ns : subject.ns))
+                        : base::quoted(subject.name);
+  return std::string(cluster ? "ClusterRoleBinding " : "RoleBinding ") + base::quoted(cluster ? binding_name : binding_name + "/" + binding_ns) +
+         " of " + (role->ns.empty() ? "ClusterRole " : "Role ") + base::quoted(role->name) + " to " + subject.kind + " " + who;
 }
 
 std::shared_ptr<RbacIndex::Role> RbacIndex::role_slot(std::string_view ns, std::string_view name) {
@@ -69,7 +68,7 @@ void RbacIndex::set_binding(const RbacBinding& binding) {
     if (subject.kind == "User") scope.users[subject.name].push_back(std::move(grant));
     else if (subject.kind == "Group") scope.groups[subject.name].push_back(std::move(grant));
     else if (std::string_view ns = subject.ns.empty() ? binding.ns : subject.ns; subject.kind == "ServiceAccount" && !ns.empty())
-      scope.users[account_user(ns, subject.name)].push_back(std::move(grant));
+      scope.users[account_name_of(ns, subject.name)].push_back(std::move(grant));
   }
   bindings_[object_key(binding.ns, binding.name)] = binding;
 }
@@ -89,7 +88,7 @@ void RbacIndex::remove_binding(std::string_view ns, std::string_view name) {
   for (const RbacSubject& subject : old.subjects) {
     if (subject.kind == "Group") drop(scope.groups, subject.name);
     else if (subject.kind == "User") drop(scope.users, subject.name);
-    else drop(scope.users, account_user(subject.ns.empty() ? old.ns : subject.ns, subject.name));
+    else drop(scope.users, account_name_of(subject.ns.empty() ? old.ns : subject.ns, subject.name));
   }
   if (scope.users.empty() && scope.groups.empty()) scopes_.erase(old.ns);
   // A slot that only this binding kept: what it named is not there.

@@ -16,11 +16,6 @@ constexpr uint32_t kAllVerbs = ~uint32_t{0};
 bool has(const std::vector<std::string>& list, std::string_view value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
-bool has_or_star(const std::vector<std::string>& list, std::string_view value) {
-  for (const std::string& item : list)
-    if (item == "*" || item == value) return true;
-  return false;
-}
 
 // "pods", "pods/log", "*/scale", "*".
 bool resource_matches(std::string_view pattern, std::string_view resource, std::string_view subresource) {
@@ -65,7 +60,7 @@ void each_atom(const PolicyRule& rule, const auto& each) {
   }
 }
 
-std::vector<std::string> strings(const json::value* list) {
+std::vector<std::string> only_strings(const json::value* list) {
   std::vector<std::string> out;
   if (!list || !list->is_array()) return out;
   for (const json::value& item : list->get_array())
@@ -74,6 +69,12 @@ std::vector<std::string> strings(const json::value* list) {
 }
 
 }  // namespace
+
+bool has_or_star(const std::vector<std::string>& list, std::string_view value) {
+  for (const std::string& item : list)
+    if (item == "*" || item == value) return true;
+  return false;
+}
 
 uint32_t verb_bit(std::string_view verb) {
   for (size_t i = 0; i < std::size(kVerbs); ++i)
@@ -104,8 +105,8 @@ std::vector<PolicyRule> read_rules(const json::value* list) {
   std::vector<PolicyRule> out;
   if (!list || !list->is_array()) return out;
   for (const json::value& item : list->get_array()) {
-    PolicyRule rule{strings(base::find(item, "verbs")), strings(base::find(item, "apiGroups")), strings(base::find(item, "resources")),
-                    strings(base::find(item, "resourceNames")), strings(base::find(item, "nonResourceURLs"))};
+    PolicyRule rule{only_strings(base::find(item, "verbs")), only_strings(base::find(item, "apiGroups")), only_strings(base::find(item, "resources")),
+                    only_strings(base::find(item, "resourceNames")), only_strings(base::find(item, "nonResourceURLs"))};
     rule.compile();
     out.push_back(std::move(rule));
   }

@@ -11,6 +11,8 @@
 
 namespace master {
 
+constexpr std::string_view kRbacGroup = "rbac.authorization.k8s.io";
+
 // What is asked for, without who asks. Views into the request.
 struct Access {
   bool is_resource = true;
@@ -35,6 +37,7 @@ struct PolicyRule {
 
 // The bit of a verb; 0 for one that only some resource knows ("approve").
 uint32_t verb_bit(std::string_view verb);
+bool has_or_star(const std::vector<std::string>& list, std::string_view value);
 bool allows(const PolicyRule& rule, const Access& access);
 
 // `rules` of a Role or ClusterRole, compiled; wrongly typed members count as absent.

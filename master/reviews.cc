@@ -3,6 +3,7 @@
 
 #include "api/status.h"
 #include "base/fiber.h"
+#include "base/json_lists.h"
 #include "master/authorizer.h"
 #include "master/server.h"
 
@@ -63,21 +64,15 @@ api::FieldErrors check_spec(const json::value& spec, bool names_user) {
   return errors;
 }
 
-json::array to_array(const std::vector<std::string>& values) {
-  json::array out;
-  for (const std::string& value : values) out.emplace_back(value);
-  return out;
-}
-
 }  // namespace
 
 json::object user_info(const User& user) {
   json::object out{{"username", user.name}};
   if (!user.uid.empty()) out["uid"] = user.uid;
-  if (!user.groups.empty()) out["groups"] = to_array(user.groups);
+  if (!user.groups.empty()) out["groups"] = base::list_of(user.groups);
   if (!user.extra.empty()) {
     json::object extra;
-    for (const auto& [key, values] : user.extra) extra[key] = to_array(values);
+    for (const auto& [key, values] : user.extra) extra[key] = base::list_of(values);
     out["extra"] = std::move(extra);
   }
   return out;

@@ -18,13 +18,7 @@ using base::string_at;
 namespace {
 
 constexpr std::string_view kMountPath = "/var/run/secrets/kubernetes.io/serviceaccount", kVolumePrefix = "kube-api-access-";
-constexpr auto kPatience = std::chrono::seconds(1);
-
-json::array& array_at(json::object& object, std::string_view key) {
-  json::value& value = object[key];
-  if (!value.is_array()) value = json::array();
-  return value.get_array();
-}
+constexpr auto kTokenPatience = std::chrono::seconds(1);
 
 json::object token_volume(const std::string& name) {
   json::object token{{"serviceAccountToken", json::object{{"expirationSeconds", 3607}, {"path", "token"}}}};
@@ -42,7 +36,7 @@ bool mount_in(json::object& spec, const char* list, const std::string& volume) {
   bool mounted = false;
   for (json::value& container : containers->get_array()) {
     if (!container.is_object()) continue;
-    json::array& mounts = array_at(container.get_object(), "volumeMounts");
+    json::array& mounts = base::list_in(container.get_object(), "volumeMounts");
     if (std::any_of(mounts.begin(), mounts.end(), [](const json::value& m) { return string_at(m, "mountPath") == kMountPath; })) continue;
     mounts.push_back(json::object{{"mountPath", kMountPath}, {"name", volume}, {"readOnly", true}});
     mounted = true;
@@ -77,7 +71,7 @@ class ServiceAccountAdmission final : public AdmissionPlugin {
     std::string key = object_key(attributes->ns, string_at(attributes->object, "spec", "serviceAccountName"));
     if (accounts_.find(key) || !key.ends_with("/default")) return done(admit(*attributes, key));
     uint64_t id = next_++;
-    waiting_[id] = {std::move(attributes), std::move(done), key, loop_.after(kPatience, [this, id] { resume(id); })};
+    waiting_[id] = {std::move(attributes), std::move(done), key, loop_.after(kTokenPatience, [this, id] { resume(id); })};
   }
 
  private:
@@ -117,7 +111,7 @@ class ServiceAccountAdmission final : public AdmissionPlugin {
         json::array before = list_at(find_path(attributes.old, "spec", "ephemeralContainers"));
         mount_in(spec, "ephemeralContainers", name);
         // What runs already cannot change.
-        json::array& now = array_at(spec, "ephemeralContainers");
+        json::array& now = base::list_in(spec, "ephemeralContainers");
         for (size_t i = 0; i < std::min(before.size(), now.size()); ++i) now[i] = before[i];
       }
     done(nullptr);
@@ -143,7 +137,7 @@ void mount_account_token(json::value& pod, const std::string& volume_name) {
     }
   bool mounted = mount_in(spec, "initContainers", name);
   mounted |= mount_in(spec, "containers", name);
-  if (mounted && !there) array_at(spec, "volumes").push_back(token_volume(name));
+  if (mounted && !there) base::list_in(spec, "volumes").push_back(token_volume(name));
 }
 
 std::unique_ptr<AdmissionPlugin> make_service_account_admission(base::Loop& loop, ObjectCache& accounts) {

@@ -23,9 +23,9 @@ constexpr auto kAfterDeletion = std::chrono::seconds(60);
 
 int64_t unix_seconds(base::Time time) { return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count(); }
 
-base::Error denied(std::string why) { return base::make_error(base::Kind::kDenied, "check service account token", "", std::move(why)); }
+base::Error denied_token(std::string why) { return base::make_error(base::Kind::kDenied, "check service account token", "", std::move(why)); }
 
-json::object named(const TokenClaims::Named& object) { return {{"name", object.name}, {"uid", object.uid}}; }
+json::object reference_to(const TokenClaims::Named& object) { return {{"name", object.name}, {"uid", object.uid}}; }
 
 User account_user(const std::string& ns, const std::string& name, const std::string& uid) {
   return {"system:serviceaccount:" + ns + ":" + name, {"system:serviceaccounts", "system:serviceaccounts:" + ns, "system:authenticated"}, uid};
@@ -55,13 +55,13 @@ ServiceAccountTokens::ServiceAccountTokens(TokenKeys keys, const ObjectCache& ac
     : keys_(with_audiences(std::move(keys))), accounts_(accounts), pods_(pods), secrets_(secrets), nodes_(nodes), now_(std::move(now)) {}
 
 Result<std::string> ServiceAccountTokens::issue(const TokenClaims& claims) const {
-  if (keys_.keys.empty()) return denied("this server has no key for tokens");
+  if (keys_.keys.empty()) return denied_token("this server has no key for tokens");
   int64_t now = unix_seconds(now_());
   json::object own{{"namespace", claims.ns}};
-  if (claims.node) own["node"] = named(*claims.node);
-  if (claims.pod) own["pod"] = named(*claims.pod);
-  if (claims.secret) own["secret"] = named(*claims.secret);
-  own["serviceaccount"] = named(claims.account);
+  if (claims.node) own["node"] = reference_to(*claims.node);
+  if (claims.pod) own["pod"] = reference_to(*claims.pod);
+  if (claims.secret) own["secret"] = reference_to(*claims.secret);
+  own["serviceaccount"] = reference_to(claims.account);
   if (claims.warn_after_seconds > 0) own["warnafter"] = now + claims.warn_after_seconds;
   json::object payload{{"aud", json::value_from(claims.audiences)}, {"exp", now + claims.seconds}, {"iat", now}, {"iss", keys_.issuer},
                        {"jti", new_uid()}, {kClaims, std::move(own)}, {"nbf", now},
@@ -70,7 +70,7 @@ Result<std::string> ServiceAccountTokens::issue(const TokenClaims& claims) const
 }
 
 Result<std::string> ServiceAccountTokens::issue_for_secret(const std::string& ns, const TokenClaims::Named& account, const std::string& secret) const {
-  if (keys_.keys.empty()) return denied("this server has no key for tokens");
+  if (keys_.keys.empty()) return denied_token("this server has no key for tokens");
   json::object payload{{"iss", kLegacyIssuer}, {"kubernetes.io/serviceaccount/namespace", ns},
                        {"kubernetes.io/serviceaccount/secret.name", secret},
                        {"kubernetes.io/serviceaccount/service-account.name", account.name},
@@ -82,12 +82,12 @@ Result<std::string> ServiceAccountTokens::issue_for_secret(const std::string& ns
 Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read_legacy(const std::string& token, const json::value& claims) const {
   auto claim = [&](std::string_view key) { return std::string(string_at(claims, "kubernetes.io/serviceaccount/" + std::string(key))); };
   std::string ns = claim("namespace"), secret = claim("secret.name"), name = claim("service-account.name"), uid = claim("service-account.uid");
-  if (ns.empty() || secret.empty() || name.empty() || uid.empty()) return denied("claims are missing");
+  if (ns.empty() || secret.empty() || name.empty() || uid.empty()) return denied_token("claims are missing");
   ObjectRef object = secrets_.find(object_key(ns, secret));
-  if (!object) return denied("its Secret is gone");
+  if (!object) return denied_token("its Secret is gone");
   json::value parsed = parse_object(*object->text);
   // Only the token that the Secret holds now: who takes it out of the Secret revokes it.
-  if (api::base64_decode(string_at(parsed, "data", "token")) != token) return denied("its Secret holds another token");
+  if (api::base64_decode(string_at(parsed, "data", "token")) != token) return denied_token("its Secret holds another token");
   Checked out;
   out.identity = {account_user(ns, name, uid), keys_.audiences};
   out.bound = {{&accounts_, object_key(ns, name), uid, "service account", nullptr},
@@ -104,13 +104,13 @@ Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read(const std::stri
   TRY(jws::verify(token, keys_.keys));
   if (issuer == kLegacyIssuer) return read_legacy(token, claims);
   const json::value* own = find(claims, kClaims);
-  if (!own) return denied("claims are missing");
+  if (!own) return denied_token("claims are missing");
   Checked out;
   std::string ns(string_at(*own, "namespace")), name(string_at(*own, "serviceaccount", "name")), uid(string_at(*own, "serviceaccount", "uid"));
-  if (string_at(claims, "sub") != "system:serviceaccount:" + ns + ":" + name || uid.empty()) return denied("claims do not fit each other");
+  if (string_at(claims, "sub") != "system:serviceaccount:" + ns + ":" + name || uid.empty()) return denied_token("claims do not fit each other");
   out.expires = base::as_int(find(claims, "exp"));
   out.not_before = base::as_int(find(claims, "nbf"));
-  if (out.expires <= 0) return denied("it has no end");
+  if (out.expires <= 0) return denied_token("it has no end");
   User& user = out.identity.user;
   user = account_user(ns, name, uid);
   user.extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + std::string(string_at(claims, "jti"))};
@@ -138,19 +138,19 @@ Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read(const std::stri
 base::Status ServiceAccountTokens::still_valid(Checked& checked) const {
   base::Time now = now_();
   int64_t seconds = unix_seconds(now);
-  if (checked.expires != 0 && seconds >= checked.expires) return denied("token has expired");
-  if (seconds + 60 < checked.not_before) return denied("token is not valid yet");
+  if (checked.expires != 0 && seconds >= checked.expires) return denied_token("token has expired");
+  if (seconds + 60 < checked.not_before) return denied_token("token is not valid yet");
   for (Bound& bound : checked.bound) {
     ObjectRef object = bound.cache->find(bound.key);
-    if (!object) return denied("the " + bound.what + " it is bound to is gone");
+    if (!object) return denied_token("the " + bound.what + " it is bound to is gone");
     if (object == bound.seen) continue;
     json::value parsed = parse_object(*object->text);
-    if (string_at(parsed, "metadata", "uid") != bound.uid) return denied("the " + bound.what + " it is bound to was replaced by another of the same name");
+    if (string_at(parsed, "metadata", "uid") != bound.uid) return denied_token("the " + bound.what + " it is bound to was replaced by another of the same name");
     if (auto deleted = base::parse_time(string_at(parsed, "metadata", "deletionTimestamp"))) {
-      if (now > *deleted + kAfterDeletion) return denied("the " + bound.what + " it is bound to is being deleted");
+      if (now > *deleted + kAfterDeletion) return denied_token("the " + bound.what + " it is bound to is being deleted");
       continue;  // looked at again the next time
     }
-    if (bound.what == "secret" && checked.expires == 0) return denied("its Secret changed");  // read anew by check()
+    if (bound.what == "secret" && checked.expires == 0) return denied_token("its Secret changed");  // read anew by check()
     bound.seen = object;
   }
   return {};

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "base/json_lists.h"
 #include "master/custom_resource_plan.h"
 #include "master/service_update.h"
 
@@ -17,11 +18,6 @@ namespace {
 
 json::object& object_in(json::value& object, std::string_view key) {
   return base::object_at(object.get_object(), key);
-}
-
-void copy_member(const json::object& from, json::object& to, std::string_view key) {
-  if (const json::value* value = from.if_contains(key)) to[key] = *value;
-  else to.erase(key);
 }
 
 void create_pod(json::value& pod) {
@@ -46,7 +42,7 @@ void create_job(json::value& job) {
 // Only /finalize takes these away.
 void update_namespace(const json::value& current, json::value& updated) {
   if (const json::value* spec = base::find(current, "spec"); spec && spec->is_object())
-    copy_member(spec->get_object(), object_in(updated, "spec"), "finalizers");
+    base::copy_member(spec->get_object(), object_in(updated, "spec"), "finalizers");
 }
 
 // What the registry does to the objects of one kind beyond what it does to all.
@@ -147,7 +143,7 @@ json::value pod_part(std::string_view subresource, const json::value& current, c
   const json::value* wanted = base::find(sent, "spec");
   if (!wanted) return spec;
   if (subresource == "ephemeralcontainers") {
-    copy_member(wanted->is_object() ? wanted->get_object() : json::object(), spec.get_object(), "ephemeralContainers");
+    base::copy_member(wanted->is_object() ? wanted->get_object() : json::object(), spec.get_object(), "ephemeralContainers");
     return spec;
   }
   for (const char* kind : {"containers", "initContainers"}) {
@@ -157,7 +153,7 @@ json::value pod_part(std::string_view subresource, const json::value& current, c
     for (json::value& container : list->get_array())
       for (const json::value& other : sent_list->get_array())
         if (other.is_object() && base::string_at(other, "name") == base::string_at(container, "name"))
-          for (const char* member : {"resources", "resizePolicy"}) copy_member(other.get_object(), container.get_object(), member);
+          for (const char* member : {"resources", "resizePolicy"}) base::copy_member(other.get_object(), container.get_object(), member);
   }
   return spec;
 }
@@ -238,8 +234,8 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
     return;
   }
   json::object& metadata = object_in(updated, "metadata");
-  for (const char* owned : kOwnedMetadata) copy_member(old_metadata, metadata, owned);
-  if (resource.has_status) copy_member(old, fresh, "status");
+  for (const char* owned : kOwnedMetadata) base::copy_member(old_metadata, metadata, owned);
+  if (resource.has_status) base::copy_member(old, fresh, "status");
   if (const Strategy& own = strategy_of(resource); own.update) own.update(current, updated);
   if (const json::value* generation = old_metadata.if_contains("generation"))
     if (content_changed(current, updated)) object_in(updated, "metadata")["generation"] = base::as_int(generation) + 1;

@@ -3,6 +3,7 @@
 
 #include "api/status.h"
 #include "api/validate.h"
+#include "base/json_lists.h"
 #include "master/authenticator.h"
 #include "master/authorizer.h"
 #include "master/server.h"
@@ -21,18 +22,12 @@ constexpr int64_t kMinSeconds = 600, kMaxSeconds = int64_t{1} << 32;
 // such tokens live a year, and warn after the time that was asked for.
 constexpr int64_t kExtendedSeconds = 3607, kYear = 365 * 24 * 3600;
 
-json::value object_of(const ObjectCache& cache, std::string_view ns, std::string_view name) {
+json::value found_object(const ObjectCache& cache, std::string_view ns, std::string_view name) {
   ObjectRef object = cache.find(object_key(ns, name));
   return object ? parse_object(*object->text) : json::value(nullptr);
 }
 TokenClaims::Named named(const json::value& object) {
   return {std::string(string_at(object, "metadata", "name")), std::string(string_at(object, "metadata", "uid"))};
-}
-std::vector<std::string> strings(const json::value* list) {
-  std::vector<std::string> out;
-  if (list && list->is_array())
-    for (const json::value& item : list->get_array()) out.emplace_back(base::as_string(&item));
-  return out;
 }
 
 api::FieldErrors check_seconds(const json::value& request) {
@@ -54,7 +49,7 @@ json::value ApiServer::bind_token(const std::string& ns, const json::value& refe
   const char* plural = kind == "Pod" ? "pods" : kind == "Secret" ? "secrets" : kind == "Node" ? "nodes" : nullptr;
   if (!plural || version != "v1")
     return api::bad_request("cannot bind token to object of type " + std::string(version) + ", Kind=" + std::string(kind));
-  json::value object = object_of(cache("", plural), kind == "Node" ? std::string_view() : std::string_view(ns), name);
+  json::value object = found_object(cache("", plural), kind == "Node" ? std::string_view() : std::string_view(ns), name);
   if (object.is_null()) return api::not_found({"", plural}, name);
   TokenClaims::Named bound = named(object);
   if (std::string_view uid = string_at(reference, "uid"); !uid.empty() && uid != bound.uid)
@@ -68,7 +63,7 @@ json::value ApiServer::bind_token(const std::string& ns, const json::value& refe
       return api::bad_request("cannot bind token for serviceaccount \"" + claims->account.name + "\" to pod running with different serviceaccount name.");
     claims->pod = bound;
     if (std::string_view node = string_at(object, "spec", "nodeName"); !node.empty())
-      if (json::value on = object_of(cache("", "nodes"), "", node); !on.is_null()) claims->node = named(on);
+      if (json::value on = found_object(cache("", "nodes"), "", node); !on.is_null()) claims->node = named(on);
   }
   return nullptr;
 }
@@ -77,7 +72,7 @@ void ApiServer::request_token(RequestPtr request) {
   static const api::Type* type = api::find_type("io.k8s.api.authentication.v1", "TokenRequest");
   json::value sent;
   if (!decode_body(*request, *type, "TokenRequest", &sent)) return;
-  json::value account = object_of(cache("", "serviceaccounts"), request->ns, request->name);
+  json::value account = found_object(cache("", "serviceaccounts"), request->ns, request->name);
   if (account.is_null()) return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
   if (api::FieldErrors errors = check_seconds(sent); !errors.empty())
     return request->reply_status(api::invalid("authentication.k8s.io", "TokenRequest", "", errors));
@@ -97,7 +92,7 @@ void ApiServer::issue_token(AdmissionAttributes& attributes, const json::value& 
   TokenClaims claims;
   claims.ns = attributes.ns;
   claims.account = named(account);
-  claims.audiences = strings(find_path(object, "spec", "audiences"));
+  claims.audiences = base::texts_of(find_path(object, "spec", "audiences"));
   if (claims.audiences.empty()) claims.audiences = tokens_->keys().audiences;
   claims.seconds = base::as_int(find_path(object, "spec", "expirationSeconds"), 3600);
   RequestInfo& request = *attributes.request;
@@ -127,7 +122,7 @@ void ApiServer::review_token(RequestPtr request) {
   if (!decode_body(*request, *resource.type, resource.kind, &review)) return;
   std::string token(string_at(review, "spec", "token"));
   if (token.empty()) return request->reply_status(api::bad_request("token is required for TokenReview in authentication"));
-  std::vector<std::string> wanted = strings(find_path(review, "spec", "audiences")), own = tokens_->keys().audiences, common;
+  std::vector<std::string> wanted = base::texts_of(find_path(review, "spec", "audiences")), own = tokens_->keys().audiences, common;
   if (wanted.empty()) wanted = own;
   json::object status;
   auto identity = authenticator_->check_token(token);

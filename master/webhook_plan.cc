@@ -5,6 +5,7 @@
 #include "api/base64.h"
 #include "api/status.h"
 #include "base/json_limits.h"
+#include "master/rbac_rules.h"
 
 namespace master {
 
@@ -27,9 +28,6 @@ api::Selector selector(const json::value& in, const char* name) {
   api::Selector none;
   none.nothing = true;
   return none;
-}
-bool has(const std::vector<std::string>& list, std::string_view wanted) {
-  return std::any_of(list.begin(), list.end(), [&](const std::string& one) { return one == "*" || one == wanted; });
 }
 // "pods", "pods/status", "pods/*", "*/status", "*", "*/*"
 bool names_resource(const std::string& pattern, std::string_view resource, std::string_view subresource) {
@@ -89,7 +87,7 @@ std::vector<Webhook> read_webhooks(const json::value& configuration) {
 }
 
 bool rule_matches(const Webhook::Rule& rule, const WriteSubject& subject) {
-  if (!has(rule.operations, to_string(subject.operation)) || !has(rule.groups, subject.group) || !has(rule.versions, subject.version)) return false;
+  if (!has_or_star(rule.operations, to_string(subject.operation)) || !has_or_star(rule.groups, subject.group) || !has_or_star(rule.versions, subject.version)) return false;
   if (!rule.names.empty() && std::find(rule.names.begin(), rule.names.end(), subject.name) == rule.names.end()) return false;
   if (rule.scope == "Cluster" && subject.namespaced) return false;
   if (rule.scope == "Namespaced" && !subject.namespaced) return false;

@@ -18,14 +18,6 @@ namespace {
 
 constexpr uint16_t kConntrack = NFNL_SUBSYS_CTNETLINK << 8;
 
-std::string_view attribute(std::string_view bytes, uint16_t wanted) {
-  const char *at = bytes.data(), *end = at + bytes.size();
-  uint16_t type;
-  std::string_view data;
-  while (next_attribute(at, end, &type, &data))
-    if (type == wanted) return data;
-  return {};
-}
 struct Tuple {
   Ip source = 0, destination = 0;
   uint8_t protocol = 0;
@@ -42,12 +34,12 @@ Tuple parse_tuple(std::string_view bytes) {
     if (data.size() == 2) std::memcpy(&value, data.data(), 2);
     return ntohs(value);
   };
-  std::string_view addresses = attribute(bytes, CTA_TUPLE_IP);
-  std::string_view proto = attribute(bytes, CTA_TUPLE_PROTO);
-  std::string_view number = attribute(proto, CTA_PROTO_NUM);
-  return {ip(attribute(addresses, CTA_IP_V4_SRC)), ip(attribute(addresses, CTA_IP_V4_DST)),
+  std::string_view addresses = find_attribute(bytes, CTA_TUPLE_IP);
+  std::string_view proto = find_attribute(bytes, CTA_TUPLE_PROTO);
+  std::string_view number = find_attribute(proto, CTA_PROTO_NUM);
+  return {ip(find_attribute(addresses, CTA_IP_V4_SRC)), ip(find_attribute(addresses, CTA_IP_V4_DST)),
           static_cast<uint8_t>(number.empty() ? 0 : number[0]),
-          port(attribute(proto, CTA_PROTO_SRC_PORT)), port(attribute(proto, CTA_PROTO_DST_PORT))};
+          port(find_attribute(proto, CTA_PROTO_SRC_PORT)), port(find_attribute(proto, CTA_PROTO_DST_PORT))};
 }
 
 }  // namespace
@@ -66,12 +58,12 @@ base::Result<size_t> remove_stale_udp(
     list.end();
     stale.clear();
     read = dump_netfilter(fd.get(), list.bytes(), "list connections", [&](const char* at, size_t size) {
-      std::string_view original = attribute({at, size}, CTA_TUPLE_ORIG);
-      Tuple from = parse_tuple(original), back = parse_tuple(attribute({at, size}, CTA_TUPLE_REPLY));
+      std::string_view original = find_attribute({at, size}, CTA_TUPLE_ORIG);
+      Tuple from = parse_tuple(original), back = parse_tuple(find_attribute({at, size}, CTA_TUPLE_REPLY));
       Key service{from.destination, from.protocol, from.destination_port};
       if (from.protocol != IPPROTO_UDP || !services.count(service)) return;
       if (is_valid(service, back.source, back.source_port)) return;
-      stale.emplace_back(original, attribute({at, size}, CTA_ZONE));
+      stale.emplace_back(original, find_attribute({at, size}, CTA_ZONE));
     });
     if (read.ok() || read.error().kind != base::Kind::kConflict) break;
   }

@@ -15,7 +15,6 @@ namespace proxy {
 namespace {
 
 using Base = Expressions::Base;
-constexpr uint16_t kNft = NFNL_SUBSYS_NFTABLES << 8;
 constexpr uint32_t kSourceOffset = 12, kDestinationOffset = 16;  // RFC 791
 constexpr uint32_t kDportOffset = 2;                             // TCP, UDP and SCTP alike
 // nft's numbers of types, six bits each in a concatenation, so that `nft list` can print the maps.

@@ -20,21 +20,12 @@
 namespace proxy {
 namespace {
 
-constexpr uint16_t kNft = NFNL_SUBSYS_NFTABLES << 8;
-
 template <typename Visit>
 void each_attribute(std::string_view bytes, Visit visit) {
   const char *at = bytes.data(), *end = at + bytes.size();
   uint16_t type;
   std::string_view data;
   while (next_attribute(at, end, &type, &data)) visit(type, data);
-}
-std::string_view attribute(std::string_view bytes, uint16_t wanted) {
-  std::string_view found;
-  each_attribute(bytes, [&](uint16_t type, std::string_view data) {
-    if (type == wanted) found = data;
-  });
-  return found;
 }
 std::string text_of(std::string_view data) { return std::string(data.substr(0, data.find('\0'))); }
 uint32_t word(std::string_view data, size_t at) {
@@ -58,14 +49,14 @@ Element parse_element(Set set, uint16_t count, std::string_view key) {
 }
 Value parse_value(std::string_view data) {
   if (data.empty()) return {};
-  std::string_view value = attribute(data, NFTA_DATA_VALUE);
+  std::string_view value = find_attribute(data, NFTA_DATA_VALUE);
   if (!value.empty()) {
     size_t at = value.size() == 12 ? 4 : 0;  // sticky maps begin with padding
     return {Value::Kind::kEndpoint, ntohl(word(value, at)), port_at(value, at + 4), {}};
   }
-  std::string_view verdict = attribute(data, NFTA_DATA_VERDICT);
-  auto code = static_cast<int32_t>(ntohl(word(attribute(verdict, NFTA_VERDICT_CODE), 0)));
-  std::string chain = text_of(attribute(verdict, NFTA_VERDICT_CHAIN));
+  std::string_view verdict = find_attribute(data, NFTA_DATA_VERDICT);
+  auto code = static_cast<int32_t>(ntohl(word(find_attribute(verdict, NFTA_VERDICT_CODE), 0)));
+  std::string chain = text_of(find_attribute(verdict, NFTA_VERDICT_CHAIN));
   if (code == NF_ACCEPT) return {Value::Kind::kAccept, 0, 0, {}};
   if (code == NF_DROP) return {Value::Kind::kDrop, 0, 0, {}};
   if (chain == "refuse") return {Value::Kind::kRefuse, 0, 0, {}};
@@ -135,7 +126,7 @@ Nftables::Interference Nftables::read_interference() {
         continue;
       const char* body = reinterpret_cast<char*>(at) + NLMSG_HDRLEN;
       // Every kind of message names its table in attribute 1.
-      std::string_view table = attribute({body + sizeof(nfgenmsg), at->nlmsg_len - NLMSG_HDRLEN - sizeof(nfgenmsg)},
+      std::string_view table = find_attribute({body + sizeof(nfgenmsg), at->nlmsg_len - NLMSG_HDRLEN - sizeof(nfgenmsg)},
                                          NFTA_TABLE_NAME);
       if (reinterpret_cast<const nfgenmsg*>(body)->nfgen_family != NFPROTO_IPV4 ||
           text_of(table) != config_.table)
@@ -151,7 +142,7 @@ base::Result<uint32_t> Nftables::generation() {
   uint32_t id = 0;
   TRY(dump_netfilter(fd_.get(), request(NFT_MSG_GETGEN, 0, {}, 0, {}), "read nftables generation",
                      [&](const char* at, size_t size) {
-                       id = ntohl(word(attribute({at, size}, NFTA_GEN_ID), 0));
+                       id = ntohl(word(find_attribute({at, size}, NFTA_GEN_ID), 0));
                      }));
   return id;
 }
@@ -169,8 +160,8 @@ base::Status Nftables::dump(uint8_t message, const std::string& set,
 base::Result<std::vector<std::string>> Nftables::chains() {
   std::vector<std::string> names;
   TRY(dump(NFT_MSG_GETCHAIN, {}, [&](const char* at, size_t size) {
-    if (text_of(attribute({at, size}, NFTA_CHAIN_TABLE)) == config_.table)
-      names.push_back(text_of(attribute({at, size}, NFTA_CHAIN_NAME)));
+    if (text_of(find_attribute({at, size}, NFTA_CHAIN_TABLE)) == config_.table)
+      names.push_back(text_of(find_attribute({at, size}, NFTA_CHAIN_NAME)));
   }));
   return names;
 }
@@ -206,12 +197,12 @@ base::Result<Observed> Nftables::observe() {
       for (auto [set, count] : sets)
         TRY(dump(NFT_MSG_GETSETELEM, Element{set, count, {}, 0}.set_name(),
                  [&, set = set, count = count](const char* at, size_t size) {
-                   each_attribute(attribute({at, size}, NFTA_SET_ELEM_LIST_ELEMENTS),
+                   each_attribute(find_attribute({at, size}, NFTA_SET_ELEM_LIST_ELEMENTS),
                                   [&](uint16_t, std::string_view element) {
                      std::string_view key =
-                         attribute(attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
+                         find_attribute(find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
                      observed.elements[parse_element(set, count, key)] =
-                         parse_value(attribute(element, NFTA_SET_ELEM_DATA));
+                         parse_value(find_attribute(element, NFTA_SET_ELEM_DATA));
                    });
                  }));
       return {};
@@ -256,10 +247,10 @@ base::Status Nftables::purge_affinity(
     const std::function<bool(const Key&, Ip, uint16_t)>& is_valid) {
   std::vector<std::string> stale;
   TRY(dump(NFT_MSG_GETSETELEM, "affinity", [&](const char* at, size_t size) {
-    each_attribute(attribute({at, size}, NFTA_SET_ELEM_LIST_ELEMENTS),
+    each_attribute(find_attribute({at, size}, NFTA_SET_ELEM_LIST_ELEMENTS),
                    [&](uint16_t, std::string_view element) {
-      std::string_view key = attribute(attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
-      std::string_view to = attribute(attribute(element, NFTA_SET_ELEM_DATA), NFTA_DATA_VALUE);
+      std::string_view key = find_attribute(find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
+      std::string_view to = find_attribute(find_attribute(element, NFTA_SET_ELEM_DATA), NFTA_DATA_VALUE);
       if (key.size() < 16 || to.size() < 8) return;
       Key service{ntohl(word(key, 4)), static_cast<uint8_t>(key[8]), port_at(key, 12)};
       if (!is_valid(service, ntohl(word(to, 0)), port_at(to, 4))) stale.emplace_back(key);

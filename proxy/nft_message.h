@@ -2,12 +2,16 @@
 // chains are made of. Pure; the layout is that of linux/netfilter/nf_tables.h.
 #pragma once
 
+#include <linux/netfilter/nfnetlink.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace proxy {
+
+constexpr uint16_t kNft = NFNL_SUBSYS_NFTABLES << 8;  // nftables' part of a message's type
 
 // Appends netlink attributes to a string.
 class Attributes {

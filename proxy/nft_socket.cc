@@ -53,6 +53,14 @@ bool next_attribute(const char*& at, const char* end, uint16_t* type, std::strin
   at += std::min<ptrdiff_t>(NLA_ALIGN(header.nla_len), end - at);
   return true;
 }
+std::string_view find_attribute(std::string_view bytes, uint16_t wanted) {
+  const char *at = bytes.data(), *end = at + bytes.size();
+  uint16_t type;
+  std::string_view data;
+  while (next_attribute(at, end, &type, &data))
+    if (type == wanted) return data;
+  return {};
+}
 
 base::Status dump_netfilter(int fd, const std::string& request, const std::string& operation,
                             const std::function<void(const char*, size_t)>& each) {

@@ -30,5 +30,6 @@ base::Result<std::vector<NetlinkFailure>> send_netfilter(int fd, const std::stri
                                                          const std::string& operation);
 // The next attribute of [at, end): type, payload; false at the end.
 bool next_attribute(const char*& at, const char* end, uint16_t* type, std::string_view* data);
+std::string_view find_attribute(std::string_view bytes, uint16_t wanted);  // the first of that type; "" without
 
 }  // namespace proxy

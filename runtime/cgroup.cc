@@ -17,7 +17,7 @@
 namespace runtime {
 
 namespace sys = base::sys;
-using Kind = CgroupAction::Kind;
+using Action = CgroupAction::Kind;
 constexpr int kRemoveTimeoutMs = 10'000;
 constexpr int kReapEveryMs = 2;
 
@@ -95,14 +95,14 @@ base::Status act_cgroup(const CgroupPlan& plan) {
   ControlWriter writer;
   for (const CgroupAction& action : plan.actions) {
     switch (action.kind) {
-      case Kind::kMakeDirectory: TRY(make_directory(action.path, action.cpuset)); break;
-      case Kind::kWrite:
+      case Action::kMakeDirectory: TRY(make_directory(action.path, action.cpuset)); break;
+      case Action::kWrite:
         if (action.path.ends_with("/cgroup.subtree_control"))
           TRY(write_subtree_control(action.path, action.value));
         else
           TRY(writer.write(action.path, action.value));
         break;
-      case Kind::kDeviceFilter: TRY(attach_device_filter(action.path, plan.device_rules)); break;
+      case Action::kDeviceFilter: TRY(attach_device_filter(action.path, plan.device_rules)); break;
     }
   }
   return {};

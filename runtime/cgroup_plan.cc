@@ -9,13 +9,13 @@
 
 namespace runtime {
 
-using Kind = CgroupAction::Kind;
+using Action = CgroupAction::Kind;
 
 std::string CgroupAction::text() const {
   switch (kind) {
-    case Kind::kMakeDirectory: return "cgroup-make " + path;
-    case Kind::kWrite: return fmt::format("cgroup-write {} {}", path, value);
-    case Kind::kDeviceFilter: return fmt::format("cgroup-device-filter {} {}", path, value);
+    case Action::kMakeDirectory: return "cgroup-make " + path;
+    case Action::kWrite: return fmt::format("cgroup-write {} {}", path, value);
+    case Action::kDeviceFilter: return fmt::format("cgroup-device-filter {} {}", path, value);
   }
   return {};
 }
@@ -44,7 +44,7 @@ class Planner {
                      std::string value) {
     std::string dir = TRY(directory(controller, field));
     used_.insert(std::string(controller));
-    writes_.push_back({Kind::kWrite, dir + "/" + file, std::move(value)});
+    writes_.push_back({Action::kWrite, dir + "/" + file, std::move(value)});
     return {};
   }
   base::Status resources(const Resources& r);
@@ -221,8 +221,8 @@ void plan_controllers(const CgroupLayout& layout, const std::string& path, const
   }
   for (size_t slash = 0; slash != std::string::npos && !enable.empty(); slash = path.find('/', slash + 1)) {
     std::string above = layout.unified + path.substr(0, slash);
-    if (slash != 0) plan.actions.push_back({Kind::kMakeDirectory, above, ""});
-    plan.actions.push_back({Kind::kWrite, above + "/cgroup.subtree_control", enable});
+    if (slash != 0) plan.actions.push_back({Action::kMakeDirectory, above, ""});
+    plan.actions.push_back({Action::kWrite, above + "/cgroup.subtree_control", enable});
   }
 }
 }  // namespace
@@ -246,14 +246,14 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
                            [&](const std::string& name) { return wanted.count(name) != 0; });
     if (!use) continue;
     plan.directories.push_back(hierarchy.mount + path);
-    plan.actions.push_back({Kind::kMakeDirectory, plan.directories.back(), "",
+    plan.actions.push_back({Action::kMakeDirectory, plan.directories.back(), "",
                             hierarchy.controllers[0] == "cpuset"});
   }
   if (!layout.unified.empty()) {
     plan.unified = layout.unified + path;
-    plan.actions.push_back({Kind::kMakeDirectory, plan.unified, ""});
+    plan.actions.push_back({Action::kMakeDirectory, plan.unified, ""});
     if (delegate && layout.pure_v2())
-      plan.actions.push_back({Kind::kWrite, plan.unified + "/cgroup.subtree_control",
+      plan.actions.push_back({Action::kWrite, plan.unified + "/cgroup.subtree_control",
                               "+cpu +memory +pids"});
   }
   for (CgroupAction& write : planner.writes_) plan.actions.push_back(std::move(write));
@@ -266,7 +266,7 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
     std::string text;
     for (const DeviceRule& rule : plan.device_rules)
       text += (text.empty() ? "" : "; ") + std::string(rule.allow ? "allow " : "deny ") + device_text(rule);
-    plan.actions.push_back({Kind::kDeviceFilter, plan.unified, text});
+    plan.actions.push_back({Action::kDeviceFilter, plan.unified, text});
     return plan;
   }
   std::string dir = TRY(planner.directory("devices", "linux.resources.devices"));
@@ -280,12 +280,12 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
       for (char type : {'b', 'c'}) {
         DeviceRule one = rule;
         one.type = type;
-        plan.actions.push_back({Kind::kWrite, dir + (rule.allow ? "/devices.allow" : "/devices.deny"),
+        plan.actions.push_back({Action::kWrite, dir + (rule.allow ? "/devices.allow" : "/devices.deny"),
                                 device_text(one)});
       }
       continue;
     }
-    plan.actions.push_back({Kind::kWrite, dir + (rule.allow ? "/devices.allow" : "/devices.deny"),
+    plan.actions.push_back({Action::kWrite, dir + (rule.allow ? "/devices.allow" : "/devices.deny"),
                             all ? "a" : device_text(rule)});
   }
   return plan;
@@ -300,7 +300,7 @@ base::Result<CgroupPlan> plan_cgroup_update(const CgroupLayout& layout, const st
   for (const CgroupLayout::Hierarchy& hierarchy : layout.v1)
     for (const std::string& name : hierarchy.controllers)
       if (planner.used_.count(name))
-        plan.actions.push_back({Kind::kMakeDirectory, hierarchy.mount + path, "", hierarchy.controllers[0] == "cpuset"});
+        plan.actions.push_back({Action::kMakeDirectory, hierarchy.mount + path, "", hierarchy.controllers[0] == "cpuset"});
   for (CgroupAction& write : planner.writes_) plan.actions.push_back(std::move(write));
   return plan;
 }

@@ -27,7 +27,7 @@ struct Entry {  // linux_dirent64
   char name[];
 };
 
-int copy_file(int from, int to, const char* name, const struct stat& info) {
+int copy_up_file(int from, int to, const char* name, const struct stat& info) {
   int in = ::openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
   if (in < 0) return -errno;
   int out = ::openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -56,7 +56,7 @@ int copy_directory(int from, int to, int depth);
 int copy_entry(int from, int to, const char* name, int depth) {
   struct stat info;
   if (::fstatat(from, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return -errno;
-  if (S_ISREG(info.st_mode)) return copy_file(from, to, name, info);
+  if (S_ISREG(info.st_mode)) return copy_up_file(from, to, name, info);
   if (S_ISLNK(info.st_mode)) return copy_link(from, to, name, info);
   if (!S_ISDIR(info.st_mode)) {
     int error = ::mknodat(to, name, info.st_mode, info.st_rdev) == 0 ? 0 : -errno;

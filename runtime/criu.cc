@@ -73,7 +73,7 @@ base::Status send_bytes(int socket, const std::string& bytes) {
   if (::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) return sys::last_error("send to", "criu");
   return {};
 }
-base::Result<CriuAnswer> converse(const CriuCall& call, pid_t criu, int socket) {
+base::Result<CriuAnswer> converse_with_criu(const CriuCall& call, pid_t criu, int socket) {
   if (call.started) TRY(call.started(criu));
   CriuMessage request;
   request.add(1, static_cast<int64_t>(call.type)).add(call.type == CriuRequest::kFeatureCheck ? 5 : 2, call.options);
@@ -148,7 +148,7 @@ base::Result<CriuAnswer> call_criu(const CriuCall& call) {
   }
   held.clear();
   sockets.write.reset();
-  auto answer = converse(call, spawned->pid, sockets.read.get());
+  auto answer = converse_with_criu(call, spawned->pid, sockets.read.get());
   sockets.read.reset();
   base::ExitStatus status = TRY(base::wait_child(*spawned));
   if (!answer.ok()) return answer;

@@ -85,9 +85,9 @@ base::Error malformed(const char* what) {
   return base::make_error(base::Kind::kInvalid, "read D-Bus message", {}, what);
 }
 
-class Reader {
+class DbusReader {
  public:
-  explicit Reader(std::string_view bytes, size_t at = 0) : bytes_(bytes), at_(at) {}
+  explicit DbusReader(std::string_view bytes, size_t at = 0) : bytes_(bytes), at_(at) {}
   bool align(size_t to) {
     at_ = (at_ + to - 1) / to * to;
     return at_ <= bytes_.size();
@@ -218,7 +218,7 @@ base::Result<DbusMessage> parse_dbus_message(std::string_view bytes) {
   if (size == 0 || size != bytes.size()) return malformed("cut off");
   DbusMessage out;
   out.type = static_cast<uint8_t>(bytes[1]);
-  Reader reader(bytes, 8);
+  DbusReader reader(bytes, 8);
   uint32_t fields = 0;
   if (!reader.get(out.serial) || !reader.get(fields)) return malformed("cut off");
   size_t end = 16 + fields;
@@ -243,7 +243,7 @@ base::Result<DbusMessage> parse_dbus_message(std::string_view bytes) {
 
 std::vector<std::string> DbusMessage::strings() const {
   std::vector<std::string> out;
-  Reader reader(body);
+  DbusReader reader(body);
   for (char type : signature) {
     std::string kind(1, type), text;
     if (type == 'v' && !reader.get_signature(kind)) return out;

@@ -13,7 +13,7 @@ namespace json = base::json;
 constexpr size_t kMaxLayers = 500;  // overlayfs' own limit of lower directories
 constexpr size_t kMaxIndexEntries = 1000;
 
-base::Error bad(const std::string& operation, const std::string& subject, std::string reason) {
+base::Error bad_manifest(const std::string& operation, const std::string& subject, std::string reason) {
   return base::make_error(Kind::kInvalid, operation, subject, std::move(reason),
                           "the image is broken: build and push it again");
 }
@@ -29,9 +29,9 @@ base::Result<Descriptor> descriptor_of(const json::value& value, const std::stri
     if (out.digest.starts_with("sha512:"))
       return base::make_error(Kind::kUnsupported, operation, subject,
                               where + " is addressed by sha512", "push the image with sha256 digests");
-    return bad(operation, subject, where + ": '" + shown + "' is no digest");
+    return bad_manifest(operation, subject, where + ": '" + shown + "' is no digest");
   }
-  if (size < 0) return bad(operation, subject, where + " has no size");
+  if (size < 0) return bad_manifest(operation, subject, where + " has no size");
   out.size = static_cast<uint64_t>(size);
   out.platform = {std::string(base::string_at(value, "platform", "os")),
                   std::string(base::string_at(value, "platform", "architecture")),
@@ -72,10 +72,10 @@ base::Result<Manifest> parse_manifest(std::string_view text, const std::string& 
                             "push the image again with a current tool");
   const json::value* config = base::find(value, "config");
   const json::value* layers = base::find(value, "layers");
-  if (!config || !layers || !layers->is_array()) return bad(operation, subject, "no config or no layers");
+  if (!config || !layers || !layers->is_array()) return bad_manifest(operation, subject, "no config or no layers");
   Manifest out;
   out.config = TRY(descriptor_of(*config, operation, subject, "config"));
-  if (layers->get_array().size() > kMaxLayers) return bad(operation, subject, "more than 500 layers");
+  if (layers->get_array().size() > kMaxLayers) return bad_manifest(operation, subject, "more than 500 layers");
   for (const json::value& layer : layers->get_array()) {
     Descriptor item = TRY(descriptor_of(layer, operation, subject,
                                         "layer " + std::to_string(out.layers.size())));
@@ -85,7 +85,7 @@ base::Result<Manifest> parse_manifest(std::string_view text, const std::string& 
                               "this is no container image");
     out.layers.push_back(std::move(item));
   }
-  if (out.config.size > kMaxConfigBytes) return bad(operation, subject, "the config is over 8 MiB");
+  if (out.config.size > kMaxConfigBytes) return bad_manifest(operation, subject, "the config is over 8 MiB");
   return out;
 }
 
@@ -93,9 +93,9 @@ base::Result<Index> parse_index(std::string_view text, const std::string& subjec
   const std::string operation = "read image index of";
   auto value = TRY_WRAP(base::parse_json(text), operation, subject);
   const json::value* manifests = base::find(value, "manifests");
-  if (!manifests || !manifests->is_array()) return bad(operation, subject, "no manifests");
+  if (!manifests || !manifests->is_array()) return bad_manifest(operation, subject, "no manifests");
   if (manifests->get_array().size() > kMaxIndexEntries)
-    return bad(operation, subject, "more than 1000 manifests");
+    return bad_manifest(operation, subject, "more than 1000 manifests");
   Index out;
   for (const json::value& item : manifests->get_array())
     out.manifests.push_back(TRY(descriptor_of(item, operation, subject,
@@ -107,12 +107,12 @@ base::Result<Config> parse_config(std::string_view text, const std::string& subj
   const std::string operation = "read image config";
   auto value = TRY_WRAP(base::parse_json(text), operation, subject);
   const json::value* diff_ids = base::find_path(value, "rootfs", "diff_ids");
-  if (!diff_ids || !diff_ids->is_array()) return bad(operation, subject, "no rootfs.diff_ids");
+  if (!diff_ids || !diff_ids->is_array()) return bad_manifest(operation, subject, "no rootfs.diff_ids");
   Config out;
   for (const json::value& item : diff_ids->get_array()) {
     std::string_view diff_id = base::as_string(&item);
     if (!is_digest(diff_id))
-      return bad(operation, subject, "diff id '" + std::string(diff_id.substr(0, 100)) + "' is no digest");
+      return bad_manifest(operation, subject, "diff id '" + std::string(diff_id.substr(0, 100)) + "' is no digest");
     out.diff_ids.emplace_back(diff_id);
   }
   out.platform = {std::string(base::string_at(value, "os")), std::string(base::string_at(value, "architecture")),

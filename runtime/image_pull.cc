@@ -15,7 +15,7 @@ namespace {
 using base::Kind;
 using base::make_error;
 constexpr int kManifestTries = 4;
-constexpr auto kFirstPause = std::chrono::milliseconds(50);
+constexpr auto kFirstRetry = std::chrono::milliseconds(50);
 constexpr auto kProgressEvery = std::chrono::milliseconds(200);
 
 struct Resolved {
@@ -27,7 +27,7 @@ struct Resolved {
 base::Result<RegistryClient::Fetched> fetch_manifest(RegistryClient& registry, HttpClient& http, const std::string& reference) {
   auto fetched = registry.manifest(http, reference);
   for (int tries = 1; !fetched.ok() && registry.busy() && tries < kManifestTries; ++tries) {
-    registry.wait_until_asked_again(kFirstPause * (1 << tries));
+    registry.wait_until_asked_again(kFirstRetry * (1 << tries));
     fetched = registry.manifest(http, reference);
   }
   return fetched;

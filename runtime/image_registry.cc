@@ -17,7 +17,7 @@ bool is_loopback(const std::string& host) {
   return name == "localhost" || name.starts_with("127.") || name == "[::1]";
 }
 
-base::Error bad(const std::string& subject, const std::string& where, const std::string& reason) {
+base::Error bad_setting(const std::string& subject, const std::string& where, const std::string& reason) {
   return make_error(Kind::kInvalid, "read registries file", subject, where + ": " + reason,
                     "correct the file");
 }
@@ -40,17 +40,17 @@ std::string host_of(std::string_view key) {
 base::Result<RegistrySettings> settings_of(const json::value& value, const std::string& host,
                                            const std::string& subject, const Registries::ReadFile& read_file) {
   RegistrySettings out;
-  if (!value.is_object()) return bad(subject, host, "is no object");
+  if (!value.is_object()) return bad_setting(subject, host, "is no object");
   for (const auto& [key, item] : value.get_object()) {
     std::string name(key);
     std::string where = host + "." + name;
     auto flag = [&](bool& to) -> base::Status {
-      if (!item.is_bool()) return bad(subject, where, "is neither true nor false");
+      if (!item.is_bool()) return bad_setting(subject, where, "is neither true nor false");
       to = item.get_bool();
       return {};
     };
     auto text = [&](std::string& to) -> base::Status {
-      if (!item.is_string() || item.get_string().empty()) return bad(subject, where, "is no text");
+      if (!item.is_string() || item.get_string().empty()) return bad_setting(subject, where, "is no text");
       to = base::as_string(&item);
       return {};
     };
@@ -66,21 +66,21 @@ base::Result<RegistrySettings> settings_of(const json::value& value, const std::
       out.password = TRY_WRAP(read_file(path), "read registries file", subject + " " + where);
       while (!out.password.empty() && out.password.back() == '\n') out.password.pop_back();
     } else if (name == "mirrors") {
-      if (!item.is_array()) return bad(subject, where, "is no list");
+      if (!item.is_array()) return bad_setting(subject, where, "is no list");
       for (const json::value& mirror : item.get_array()) {
         std::string address(base::as_string(&mirror));
         if (!parse_image_reference(address + "/x").ok() || address.find('/') != std::string::npos)
-          return bad(subject, where, "'" + address + "' is no host or host:port; its scheme is set by its own entry");
+          return bad_setting(subject, where, "'" + address + "' is no host or host:port; its scheme is set by its own entry");
         out.mirrors.push_back(address);
       }
     } else {
-      return bad(subject, where, "unknown; known are mirrors, mirrorsOnly, plainHTTP, insecure, caFile, "
+      return bad_setting(subject, where, "unknown; known are mirrors, mirrorsOnly, plainHTTP, insecure, caFile, "
                                  "username, password, passwordFile");
     }
   }
-  if (!out.password.empty() && out.username.empty()) return bad(subject, host, "a password without a username");
+  if (!out.password.empty() && out.username.empty()) return bad_setting(subject, host, "a password without a username");
   if (out.plain_http && (out.insecure || !out.ca_file.empty()))
-    return bad(subject, host, "plainHTTP has no TLS to be insecure or to have a caFile");
+    return bad_setting(subject, host, "plainHTTP has no TLS to be insecure or to have a caFile");
   return out;
 }
 
@@ -89,11 +89,11 @@ base::Result<RegistrySettings> settings_of(const json::value& value, const std::
 base::Result<Registries> Registries::parse(std::string_view text, const std::string& subject,
                                            const ReadFile& read_file) {
   auto value = TRY_WRAP(base::parse_json(text), "read registries file", subject);
-  if (!value.is_object()) return bad(subject, "the file", "is no object");
+  if (!value.is_object()) return bad_setting(subject, "the file", "is no object");
   Registries out;
   for (const auto& [key, item] : value.get_object()) {
     if (key != "registries" || !item.is_object())
-      return bad(subject, std::string(key), "only an object 'registries' is known");
+      return bad_setting(subject, std::string(key), "only an object 'registries' is known");
     for (const auto& [host, settings] : item.get_object())
       out.hosts_[host_of(std::string_view(host))] = TRY(settings_of(settings, std::string(host), subject, read_file));
   }

@@ -17,7 +17,7 @@ using base::make_error;
 using base::UniqueFd;
 namespace sys = base::sys;
 constexpr size_t kMaxMembers = 20'000;
-constexpr int kMaxLinks = 10;
+constexpr int kMaxArchiveLinks = 10;
 constexpr size_t kCopyBytes = 1u << 20;
 
 // "a/./b/../c" -> "a/c"; only a key of our map, never a path on disk.
@@ -103,7 +103,7 @@ class ArchiveSource : public ImageSource {
   };
   Member* find(const std::string& path) {
     std::string at = clean(path);
-    for (int i = 0; i < kMaxLinks; ++i) {
+    for (int i = 0; i < kMaxArchiveLinks; ++i) {
       if (auto member = members_.find(at); member != members_.end()) return &member->second;
       auto link = links_.find(at);
       if (link == links_.end()) return nullptr;

@@ -17,8 +17,8 @@ namespace {
 using base::Kind;
 using base::make_error;
 constexpr size_t kMaxIndexBytes = 64u << 20;
-constexpr size_t kMaxConfigBytes = 8u << 20;
-constexpr size_t kMaxLayers = 500;  // overlayfs itself stops at 500 lower directories
+constexpr size_t kMaxStoredConfigBytes = 8u << 20;
+constexpr size_t kMaxMountedLayers = 500;  // overlayfs itself stops at 500 lower directories
 
 base::Error corrupt(const std::string& what, const std::string& path, std::string reason) {
   return make_error(Kind::kCorrupt, what, path, std::move(reason),
@@ -40,7 +40,7 @@ base::Result<Image> read_image(const std::string& root, const std::string& name,
   image.config_digest = entry.config;
   image.size_bytes = entry.size_bytes;
   std::string path = blob_path(root, entry.config);
-  auto text = base::sys::read_file(path, kMaxConfigBytes);
+  auto text = base::sys::read_file(path, kMaxStoredConfigBytes);
   if (!text.ok()) {
     base::Error error = base::wrap(text.error(), "read image", name);
     if (text.error().kind == Kind::kNotFound) error.kind = Kind::kCorrupt;
@@ -58,7 +58,7 @@ base::Result<Image> read_image(const std::string& root, const std::string& name,
   }
   for (const std::string& diff_id : strings_of(base::find_path(config, "rootfs", "diff_ids"))) {
     if (!is_digest(diff_id)) return corrupt("read image config", path, "a diff id is no digest");
-    if (image.layers.size() == kMaxLayers) return corrupt("read image config", path, "over 500 layers");
+    if (image.layers.size() == kMaxMountedLayers) return corrupt("read image config", path, "over 500 layers");
     std::string layer = layer_path(root, diff_id) + "/fs";
     if (!base::sys::exists(layer)) return corrupt("find layer of " + name, layer, "it is missing");
     image.layers.push_back(std::move(layer));

@@ -47,14 +47,14 @@ base::Result<Merged> open_root(const std::vector<std::string>& layers) {
   return root;
 }
 
-struct Step {
+struct LookupStep {
   Merged directory;      // set when the name is a directory
   UniqueFd file;         // set when it is a regular file; O_PATH
   std::string symlink;   // set when it is a symlink
 };
 // Nothing set: absent.
-base::Result<Step> step_into(const Merged& parents, const std::string& name) {
-  Step step;
+base::Result<LookupStep> step_into(const Merged& parents, const std::string& name) {
+  LookupStep step;
   for (const UniqueFd& parent : parents) {
     auto opened = base::sys::openat(parent.get(), name, O_PATH | O_NOFOLLOW);
     if (!opened.ok()) {
@@ -100,7 +100,7 @@ base::Result<std::string> read_merged(const std::vector<std::string>& layers, st
       if (at.size() > 1) at.pop_back();
       continue;
     }
-    Step step = TRY(step_into(at.back(), name));
+    LookupStep step = TRY(step_into(at.back(), name));
     if (!step.directory.empty()) {
       at.push_back(std::move(step.directory));
     } else if (!step.symlink.empty()) {

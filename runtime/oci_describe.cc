@@ -16,7 +16,7 @@ namespace {
 namespace json = base::json;
 namespace sys = base::sys;
 
-json::array strings(std::initializer_list<const char*> names) {
+json::array name_list(std::initializer_list<const char*> names) {
   json::array out;
   for (const char* name : names) out.push_back(json::value(name));
   return out;
@@ -36,7 +36,7 @@ void make_rootless(json::object& config) {
   for (json::value& mount : config["mounts"].as_array()) {
     if (base::string_at(mount, "destination") == "/sys") {
       mount = json::object{{"destination", "/sys"}, {"type", "none"}, {"source", "/sys"},
-                           {"options", strings({"rbind", "nosuid", "noexec", "nodev", "ro"})}};
+                           {"options", name_list({"rbind", "nosuid", "noexec", "nodev", "ro"})}};
       continue;
     }
     json::array options;
@@ -47,14 +47,14 @@ void make_rootless(json::object& config) {
 }
 
 json::object seccomp_features() {
-  json::array flags = strings({"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG",
+  json::array flags = name_list({"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG",
                                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"});
   return {{"enabled", true},
-          {"actions", strings({"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
+          {"actions", name_list({"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
                                "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"})},
-          {"operators", strings({"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
+          {"operators", name_list({"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
                                  "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"})},
-          {"archs", strings({"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32",
+          {"archs", name_list({"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32",
                              "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PARISC",
                              "SCMP_ARCH_PARISC64", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_RISCV64",
                              "SCMP_ARCH_S390", "SCMP_ARCH_S390X", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"})},
@@ -73,7 +73,7 @@ base::Result<int> oci_spec(const OciContext& context) {
   process["noNewPrivileges"] = true;
   process["env"].as_array().push_back("TERM=xterm");
   // The least that programs as an init expect: what `runc spec` gives.
-  json::array few = strings({"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"});
+  json::array few = name_list({"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"});
   process["capabilities"] = json::object{{"bounding", few}, {"effective", few}, {"permitted", few}};
   process["rlimits"] = json::array{json::object{{"type", "RLIMIT_NOFILE"}, {"hard", 1024}, {"soft", 1024}}};
   base::object_at(config, "root")["readonly"] = true;
@@ -96,9 +96,9 @@ base::Result<int> oci_features() {
   json::object out{
       {"ociVersionMin", "1.0.0"},
       {"ociVersionMax", kOciVersion},
-      {"hooks", strings({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"})},
+      {"hooks", name_list({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"})},
       {"mountOptions",
-       strings({"async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime", "loud",
+       name_list({"async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime", "loud",
                 "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime",
                 "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime",
                 "remount", "rexec", "ridmap", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime",
@@ -106,7 +106,7 @@ base::Result<int> oci_features() {
                 "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "symfollow",
                 "sync", "tmpcopyup", "unbindable"})},
       {"linux",
-       json::object{{"namespaces", strings({"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"})},
+       json::object{{"namespaces", name_list({"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"})},
                     {"capabilities", std::move(capabilities)},
                     {"cgroup", json::object{{"v1", true}, {"v2", true}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}}},
                     {"seccomp", seccomp_features()},
@@ -114,9 +114,9 @@ base::Result<int> oci_features() {
                     {"selinux", json::object{{"enabled", true}}},
                     {"intelRdt", json::object{{"enabled", false}}},
                     {"memoryPolicy",
-                     json::object{{"modes", strings({"MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED",
+                     json::object{{"modes", name_list({"MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED",
                                                      "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE"})},
-                                  {"flags", strings({"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"})}}},
+                                  {"flags", name_list({"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"})}}},
                     {"mountExtensions", json::object{{"idmap", json::object{{"enabled", true}}}}},
                     {"netDevices", json::object{{"enabled", true}}}}},
       {"annotations",

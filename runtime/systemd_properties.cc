@@ -13,7 +13,7 @@ namespace {
 using base::Kind;
 using Properties = std::vector<DbusProperty>;
 
-base::Error invalid(std::string subject, std::string reason, std::string hint = {}) {
+base::Error invalid_property(std::string subject, std::string reason, std::string hint = {}) {
   return base::make_error(Kind::kInvalid, "read", std::move(subject), std::move(reason), std::move(hint));
 }
 uint64_t limit(int64_t value) { return value < 0 ? UINT64_MAX : static_cast<uint64_t>(value); }
@@ -30,7 +30,7 @@ base::Result<std::vector<uint8_t>> cpu_mask(const std::string& list, const char*
     if (parsed.ec == std::errc() && parsed.ptr < end && *parsed.ptr == '-')
       parsed = std::from_chars(parsed.ptr + 1, end, last);
     if (parsed.ec != std::errc() || first > last || last >= kMaxCpu || (parsed.ptr < end && *parsed.ptr != ',' && *parsed.ptr != '\n'))
-      return invalid(field, "'" + list + "' is no list of numbers and ranges");
+      return invalid_property(field, "'" + list + "' is no list of numbers and ranges");
     if (mask.size() <= last / 8) mask.resize(last / 8 + 1);
     for (unsigned n = first; n <= last; ++n) mask[n / 8] |= static_cast<uint8_t>(1u << (n % 8));
     at = parsed.ptr + 1;
@@ -55,7 +55,7 @@ base::Result<uint64_t> unified_number(const std::string& file, const std::string
   uint64_t value = 0;
   auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (ec != std::errc() || end != text.data() + text.size())
-    return invalid("linux.resources.unified." + file, "'" + text + "' is neither a number nor max");
+    return invalid_property("linux.resources.unified." + file, "'" + text + "' is neither a number nor max");
   return value;
 }
 base::Status add_unified(Properties& out, const std::map<std::string, std::string>& unified) {
@@ -87,11 +87,11 @@ base::Status add_unified(Properties& out, const std::map<std::string, std::strin
 base::Result<std::string> slice_path(const std::string& slice) {
   constexpr std::string_view kSuffix = ".slice";
   bool good = slice.ends_with(kSuffix) && slice.find('/') == std::string::npos;
-  if (!good) return invalid("linux.cgroupsPath", "'" + slice + "' is no slice", "give slice:prefix:name, as in system.slice:sampan:web");
+  if (!good) return invalid_property("linux.cgroupsPath", "'" + slice + "' is no slice", "give slice:prefix:name, as in system.slice:sampan:web");
   std::string name = slice.substr(0, slice.size() - kSuffix.size());
   if (name == "-") return std::string("/");
   if (name.empty() || name.front() == '-' || name.back() == '-' || name.find("--") != std::string::npos)
-    return invalid("linux.cgroupsPath", "'" + slice + "' is no slice");
+    return invalid_property("linux.cgroupsPath", "'" + slice + "' is no slice");
   std::string out;
   for (size_t dash = name.find('-'); dash != std::string::npos; dash = name.find('-', dash + 1))
     out += "/" + name.substr(0, dash) + ".slice";
@@ -105,7 +105,7 @@ base::Result<SystemdScope> parse_systemd_path(const std::string& cgroups_path, c
   if (!cgroups_path.empty()) {
     size_t first = cgroups_path.find(':'), second = first == std::string::npos ? first : cgroups_path.find(':', first + 1);
     if (second == std::string::npos || cgroups_path.find(':', second + 1) != std::string::npos)
-      return invalid("linux.cgroupsPath", "'" + cgroups_path + "' is not slice:prefix:name", "drop --systemd-cgroup, or give it in that form");
+      return invalid_property("linux.cgroupsPath", "'" + cgroups_path + "' is not slice:prefix:name", "drop --systemd-cgroup, or give it in that form");
     out.slice = cgroups_path.substr(0, first);
     prefix = cgroups_path.substr(first + 1, second - first - 1);
     name = cgroups_path.substr(second + 1);
@@ -113,7 +113,7 @@ base::Result<SystemdScope> parse_systemd_path(const std::string& cgroups_path, c
   if (out.slice.empty()) out.slice = user ? "user.slice" : "system.slice";
   TRY(slice_path(out.slice));
   if (name.empty() || (prefix + name).find('/') != std::string::npos)
-    return invalid("linux.cgroupsPath", "'" + cgroups_path + "' names no unit");
+    return invalid_property("linux.cgroupsPath", "'" + cgroups_path + "' names no unit");
   out.unit = (prefix.empty() ? name : prefix + "-" + name) + ".scope";
   return out;
 }
@@ -126,7 +126,7 @@ base::Result<Properties> systemd_resource_properties(const CgroupLayout& layout,
   if (v2 && r.memory_swap && *r.memory_swap != 0) {
     // OCI counts memory and swap together; systemd, as cgroup v2, swap alone.
     if (*r.memory_swap > 0 && (!r.memory_limit || *r.memory_limit > *r.memory_swap))
-      return invalid("linux.resources.memory.swap", "needs a limit that is not larger");
+      return invalid_property("linux.resources.memory.swap", "needs a limit that is not larger");
     out.push_back({"MemorySwapMax", *r.memory_swap < 0 ? UINT64_MAX : static_cast<uint64_t>(*r.memory_swap - *r.memory_limit)});
   }
   if (r.cpu_shares && *r.cpu_shares != 0) {
@@ -235,9 +235,9 @@ base::Result<Properties> systemd_annotation_properties(const std::map<std::strin
     if (!key.starts_with(kPrefix)) continue;
     std::string field = "annotations." + key, name = key.substr(kPrefix.size());
     bool good = name.size() >= 3 && std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
-    if (!good) return invalid(field, "is no name of a property");
+    if (!good) return invalid_property(field, "is no name of a property");
     auto value = gvariant(text);
-    if (!value) return invalid(field, "'" + text + "' is no value", "write true, 5, uint64 5, 'text' or ['a', 'b']");
+    if (!value) return invalid_property(field, "'" + text + "' is no value", "write true, 5, uint64 5, 'text' or ['a', 'b']");
     if (name.ends_with("Sec") && !name.ends_with("USec")) {
       double seconds = -1;
       if (auto* n = std::get_if<int32_t>(&*value)) seconds = *n;
@@ -245,7 +245,7 @@ base::Result<Properties> systemd_annotation_properties(const std::map<std::strin
       if (auto* n = std::get_if<int64_t>(&*value)) seconds = static_cast<double>(*n);
       if (auto* n = std::get_if<uint64_t>(&*value)) seconds = static_cast<double>(*n);
       if (auto* n = std::get_if<double>(&*value)) seconds = *n;
-      if (!(seconds >= 0 && seconds < 1e12)) return invalid(field, "must be a number of seconds");
+      if (!(seconds >= 0 && seconds < 1e12)) return invalid_property(field, "must be a number of seconds");
       name = name.substr(0, name.size() - 3) + "USec";
       value = static_cast<uint64_t>(seconds * kSecondUs);
     }

@@ -66,7 +66,7 @@ bool reason(C, const Node&, A a, size_t, Value* out) { return *out = Value::of_t
 bool errored(C, const Node&, A, size_t, Value* out) { return *out = Value::of(false), true; }
 bool error(C, const Node&, A, size_t, Value* out) { return *out = Value::of_view(""), true; }
 
-constexpr Row kRows[] = {
+constexpr Row kAuthorizerRows[] = {
     {"kubernetes.authorization.Authorizer.path(string) kubernetes.authorization.PathCheck", path},
     {"kubernetes.authorization.Authorizer.group(string) kubernetes.authorization.GroupCheck", group},
     {"kubernetes.authorization.Authorizer.serviceAccount(string, string) kubernetes.authorization.Authorizer", account},
@@ -92,7 +92,7 @@ Value made(const char* type, const Authorizer& by, Question question) {
 
 }  // namespace
 
-std::span<const Row> authorizer_functions() { return kRows; }
+std::span<const Row> authorizer_functions() { return kAuthorizerRows; }
 TypeRef authorizer_type() { return opaque(kAuthorizer); }
 TypeRef resource_check_type() { return opaque(kResource); }
 Value authorizer_value(const Authorizer& by) { return made(kAuthorizer, by, {}); }

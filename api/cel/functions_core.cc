@@ -120,7 +120,7 @@ bool in_map(C, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of(find_key(a[1], a[0], &found)));
 }
 // An index may be a uint, or a double without a fraction.
-bool index_of(const Value& in, int64_t* out) {
+bool as_index(const Value& in, int64_t* out) {
   if (in.kind == Kind::integer) return *out = in.integer, true;
   if (in.kind == Kind::uinteger) return *out = static_cast<int64_t>(std::min<uint64_t>(in.uinteger, INT64_MAX)), true;
   if (in.kind != Kind::real || std::floor(in.real) != in.real || std::abs(in.real) > 1e18) return false;
@@ -129,7 +129,7 @@ bool index_of(const Value& in, int64_t* out) {
 bool lookup(C c, const Value& from, const Value& at, std::optional<Value>* out, bool strict) {
   if (from.kind == Kind::list) {
     int64_t index;
-    if (!index_of(at, &index)) return c.fail("unsupported index type '" + type_name(at) + "' in list");
+    if (!as_index(at, &index)) return c.fail("unsupported index type '" + type_name(at) + "' in list");
     if (index >= 0 && static_cast<size_t>(index) < size_of(from)) return *out = item_at(from, static_cast<size_t>(index)), true;
     return strict ? c.fail("index out of bounds: " + std::to_string(index)) : true;
   }
@@ -264,7 +264,7 @@ bool value(C c, const Node&, A a, size_t, Value* out) {
 bool or_value(C, const Node&, A a, size_t, Value* out) { return give(out, inside(a[0]) ? *inside(a[0]) : a[1]); }
 bool or_other(C, const Node&, A a, size_t, Value* out) { return give(out, inside(a[0]) ? a[0] : a[1]); }
 
-constexpr Row kRows[] = {
+constexpr Row kCoreRows[] = {
     {"_+_(int, int) int", on_ints<add_int>},
     {"_+_(uint, uint) uint", on_uints<add_uint>},
     {"_+_(double, double) double", add_reals},
@@ -354,6 +354,6 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-std::span<const Row> core_functions() { return kRows; }
+std::span<const Row> core_functions() { return kCoreRows; }
 
 }  // namespace api::cel

@@ -34,11 +34,11 @@ bool sign(C, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of(int64_t{q.zero() ? 0 : q.negative() ? -1 : 1}));
 }
 Quantity amount(const Value& in) { return in.kind == Kind::integer ? Quantity::of(in.integer) : amount_of(in); }
-bool add(C, const Node&, A a, size_t, Value* out) { return give_amount(out, amount(a[0]) + amount(a[1])); }
-bool subtract(C, const Node&, A a, size_t, Value* out) { return give_amount(out, amount(a[0]) - amount(a[1])); }
-bool less(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(amount(a[0]) < amount(a[1]))); }
-bool more(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(amount(a[0]) > amount(a[1]))); }
-bool order(C, const Node&, A a, size_t, Value* out) {
+bool add_quantity(C, const Node&, A a, size_t, Value* out) { return give_amount(out, amount(a[0]) + amount(a[1])); }
+bool subtract_quantity(C, const Node&, A a, size_t, Value* out) { return give_amount(out, amount(a[0]) - amount(a[1])); }
+bool less_quantity(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(amount(a[0]) < amount(a[1]))); }
+bool more_quantity(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(amount(a[0]) > amount(a[1]))); }
+bool order_quantities(C, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of(int64_t{amount(a[0]) < amount(a[1]) ? -1 : amount(a[0]) > amount(a[1]) ? 1 : 0}));
 }
 bool whole(const Quantity& q) { return Quantity::of(q.to_units()) == q; }
@@ -46,7 +46,7 @@ bool is_integer(C, const Node&, A a, size_t, Value* out) { return give(out, Valu
 bool as_integer(C c, const Node&, A a, size_t, Value* out) {
   return whole(amount_of(a[0])) ? give(out, Value::of(amount_of(a[0]).to_units())) : c.fail("cannot convert value to integer");
 }
-bool as_real(C, const Node&, A a, size_t, Value* out) {
+bool quantity_as_real(C, const Node&, A a, size_t, Value* out) {
   const Quantity& q = amount_of(a[0]);
   return give(out, Value::of(whole(q) ? static_cast<double>(q.to_units()) : static_cast<double>(q.to_milli()) / 1000));
 }
@@ -184,20 +184,20 @@ bool escape_key(C c, const Node&, A a, size_t, Value* out) {
   return c.charge(tenth(result.size())) && give(out, Value::of_text(std::move(result)));
 }
 
-constexpr Row kRows[] = {
+constexpr Row kKubernetesRows[] = {
     {"quantity(string) kubernetes.Quantity", to_quantity},
     {"isQuantity(string) bool", is_quantity},
     {"kubernetes.Quantity.sign() int", sign},
-    {"kubernetes.Quantity.add(kubernetes.Quantity) kubernetes.Quantity", add},
-    {"kubernetes.Quantity.add(int) kubernetes.Quantity", add},
-    {"kubernetes.Quantity.sub(kubernetes.Quantity) kubernetes.Quantity", subtract},
-    {"kubernetes.Quantity.sub(int) kubernetes.Quantity", subtract},
-    {"kubernetes.Quantity.isLessThan(kubernetes.Quantity) bool", less},
-    {"kubernetes.Quantity.isGreaterThan(kubernetes.Quantity) bool", more},
-    {"kubernetes.Quantity.compareTo(kubernetes.Quantity) int", order},
+    {"kubernetes.Quantity.add(kubernetes.Quantity) kubernetes.Quantity", add_quantity},
+    {"kubernetes.Quantity.add(int) kubernetes.Quantity", add_quantity},
+    {"kubernetes.Quantity.sub(kubernetes.Quantity) kubernetes.Quantity", subtract_quantity},
+    {"kubernetes.Quantity.sub(int) kubernetes.Quantity", subtract_quantity},
+    {"kubernetes.Quantity.isLessThan(kubernetes.Quantity) bool", less_quantity},
+    {"kubernetes.Quantity.isGreaterThan(kubernetes.Quantity) bool", more_quantity},
+    {"kubernetes.Quantity.compareTo(kubernetes.Quantity) int", order_quantities},
     {"kubernetes.Quantity.isInteger() bool", is_integer},
     {"kubernetes.Quantity.asInteger() int", as_integer},
-    {"kubernetes.Quantity.asApproximateFloat() double", as_real},
+    {"kubernetes.Quantity.asApproximateFloat() double", quantity_as_real},
     {"semver(string) kubernetes.Semver", to_semver},
     {"semver(string, bool) kubernetes.Semver", to_semver},
     {"isSemver(string) bool", is_semver},
@@ -228,6 +228,6 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-std::span<const Row> kubernetes_functions() { return kRows; }
+std::span<const Row> kubernetes_functions() { return kKubernetesRows; }
 
 }  // namespace api::cel

@@ -54,14 +54,14 @@ bool extreme(C c, const Node&, A a, size_t, Value* out) {
   }
   return give(out, std::move(best));
 }
-bool index_of(C c, const Node&, A a, size_t, Value* out) {
+bool list_index_of(C c, const Node&, A a, size_t, Value* out) {
   size_t count = size_of(a[0]);
   if (!c.charge(count)) return false;
   for (size_t i = 0; i < count; ++i)
     if (equal(item_at(a[0], i), a[1])) return give(out, Value::of(static_cast<int64_t>(i)));
   return give(out, Value::of(int64_t{-1}));
 }
-bool last_index_of(C c, const Node&, A a, size_t, Value* out) {
+bool list_last_index_of(C c, const Node&, A a, size_t, Value* out) {
   size_t count = size_of(a[0]);
   if (!c.charge(count)) return false;
   for (size_t i = count; i-- > 0;)
@@ -105,7 +105,7 @@ bool distinct(C c, const Node&, A a, size_t, Value* out) {
   }
   return give(out, Value::of_list(std::move(items)));
 }
-bool reverse(C c, const Node&, A a, size_t, Value* out) {
+bool reverse_list(C c, const Node&, A a, size_t, Value* out) {
   size_t count = size_of(a[0]);
   if (!c.charge(count)) return false;
   std::vector<Value> items;
@@ -150,7 +150,7 @@ bool contains_all(const Value& list, const Value& other) {
   return true;
 }
 bool pair_cost(C c, A a) { return c.charge(size_of(a[0]) * size_of(a[1]) + 1); }
-bool contains(C c, const Node&, A a, size_t, Value* out) { return pair_cost(c, a) && give(out, Value::of(contains_all(a[0], a[1]))); }
+bool set_contains(C c, const Node&, A a, size_t, Value* out) { return pair_cost(c, a) && give(out, Value::of(contains_all(a[0], a[1]))); }
 bool equivalent(C c, const Node&, A a, size_t, Value* out) {
   return pair_cost(c, a) && give(out, Value::of(contains_all(a[0], a[1]) && contains_all(a[1], a[0])));
 }
@@ -161,29 +161,29 @@ bool intersects(C c, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of(false));
 }
 
-constexpr Row kRows[] = {
+constexpr Row kListsRows[] = {
     {"list(A).isSorted() bool", is_sorted},
     {"list(A).sum() A", sum},
     {"list(A).min() A", extreme<-1>},
     {"list(A).max() A", extreme<1>},
-    {"list(A).indexOf(A) int", index_of},
-    {"list(A).lastIndexOf(A) int", last_index_of},
+    {"list(A).indexOf(A) int", list_index_of},
+    {"list(A).lastIndexOf(A) int", list_last_index_of},
     {"list(A).slice(int, int) list(A)", slice},
     {"list(A).flatten() list(dyn)", flatten},
     {"list(A).flatten(int) list(dyn)", flatten},
     {"list(A).distinct() list(A)", distinct},
-    {"list(A).reverse() list(A)", reverse},
+    {"list(A).reverse() list(A)", reverse_list},
     {"list(A).sort() list(A)", sort},
     {"list(A).first() optional(A)", first},
     {"list(A).last() optional(A)", last},
     {"lists.range(int) list(int)", range},
-    {"sets.contains(list(A), list(A)) bool", contains},
+    {"sets.contains(list(A), list(A)) bool", set_contains},
     {"sets.equivalent(list(A), list(A)) bool", equivalent},
     {"sets.intersects(list(A), list(A)) bool", intersects},
 };
 
 }  // namespace
 
-std::span<const Row> list_functions() { return kRows; }
+std::span<const Row> list_functions() { return kListsRows; }
 
 }  // namespace api::cel

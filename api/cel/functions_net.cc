@@ -275,7 +275,7 @@ bool url_query(C, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of_map(std::move(entries)));
 }
 
-constexpr Row kRows[] = {
+constexpr Row kNetRows[] = {
     {"ip(string) net.IP", to_ip},
     {"isIP(string) bool", is_ip},
     {"ip.isCanonical(string) bool", ip_is_canonical},
@@ -308,6 +308,6 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-std::span<const Row> net_functions() { return kRows; }
+std::span<const Row> net_functions() { return kNetRows; }
 
 }  // namespace api::cel

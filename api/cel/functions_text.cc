@@ -24,7 +24,7 @@ bool out_of_range(C c, int64_t index) { return c.fail("index out of range: " + s
 
 bool starts_with(C c, const Node&, A a, size_t, Value* out) { return c.charge(tenth(a[1].text.size())) && give(out, Value::of(a[0].text.starts_with(a[1].text))); }
 bool ends_with(C c, const Node&, A a, size_t, Value* out) { return c.charge(tenth(a[1].text.size())) && give(out, Value::of(a[0].text.ends_with(a[1].text))); }
-bool contains(C c, const Node&, A a, size_t, Value* out) {
+bool text_contains(C c, const Node&, A a, size_t, Value* out) {
   return c.charge(tenth(a[0].text.size()) * tenth(a[1].text.size())) && give(out, Value::of(a[0].text.find(a[1].text) != std::string_view::npos));
 }
 bool matches(C c, const Node& call, A a, size_t, Value* out) {
@@ -63,7 +63,7 @@ bool char_at(C c, const Node&, A a, size_t, Value* out) {
   size_t at = offset_of(a[0].text, index), end = index == count ? at : offset_of(a[0].text, index + 1);
   return give(out, Value::of_text(std::string(a[0].text.substr(at, end - at))));
 }
-bool index_of(C c, const Node&, A a, size_t n, Value* out) {
+bool text_index_of(C c, const Node&, A a, size_t n, Value* out) {
   if (!c.charge(tenth(a[0].text.size()) * tenth(a[1].text.size()))) return false;
   int64_t from = n > 2 ? a[2].integer : 0;
   size_t at = from < 0 ? std::string_view::npos : offset_of(a[0].text, from);
@@ -71,7 +71,7 @@ bool index_of(C c, const Node&, A a, size_t n, Value* out) {
   size_t found = a[0].text.find(a[1].text, at);
   return give(out, Value::of(found == std::string_view::npos ? int64_t{-1} : runes_in(a[0].text.substr(0, found))));
 }
-bool last_index_of(C c, const Node&, A a, size_t n, Value* out) {
+bool text_last_index_of(C c, const Node&, A a, size_t n, Value* out) {
   if (!c.charge(tenth(a[0].text.size()) * tenth(a[1].text.size()))) return false;
   int64_t from = n > 2 ? a[2].integer : runes_in(a[0].text);
   size_t at = from < 0 ? std::string_view::npos : offset_of(a[0].text, from);
@@ -160,7 +160,7 @@ bool trim(C c, const Node&, A a, size_t, Value* out) {
   }
   return c.charge(tenth(a[0].text.size())) && give(out, Value::of_text(std::string(text)));
 }
-bool reverse(C c, const Node&, A a, size_t, Value* out) {
+bool reverse_text(C c, const Node&, A a, size_t, Value* out) {
   std::string_view text = a[0].text;
   std::string result;
   for (size_t end = text.size(); end > 0;) {
@@ -290,20 +290,20 @@ bool format(C c, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of_text(std::move(result)));
 }
 
-constexpr Row kRows[] = {
+constexpr Row kTextRows[] = {
     {"string.startsWith(string) bool", starts_with},
     {"string.endsWith(string) bool", ends_with},
-    {"string.contains(string) bool", contains},
+    {"string.contains(string) bool", text_contains},
     {"matches(string, string) bool", matches},
     {"string.matches(string) bool", matches},
     {"string.find(string) string", find},
     {"string.findAll(string) list(string)", find_all},
     {"string.findAll(string, int) list(string)", find_all},
     {"string.charAt(int) string", char_at},
-    {"string.indexOf(string) int", index_of},
-    {"string.indexOf(string, int) int", index_of},
-    {"string.lastIndexOf(string) int", last_index_of},
-    {"string.lastIndexOf(string, int) int", last_index_of},
+    {"string.indexOf(string) int", text_index_of},
+    {"string.indexOf(string, int) int", text_index_of},
+    {"string.lastIndexOf(string) int", text_last_index_of},
+    {"string.lastIndexOf(string, int) int", text_last_index_of},
     {"string.substring(int) string", substring},
     {"string.substring(int, int) string", substring},
     {"string.lowerAscii() string", ascii_case<'A', 'Z', 32>},
@@ -313,7 +313,7 @@ constexpr Row kRows[] = {
     {"string.split(string) list(string)", split},
     {"string.split(string, int) list(string)", split},
     {"string.trim() string", trim},
-    {"string.reverse() string", reverse},
+    {"string.reverse() string", reverse_text},
     {"list(string).join() string", join},
     {"list(string).join(string) string", join},
     {"strings.quote(string) string", quote},
@@ -322,6 +322,6 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-std::span<const Row> text_functions() { return kRows; }
+std::span<const Row> text_functions() { return kTextRows; }
 
 }  // namespace api::cel

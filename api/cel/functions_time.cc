@@ -45,11 +45,11 @@ bool between(C c, const Node&, A a, size_t, Value* out) {
   if (nanos > INT64_MAX || nanos < INT64_MIN) return c.fail("duration overflow");
   return give(out, Value::of_duration(static_cast<int64_t>(nanos)));
 }
-bool add(C c, const Node&, A a, size_t, Value* out) {
+bool add_times(C c, const Node&, A a, size_t, Value* out) {
   int64_t sum;
   return __builtin_add_overflow(a[0].integer, a[1].integer, &sum) ? c.fail("duration overflow") : give(out, Value::of_duration(sum));
 }
-bool subtract(C c, const Node&, A a, size_t, Value* out) {
+bool subtract_times(C c, const Node&, A a, size_t, Value* out) {
   int64_t rest;
   return __builtin_sub_overflow(a[0].integer, a[1].integer, &rest) ? c.fail("duration overflow") : give(out, Value::of_duration(rest));
 }
@@ -86,7 +86,7 @@ bool read_zone(std::string_view zone, int64_t at, int64_t* seconds) {
   return true;
 }
 // A zone's offset from UTC, as "+01:30" or a name of the zone data base.
-bool offset_of(C c, std::string_view zone, const Value& at, int64_t* seconds) {
+bool zone_offset(C c, std::string_view zone, const Value& at, int64_t* seconds) {
   if (zone == "UTC" || zone == "" || zone == "Z") return *seconds = 0, true;
   if (zone.size() >= 5 && zone[zone.size() - 3] == ':') {
     bool negative = zone[0] == '-';
@@ -102,7 +102,7 @@ enum class Part { year, month, day_of_year, day_of_month, date, day_of_week, hou
 template <Part part>
 bool part_of(C c, const Node&, A a, size_t n, Value* out) {
   int64_t offset = 0;
-  if (n > 1 && !offset_of(c, a[1].text, a[0], &offset)) return false;
+  if (n > 1 && !zone_offset(c, a[1].text, a[0], &offset)) return false;
   time_t clock = a[0].integer + offset;
   tm parts{};
   ::gmtime_r(&clock, &parts);
@@ -122,10 +122,10 @@ bool part_of(C c, const Node&, A a, size_t n, Value* out) {
   return give(out, Value::of(value));
 }
 template <int64_t Unit>
-bool whole(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].integer / Unit)); }
+bool whole_units(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].integer / Unit)); }
 bool whole_millis(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].integer / 1000000 % 1000)); }
 
-constexpr Row kRows[] = {
+constexpr Row kTimeRows[] = {
     {"timestamp(string) timestamp", to_timestamp},
     {"timestamp(int) timestamp", to_timestamp},
     {"timestamp(timestamp) timestamp", to_timestamp},
@@ -133,10 +133,10 @@ constexpr Row kRows[] = {
     {"duration(duration) duration", to_duration},
     {"_+_(timestamp, duration) timestamp", later},
     {"_+_(duration, timestamp) timestamp", later},
-    {"_+_(duration, duration) duration", add},
+    {"_+_(duration, duration) duration", add_times},
     {"_-_(timestamp, timestamp) duration", between},
     {"_-_(timestamp, duration) timestamp", earlier},
-    {"_-_(duration, duration) duration", subtract},
+    {"_-_(duration, duration) duration", subtract_times},
     {"-_(duration) duration", negate},
     {"timestamp.getFullYear() int", part_of<Part::year>},
     {"timestamp.getFullYear(string) int", part_of<Part::year>},
@@ -158,14 +158,14 @@ constexpr Row kRows[] = {
     {"timestamp.getSeconds(string) int", part_of<Part::seconds>},
     {"timestamp.getMilliseconds() int", part_of<Part::millis>},
     {"timestamp.getMilliseconds(string) int", part_of<Part::millis>},
-    {"duration.getHours() int", whole<3600000000000>},
-    {"duration.getMinutes() int", whole<60000000000>},
-    {"duration.getSeconds() int", whole<1000000000>},
+    {"duration.getHours() int", whole_units<3600000000000>},
+    {"duration.getMinutes() int", whole_units<60000000000>},
+    {"duration.getSeconds() int", whole_units<1000000000>},
     {"duration.getMilliseconds() int", whole_millis},
 };
 
 }  // namespace
 
-std::span<const Row> time_functions() { return kRows; }
+std::span<const Row> time_functions() { return kTimeRows; }
 
 }  // namespace api::cel

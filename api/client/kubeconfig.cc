@@ -6,7 +6,7 @@
 namespace api {
 namespace {
 
-base::Error bad(std::string reason, std::string hint = {}) {
+base::Error bad_kubeconfig(std::string reason, std::string hint = {}) {
   return base::make_error(base::Kind::kInvalid, "read kubeconfig", {}, std::move(reason), std::move(hint));
 }
 
@@ -25,7 +25,7 @@ base::Result<std::string> data_or_file(const json::value& in, const std::string&
                                        const std::string& directory) {
   if (std::string_view data = base::string_at(in, key + "-data"); !data.empty()) {
     auto decoded = base64_decode(data);
-    if (!decoded) return bad(key + "-data is not base64");
+    if (!decoded) return bad_kubeconfig(key + "-data is not base64");
     return *decoded;
   }
   std::string path(base::string_at(in, key));
@@ -37,29 +37,29 @@ base::Result<std::string> data_or_file(const json::value& in, const std::string&
 
 base::Result<KubeConfig> parse_kubeconfig(const std::string& text, const std::string& directory) {
   std::vector<json::value> documents = TRY_WRAP(parse_yaml(text), "read kubeconfig", "");
-  if (documents.size() != 1 || !documents[0].is_object()) return bad("not one YAML mapping");
+  if (documents.size() != 1 || !documents[0].is_object()) return bad_kubeconfig("not one YAML mapping");
   const json::value& root = documents[0];
   std::string_view current = base::string_at(root, "current-context");
-  if (current.empty()) return bad("current-context is not set", "run kubectl config use-context NAME");
+  if (current.empty()) return bad_kubeconfig("current-context is not set", "run kubectl config use-context NAME");
   const json::value* context = entry(root, "contexts", "context", current);
-  if (!context) return bad("no context \"" + std::string(current) + "\"");
+  if (!context) return bad_kubeconfig("no context \"" + std::string(current) + "\"");
   std::string_view cluster_name = base::string_at(*context, "cluster");
   const json::value* cluster = entry(root, "clusters", "cluster", cluster_name);
-  if (!cluster) return bad("no cluster \"" + std::string(cluster_name) + "\"");
+  if (!cluster) return bad_kubeconfig("no cluster \"" + std::string(cluster_name) + "\"");
   KubeConfig out;
   out.server = base::string_at(*cluster, "server");
-  if (out.server.empty()) return bad("cluster \"" + std::string(cluster_name) + "\" has no server");
+  if (out.server.empty()) return bad_kubeconfig("cluster \"" + std::string(cluster_name) + "\" has no server");
   if (base::as_bool(base::find(*cluster, "insecure-skip-tls-verify")))
-    return bad("insecure-skip-tls-verify is set", "give the cluster's certificate-authority instead");
+    return bad_kubeconfig("insecure-skip-tls-verify is set", "give the cluster's certificate-authority instead");
   out.ca_pem = TRY(data_or_file(*cluster, "certificate-authority", directory));
   if (std::string_view ns = base::string_at(*context, "namespace"); !ns.empty()) out.ns = ns;
   std::string_view user_name = base::string_at(*context, "user");
   const json::value* user = entry(root, "users", "user", user_name);
-  if (!user) return bad("no user \"" + std::string(user_name) + "\"");
+  if (!user) return bad_kubeconfig("no user \"" + std::string(user_name) + "\"");
   out.client.certificate_pem = TRY(data_or_file(*user, "client-certificate", directory));
   out.client.key_pem = TRY(data_or_file(*user, "client-key", directory));
   if (out.client.certificate_pem.empty() != out.client.key_pem.empty())
-    return bad("user \"" + std::string(user_name) + "\" has only one of client-certificate and client-key");
+    return bad_kubeconfig("user \"" + std::string(user_name) + "\" has only one of client-certificate and client-key");
   out.token = base::string_at(*user, "token");
   if (std::string file(base::string_at(*user, "tokenFile")); out.token.empty() && !file.empty()) {
     out.token = TRY(base::sys::read_file(file[0] == '/' ? file : directory + "/" + file));
@@ -68,7 +68,7 @@ base::Result<KubeConfig> parse_kubeconfig(const std::string& text, const std::st
   if (out.client.key_pem.empty() && out.token.empty())
     for (const char* unsupported : {"exec", "auth-provider", "username"})
       if (base::find(*user, unsupported))
-        return bad("user \"" + std::string(user_name) + "\" authenticates by " + unsupported,
+        return bad_kubeconfig("user \"" + std::string(user_name) + "\" authenticates by " + unsupported,
                    "use a client certificate or a token");
   return out;
 }

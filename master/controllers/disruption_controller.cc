@@ -11,7 +11,7 @@ namespace {
 const api::Resource kBudgets{"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"};
 constexpr const char* kComponent = "controllermanager";
 // Pods become ready in dozens: one write for all of them, and still at once for people.
-constexpr base::Duration kGather = std::chrono::milliseconds(20);
+constexpr base::Duration kGatherPods = std::chrono::milliseconds(20);
 }  // namespace
 
 struct DisruptionController::Round {
@@ -48,7 +48,7 @@ DisruptionController::DisruptionController(Hub& hub)
   auto sized = [this](const auto& before, const auto& after) {
     if (before && after && before->replicas == after->replicas) return;
     for (const auto& budget : budgets_.in_namespace((after ? after : before)->meta.ns))
-      if (needs_sizes(*budget)) reconciler_.add_after(budget->meta.key(), kGather);
+      if (needs_sizes(*budget)) reconciler_.add_after(budget->meta.key(), kGatherPods);
   };
   replication_controllers_.on_change(sized);
   replica_sets_.on_change(sized);
@@ -58,7 +58,7 @@ DisruptionController::DisruptionController(Hub& hub)
 void DisruptionController::wake(const std::string& ns, const Labels& labels) {
   for (const auto& budget : budgets_.in_namespace(ns)) {
     if (!budget->selector.matches(labels)) continue;
-    if (reconciler_.ready()) reconciler_.add_after(budget->meta.key(), kGather);
+    if (reconciler_.ready()) reconciler_.add_after(budget->meta.key(), kGatherPods);
     else reconciler_.add(budget->meta.key());
   }
 }

@@ -7,7 +7,7 @@ using base::string_at;
 
 namespace {
 // Changes that come together (a rollout, a node going away) become one write.
-constexpr base::Duration kGather = std::chrono::milliseconds(2);
+constexpr base::Duration kGatherChanges = std::chrono::milliseconds(2);
 
 bool same_for_endpoints(const Pod& a, const Pod& b) {
   return a.shape == b.shape && a.ips == b.ips && a.ready == b.ready && a.node == b.node && a.phase == b.phase &&
@@ -64,7 +64,7 @@ void EndpointsController::pod_changed(const std::shared_ptr<const Pod>& before, 
     if (is) members.insert(key);
     else members.erase(key);
     if (!was && !is) continue;
-    if (reconciler_.ready()) reconciler_.add_after(service_key, kGather);
+    if (reconciler_.ready()) reconciler_.add_after(service_key, kGatherChanges);
     else reconciler_.add(service_key);
   }
 }

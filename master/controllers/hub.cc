@@ -10,12 +10,12 @@ using base::string_at;
 
 namespace {
 constexpr base::Duration kPatience = 30s;  // with a kind that cannot be listed
-constexpr base::Duration kGather = 50ms;   // definitions come in dozens
+constexpr base::Duration kGatherDefinitions = 50ms;   // definitions come in dozens
 
 const api::Resource kDefinitions{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false};
 const api::Resource kApiServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 
-std::string place(std::string_view group, std::string_view plural) { return fmt::format("{}/{}", group, plural); }
+std::string source_key(std::string_view group, std::string_view plural) { return fmt::format("{}/{}", group, plural); }
 }  // namespace
 
 Hub::Hub(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, const Options& options_in)
@@ -29,7 +29,7 @@ Hub::Account& Hub::account(const std::string& name) {
 }
 
 StoreBase& Hub::followed(const api::Resource& resource, const std::function<std::unique_ptr<StoreBase>()>& make) {
-  auto& source = sources_[place(resource.group, resource.plural)];
+  auto& source = sources_[source_key(resource.group, resource.plural)];
   if (!source) {
     source = std::make_unique<Source>();
     source->resource = resource;
@@ -62,7 +62,7 @@ void Hub::start() {
     discovery_ = std::make_unique<api::Client>(transport, "sampan-controllers");
     rediscover_ = std::make_unique<api::WorkQueue>(loop, [this](const std::string&) { discover(); });
     for (const api::Resource* resource : {&kDefinitions, &kApiServices})
-      if (auto& source = sources_[place(resource->group, resource->plural)]; !source) {
+      if (auto& source = sources_[source_key(resource->group, resource->plural)]; !source) {
         source = std::make_unique<Source>();
         source->resource = *resource;
       }
@@ -104,13 +104,13 @@ void Hub::definition_changed(const json::value& object) {
   if (const json::value* versions = find_path(object, "spec", "versions"); versions && versions->is_array())
     for (const json::value& version : versions->get_array())
       if (as_bool(base::find(version, "storage")) && as_bool(base::find(version, "served"))) stored = string_at(version, "name");
-  if (!stored.empty()) stored_versions_[place(string_at(object, "spec", "group"), string_at(object, "spec", "names", "plural"))] = stored;
-  rediscover_->add_after("kinds", kGather);
+  if (!stored.empty()) stored_versions_[source_key(string_at(object, "spec", "group"), string_at(object, "spec", "names", "plural"))] = stored;
+  rediscover_->add_after("kinds", kGatherDefinitions);
 }
 
 void Hub::discover() {
   for (const api::Resource* resource : {&kDefinitions, &kApiServices})
-    if (!sources_.at(place(resource->group, resource->plural))->synced) return;  // the list brings us back
+    if (!sources_.at(source_key(resource->group, resource->plural))->synced) return;  // the list brings us back
   discover_kinds(*discovery_, [this](base::Result<ServedKinds> served) {
     if (!served.ok() || !served->trouble.ok()) {
       base::log::warning("find out which kinds are served: {}", (served.ok() ? served->trouble.error() : served.error()).message());
@@ -128,7 +128,7 @@ void Hub::settle(ServedKinds served) {
   std::map<std::string, const ServedKind*> wanted;
   for (const ServedKind& kind : served.kinds)
     // Events come in masses, end by themselves, and own nothing.
-    if (kind.can_list && kind.can_watch && kind.resource.plural != "events") wanted[place(kind.resource.group, kind.resource.plural)] = &kind;
+    if (kind.can_list && kind.can_watch && kind.resource.plural != "events") wanted[source_key(kind.resource.group, kind.resource.plural)] = &kind;
   for (const auto& [key, source] : sources_) {
     auto at = wanted.find(key);
     const api::Resource& had = source->resource;
