@@ -22,7 +22,6 @@ constexpr Idle kIdle[] = {
     {"apps", "statefulsets"},
     {"autoscaling", "horizontalpodautoscalers"},
     {"batch", "cronjobs"},
-    {"batch", "jobs"},
     {"networking.k8s.io", "ipaddresses"},
     {"networking.k8s.io", "networkpolicies"},
     {"networking.k8s.io", "servicecidrs"},

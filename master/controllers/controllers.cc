@@ -5,6 +5,7 @@
 #include "master/controllers/endpoints_controller.h"
 #include "master/controllers/garbage_controller.h"
 #include "master/controllers/hub.h"
+#include "master/controllers/job_controller.h"
 #include "master/controllers/namespace_controller.h"
 #include "master/controllers/node_controller.h"
 #include "master/controllers/pod_gc.h"
@@ -19,6 +20,7 @@ struct Controllers::Impl {
         replica_sets(hub, api::resources::replica_sets),
         deployments(hub),
         endpoints(hub),
+        jobs(hub),
         namespaces(hub),
         nodes(hub),
         garbage(hub),
@@ -28,6 +30,7 @@ struct Controllers::Impl {
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
   EndpointsController endpoints;
+  JobController jobs;
   NamespaceController namespaces;
   NodeController nodes;
   GarbageController garbage;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "master/controllers/jobs.h"
+
 namespace master::controllers {
 using base::as_bool;
 using base::as_int;
@@ -190,6 +192,7 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   pod->node = string_at(object, "spec", "nodeName");
   if (pod->meta.deleting)
     pod->deletion_at = base::parse_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});
+  pod->job = read_job_pod(object);
   const json::value* status = find(object, "status");
   if (!status) return pod;
   pod->phase = string_at(*status, "phase");

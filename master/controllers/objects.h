@@ -32,6 +32,8 @@ std::pair<std::string, std::string> split_key(std::string_view key);
 // metadata.resourceVersion as the number our store writes; 0 when absent.
 uint64_t revision_of(const json::value& object);
 
+inline json::value copy_of(const json::value* value) { return value ? *value : json::value(); }  // null when absent
+
 struct OwnerRef {
   std::string api_version, kind, name, uid;
   bool controller = false, block = false;
@@ -91,6 +93,8 @@ std::string owned_by(std::string_view uid);
 std::string orphans_of(std::string_view ns);
 std::string on_node(std::string_view node);
 
+struct JobPod;  // jobs.h
+
 struct Pod {
   Meta meta;
   std::shared_ptr<const PodShape> shape;
@@ -101,6 +105,7 @@ struct Pod {
   base::Time ready_since{};
   base::Time deletion_at{};  // metadata.deletionTimestamp
   int restarts = 0;
+  std::shared_ptr<const JobPod> job;  // of Pods that Jobs made, and of no other
   bool active() const { return !meta.deleting && phase != "Succeeded" && phase != "Failed"; }
   bool finished() const { return phase == "Succeeded" || phase == "Failed"; }
 

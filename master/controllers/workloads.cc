@@ -9,7 +9,6 @@ using base::find_path;
 using base::string_at;
 
 namespace {
-json::value copy(const json::value* value) { return value ? *value : json::value(); }
 std::map<std::string, std::string> read_annotations(const json::value& object) {
   std::map<std::string, std::string> out;
   if (const json::value* in = find_path(object, "metadata", "annotations"); in && in->is_object())
@@ -34,30 +33,30 @@ std::shared_ptr<const ReplicaOwner> read_replicas(const json::value& object, boo
   owner->controller = controller_owner(object);
   owner->labels = read_labels(find_path(object, "metadata", "labels"));
   const json::value* selector = find_path(object, "spec", "selector");
-  owner->pod_template = copy(find_path(object, "spec", "template"));
+  owner->pod_template = copy_of(find_path(object, "spec", "template"));
   owner->selector = replication_controller ? map_selector(selector) : label_selector(selector);
   owner->annotations = read_annotations(object);
   owner->replicas = read_int(object, "replicas", 1);
   owner->min_ready_seconds = read_int(object, "minReadySeconds", 0);
-  owner->status = copy(find(object, "status"));
+  owner->status = copy_of(find(object, "status"));
   return owner;
 }
 std::shared_ptr<const Deployment> read_deployment(const json::value& object) {
   auto d = std::make_shared<Deployment>();
   d->meta = read_meta(object);
   d->annotations = read_annotations(object);
-  d->selector_json = copy(find_path(object, "spec", "selector"));
+  d->selector_json = copy_of(find_path(object, "spec", "selector"));
   d->selector = label_selector(&d->selector_json);
-  d->pod_template = copy(find_path(object, "spec", "template"));
+  d->pod_template = copy_of(find_path(object, "spec", "template"));
   d->replicas = read_int(object, "replicas", 1);
   d->min_ready_seconds = read_int(object, "minReadySeconds", 0);
   d->progress_deadline_seconds = read_optional(object, "progressDeadlineSeconds");
   d->revision_history_limit = read_optional(object, "revisionHistoryLimit");
   d->paused = as_bool(find_path(object, "spec", "paused"));
   d->recreate = string_at(object, "spec", "strategy", "type") == "Recreate";
-  d->max_surge = copy(find_path(object, "spec", "strategy", "rollingUpdate", "maxSurge"));
-  d->max_unavailable = copy(find_path(object, "spec", "strategy", "rollingUpdate", "maxUnavailable"));
-  d->status = copy(find(object, "status"));
+  d->max_surge = copy_of(find_path(object, "spec", "strategy", "rollingUpdate", "maxSurge"));
+  d->max_unavailable = copy_of(find_path(object, "spec", "strategy", "rollingUpdate", "maxUnavailable"));
+  d->status = copy_of(find(object, "status"));
   return d;
 }
 }  // namespace

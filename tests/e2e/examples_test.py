@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Every file of examples/ is applied as its reader would, and its effect checked."""
+import pathlib
 import re
+import shutil
 
 import cluster
 import cases
@@ -136,6 +138,15 @@ class Examples(cluster.ClusterTest):
         self.assertIn(str(64 << 20), limits)
         self.exec("bounded", "sh", "-c", "tail /dev/zero", check=False)
         self.assertTrue(self.get("pod", "bounded"))
+
+    def test_11_job(self):
+        shared = pathlib.Path("/tmp/sampan-example-job")
+        shutil.rmtree(shared, ignore_errors=True)
+        self.addCleanup(shutil.rmtree, shared, ignore_errors=True)
+        self.example(11)
+        self.kubectl("wait", "--for=condition=Complete", "job/parts", "--timeout=120s")
+        status = self.get("job", "parts")["status"]
+        self.assertEqual((status["completedIndexes"], status["succeeded"], status["failed"]), ("0-4", 5, 1))
 
 
 if __name__ == "__main__":
