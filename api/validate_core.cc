@@ -38,7 +38,7 @@ void config_map(Errors& e, const json::value& after, const json::value* before) 
       std::string key(item.key());
       if (data && data->contains(item.key())) e.invalid("data[" + key + "]", key, "duplicate of key present in binaryData");
     }
-  if (total > kMaxData) e.too_long("", kMaxData);
+  if (total > kMaxData) e.too_long("[]", kMaxData);  // Go's name of the whole object
   if (before) immutable_data(e, after, *before, {"data", "binaryData"});
 }
 

@@ -42,6 +42,22 @@ json::value store_refusal(std::string_view name, const base::Error& error) {
   return api::internal_error(std::string(name) + ": " + error.message());
 }
 
+// The Status for an object that is too large to be stored, null for others. It is so as a rule for its annotations
+// (kubectl keeps a whole manifest in one) or its data, which upstream's validation names before the store is asked.
+json::value too_large_refusal(const ResourceInfo& resource, std::string_view name, const json::value& object) {
+  if (!too_large(object)) return nullptr;
+  api::FieldErrors errors;
+  if (resource.is("", "configmaps") || resource.is("", "secrets")) {  // whose checks cost no more than their text
+    json::value normal = object;
+    api::normalize(resource.gvk(), normal);
+    errors = api::validate_create(resource.gvk(), normal, resource.namespaced);
+  } else {
+    errors = api::validate_metadata(object, resource.namespaced, api::name_rule(resource.gvk()));
+  }
+  std::erase_if(errors, [](const api::FieldError& error) { return error.type != api::FieldError::Type::too_long; });
+  return errors.empty() ? api::make_status(500, "", kTooLarge) : api::invalid(resource.group, resource.kind, name, errors);
+}
+
 // The Status for a Service whose address or port can't be had: `error.subject` names the field, whose value is shown.
 json::value service_refusal(std::string_view name, const json::value& service, const base::Error& error) {
   constexpr std::string_view kPorts = "spec.ports[";
@@ -248,9 +264,10 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
   json::object& metadata = base::object_at(object.get_object(), "metadata");
   drop_duplicate_owners(*request, metadata);
   auto refuse = [&](json::value status) { done({nullptr, std::move(status), false}); };
-  bool heavy = is_heavy(*request), large = false;
-  if (heavy) base::compute([&] { large = too_large(object); });
-  if (large) return refuse(api::make_status(500, "", kTooLarge));
+  bool heavy = is_heavy(*request);
+  json::value large;
+  if (heavy) base::compute([&] { large = too_large_refusal(resource, base::as_string(metadata.if_contains("name")), object); });
+  if (!large.is_null()) return refuse(std::move(large));
   if (resource.namespaced) {
     std::string ns(base::as_string(metadata.if_contains("namespace")));
     if (request->ns.empty()) request->ns = ns.empty() ? "default" : ns;
@@ -285,9 +302,9 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
     else api::defaults(gvk, object);
     track_fields(*request, nullptr, object);
     prepare_create(resource, object);
-    large = heavy && too_large(object);
+    if (heavy) large = too_large_refusal(resource, name, object);
   });
-  if (large) return refuse(api::make_status(500, "", kTooLarge));
+  if (!large.is_null()) return refuse(std::move(large));
   AttributesPtr attributes = attributes_of(request, Operation::kCreate, request->subresource, name);
   attributes->object = std::move(object);
   admission_.mutate(attributes, [this, attributes, done](json::value refusal) {
@@ -531,7 +548,7 @@ void ApiServer::update_current(RequestPtr request, std::string subresource, Obje
   base::compute([&] {
     attributes->old = parse_object(*text);
     refusal = mutate(attributes->old, &attributes->object);
-    if (refusal.is_null() && heavy && too_large(attributes->object)) refusal = api::make_status(500, "", kTooLarge);
+    if (refusal.is_null() && heavy) refusal = too_large_refusal(*request->resource, attributes->name, attributes->object);
   });
   if (refusal.is_null()) refusal = prepare_update(*request, subresource, attributes->old, &attributes->object);
   if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});

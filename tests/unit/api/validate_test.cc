@@ -160,7 +160,7 @@ TEST(Validate, Services) {
 
 TEST(Validate, ConfigMapsSecretsAndOthers) {
   EXPECT_EQ(create("v1/ConfigMap", "metadata: {name: c, namespace: d}\ndata: {'a b': x, ok: 'y', '..z': w}").substr(0, 64), "data[a b]: Invalid value: \"a b\": a valid config key must consist");
-  EXPECT_EQ(create("v1/ConfigMap", "metadata: {name: c, namespace: d}\ndata: {a: '" + std::string(1100000, 'x') + "'}"), ": Too long: may not be more than 1048576 bytes");
+  EXPECT_EQ(create("v1/ConfigMap", "metadata: {name: c, namespace: d}\ndata: {a: '" + std::string(1100000, 'x') + "'}"), "[]: Too long: may not be more than 1048576 bytes");
   EXPECT_EQ(create("v1/Secret", "metadata: {name: c, namespace: d}\ntype: kubernetes.io/tls\nstringData: {tls.crt: x}"), "data[tls.key]: Required value");
   json::value before = object_of("v1/ConfigMap", "metadata: {name: c, namespace: d}\nimmutable: true\ndata: {a: b}");
   json::value after = object_of("v1/ConfigMap", "metadata: {name: c, namespace: d}\ndata: {a: c}");

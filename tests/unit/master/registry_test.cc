@@ -182,6 +182,26 @@ TEST_F(RegistryTest, ErrorsShowTheValueOfTheirField) {
 }
 
 // ---- what is refused --------------------------------------------------------------------------------
+// kubectl apply of a manifest too large for an annotation, and of files too large for a ConfigMap: what clients
+// match on is what validation says, however much larger than the store's limit the whole is.
+TEST_F(RegistryTest, WhatIsTooLargeIsNamedBeforeTheStoreIs) {
+  const std::string big(2 << 20, 'x'), annotated = R"("annotations":{"a":")" + big + "\"}";
+  const std::string annotations = "metadata.annotations: Too long: may not be more than 262144 bytes";
+  EXPECT_EQ(refused(call("POST", kMaps, R"({"metadata":{"name":"c",)" + annotated + "}}"), 422), "Invalid: ConfigMap \"c\" is invalid: " + annotations);
+  EXPECT_EQ(refused(call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"c",)" + annotated + "}}"), 422),
+            "Invalid: ServiceAccount \"c\" is invalid: " + annotations);
+  EXPECT_EQ(refused(call("POST", kMaps, config_map("c", big)), 422), "Invalid: ConfigMap \"c\" is invalid: []: Too long: may not be more than 1048576 bytes");
+  EXPECT_EQ(refused(call("POST", "/api/v1/namespaces/default/secrets", R"({"metadata":{"name":"c"},"stringData":{"k":")" + big + "\"}}"), 422),
+            "Invalid: Secret \"c\" is invalid: data: Too long: may not be more than 1048576 bytes");
+  ok(call("POST", kMaps, config_map("c", "v")), 201);
+  EXPECT_EQ(refused(call("PATCH", std::string(kMaps) + "/c", R"({"metadata":{)" + annotated + "}}", "application/merge-patch+json"), 422),
+            "Invalid: ConfigMap \"c\" is invalid: " + annotations);
+  EXPECT_EQ(refused(call("PATCH", std::string(kMaps) + "/c", R"({"data":{"k":")" + big + "\"}}", "application/strategic-merge-patch+json"), 422),
+            "Invalid: ConfigMap \"c\" is invalid: []: Too long: may not be more than 1048576 bytes");
+  EXPECT_EQ(refused(call("POST", "/apis/apps/v1/namespaces/default/controllerrevisions", R"({"metadata":{"name":"c"},"revision":1,"data":{"k":")" + big + "\"}}"), 500),
+            ": etcdserver: request is too large");
+}
+
 TEST_F(RegistryTest, NamesAndNamespacesStay) {
   ok(call("POST", kMaps, config_map("a", "1")), 201);
   const std::string path = std::string(kMaps) + "/a";
