@@ -5,6 +5,7 @@
 #include "api/openapi.h"
 #include "api/openapi_proto.h"
 #include "master/api_services.h"
+#include "master/heavy_requests.h"
 #include "master/server.h"
 
 namespace master {
@@ -177,11 +178,6 @@ api::ServedGroupVersion served(const std::pair<std::string, std::string>& gv, co
   }
   return group;
 }
-std::vector<api::ServedGroupVersion> served(const ResourceTable& table) {
-  std::vector<api::ServedGroupVersion> out;
-  for (const auto& gv : table.group_versions()) out.push_back(served(gv, rows_of(table, gv)));
-  return out;
-}
 
 struct Document {
   std::vector<ResourcePtr> rows;  // what it was made from
@@ -199,52 +195,122 @@ std::string hash_of(std::string_view text) {
                 static_cast<unsigned long long>(fnv(0x84222325cbf29ce4ull)));
   return out;
 }
+
+// The documents of one state of what is served: never changed once they are there.
+struct Made {
+  uint64_t generation = 0, remote_generation = 0;  // of the table and of other API servers
+  std::map<std::string, Document> v3;
+  base::http::Bytes v2_text, v2_protobuf;  // null: nobody has asked
+};
+
+// What documents are made from, taken from the loop's state: rows keep their types.
+struct Sources {
+  std::vector<std::vector<ResourcePtr>> rows;  // of each group version
+  std::vector<api::ServedGroupVersion> groups;
+  std::vector<api::ServedPage> pages;
+  std::vector<std::pair<RemoteService, base::http::Bytes>> remotes;
+
+  Sources(const ResourceTable& table, const Aggregator& aggregator) : pages(master::pages(table)) {
+    for (const auto& gv : table.group_versions()) {
+      rows.push_back(rows_of(table, gv));
+      groups.push_back(served(gv, rows.back()));
+    }
+    for (const auto& [name, remote] : aggregator.remotes())
+      if (remote->available && remote->openapi_v2) remotes.emplace_back(remote->spec, remote->openapi_v2);
+  }
+  // A group version whose rows are still the same keeps its document.
+  std::map<std::string, Document> v3(const std::map<std::string, Document>& before) const {
+    std::map<std::string, Document> out;
+    for (size_t i = 0; i < groups.size(); ++i) {
+      std::string path = groups[i].path();
+      if (auto old = before.find(path); old != before.end() && old->second.rows == rows[i]) {
+        out.insert(*old);
+        continue;
+      }
+      std::string text = base::to_json(api::openapi_v3(groups[i])), hash = hash_of(text);
+      out[path] = {rows[i], base::http::bytes(std::move(text)), hash};
+    }
+    for (const auto& page : pages) {
+      std::string text = base::to_json(api::openapi_v3(page)), hash = hash_of(text);
+      out[page.document] = {{}, base::http::bytes(std::move(text)), hash};
+    }
+    return out;
+  }
+  json::value v2() const {
+    json::value out = api::openapi_v2(groups, "v1.36.0", pages);
+    for (const auto& [spec, text] : remotes)
+      if (auto document = base::parse_json(*text); document.ok()) merge_openapi_v2(spec, *document, out);
+    return out;
+  }
+};
 }  // namespace
 
-// Made at the first request after the table changed, and kept.
+// Made at the first request after something changed, and kept. Schemas are megabytes where large custom resources
+// are served, so they are made aside (heavy_requests.h).
 struct ApiServer::Documents {
-  uint64_t generation, remote_generation = 0;
-  std::map<std::string, Document> v3;
-  json::value v2;
-  base::http::Bytes v2_text, v2_protobuf;
+  enum class Form { kV3, kV2Text, kV2Protobuf };
+  using Then = std::function<void(const Made&)>;
 
-  // A group version whose rows are still the same keeps its document.
-  Documents(const ResourceTable& table, const Documents* before) : generation(table.generation()) {
-    for (const auto& gv : table.group_versions()) {
-      std::vector<ResourcePtr> rows = rows_of(table, gv);
-      api::ServedGroupVersion group = served(gv, rows);
-      if (before)
-        if (auto old = before->v3.find(group.path()); old != before->v3.end() && old->second.rows == rows) {
-          v3.insert(*old);
-          continue;
-        }
-      std::string text = base::to_json(api::openapi_v3(group));
-      std::string hash = hash_of(text);
-      v3[group.path()] = {std::move(rows), base::http::bytes(std::move(text)), hash};
+  explicit Documents(ApiServer& server) : server_(server) {}
+
+  // Calls `then` with documents of now or later that have the form asked for.
+  void when_made(Form form, Then then) {
+    Asked asked{form, server_.resources_.generation(), form == Form::kV3 ? 0 : server_.aggregator().generation(), std::move(then)};
+    if (asked.answered_by(*made_)) return asked.then(*made_);
+    waiting_.push_back(std::move(asked));
+    if (!std::exchange(making_, true)) run_aside(server_.loop_, "openapi", [this] { make(); });
+  }
+
+ private:
+  struct Asked {
+    Form form;
+    uint64_t generation, remote_generation;
+    Then then;
+    bool answered_by(const Made& made) const {
+      return made.generation >= generation && made.remote_generation >= remote_generation &&
+             (form != Form::kV2Text || made.v2_text) && (form != Form::kV2Protobuf || made.v2_protobuf);
     }
-    for (const auto& page : pages(table)) {
-      std::string text = base::to_json(api::openapi_v3(page)), hash = hash_of(text);
-      v3[page.document] = {{}, base::http::bytes(std::move(text)), hash};
+  };
+
+  // On a fiber.
+  void make() {
+    while (!waiting_.empty()) {
+      std::shared_ptr<const Made> before = made_;
+      auto next = std::make_shared<Made>();
+      next->generation = server_.resources_.generation();
+      next->remote_generation = server_.aggregator().generation();
+      if (next->generation == before->generation && next->remote_generation == before->remote_generation) {
+        next->v2_text = before->v2_text;
+        next->v2_protobuf = before->v2_protobuf;
+      }
+      auto wanted = [this](Form form) { return std::any_of(waiting_.begin(), waiting_.end(), [form](const Asked& asked) { return asked.form == form; }); };
+      bool text = !next->v2_text && wanted(Form::kV2Text), protobuf = !next->v2_protobuf && wanted(Form::kV2Protobuf);
+      Sources sources(server_.resources_, server_.aggregator());
+      base::compute([&] {
+        next->v3 = sources.v3(before->v3);
+        if (!text && !protobuf) return;
+        json::value v2 = sources.v2();
+        if (text) next->v2_text = base::http::bytes(base::to_json(v2));
+        if (protobuf) next->v2_protobuf = base::http::bytes(api::openapi_v2_protobuf(v2));
+      });
+      made_ = next;
+      // Who came meanwhile may want what is newer still.
+      auto middle = std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Asked& asked) { return !asked.answered_by(*next); });
+      std::vector<Asked> answered(std::make_move_iterator(middle), std::make_move_iterator(waiting_.end()));
+      waiting_.erase(middle, waiting_.end());
+      for (Asked& asked : answered) asked.then(*next);
     }
+    making_ = false;
   }
-  const json::value& openapi_v2(const ResourceTable& table, const Aggregator& aggregator) {
-    if (!v2.is_null()) return v2;
-    v2 = api::openapi_v2(served(table), "v1.36.0", pages(table));
-    for (const auto& [name, remote] : aggregator.remotes())
-      if (remote->available && remote->openapi_v2)
-        if (auto document = base::parse_json(*remote->openapi_v2); document.ok()) merge_openapi_v2(remote->spec, *document, v2);
-    return v2;
-  }
-  void forget_v2(uint64_t generation_of_remotes) {
-    remote_generation = generation_of_remotes;
-    v2 = nullptr;
-    v2_text = v2_protobuf = nullptr;
-  }
+
+  ApiServer& server_;
+  std::shared_ptr<const Made> made_ = std::make_shared<const Made>();
+  std::vector<Asked> waiting_;
+  bool making_ = false;
 };
 
 ApiServer::Documents& ApiServer::documents() {
-  if (!documents_ || documents_->generation != resources_.generation())
-    documents_ = std::make_shared<Documents>(resources_, documents_.get());
+  if (!documents_) documents_ = std::make_shared<Documents>(*this);
   return *documents_;
 }
 
@@ -290,27 +356,29 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   if (path == "/openapi/v3") {
-    std::vector<std::pair<std::string, std::string>> index;
-    for (const auto& [name, document] : documents().v3) index.emplace_back(name, document.hash);
-    json::value page = api::openapi_v3_index(index);
-    for (const auto& [name, remote] : aggregator().remotes())
-      if (remote->available && !remote->openapi_v3_url.empty())
-        base::object_at(page.get_object(), "paths")["apis/" + remote->spec.group_version()] = json::object{{"serverRelativeURL", remote->openapi_v3_url}};
-    request->reply(200, page);
+    documents().when_made(Documents::Form::kV3, [this, request](const Made& made) {
+      std::vector<std::pair<std::string, std::string>> index;
+      for (const auto& [name, document] : made.v3) index.emplace_back(name, document.hash);
+      json::value page = api::openapi_v3_index(index);
+      for (const auto& [name, remote] : aggregator().remotes())
+        if (remote->available && !remote->openapi_v3_url.empty())
+          base::object_at(page.get_object(), "paths")["apis/" + remote->spec.group_version()] = json::object{{"serverRelativeURL", remote->openapi_v3_url}};
+      request->reply(200, page);
+    });
     return true;
   }
   if (path.starts_with("/openapi/v3/")) {
-    auto it = documents().v3.find(std::string(path.substr(12)));
-    if (it == documents().v3.end()) return false;
-    base::http::Headers headers;
-    headers.add("Content-Type", "application/json");
-    headers.add("ETag", "\"" + it->second.hash + "\"");
-    headers.add("Vary", "Accept");
-    if (request->http().headers.get("If-None-Match") == "\"" + it->second.hash + "\"") {
-      request->exchange->respond(304, std::move(headers), std::vector<base::http::Bytes>{});
-      return true;
-    }
-    request->exchange->respond(200, std::move(headers), std::vector<base::http::Bytes>{it->second.text});
+    documents().when_made(Documents::Form::kV3, [request, name = std::string(path.substr(12))](const Made& made) {
+      auto it = made.v3.find(name);
+      if (it == made.v3.end()) return request->reply_status(api::no_such_path());
+      base::http::Headers headers;
+      headers.add("Content-Type", "application/json");
+      headers.add("ETag", "\"" + it->second.hash + "\"");
+      headers.add("Vary", "Accept");
+      if (request->http().headers.get("If-None-Match") == "\"" + it->second.hash + "\"")
+        return request->exchange->respond(304, std::move(headers), std::vector<base::http::Bytes>{});
+      request->exchange->respond(200, std::move(headers), std::vector<base::http::Bytes>{it->second.text});
+    });
     return true;
   }
   if (path == "/openapi/v2") {
@@ -338,18 +406,13 @@ bool ApiServer::serve_discovery(RequestPtr request) {
 }
 
 void ApiServer::serve_openapi_v2(const RequestPtr& request) {
-  Documents& made = documents();
-  if (made.remote_generation != aggregator().generation()) made.forget_v2(aggregator().generation());
   // Asked for with an '@', which is no character of a media type: clients refuse it in the answer.
   constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
   std::string_view accept = request->http().headers.get("Accept");
   if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos ||
-      accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos) {
-    if (!made.v2_protobuf) made.v2_protobuf = base::http::bytes(api::openapi_v2_protobuf(made.openapi_v2(resources_, aggregator())));
-    return request->reply_bytes(200, {made.v2_protobuf}, kProtobuf);
-  }
-  if (!made.v2_text) made.v2_text = base::http::bytes(base::to_json(made.openapi_v2(resources_, aggregator())));
-  request->reply_bytes(200, {made.v2_text});
+      accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos)
+    return documents().when_made(Documents::Form::kV2Protobuf, [request, kProtobuf](const Made& made) { request->reply_bytes(200, {made.v2_protobuf}, kProtobuf); });
+  documents().when_made(Documents::Form::kV2Text, [request](const Made& made) { request->reply_bytes(200, {made.v2_text}); });
 }
 
 }  // namespace master

@@ -463,6 +463,30 @@ TEST_F(ServerTest, DiscoveryTellsWhatIsServed) {
   refused(call("GET", "/apis/nonsense.example.com/v1"), 404);
 }
 
+// Of large custom resources the documents are megabytes: nobody else waits while they are made.
+TEST_F(ServerTest, SchemasAreMadeBesideTheLoop) {
+  std::vector<std::string> order;
+  std::vector<std::unique_ptr<api::Transport::Call>> calls;
+  auto ask = [&](const std::string& target, const std::string& accept = "application/json") {
+    base::http::Request request;
+    request.method = "GET";
+    request.target = target;
+    request.headers.add("Accept", accept);
+    calls.push_back(transport_->call(std::move(request), [&order, target](base::Result<base::http::Response> answer) {
+      ASSERT_TRUE(answer.ok() && answer->status == 200 && !answer->body.empty()) << target;
+      order.push_back(target);
+    }));
+  };
+  ask("/openapi/v2");
+  ask("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+  ask("/openapi/v3");
+  ask("/openapi/v3/apis/apps/v1");
+  ask("/livez");
+  wait_for([&] { return order.size() == 5; });
+  EXPECT_EQ(order.front(), "/livez");
+  EXPECT_EQ(call("GET", "/openapi/v3/apis/nobody.example.com/v1").status, 404);
+}
+
 TEST_F(ServerTest, MetricsHaveKubernetesNamesAndLabels) {
   ok(call("POST", kMaps, config_map("a", "1")), 201);
   refused(call("GET", std::string(kMaps) + "/none"), 404);
