@@ -78,11 +78,14 @@ void RbacController::aggregate() {
     if (!rule || !rule->is_object()) continue;
     std::vector<PolicyRule> rules = aggregated_rules(role, roles);
     if (rules == read_rules(base::find(role, "rules"))) continue;
-    json::value updated = role;
-    updated.get_object()["rules"] = to_json(rules);
+    // Applied, so that the rules alone are the controller's; tools know the conflict with its name. The uid keeps
+    // a role that is gone from being made again.
     std::string name(string_at(role, "metadata", "name"));
-    // A conflict means a change, and that change brings us back.
-    aggregation_.update(resource_of(role), "", name, std::move(updated), [name](base::Result<json::value> result) {
+    json::value applied = json::object{{"apiVersion", std::string(kGroup) + "/v1"}, {"kind", "ClusterRole"},
+                                       {"metadata", json::object{{"name", name}, {"uid", string_at(role, "metadata", "uid")}}},
+                                       {"rules", to_json(rules)}};
+    aggregation_.call("PATCH", resource_of(role).path("", name) + "?fieldManager=clusterrole-aggregation-controller&force=true",
+                      "application/apply-patch+yaml", base::to_json(applied), [name](base::Result<json::value> result) {
       if (!result.ok() && result.error().kind != base::Kind::kConflict)
         base::log::warning("aggregate ClusterRole {}: {}", name, result.error().message());
     });

@@ -113,6 +113,26 @@ TEST_F(RbacTest, ClusterRolesAggregate) {
   wait_for([&] { return call("GET", std::string(kRbac) + "/clusterroles/admin").body.find("crontabs") == std::string::npos; });
 }
 
+// Rules that a manifest names beside an aggregationRule are the controller's, by the name that tools look for.
+TEST_F(RbacTest, AggregatedRulesAreAppliedByTheirController) {
+  std::string path = std::string(kRbac) + "/clusterroles/all";
+  auto apply = [&](const char* rules) {
+    return call("PATCH", path + "?fieldManager=me",
+                R"({"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"all"},"aggregationRule":{"clusterRoleSelectors":[
+                    {"matchLabels":{"part-of":"all"}}]})" + std::string(rules) + "}", "application/apply-patch+yaml");
+  };
+  ok(apply(R"(,"rules":[])"), 201);
+  ok(call("POST", std::string(kRbac) + "/clusterroles",
+          R"({"metadata":{"name":"part","labels":{"part-of":"all"}},"rules":[{"verbs":["get"],"apiGroups":["example.com"],"resources":["crontabs"]}]})"), 201);
+  wait_for([&] { return call("GET", path).body.find("crontabs") != std::string::npos; });
+  EXPECT_EQ(refused(apply(R"(,"rules":[])"), 409), "Conflict: Apply failed with 1 conflict: conflict with \"clusterrole-aggregation-controller\": .rules");
+  ok(apply(""));
+  auto left = ok(call("GET", path));
+  EXPECT_EQ(base::find(left, "rules")->get_array().size(), 1u) << "applied without rules, they stay the controller's";
+  ok(call("DELETE", std::string(kRbac) + "/clusterroles/part"));
+  wait_for([&] { return call("GET", path).body.find("crontabs") == std::string::npos; });
+}
+
 TEST_F(RbacTest, ReviewsAnswerForOthersAndOneself) {
   role("reader", R"([{"verbs":["get","list"],"apiGroups":[""],"resources":["configmaps"]}])");
   bind("b", "Role", "reader", R"([{"kind":"User","name":"bob"}])");
