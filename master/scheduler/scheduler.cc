@@ -20,7 +20,8 @@ struct Scheduler::Impl {
   struct Waiting {
     std::shared_ptr<const Ask> ask;
     std::string ns, name, uid, owner_uid;
-    std::string told;  // the message its condition already carries
+    std::string told;          // the message of its last Event
+    std::string shown, since;  // of its condition, as the watch last showed it or we have written it since
     uint64_t order = 0;
     base::Backoff backoff{std::chrono::milliseconds(100), std::chrono::seconds(10)};  // of a binding that failed
     bool binding = false;
@@ -95,13 +96,25 @@ struct Scheduler::Impl {
       pod.order = next_order++;
       pod.ask = shared(read_ask(object));
       enqueue(key, pod);
-    } else if (!pod.binding && !queue.count(position(key, pod))) {
+      see_condition(object, pod);
+    } else if (see_condition(object, pod); !pod.binding && !queue.count(position(key, pod))) {
       // Only what it asks for can make a difference; our own condition must not wake it.
       auto ask = shared(read_ask(object));
       if (ask != pod.ask) {
         pod.ask = ask;
         enqueue(key, pod);
       }
+    }
+  }
+  static void see_condition(const json::value& object, Waiting& pod) {
+    pod.shown.clear();
+    pod.since.clear();
+    const json::value* conditions = find_path(object, "status", "conditions");
+    if (!conditions || !conditions->is_array()) return;
+    for (const json::value& condition : conditions->get_array()) {
+      if (string_at(condition, "type") != "PodScheduled" || string_at(condition, "status") != "False") continue;
+      pod.since = string_at(condition, "lastTransitionTime");
+      if (string_at(condition, "reason") == "Unschedulable") pod.shown = string_at(condition, "message");
     }
   }
   // One Ask for all Pods of a template: most requests are equal, and so is their text.
@@ -198,17 +211,22 @@ struct Scheduler::Impl {
     if (pod.told == message) return;
     pod.told = message;
     events.record(ref_of(pod), "Warning", "FailedScheduling", message);
+    if (pod.shown == message) return;  // by a scheduler before this one
+    if (pod.since.empty()) pod.since = base::format_time(now());
+    pod.shown = message;
     json::object condition{{"type", "PodScheduled"},
                            {"status", "False"},
                            {"reason", "Unschedulable"},
                            {"message", message},
-                           {"lastTransitionTime", base::format_time(now())}};
+                           {"lastTransitionTime", pod.since}};  // of the status, not of the message
     client.patch(api::resources::pods, pod.ns, pod.name, "strategic-merge",
                  json::object{{"metadata", {{"uid", pod.uid}}},
                               {"status", {{"conditions", json::array{std::move(condition)}}}}},
                  [this, key = controllers::key_of(pod.ns, pod.name), uid = pod.uid](base::Result<json::value> result) {
                    auto at = waiting.find(key);  // told again with the next attempt
-                   if (!result.ok() && at != waiting.end() && at->second.uid == uid) at->second.told.clear();
+                   if (result.ok() || at == waiting.end() || at->second.uid != uid) return;
+                   at->second.told.clear();
+                   at->second.shown.clear();
                  },
                  "status");
   }

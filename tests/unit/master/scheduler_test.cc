@@ -1,0 +1,59 @@
+// The scheduler against a real API server: what it tells about Pods that fit nowhere.
+#include "master/scheduler/scheduler.h"
+
+#include "tests/unit/master/server_fixture.h"
+
+namespace master {
+namespace {
+
+class SchedulerTest : public ServerTest {
+ protected:
+  static constexpr const char* kPods = "/api/v1/namespaces/default/pods";
+  void TearDown() override {
+    scheduler_.reset();
+    ServerTest::TearDown();
+  }
+  void start() {
+    scheduler_.reset();
+    scheduler_ = std::make_unique<scheduler::Scheduler>(loop_, server_->local_transport({"system:kube-scheduler", {"system:authenticated"}}), [this] { return now_; });
+    scheduler_->start();
+  }
+  base::json::value scheduled() {
+    auto pod = ok(call("GET", std::string(kPods) + "/p"));
+    const auto* conditions = base::find_path(pod, "status", "conditions");
+    return conditions && conditions->is_array() && !conditions->get_array().empty() ? conditions->get_array()[0] : base::json::value(nullptr);
+  }
+  int64_t events() {
+    int64_t count = 0;
+    auto list = ok(call("GET", "/api/v1/namespaces/default/events?fieldSelector=reason=FailedScheduling"));
+    for (const auto& event : list.at("items").get_array()) count += std::max<int64_t>(1, base::as_int(base::find(event, "count")));
+    return count;
+  }
+  std::string version() { return std::string(base::string_at(ok(call("GET", std::string(kPods) + "/p")), "metadata", "resourceVersion")); }
+
+  base::Time now_ = base::parse_time("2026-01-01T00:00:00Z").value_or(base::Time{});
+  std::unique_ptr<scheduler::Scheduler> scheduler_;
+};
+
+TEST_F(SchedulerTest, AConditionStaysWhatItIsOverARestart) {
+  start();
+  ok(call("POST", kPods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})"), 201);
+  wait_for([&] { return base::string_at(scheduled(), "message") == "no nodes available to schedule pods"; });
+  EXPECT_EQ(base::string_at(scheduled(), "lastTransitionTime"), "2026-01-01T00:00:00Z");
+  wait_for([&] { return events() == 1; });
+  const std::string before = version();
+
+  now_ += std::chrono::hours(1);
+  start();
+  wait_for([&] { return events() == 2; });
+  ok(call("POST", kMaps, config_map("after", "whatever was on its way")), 201);
+  EXPECT_EQ(version(), before) << "nothing about it has changed";
+
+  // Another message is no other status.
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n"},"spec":{"unschedulable":true}})"), 201);
+  wait_for([&] { return base::string_at(scheduled(), "message").starts_with("0/1 nodes are available"); });
+  EXPECT_EQ(base::string_at(scheduled(), "lastTransitionTime"), "2026-01-01T00:00:00Z");
+}
+
+}  // namespace
+}  // namespace master
