@@ -104,11 +104,13 @@ TypeRef type_of(const Structural& schema, bool resource) {
   return nullptr;
 }
 
-std::optional<std::string> escaped(std::string_view property) {
+bool is_reserved(std::string_view word) {
   static constexpr std::string_view kReserved[] = {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if",
                                                    "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"};
-  for (std::string_view word : kReserved)
-    if (word == property) return "__" + std::string(property) + "__";
+  return std::find(std::begin(kReserved), std::end(kReserved), word) != std::end(kReserved);
+}
+std::optional<std::string> escaped(std::string_view property) {
+  if (is_reserved(property)) return "__" + std::string(property) + "__";
   std::string out;
   for (size_t i = 0; i < property.size(); ++i) {
     char c = property[i];
@@ -158,8 +160,10 @@ std::optional<FieldOf> field_of(const Type& object, std::string_view identifier)
     if (identifier == "metadata") return FieldOf{"metadata", type_of(metadata_schema(), false)};
   }
   for (const auto& property : object.schema->properties) {
+    // A reserved word is a name all the same after a dot: `self.namespace` beside `self.__namespace__`, as
+    // kube-apiserver recognizes it.
     auto name = escaped(property.name);
-    if (!name || *name != identifier) continue;
+    if (!name || (*name != identifier && !(is_reserved(identifier) && property.name == identifier))) continue;
     TypeRef type = type_of(property.schema, property.schema.embedded);
     if (!type) return std::nullopt;
     return FieldOf{property.name, std::move(type)};

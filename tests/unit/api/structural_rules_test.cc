@@ -74,6 +74,24 @@ properties:
             "spec: Invalid value: \"object\": no such key: min evaluating rule: self.min != 13");
 }
 
+TEST(StructuralRules, ReservedWordsAreNamesAfterADot) {
+  Boats boats(R"y(
+type: object
+x-kubernetes-validations:
+- {rule: "!has(self.namespace) || size(self.namespace) < 3", message: too long}
+- {rule: "!has(self.__package__) || self.__package__ == self.package", message: one field by two names}
+- {rule: "self.crew.all(c, !has(c.let) || c.let.while > 1)", message: too few}
+properties:
+  namespace: {type: string}
+  package: {type: string}
+  crew: {type: array, maxItems: 8, items: {type: object, properties: {let: {type: object, required: [while], properties: {while: {type: integer}}}}}}
+)y");
+  EXPECT_EQ(boats.created("{namespace: ab, package: p, crew: [{}, {let: {while: 2}}]}"), "");
+  EXPECT_EQ(boats.created("{namespace: abc, crew: []}"), "spec: Invalid value: too long");
+  EXPECT_EQ(boats.created("{crew: [{let: {while: 1}}]}"), "spec: Invalid value: too few");
+  EXPECT_NE(refused("{type: object, x-kubernetes-validations: [{rule: 'self.namespace == 1'}]}").find("undefined field 'namespace'"), std::string::npos);
+}
+
 TEST(StructuralRules, TransitionsWhereOldAndNewBelongTogether) {
   Boats boats(R"(
 type: object
