@@ -120,6 +120,8 @@ base::Result<std::string> find_container(const Places& places, const std::string
 base::Result<std::vector<std::string>> list_containers(const Places& places) {
   auto names = sys::list_dir(places.containers());
   if (!names.ok() && names.error().kind == Kind::kNotFound) return std::vector<std::string>();
+  if (!names.ok() && names.error().kind == Kind::kDenied)
+    return make_error(Kind::kDenied, "list containers", places.containers(), "they are root's", "run it as root, or give a --root of your own");
   if (!names.ok()) return names.error();
   std::erase_if(*names, [](const std::string& name) { return !is_id(name); });
   return *names;

@@ -92,7 +92,11 @@ base::Result<int> wait_one(const Places& places, const std::string& id) {
 // 1: no such container; 2: it runs; as podman.
 void remove(Outcome& outcome, const Places& places, const Lifecycle& options) {
   std::vector<std::string> names = options.names;
-  if (options.all) names = list_containers(places).value_or({});
+  if (options.all) {
+    auto ids = list_containers(places);
+    if (!ids.ok()) return fail(outcome, ids.error());
+    names = *ids;
+  }
   if (names.empty() && !options.all) return fail(outcome, base::make_error(Kind::kInvalid, "read operands", "", "CONTAINER is missing", "see --help"));
   for (const std::string& name : names) {
     base::Loop loop;

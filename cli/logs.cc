@@ -100,8 +100,9 @@ class LogPrinter {
   bool err_ = false, broken_ = false, begins_[2] = {true, true};
 };
 
-// Where the last `lines` lines begin; pieces of a cut line count as one.
-base::Result<off_t> tail_offset(int fd, int64_t lines) {
+// Where the last `lines` lines begin; pieces of a cut line count as one. What is not found is left in
+// `lines`.
+base::Result<off_t> tail_offset(int fd, int64_t& lines) {
   off_t at = ::lseek(fd, 0, SEEK_END);
   std::string block;
   std::string carry;  // the beginning of the block after
@@ -122,7 +123,10 @@ base::Result<off_t> tail_offset(int fd, int64_t lines) {
       Line line;
       std::string_view whole = std::string_view(text).substr(begin, end - begin);
       if (parse_line(whole.substr(0, whole.find('\n')), &line)) {
-        if ((line.full || last) && ++seen > lines) return last_begin;
+        if ((line.full || last) && ++seen > lines) {
+          lines = 0;
+          return last_begin;
+        }
         last = false;
       }
       last_begin = at + static_cast<off_t>(begin);
@@ -130,8 +134,62 @@ base::Result<off_t> tail_offset(int fd, int64_t lines) {
     }
     carry = text.substr(0, end);
   }
+  lines -= seen;
   return 0;
 }
+
+// The log, and the file before it: sampan-pod renames the one to the other when it is full.
+class LogFiles {
+ public:
+  explicit LogFiles(std::string path) : path_(std::move(path)) {}
+
+  // Prints what there is from the last `lines` lines on; -1: all.
+  base::Status begin(LogPrinter& printer, int64_t lines) {
+    base::UniqueFd before;
+    for (int tries = 0; tries < 10; ++tries) {  // until both are of one moment
+      now_ = TRY(open(path_));
+      before = TRY(open(path_ + ".1"));
+      if (!same(now_, before)) break;
+    }
+    if (lines >= 0 && now_.valid()) ::lseek(now_.get(), TRY(tail_offset(now_.get(), lines)), SEEK_SET);
+    if (before.valid() && lines != 0) {
+      if (lines > 0) ::lseek(before.get(), TRY(tail_offset(before.get(), lines)), SEEK_SET);
+      print(before, printer);
+    }
+    print(now_, printer);
+    return {};
+  }
+  base::Status go_on(LogPrinter& printer) {
+    if (!now_.valid()) now_ = TRY(open(path_));
+    print(now_, printer);
+    base::UniqueFd newer = TRY(open(path_));
+    if (!newer.valid() || same(now_, newer)) return {};
+    print(now_, printer);  // what came before the change of name
+    now_ = std::move(newer);
+    print(now_, printer);
+    return {};
+  }
+
+ private:
+  static base::Result<base::UniqueFd> open(const std::string& path) {
+    auto fd = sys::open(path, O_RDONLY | O_NOFOLLOW);
+    if (!fd.ok() && fd.error().kind == Kind::kNotFound) return base::UniqueFd();
+    return fd;
+  }
+  static bool same(const base::UniqueFd& one, const base::UniqueFd& other) {
+    struct stat a{}, b{};
+    return one.valid() && other.valid() && ::fstat(one.get(), &a) == 0 && ::fstat(other.get(), &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+  }
+  static void print(const base::UniqueFd& fd, LogPrinter& printer) {
+    if (!fd.valid()) return;
+    std::string buffer(64 << 10, '\0');
+    for (ssize_t n; !printer.broken() && (n = ::read(fd.get(), buffer.data(), buffer.size())) > 0;)
+      printer.take(std::string_view(buffer).substr(0, static_cast<size_t>(n)));
+  }
+  const std::string path_;
+  base::UniqueFd now_;
+};
 
 base::Status logs(const Places& places, const LogOptions& options) {
   std::string id = TRY(find_container(places, options.name));
@@ -150,23 +208,12 @@ base::Status logs(const Places& places, const LogOptions& options) {
     return sys::last_error("watch log", path);
   Seen seen = TRY(observe_container(loop, places, id));
   LogPrinter printer(options, since, until);
-  base::UniqueFd log;
-  auto read_on = [&]() -> base::Status {
-    if (!log.valid()) {
-      auto fd = sys::open(path, O_RDONLY | O_NOFOLLOW);
-      if (!fd.ok()) return fd.error().kind == Kind::kNotFound ? base::Status{} : fd.error();
-      log = std::move(*fd);
-      if (lines >= 0) ::lseek(log.get(), TRY(tail_offset(log.get(), lines)), SEEK_SET);
-    }
-    std::string buffer(64 << 10, '\0');
-    for (ssize_t n; (n = ::read(log.get(), buffer.data(), buffer.size())) > 0 && !printer.broken();) printer.take(std::string_view(buffer).substr(0, static_cast<size_t>(n)));
-    return {};
-  };
-  base::Status status = read_on();
+  LogFiles files(path);
+  base::Status status = files.begin(printer, lines);
   auto watch = loop.watch(notify.get(), EPOLLIN, [&](uint32_t) {
     char events[4096];
     while (::read(notify.get(), events, sizeof events) > 0) {}
-    status = read_on();
+    status = files.go_on(printer);
   });
   // A reader that goes while nothing is printed is seen by its end of the pipe.
   bool hung_up = false;
@@ -177,7 +224,7 @@ base::Status logs(const Places& places, const LogOptions& options) {
   auto gone = [&] { return hung_up || printer.broken(); };
   while (!gone() && options.follow && seen.runs() && !seen.ending->over() && status.ok()) loop.run_once(std::chrono::hours(1));
   // Its exit is told after its last line was written.
-  if (status.ok() && !gone()) status = read_on();
+  if (status.ok() && !gone()) status = files.go_on(printer);
   if (status.ok() && gone()) return base::make_error(Kind::kUnavailable, "write output", {}, "nobody reads it any more");
   return status;
 }

@@ -21,10 +21,10 @@ struct Shown {
   State state;
 };
 // Those that vanish while they are looked at are left out.
-std::vector<Shown> look(const Places& places) {
+base::Result<std::vector<Shown>> look(const Places& places) {
   base::Loop loop;
   std::vector<Shown> out;
-  for (const std::string& id : list_containers(places).value_or({})) {
+  for (const std::string& id : TRY(list_containers(places))) {
     auto record = read_record(places, id);
     auto seen = observe_container(loop, places, id);
     if (record.ok() && seen.ok()) out.push_back({std::move(*record), seen->state});
@@ -92,7 +92,7 @@ base::Status ps(const Places& places, const PsOptions& o) {
   std::vector<Shown> shown;
   bool every = o.all || o.latest || o.last >= 0 ||
                std::any_of(o.filters.begin(), o.filters.end(), [](const auto& f) { return f.starts_with("status=") || f.starts_with("exited="); });
-  for (Shown& c : look(places)) {
+  for (Shown& c : TRY(look(places))) {
     bool runs = c.state.phase == State::Phase::kRunning || c.state.phase == State::Phase::kPaused || c.state.phase == State::Phase::kRestarting;
     if ((every || runs) && TRY(matches(c, o.filters))) shown.push_back(std::move(c));
   }

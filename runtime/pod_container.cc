@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@ namespace sys = base::sys;
 constexpr size_t kMaxLineBytes = 16 << 10;
 constexpr size_t kReadBytes = 32 << 10;
 constexpr int kReadsPerWake = 4;
+constexpr off_t kMaxLogBytes = 10 << 20;  // the kubelet's containerLogMaxSize
 }  // namespace
 
 base::Status CriLog::open(const std::string& path) {
@@ -26,7 +28,18 @@ base::Status CriLog::open(const std::string& path) {
 base::Status CriLog::reopen() {
   if (path_.empty()) return {};
   fd_ = TRY(sys::open(path_, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0640));
+  struct stat info;
+  size_ = ::fstat(fd_.get(), &info) == 0 ? info.st_size : 0;
   return {};
+}
+// A full disk loses lines; it must not stop the container.
+void CriLog::flush() {
+  if (batch_.empty()) return;
+  auto bytes = static_cast<off_t>(batch_.size());
+  if (size_ > 0 && size_ + bytes > kMaxLogBytes && ::rename(path_.c_str(), (path_ + ".1").c_str()) == 0)
+    base::ignore(reopen(), "then it goes on in the older file");
+  if (sys::write_all(fd_.get(), batch_).ok()) size_ += bytes;
+  batch_.clear();
 }
 void CriLog::append(int stream, std::string_view line, bool full) {
   batch_ += stamp_;
@@ -60,9 +73,7 @@ void CriLog::write(int stream, std::string_view data, base::Time now) {
       partial.clear();
     }
   }
-  // A full disk loses lines; it must not stop the container.
-  if (!batch_.empty()) base::ignore(sys::write_all(fd_.get(), batch_), "see above");
-  batch_.clear();
+  flush();
   if (batch_.capacity() > kReadBytes) batch_.shrink_to_fit();
 }
 void CriLog::finish(int stream, base::Time now) {
@@ -70,8 +81,7 @@ void CriLog::finish(int stream, base::Time now) {
   if (partial.empty() || !fd_.valid()) return;
   stamp_ = base::format_nano_time(now);
   append(stream, partial, false);  // its newline never came, and nobody is to see one
-  base::ignore(sys::write_all(fd_.get(), batch_), "a full disk loses lines");
-  batch_.clear();
+  flush();
   partial.clear();
 }
 

@@ -12,7 +12,8 @@
 namespace runtime {
 
 // CRI log format: "<RFC 3339 time with 9 digits> <stream> <P|F> <line>\n"; lines over 16 KiB are
-// cut into P pieces.
+// cut into P pieces. Bounded, whoever reads it: a file that is full becomes PATH.1, in place of the one
+// before.
 class CriLog {
  public:
   base::Status open(const std::string& path);  // "" = nowhere
@@ -22,8 +23,10 @@ class CriLog {
 
  private:
   void append(int stream, std::string_view line, bool full);
+  void flush();
   std::string path_, partial_[2], batch_, stamp_;
   base::UniqueFd fd_;
+  off_t size_ = 0;  // of the file
 };
 
 class PodContainer {

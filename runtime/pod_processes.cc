@@ -76,7 +76,8 @@ base::Result<ContainerState> PodServer::start(ContainerSpec spec) {
   base::Status status = start_in(*slot);
   if (status.ok()) return slot->state;
   base::ignore(remove(id), "the first error counts; the record keeps what is left");
-  return base::wrap(status.error(), "start container", id);
+  // Without the id, which is the client's own ("web.0") and no name that a user gave.
+  return base::wrap(status.error(), "start container", "");
 }
 
 base::Status PodServer::start_in(PodContainer& container) {
@@ -146,10 +147,10 @@ base::Status PodServer::exec(uint64_t client, protocol::Packet& packet, Body& re
   std::string name(base::string_at(body, "container"));
   PodContainer* container = TRY(find(name));
   if (container->state.phase != Phase::kRunning)
-    return base::make_error(Kind::kNotFound, "exec in container", name, "it has exited");
+    return base::make_error(Kind::kNotFound, "exec in container", "", "it has exited");
   // A process that enters a frozen cgroup stops before it can say a word; whoever froze it.
   if (container->state.paused || cgroup_frozen(*layout_, container->cgroup))
-    return base::make_error(Kind::kConflict, "exec in container", name, "cannot exec in a paused container",
+    return base::make_error(Kind::kConflict, "exec in container", "", "cannot exec in a paused container",
                             "unpause it first");
   const json::value* document = base::find(body, "process");
   Process process = TRY(parse_process(document ? *document : json::value()));
@@ -188,7 +189,7 @@ base::Status PodServer::exec(uint64_t client, protocol::Packet& packet, Body& re
     inputs.console_socket = console.write.get();
   }
   inputs.time_limit = kLaunchLimit;
-  Launched launched = TRY_WRAP(launch(plan, inputs), "exec in container", name);
+  Launched launched = TRY_WRAP(launch(plan, inputs), "exec in container", "");
   console.write.reset();  // or the end of the child's copy would not be seen below
   ExecProcess started;
   started.id = fmt::format("{}-{}", name, next_exec_++);

@@ -3,8 +3,11 @@
 import json
 import os
 import pathlib
+import shutil
+import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -133,6 +136,38 @@ class More(ContainerCase):
         self.sampan("run", "--name", "long", "busybox", "sh", "-c", "yes x | tr -d '\\n' | head -c 50000; echo; echo last")
         self.assertEqual(self.out("logs", "long"), "x" * 50000 + "\nlast\n")
         self.assertEqual(self.out("logs", "--tail", "2", "long"), "x" * 50000 + "\nlast\n")
+
+    def test_a_log_is_bounded(self):
+        """10 MiB, and as much before it; who reads it sees no seam."""
+        lines = lambda first, last: "".join(f"{n}\n" for n in range(first, last + 1))
+        # 19 MB in the log: it changes files once, under the follower's eyes.
+        self.out("run", "-d", "--name", "short", "busybox", "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; seq 1 400000")
+        follower = self.start("logs", "-f", "short", stdout=subprocess.PIPE, text=True)
+        self.out("exec", "short", "touch", "/go")
+        self.assertTrue(follower.communicate(timeout=60)[0] == lines(1, 400000))
+        self.assertTrue(self.out("logs", "short") == lines(1, 400000))
+        self.assertTrue(self.out("logs", "--tail", "350000", "short") == lines(50001, 400000))
+        self.assertEqual(self.out("logs", "--tail", "2", "short"), lines(399999, 400000))
+        # 33 MB: the oldest went.
+        self.out("run", "--name", "long", "busybox", "seq", "1", "700000", stdout=subprocess.DEVNULL, capture_output=False, text=None)
+        log = pathlib.Path(self.inspect("long")["LogPath"])
+        self.assertEqual(sorted(path.name for path in log.parent.glob("log*")), ["log", "log.1"])
+        for path in (log, log.with_name("log.1")):
+            self.assertLessEqual(path.stat().st_size, 10 << 20)
+        left = self.out("logs", "long")
+        self.assertTrue(left == lines(int(left.split("\n", 1)[0]), 700000))
+        self.assertGreater(len(left), 7 * 200000)
+
+    def test_another_user_is_told(self):
+        """Containers are root's: an empty list would say that there are none."""
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            program = shutil.copy(self.command()[0], directory)
+            for words in (["ps"], ["ps", "-aq"], ["stats", "--no-stream"], ["rm", "-f", "--all"], ["logs", "some"]):
+                done = subprocess.run([program, *words], env=self.env, capture_output=True, text=True, timeout=60, cwd="/",
+                                      user=65534, group=65534, extra_groups=[])
+                self.assertEqual((done.returncode, done.stdout), (125, ""), words)
+                self.assertIn("they are root's: run it as root", done.stderr)
 
     def test_privileged_init_and_inherited(self):
         out = self.out("run", "--rm", "--privileged", "busybox", "sh", "-c", "grep CapEff /proc/self/status; mount -t tmpfs x /tmp && echo mounted; ls /dev/null")
