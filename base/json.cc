@@ -5,7 +5,9 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "base/json_file.h"
 #include "base/json_limits.h"
+#include "base/sys.h"
 
 namespace base {
 namespace {
@@ -137,6 +139,59 @@ Result<json::value> parse(std::string_view text, size_t max_depth, std::vector<s
 Result<json::value> parse_json(std::string_view text, std::vector<std::string>* duplicates) {
   return parse(text, kMaxJsonDepth, duplicates);
 }
+
+namespace {
+// Of a document that is not wanted.
+struct Ignore {
+  static constexpr size_t max_object_size = size_t(-1), max_array_size = size_t(-1), max_key_size = size_t(-1), max_string_size = size_t(-1);
+  using ec = boost::system::error_code;
+  using sv = boost::json::string_view;
+  bool on_document_begin(ec&) { return true; }
+  bool on_document_end(ec&) { return true; }
+  bool on_object_begin(ec&) { return true; }
+  bool on_object_end(size_t, ec&) { return true; }
+  bool on_array_begin(ec&) { return true; }
+  bool on_array_end(size_t, ec&) { return true; }
+  bool on_key_part(sv, size_t, ec&) { return true; }
+  bool on_key(sv, size_t, ec&) { return true; }
+  bool on_string_part(sv, size_t, ec&) { return true; }
+  bool on_string(sv, size_t, ec&) { return true; }
+  bool on_number_part(sv, ec&) { return true; }
+  bool on_int64(int64_t, sv, ec&) { return true; }
+  bool on_uint64(uint64_t, sv, ec&) { return true; }
+  bool on_double(double, sv, ec&) { return true; }
+  bool on_bool(bool, ec&) { return true; }
+  bool on_null(ec&) { return true; }
+  bool on_comment_part(sv, ec&) { return true; }
+  bool on_comment(sv, ec&) { return true; }
+};
+}  // namespace
+
+Result<json::value> parse_json_file(std::string_view text, const std::string& path) {
+  auto value = parse_json(text);
+  if (value.ok()) return value;
+  json::parse_options options;
+  options.max_depth = kMaxJsonDepth;
+  boost::system::error_code ec;
+  json::basic_parser<Ignore> parser(options);
+  size_t offset = parser.write_some(false, text.data(), text.size(), ec);
+  Error error = std::move(value).error();
+  error.operation = "read";
+  error.subject = path;
+  if (!ec && parser.done()) {  // one document, and then more; or a number that no reader takes
+    while (offset < text.size() && std::string_view(" \t\r\n").find(text[offset]) != std::string_view::npos) ++offset;
+    if (offset == text.size()) return error;
+  }
+  std::string_view before = text.substr(0, std::min(offset, text.size()));
+  size_t line = 1 + static_cast<size_t>(std::count(before.begin(), before.end(), '\n'));
+  size_t column = 1 + before.size() - (before.rfind('\n') + 1);  // npos + 1 is 0
+  error.reason = "line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + error.reason;
+  return error;
+}
+Result<json::value> read_json_file(const std::string& path) {
+  return parse_json_file(TRY(base::sys::read_file(path)), path);
+}
+
 Result<json::value> parse_json_carrier(std::string_view text) { return parse(text, kMaxCarrierDepth, nullptr); }
 
 std::string to_json(const json::value& value) { return json::serialize(value); }

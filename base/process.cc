@@ -29,6 +29,7 @@ Result<Child> spawn(const Command& command) {
   place(command.stdout_fd, 1);
   place(command.stderr_fd, 2);
   for (auto [ours, theirs] : command.extra_fds) place(ours, theirs);
+  if (!command.directory.empty()) posix_spawn_file_actions_addchdir_np(&actions, command.directory.c_str());
   // The child starts with no signal blocked and default handlers, whatever our loop blocked.
   sigset_t none, all;
   sigemptyset(&none);

@@ -15,6 +15,7 @@ namespace base {
 struct Command {
   std::vector<std::string> argv;                     // argv[0] is searched in PATH unless absolute
   std::string program;                               // what is started under the name argv[0]; "": argv[0]
+  std::string directory;                             // to start in; "": ours
   std::optional<std::vector<std::string>> environment;  // "KEY=value"; absent: ours
   int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1;  // -1: /dev/null for stdin, inherited otherwise
   std::vector<std::pair<int, int>> extra_fds;         // {ours, number in the child}, child's >= 3

@@ -34,6 +34,7 @@ struct Child {
   uint64_t seccomp_flags = 0;
   char* const* const* argvs = nullptr;  // [0] the container's, then one per kHook
   char* const* const* envps = nullptr;
+  int hook_out = -1, hook_err = -1;     // of kHook; -1: what is there
   char** home_slot = nullptr;           // of envps[0], the last: null, or `home`
   char home[4096] = "HOME=/";
 

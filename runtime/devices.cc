@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -75,14 +76,15 @@ int child_node(Child& child, const Step& step) {
   int error = 0;
   if (::mknodat(parent, name, mode, step.y) != 0) error = -errno;
   if (error == -EPERM) {
-    // In a user namespace nodes can't be made: bind the host's in.
+    // In a user namespace nodes can't be made: bind the host's in, good for nothing but reading and writing.
     int tree = kernel::open_tree(AT_FDCWD, step.b.c_str(), OPEN_TREE_CLONE);
     if (tree >= 0) {
       struct stat info;
       int target = ::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 && info.st_rdev == step.y
                        ? make_in_root(child, step.b.c_str(), Make::kFile)
                        : -EPERM;
-      error = target < 0 ? target : attach(tree, target);
+      error = target < 0 ? target : set_attributes(tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, MS_PRIVATE, false);
+      if (!error) error = attach(tree, target);
       if (target >= 0) ::close(target);
       ::close(tree);
     }

@@ -47,7 +47,7 @@ bool wait_for(const base::Child& child, int complaint, int timeout_s, std::strin
 }
 }  // namespace
 
-base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state) {
+base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state, const HookPlace& place) {
   for (size_t i = 0; i < hooks.size(); ++i) {
     const Hook& hook = hooks[i];
     // runc's words, which its callers look for.
@@ -58,9 +58,11 @@ base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const s
     command.argv = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
     command.program = hook.path;  // its name, argv[0], may be another: Docker's own binary goes by it
     if (hook.has_env) command.environment = hook.env;
+    command.directory = place.directory;
+    command.stdout_fd = place.out;
     sys::Pipe input = TRY(sys::pipe()), complaint = TRY(sys::pipe());
     command.stdin_fd = input.read.get();
-    command.stderr_fd = complaint.write.get();
+    command.stderr_fd = place.err >= 0 ? place.err : complaint.write.get();
     auto spawned = base::spawn(command);
     if (!spawned.ok()) return failed(spawned.error().message());
     base::Child child = std::move(*spawned);

@@ -107,7 +107,7 @@ int child_write_proc(Child& child, const char* path, const char* value) {
 
 int child_user(const Step& step) {
   // Through syscall(2): glibc's wrappers would signal the parent's threads, which are not ours.
-  if (::syscall(SYS_setgroups, step.gids.size(), step.gids.data()) != 0 &&
+  if (!step.w && ::syscall(SYS_setgroups, step.gids.size(), step.gids.data()) != 0 &&
       !(step.z && step.gids.empty() && errno == EPERM))
     return -errno;
   if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return -errno;
@@ -152,9 +152,9 @@ int child_working_directory(Child& child, const Step& step) {
   return 0;
 }
 
-int child_user_namespace_root() {
+int child_user_namespace_root(bool keep_groups) {
   // Without setgroups (denied, or none mapped) the groups stay, as nobody's.
-  if (::syscall(SYS_setgroups, 0, nullptr) != 0 && errno != EPERM) return -errno;
+  if (!keep_groups && ::syscall(SYS_setgroups, 0, nullptr) != 0 && errno != EPERM) return -errno;
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return -errno;
   if (::syscall(SYS_setresgid, 0, 0, 0) != 0) return -errno;
   return ::syscall(SYS_setresuid, 0, 0, 0) == 0 ? 0 : -errno;
@@ -172,9 +172,12 @@ int child_enter_time() {
 void child_home(Child& child, const Step& step) {
   *child.home_slot = child.home;
   static char text[64 << 10];
-  // Left open: execve closes it.
-  int fd = ::open("/etc/passwd", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  ssize_t size = fd < 0 ? 0 : ::read(fd, text, sizeof text - 1);
+  // Left open: execve closes it. An image's link is followed, which stays in its root; one of /proc's, to
+  // what we hold of the host's, is not.
+  int fd = kernel::openat2(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NOCTTY | O_NONBLOCK, 0, RESOLVE_NO_MAGICLINKS);
+  struct stat info;
+  bool regular = fd >= 0 && ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+  ssize_t size = regular ? ::read(fd, text, sizeof text - 1) : 0;
   if (size <= 0) return;
   text[size] = 0;
   for (char *line = text, *next; line && *line; line = next) {
@@ -226,6 +229,7 @@ int child_hook(Child& child, const Step& step, const char* state, size_t state_s
   if (pid == 0) {
     // Before the pivot: such a hook finds the new root where it is, as with runc.
     bool there = step.b != "createContainer" || ::fchdir(child.root) == 0;
+    there = there && (child.hook_out < 0 || ::dup2(child.hook_out, 1) >= 0) && (child.hook_err < 0 || ::dup2(child.hook_err, 2) >= 0);
     if (there && ::dup2(fds[0], 0) >= 0)
       ::execve(step.a.c_str(), child.argvs[step.x], child.envps[step.x]);
     ::_exit(127);

@@ -14,7 +14,7 @@ int child_rlimit(const Step& step);
 // (CVE-2025-52881, CVE-2019-16884). `path` is relative to /proc.
 int child_write_proc(Child& child, const char* path, const char* value);
 int child_user(const Step& step);
-int child_user_namespace_root();                // once the maps are there
+int child_user_namespace_root(bool keep_groups);  // once the maps are there
 int child_enter_time();                         // the time namespace made for children
 int child_seccomp(Child& child, const Step& step, size_t index);
 int child_working_directory(Child& child, const Step& step);  // must be inside: CVE-2024-21626

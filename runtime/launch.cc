@@ -105,6 +105,8 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   }
   child.argvs = p.argvs.data();
   child.envps = p.envps.data();
+  child.hook_out = inputs.hook_place.out;
+  child.hook_err = inputs.hook_place.err;
   if (inputs.process->terminal) {
     if (inputs.console_socket < 0)
       return base::make_error(base::Kind::kInvalid, "launch", "process.terminal",
@@ -276,7 +278,7 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
           break;
         }
         TRY(run_hooks(step.a == "prestart" ? inputs.hooks->prestart : inputs.hooks->create_runtime,
-                      step.a.c_str(), state));
+                      step.a.c_str(), state, inputs.hook_place));
         if (::send(socket, "h", 1, MSG_NOSIGNAL) < 0) return sys::last_error("send");
         break;
       }

@@ -13,6 +13,11 @@
 
 namespace runtime {
 
+// Where hooks of the runtime's namespaces start, and where goes what hooks print.
+struct HookPlace {
+  std::string directory;                   // "": ours; of the container's own hooks: what they find
+  int out = -1, err = -1;                  // -1: ours; what one that fails says is in the error then
+};
 struct LaunchInputs {
   const Process* process = nullptr;
   Filter filter;                           // null: none
@@ -23,6 +28,7 @@ struct LaunchInputs {
   int start_fifo = -1;                     // with wait_start: opened O_RDWR
   int container = -1;                      // pidfd of init, for exec
   const Hooks* hooks = nullptr;
+  HookPlace hook_place;
   // Called once the process exists and before it does anything that outlives it: write down the
   // pid. An error kills it.
   std::function<base::Status(pid_t)> record;
@@ -40,7 +46,7 @@ struct Launched {
 base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs);
 
 // Runs hooks one after the other with `state` on stdin; the first that fails ends it.
-base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state);
+base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state, const HookPlace& place);
 
 // /proc/self/exe must not be writable through a container's /proc: runs the program anew from a
 // read-only detached mount of its own file, unless it already is on a read-only mount

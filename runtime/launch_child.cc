@@ -39,20 +39,23 @@ int await_parent(const Child& child) {
 }
 
 // The fds from step.x on: marked, so that the report still gets out if execve fails; or, before the
-// wait for `start`, closed but for the fifo and the socket: that may last, and nothing of the
-// parent's (its lock of the container, say) may be held by it.
+// wait for `start`, closed but for the fifo, the socket and the hooks' files: that may last, and nothing of
+// the parent's (its lock of the container, say) may be held by it.
 int close_fds(Child& child, const Step& step) {
   auto first = static_cast<unsigned>(step.x);
   if (step.y) {
-    int keep = static_cast<int>(first);
-    int fifo = ::fcntl(child.start_fifo, F_DUPFD_CLOEXEC, keep + 2);
-    int socket = ::fcntl(child.socket, F_DUPFD_CLOEXEC, keep + 2);
-    if (fifo < 0 || socket < 0) return -errno;
-    if (::dup3(fifo, keep, O_CLOEXEC) < 0 || ::dup3(socket, keep + 1, O_CLOEXEC) < 0) return -errno;
-    child.start_fifo = keep;
-    child.socket = keep + 1;
+    int* const kept[] = {&child.start_fifo, &child.socket, &child.hook_out, &child.hook_err};
+    constexpr int kKept = sizeof kept / sizeof *kept;
+    auto next = static_cast<int>(first);
+    for (int* fd : kept)  // out of the way first: one may sit where another goes
+      if (*fd >= 0 && (*fd = ::fcntl(*fd, F_DUPFD_CLOEXEC, next + kKept)) < 0) return -errno;
+    for (int* fd : kept) {
+      if (*fd < 0) continue;
+      if (::dup3(*fd, next, O_CLOEXEC) < 0) return -errno;
+      *fd = next++;
+    }
     child.root = child.proc = child.pts = -1;
-    return ::syscall(SYS_close_range, first + 2, ~0u, 0u) == 0 ? 0 : -errno;
+    return ::syscall(SYS_close_range, static_cast<unsigned>(next), ~0u, 0u) == 0 ? 0 : -errno;
   }
   return ::syscall(SYS_close_range, first, ~0u, 4u /*CLOSE_RANGE_CLOEXEC*/) == 0 ? 0 : -errno;
 }
@@ -80,7 +83,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kIdMaps: case Op::kNetDevice: return -ENOSYS;  // the parent's
     case Op::kWaitParent: {
       int error = await_parent(child);
-      return error || !step.x ? error : child_user_namespace_root();
+      return error || !step.x ? error : child_user_namespace_root(step.y);
     }
     case Op::kUnshareTime: {
       if (::unshare(CLONE_NEWTIME) != 0) return -errno;

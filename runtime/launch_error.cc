@@ -40,6 +40,8 @@ base::Error step_error(const Step& step, int error) {
     out.reason = "is not on the container's own procfs";
   } else if (step.op == Op::kMount && error == ELOOP) {
     out.reason = "the mount point is a symbolic link: it must be mounted on ordinary directory";
+  } else if (step.op == Op::kBind && step.z & kCopyLink && error == EEXIST) {
+    out.reason = "the destination is there already, and no link of the same text";
   } else if (step.op == Op::kBind && error == ENOENT) {
     out.hint = "the source must exist";
   } else if (step.op == Op::kRlimit && error == EPERM) {

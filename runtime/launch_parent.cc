@@ -15,6 +15,7 @@
 #include "base/process.h"
 #include "base/sys.h"
 #include "runtime/kernel.h"
+#include "runtime/mounts.h"
 
 namespace runtime {
 namespace {
@@ -77,8 +78,8 @@ base::Result<base::UniqueFd> make_user_namespace(const std::string& uid_map, con
 }
 
 base::Result<base::UniqueFd> open_source(const Step& step) {
-  bool recursive = step.op == Op::kRootBind || step.z & kBindRecursive;
-  base::UniqueFd tree(kernel::open_tree(AT_FDCWD, step.a.c_str(), OPEN_TREE_CLONE | (recursive ? AT_RECURSIVE : 0)));
+  unsigned tree_flags = bind_source_flags(step.z) | (step.op == Op::kRootBind ? unsigned{AT_RECURSIVE} : 0u);
+  base::UniqueFd tree(kernel::open_tree(AT_FDCWD, step.a.c_str(), tree_flags));
   if (tree.get() < 0) return sys::error_from_errno(-tree.get(), step.text(), {}, "the source must exist");
   // A copy of a shared mount (all of them, under systemd) is its peer: what the container mounts would
   // reach the host, and pivot_root(2) refuses a shared root. The child made its own slaves already.

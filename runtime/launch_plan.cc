@@ -92,8 +92,8 @@ std::string oom_score_text(int wanted, bool restrict, int own) {
 
 // From a made container to the user's program; the same for init and for exec. `first_fd`: the first
 // that is not passed on.
-void plan_program(const Process& p, const FilterFacts& filter, bool in_user_namespace, uint64_t first_fd, bool wait_start,
-                  Steps& steps) {
+void plan_program(const Process& p, const FilterFacts& filter, bool in_user_namespace, bool keep_groups, uint64_t first_fd,
+                  bool wait_start, Steps& steps) {
   const Capabilities& c = p.capabilities;
   if (p.umask) steps.push_back({.op = Op::kUmask, .x = *p.umask});
   steps.push_back({.op = Op::kDropBounding, .x = c.bounding});
@@ -107,7 +107,8 @@ void plan_program(const Process& p, const FilterFacts& filter, bool in_user_name
   // Without no_new_privs a filter takes CAP_SYS_ADMIN, which is about to go; with it the filter
   // comes last, so that it need not allow our own steps.
   if (early) steps.push_back({.op = Op::kSeccomp, .x = filter.listener ? 1u : 0u});
-  steps.push_back({.op = Op::kUser, .x = p.uid, .y = p.gid, .z = in_user_namespace ? 1u : 0u, .gids = p.additional_gids});
+  steps.push_back({.op = Op::kUser, .x = p.uid, .y = p.gid, .z = in_user_namespace ? 1u : 0u, .w = keep_groups ? 1u : 0u,
+                   .gids = p.additional_gids});
   steps.push_back({.op = Op::kCapabilities, .x = c.effective, .y = c.permitted, .z = c.inheritable});
   steps.push_back({.op = Op::kAmbient, .x = c.ambient});
   if (p.no_new_privileges) steps.push_back({.op = Op::kNoNewPrivileges});
@@ -176,7 +177,7 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
     plan.parent_steps.push_back({.op = Op::kNetDevice, .a = device.host_name, .b = device.name, .c = device_namespace(config)});
   Steps early;
   if (in_user_namespace || !plan.parent_steps.empty())
-    early.push_back({.op = Op::kWaitParent, .x = in_user_namespace ? 1u : 0u});
+    early.push_back({.op = Op::kWaitParent, .x = in_user_namespace ? 1u : 0u, .y = config.extensions.keep_groups ? 1u : 0u});
   if (!plan.cgroup.directories.empty()) early.push_back({.op = Op::kEnterCgroup});
   early.push_back(all_cpus());
   steps.insert(steps.begin(), early.begin(), early.end());
@@ -206,11 +207,7 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
   for (uint64_t i = 0; const Hook& hook : config.hooks.create_container)
     steps.push_back({.op = Op::kHook, .a = hook.path, .b = "createContainer", .x = hook_index++, .y = i++,
                      .timeout_s = hook.timeout_s});
-  for (const auto& [key, value] : config.sysctl) {
-    std::string path = key;
-    std::replace(path.begin(), path.end(), '.', '/');
-    steps.push_back({.op = Op::kSysctl, .a = path, .b = value});
-  }
+  for (const auto& [key, value] : config.sysctl) steps.push_back({.op = Op::kSysctl, .a = sysctl_path(key), .b = value});
   for (const std::string& path : config.readonly_paths)
     steps.push_back({.op = Op::kReadonlyPath, .b = clean_path(path)});
   for (const std::string& path : config.masked_paths)
@@ -236,9 +233,9 @@ base::Result<LaunchPlan> plan_launch(const Config& config, const LaunchFacts& fa
     steps.push_back({.op = Op::kMemoryPolicy, .a = policy->nodes, .b = policy->nodes_text, .x = policy->mode});
   if (config.personality) steps.push_back({.op = Op::kPersonality, .x = *config.personality});
   steps.push_back({.op = Op::kStdio, .x = process.uid, .y = in_user_namespace ? 1u : 0u});
-  FilterFacts filter{!config.seccomp.is_null(), facts.filter_listener};
+  FilterFacts filter{config.has_filter(), facts.filter_listener};
   auto first_fd = static_cast<uint64_t>(3 + facts.preserve_fds);
-  plan_program(process, filter, in_user_namespace, first_fd, facts.wait_start, steps);
+  plan_program(process, filter, in_user_namespace, config.extensions.keep_groups, first_fd, facts.wait_start, steps);
   // Last: changes of ids and capabilities clear it (prctl(2)).
   if (facts.death_signal)
     steps.push_back({.op = Op::kDeathSignal, .x = static_cast<uint64_t>(facts.death_signal)});
@@ -268,7 +265,7 @@ base::Result<LaunchPlan> plan_exec(const Process& process, const ExecFacts& fact
   plan.steps.clear();
   if (!process.affinity_initial.empty())
     steps.push_back({.op = Op::kAffinity, .a = process.affinity_initial, .b = "initial"});
-  if (in_user_namespace) steps.push_back({.op = Op::kWaitParent, .x = 1});
+  if (in_user_namespace) steps.push_back({.op = Op::kWaitParent, .x = 1, .y = facts.keep_groups ? 1u : 0u});
   if (!plan.cgroup.directories.empty()) steps.push_back({.op = Op::kEnterCgroup});
   if (!process.affinity_final.empty())
     steps.push_back({.op = Op::kAffinity, .a = process.affinity_final, .b = "final"});
@@ -284,7 +281,7 @@ base::Result<LaunchPlan> plan_exec(const Process& process, const ExecFacts& fact
   if (facts.personality) steps.push_back({.op = Op::kPersonality, .x = *facts.personality});
   steps.push_back({.op = Op::kStdio, .x = process.uid, .y = in_user_namespace ? 1u : 0u});
   FilterFacts filter{facts.has_filter, facts.filter_listener};
-  plan_program(process, filter, in_user_namespace, static_cast<uint64_t>(3 + facts.preserve_fds), false, steps);
+  plan_program(process, filter, in_user_namespace, facts.keep_groups, static_cast<uint64_t>(3 + facts.preserve_fds), false, steps);
   if (facts.death_signal)
     steps.push_back({.op = Op::kDeathSignal, .x = static_cast<uint64_t>(facts.death_signal)});
   if (filter.present && process.no_new_privileges)

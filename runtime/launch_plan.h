@@ -57,6 +57,7 @@ struct ExecFacts {
   int preserve_fds = 0;
   int death_signal = 0;
   bool has_filter = false, filter_listener = false;
+  bool keep_groups = false;
   std::optional<uint64_t> personality = {};
   bool restrict_oom_score_adj = false;
   int own_oom_score_adj = 0;

@@ -134,7 +134,7 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
     // Nodes and mounts are still to be made in it.
     if (step.op == Op::kMount && step.b == "/dev" && step.x & MOUNT_ATTR_RDONLY) step.x &= ~uint64_t{MOUNT_ATTR_RDONLY};
     if (step.op == Op::kMount && !config.mount_label.empty() && mount.type != "proc" && mount.type != "sysfs")
-      step.list.push_back("context=" + config.mount_label);
+      step.list.push_back(config.extensions.mount_context + "=" + config.mount_label);
     steps.push_back(std::move(step));
   }
   return {};

@@ -90,6 +90,7 @@ int child_mask(Child& child, const Step& step) {
 }
 
 int child_readonly_path(Child& child, const Step& step) {
+  if (step.b == "/") return set_attributes(child.root, MOUNT_ATTR_RDONLY, 0, 0, true);
   struct stat info;
   int target = open_verified(child, step.b.c_str(), &info);
   if (target == -ENOENT || target == -ENOTDIR) return 0;

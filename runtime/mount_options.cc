@@ -149,6 +149,8 @@ base::Result<Step> plan_mount(const Mount& mount, bool in_user_namespace) {
       step.w = flags;
     } else if (name == "tmpcopyup") {
       step.z |= kCopyUp;
+    } else if (name == "copy-symlink" || name == "src-nofollow" || name == "dest-nofollow") {  // crun's
+      step.z |= name[0] == 'c' ? kCopyLink : name[0] == 's' ? kSourceNoFollow : kTargetNoFollow;
     } else if (name == "idmap" || name == "ridmap") {
       step.z |= name == "idmap" ? kIdMapped : kIdMapped | kIdMappedRecursive;
     } else if (!add_attribute(name, attributes)) {
@@ -166,6 +168,8 @@ base::Result<Step> plan_mount(const Mount& mount, bool in_user_namespace) {
   // MOUNT_ATTR__ATIME is a field, not a bit: it may stay in `clear` beside a value in `set`.
   if (attributes.clear & MOUNT_ATTR__ATIME) step.y |= MOUNT_ATTR__ATIME;
   if (step.z & kCopyUp && (bind || mount.type != "tmpfs")) return invalid("'tmpcopyup' is for tmpfs alone");
+  if (step.z & kCopyLink && step.z & (kSourceNoFollow | kTargetNoFollow))
+    return invalid("'copy-symlink' can't be given beside 'src-nofollow' or 'dest-nofollow'");
   if (remount) {
     step.op = Op::kRemount;
     step.list.clear();

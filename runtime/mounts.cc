@@ -1,9 +1,11 @@
 #include "runtime/mounts.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -226,6 +228,11 @@ int child_root_overlay(Child& child, const Step& step) {
   return mount < 0 ? mount : mount_root(child, mount, step.b.c_str());
 }
 
+unsigned bind_source_flags(uint64_t flags) {
+  return OPEN_TREE_CLONE | (flags & kBindRecursive ? unsigned{AT_RECURSIVE} : 0u) |
+         (flags & (kSourceNoFollow | kCopyLink) ? unsigned{AT_SYMLINK_NOFOLLOW} : 0u);
+}
+
 int child_root_bind(Child& child, const Step& step) {
   int tree = step.z & kSourceFromParent
                  ? child.sources[child.sources_used++]
@@ -267,6 +274,18 @@ int make_file_system(const Step& step, unsigned mode) {
 }
 }  // namespace
 
+namespace {
+// What is mounted over the root is what the container sees, and what comes after it is made in there.
+int become_root(Child& child, int mount) {
+  for (int* covered : {&child.root, &child.proc, &child.pts}) {
+    if (*covered >= 0) ::close(*covered);
+    *covered = -1;
+  }
+  child.root = mount;
+  return 0;
+}
+}  // namespace
+
 int child_mount(Child& child, const Step& step) {
   // procfs and sysfs over a symlink would put the real one elsewhere and leave masks and labels
   // applied to a decoy (CVE-2019-19921, CVE-2023-27561).
@@ -298,6 +317,7 @@ int child_mount(Child& child, const Step& step) {
     ::close(mount);
     return error;
   }
+  if (step.b == "/") return become_root(child, mount);
   if (proc && child.proc < 0 && step.b == "/proc") {
     struct stat info;
     if (::fstatat(mount, "", &info, AT_EMPTY_PATH) != 0) return -errno;
@@ -319,14 +339,46 @@ int child_remount(Child& child, const Step& step) {
 
 namespace {
 int open_bind_source(Child& child, const Step& step) {
-  unsigned flags = OPEN_TREE_CLONE | (step.z & kBindRecursive ? AT_RECURSIVE : 0);
+  unsigned flags = bind_source_flags(step.z);
   if (step.z & kSourceFromParent) return child.sources[child.sources_used++];
   if (!(step.z & kSourceInRoot)) return kernel::open_tree(AT_FDCWD, step.a.c_str(), flags);
-  int source = open_in_root(child, step.a.c_str(), O_PATH);
+  int source = open_in_root(child, step.a.c_str(), flags & AT_SYMLINK_NOFOLLOW ? O_PATH | O_NOFOLLOW : O_PATH);
   if (source < 0) return source;
   int tree = kernel::open_tree(source, "", flags | AT_EMPTY_PATH);
   ::close(source);
   return tree;
+}
+}  // namespace
+
+namespace {
+// The link that `tree` is, made anew at `path`; one that says the same is there already.
+int copy_link(const Child& child, int tree, const char* path) {
+  char wanted[PATH_MAX], found[PATH_MAX];
+  ssize_t size = ::readlinkat(tree, "", wanted, sizeof wanted - 1);
+  if (size < 0) return -errno;
+  wanted[size] = 0;
+  const char* name;
+  int parent = parent_in_root(child, path, &name);
+  if (parent < 0) return parent;
+  int error = ::symlinkat(wanted, parent, name) == 0 ? 0 : -errno;
+  if (error == -EEXIST) {
+    ssize_t there = ::readlinkat(parent, name, found, sizeof found);
+    if (there == size && std::memcmp(wanted, found, static_cast<size_t>(size)) == 0) error = 0;
+  }
+  ::close(parent);
+  return error;
+}
+// What is to be there already, a link as well. Links of the kernel's own file systems are never covered:
+// what we write to by name would go elsewhere.
+int open_link_target(const Child& child, const char* path) {
+  int fd = open_in_root(child, path, O_PATH | O_NOFOLLOW);
+  if (fd < 0) return fd;
+  struct statfs info;
+  int error = ::fstatfs(fd, &info) == 0 ? 0 : -errno;
+  if (!error && (info.f_type == PROC_SUPER_MAGIC || info.f_type == SYSFS_MAGIC || info.f_type == DEVPTS_SUPER_MAGIC)) error = -EPERM;
+  if (!error) return fd;
+  ::close(fd);
+  return error;
 }
 }  // namespace
 
@@ -337,13 +389,19 @@ int child_bind(Child& child, const Step& step) {
   int error = ::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 ? 0 : -errno;
   int target = error;
   if (!error) {
-    target = make_in_root(child, step.b.c_str(), S_ISDIR(info.st_mode) ? Make::kDirectory
-                                                                       : Make::kFile);
+    if (step.z & kCopyLink && S_ISLNK(info.st_mode)) {
+      error = copy_link(child, tree, step.b.c_str());
+      ::close(tree);
+      return error;
+    }
+    target = step.z & kTargetNoFollow ? open_link_target(child, step.b.c_str())
+                                      : make_in_root(child, step.b.c_str(), S_ISDIR(info.st_mode) ? Make::kDirectory : Make::kFile);
     if (target < 0) error = target;
   }
   if (!error) error = set_attributes(tree, step.x, step.y, step.w, step.z & kBindRecursiveAttributes);
   if (!error) error = attach(tree, target);
   if (target >= 0) ::close(target);
+  if (!error && step.b == "/") return become_root(child, tree);
   ::close(tree);
   return error;
 }

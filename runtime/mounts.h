@@ -39,6 +39,7 @@ int parent_in_root(const Child& child, const char* path, const char** name);
 // until a step of another kind calls drop_parent (a mount could cover the directory).
 int kept_parent_in_root(Child& child, const char* path, const char** name);
 void drop_parent(Child& child);
+unsigned bind_source_flags(uint64_t flags);           // of open_tree, from a kBind's z
 int attach(int mount, int target);                    // move_mount
 int set_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
 

@@ -77,6 +77,7 @@ base::Result<Config> parse_config(const json::value& value) {
   if (c.annotations.count("")) r.fail("annotations", "a key must not be empty");
   c.hooks = read_hooks(r.child("hooks"));
   read_linux(r.child("linux"), c);
+  read_annotations(c, errors);
   if (errors.empty()) check_together(c, errors);
   if (!errors.empty()) return errors_as_one(errors, "config.json");
   return c;

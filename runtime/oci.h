@@ -118,6 +118,14 @@ struct MemoryPolicy {
 struct NetDevice {
   std::string host_name, name;             // name: in the container, maybe with "%d"
 };
+struct Extensions {                        // asked for by annotations, as of crun
+  bool keep_groups = false;                // the caller's supplementary groups instead of the config's
+  std::string hooks_stdout, hooks_stderr;  // files that hooks append to
+  std::string pidfd_receiver;              // socket that gets a pidfd of the process
+  std::string mount_context = "context";   // SELinux's mount option for linux.mountLabel
+  bool known_calls_only = false;           // a name that no system call has is an error, in linux.seccomp
+  std::string filter;                      // sock_filters in place of linux.seccomp
+};
 struct Config {
   std::string oci_version, hostname, domainname, root_path;
   bool root_readonly = false;
@@ -138,15 +146,19 @@ struct Config {
   std::string time_offsets;                // lines for /proc/self/timens_offsets
   std::vector<NetDevice> net_devices;
   base::json::value seccomp;               // null: none; compiled by seccomp.h
+  Extensions extensions;
   std::vector<std::string> warnings;       // to be said, not refused
 
   const Namespace* find_namespace(uint64_t flag) const;
+  bool has_filter() const { return !seccomp.is_null() || !extensions.filter.empty(); }
 };
 
 // kInvalid with one line per wrong field ("process.cwd: must be an absolute path").
 base::Result<Config> parse_config(const base::json::value& value);
 base::Result<Process> parse_process(const base::json::value& value);      // `exec --process`
 base::Result<Resources> parse_resources(const base::json::value& value);  // `update`, Pod cgroups
+// Below /proc/sys, of "net.ipv4.ip_forward" or "net/ipv4/ip_forward", as sysctl(8) reads them.
+std::string sysctl_path(std::string_view key);
 // One entry a name, the last one given; an empty HOME is none.
 void clean_environment(std::vector<std::string>& env);
 int signal_number(std::string_view name);                                 // "TERM", "SIGTERM", "15"; -1

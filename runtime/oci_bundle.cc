@@ -6,10 +6,13 @@
 #include <cstdlib>
 
 #include "base/clock.h"
+#include "base/json_file.h"
+#include "base/printable.h"
 #include "base/sys.h"
 #include "runtime/mounts.h"
 #include "runtime/oci_launch.h"
 #include "runtime/oci_listener.h"
+#include "runtime/oci_notify.h"
 #include "runtime/oci_rootless.h"
 
 namespace runtime {
@@ -35,13 +38,14 @@ base::Result<Bundle> read_bundle(const Options& options) {
   char real[PATH_MAX];
   if (!::realpath(out.path.c_str(), real)) return sys::last_error("open bundle", out.path);
   out.path = real;
-  std::string file = out.path + "/config.json";
+  std::string file = options.has("config") ? TRY(absolute_path(options.get("config"))) : out.path + "/config.json";
   out.text = TRY(sys::read_file(file));
-  out.document = TRY_WRAP(base::parse_json(out.text), "read", file);
+  out.document = TRY(base::parse_json_file(out.text, file));
   out.config = TRY(parse_config(out.document));
   for (Mount& mount : out.config.mounts)
     if (is_bind(mount) && !mount.source.empty() && mount.source[0] != '/') mount.source.insert(0, out.path + "/");
-  for (const std::string& warning : out.config.warnings) std::fprintf(stderr, "sampan-oci: warning: %s\n", warning.c_str());
+  for (const std::string& warning : out.config.warnings)
+    std::fprintf(stderr, "sampan-oci: warning: %s\n", base::printable_line(warning).c_str());
   return out;
 }
 
@@ -95,8 +99,9 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
   out.state.rootfs = clean_path(config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path);
   for (Mount& mount : config.mounts)  // as runc: also a destination as the host sees it
     if (mount.destination.starts_with(out.state.rootfs + "/")) mount.destination.erase(0, out.state.rootfs.size());
+  if (!notify_host().empty()) add_notify(config, notify_directory(context.store.directory(id)));
   const CgroupLayout* host_layout = TRY(cgroup_layout());
-  out.state.cgroup = config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : config.cgroups_path;
+  out.state.cgroup = config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : clean_path(config.cgroups_path);
   if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");
   if (context.systemd_cgroup) out.scope = TRY(find_scope(config, out.state));
   else if (config.cgroups_path.find(':') != std::string::npos)
@@ -121,7 +126,8 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
   facts.no_pivot = options.has("no-pivot");
   if (facts.no_pivot) facts.bare_mounts = find_bare_mounts(TRY(sys::read_file("/proc/self/mountinfo", 64u << 20)));
   facts.selinux = !config.mount_label.empty() && sys::exists("/sys/fs/selinux/enforce");
-  facts.filter_listener = has_listener(config.seccomp);
+  facts.filter_listener = config.extensions.filter.empty() && has_listener(config.seccomp);
+  TRY(fill_id_maps(config));
   set_identity_facts(config, facts);
   facts.rootfs = out.state.rootfs;
   facts.wait_start = wait_start;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <regex.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,14 +13,18 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <functional>
 
 #include "base/clock.h"
 #include "base/number.h"
+#include "base/printable.h"
 #include "base/process.h"
 #include "base/sys.h"
 #include "runtime/capabilities.h"
 #include "runtime/launch.h"
 #include "runtime/oci.h"
+#include "runtime/oci_launch.h"
+#include "runtime/oci_rootless.h"
 #include "runtime/runtime.h"
 #include "runtime/systemd_cgroup.h"
 
@@ -36,9 +41,8 @@ struct Loaded {
   const CgroupLayout* layout = nullptr;
   OciStatus status = OciStatus::kStopped;
 };
-base::Result<Loaded> load(const OciContext& context) {
+base::Result<Loaded> load(const OciContext& context, const std::string& id) {
   Loaded out;
-  const std::string& id = context.options.arguments[0];
   out.lock = TRY(context.store.lock(id));
   out.state = TRY(context.store.read(id));
   out.layout = TRY(cgroup_layout());
@@ -48,19 +52,8 @@ base::Result<Loaded> load(const OciContext& context) {
 std::string owner_name(const std::string& directory) {
   struct stat info;
   if (::stat(directory.c_str(), &info) != 0) return "";
-  if (info.st_uid == 0) return "root";
-  // Without getpwuid, which is not for static programs.
-  auto text = sys::read_file("/etc/passwd");
-  std::string_view rest = text.ok() ? std::string_view(*text) : "";
-  while (!rest.empty()) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    size_t name = line.find(':');
-    size_t uid = name == std::string_view::npos ? name : line.find(':', name + 1);
-    if (uid != std::string_view::npos && line.substr(uid + 1).starts_with(fmt::format("{}:", info.st_uid)))
-      return std::string(line.substr(0, name));
-  }
-  return fmt::format("#{}", info.st_uid);
+  std::string name = user_name(info.st_uid);
+  return name.empty() ? fmt::format("#{}", info.st_uid) : name;
 }
 base::Status require_cgroup(const OciState& state, const char* operation) {
   if (!state.cgroup.empty()) return {};
@@ -69,6 +62,20 @@ base::Status require_cgroup(const OciState& state, const char* operation) {
 void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
 std::string time_text(int64_t nanoseconds) { return base::format_nano_time(base::Time(base::Duration(nanoseconds))); }
 
+}  // namespace
+
+namespace {
+void warn(const base::Error& error) {
+  std::fprintf(stderr, "sampan-oci: warning: %s\n", base::printable_line(error.message()).c_str());
+}
+// The specification: log and go on; nothing here may stop the removal.
+void run_poststop(const Config& config, const OciState& state) {
+  auto files = open_hook_files(config, state.bundle);
+  if (!files.ok()) warn(files.error());
+  HookPlace place = files.ok() ? files->place : HookPlace{"/"};
+  for (const Hook& hook : config.hooks.poststop)
+    if (auto ran = run_hooks({hook}, "poststop", json::serialize(state_document(state, "stopped")), place); !ran.ok()) warn(ran.error());
+}
 }  // namespace
 
 base::Status destroy_container(const OciStore& store, const OciState& state) {
@@ -97,16 +104,13 @@ base::Status destroy_container(const OciStore& store, const OciState& state) {
   if (state.poststop && state.pid != 0) {
     if (auto config = store.read_config(state.id); config.ok())
       if (auto parsed = parse_config(*config); parsed.ok())
-        for (const Hook& hook : parsed->hooks.poststop)
-          // The specification: log and go on; nothing here may stop the removal.
-          if (auto ran = run_hooks({hook}, "poststop", json::serialize(state_document(state, "stopped"))); !ran.ok())
-            std::fprintf(stderr, "sampan-oci: warning: %s\n", ran.error().message().c_str());
+        run_poststop(*parsed, state);
   }
   return store.remove(state.id);
 }
 
 base::Result<int> oci_state(const OciContext& context) {
-  Loaded c = TRY(load(context));
+  Loaded c = TRY(load(context, context.options.arguments[0]));
   OciStatus status = c.status == OciStatus::kCreating ? OciStatus::kStopped : c.status;
   json::object out = state_document(c.state, status_name(status));
   if (status == OciStatus::kStopped) out["pid"] = 0;
@@ -116,20 +120,34 @@ base::Result<int> oci_state(const OciContext& context) {
   return 0;
 }
 
-base::Result<int> oci_kill(const OciContext& context) {
-  std::string name = context.options.arguments.size() > 1 ? context.options.arguments[1] : "SIGTERM";
-  int signal = signal_number(name);
-  if (signal < 0) return base::make_error(Kind::kInvalid, "kill", name, "unknown signal");
-  Loaded c = TRY(load(context));
+namespace {
+// --regex, crun's: ID is an extended regular expression, for every container with a match in its id. What
+// one of them fails with is a warning.
+base::Result<int> for_matching(const OciContext& context, const std::function<base::Status(const std::string&)>& act) {
+  const std::string& pattern = context.options.arguments[0];
+  regex_t regex;
+  if (::regcomp(&regex, pattern.c_str(), REG_EXTENDED | REG_NOSUB) != 0)
+    return base::make_error(Kind::kInvalid, "read option --regex", {}, "'" + pattern + "' is not a regular expression");
+  auto ids = context.store.list();
+  for (const std::string& id : ids.ok() ? *ids : std::vector<std::string>())
+    if (::regexec(&regex, id.c_str(), 0, nullptr, 0) == 0)
+      if (auto done = act(id); !done.ok()) warn(done.error());
+  ::regfree(&regex);
+  if (!ids.ok()) return ids.error();
+  return 0;
+}
+
+base::Status kill_one(const OciContext& context, const std::string& id, int signal) {
+  Loaded c = TRY(load(context, id));
   if (context.options.has("all") && !c.state.cgroup.empty()) {
     TRY(signal_cgroup(*c.layout, c.state.cgroup, signal));
-    return 0;
+    return {};
   }
   // Without a pid namespace others may live on when the first process is gone.
   bool others = signal == SIGKILL && !(c.state.namespaces & CLONE_NEWPID) && !c.state.cgroup.empty();
   if (others && c.status == OciStatus::kStopped && !cgroup_processes(*c.layout, c.state.cgroup).empty()) {
     TRY(signal_cgroup(*c.layout, c.state.cgroup, SIGKILL));
-    return 0;
+    return {};
   }
   if (c.status == OciStatus::kStopped || c.status == OciStatus::kCreating)
     return base::make_error(Kind::kNotFound, "kill container", c.state.id, "container not running");
@@ -141,21 +159,36 @@ base::Result<int> oci_kill(const OciContext& context) {
   pollfd wait{pidfd.get(), POLLIN, 0};
   if (signal == SIGKILL && c.status != OciStatus::kPaused) ::poll(&wait, 1, 1000);
   if (others) TRY(signal_cgroup(*c.layout, c.state.cgroup, SIGKILL));
-  return 0;
+  return {};
 }
 
-base::Result<int> oci_delete(const OciContext& context) {
+base::Status delete_one(const OciContext& context, const std::string& id) {
   bool force = context.options.has("force");
-  auto loaded = load(context);
+  auto loaded = load(context, id);
   if (!loaded.ok()) {
-    if (force && loaded.error().kind == Kind::kNotFound) return 0;
+    if (force && loaded.error().kind == Kind::kNotFound) return {};
     return loaded.error();
   }
   if (!force && (loaded->status == OciStatus::kRunning || loaded->status == OciStatus::kPaused))
     return base::make_error(Kind::kConflict, "delete container", loaded->state.id,
                             fmt::format("cannot delete container that is not stopped: {}", status_name(loaded->status)),
                             "kill it or use --force");
-  TRY(destroy_container(context.store, loaded->state));
+  return destroy_container(context.store, loaded->state);
+}
+}  // namespace
+
+base::Result<int> oci_kill(const OciContext& context) {
+  std::string name = context.options.arguments.size() > 1 ? context.options.arguments[1] : "SIGTERM";
+  int signal = signal_number(name);
+  if (signal < 0) return base::make_error(Kind::kInvalid, "kill", name, "unknown signal");
+  if (context.options.has("regex")) return for_matching(context, [&](const std::string& id) { return kill_one(context, id, signal); });
+  TRY(kill_one(context, context.options.arguments[0], signal));
+  return 0;
+}
+
+base::Result<int> oci_delete(const OciContext& context) {
+  if (context.options.has("regex")) return for_matching(context, [&](const std::string& id) { return delete_one(context, id); });
+  TRY(delete_one(context, context.options.arguments[0]));
   return 0;
 }
 
@@ -186,7 +219,7 @@ base::Result<int> oci_list(const OciContext& context) {
 }
 
 base::Result<int> oci_ps(const OciContext& context) {
-  Loaded c = TRY(load(context));
+  Loaded c = TRY(load(context, context.options.arguments[0]));
   TRY(require_cgroup(c.state, "list processes of container"));
   std::vector<pid_t> pids = cgroup_processes(*c.layout, c.state.cgroup);
   std::string format = context.options.get("format", "table");
@@ -228,7 +261,7 @@ base::Result<int> oci_ps(const OciContext& context) {
 }
 
 base::Result<int> oci_pause(const OciContext& context, bool pause) {
-  Loaded c = TRY(load(context));
+  Loaded c = TRY(load(context, context.options.arguments[0]));
   TRY(require_cgroup(c.state, "freeze container"));
   if (pause ? c.status != OciStatus::kRunning && c.status != OciStatus::kCreated : c.status != OciStatus::kPaused)
     return base::make_error(Kind::kConflict, pause ? "pause container" : "resume container", c.state.id,

@@ -15,7 +15,7 @@
 #include "runtime/oci_foreground.h"
 #include "runtime/oci_launch.h"
 #include "runtime/oci_listener.h"
-#include "runtime/seccomp.h"
+#include "runtime/oci_notify.h"
 
 namespace runtime {
 namespace {
@@ -30,6 +30,7 @@ struct Created {
   NewContainer container;
   Launched launched;
   base::UniqueFd terminal, lock;
+  NotifySocket notify;
 };
 
 // From the intent to the running process: what it makes is found again by destroy_container.
@@ -39,6 +40,8 @@ base::Status make(const OciContext& context, Created& created, LaunchInputs& inp
   // The intent: before there is a cgroup or a process.
   TRY(store.write(state));
   TRY(store.write_config(state.id, created.container.config_text));
+  const std::string notify = notify_directory(store.directory(state.id));
+  if (!notify_host().empty() && ::mkdir(notify.c_str(), 0755) != 0) return sys::last_error("mkdir", notify);
   base::UniqueFd fifo;
   if (wait_start) {
     if (::mkfifo(store.fifo(state.id).c_str(), 0600) != 0) return sys::last_error("mkfifo", store.fifo(state.id));
@@ -46,6 +49,7 @@ base::Status make(const OciContext& context, Created& created, LaunchInputs& inp
     fifo = TRY(sys::open(store.fifo(state.id), O_RDWR));
     inputs.start_fifo = fifo.get();
   }
+  else created.notify = TRY(NotifySocket::listen(notify));
   ScopeHolder holder = TRY(start_scope(created.container));
   auto launched = launch(created.container.plan, inputs);
   if (!launched.ok()) {
@@ -54,12 +58,12 @@ base::Status make(const OciContext& context, Created& created, LaunchInputs& inp
   }
   created.launched = std::move(*launched);
   created.terminal = TRY(take_terminal(console));
-  TRY(give_pidfd(context.options, created.launched));
+  TRY(give_pidfd(context.options, created.container.config, created.launched));
   return write_pid_file(context.options, state.pid);
 }
 
 base::Result<Created> create(const OciContext& context, bool wait_start, bool detach) {
-  Created out{TRY(plan_container(context, wait_start)), {}, {}, {}};
+  Created out{TRY(plan_container(context, wait_start)), {}, {}, {}, {}};
   OciState& state = out.container.state;
   const Config& config = out.container.config;
   LaunchInputs inputs;
@@ -67,10 +71,11 @@ base::Result<Created> create(const OciContext& context, bool wait_start, bool de
   inputs.listener = [&](pid_t pid, int fd) {
     return send_listener(config.seccomp, json::serialize(state_document(state, "creating")), pid, fd);
   };
-  if (!config.seccomp.is_null()) {
-    inputs.filter = TRY(load_seccomp(config.seccomp, context.store.cache()));
-    inputs.filter_flags = seccomp_flags(config.seccomp);
-  }
+  ContainerFilter filter = TRY(container_filter(config, context.store.cache()));
+  inputs.filter = filter.filter;
+  inputs.filter_flags = filter.flags;
+  HookFiles hook_files = TRY(open_hook_files(config, state.bundle));
+  inputs.hook_place = hook_files.place;
   Console console = TRY(make_console(context.options, config.process->terminal, detach));
   inputs.console_socket = console.give.get();
   inputs.plain_newlines = console.take.valid();
@@ -112,10 +117,13 @@ base::Result<int> oci_run(const OciContext& context) {
     base::ignore(destroy_container(context.store, created.container.state), "the first error counts");
     return hooks.error();
   }
-  if (detach) return 0;
   // Others may look at the container and stop it meanwhile.
   created.lock.reset();
-  auto code = stay(created.launched, signals.get(), std::move(created.terminal));
+  if (detach) {
+    base::ignore(created.notify.wait(created.launched.pidfd.get(), created.launched.pid), "a manager that is gone is no reason to fail");
+    return 0;
+  }
+  auto code = stay(created.launched, signals.get(), std::move(created.terminal), &created.notify);
   if (code.ok() && context.options.has("keep")) return code;
   auto lock = context.store.lock(created.container.state.id);
   if (lock.ok()) TRY(destroy_container(context.store, created.container.state));
@@ -136,6 +144,7 @@ base::Result<int> oci_start(const OciContext& context) {
     base::ignore(sys::pidfd_send_signal(TRY(sys::pidfd_open(state.pid)).get(), SIGKILL), "it may be dead");
     return base::make_error(Kind::kInvalid, "start container", id, "process is not set");
   }
+  NotifySocket notify = TRY(NotifySocket::listen(notify_directory(context.store.directory(id))));
   base::UniqueFd fifo = TRY(sys::open(context.store.fifo(id), O_WRONLY | O_NONBLOCK));
   TRY_WRAP(sys::write_all(fifo.get(), "s"), "start container", id);
   if (::unlink(context.store.fifo(id).c_str()) != 0) return sys::last_error("unlink", context.store.fifo(id));
@@ -147,6 +156,10 @@ base::Result<int> oci_start(const OciContext& context) {
     base::ignore(destroy_container(context.store, state), "the first error counts");
     return hooks.error();
   }
+  if (notify.fd() < 0) return 0;
+  base::UniqueFd process = TRY(sys::pidfd_open(state.pid));
+  lock.reset();
+  base::ignore(notify.wait(process.get(), state.pid), "a manager that is gone is no reason to fail");
   return 0;
 }
 

@@ -98,12 +98,12 @@ base::Result<int> oci_features() {
       {"ociVersionMax", kOciVersion},
       {"hooks", name_list({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"})},
       {"mountOptions",
-       name_list({"async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime", "loud",
+       name_list({"async", "atime", "bind", "copy-symlink", "defaults", "dest-nofollow", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime", "loud",
                 "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime",
                 "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime",
                 "remount", "rexec", "ridmap", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime",
                 "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime",
-                "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "symfollow",
+                "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "src-nofollow", "strictatime", "suid", "symfollow",
                 "sync", "tmpcopyup", "unbindable"})},
       {"linux",
        json::object{{"namespaces", name_list({"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"})},
@@ -119,6 +119,8 @@ base::Result<int> oci_features() {
                                   {"flags", name_list({"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"})}}},
                     {"mountExtensions", json::object{{"idmap", json::object{{"enabled", true}}}}},
                     {"netDevices", json::object{{"enabled", true}}}}},
+      // Whoever lets others write annotations must know that these reach files and programs of the host.
+      {"potentiallyUnsafeConfigAnnotations", name_list({"org.criu.config", "org.systemd.property.", "run.oci."})},
       {"annotations",
        json::object{{"io.github.seccomp.libseccomp.version", fmt::format("{}.{}.{}", version->major, version->minor, version->micro)}}}};
   std::fputs((json::serialize(out) + "\n").c_str(), stdout);

@@ -4,8 +4,9 @@
 
 #include <csignal>
 
-#include "base/sys.h"
+#include "base/json_file.h"
 #include "base/number.h"
+#include "base/sys.h"
 #include "runtime/capabilities.h"
 #include "runtime/launch.h"
 #include "runtime/mounts.h"
@@ -13,7 +14,6 @@
 #include "runtime/oci_foreground.h"
 #include "runtime/oci_launch.h"
 #include "runtime/oci_listener.h"
-#include "runtime/seccomp.h"
 
 namespace runtime {
 
@@ -25,7 +25,7 @@ namespace {
 base::Result<Process> exec_process(const Options& options, const Config& config) {
   if (options.has("process")) {
     if (options.arguments.size() > 1) return invalid_option("exec", "give --process or a command, not both");
-    return parse_process(TRY(base::parse_json(TRY(sys::read_file(options.get("process"))))));
+    return parse_process(TRY(base::read_json_file(options.get("process"))));
   }
   if (options.arguments.size() < 2) return invalid_option("exec", "give a command");
   Process process = *config.process;
@@ -148,15 +148,15 @@ base::Result<int> oci_exec(const OciContext& context) {
   LaunchInputs inputs;
   inputs.process = &process;
   inputs.container = container->get();
-  if (!config.seccomp.is_null()) {
-    inputs.filter = TRY(load_seccomp(config.seccomp, context.store.cache()));
-    inputs.filter_flags = seccomp_flags(config.seccomp);
-    facts.has_filter = true;
-    facts.filter_listener = has_listener(config.seccomp);
-    inputs.listener = [&](pid_t pid, int fd) {
-      return send_listener(config.seccomp, json::serialize(state_document(state, status_name(status))), pid, fd);
-    };
-  }
+  ContainerFilter filter = TRY(container_filter(config, context.store.cache()));
+  inputs.filter = filter.filter;
+  inputs.filter_flags = filter.flags;
+  facts.has_filter = config.has_filter();
+  facts.filter_listener = filter.listener;
+  facts.keep_groups = config.extensions.keep_groups;
+  inputs.listener = [&](pid_t pid, int fd) {
+    return send_listener(config.seccomp, json::serialize(state_document(state, status_name(status))), pid, fd);
+  };
   Console console = TRY(make_console(options, process.terminal, detach));
   inputs.console_socket = console.give.get();
   inputs.plain_newlines = console.take.valid();
@@ -164,8 +164,14 @@ base::Result<int> oci_exec(const OciContext& context) {
   if (context.log->debugs()) context.log->debug_lines(plan.text());
   Launched launched = TRY(launch(plan, inputs));
   base::UniqueFd terminal = TRY(take_terminal(console));
-  TRY(give_pidfd(options, launched));
-  TRY(write_pid_file(options, launched.pid));
+  auto told = [&]() -> base::Status {
+    if (options.has("pidfd-socket")) TRY(give_pidfd(options, config, launched));
+    return write_pid_file(options, launched.pid);
+  }();
+  if (!told.ok()) {  // whoever asked for it can't know of the process
+    base::ignore(sys::pidfd_send_signal(launched.pidfd.get(), SIGKILL), "it may have ended");
+    return told.error();
+  }
   if (detach) return 0;
   lock.reset();
   return stay(launched, signals.get(), std::move(terminal));

@@ -64,7 +64,7 @@ base::Result<base::UniqueFd> block_signals() {
   return fd;
 }
 
-base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd terminal) {
+base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd terminal, NotifySocket* notify) {
   std::optional<RawTerminal> raw;
   if (terminal.valid()) {
     raw.emplace();
@@ -72,11 +72,12 @@ base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd ter
   }
   int in = terminal.valid() ? 0 : -1;
   for (bool running = true; running;) {
-    pollfd fds[4] = {{launched.pidfd.get(), POLLIN, 0},
+    pollfd fds[5] = {{launched.pidfd.get(), POLLIN, 0},
                      {signals, POLLIN, 0},
                      {terminal.get(), POLLIN, 0},
-                     {in, POLLIN, 0}};
-    if (::poll(fds, 4, -1) < 0 && errno != EINTR) return sys::last_error("poll");
+                     {in, POLLIN, 0},
+                     {notify ? notify->fd() : -1, POLLIN, 0}};
+    if (::poll(fds, 5, -1) < 0 && errno != EINTR) return sys::last_error("poll");
     if (fds[1].revents) {
       signalfd_siginfo info;
       while (::read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
@@ -91,6 +92,7 @@ base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd ter
     }
     if (fds[3].revents && !copy(0, terminal.get())) in = -1;
     if (fds[2].revents && !copy(terminal.get(), 1)) terminal.reset();
+    if (fds[4].revents) base::ignore(notify->take(::getpid()), "a manager that is gone is no reason to end");
     if (fds[0].revents) running = false;
   }
   // What it printed before it died; EIO or EAGAIN ends it.

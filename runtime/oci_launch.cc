@@ -6,10 +6,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/number.h"
 #include "base/sys.h"
@@ -87,9 +89,41 @@ base::Status write_pid_file(const Options& options, pid_t pid) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
   return {};
 }
-base::Status give_pidfd(const Options& options, const Launched& launched) {
-  if (!options.has("pidfd-socket")) return {};
-  return send_fd(options.get("pidfd-socket"), "pidfd", launched.pidfd.get(), "--pidfd-socket");
+base::Status give_pidfd(const Options& options, const Config& config, const Launched& launched) {
+  if (options.has("pidfd-socket")) return send_fd(options.get("pidfd-socket"), "pidfd", launched.pidfd.get(), "--pidfd-socket");
+  const std::string& receiver = config.extensions.pidfd_receiver;
+  return receiver.empty() ? base::Status{} : send_fd(receiver, "pidfd", launched.pidfd.get(), "annotations[run.oci.pidfd_receiver]");
+}
+base::Result<ContainerFilter> container_filter(const Config& config, const std::string& cache) {
+  ContainerFilter out;
+  if (const std::string& bytes = config.extensions.filter; !bytes.empty()) {
+    auto program = std::make_shared<std::vector<sock_filter>>(bytes.size() / sizeof(sock_filter));
+    std::memcpy(program->data(), bytes.data(), bytes.size());
+    out.filter = std::move(program);
+    return out;
+  }
+  if (config.seccomp.is_null()) return out;
+  if (config.extensions.known_calls_only) TRY(check_known_calls(config.seccomp));
+  out.filter = TRY(load_seccomp(config.seccomp, cache));
+  out.flags = seccomp_flags(config.seccomp);
+  out.listener = has_listener(config.seccomp);
+  return out;
+}
+base::Result<HookFiles> open_hook_files(const Config& config, const std::string& bundle) {
+  HookFiles out;
+  const Hooks& all = config.hooks;
+  const std::vector<Hook>* const kLists[] = {&all.prestart, &all.create_runtime, &all.create_container, &all.start_container, &all.poststart, &all.poststop};
+  if (std::all_of(std::begin(kLists), std::end(kLists), [](const auto* list) { return list->empty(); })) return out;
+  out.place.directory = sys::exists(bundle) ? bundle : "/";
+  auto open = [](const std::string& path) -> base::Result<base::UniqueFd> {
+    if (path.empty()) return base::UniqueFd();
+    return sys::open(path, O_WRONLY | O_CREAT | O_APPEND, 0700);
+  };
+  out.out = TRY_WRAP(open(config.extensions.hooks_stdout), "open annotations[run.oci.hooks.stdout]", config.extensions.hooks_stdout);
+  out.err = TRY_WRAP(open(config.extensions.hooks_stderr), "open annotations[run.oci.hooks.stderr]", config.extensions.hooks_stderr);
+  out.place.out = out.out.valid() ? out.out.get() : -1;
+  out.place.err = out.err.valid() ? out.err.get() : -1;
+  return out;
 }
 void show_terminal(Console& console) {
   auto terminal = take_terminal(console);
@@ -122,7 +156,8 @@ base::Result<int> preserved_fds(const Options& options, Process& process) {
 }
 base::Status run_poststart(const Config& config, const OciState& state) {
   if (config.hooks.poststart.empty()) return {};
-  return run_hooks(config.hooks.poststart, "poststart", json::serialize(state_document(state, "running")));
+  HookFiles files = TRY(open_hook_files(config, state.bundle));
+  return run_hooks(config.hooks.poststart, "poststart", json::serialize(state_document(state, "running")), files.place);
 }
 
 }  // namespace runtime

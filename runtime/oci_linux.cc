@@ -8,6 +8,7 @@
 #include <climits>
 #include <cstring>
 
+#include "runtime/mounts.h"
 #include "runtime/oci_reader.h"
 
 namespace runtime {
@@ -152,11 +153,13 @@ void read_linux(Reader r, Config& c) {
   r.string_map("sysctl", c.sysctl);
   r.strings("maskedPaths", c.masked_paths);
   r.strings("readonlyPaths", c.readonly_paths);
-  for (const auto* list : {&c.masked_paths, &c.readonly_paths})
-    for (const std::string& path : *list)
-      if (path.empty() || path[0] != '/')
-        r.fail(list == &c.masked_paths ? "maskedPaths" : "readonlyPaths",
-               "'" + path + "' must be an absolute path");
+  for (auto* list : {&c.masked_paths, &c.readonly_paths}) {
+    // As runc and crun read them: from the root, whatever they begin with; what is not there needs nothing.
+    std::erase(*list, "");
+    for (std::string& path : *list) path = clean_path(path);
+  }
+  if (std::find(c.masked_paths.begin(), c.masked_paths.end(), "/") != c.masked_paths.end())
+    r.fail("maskedPaths", "'/' would hide all there is");
   r.string("rootfsPropagation", c.rootfs_propagation);
   static const char* kPropagations[] = {"", "shared", "rshared", "slave", "rslave", "private",
                                         "rprivate", "unbindable", "runbindable"};
@@ -171,6 +174,36 @@ void read_linux(Reader r, Config& c) {
   read_net_devices(r, c);
 }
 
+namespace {
+void check_sysctls(const Config& c, Errors& errors) {
+  static constexpr std::string_view kIpc[] = {"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
+                                              "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"};
+  for (const auto& [key, value] : c.sysctl) {
+    auto fail = [&](const std::string& why) { errors.push_back(fmt::format("linux.sysctl[{}]: {}", key, why)); };
+    const std::string path = sysctl_path(key);
+    // Only what the kernel keeps per namespace: anything else would change the host.
+    bool ipc = path.starts_with("fs/mqueue/") || std::find(std::begin(kIpc), std::end(kIpc), path) != std::end(kIpc);
+    bool uts = path == "kernel/domainname" || path == "kernel/hostname";
+    bool net = path.starts_with("net/");
+    uint64_t flag = ipc ? CLONE_NEWIPC : uts ? CLONE_NEWUTS : net ? CLONE_NEWNET : 0;
+    if (flag == 0 || ("/" + path + "/").find("/../") != std::string::npos) fail("is not kept per namespace");
+    else if (!c.find_namespace(flag))
+      fail(fmt::format("would change the host: {} is needed", ipc ? "an ipc namespace" : uts ? "a uts namespace" : "a network namespace"));
+    // Two places for one name: runc and crun refuse the one, crun the other where they differ.
+    else if (path == "kernel/hostname") fail("conflicts with the field hostname, which is the place for it");
+    else if (path == "kernel/domainname" && !c.domainname.empty() && c.domainname != value) fail("conflicts with the field domainname");
+  }
+}
+}  // namespace
+
+std::string sysctl_path(std::string_view key) {
+  std::string path(key);
+  size_t first = path.find_first_of("./");
+  if (first == std::string::npos || path[first] == '/') return path;  // "net/ipv4/conf/eth0.1/mtu": dots are its own
+  for (char& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;  // sysctl(8)
+  return path;
+}
+
 void check_together(const Config& c, Errors& errors) {
   if (const Namespace* time = c.find_namespace(CLONE_NEWTIME); time && !time->path.empty() && !c.time_offsets.empty())
     errors.push_back("linux.timeOffsets: can't be set in a time namespace that is joined");
@@ -182,25 +215,9 @@ void check_together(const Config& c, Errors& errors) {
   needs(!c.net_devices.empty(), "linux.netDevices", CLONE_NEWNET, "network");
   needs(!c.hostname.empty(), "hostname", CLONE_NEWUTS, "uts");
   needs(!c.domainname.empty(), "domainname", CLONE_NEWUTS, "uts");
-  const Namespace* user = c.find_namespace(CLONE_NEWUSER);
   needs(!c.uid_mappings.empty(), "linux.uidMappings", CLONE_NEWUSER, "user");
   needs(!c.gid_mappings.empty(), "linux.gidMappings", CLONE_NEWUSER, "user");
-  if (user && user->path.empty() && (c.uid_mappings.empty() || c.gid_mappings.empty()))
-    errors.push_back("linux.uidMappings: a new user namespace needs uid and gid mappings");
-  for (const auto& [key, value] : c.sysctl) {
-    // Only what the kernel keeps per namespace: anything else would change the host.
-    bool ipc = key.starts_with("fs.mqueue.") || key.starts_with("kernel.sem") ||
-               key.starts_with("kernel.shm") || key.starts_with("kernel.msg");
-    bool uts = key == "kernel.domainname" || key == "kernel.hostname";
-    bool net = key.starts_with("net.");
-    uint64_t flag = ipc ? CLONE_NEWIPC : uts ? CLONE_NEWUTS : net ? CLONE_NEWNET : 0;
-    if (flag == 0 || key.find('/') != std::string::npos || key.find("..") != std::string::npos)
-      errors.push_back(fmt::format("linux.sysctl[{}]: is not kept per namespace", key));
-    else if (!c.find_namespace(flag))
-      errors.push_back(fmt::format("linux.sysctl[{}]: would change the host: {} is needed", key,
-                                   ipc ? "an ipc namespace" : uts ? "a uts namespace"
-                                                                   : "a network namespace"));
-  }
+  check_sysctls(c, errors);
 }
 
 }  // namespace runtime

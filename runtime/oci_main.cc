@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
   auto log = runtime::OciLog::make(*global);
   if (!log.ok()) {
     runtime::OciLog().error(log.error().message());
-    return log.error().kind == base::Kind::kInvalid ? kWrongCall : 1;
+    return log.error().cause ? 1 : kWrongCall;  // a file that can't be written is no wrong call
   }
   std::string name = global->arguments[0];
   const runtime::CommandRow* command = runtime::find_command(name);

@@ -7,6 +7,8 @@ namespace {
 
 // Of several commands.
 constexpr OptionRow kBundleOption = {"bundle", 'b', true, "directory of config.json (default: the current one)"};
+constexpr OptionRow kConfigOption = {"config", 'f', true, "file to read instead of the bundle's config.json"};
+constexpr OptionRow kRegexOption = {"regex", 'r', false, "ID is a regular expression: of all that match"};
 constexpr OptionRow kConsoleSocketOption = {"console-socket", 0, true, "unix socket that gets the terminal's master"};
 constexpr OptionRow kPidFileOption = {"pid-file", 0, true, "file that gets the process id"};
 constexpr OptionRow kPidfdSocketOption = {"pidfd-socket", 0, true, "unix socket that gets a pidfd of the process"};
@@ -39,15 +41,15 @@ constexpr OptionRow kGlobal[] = {
     {"help", 'h', false, "show this"},
     {"version", 'v', false, "show the version"}};
 constexpr OptionRow kCreate[] = {
-    kBundleOption, kConsoleSocketOption, kPidFileOption, kPidfdSocketOption, kPreserveFdsOption, kNoPivotOption,
+    kBundleOption, kConfigOption, kConsoleSocketOption, kPidFileOption, kPidfdSocketOption, kPreserveFdsOption, kNoPivotOption,
     kNoNewKeyringOption};
 constexpr OptionRow kRun[] = {
-    kBundleOption, kDetachOption,
+    kBundleOption, kConfigOption, kDetachOption,
     {"keep", 0, false, "do not delete the container when it ends"},
     kConsoleSocketOption, kPidFileOption, kPidfdSocketOption, kPreserveFdsOption, kNoSubreaperOption,
     kNoPivotOption, kNoNewKeyringOption};
-constexpr OptionRow kKill[] = {{"all", 'a', false, "every process of the container"}};
-constexpr OptionRow kDelete[] = {{"force", 'f', false, "kill it first; nothing to delete is fine"}};
+constexpr OptionRow kKill[] = {{"all", 'a', false, "every process of the container"}, kRegexOption};
+constexpr OptionRow kDelete[] = {{"force", 'f', false, "kill it first; nothing to delete is fine"}, kRegexOption};
 constexpr OptionRow kExec[] = {
     {"process", 'p', true, "process.json instead of a command"},
     {"cwd", 0, true, "working directory"},

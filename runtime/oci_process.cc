@@ -66,6 +66,19 @@ void read_rlimits(Reader& r, Process& p) {
   });
 }
 
+// sched(7): what the kernel would refuse with a bare EINVAL when half of the container is made.
+void check_deadline(Reader& r, const Scheduler& s) {
+  constexpr uint64_t kLeastNs = 1024, kMostNs = (uint64_t{1} << 63) - 1;
+  const std::pair<const char*, uint64_t> kTimes[] = {{"runtime", s.runtime}, {"deadline", s.deadline}, {"period", s.period}};
+  for (auto [key, time] : kTimes) {
+    if (key == std::string_view("period") && time == 0) continue;  // the same as the deadline
+    if (time == 0) r.fail(key, "is required for SCHED_DEADLINE, and more than zero");
+    else if (time < kLeastNs || time > kMostNs) r.fail(key, fmt::format("must be from {} to {} ns", kLeastNs, kMostNs));
+  }
+  if (s.runtime > s.deadline) r.fail("runtime", "must not be more than deadline");
+  if (s.period != 0 && s.deadline > s.period) r.fail("deadline", "must not be more than period");
+}
+
 void read_scheduler(Reader r, Process& p) {
   if (!r) return;
   Scheduler s;
@@ -82,6 +95,7 @@ void read_scheduler(Reader r, Process& p) {
   r.number("runtime", s.runtime);
   r.number("deadline", s.deadline);
   r.number("period", s.period);
+  if (*number == kDeadline) check_deadline(r, s);
   if ((s.runtime || s.deadline || s.period) && *number != kDeadline)
     r.fail(s.runtime ? "runtime" : s.deadline ? "deadline" : "period", "is for SCHED_DEADLINE alone");
   r.each("flags", [&](const json::value& v, const std::string& at) {

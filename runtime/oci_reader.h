@@ -155,6 +155,7 @@ Process read_process(Reader r, std::vector<std::string>& warnings);
 Hooks read_hooks(Reader r);
 Resources read_resources(Reader r);
 void read_linux(Reader r, Config& config);
+void read_annotations(Config& config, Errors& errors);      // after linux: they change parts of it
 void check_together(const Config& config, Errors& errors);  // fields that depend on each other
 void read_id_map(Reader& r, std::string_view key, std::vector<IdMap>& out);
 base::Error errors_as_one(const Errors& errors, std::string subject);

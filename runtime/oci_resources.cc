@@ -49,6 +49,11 @@ void read_memory(Reader m, Resources& out) {
   m.number("limit", out.memory_limit);
   m.number("reservation", out.memory_reservation);
   m.number("swap", out.memory_swap);
+  // The kernel's word for "no limit" is -1; runc takes no other negative amount either.
+  for (auto [key, limit] : {std::pair{"kernel", &out.kernel_limit}, std::pair{"kernelTCP", &out.kernel_tcp_limit},
+                            std::pair{"limit", &out.memory_limit}, std::pair{"reservation", &out.memory_reservation},
+                            std::pair{"swap", &out.memory_swap}})
+    if (*limit && **limit < -1) m.fail(key, "must be -1, which is no limit, or more");
   m.number("swappiness", out.swappiness);
   if (out.swappiness && *out.swappiness > 200) m.fail("swappiness", "must be from 0 to 200");
   m.boolean("disableOOMKiller", out.disable_oom_killer);

@@ -12,6 +12,8 @@ namespace runtime {
 
 bool rootless();                       // effective uid is not 0
 
+std::string user_name(uid_t uid);     // by the host's /etc/passwd; "": it has none
+
 // $XDG_RUNTIME_DIR/sampan-oci, or /run/user/UID/sampan-oci; for root /run/sampan-oci.
 std::string default_state_root();
 
@@ -20,6 +22,10 @@ std::string default_state_root();
 CgroupLayout delegated_cgroups(const CgroupLayout& layout, const std::string& path);
 // Below our own cgroup, where a session manager delegates.
 std::string default_cgroup(const CgroupLayout& layout, const std::string& id);
+
+// A new user namespace without maps: as crun, process.user is us, and the ranges of our name in /etc/subuid
+// and /etc/subgid are whoever else there is.
+base::Status fill_id_maps(Config& config);
 
 // Facts of the launch that depend on who we are.
 void set_identity_facts(const Config& config, LaunchFacts& facts);

@@ -13,6 +13,7 @@
 #include "base/json_limits.h"
 #include "base/sys.h"
 #include "runtime/oci.h"
+#include "runtime/oci_notify.h"
 
 namespace runtime {
 
@@ -129,11 +130,17 @@ base::Result<json::value> OciStore::read_config(const std::string& id) const {
 }
 base::Status OciStore::remove(const std::string& id) const {
   // Few and known names; the state last, so that a kill in between is found again.
-  std::string dir = directory(id);
+  const std::string dir = directory(id);
   for (const char* name : {"/exec.fifo", "/config.json", "/state.json"})
     if (::unlink((dir + name).c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", dir + name);
-  if (::rmdir(dir.c_str()) != 0 && errno != ENOENT) return sys::last_error("rmdir", dir);
-  return {};
+  if (::rmdir(dir.c_str()) == 0 || errno == ENOENT) return {};
+  if (errno == ENOTEMPTY || errno == EEXIST) {  // the few with a NOTIFY_SOCKET
+    const std::string notify = notify_directory(dir);
+    if (::unlink((notify + kNotifyName).c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", notify + kNotifyName);
+    if (::rmdir(notify.c_str()) != 0 && errno != ENOENT) return sys::last_error("rmdir", notify);
+    if (::rmdir(dir.c_str()) == 0) return {};
+  }
+  return sys::last_error("rmdir", dir);
 }
 base::Result<std::vector<std::string>> OciStore::list() const {
   std::vector<std::string> out;

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <csignal>
 
+#include "base/json_file.h"
 #include "base/sys.h"
 #include "runtime/oci_commands.h"
 #include "runtime/systemd_cgroup.h"
@@ -56,7 +57,7 @@ base::Result<Resources> wanted_resources(const Options& options, const std::stri
   json::object document;
   if (options.has("resources")) {
     std::string path = options.get("resources");
-    json::value value = TRY_WRAP(base::parse_json(path == "-" ? TRY(sys::read_all(0)) : TRY(sys::read_file(path))), "read", path);
+    json::value value = TRY(base::parse_json_file(path == "-" ? TRY(sys::read_all(0)) : TRY(sys::read_file(path)), path));
     if (!value.is_object()) return base::make_error(Kind::kInvalid, "read", path, "must be an object");
     document = value.as_object();
   }

@@ -120,8 +120,9 @@ base::Status hear(const OciContext& context, Restored& restored, const CriuAnswe
     OciState now = state;
     now.pid = answer.pid;
     std::string text = json::serialize(state_document(now, "creating"));
-    TRY(run_hooks(hooks.prestart, "prestart", text));
-    return run_hooks(hooks.create_runtime, "createRuntime", text);
+    HookFiles files = TRY(open_hook_files(restored.container.config, state.bundle));
+    TRY(run_hooks(hooks.prestart, "prestart", text, files.place));
+    return run_hooks(hooks.create_runtime, "createRuntime", text, files.place);
   }
   if (answer.script == "orphan-pts-master" && fd.valid()) {
     if (!context.options.has("console-socket")) restored.terminal = std::move(fd);

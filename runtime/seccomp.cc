@@ -146,6 +146,17 @@ uint64_t seccomp_flags(const json::value& profile) {
   return flags & ~uint64_t{SECCOMP_FILTER_FLAG_TSYNC};  // one thread: nothing to synchronise
 }
 
+base::Status check_known_calls(const json::value& profile) {
+  const json::value* list = base::find(profile, "syscalls");
+  if (!list || !list->is_array()) return {};
+  for (const json::value& entry : list->get_array())
+    if (const json::value* names = base::find(entry, "names"); names && names->is_array())
+      for (const json::value& name : names->get_array())
+        if (std::string text(base::as_string(&name)); seccomp_syscall_resolve_name(text.c_str()) == __NR_SCMP_ERROR)
+          return invalid(".syscalls", "unknown system call '" + text + "'");
+  return {};
+}
+
 namespace {
 constexpr uint32_t kX32Bit = 0x40000000;  // of the number of a call by the x32 ABI, whose architecture is x86-64's
 

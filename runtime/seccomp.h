@@ -23,6 +23,8 @@ base::Result<Filter> compile_seccomp(const base::json::value& profile);
 // The same through a cache. `directory` "" = in memory only. A cache file carries the profile it
 // was made from; a damaged or foreign one is not used.
 base::Result<Filter> load_seccomp(const base::json::value& profile, const std::string& directory);
+// kInvalid with the first name of a system call that no architecture has.
+base::Status check_known_calls(const base::json::value& profile);
 uint64_t seccomp_flags(const base::json::value& profile);  // SECCOMP_FILTER_FLAG_…
 
 }  // namespace runtime

@@ -44,6 +44,8 @@ std::string bind_text(uint64_t flags, const std::vector<std::string>& maps) {
   if (flags & kIdMapped)
     out += fmt::format("{}{} ({})", out.empty() ? "" : " ", flags & kIdMappedRecursive ? "ridmap" : "idmap",
                        maps.size() > 2 ? maps[2] : one_line(maps.at(0)) + ") (" + one_line(maps.at(1)));
+  for (auto [flag, name] : {std::pair{kCopyLink, "copy-symlink"}, std::pair{kSourceNoFollow, "src-nofollow"}, std::pair{kTargetNoFollow, "dest-nofollow"}})
+    if (flags & flag) out += (out.empty() ? "" : " ") + std::string(name);
   if (flags & kSourceFromParent) out += out.empty() ? "from-parent" : " from-parent";
   return out;
 }
@@ -70,7 +72,7 @@ std::string Step::text() const {
       return fmt::format("id-maps ({}){} ({}){}{}", one_line(a), y & 1 ? " by newuidmap" : "", one_line(b),
                          y & 2 ? " by newgidmap" : "", x ? " setgroups denied" : "");
     case Op::kNetDevice: return words({"net-device", a, "as", b, c.empty() ? "" : "in " + c});
-    case Op::kWaitParent: return x ? "wait-parent, become root" : "wait-parent";
+    case Op::kWaitParent: return x ? y ? "wait-parent, become root, groups kept" : "wait-parent, become root" : "wait-parent";
     case Op::kUnshareTime: return words({"unshare time", one_line(a)});
     case Op::kCommit: return "commit";
     case Op::kEnterCgroup: return "enter-cgroup";
@@ -123,6 +125,7 @@ std::string Step::text() const {
     case Op::kSeccomp: return x ? "seccomp, listener to parent" : "seccomp";
     case Op::kUser: {
       std::string out = fmt::format("user {}:{}", x, y);
+      if (w) return out + " groups kept";
       for (size_t i = 0; i < gids.size(); ++i)
         out += fmt::format("{}{}", i == 0 ? " groups " : ",", gids[i]);
       return out;

@@ -15,7 +15,7 @@ enum class Op : uint8_t {
   kIdMaps,          // parent: a, b = lines of uid_map and gid_map; x = 1: setgroups is denied;
                     // y = 1: uids by newuidmap, 2: gids by newgidmap
   kNetDevice,       // parent: a = the host's name, b = the container's; c = path of the namespace
-  kWaitParent,      // until the parent did its steps; x = 1: then become root inside
+  kWaitParent,      // until the parent did its steps; x = 1: then become root inside; y = 1: with the groups we have
   kUnshareTime,     // a = lines of timens_offsets, which the parent writes
   kCommit,          // until the parent recorded the pid; if the parent dies before, so do we
   kEnterCgroup,     // write "0" into the `tasks` files the parent opened
@@ -61,7 +61,8 @@ enum class Op : uint8_t {
   kHome,            // x = uid: HOME by the container's /etc/passwd
   kDropBounding,    // x = set to keep
   kSeccomp,         // x = 1: the listener goes to the parent
-  kUser,            // x = uid, y = gid; gids = supplementary; z = 1: setgroups may be denied
+  kUser,            // x = uid, y = gid; gids = supplementary; z = 1: setgroups may be denied;
+                    // w = 1: the groups we have are kept
   kCapabilities,    // x = effective, y = permitted, z = inheritable
   kAmbient,         // x
   kNoNewPrivileges,
@@ -78,7 +79,9 @@ enum class Op : uint8_t {
 constexpr uint64_t kBindRecursive = 1, kBindRecursiveAttributes = 2, kSourceFromParent = 4,
                    kIdMapped = 8, kIdMappedRecursive = 16, kCopyUp = 32, kOnSlash = 64,
                    kInheritMode = 128,  // of a tmpfs: the mode of the directory it covers
-                   kSourceInRoot = 256;  // of kBind: a is a path beneath the root, made by an earlier mount
+                   kSourceInRoot = 256,  // of kBind: a is a path beneath the root, made by an earlier mount
+                   kSourceNoFollow = 512, kTargetNoFollow = 1024,  // a link at the path's end is itself bound, bound over
+                   kCopyLink = 2048;     // of kBind: a source that is a link is made anew, not bound
 // w of kMount and kBind: MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, with MS_REC.
 
 struct Step {

@@ -147,6 +147,51 @@ class Oci(oci_bundle.Bundle):
         self.config["process"]["env"].append("HOME=/mine")
         self.assertEqual(self.script("echo $HOME").stdout, "/mine\n")
 
+    def test_home_is_of_a_passwd_that_is_a_link(self):
+        """Of the image's; never what one of /proc's links reaches, or what is no file."""
+        (self.rootfs / "data").mkdir()
+        (self.rootfs / "data/accounts").write_text("root:x:0:0::/of-the-image:\n")
+        for target, home in (("../data/accounts", "/of-the-image"), ("/data/accounts", "/of-the-image"), ("/data/none", "/"),
+                             ("/data", "/"), ("passwd", "/"), ("/data/pipe", "/"), ("/proc/self/fd/0", "/")):
+            (self.rootfs / "etc/passwd").unlink(missing_ok=True)
+            (self.rootfs / "etc/passwd").symlink_to(target)
+            if target == "/data/pipe":
+                os.mkfifo(self.rootfs / "data/pipe")
+            self.assertEqual(self.script("echo $HOME").stdout, home + "\n", target)
+        self.start("sleep", "1000")
+        (self.rootfs / "etc/passwd").unlink()
+        (self.rootfs / "etc/passwd").symlink_to("../data/accounts")
+        self.assertEqual(self.run_oci("exec", "box", "sh", "-c", "echo $HOME").stdout, "/of-the-image\n")
+
+    def test_hooks_of_the_runtime_start_in_the_bundle(self):
+        """Whatever the caller's directory is; the container's own in its root; after the bundle went, in /."""
+        names = ("prestart", "createRuntime", "poststart", "poststop")
+        self.config["hooks"] = {name: [{"path": "/bin/sh", "args": ["sh", "-c", f"pwd > {self.dir}/{name}"]}] for name in names}
+        self.config["hooks"]["startContainer"] = [{"path": "/bin/sh", "args": ["sh", "-c", "pwd > /inside"]}]
+        self.config["process"]["args"] = ["true"]
+        self.write()
+        self.run_oci("run", "--bundle", "b", "box", cwd=self.dir)
+        for name in names:
+            self.assertEqual((self.dir / name).read_text().strip(), str(self.dir / "b"), name)
+        self.assertEqual((self.rootfs / "inside").read_text(), "/\n")
+        self.start("sleep", "1000")
+        (self.dir / "b").rename(self.dir / "moved")
+        self.run_oci("delete", "--force", "box")
+        self.assertEqual((self.dir / "poststop").read_text(), "/\n")
+        (self.dir / "moved").rename(self.dir / "b")
+
+    def test_the_place_of_what_is_no_json(self):
+        (self.dir / "b/config.json").write_text('{"ociVersion": "1.0.2",\n  "root": {"path": "a" "b"}}')
+        done = self.run_oci("run", "--bundle", self.dir / "b", "box", check=False)
+        self.assertIn(f"{self.dir}/b/config.json: line 2, column 24: ", done.stderr)
+        (self.dir / "process.json").write_text("{\n\n]")
+        self.config["process"]["args"] = ["sleep", "1000"]
+        self.start("sleep", "1000")
+        done = self.run_oci("exec", "--process", self.dir / "process.json", "box", check=False)
+        self.assertIn("process.json: line 3, column 1: ", done.stderr)
+        done = self.run_oci("update", "-r", self.dir / "process.json", "box", check=False)
+        self.assertIn("process.json: line 3, column 1: ", done.stderr)
+
     def test_a_failing_poststop_hook_is_a_warning(self):
         mark = self.dir / "mark"
         self.config["hooks"] = {"poststop": [{"path": "/bin/false"}, {"path": "/bin/sh", "args": ["sh", "-c", f"echo ran > {mark}"]}]}

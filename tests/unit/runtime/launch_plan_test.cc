@@ -87,6 +87,25 @@ TEST(LaunchPlan, WithoutNoNewPrivilegesTheFilterComesBeforeTheCapabilitiesGo) {
   EXPECT_GT(text.find("\nseccomp\n"), text.find("\nclose-fds 3\n"));
 }
 
+TEST(LaunchPlan, LinksCanBeBoundAndMadeAnew) {
+  json::object c = runtime::default_config();
+  json::array& mounts = c["mounts"].as_array();
+  mounts.push_back(json::object{{"destination", "/d"}, {"type", "bind"}, {"source", "/x"}, {"options", json::array{"bind", "copy-symlink"}}});
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("/d copy-symlink\n"));
+  mounts.back().as_object()["options"] = json::array{"bind", "src-nofollow", "dest-nofollow"};
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("/d src-nofollow dest-nofollow\n"));
+  for (const char* other : {"src-nofollow", "dest-nofollow"}) {
+    mounts.back().as_object()["options"] = json::array{"bind", "copy-symlink", other};
+    EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: 'copy-symlink' can't be given beside"));
+  }
+}
+
+TEST(LaunchPlan, GroupsThatAreKept) {
+  json::object c = runtime::default_config();
+  c["annotations"] = json::object{{"run.oci.keep_original_groups", "1"}};
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("user 0:0 groups kept\n"));
+}
+
 TEST(LaunchPlan, MountOptionsThatCanNotBeHonouredAreNamed) {
   json::object c = runtime::default_config();
   json::object mount{{"destination", "/d"}, {"type", "bind"}, {"source", "/x"}, {"options", json::array{"bind", "tmpcopyup"}}};

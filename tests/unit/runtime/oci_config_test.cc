@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <csignal>
 
 #include "runtime/oci.h"
@@ -93,6 +95,104 @@ TEST(OciConfig, FieldsOfEveryVersionAreCheckedByName) {
     c["ociVersion"] = version;
     EXPECT_EQ(refusal(c), "accepted") << version;
   }
+}
+
+// Of process, linux or the whole: with these members in place of the default's.
+json::object with(const char* section, const char* text) {
+  json::object c = config();
+  json::object& into = *section ? c[section].as_object() : c;
+  const json::object given = base::parse_json(text)->as_object();
+  for (const auto& [key, value] : given) into[key] = value;
+  return c;
+}
+
+TEST(OciConfig, ANameOfTheHostHasOnePlace) {
+  EXPECT_THAT(refusal(with("linux", R"({"sysctl":{"kernel.hostname":"a"}})")), HasSubstr("linux.sysctl[kernel.hostname]: conflicts with the field hostname"));
+  EXPECT_THAT(refusal(with("linux", R"({"sysctl":{"kernel/hostname":"a"}})")), HasSubstr("linux.sysctl[kernel/hostname]: conflicts with the field hostname"));
+  json::object c = with("linux", R"({"sysctl":{"kernel.domainname":"a.example"}})");
+  EXPECT_EQ(refusal(c), "accepted");
+  c["domainname"] = "a.example";
+  EXPECT_EQ(refusal(c), "accepted");
+  c["domainname"] = "b.example";
+  EXPECT_THAT(refusal(c), HasSubstr("linux.sysctl[kernel.domainname]: conflicts with the field domainname"));
+}
+
+TEST(OciConfig, SysctlsAreNamedAsSysctl8ReadsThem) {
+  EXPECT_EQ(runtime::sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
+  EXPECT_EQ(runtime::sysctl_path("net.ipv4.conf.eth0/1.mtu"), "net/ipv4/conf/eth0.1/mtu");
+  EXPECT_EQ(runtime::sysctl_path("net/ipv4/conf/eth0.1/mtu"), "net/ipv4/conf/eth0.1/mtu");
+  EXPECT_EQ(refusal(with("linux", R"({"sysctl":{"net/ipv4/ip_forward":"1","kernel.shm_rmid_forced":"1"}})")), "accepted");
+  for (const char* name : {"kernel.shm", "kernel.semx", "net/../kernel/core_pattern", "net//../kernel/core_pattern", "net"})
+    EXPECT_THAT(refusal(with("linux", fmt::format(R"({{"sysctl":{{"{}":"1"}}}})", name).c_str())), HasSubstr("is not kept per namespace")) << name;
+}
+
+TEST(OciConfig, DeadlinesAreCheckedBeforehand) {
+  const std::pair<const char*, const char*> kCases[] = {
+      {R"("deadline":2048)", "process.scheduler.runtime: is required"},
+      {R"("runtime":1024)", "process.scheduler.deadline: is required"},
+      {R"("runtime":0,"deadline":2048)", "process.scheduler.runtime: is required"},
+      {R"("runtime":1023,"deadline":2048)", "process.scheduler.runtime: must be from 1024 to 9223372036854775807 ns"},
+      {R"("runtime":1024,"deadline":9223372036854775808)", "process.scheduler.deadline: must be from 1024"},
+      {R"("runtime":1024,"deadline":2048,"period":1000)", "process.scheduler.period: must be from 1024"},
+      {R"("runtime":4096,"deadline":2048)", "process.scheduler.runtime: must not be more than deadline"},
+      {R"("runtime":1024,"deadline":4096,"period":2048)", "process.scheduler.deadline: must not be more than period"},
+      {R"("runtime":1024,"deadline":1024)", "accepted"},
+      {R"("runtime":1024,"deadline":2048,"period":2048)", "accepted"}};
+  for (const auto& [fields, expected] : kCases)
+    EXPECT_THAT(refusal(with("process", fmt::format(R"({{"scheduler":{{"policy":"SCHED_DEADLINE",{}}}}})", fields).c_str())), HasSubstr(expected)) << fields;
+}
+
+TEST(OciConfig, NoLimitOfMemoryIsMinusOneAlone) {
+  for (const char* field : {"limit", "reservation", "swap", "kernel", "kernelTCP"}) {
+    auto with_value = [&](int64_t value) {
+      return runtime::parse_resources(json::object{{"memory", json::object{{field, value}}}});
+    };
+    EXPECT_TRUE(with_value(-1).ok()) << field;
+    EXPECT_TRUE(with_value(0).ok()) << field;
+    for (int64_t value : {int64_t{-2}, int64_t{INT64_MIN}})
+      EXPECT_THAT(with_value(value).error().message(), HasSubstr(fmt::format("resources.memory.{}: must be -1", field)));
+  }
+  for (auto [section, field] : {std::pair{"cpu", "quota"}, std::pair{"pids", "limit"}})  // any less than nothing is no limit
+    EXPECT_TRUE(runtime::parse_resources(json::object{{section, json::object{{field, -7}}}}).ok()) << section;
+}
+
+TEST(OciConfig, MaskedPathsAreReadFromTheRoot) {
+  json::object c = with("linux", R"({"maskedPaths":["a/b","","/c/../d"],"readonlyPaths":["../e","."]})");
+  auto result = runtime::parse_config(c);
+  ASSERT_TRUE(result.ok()) << result.error().message();
+  EXPECT_THAT(result->masked_paths, testing::ElementsAre("/a/b", "/d"));
+  EXPECT_THAT(result->readonly_paths, testing::ElementsAre("/e", "/"));
+  EXPECT_THAT(refusal(with("linux", R"({"maskedPaths":["./"]})")), HasSubstr("linux.maskedPaths: '/' would hide all"));
+}
+
+TEST(OciConfig, AnnotationsOfCrun) {
+  auto parsed = [](const char* text) { return runtime::parse_config(with("", text)); };
+  auto result = parsed(R"({"annotations":{"run.oci.keep_original_groups":"1","run.oci.hooks.stdout":"/o","run.oci.hooks.stderr":"/e",
+      "run.oci.pidfd_receiver":"/p","run.oci.mount_context_type":"rootcontext","run.oci.seccomp_fail_unknown_syscall":"1",
+      "run.oci.seccomp_bpf_data":"BgAAAAAA/38=","run.oci.handler":"","run.oci.future":"x"}})");
+  ASSERT_TRUE(result.ok()) << result.error().message();
+  const runtime::Extensions& e = result->extensions;
+  EXPECT_TRUE(e.keep_groups && e.known_calls_only);
+  EXPECT_EQ(e.hooks_stdout + e.hooks_stderr + e.pidfd_receiver + e.mount_context, "/o/e/prootcontext");
+  EXPECT_EQ(e.filter, std::string("\x06\0\0\0\0\0\xff\x7f", 8));  // one "allow"
+  EXPECT_TRUE(result->has_filter());
+  EXPECT_FALSE(parsed(R"({"annotations":{"run.oci.keep_original_groups":"0"}})")->extensions.keep_groups);
+
+  json::object c = with("linux", R"({"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}})");
+  c["annotations"] = json::object{{"run.oci.seccomp.receiver", "/r"}};
+  EXPECT_EQ(base::string_at(runtime::parse_config(c)->seccomp, "listenerPath"), "/r");
+  c["linux"].as_object()["seccomp"].as_object()["listenerPath"] = "/own";
+  EXPECT_EQ(base::string_at(runtime::parse_config(c)->seccomp, "listenerPath"), "/own");
+
+  const std::pair<const char*, const char*> kWrong[] = {
+      {"run.oci.hooks.stdout\":\"relative", "must be an absolute path"}, {"run.oci.pidfd_receiver\":\"", "must be an absolute path"},
+      {"run.oci.mount_context_type\":\"x", "'x' is not context"}, {"run.oci.seccomp_bpf_data\":\"a", "is not base64"},
+      {"run.oci.seccomp_bpf_data\":\"", "has 0 bytes"}, {"run.oci.seccomp_bpf_data\":\"AAAA", "has 3 bytes"},
+      {"run.oci.seccomp_bpf_data\":\"A=AA", "is not base64"}, {"run.oci.handler\":\"krun", "is not supported"},
+      {"run.oci.seccomp.plugins\":\"a.so", "is not supported"}, {"run.oci.systemd.force_cgroup_v1\":\"/x", "is not supported"},
+      {"run.oci.systemd.subgroup\":\"x", "is not supported"}, {"run.oci.delegate-cgroup\":\"x", "is not supported"}};
+  for (const auto& [pair, expected] : kWrong)
+    EXPECT_THAT(refusal(with("", fmt::format(R"({{"annotations":{{"{}"}}}})", pair).c_str())), HasSubstr(expected)) << pair;
 }
 
 TEST(OciConfig, UnknownCapabilitiesAreAWarning) {
