@@ -352,7 +352,7 @@ int open_bind_source(Child& child, const Step& step) {
 
 namespace {
 // The link that `tree` is, made anew at `path`; one that says the same is there already.
-int copy_link(const Child& child, int tree, const char* path) {
+int copy_symlink(const Child& child, int tree, const char* path) {
   char wanted[PATH_MAX], found[PATH_MAX];
   ssize_t size = ::readlinkat(tree, "", wanted, sizeof wanted - 1);
   if (size < 0) return -errno;
@@ -390,7 +390,7 @@ int child_bind(Child& child, const Step& step) {
   int target = error;
   if (!error) {
     if (step.z & kCopyLink && S_ISLNK(info.st_mode)) {
-      error = copy_link(child, tree, step.b.c_str());
+      error = copy_symlink(child, tree, step.b.c_str());
       ::close(tree);
       return error;
     }
