@@ -29,7 +29,8 @@ class Compiler {
   explicit Compiler(FieldErrors& errors) : errors_(errors) {}
 
   // An expression of one of the wanted types; null with an error otherwise.
-  std::shared_ptr<const cel::Program> one(const View& text, const std::vector<cel::Variable>& variables, std::initializer_list<cel::Kind> wanted, const char* not_wanted) {
+  std::shared_ptr<const cel::Program> one(const View& text, const std::vector<cel::Variable>& variables,
+                                          std::initializer_list<cel::Kind> wanted, const char* not_wanted) {
     auto program = cel::compile(text.text(), variables);
     if (!program.ok()) return invalid(text, "compilation failed: " + program.error().reason);
     cel::Kind kind = (*program)->type()->kind;
@@ -46,7 +47,8 @@ class Compiler {
   FieldErrors& errors_;
 };
 
-std::vector<MatchCondition> match_conditions(Compiler& compiler, const View& list, const std::vector<cel::Variable>& variables) {
+std::vector<MatchCondition> match_conditions(Compiler& compiler, const View& list,
+                                             const std::vector<cel::Variable>& variables) {
   std::vector<MatchCondition> out;
   list.each([&](const View& in) {
     out.push_back({std::string(in["name"].text()), std::string(in["expression"].text()),
@@ -74,7 +76,8 @@ std::vector<cel::Variable> admission_variables(const ExpressionScope& scope) {
           {"authorizer.requestResource", cel::resource_check_type()}};
 }
 
-std::vector<MatchCondition> compile_match_conditions(const json::value* list, const std::vector<cel::Variable>& variables) {
+std::vector<MatchCondition> compile_match_conditions(const json::value* list,
+                                                     const std::vector<cel::Variable>& variables) {
   FieldErrors ignored;
   Compiler compiler(ignored);
   return match_conditions(compiler, View(list, "matchConditions"), variables);
@@ -100,13 +103,17 @@ PolicyExpressions compile_policy(const json::value& policy) {
     made.message = in["message"].text();
     made.reason = in["reason"].text();
     if (!in["expression"].filled()) return;
-    made.program = compiler.one(in["expression"], out.declared, {cel::Kind::boolean}, "must evaluate to bool");
+    made.program =
+        compiler.one(in["expression"], out.declared, {cel::Kind::boolean}, "must evaluate to bool");
     if (in["messageExpression"].filled())
-      made.message_program = compiler.one(in["messageExpression"], out.declared, {cel::Kind::string}, "must evaluate to string");
+      made.message_program =
+          compiler.one(in["messageExpression"], out.declared, {cel::Kind::string}, "must evaluate to string");
   });
   spec["auditAnnotations"].each([&](const View& in) {
-    out.audit_annotations.push_back({std::string(in["key"].text()), std::string(in["valueExpression"].text()),
-                                     compiler.one(in["valueExpression"], out.declared, {cel::Kind::string, cel::Kind::null}, "must evaluate to one of [string null_type]")});
+    out.audit_annotations.push_back(
+        {std::string(in["key"].text()), std::string(in["valueExpression"].text()),
+         compiler.one(in["valueExpression"], out.declared, {cel::Kind::string, cel::Kind::null},
+                      "must evaluate to one of [string null_type]")});
   });
   return out;
 }

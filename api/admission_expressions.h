@@ -15,7 +15,16 @@ namespace api {
 
 // Places of the variables that every expression of admission has; a policy's own follow, each under
 // "variables.NAME".
-enum AdmissionVariable : size_t { kObject, kOldObject, kRequest, kParams, kNamespaceObject, kAuthorizer, kRequestResource, kAdmissionVariables };
+enum AdmissionVariable : size_t {
+  kObject,
+  kOldObject,
+  kRequest,
+  kParams,
+  kNamespaceObject,
+  kAuthorizer,
+  kRequestResource,
+  kAdmissionVariables
+};
 
 // What an expression may look at: of a policy without paramKind there is no `params`.
 struct ExpressionScope {
@@ -28,7 +37,8 @@ struct MatchCondition {
   std::string name, expression;
   std::shared_ptr<const cel::Program> program;  // null: did not compile
 };
-std::vector<MatchCondition> compile_match_conditions(const json::value* list, const std::vector<cel::Variable>& variables);
+std::vector<MatchCondition> compile_match_conditions(const json::value* list,
+                                                     const std::vector<cel::Variable>& variables);
 
 // The expressions of one ValidatingAdmissionPolicy.
 struct PolicyExpressions {

@@ -22,7 +22,8 @@ std::map<std::string, size_t> first_places(std::vector<std::string> keys) {
 
 // Items that `applied` names come in its order; the others each before the first item that stood
 // behind it in `live`.
-json::array in_order(const Field& field, const ListRule& rule, json::array merged, const json::array& live, const json::array& applied) {
+json::array in_order(const Field& field, const ListRule& rule, json::array merged, const json::array& live,
+                     const json::array& applied) {
   auto keys = [&](const json::array& list) {
     std::vector<std::string> out;
     for (const json::value& item : list) out.push_back(list_element(field, rule, item));
@@ -46,7 +47,8 @@ json::array in_order(const Field& field, const ListRule& rule, json::array merge
   out.reserve(merged.size());
   size_t i = 0, j = 0;
   while (i < others.size() || j < named.size()) {
-    bool other = j == named.size() || (i < others.size() && at(had, has[others[i]]) < at(had, has[named[j].second]));
+    bool other =
+        j == named.size() || (i < others.size() && at(had, has[others[i]]) < at(had, has[named[j].second]));
     out.push_back(std::move(merged[other ? others[i++] : named[j++].second]));
   }
   return out;
@@ -71,20 +73,22 @@ void merge_into(const Type& type, json::object& live, const json::object& applie
         json::value& slot = have->get_object()[item.key()];
         if (field->type && slot.is_object() && item.value().is_object())
           merge_into(*field->type, slot.get_object(), item.value().get_object());
-        else
-          slot = item.value();
+        else slot = item.value();
       }
-    } else if (ListRule rule = list_rule(*field); list && have->is_array() && rule.kind != ListKind::kAtomic) {
+    } else if (ListRule rule = list_rule(*field);
+               list && have->is_array() && rule.kind != ListKind::kAtomic) {
       json::array before = have->get_array(), merged = before;
       std::map<std::string, size_t> places;  // of what has keys
-      for (size_t i = 0; i < merged.size(); ++i) places.insert_or_assign(list_element(*field, rule, merged[i]), i);
+      for (size_t i = 0; i < merged.size(); ++i)
+        places.insert_or_assign(list_element(*field, rule, merged[i]), i);
       for (const json::value& item : *list) {
         std::string element = list_element(*field, rule, item);
         auto same = element.empty() ? places.end() : places.find(element);
         if (same == places.end()) {
           places.insert_or_assign(std::move(element), merged.size());
           merged.push_back(item);
-        } else if (json::value& mine = merged[same->second]; rule.kind == ListKind::kMap && mine.is_object() && item.is_object()) {
+        } else if (json::value& mine = merged[same->second];
+                   rule.kind == ListKind::kMap && mine.is_object() && item.is_object()) {
           merge_into(*field->type, mine.get_object(), item.get_object());
         }
       }
@@ -106,13 +110,15 @@ std::string check_list(const Field& field, const ListRule& rule, const json::arr
     if (element.empty()) {
       for (const std::string& key : rule.keys) {
         if (base::find(list[i], key)) continue;
-        return ": element " + std::to_string(i) + ": associative list with keys has an element that omits key field \"" + key + "\"";
+        return ": element " + std::to_string(i) +
+               ": associative list with keys has an element that omits key field \"" + key + "\"";
       }
     }
     auto shown = [&] { return field_texts({{element, json::object()}})[0]; };
     if (seen.contains(element)) return ": duplicate entries for key " + shown();
     if (rule.kind == ListKind::kMap && list[i].is_object())
-      if (std::string wrong = check_lists(*field.type, list[i].get_object()); !wrong.empty()) return shown() + wrong;
+      if (std::string wrong = check_lists(*field.type, list[i].get_object()); !wrong.empty())
+        return shown() + wrong;
     seen.insert(std::move(element));
   }
   return {};
@@ -122,10 +128,12 @@ std::string check_lists(const Type& type, const json::object& object) {
     const Field* field = type.field(member.key());
     if (!field) continue;
     std::string wrong;
-    if (const json::object* inner = member.value().if_object(); inner && field->holder == Holder::kOne && field->type)
+    if (const json::object* inner = member.value().if_object();
+        inner && field->holder == Holder::kOne && field->type)
       wrong = check_lists(*field->type, *inner);
     if (const json::array* list = member.value().if_array())
-      if (ListRule rule = list_rule(*field); rule.kind != ListKind::kAtomic) wrong = check_list(*field, rule, *list);
+      if (ListRule rule = list_rule(*field); rule.kind != ListKind::kAtomic)
+        wrong = check_list(*field, rule, *list);
     if (!wrong.empty()) return "." + std::string(member.key()) + wrong;
   }
   return {};
@@ -148,7 +156,8 @@ std::vector<Entry> read_entries(const json::array* list) {
   for (const json::value& row : *list) {
     if (!row.is_object() || row.get_object().empty()) continue;
     Entry entry{row.get_object(), {}};
-    if (const json::value* fields = base::find(row, "fieldsV1"); fields && is_field_set(*fields)) entry.fields = fields->get_object();
+    if (const json::value* fields = base::find(row, "fieldsV1"); fields && is_field_set(*fields))
+      entry.fields = fields->get_object();
     entry.row.erase("fieldsV1");
     out.push_back(std::move(entry));
   }
@@ -198,7 +207,8 @@ void fold_old_updates(std::vector<Entry>& entries) {
   for (size_t i = 0; i < entries.size(); ++i)
     if (entries[i].text("operation") == "Update" && !entries[i].fields.empty()) updates.push_back(i);
   if (updates.size() <= kMaxUpdateManagers) return;
-  std::stable_sort(updates.begin(), updates.end(), [&](size_t a, size_t b) { return entries[a].text("time") < entries[b].text("time"); });
+  std::stable_sort(updates.begin(), updates.end(),
+                   [&](size_t a, size_t b) { return entries[a].text("time") < entries[b].text("time"); });
   // The oldest two become one, until few enough are left.
   Entry& keeper = entries[updates[0]];
   for (size_t i = 1; i <= updates.size() - kMaxUpdateManagers; ++i) {
@@ -213,7 +223,8 @@ void fold_old_updates(std::vector<Entry>& entries) {
 // printManager() of kube-apiserver's conflicts.
 std::string shown(const Entry& entry) {
   std::string out = "\"" + std::string(entry.text("manager")) + "\"";
-  if (!entry.text("subresource").empty()) out += " with subresource \"" + std::string(entry.text("subresource")) + "\"";
+  if (!entry.text("subresource").empty())
+    out += " with subresource \"" + std::string(entry.text("subresource")) + "\"";
   if (entry.text("operation") != "Update") return out;
   out += " using " + std::string(entry.text("apiVersion"));
   if (!entry.text("time").empty()) out += " at " + std::string(entry.text("time"));
@@ -241,10 +252,13 @@ FieldSet client_applied(const Type& type, const json::value& live) {
 
 base::Result<Applied> apply_patch(const Type& type, const json::value& live, const json::value& applied,
                                   const FieldManager& manager, bool force) {
-  auto bad = [](std::string why) { return base::make_error(base::Kind::kInvalid, "apply", {}, std::move(why)); };
+  auto bad = [](std::string why) {
+    return base::make_error(base::Kind::kInvalid, "apply", {}, std::move(why));
+  };
   if (!applied.is_object()) return bad("the configuration is not an object");
   if (manager.name.empty()) return bad("fieldManager is required for apply patch");
-  if (const json::array* sent = managed(applied); sent && !sent->empty()) return bad("metadata.managedFields must be nil");
+  if (const json::array* sent = managed(applied); sent && !sent->empty())
+    return bad("metadata.managedFields must be nil");
   if (std::string wrong = check_lists(type, applied.get_object()); !wrong.empty()) return bad(wrong);
   Applied out;
   json::value before = live.is_object() ? live : json::value(json::object());
@@ -278,7 +292,8 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live, con
   bool changed = entries[own].fields != now;
   entries[own].fields = std::move(now);
   entries[own].row["apiVersion"] = manager.api_version;
-  if (changed || !entries[own].row.contains("time")) entries[own].row["time"] = base::format_time(manager.now);
+  if (changed || !entries[own].row.contains("time"))
+    entries[own].row["time"] = base::format_time(manager.now);
   if (manager.name == "kubectl" && !base::string_at(merged, "metadata", "annotations", kLastApplied).empty())
     merged.at("metadata").at("annotations").get_object()[kLastApplied] = base::to_json(applied) + "\n";
   out.object = std::move(merged);
@@ -286,7 +301,8 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live, con
   return out;
 }
 
-void track_update(const Type& type, const json::value& before, json::value& after, const FieldManager& manager, Part part) {
+void track_update(const Type& type, const json::value& before, json::value& after,
+                  const FieldManager& manager, Part part) {
   if (!after.is_object()) return;
   json::object& metadata = base::object_at(after.get_object(), "metadata");
   const json::array* sent = managed(after);
@@ -324,7 +340,8 @@ std::string conflict_text(const std::vector<ApplyConflict>& conflicts) {
     return "Apply failed with 1 conflict: conflict with " + conflicts[0].manager + ": " + conflicts[0].field;
   std::string out = "Apply failed with " + std::to_string(conflicts.size()) + " conflicts: ", last;
   for (const ApplyConflict& conflict : conflicts) {
-    if (conflict.manager != last) out += (last.empty() ? "" : "\n") + ("conflicts with " + conflict.manager + ":");
+    if (conflict.manager != last)
+      out += (last.empty() ? "" : "\n") + ("conflicts with " + conflict.manager + ":");
     last = conflict.manager;
     out += "\n- " + conflict.field;
   }

@@ -6,9 +6,9 @@ namespace api {
 
 std::string base64_encode(std::string_view bytes) {
   std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');  // EVP writes a final NUL
-  int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                             reinterpret_cast<const unsigned char*>(bytes.data()),
-                             static_cast<int>(bytes.size()));
+  int size =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   out.resize(static_cast<size_t>(size));
   return out;
 }
@@ -19,7 +19,8 @@ std::optional<size_t> base64_error(std::string_view text) {
   for (size_t at = 0; at < text.size(); ++at) {
     char c = text[at];
     if (line_end(at)) continue;
-    bool alphabet = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+    bool alphabet =
+        (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
     if (alphabet) {
       held = (held + 1) % 4;
       continue;
@@ -27,7 +28,9 @@ std::optional<size_t> base64_error(std::string_view text) {
     if (c != '=' || held < 2) return at;
     // Padding: a second one after two characters, and then the end.
     size_t next = at + 1;
-    auto skip = [&] { while (next < text.size() && line_end(next)) ++next; };
+    auto skip = [&] {
+      while (next < text.size() && line_end(next)) ++next;
+    };
     skip();
     if (held == 2) {
       if (next == text.size()) return next;
@@ -46,17 +49,17 @@ std::optional<std::string> base64_decode(std::string_view text) {
   size_t padding = 0;
   for (char c : text) {
     if (c == '\n' || c == '\r') continue;
-    bool alphabet = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                    c == '+' || c == '/';
+    bool alphabet =
+        (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
     if (c == '=') ++padding;
     else if (!alphabet || padding) return std::nullopt;
     clean.push_back(c);
   }
   if (clean.size() % 4 || padding > 2) return std::nullopt;
   std::string out(clean.size() / 4 * 3, '\0');
-  int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                             reinterpret_cast<const unsigned char*>(clean.data()),
-                             static_cast<int>(clean.size()));
+  int size =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(clean.data()), static_cast<int>(clean.size()));
   if (size < 0) return std::nullopt;
   out.resize(static_cast<size_t>(size) - padding);
   return out;

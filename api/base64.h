@@ -11,7 +11,8 @@ namespace api {
 std::string base64_encode(std::string_view bytes);
 // Line ends are skipped, as Go does; anything else that is not base64 is nullopt.
 std::optional<std::string> base64_decode(std::string_view text);
-// Where Go's decoder stops in a text that is no base64 ("illegal base64 data at input byte 4"); nothing when it is one.
+// Where Go's decoder stops in a text that is no base64 ("illegal base64 data at input byte 4"); nothing when
+// it is one.
 std::optional<size_t> base64_error(std::string_view text);
 
 }  // namespace api

@@ -17,7 +17,9 @@ json::array* list_in(json::object& in, const char* name) {
   json::value* value = in.if_contains(name);
   return value ? value->if_array() : nullptr;
 }
-std::string_view text_in(const json::object& in, const char* name) { return base::as_string(in.if_contains(name)); }
+std::string_view text_in(const json::object& in, const char* name) {
+  return base::as_string(in.if_contains(name));
+}
 bool unset(const json::object& in, const char* name) {
   const json::value* value = in.if_contains(name);
   if (!value || value->is_null()) return true;
@@ -81,7 +83,8 @@ void pod_spec(json::object& spec) {
     for (json::value& volume : *volumes)
       if (volume.is_object() && volume.get_object().size() == 1 && volume.get_object().contains("name"))
         volume.get_object()["emptyDir"] = json::object();
-  if (unset(spec, "serviceAccountName") && !unset(spec, "serviceAccount")) spec["serviceAccountName"] = text_in(spec, "serviceAccount");
+  if (unset(spec, "serviceAccountName") && !unset(spec, "serviceAccount"))
+    spec["serviceAccountName"] = text_in(spec, "serviceAccount");
   if (!unset(spec, "serviceAccountName")) spec["serviceAccount"] = text_in(spec, "serviceAccountName");
 }
 }  // namespace
@@ -122,16 +125,18 @@ void default_service(json::object& spec) {
   std::string type(text_in(spec, "type"));
   if (json::array* ports = list_in(spec, "ports"))
     for (json::value& port : *ports)
-      if (port.is_object()) set_default(port.get_object(), "targetPort", base::as_int(base::find(port, "port")));
+      if (port.is_object())
+        set_default(port.get_object(), "targetPort", base::as_int(base::find(port, "port")));
   if (text_in(spec, "sessionAffinity") == "ClientIP")
     set_default(base::object_at(spec, "sessionAffinityConfig", "clientIP"), "timeoutSeconds", 10800);
-  else if (text_in(spec, "sessionAffinity") == "None")
-    spec.erase("sessionAffinityConfig");
+  else if (text_in(spec, "sessionAffinity") == "None") spec.erase("sessionAffinityConfig");
   if (type == "ExternalName") return;
   set_default(spec, "internalTrafficPolicy", "Cluster");
   json::array* external = list_in(spec, "externalIPs");
-  if (type == "NodePort" || type == "LoadBalancer" || (external && !external->empty())) set_default(spec, "externalTrafficPolicy", "Cluster");
-  if (type == "LoadBalancer" && !spec.contains("allocateLoadBalancerNodePorts")) spec["allocateLoadBalancerNodePorts"] = true;
+  if (type == "NodePort" || type == "LoadBalancer" || (external && !external->empty()))
+    set_default(spec, "externalTrafficPolicy", "Cluster");
+  if (type == "LoadBalancer" && !spec.contains("allocateLoadBalancerNodePorts"))
+    spec["allocateLoadBalancerNodePorts"] = true;
   std::string ip(text_in(spec, "clusterIP"));
   json::array* ips = list_in(spec, "clusterIPs");
   if (ip.empty() && ips && !ips->empty()) spec["clusterIP"] = ip = std::string(base::as_string(&(*ips)[0]));
@@ -156,7 +161,8 @@ void defaults(std::string_view gvk, json::value& object) {
   }
   if (gvk == "v1/PodTemplate") return pod_template(root);
   if (!spec) return;
-  if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition") return default_custom_resource_definition(object);
+  if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition")
+    return default_custom_resource_definition(object);
   if (Defaulter own = kind_defaulter(gvk)) {
     json::object kept = *spec;  // what it adds to the root may move the spec
     own(root, kept);
@@ -165,7 +171,8 @@ void defaults(std::string_view gvk, json::value& object) {
   }
   if (gvk == "v1/Pod") {
     // A Pod's, since 1.27; a template keeps what it says, with a warning.
-    if (base::as_int(spec->if_contains("terminationGracePeriodSeconds")) < 0) (*spec)["terminationGracePeriodSeconds"] = 1;
+    if (base::as_int(spec->if_contains("terminationGracePeriodSeconds")) < 0)
+      (*spec)["terminationGracePeriodSeconds"] = 1;
     return pod_spec(*spec);
   }
   if (gvk == "v1/ReplicationController") {
@@ -189,7 +196,8 @@ void normalize(std::string_view gvk, json::value& object) {
     root.stable_erase(root.find("stringData"));
     if (!copy.is_object() || copy.get_object().empty()) return;
     json::object& data = base::object_at(root, "data");
-    for (const auto& item : copy.get_object()) data[item.key()] = base64_encode(base::as_string(&item.value()));
+    for (const auto& item : copy.get_object())
+      data[item.key()] = base64_encode(base::as_string(&item.value()));
   } else if (gvk == "v1/Namespace") {
     json::object& metadata = base::object_at(root, "metadata");
     std::string name(text_in(metadata, "name"));

@@ -64,14 +64,17 @@ void cron_job(json::object&, json::object& spec) {
 }
 
 // ---- scaling -----------------------------------------------------------------------------------
-json::object policy(const char* type, int value) { return {{"type", type}, {"value", value}, {"periodSeconds", 15}}; }
+json::object policy(const char* type, int value) {
+  return {{"type", type}, {"value", value}, {"periodSeconds", 15}};
+}
 
 void autoscaler(json::object&, json::object& spec) {
   json::array* metrics = list_in(spec, "metrics");
   if (!metrics || metrics->empty()) {
     json::object target{{"type", "Utilization"}, {"averageUtilization", 80}};
     json::array list;
-    list.push_back(json::object{{"type", "Resource"}, {"resource", json::object{{"name", "cpu"}, {"target", std::move(target)}}}});
+    list.push_back(json::object{{"type", "Resource"},
+                                {"resource", json::object{{"name", "cpu"}, {"target", std::move(target)}}}});
     spec["metrics"] = std::move(list);
   }
   json::object* behavior = object_in(spec, "behavior");

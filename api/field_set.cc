@@ -13,9 +13,17 @@ namespace {
 bool unowned(int depth, std::string_view parent, std::string_view name) {
   if (depth == 0) return name == "apiVersion" || name == "kind";
   if (depth != 1 || parent != "metadata") return false;
-  static constexpr std::string_view kNames[] = {
-      "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
-      "deletionGracePeriodSeconds", "managedFields", "selfLink", "generateName"};
+  static constexpr std::string_view kNames[] = {"name",
+                                                "namespace",
+                                                "uid",
+                                                "resourceVersion",
+                                                "generation",
+                                                "creationTimestamp",
+                                                "deletionTimestamp",
+                                                "deletionGracePeriodSeconds",
+                                                "managedFields",
+                                                "selfLink",
+                                                "generateName"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -63,7 +71,8 @@ Inside inside(const Field& field, const json::value& value, const ListRule& rule
     if (field.holder == Holder::kOne && field.type) return Inside::kStruct;
     if (field.holder == Holder::kMap) return Inside::kMap;
   }
-  if (const json::array* list = value.if_array(); list && !list->empty() && rule.kind != ListKind::kAtomic) return Inside::kList;
+  if (const json::array* list = value.if_array(); list && !list->empty() && rule.kind != ListKind::kAtomic)
+    return Inside::kList;
   return Inside::kLeaf;
 }
 
@@ -71,7 +80,8 @@ bool belongs(Part part, std::string_view member) {
   if (part == Part::kStatus && member == "metadata") return true;  // labels and the like, of most kinds
   return part == Part::kAll || (part == Part::kStatus) == (member == "status");
 }
-void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out, Part part = Part::kAll);
+void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out,
+             Part part = Part::kAll);
 
 void collect_value(const Field& field, const json::value& value, int depth, FieldSet& node) {
   ListRule rule = value.is_array() ? list_rule(field) : ListRule();
@@ -82,7 +92,8 @@ void collect_value(const Field& field, const json::value& value, int depth, Fiel
       node.reserve(value.get_object().size());
       for (const auto& item : value.get_object()) {
         json::object below;
-        if (field.type && item.value().is_object()) collect(*field.type, item.value().get_object(), depth + 2, "", below);
+        if (field.type && item.value().is_object())
+          collect(*field.type, item.value().get_object(), depth + 2, "", below);
         node.emplace(field_key(item.key()), std::move(below));
       }
       return;
@@ -92,41 +103,48 @@ void collect_value(const Field& field, const json::value& value, int depth, Fiel
         std::string element = list_element(field, rule, item);
         if (element.empty()) continue;
         json::object below;
-        if (rule.kind == ListKind::kMap && item.is_object()) collect(*field.type, item.get_object(), depth + 2, "", below);
+        if (rule.kind == ListKind::kMap && item.is_object())
+          collect(*field.type, item.get_object(), depth + 2, "", below);
         if (!below.empty()) below.emplace(".", json::object());
         node.emplace(element, std::move(below));
       }
   }
 }
 
-void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out, Part part) {
+void collect(const Type& type, const json::object& in, int depth, std::string_view parent, FieldSet& out,
+             Part part) {
   out.reserve(in.size() + 1);  // and "."
   for (const auto& member : in) {
-    if (member.value().is_null() || unowned(depth, parent, member.key()) || (depth == 0 && !belongs(part, member.key()))) continue;
+    if (member.value().is_null() || unowned(depth, parent, member.key()) ||
+        (depth == 0 && !belongs(part, member.key())))
+      continue;
     const Field* field = type.field(member.key());
     if (!field) continue;
     json::object node;
     collect_value(*field, member.value(), depth, node);
     // An object all of whose members are the registry's own is no leaf.
     ListRule rule;
-    if (node.empty() && field->holder == Holder::kOne && field->type && member.value().is_object() && !member.value().get_object().empty()) continue;
+    if (node.empty() && field->holder == Holder::kOne && field->type && member.value().is_object() &&
+        !member.value().get_object().empty())
+      continue;
     out.emplace(field_key(member.key()), std::move(node));
   }
 }
 
-void compare(const Type& type, const json::object& before, const json::object& after, int depth, std::string_view parent,
-             FieldChanges& out, Part part = Part::kAll);
+void compare(const Type& type, const json::object& before, const json::object& after, int depth,
+             std::string_view parent, FieldChanges& out, Part part = Part::kAll);
 
 void put(FieldSet& into, const std::string& key, FieldSet node) {
   if (!node.empty()) into.emplace(key, std::move(node));
 }
 
-void compare_lists(const Field& field, const ListRule& rule, const json::array& before, const json::array& after, int depth,
-                   FieldChanges& out) {
+void compare_lists(const Field& field, const ListRule& rule, const json::array& before,
+                   const json::array& after, int depth, FieldChanges& out) {
   Items had(field, rule, before), has(field, rule, after);
   auto whole = [&](const json::value& item) {
     json::object below;
-    if (rule.kind == ListKind::kMap && item.is_object()) collect(*field.type, item.get_object(), depth, "", below);
+    if (rule.kind == ListKind::kMap && item.is_object())
+      collect(*field.type, item.get_object(), depth, "", below);
     if (!below.empty()) below.emplace(".", json::object());
     return below;
   };
@@ -145,8 +163,8 @@ void compare_lists(const Field& field, const ListRule& rule, const json::array& 
     if (!has.find(element)) out.removed.emplace(element, whole(*item));
 }
 
-void compare_values(const Field& field, const json::value& before, const json::value& after, int depth, std::string_view key,
-                    FieldChanges& out) {
+void compare_values(const Field& field, const json::value& before, const json::value& after, int depth,
+                    std::string_view key, FieldChanges& out) {
   ListRule rule = before.is_array() || after.is_array() ? list_rule(field) : ListRule();
   Inside was = inside(field, before, rule), is = inside(field, after, rule);
   FieldChanges below;
@@ -177,9 +195,11 @@ void compare_values(const Field& field, const json::value& before, const json::v
   put(out.removed, field_key(key), std::move(below.removed));
 }
 
-void compare(const Type& type, const json::object& before, const json::object& after, int depth, std::string_view parent,
-             FieldChanges& out, Part part) {
-  auto skipped = [&](std::string_view name) { return unowned(depth, parent, name) || (depth == 0 && !belongs(part, name)); };
+void compare(const Type& type, const json::object& before, const json::object& after, int depth,
+             std::string_view parent, FieldChanges& out, Part part) {
+  auto skipped = [&](std::string_view name) {
+    return unowned(depth, parent, name) || (depth == 0 && !belongs(part, name));
+  };
   for (const auto& member : after) {
     if (member.value().is_null() || skipped(member.key())) continue;
     const Field* field = type.field(member.key());
@@ -216,7 +236,8 @@ bool seal(FieldSet& node, bool member) {
 // What nobody reads any more: a long key stands in the texts of all that is below it.
 constexpr size_t kMaxTextBytes = 1 << 20;
 
-void write_texts(const FieldSet& node, const std::string& path, std::vector<std::string>& out, size_t& bytes) {
+void write_texts(const FieldSet& node, const std::string& path, std::vector<std::string>& out,
+                 size_t& bytes) {
   for (const auto& child : node) {
     std::string_view key = child.key();
     if (key == ".") continue;
@@ -228,7 +249,8 @@ void write_texts(const FieldSet& node, const std::string& path, std::vector<std:
     } else if (key.starts_with("k:")) {
       std::string keys;
       if (auto parsed = base::parse_json(rest); parsed.ok() && parsed->is_object())
-        for (const auto& part : parsed->get_object()) keys += (keys.empty() ? "" : ",") + std::string(part.key()) + "=" + base::to_json(part.value());
+        for (const auto& part : parsed->get_object())
+          keys += (keys.empty() ? "" : ",") + std::string(part.key()) + "=" + base::to_json(part.value());
       here += "[" + keys + "]";
     } else {
       here += "[=" + rest + "]";
@@ -239,7 +261,8 @@ void write_texts(const FieldSet& node, const std::string& path, std::vector<std:
   }
 }
 
-void remove_from(const Type* type, const Field* field, json::value& at, const FieldSet& gone, const FieldSet* kept);
+void remove_from(const Type* type, const Field* field, json::value& at, const FieldSet& gone,
+                 const FieldSet* kept);
 
 bool is_empty(const json::value& value) {
   return value.is_object() ? value.get_object().empty() : value.is_array() && value.get_array().empty();
@@ -274,7 +297,8 @@ void remove_items(const Field& field, json::array& list, const FieldSet& gone, c
   list = std::move(left);
 }
 
-void remove_from(const Type* type, const Field* field, json::value& at, const FieldSet& gone, const FieldSet* kept) {
+void remove_from(const Type* type, const Field* field, json::value& at, const FieldSet& gone,
+                 const FieldSet* kept) {
   bool in_map = field && field->holder == Holder::kMap && at.is_object();
   if (json::array* list = at.if_array(); list && field) return remove_items(*field, *list, gone, kept);
   json::object* object = at.if_object();
@@ -297,7 +321,8 @@ void remove_from(const Type* type, const Field* field, json::value& at, const Fi
     // What lost its last member goes with it.
     if (gone_whole || (!kept_below && !was_empty && is_empty(found->value()))) dropped.insert(name);
   }
-  if (!dropped.empty()) base::erase_if(*object, [&](const auto& member) { return dropped.contains(member.key()); });
+  if (!dropped.empty())
+    base::erase_if(*object, [&](const auto& member) { return dropped.contains(member.key()); });
 }
 
 }  // namespace
@@ -307,7 +332,8 @@ bool is_field_set(const json::value& value) {
   for (const auto& child : value.get_object()) {
     std::string_view key = child.key();
     bool known = key == "." ? child.value().is_object() && child.value().get_object().empty()
-                            : key.starts_with("f:") || key.starts_with("k:") || key.starts_with("v:") || key.starts_with("i:");
+                            : key.starts_with("f:") || key.starts_with("k:") || key.starts_with("v:") ||
+                                  key.starts_with("i:");
     if (!known || (key != "." && !is_field_set(child.value()))) return false;
   }
   return true;
@@ -324,7 +350,8 @@ ListRule list_rule(const Field& field) {
     std::sort(out.keys.begin(), out.keys.end());
     return out;
   }
-  if (field.list_type) return {std::string_view(field.list_type) == "set" ? ListKind::kSet : ListKind::kAtomic, {}};
+  if (field.list_type)
+    return {std::string_view(field.list_type) == "set" ? ListKind::kSet : ListKind::kAtomic, {}};
   if (field.merges && field.merge_key) return {ListKind::kMap, {field.merge_key}};
   if (field.merges && field.shape != Shape::kStruct) return {ListKind::kSet, {}};
   return {};
@@ -352,9 +379,11 @@ FieldSet fields_of(const Type& type, const json::value& object, Part part) {
   return out;
 }
 
-FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after, Part part) {
+FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after,
+                            Part part) {
   FieldChanges out;
-  if (before.is_object() && after.is_object()) compare(type, before.get_object(), after.get_object(), 0, "", out, part);
+  if (before.is_object() && after.is_object())
+    compare(type, before.get_object(), after.get_object(), 0, "", out, part);
   return out;
 }
 
@@ -384,10 +413,12 @@ void subtract(FieldSet& from, const FieldSet& members) {
   };
   if (from.size() <= members.size()) {
     for (auto& child : from)
-      if (const json::value* theirs = child.key() == "." ? nullptr : members.if_contains(child.key())) take(child.value(), *theirs);
+      if (const json::value* theirs = child.key() == "." ? nullptr : members.if_contains(child.key()))
+        take(child.value(), *theirs);
   } else {
     for (const auto& child : members)
-      if (json::value* mine = child.key() == "." ? nullptr : from.if_contains(child.key())) take(*mine, child.value());
+      if (json::value* mine = child.key() == "." ? nullptr : from.if_contains(child.key()))
+        take(*mine, child.value());
   }
   if (drops) base::erase_if(from, [](const auto& child) { return child.value().is_null(); });
 }

@@ -33,10 +33,11 @@ std::string list_element(const Field& field, const ListRule& rule, const json::v
 // asked for.
 FieldSet fields_of(const Type& type, const json::value& object, Part part = Part::kAll);
 struct FieldChanges {
-  FieldSet changed;   // added or of another value
+  FieldSet changed;  // added or of another value
   FieldSet removed;
 };
-FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after, Part part = Part::kAll);
+FieldChanges compare_fields(const Type& type, const json::value& before, const json::value& after,
+                            Part part = Part::kAll);
 
 void unite(FieldSet& into, const FieldSet& other);
 void subtract(FieldSet& from, const FieldSet& members);

@@ -74,7 +74,8 @@ base::Result<std::vector<JsonPath::Step>> JsonPath::parse_steps(std::string_view
       Step step;
       if (inner == "*") {
         step.kind = Step::Kind::kEvery;
-      } else if (inner.size() >= 2 && (inner.front() == '\'' || inner.front() == '"') && inner.back() == inner.front()) {
+      } else if (inner.size() >= 2 && (inner.front() == '\'' || inner.front() == '"') &&
+                 inner.back() == inner.front()) {
         step.name = inner.substr(1, inner.size() - 2);
       } else if (inner.starts_with("?(") && inner.ends_with(')')) {
         step.kind = Step::Kind::kFilter;
@@ -85,9 +86,11 @@ base::Result<std::vector<JsonPath::Step>> JsonPath::parse_steps(std::string_view
           left = trim(filter.substr(0, at));
           step.name = op;
           std::string right(trim(filter.substr(at + op.size())));
-          if (right.size() >= 2 && right.front() == '\'' && right.back() == '\'') right.front() = right.back() = '"';
+          if (right.size() >= 2 && right.front() == '\'' && right.back() == '\'')
+            right.front() = right.back() = '"';
           auto value = base::parse_json(right);
-          if (!value.ok()) return bad_path(all, "the right side of " + std::string(op) + " is not a constant");
+          if (!value.ok())
+            return bad_path(all, "the right side of " + std::string(op) + " is not a constant");
           step.right = std::move(*value);
           break;
         }
@@ -101,12 +104,14 @@ base::Result<std::vector<JsonPath::Step>> JsonPath::parse_steps(std::string_view
           return bad_path(all, "invalid array index " + std::string(inner));
       } else {
         step.kind = Step::Kind::kIndex;
-        if (!read_number(inner, &step.from)) return bad_path(all, "invalid array index " + std::string(inner));
+        if (!read_number(inner, &step.from))
+          return bad_path(all, "invalid array index " + std::string(inner));
       }
       steps.push_back(std::move(step));
       continue;
     }
-    if (text.front() != '.') return bad_path(all, "unexpected " + std::string(text.substr(0, 1)) + ": a path begins with '.'");
+    if (text.front() != '.')
+      return bad_path(all, "unexpected " + std::string(text.substr(0, 1)) + ": a path begins with '.'");
     text.remove_prefix(1);
     Step step;
     size_t i = 0;
@@ -159,19 +164,26 @@ void JsonPath::follow(const std::vector<Step>& steps, size_t at, const json::val
   const json::array* list = value.if_array();
   switch (step.kind) {
     case Step::Kind::kName:
-      if (const json::value* member = object ? object->if_contains(step.name) : nullptr) follow(steps, at + 1, *member, out);
+      if (const json::value* member = object ? object->if_contains(step.name) : nullptr)
+        follow(steps, at + 1, *member, out);
       return;
     case Step::Kind::kEvery:
-      if (list) for (const json::value& item : *list) follow(steps, at + 1, item, out);
-      if (object) for (const auto& item : *object) follow(steps, at + 1, item.value(), out);
+      if (list)
+        for (const json::value& item : *list) follow(steps, at + 1, item, out);
+      if (object)
+        for (const auto& item : *object) follow(steps, at + 1, item.value(), out);
       return;
     case Step::Kind::kFilter:
-      if (list) for (const json::value& item : *list) if (holds(step, item)) follow(steps, at + 1, item, out);
+      if (list)
+        for (const json::value& item : *list)
+          if (holds(step, item)) follow(steps, at + 1, item, out);
       return;
     case Step::Kind::kDescend:
       follow(steps, at + 1, value, out);
-      if (list) for (const json::value& item : *list) follow(steps, at, item, out);
-      if (object) for (const auto& item : *object) follow(steps, at, item.value(), out);
+      if (list)
+        for (const json::value& item : *list) follow(steps, at, item, out);
+      if (object)
+        for (const auto& item : *object) follow(steps, at, item.value(), out);
       return;
     case Step::Kind::kIndex:
     case Step::Kind::kSlice: {

@@ -23,10 +23,10 @@ class JsonPath {
  private:
   struct Step {
     enum class Kind : uint8_t { kName, kIndex, kSlice, kEvery, kDescend, kFilter } kind = Kind::kName;
-    std::string name;             // kName; kFilter: the operator, "" tests for existence
-    int64_t from = 0, to = 0;     // kIndex: from; kSlice
+    std::string name;          // kName; kFilter: the operator, "" tests for existence
+    int64_t from = 0, to = 0;  // kIndex: from; kSlice
     bool has_to = false;
-    std::vector<Step> left;       // kFilter, relative to the item
+    std::vector<Step> left;  // kFilter, relative to the item
     base::json::value right;
   };
   static base::Result<std::vector<Step>> parse_steps(std::string_view text);

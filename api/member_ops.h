@@ -33,15 +33,14 @@ base::Status get(const Field& field, const json::value& in, IntOrString& out);
 
 // A struct of the object model, through its own table.
 template <typename T>
-  requires requires { type_of<T>(); } && std::is_class_v<T> && T::kIsApiStruct
-json::value put(const T& v) {
+requires requires { type_of<T>(); } && std::is_class_v<T> && T::kIsApiStruct json::value put(const T& v) {
   json::object out;
   encode_struct(type_of<T>(), &v, out);
   return out;
 }
 template <typename T>
-  requires std::is_class_v<T> && T::kIsApiStruct
-base::Status get(const Field& field, const json::value& in, T& out) {
+requires std::is_class_v<T> && T::kIsApiStruct base::Status get(const Field& field, const json::value& in,
+                                                                T& out) {
   if (!in.is_object()) return wrong_type(field, "an object", in);
   return decode_struct(type_of<T>(), in, &out);
 }

@@ -14,13 +14,17 @@ constexpr char kQuantity[] = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 constexpr char kIntOrString[] = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 constexpr char kRaw[] = "io.k8s.apimachinery.pkg.runtime.RawExtension";
 
-// What Kubernetes says of the members that every custom kind has, in its words: people know them from every manifest.
-#define SAMPAN_CONVENTIONS "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+// What Kubernetes says of the members that every custom kind has, in its words: people know them from every
+// manifest.
+#define SAMPAN_CONVENTIONS \
+  "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
 constexpr char kApiVersionDoc[] =
-    "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the "
+    "APIVersion defines the versioned schema of this representation of an object. Servers should convert "
+    "recognized schemas to the "
     "latest internal value, and may reject unrecognized values. More info: " SAMPAN_CONVENTIONS "#resources";
 constexpr char kKindDoc[] =
-    "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client "
+    "Kind is a string value representing the REST resource this object represents. Servers may infer this "
+    "from the endpoint the client "
     "submits requests to. Cannot be updated. In CamelCase. More info: " SAMPAN_CONVENTIONS "#types-kinds";
 constexpr char kMetadataDoc[] = "Standard object's metadata. More info: " SAMPAN_CONVENTIONS "#metadata";
 constexpr char kListMetadataDoc[] = "Standard list metadata. More info: " SAMPAN_CONVENTIONS "#types-kinds";
@@ -48,7 +52,8 @@ class Document {
   }
   json::object patch() {
     schemas_.emplace(std::string(kMeta) + "Patch",
-                     json::object{{"description", "A patch, in the form that the Content-Type names."}, {"type", "object"}});
+                     json::object{{"description", "A patch, in the form that the Content-Type names."},
+                                  {"type", "object"}});
     return ref(std::string(kMeta) + "Patch");
   }
   json::object list_of(const Type& type) {
@@ -58,12 +63,18 @@ class Document {
       gvk.kind = type.custom ? type.custom->list_kind : gvk.kind + "List";
       schemas_[name] = nullptr;
       bool custom = type.custom != nullptr;
-      json::object properties{{"apiVersion", text(custom ? kApiVersionDoc : "Group and version of this representation.")},
-                              {"items", json::object{{"type", "array"}, {"items", wrapped(of(type), "")}, {"description", "The objects."}}},
-                              {"kind", text(custom ? kKindDoc : "Kind of this representation.")},
-                              {"metadata", wrapped(meta("ListMeta"), custom ? kListMetadataDoc : "Version of the list, and where its next page starts.")}};
+      json::object properties{
+          {"apiVersion", text(custom ? kApiVersionDoc : "Group and version of this representation.")},
+          {"items",
+           json::object{
+               {"type", "array"}, {"items", wrapped(of(type), "")}, {"description", "The objects."}}},
+          {"kind", text(custom ? kKindDoc : "Kind of this representation.")},
+          {"metadata",
+           wrapped(meta("ListMeta"),
+                   custom ? kListMetadataDoc : "Version of the list, and where its next page starts.")}};
       schemas_[name] = json::object{{"description", "A list of " + std::string(type.name) + " objects."},
-                                    {"type", "object"}, {"required", json::array{"items"}},
+                                    {"type", "object"},
+                                    {"required", json::array{"items"}},
                                     {"properties", std::move(properties)},
                                     {"x-kubernetes-group-version-kind", json::array{gvk_object(gvk)}}};
     }
@@ -76,7 +87,9 @@ class Document {
   }
 
  private:
-  static json::object text(const char* description) { return {{"description", description}, {"type", "string"}}; }
+  static json::object text(const char* description) {
+    return {{"description", description}, {"type", "string"}};
+  }
   // A reference beside which other members count: version 3 wants it inside allOf.
   json::object wrapped(json::object reference, std::string_view description) const {
     json::object out;
@@ -95,19 +108,24 @@ class Document {
       std::string_view n(name);
       json::object schema;
       if (n == kQuantity) {
-        schema["description"] = "An amount as a decimal number with an optional suffix: 500m, 1.5, 64Mi, 2G, 1e3.";
-        if (v3_) schema["oneOf"] = json::array{json::object{{"type", "string"}}, json::object{{"type", "number"}}};
+        schema["description"] =
+            "An amount as a decimal number with an optional suffix: 500m, 1.5, 64Mi, 2G, 1e3.";
+        if (v3_)
+          schema["oneOf"] = json::array{json::object{{"type", "string"}}, json::object{{"type", "number"}}};
         else schema["type"] = "string";
       } else if (n == kIntOrString) {
         schema["description"] = "A number, or text such as a port's name or a percentage.";
         schema["format"] = "int-or-string";
-        if (v3_) schema["oneOf"] = json::array{json::object{{"type", "integer"}}, json::object{{"type", "string"}}};
+        if (v3_)
+          schema["oneOf"] = json::array{json::object{{"type", "integer"}}, json::object{{"type", "string"}}};
         else schema["type"] = "string";
       } else if (n == kRaw) {
         schema = {{"description", "Any object."}, {"type", "object"}};
       } else {
-        schema = {{"description", n.ends_with("MicroTime") ? "RFC 3339, with microseconds." : "RFC 3339, in UTC."},
-                  {"type", "string"}, {"format", "date-time"}};
+        schema = {
+            {"description", n.ends_with("MicroTime") ? "RFC 3339, with microseconds." : "RFC 3339, in UTC."},
+            {"type", "string"},
+            {"format", "date-time"}};
       }
       schemas_[name] = std::move(schema);
     }
@@ -143,7 +161,8 @@ class Document {
       case Shape::kDouble: return simple("number", "double");
       case Shape::kBytes: return simple("string", "byte");
       case Shape::kTime: return wrapped(plain_ref("io.k8s.apimachinery.pkg.apis.meta.v1.Time"), description);
-      case Shape::kMicroTime: return wrapped(plain_ref("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"), description);
+      case Shape::kMicroTime:
+        return wrapped(plain_ref("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"), description);
       case Shape::kQuantity: return wrapped(plain_ref(kQuantity), description);
       case Shape::kIntOrString: return wrapped(plain_ref(kIntOrString), description);
       case Shape::kAny: return wrapped(plain_ref(kRaw), description);
@@ -161,7 +180,9 @@ class Document {
       case Holder::kOne: out = one(field, doc); break;
       case Holder::kList: out = list(one(field, "")); break;
       case Holder::kMap: out = {{"type", "object"}, {"additionalProperties", one(field, "")}}; break;
-      case Holder::kMapOfLists: out = {{"type", "object"}, {"additionalProperties", list(one(field, ""))}}; break;
+      case Holder::kMapOfLists:
+        out = {{"type", "object"}, {"additionalProperties", list(one(field, ""))}};
+        break;
     }
     if (field.holder != Holder::kOne && !doc.empty()) out["description"] = doc;
     if (field.default_json) out["default"] = base::parse_json(field.default_json).value();
@@ -171,7 +192,8 @@ class Document {
       if (keyed) {
         json::array keys;
         std::string_view rest = field.list_keys ? field.list_keys : field.merge_key;
-        for (size_t comma; !rest.empty(); rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1)) {
+        for (size_t comma; !rest.empty();
+             rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1)) {
           comma = rest.find(',');
           keys.push_back(json::value(rest.substr(0, comma)));
         }
@@ -186,7 +208,9 @@ class Document {
   static void drop_nullable_requirements(json::object& schema) {
     json::value* required = schema.if_contains("required");
     if (!required || !required->is_array()) return;
-    auto nullable = [](const json::value* member) { return member && base::as_bool(base::find(*member, "nullable")); };
+    auto nullable = [](const json::value* member) {
+      return member && base::as_bool(base::find(*member, "nullable"));
+    };
     if (nullable(schema.if_contains("additionalProperties"))) required->get_array().clear();
     const json::value* properties = schema.if_contains("properties");
     json::array left;
@@ -195,8 +219,9 @@ class Document {
     if (left.empty()) schema.erase("required");
     else *required = std::move(left);
   }
-  // Version 2 has no words for some of what a structural schema says; what it would get wrong is left out. A value
-  // that may be null or anything has no type in it: kubectl up to 1.24 holds manifests against this document.
+  // Version 2 has no words for some of what a structural schema says; what it would get wrong is left out. A
+  // value that may be null or anything has no type in it: kubectl up to 1.24 holds manifests against this
+  // document.
   static void to_v2(json::value& in, bool root) {
     json::object* schema = in.if_object();
     if (!schema) return;
@@ -208,7 +233,8 @@ class Document {
       for (const char* name : {"items", "properties"}) schema->erase(name);
       if (!root) schema->erase("type");
     }
-    if (base::as_string(schema->if_contains("type")) == "array" && !schema->contains("items")) schema->erase("type");
+    if (base::as_string(schema->if_contains("type")) == "array" && !schema->contains("items"))
+      schema->erase("type");
     if (json::value* items = schema->if_contains("items")) to_v2(*items, false);
     if (json::value* additional = schema->if_contains("additionalProperties")) to_v2(*additional, false);
     if (json::value* properties = schema->if_contains("properties"); properties && properties->is_object())
@@ -261,7 +287,8 @@ struct Parameter {
 constexpr Parameter kPretty{"pretty", "string", "Any value but false indents the answer."};
 constexpr Parameter kDryRun{"dryRun", "string", "All: do everything but store the result."};
 constexpr Parameter kManager{"fieldManager", "string", "Who makes this change, for managedFields."};
-constexpr Parameter kValidation{"fieldValidation", "string", "What to do about unknown and duplicate fields: Ignore, Warn or Strict."};
+constexpr Parameter kValidation{"fieldValidation", "string",
+                                "What to do about unknown and duplicate fields: Ignore, Warn or Strict."};
 constexpr Parameter kForce{"force", "boolean", "Server-side apply takes fields over from other managers."};
 constexpr Parameter kListParameters[] = {
     {"allowWatchBookmarks", "boolean", "Send BOOKMARK events that tell how far the watch is."},
@@ -285,7 +312,8 @@ class Writer {
 
   void group(const ServedGroupVersion& served) {
     std::string root = "/" + served.path() + "/";
-    json::object list = operation("List the resources of " + root, "get" + spelled(served) + "APIResources", served);
+    json::object list =
+        operation("List the resources of " + root, "get" + spelled(served) + "APIResources", served);
     list["responses"] = answers(document_.meta("APIResourceList"));
     paths_[root] = json::object{{"get", std::move(list)}};
     for (const ServedResource& resource : served.resources) add(served, resource, "/" + served.path());
@@ -294,8 +322,9 @@ class Writer {
     const Type* type = served.type.empty() ? nullptr : find_type(served.package, served.type);
     json::object op{{"description", served.description}, {"operationId", served.id}};
     if (!v3_) op["produces"] = json::array{"application/json"}, op["schemes"] = json::array{"https"};
-    op["responses"] = answers(type ? json::value(document_.of(*type))
-                                   : json::value(json::object{{"type", served.type.empty() ? "string" : served.type}}));
+    op["responses"] =
+        answers(type ? json::value(document_.of(*type))
+                     : json::value(json::object{{"type", served.type.empty() ? "string" : served.type}}));
     paths_[served.path]["get"] = std::move(op);
   }
   json::object paths() {
@@ -314,7 +343,9 @@ class Writer {
     bool upper = true;
     for (char c : group + "." + served.version) {
       if (c == '.') upper = true;
-      else out.push_back(upper ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c), upper = false;
+      else
+        out.push_back(upper ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c),
+            upper = false;
     }
     return out;
   }
@@ -330,11 +361,14 @@ class Writer {
     if (required) out["required"] = true;
     json::object type{{"type", p.type}, {"uniqueItems", true}};
     if (v3_) out["schema"] = std::move(type);
-    else for (auto& item : type) out[item.key()] = item.value();
+    else
+      for (auto& item : type) out[item.key()] = item.value();
     return out;
   }
   json::object operation(std::string description, std::string id, const ServedGroupVersion& served) const {
-    json::object out{{"description", std::move(description)}, {"operationId", std::move(id)}, {"tags", json::array{tag(served)}}};
+    json::object out{{"description", std::move(description)},
+                     {"operationId", std::move(id)},
+                     {"tags", json::array{tag(served)}}};
     if (!v3_) {
       out["produces"] = json::array{"application/json"};
       out["schemes"] = json::array{"https"};
@@ -348,7 +382,8 @@ class Writer {
     else ok["schema"] = std::move(schema);
     return {{"200", std::move(ok)}, {"401", json::object{{"description", "Unauthorized"}}}};
   }
-  void body(json::object& op, json::array& parameters, json::object schema, std::vector<std::string> types, bool required) const {
+  void body(json::object& op, json::array& parameters, json::object schema, std::vector<std::string> types,
+            bool required) const {
     if (v3_) {
       json::object content;
       for (const auto& type : types) content.emplace(type, json::object{{"schema", schema}});
@@ -363,7 +398,9 @@ class Writer {
 
   void add(const ServedGroupVersion& served, const ServedResource& r, const std::string& root) {
     const Type* type = r.type ? r.type : find_kind(r.kind_gvk);
-    auto can = [&](const char* verb) { return std::find(r.verbs.begin(), r.verbs.end(), verb) != r.verbs.end(); };
+    auto can = [&](const char* verb) {
+      return std::find(r.verbs.begin(), r.verbs.end(), verb) != r.verbs.end();
+    };
     if (r.subresource == "proxy") return proxy(served, r, root);
     bool collection = r.subresource.empty();
     std::string base = root + (r.namespaced ? "/namespaces/{namespace}/" : "/") + r.plural;
@@ -386,17 +423,22 @@ class Writer {
     std::string one = root + (r.namespaced ? "/namespaces/{namespace}/" : "/") + r.plural + "/{name}/proxy";
     for (bool with_path : {false, true}) {
       json::array shared{parameter({"name", "string", "Name of the object."}, "path", true)};
-      if (r.namespaced) shared.push_back(parameter({"namespace", "string", "Namespace of the object."}, "path", true));
-      if (with_path) shared.push_back(parameter({"path", "string", "Path of the request behind the proxy."}, "path", true));
-      shared.push_back(parameter({"path", "string", "Path of the request behind the proxy."}, "query", false));
+      if (r.namespaced)
+        shared.push_back(parameter({"namespace", "string", "Namespace of the object."}, "path", true));
+      if (with_path)
+        shared.push_back(
+            parameter({"path", "string", "Path of the request behind the proxy."}, "path", true));
+      shared.push_back(
+          parameter({"path", "string", "Path of the request behind the proxy."}, "query", false));
       json::object& item = paths_[with_path ? one + "/{path}" : one];
       item["parameters"] = std::move(shared);
       for (const char* method : {"delete", "get", "head", "options", "patch", "post", "put"}) {
         std::string word = method;
         word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
         json::object op = operation("connect " + word + " requests to proxy of " + r.plural,
-                                    "connect" + spelled(served) + word + (r.namespaced ? "Namespaced" : "") + gvk_kind(served, r) +
-                                        "Proxy" + (with_path ? "WithPath" : ""), served);
+                                    "connect" + spelled(served) + word + (r.namespaced ? "Namespaced" : "") +
+                                        gvk_kind(served, r) + "Proxy" + (with_path ? "WithPath" : ""),
+                                    served);
         op["responses"] = answers(json::object{{"type", "string"}});
         op["x-kubernetes-action"] = "connect";
         op["x-kubernetes-group-version-kind"] = gvk_object(parse_gvk(r.kind_gvk));
@@ -404,14 +446,16 @@ class Writer {
       }
     }
   }
-  void put(const ServedGroupVersion& served, const ServedResource& r, const Type* type, const std::string& path,
-           const char* method, std::string_view action) {
+  void put(const ServedGroupVersion& served, const ServedResource& r, const Type* type,
+           const std::string& path, const char* method, std::string_view action) {
     json::object& item = paths_[path];
-    bool in_namespace = path.find("{namespace}") != std::string::npos, named = path.find("{name}") != std::string::npos;
+    bool in_namespace = path.find("{namespace}") != std::string::npos,
+         named = path.find("{name}") != std::string::npos;
     if (!item.contains("parameters")) {
       json::array shared;
       if (named) shared.push_back(parameter({"name", "string", "Name of the object."}, "path", true));
-      if (in_namespace) shared.push_back(parameter({"namespace", "string", "Namespace of the object."}, "path", true));
+      if (in_namespace)
+        shared.push_back(parameter({"namespace", "string", "Namespace of the object."}, "path", true));
       shared.push_back(parameter(kPretty, "query", false));
       item["parameters"] = std::move(shared);
     }
@@ -419,13 +463,16 @@ class Writer {
     if (!part.empty()) part[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(part[0])));
     std::string verb = word(action);
     std::string id = verb + spelled(served) + (action == "deletecollection" ? "Collection" : "") +
-                     (in_namespace ? "Namespaced" : "") + kind + part + (action == "list" && r.namespaced && !in_namespace ? "ForAllNamespaces" : "");
-    json::object op = operation(verb + " " + r.plural + (part.empty() ? "" : "/" + r.subresource), id, served);
+                     (in_namespace ? "Namespaced" : "") + kind + part +
+                     (action == "list" && r.namespaced && !in_namespace ? "ForAllNamespaces" : "");
+    json::object op =
+        operation(verb + " " + r.plural + (part.empty() ? "" : "/" + r.subresource), id, served);
     json::array parameters;
     auto query = [&](const Parameter& p) { parameters.push_back(parameter(p, "query", false)); };
     json::object self = type ? document_.of(*type) : json::object{{"type", "string"}};
     json::value answer = self;
-    if (action == "list" || action == "deletecollection") for (const Parameter& p : kListParameters) query(p);
+    if (action == "list" || action == "deletecollection")
+      for (const Parameter& p : kListParameters) query(p);
     if (action == "list" && type) {
       answer = document_.list_of(*type);
       document_.meta("WatchEvent");  // what the same operation streams with ?watch=true
@@ -458,8 +505,10 @@ class Writer {
   }
   // Custom resources know no strategic merge: kubectl looks here before it sends one.
   static std::vector<std::string> patch_types(const Type* type) {
-    if (type && type->custom) return {"application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"};
-    return {"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
+    if (type && type->custom)
+      return {"application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"};
+    return {"application/json-patch+json", "application/merge-patch+json",
+            "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
   }
   static std::string word(std::string_view action) {
     if (action == "get") return "read";
@@ -481,7 +530,10 @@ class Writer {
 
 json::object info(std::string_view version) { return {{"title", "Kubernetes"}, {"version", version}}; }
 json::object bearer() {
-  return {{"BearerToken", json::object{{"description", "A bearer token."}, {"type", "apiKey"}, {"name", "authorization"}, {"in", "header"}}}};
+  return {{"BearerToken", json::object{{"description", "A bearer token."},
+                                       {"type", "apiKey"},
+                                       {"name", "authorization"},
+                                       {"in", "header"}}}};
 }
 
 }  // namespace
@@ -501,16 +553,22 @@ json::value openapi_v3(const ServedGroupVersion& served) {
   Writer writer(true);
   writer.group(served);
   json::object paths = writer.paths();
-  return json::object{{"openapi", "3.0.0"}, {"info", info("v1.36.0")}, {"paths", std::move(paths)},
-                      {"components", json::object{{"schemas", writer.schemas()}, {"securitySchemes", bearer()}}}};
+  return json::object{
+      {"openapi", "3.0.0"},
+      {"info", info("v1.36.0")},
+      {"paths", std::move(paths)},
+      {"components", json::object{{"schemas", writer.schemas()}, {"securitySchemes", bearer()}}}};
 }
 
 json::value openapi_v3(const ServedPage& page) {
   Writer writer(true);
   writer.page(page);
   json::object paths = writer.paths();
-  return json::object{{"openapi", "3.0.0"}, {"info", info("v1.36.0")}, {"paths", std::move(paths)},
-                      {"components", json::object{{"schemas", writer.schemas()}, {"securitySchemes", bearer()}}}};
+  return json::object{
+      {"openapi", "3.0.0"},
+      {"info", info("v1.36.0")},
+      {"paths", std::move(paths)},
+      {"components", json::object{{"schemas", writer.schemas()}, {"securitySchemes", bearer()}}}};
 }
 
 json::value openapi_v2(const std::vector<ServedGroupVersion>& served, std::string_view version,
@@ -519,8 +577,11 @@ json::value openapi_v2(const std::vector<ServedGroupVersion>& served, std::strin
   for (const ServedPage& page : pages) writer.page(page);
   for (const ServedGroupVersion& group : served) writer.group(group);
   json::object paths = writer.paths();
-  return json::object{{"swagger", "2.0"}, {"info", info(version)}, {"paths", std::move(paths)},
-                      {"definitions", writer.schemas()}, {"securityDefinitions", bearer()}};
+  return json::object{{"swagger", "2.0"},
+                      {"info", info(version)},
+                      {"paths", std::move(paths)},
+                      {"definitions", writer.schemas()},
+                      {"securityDefinitions", bearer()}};
 }
 
 }  // namespace api

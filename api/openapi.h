@@ -11,10 +11,10 @@
 namespace api {
 
 struct ServedResource {
-  std::string plural;          // "pods"
-  std::string subresource;     // "", "status", "scale", "log"
-  std::string kind;            // of the body: "Pod", "Scale"
-  std::string kind_gvk;        // "v1/Pod", "autoscaling/v1/Scale"
+  std::string plural;       // "pods"
+  std::string subresource;  // "", "status", "scale", "log"
+  std::string kind;         // of the body: "Pod", "Scale"
+  std::string kind_gvk;     // "v1/Pod", "autoscaling/v1/Scale"
   bool namespaced = true;
   std::vector<std::string> verbs;  // get list watch create update patch delete deletecollection
   const Type* type = nullptr;      // null: found by kind_gvk
@@ -22,13 +22,13 @@ struct ServedResource {
 struct ServedGroupVersion {
   std::string group, version;  // "", "v1"
   std::vector<ServedResource> resources;
-  std::string path() const;    // "api/v1", "apis/apps/v1"
+  std::string path() const;  // "api/v1", "apis/apps/v1"
 };
 
 // What is served beside resources: a list of groups, the version.
 struct ServedPage {
-  std::string document;       // of OpenAPI v3: "apis/apps"
-  std::string path;           // "/apis/apps/"
+  std::string document;  // of OpenAPI v3: "apis/apps"
+  std::string path;      // "/apis/apps/"
   std::string description, id;
   std::string package, type;  // of the answer; without a package: "object", or "" for text
 };

@@ -79,9 +79,11 @@ std::string schema(const json::value& in) {
   }
   if (const json::value* all = object->if_contains("allOf"); all && all->is_array())
     for (const json::value& part : all->get_array()) put_bytes(out, 24, schema(part));
-  if (const json::value* properties = object->if_contains("properties"); properties && properties->is_object()) {
+  if (const json::value* properties = object->if_contains("properties");
+      properties && properties->is_object()) {
     std::string item;
-    for (const auto& property : properties->get_object()) put_named(item, 1, property.key(), schema(property.value()));
+    for (const auto& property : properties->get_object())
+      put_named(item, 1, property.key(), schema(property.value()));
     put_bytes(out, 25, item);
   }
   put_extensions(out, 31, *object);
@@ -131,7 +133,8 @@ std::string operation(const json::value& in) {
 
 std::string path_item(const json::value& in) {
   std::string out;
-  static constexpr std::pair<const char*, int> kMethods[] = {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"options", 6}, {"head", 7}, {"patch", 8}};
+  static constexpr std::pair<const char*, int> kMethods[] = {
+      {"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"options", 6}, {"head", 7}, {"patch", 8}};
   for (auto [name, field] : kMethods)
     if (const json::value* found = base::find(in, name)) put_bytes(out, field, operation(*found));
   if (const json::value* list = base::find(in, "parameters"); list && list->is_array())

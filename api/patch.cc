@@ -34,7 +34,8 @@ base::Result<std::vector<std::string>> parse_pointer(std::string_view text) {
       out.emplace_back();
     } else if (text[i] == '~') {
       char next = i + 1 < text.size() ? text[i + 1] : 0;
-      if (next != '0' && next != '1') return malformed("path \"" + std::string(text) + "\" has a '~' that quotes nothing");
+      if (next != '0' && next != '1')
+        return malformed("path \"" + std::string(text) + "\" has a '~' that quotes nothing");
       out.back().push_back(next == '0' ? '~' : '/');
       ++i;
     } else {
@@ -81,17 +82,20 @@ class JsonPatch {
     const json::value* value = base::find(operation, "value");
     if (op == "remove") return remove(to);
     if (op == "add" || op == "replace" || op == "test") {
-      if (!value && op != "test") return malformed("\"" + std::string(op) + "\" of " + text_ + " has no value");
+      if (!value && op != "test")
+        return malformed("\"" + std::string(op) + "\" of " + text_ + " has no value");
       if (op == "add") return add(to, *value);
       if (op == "replace") return replace(to, *value);
       return test(to, value ? *value : json::value(nullptr));
     }
     if (op == "move" || op == "copy") {
       const json::value* from_value = base::find(operation, "from");
-      if (!from_value || !from_value->is_string()) return malformed("\"" + std::string(op) + "\" has no from");
+      if (!from_value || !from_value->is_string())
+        return malformed("\"" + std::string(op) + "\" has no from");
       auto from = TRY(parse_pointer(base::as_string(from_value)));
       json::value* source = walk_to(root_, from, from.size());
-      if (!source) return inapplicable("from \"" + std::string(base::as_string(from_value)) + "\" does not exist");
+      if (!source)
+        return inapplicable("from \"" + std::string(base::as_string(from_value)) + "\" does not exist");
       if (op == "copy") {
         copied_bytes_ += base::to_json(*source).size();
         if (copied_bytes_ > kMaxCopiedBytes) return inapplicable("the copies are larger than 16 MiB");
@@ -101,9 +105,11 @@ class JsonPatch {
         return inapplicable("a value cannot move into itself");
       json::value moved = std::move(*source);
       if (auto status = remove(from); !status.ok()) return status;
-      // Up or sideways it nests no deeper than before: a large value moves to and fro without being looked through.
+      // Up or sideways it nests no deeper than before: a large value moves to and fro without being looked
+      // through.
       if (to.size() <= from.size()) return put(to, std::move(moved));
-      if (!within(moved, base::kMaxJsonDepth - std::min(base::kMaxJsonDepth, to.size()))) return inapplicable(base::kTooDeep);
+      if (!within(moved, base::kMaxJsonDepth - std::min(base::kMaxJsonDepth, to.size())))
+        return inapplicable(base::kTooDeep);
       return put(to, std::move(moved));
     }
     return malformed("unknown op \"" + std::string(op) + "\"");
@@ -121,9 +127,12 @@ class JsonPatch {
   bool within(const json::value& value, size_t levels) {
     if (++looked_at_ > kMaxLookedAt) return false;
     if (const json::array* list = value.if_array())
-      return levels > 0 && std::all_of(list->begin(), list->end(), [&](const json::value& item) { return within(item, levels - 1); });
+      return levels > 0 && std::all_of(list->begin(), list->end(),
+                                       [&](const json::value& item) { return within(item, levels - 1); });
     if (const json::object* object = value.if_object())
-      return levels > 0 && std::all_of(object->begin(), object->end(), [&](const auto& member) { return within(member.value(), levels - 1); });
+      return levels > 0 && std::all_of(object->begin(), object->end(), [&](const auto& member) {
+               return within(member.value(), levels - 1);
+             });
     return true;
   }
   base::Status add(const std::vector<std::string>& path, json::value value) {
@@ -164,7 +173,8 @@ class JsonPatch {
   }
   base::Status moves(size_t items) {
     moved_items_ += items;
-    if (moved_items_ > kMaxMovedItems) return inapplicable("the operations move more than 200,000,000 list items");
+    if (moved_items_ > kMaxMovedItems)
+      return inapplicable("the operations move more than 200,000,000 list items");
     return {};
   }
   base::Status replace(const std::vector<std::string>& path, json::value value) {
@@ -190,8 +200,8 @@ base::Result<json::value> json_patch(const json::value& document, const json::va
   const json::array* operations = patch.if_array();
   if (!operations) return malformed("a JSON patch is a list of operations");
   if (operations->size() > kMaxJsonPatchOperations)
-    return malformed("The allowed maximum operations in a JSON patch is " + std::to_string(kMaxJsonPatchOperations) +
-                     ", got " + std::to_string(operations->size()));
+    return malformed("The allowed maximum operations in a JSON patch is " +
+                     std::to_string(kMaxJsonPatchOperations) + ", got " + std::to_string(operations->size()));
   JsonPatch run(document);
   for (const json::value& operation : *operations)
     if (auto status = run.run(operation); !status.ok()) return std::move(status).error();
@@ -229,7 +239,8 @@ json::value diff_merge_patch(const json::value& before, const json::value& after
     const json::value* old = a->if_contains(item.key());
     if (old && *old == item.value()) continue;
     out.emplace(item.key(), old && old->is_object() && item.value().is_object()
-                                ? diff_merge_patch(*old, item.value()) : item.value());
+                                ? diff_merge_patch(*old, item.value())
+                                : item.value());
   }
   return out;
 }

@@ -14,18 +14,19 @@ namespace api {
 constexpr size_t kMaxJsonPatchOperations = 10000;
 
 base::Result<json::value> json_patch(const json::value& document, const json::value& patch);  // RFC 6902
-json::value merge_patch(json::value document, const json::value& patch);                     // RFC 7386
+json::value merge_patch(json::value document, const json::value& patch);                      // RFC 7386
 // Lists with a merge key merge by it; $patch: replace|delete|merge, $retainKeys,
 // $setElementOrder/…, $deleteFromPrimitiveList/…, null deletes.
-base::Result<json::value> strategic_merge_patch(const Type& type, json::value document, const json::value& patch);
+base::Result<json::value> strategic_merge_patch(const Type& type, json::value document,
+                                                const json::value& patch);
 // The JSON merge patch that turns `before` into `after`.
 json::value diff_merge_patch(const json::value& before, const json::value& after);
 
 // ---- server-side apply -------------------------------------------------------------------------
 struct FieldManager {
-  std::string name;          // "kubectl", from ?fieldManager= or the user agent
-  std::string api_version;   // "apps/v1"
-  std::string subresource;   // "", "status", "scale"
+  std::string name;         // "kubectl", from ?fieldManager= or the user agent
+  std::string api_version;  // "apps/v1"
+  std::string subresource;  // "", "status", "scale"
   base::Time now;
 };
 struct ApplyConflict {
@@ -34,13 +35,12 @@ struct ApplyConflict {
 // "Apply failed with 1 conflict: …", as clients know it.
 std::string conflict_text(const std::vector<ApplyConflict>& conflicts);
 struct Applied {
-  json::value object;                     // with metadata.managedFields; unset when conflicts
-  std::vector<ApplyConflict> conflicts;   // none when `force`
+  json::value object;                    // with metadata.managedFields; unset when conflicts
+  std::vector<ApplyConflict> conflicts;  // none when `force`
 };
 // `live` is null when the object does not exist. `applied` is the manifest sent.
-base::Result<Applied> apply_patch(const Type& type, const json::value& live,
-                                  const json::value& applied, const FieldManager& manager,
-                                  bool force);
+base::Result<Applied> apply_patch(const Type& type, const json::value& live, const json::value& applied,
+                                  const FieldManager& manager, bool force);
 // Sets after.metadata.managedFields after a create (`before` null), update or patch by `manager`.
 // `part`: of the object, what this write can set.
 enum class Part : uint8_t { kAll, kStatus, kAllButStatus };

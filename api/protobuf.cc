@@ -19,7 +19,7 @@ base::Error malformed_message(std::string reason) {
 struct WireEntry {
   uint32_t number = 0;
   WireType wire = kVarint;
-  uint64_t scalar = 0;        // varint and fixed
+  uint64_t scalar = 0;  // varint and fixed
   std::string_view bytes;
 };
 
@@ -67,8 +67,11 @@ base::Result<WireEntry> read_entry(std::string_view& in) {
 bool is_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     uint8_t lead = static_cast<uint8_t>(text[i]);
-    size_t more = lead < 0x80 ? 0 : lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2
-                  : lead >= 0xf0 && lead < 0xf5 ? 3 : 9;
+    size_t more = lead < 0x80                   ? 0
+                  : lead >= 0xc2 && lead < 0xe0 ? 1
+                  : lead >= 0xe0 && lead < 0xf0 ? 2
+                  : lead >= 0xf0 && lead < 0xf5 ? 3
+                                                : 9;
     if (more == 9 || text.size() - i <= more) return false;
     uint32_t code = more ? lead & (0x3f >> more) : lead;
     for (size_t k = 1; k <= more; ++k) {
@@ -105,12 +108,13 @@ base::Result<Small> read_small(std::string_view in) {
   return small;
 }
 
-base::Status decode_message(const Type& type, std::string_view in, uint32_t prefix, int depth, json::object& out);
+base::Status decode_message(const Type& type, std::string_view in, uint32_t prefix, int depth,
+                            json::object& out);
 
 // One value of a field; null where Go's decoder would have left it unset.
 base::Result<json::value> decode_one(const Field& field, const WireEntry& entry, int depth) {
-  bool scalar = field.shape == Shape::kInt32 || field.shape == Shape::kInt64 ||
-                field.shape == Shape::kBool || field.shape == Shape::kDouble;
+  bool scalar = field.shape == Shape::kInt32 || field.shape == Shape::kInt64 || field.shape == Shape::kBool ||
+                field.shape == Shape::kDouble;
   if (scalar != (entry.wire != kBytesValue))
     return malformed_message(std::string("field ") + field.name + " has the wrong wire type");
   switch (field.shape) {
@@ -118,9 +122,11 @@ base::Result<json::value> decode_one(const Field& field, const WireEntry& entry,
     case Shape::kInt32: return json::value(static_cast<int64_t>(static_cast<int32_t>(entry.scalar)));
     case Shape::kInt64: return json::value(static_cast<int64_t>(entry.scalar));
     case Shape::kDouble: {
-      double number = entry.wire == kFixed32 ? static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(entry.scalar)))
-                                             : std::bit_cast<double>(entry.scalar);
-      if (!std::isfinite(number)) return malformed_message(std::string("field ") + field.name + " is a number that JSON does not have");
+      double number = entry.wire == kFixed32
+                          ? static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(entry.scalar)))
+                          : std::bit_cast<double>(entry.scalar);
+      if (!std::isfinite(number))
+        return malformed_message(std::string("field ") + field.name + " is a number that JSON does not have");
       return json::value(number);
     }
     case Shape::kString: return text_of(entry.bytes);
@@ -216,7 +222,8 @@ base::Status decode_field(const Field& field, const WireEntry& entry, int depth,
     }
     case Holder::kMap:
     case Holder::kMapOfLists: {
-      if (entry.wire != kBytesValue) return malformed_message(std::string("field ") + field.name + " is no map");
+      if (entry.wire != kBytesValue)
+        return malformed_message(std::string("field ") + field.name + " is no map");
       json::value& map = out[field.name];
       if (!map.is_object()) map = json::object();
       return decode_map_entry(field, entry.bytes, depth, map.get_object());
@@ -226,7 +233,8 @@ base::Status decode_field(const Field& field, const WireEntry& entry, int depth,
 }
 
 // `prefix`: the packed numbers of the messages around, whose fields JSON spreads over one object.
-base::Status decode_message(const Type& type, std::string_view in, uint32_t prefix, int depth, json::object& out) {
+base::Status decode_message(const Type& type, std::string_view in, uint32_t prefix, int depth,
+                            json::object& out) {
   if (depth > static_cast<int>(base::kMaxJsonDepth)) return malformed_message(base::kTooDeep);
   while (!in.empty()) {
     WireEntry entry = TRY(read_entry(in));
@@ -251,9 +259,11 @@ base::Status decode_message(const Type& type, std::string_view in, uint32_t pref
 
 base::Result<json::value> protobuf_to_json(const Type& type, std::string_view body) {
   constexpr std::string_view kMagic("k8s\0", 4);
-  if (!body.starts_with(kMagic)) return malformed_message("the body does not begin with the magic of Kubernetes' protobuf");
+  if (!body.starts_with(kMagic))
+    return malformed_message("the body does not begin with the magic of Kubernetes' protobuf");
   Small envelope = TRY(read_small(body.substr(kMagic.size())));
-  if (!envelope.bytes[3].empty()) return malformed_message("a content encoding inside the body is not supported");
+  if (!envelope.bytes[3].empty())
+    return malformed_message("a content encoding inside the body is not supported");
   Small meta = TRY(read_small(envelope.bytes[1]));
   json::object out;
   out["apiVersion"] = TRY(text_of(meta.bytes[1]));
@@ -261,7 +271,8 @@ base::Result<json::value> protobuf_to_json(const Type& type, std::string_view bo
   if (meta.bytes[2].empty() || meta.bytes[2] == type.name)
     TRY(decode_message(type, envelope.bytes[2], 0, 0, out));
   json::value object(std::move(out));
-  if (!base::nests_within(object)) return malformed_message(base::kTooDeep);  // lists, maps and raw values between the messages
+  if (!base::nests_within(object))
+    return malformed_message(base::kTooDeep);  // lists, maps and raw values between the messages
   return object;
 }
 

@@ -25,8 +25,10 @@ bool parse_suffix(std::string_view text, Suffix* out) {
   static constexpr std::string_view kLetters = "kMGTPE", kBinary = "KMGTPE", kSmall = "num";
   if (text.empty()) return true;
   if (text.size() == 1) {
-    if (size_t i = kLetters.find(text[0]); i != kLetters.npos) return out->ten = 3 * (static_cast<int>(i) + 1), true;
-    if (size_t i = kSmall.find(text[0]); i != kSmall.npos) return out->ten = 3 * (static_cast<int>(i) - 3), true;
+    if (size_t i = kLetters.find(text[0]); i != kLetters.npos)
+      return out->ten = 3 * (static_cast<int>(i) + 1), true;
+    if (size_t i = kSmall.find(text[0]); i != kSmall.npos)
+      return out->ten = 3 * (static_cast<int>(i) - 3), true;
     return false;
   }
   if (text.size() == 2 && text[1] == 'i') {
@@ -151,8 +153,7 @@ std::string Quantity::text() const {
   if (nanos_ == 0) return "0";
   Format format = format_;
   // Small or fractional binary amounts print as decimal ones, so that nothing is rounded.
-  if (format == Format::kBinarySi &&
-      ((nanos_ > -1024 * kNano && nanos_ < 1024 * kNano) || nanos_ % kNano))
+  if (format == Format::kBinarySi && ((nanos_ > -1024 * kNano && nanos_ < 1024 * kNano) || nanos_ % kNano))
     format = Format::kDecimalSi;
   if (format == Format::kBinarySi) {
     __int128 n = nanos_ / kNano;

@@ -40,8 +40,7 @@ void encode_struct(const Type& type, const void* in, json::object& out) {
 
 base::Status decode_struct(const Type& type, const json::value& in, void* out) {
   const json::object* object = in.if_object();
-  if (!object)
-    return base::make_error(base::Kind::kInvalid, "decode", type.name, "not an object");
+  if (!object) return base::make_error(base::Kind::kInvalid, "decode", type.name, "not an object");
   for (const auto& item : *object) {
     if (item.value().is_null()) continue;
     const Field* field = type.field({item.key().data(), item.key().size()});
@@ -56,9 +55,9 @@ base::Status decode_struct(const Type& type, const json::value& in, void* out) {
 namespace members {
 
 base::Error wrong_type(const Field& field, const char* wanted, const json::value& found) {
-  return base::make_error(base::Kind::kInvalid, "decode field", field.name,
-                          std::string("expected ") + wanted + ", found " +
-                              std::string(json::to_string(found.kind())));
+  return base::make_error(
+      base::Kind::kInvalid, "decode field", field.name,
+      std::string("expected ") + wanted + ", found " + std::string(json::to_string(found.kind())));
 }
 base::Status get(const Field& field, const json::value& in, std::string& out) {
   const json::string* text = in.if_string();
@@ -72,7 +71,10 @@ base::Status get(const Field& field, const json::value& in, std::string& out) {
   return {};
 }
 base::Status get(const Field& field, const json::value& in, int64_t& out) {
-  if (const int64_t* n = in.if_int64()) { out = *n; return {}; }
+  if (const int64_t* n = in.if_int64()) {
+    out = *n;
+    return {};
+  }
   if (const double* d = in.if_double(); d && *d == static_cast<double>(static_cast<int64_t>(*d))) {
     out = static_cast<int64_t>(*d);
     return {};

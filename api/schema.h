@@ -17,8 +17,18 @@ namespace api {
 namespace json = base::json;
 
 enum class Shape : uint8_t {
-  kString, kInt32, kInt64, kBool, kDouble, kTime, kMicroTime, kQuantity, kIntOrString, kBytes,
-  kAny, kStruct,
+  kString,
+  kInt32,
+  kInt64,
+  kBool,
+  kDouble,
+  kTime,
+  kMicroTime,
+  kQuantity,
+  kIntOrString,
+  kBytes,
+  kAny,
+  kStruct,
 };
 enum class Holder : uint8_t { kOne, kList, kMap, kMapOfLists };
 
@@ -47,14 +57,14 @@ struct Field {
   const char* doc;                   // may be ""
   const MemberOps* ops;
   size_t offset;
-  uint32_t wire;       // protobuf field numbers, a byte each, innermost last; 0: JSON only
-  bool wire_pointer;   // there, absent and zero differ
+  uint32_t wire;      // protobuf field numbers, a byte each, innermost last; 0: JSON only
+  bool wire_pointer;  // there, absent and zero differ
 };
 
 struct CustomKind;
 struct Type {
-  const char* name;      // "Container"
-  const char* package;   // "io.k8s.api.core.v1"
+  const char* name;     // "Container"
+  const char* package;  // "io.k8s.api.core.v1"
   bool is_kind;
   std::span<const Field> fields;  // sorted by name
   const char* doc;

@@ -30,11 +30,13 @@ bool holds(const Selector::Requirement& r, const Lookup& lookup) {
     case Op::kExists: return value.has_value();
     case Op::kDoesNotExist: return !value;
     case Op::kIn: return value && std::binary_search(r.values.begin(), r.values.end(), *value, std::less<>());
-    case Op::kNotIn: return !value || !std::binary_search(r.values.begin(), r.values.end(), *value, std::less<>());
+    case Op::kNotIn:
+      return !value || !std::binary_search(r.values.begin(), r.values.end(), *value, std::less<>());
     case Op::kGreater:
     case Op::kLess: {
       int64_t have = 0, limit = 0;
-      if (!value || r.values.empty() || !to_number(*value, &have) || !to_number(r.values[0], &limit)) return false;
+      if (!value || r.values.empty() || !to_number(*value, &have) || !to_number(r.values[0], &limit))
+        return false;
       return r.op == Op::kGreater ? have > limit : have < limit;
     }
   }
@@ -62,7 +64,8 @@ class Parser {
       if (out.requirements.size() > kMaxRequirements) return bad_selector("more than 1000 requirements");
       skip();
       if (done()) break;
-      if (!take(',')) return bad_selector("found '" + std::string(1, text_[at_]) + "', expected: ',' or 'end of string'");
+      if (!take(','))
+        return bad_selector("found '" + std::string(1, text_[at_]) + "', expected: ',' or 'end of string'");
       skip();
       if (done()) return bad_selector("found '', expected: identifier after ','");
     }
@@ -77,7 +80,7 @@ class Parser {
     r.key = word();
     if (r.key.empty())
       return bad_selector("found '" + (done() ? std::string() : std::string(1, text_[at_])) +
-                 "', expected: !, identifier, or 'end of string'");
+                          "', expected: !, identifier, or 'end of string'");
     if (auto wrong = check_qualified_name(r.key); !wrong.empty())
       return bad_selector("key: Invalid value: \"" + r.key + "\": " + wrong[0]);
     skip();
@@ -129,7 +132,8 @@ class Parser {
     r.values.push_back(word());
     int64_t n;
     if (!to_number(r.values[0], &n))
-      return bad_selector("values[0]: Invalid value: \"" + r.values[0] + "\": for 'Gt', 'Lt' operators, the value must be an integer");
+      return bad_selector("values[0]: Invalid value: \"" + r.values[0] +
+                          "\": for 'Gt', 'Lt' operators, the value must be an integer");
     return r;
   }
   static base::Status check(const Selector::Requirement& r, const std::string& value) {
@@ -138,7 +142,10 @@ class Parser {
     return bad_selector("values[0][" + r.key + "]: Invalid value: \"" + value + "\": " + wrong[0]);
   }
   bool done() const { return at_ >= text_.size(); }
-  void skip() { while (!done() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_; }
+  void skip() {
+    while (!done() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+      ++at_;
+  }
   bool take(char c) {
     if (done() || text_[at_] != c) return false;
     ++at_;
@@ -164,8 +171,9 @@ base::Result<Selector> from_parts(const std::vector<std::pair<std::string, std::
     else if (e.operator_ == "NotIn") r.op = Op::kNotIn;
     else if (e.operator_ == "Exists") r.op = Op::kExists;
     else if (e.operator_ == "DoesNotExist") r.op = Op::kDoesNotExist;
-    else return base::make_error(base::Kind::kInvalid, "convert label selector", e.key,
-                                 "\"" + e.operator_ + "\" is not a valid label selector operator");
+    else
+      return base::make_error(base::Kind::kInvalid, "convert label selector", e.key,
+                              "\"" + e.operator_ + "\" is not a valid label selector operator");
     out.requirements.push_back(std::move(r));
   }
   return out;
@@ -200,8 +208,12 @@ std::string Selector::text() const {
     switch (r.op) {
       case Op::kExists: out += r.key; break;
       case Op::kDoesNotExist: out += "!" + r.key; break;
-      case Op::kIn: out += r.values.size() == 1 ? r.key + "=" + r.values[0] : r.key + " in (" + list() + ")"; break;
-      case Op::kNotIn: out += r.values.size() == 1 ? r.key + "!=" + r.values[0] : r.key + " notin (" + list() + ")"; break;
+      case Op::kIn:
+        out += r.values.size() == 1 ? r.key + "=" + r.values[0] : r.key + " in (" + list() + ")";
+        break;
+      case Op::kNotIn:
+        out += r.values.size() == 1 ? r.key + "!=" + r.values[0] : r.key + " notin (" + list() + ")";
+        break;
       case Op::kGreater: out += r.key + ">" + list(); break;
       case Op::kLess: out += r.key + "<" + list(); break;
     }
@@ -231,7 +243,8 @@ Selector selector_of_map(const json::value* labels) {
   Selector out;
   if (labels && labels->is_object())
     for (const auto& item : labels->get_object())
-      out.requirements.push_back({std::string(item.key()), Op::kIn, {std::string(base::as_string(&item.value()))}});
+      out.requirements.push_back(
+          {std::string(item.key()), Op::kIn, {std::string(base::as_string(&item.value()))}});
   return out;
 }
 

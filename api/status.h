@@ -41,7 +41,7 @@ json::value strict_decoding_error(std::string_view group_version, std::string_vi
 json::value forbidden(GroupResource resource, std::string_view name, std::string_view why);
 json::value unauthorized();
 json::value method_not_allowed(GroupResource resource, std::string_view verb);
-json::value expired(std::string_view message);  // 410, reason Expired
+json::value expired(std::string_view message);              // 410, reason Expired
 json::value gone_version(uint64_t asked, uint64_t oldest);  // "too old resource version: 1 (5)"
 json::value too_large(size_t limit_bytes);
 json::value not_acceptable(std::string_view accepted);

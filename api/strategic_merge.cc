@@ -55,7 +55,8 @@ class Positions {
  private:
   static constexpr size_t kFew = 16;  // are looked at one by one
   void add(size_t i) {
-    if (const json::value* value = key_ ? base::find(list_[i], key_) : &list_[i]) index_.emplace(base::to_json(*value), i);
+    if (const json::value* value = key_ ? base::find(list_[i], key_) : &list_[i])
+      index_.emplace(base::to_json(*value), i);
   }
   const json::array& list_;
   const char* key_;
@@ -64,7 +65,8 @@ class Positions {
 
 // Items that `wanted` names come in its order; the others keep theirs, each before the first item
 // that stood behind it in `live`.
-json::array order(json::array items, const json::array& wanted_list, const json::array& live_list, const char* key) {
+json::array order(json::array items, const json::array& wanted_list, const json::array& live_list,
+                  const char* key) {
   struct Placed {
     size_t wanted, live;
     json::value item;
@@ -76,8 +78,10 @@ json::array order(json::array items, const json::array& wanted_list, const json:
     placed.item = std::move(item);
     (placed.wanted == SIZE_MAX ? others : named).push_back(std::move(placed));
   }
-  std::stable_sort(named.begin(), named.end(), [](const Placed& a, const Placed& b) { return a.wanted < b.wanted; });
-  std::stable_sort(others.begin(), others.end(), [](const Placed& a, const Placed& b) { return a.live < b.live; });
+  std::stable_sort(named.begin(), named.end(),
+                   [](const Placed& a, const Placed& b) { return a.wanted < b.wanted; });
+  std::stable_sort(others.begin(), others.end(),
+                   [](const Placed& a, const Placed& b) { return a.live < b.live; });
   json::array out;
   out.reserve(items.size());
   size_t i = 0, j = 0;
@@ -93,15 +97,17 @@ base::Status merge_object(const Type* type, json::object& document, const json::
 base::Result<json::value> fresh(const Type* type, Item patch) {
   if (!patch.is_object()) return json::value(patch);
   json::object out;
-  if (auto status = merge_object(type, out, patch.get_object()); !status.ok()) return std::move(status).error();
+  if (auto status = merge_object(type, out, patch.get_object()); !status.ok())
+    return std::move(status).error();
   return json::value(std::move(out));
 }
 
-base::Result<json::array> merge_keyed_list(const Field& field, const json::array& live, const json::array& patch,
-                                           const json::array* wanted) {
+base::Result<json::array> merge_keyed_list(const Field& field, const json::array& live,
+                                           const json::array& patch, const json::array* wanted) {
   json::array merged = live, plain, deleted;
   for (Item item : patch) {
-    if (!item.is_object()) return bad_merge("field " + std::string(field.name) + ": an element is not an object");
+    if (!item.is_object())
+      return bad_merge("field " + std::string(field.name) + ": an element is not an object");
     std::string_view directive = base::string_at(item, kDirective);
     if (directive == "replace") {  // of the list; its other elements are the new ones
       merged.clear();
@@ -110,8 +116,9 @@ base::Result<json::array> merge_keyed_list(const Field& field, const json::array
     }
     if (directive == "merge" && item.get_object().size() == 1) continue;
     const json::value* key = base::find(item, field.merge_key);
-    if (!key) return bad_merge("field " + std::string(field.name) + ": map: " + base::to_json(item) +
-                         " does not contain declared merge key: " + field.merge_key);
+    if (!key)
+      return bad_merge("field " + std::string(field.name) + ": map: " + base::to_json(item) +
+                       " does not contain declared merge key: " + field.merge_key);
     (directive == "delete" ? deleted : plain).push_back(item);
   }
   if (!deleted.empty()) {
@@ -136,8 +143,8 @@ base::Result<json::array> merge_keyed_list(const Field& field, const json::array
   return order(std::move(merged), wanted ? *wanted : plain, live, field.merge_key);
 }
 
-base::Status merge_list(const Field& field, json::value* live, const json::array& patch, const json::array* wanted,
-                        json::object& document) {
+base::Status merge_list(const Field& field, json::value* live, const json::array& patch,
+                        const json::array* wanted, json::object& document) {
   json::array before;
   if (live && live->is_array()) before = live->get_array();
   if (field.merge_key) {
@@ -196,7 +203,8 @@ base::Status merge_object(const Type* type, json::object& document, const json::
     if (key.starts_with('$') && !is_order) continue;
     if (is_order) {
       key.remove_prefix(kOrder.size());
-      if (!item.value().is_array()) return bad_merge("$setElementOrder/" + std::string(key) + " is not a list");
+      if (!item.value().is_array())
+        return bad_merge("$setElementOrder/" + std::string(key) + " is not a list");
       if (patch.contains(key)) continue;  // used together with the list itself
       const Field* field = type ? type->field(key) : nullptr;
       json::value* live = document.if_contains(key);
@@ -215,10 +223,12 @@ base::Status merge_object(const Type* type, json::object& document, const json::
     if (item.value().is_object()) {
       const Type* inner = field && field->holder == Holder::kOne ? field->type : nullptr;
       if (!live || !live->is_object()) live = &(document[key] = json::object());
-      if (auto status = merge_object(inner, live->get_object(), item.value().get_object()); !status.ok()) return status;
+      if (auto status = merge_object(inner, live->get_object(), item.value().get_object()); !status.ok())
+        return status;
     } else if (item.value().is_array() && field && field->merges && field->holder == Holder::kList) {
       const json::value* wanted = patch.if_contains(std::string(kOrder) + std::string(key));
-      auto status = merge_list(*field, live, item.value().get_array(), wanted ? wanted->if_array() : nullptr, document);
+      auto status =
+          merge_list(*field, live, item.value().get_array(), wanted ? wanted->if_array() : nullptr, document);
       if (!status.ok()) return status;
     } else {
       document[key] = item.value();
@@ -234,7 +244,8 @@ base::Status merge_object(const Type* type, json::object& document, const json::
 
 }  // namespace
 
-base::Result<json::value> strategic_merge_patch(const Type& type, json::value document, const json::value& patch) {
+base::Result<json::value> strategic_merge_patch(const Type& type, json::value document,
+                                                const json::value& patch) {
   if (!patch.is_object()) return bad_merge("the patch is not an object");
   if (!document.is_object()) document = json::object();
   if (auto status = merge_object(&type, document.get_object(), patch.get_object()); !status.ok())

@@ -86,9 +86,10 @@ base::Result<std::unique_ptr<Structural::Checks>> compile_checks(const json::val
   c->one_of = TRY(compile_all(member(in, "oneOf")));
   if (const json::value& none = member(in, "not"); none.is_object())
     c->none_of = std::make_unique<Structural>(TRY(compile_structural(none)));
-  bool any = c->minimum || c->maximum || c->multiple_of || c->min_length || c->max_length || c->min_items || c->max_items ||
-             c->min_properties || c->max_properties || c->regex || !c->format.empty() || !c->enumeration.empty() ||
-             !c->required.empty() || !c->all_of.empty() || !c->any_of.empty() || !c->one_of.empty() || c->none_of;
+  bool any = c->minimum || c->maximum || c->multiple_of || c->min_length || c->max_length || c->min_items ||
+             c->max_items || c->min_properties || c->max_properties || c->regex || !c->format.empty() ||
+             !c->enumeration.empty() || !c->required.empty() || !c->all_of.empty() || !c->any_of.empty() ||
+             !c->one_of.empty() || c->none_of;
   if (!any) c.reset();
   return c;
 }
@@ -122,15 +123,18 @@ base::Result<Structural> compile_structural(const json::value& in) {
   out.list_type = base::string_at(in, "x-kubernetes-list-type");
   out.list_keys = texts(member(in, "x-kubernetes-list-map-keys"));
   out.map_is_atomic = base::string_at(in, "x-kubernetes-map-type") == "atomic";
-  if (const json::value* value = base::find(in, "default"); value && !value->is_null()) out.default_value = *value;
+  if (const json::value* value = base::find(in, "default"); value && !value->is_null())
+    out.default_value = *value;
   out.defaults_below = out.default_value.has_value();
   if (const json::value& properties = member(in, "properties"); properties.is_object()) {
     for (const auto& item : properties.get_object())
       out.properties.push_back({std::string(item.key()), TRY(compile_structural(item.value()))});
-    std::sort(out.properties.begin(), out.properties.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::sort(out.properties.begin(), out.properties.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
   }
   const json::value& additional = member(in, "additionalProperties");
-  if (additional.is_object()) out.additional = std::make_unique<Structural>(TRY(compile_structural(additional)));
+  if (additional.is_object())
+    out.additional = std::make_unique<Structural>(TRY(compile_structural(additional)));
   else out.any_members = base::as_bool(&additional);
   if (const json::value& items = member(in, "items"); items.is_object())
     out.items = std::make_unique<Structural>(TRY(compile_structural(items)));
@@ -157,8 +161,8 @@ class Rows {
   const Type* type(const Structural& in, std::string_view name, bool root) {
     std::vector<Field> fields;
     auto plain = [&](const char* field_name, Shape shape, const Type* of) {
-      fields.push_back({field_name, shape, Holder::kOne, false, false, false, of, nullptr, nullptr, nullptr, nullptr, nullptr,
-                        nullptr, nullptr, "", nullptr, 0, 0, false});
+      fields.push_back({field_name, shape, Holder::kOne, false, false, false, of, nullptr, nullptr, nullptr,
+                        nullptr, nullptr, nullptr, nullptr, "", nullptr, 0, 0, false});
     };
     if (root || in.embedded) {
       plain("apiVersion", Shape::kString, nullptr);
@@ -166,10 +170,12 @@ class Rows {
       plain("metadata", Shape::kStruct, find_type("io.k8s.apimachinery.pkg.apis.meta.v1", "ObjectMeta"));
     }
     for (const auto& p : in.properties) {
-      if ((root || in.embedded) && (p.name == "apiVersion" || p.name == "kind" || p.name == "metadata")) continue;
+      if ((root || in.embedded) && (p.name == "apiVersion" || p.name == "kind" || p.name == "metadata"))
+        continue;
       fields.push_back(field(p.name, p.schema));
     }
-    std::sort(fields.begin(), fields.end(), [](const Field& a, const Field& b) { return std::string_view(a.name) < b.name; });
+    std::sort(fields.begin(), fields.end(),
+              [](const Field& a, const Field& b) { return std::string_view(a.name) < b.name; });
     kind_.rows.push_back(std::move(fields));
     kind_.types.push_back({text(name), kind_.type.package, false, kind_.rows.back(), ""});
     return &kind_.types.back();
@@ -181,8 +187,9 @@ class Rows {
     return kind_.texts.back().c_str();
   }
   Field field(const std::string& name, const Structural& in) {
-    Field out{text(name), Shape::kAny, Holder::kOne, false, false, false, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-              nullptr, nullptr, "", nullptr, 0, 0, false};
+    Field out{text(name), Shape::kAny, Holder::kOne, false,   false,   false,   nullptr, nullptr,
+              nullptr,    nullptr,     nullptr,      nullptr, nullptr, nullptr, "",      nullptr,
+              0,          0,           false};
     if (in.default_value) out.default_json = text(base::to_json(*in.default_value));
     const Structural* one = &in;
     if (in.kind == Structural::Kind::kArray && in.items) {
@@ -210,7 +217,8 @@ class Rows {
           out.type = type(*one, name, false);
         }
         break;
-      default: if (one->int_or_string) out.shape = Shape::kIntOrString;
+      default:
+        if (one->int_or_string) out.shape = Shape::kIntOrString;
     }
     return out;
   }
@@ -231,28 +239,31 @@ std::string reversed(std::string_view group) {  // "stable.example.com": "com.ex
 base::Result<std::vector<PrinterColumn>> compile_columns(const json::value& list) {
   std::vector<PrinterColumn> out;
   if (!list.is_array() || list.get_array().empty()) {
-    out.push_back({"Age", "date", "", "When the object was created.", 0, TRY(JsonPath::parse(".metadata.creationTimestamp"))});
+    out.push_back({"Age", "date", "", "When the object was created.", 0,
+                   TRY(JsonPath::parse(".metadata.creationTimestamp"))});
     return out;
   }
   for (const json::value& in : list.get_array()) {
     std::string path(base::string_at(in, "jsonPath")), doc(base::string_at(in, "description"));
     if (doc.empty()) doc = "Custom resource definition column (in JSONPath format): " + path;
     out.push_back({std::string(base::string_at(in, "name")), std::string(base::string_at(in, "type")),
-                   std::string(base::string_at(in, "format")), doc, static_cast<int>(base::as_int(base::find(in, "priority"))),
-                   TRY(JsonPath::parse(path))});
+                   std::string(base::string_at(in, "format")), doc,
+                   static_cast<int>(base::as_int(base::find(in, "priority"))), TRY(JsonPath::parse(path))});
   }
   return out;
 }
 
 }  // namespace
 
-base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::value& definition, std::string_view version) {
+base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::value& definition,
+                                                                    std::string_view version) {
   const json::value& versions = member(member(definition, "spec"), "versions");
   const json::value* mine = nullptr;
   if (versions.is_array())
     for (const json::value& one : versions.get_array())
       if (base::string_at(one, "name") == version) mine = &one;
-  if (!mine) return base::make_error(base::Kind::kInvalid, "compile schema", std::string(version), "no such version");
+  if (!mine)
+    return base::make_error(base::Kind::kInvalid, "compile schema", std::string(version), "no such version");
   auto out = std::make_shared<CustomKind>();
   out->group = base::string_at(definition, "spec", "group");
   out->version = version;
@@ -261,7 +272,8 @@ base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::
   if (out->list_kind.empty()) out->list_kind = out->kind + "List";
   out->schema = member(member(*mine, "schema"), "openAPIV3Schema");
   out->root = TRY(compile_structural(out->schema));
-  (void)compile_rules(out->root, "");  // was right when the definition was stored; a rule without a program refuses
+  (void)compile_rules(out->root,
+                      "");  // was right when the definition was stored; a rule without a program refuses
   out->columns = TRY(compile_columns(member(*mine, "additionalPrinterColumns")));
   const json::value& subresources = member(*mine, "subresources");
   out->has_status = member(subresources, "status").is_object();

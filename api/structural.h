@@ -94,7 +94,7 @@ struct CustomKind {
   std::string spec_replicas_path, status_replicas_path, label_selector_path;
   bool has_status = false;
   std::string deprecation_warning;  // "" when the version is not deprecated
-  Type type;  // the same schema as rows, for server-side apply
+  Type type;                        // the same schema as rows, for server-side apply
 
   CustomKind() = default;
   CustomKind(const CustomKind&) = delete;
@@ -105,7 +105,8 @@ struct CustomKind {
   std::deque<std::string> texts;
 };
 // `definition` is a whole CustomResourceDefinition; `version` one of spec.versions.
-base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::value& definition, std::string_view version);
+base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::value& definition,
+                                                                    std::string_view version);
 
 // ---- the walks; walk.h and validate.h come here for types with `custom` ----------------------
 // Types of apiVersion, kind and metadata only: the rest is validate_custom_object()'s, as 422.

@@ -31,11 +31,13 @@ Kind kind_of(const json::value& in) {
   if (in.is_array()) return Kind::kArray;
   if (in.is_string()) return Kind::kString;
   if (in.is_bool()) return Kind::kBoolean;
-  if (const double* d = in.if_double()) return std::floor(*d) == *d && std::abs(*d) < 9007199254740992.0 ? Kind::kInteger : Kind::kNumber;
+  if (const double* d = in.if_double())
+    return std::floor(*d) == *d && std::abs(*d) < 9007199254740992.0 ? Kind::kInteger : Kind::kNumber;
   return Kind::kInteger;
 }
 std::string go_number(double in) {
-  return std::floor(in) == in && std::abs(in) < 1e15 ? std::to_string(static_cast<int64_t>(in)) : fmt::format("{}", in);
+  return std::floor(in) == in && std::abs(in) < 1e15 ? std::to_string(static_cast<int64_t>(in))
+                                                     : fmt::format("{}", in);
 }
 bool same_value(const json::value& a, const json::value& b) {
   if (a.is_number() && b.is_number()) return a.to_number<double>() == b.to_number<double>();
@@ -62,7 +64,8 @@ class Checker {
     Kind kind = kind_of(in);
     if (schema.int_or_string) {
       if (kind != Kind::kInteger && kind != Kind::kString) return wrong_type("integer,string", word(kind));
-    } else if (schema.kind != Kind::kAny && schema.kind != kind && !(schema.kind == Kind::kNumber && kind == Kind::kInteger)) {
+    } else if (schema.kind != Kind::kAny && schema.kind != kind &&
+               !(schema.kind == Kind::kNumber && kind == Kind::kInteger)) {
       return wrong_type(word(schema.kind), word(kind));
     }
     if (schema.checks) scalar_checks(*schema.checks, kind, in);
@@ -88,7 +91,9 @@ class Checker {
       if (!path.empty()) path += '.';
       path += name;
     }
-    Below(std::string& path, size_t index) : path_(path), mark_(path.size()) { path += "[" + std::to_string(index) + "]"; }
+    Below(std::string& path, size_t index) : path_(path), mark_(path.size()) {
+      path += "[" + std::to_string(index) + "]";
+    }
     ~Below() { path_.resize(mark_); }
     std::string& path_;
     size_t mark_;
@@ -109,22 +114,28 @@ class Checker {
       if (c.multiple_of && *c.multiple_of > 0 && std::abs(std::remainder(n, *c.multiple_of)) > 1e-9)
         invalid(shown, "should be a multiple of " + go_number(*c.multiple_of));
       if (c.maximum && (n > *c.maximum || (c.exclusive_maximum && n == *c.maximum)))
-        invalid(shown, (c.exclusive_maximum ? "should be less than " : "should be less than or equal to ") + go_number(*c.maximum));
+        invalid(shown, (c.exclusive_maximum ? "should be less than " : "should be less than or equal to ") +
+                           go_number(*c.maximum));
       if (c.minimum && (n < *c.minimum || (c.exclusive_minimum && n == *c.minimum)))
-        invalid(shown, (c.exclusive_minimum ? "should be greater than " : "should be greater than or equal to ") + go_number(*c.minimum));
+        invalid(shown,
+                (c.exclusive_minimum ? "should be greater than " : "should be greater than or equal to ") +
+                    go_number(*c.minimum));
       if (c.format == "int32" && (n > INT32_MAX || n < INT32_MIN))
-        add({Type_::invalid, path_, shown, "Checked value must be of type integer with format int32 in " + path_});
+        add({Type_::invalid, path_, shown,
+             "Checked value must be of type integer with format int32 in " + path_});
     }
     if (kind == Kind::kString) {
       std::string_view text = base::as_string(&in);
       int64_t length = c.max_length || c.min_length ? runes(text) : 0;
       if (c.max_length && length > *c.max_length)
         add({Type_::too_long, path_, {}, "may not be more than " + std::to_string(*c.max_length) + " bytes"});
-      if (c.min_length && length < *c.min_length) invalid(shown, "should be at least " + std::to_string(*c.min_length) + " chars long");
+      if (c.min_length && length < *c.min_length)
+        invalid(shown, "should be at least " + std::to_string(*c.min_length) + " chars long");
       if (c.regex && !re2::RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *c.regex))
         invalid(shown, "should match '" + c.pattern + "'");
       if (!c.format.empty() && !has_format(c.format, text))
-        add({Type_::type_invalid, path_, shown, path_ + " in body must be of type " + c.format + ": " + shown});
+        add({Type_::type_invalid, path_, shown,
+             path_ + " in body must be of type " + c.format + ": " + shown});
     }
     if (c.enumeration.empty()) return;
     for (const json::value& one : c.enumeration)
@@ -141,9 +152,11 @@ class Checker {
     if (const Structural::Checks* c = schema.checks.get()) {
       int64_t count = static_cast<int64_t>(in.size());
       if (c->max_properties && count > *c->max_properties)
-        add({Type_::too_many, path_, std::to_string(count), "must have at most " + std::to_string(*c->max_properties) + " items"});
+        add({Type_::too_many, path_, std::to_string(count),
+             "must have at most " + std::to_string(*c->max_properties) + " items"});
       if (c->min_properties && count < *c->min_properties)
-        invalid(std::to_string(count), "should have at least " + std::to_string(*c->min_properties) + " properties");
+        invalid(std::to_string(count),
+                "should have at least " + std::to_string(*c->min_properties) + " properties");
       for (const std::string& name : c->required)
         if (!in.contains(name)) {
           Below here(path_, name);
@@ -177,8 +190,10 @@ class Checker {
     if (const Structural::Checks* c = schema.checks.get()) {
       int64_t count = static_cast<int64_t>(in.size());
       if (c->max_items && count > *c->max_items)
-        add({Type_::too_many, path_, std::to_string(count), "must have at most " + std::to_string(*c->max_items) + " items"});
-      if (c->min_items && count < *c->min_items) invalid(std::to_string(count), "should have at least " + std::to_string(*c->min_items) + " items");
+        add({Type_::too_many, path_, std::to_string(count),
+             "must have at most " + std::to_string(*c->max_items) + " items"});
+      if (c->min_items && count < *c->min_items)
+        invalid(std::to_string(count), "should have at least " + std::to_string(*c->min_items) + " items");
     }
     bool set = schema.list_type == "set", map = schema.list_type == "map";
     if (set || map) {
@@ -237,7 +252,8 @@ class Checker {
       }
       if (fitting != 1) {
         composite("must validate one and only one schema (oneOf). " +
-                  (fitting == 0 ? std::string("Found none valid") : "Found " + std::to_string(fitting) + " valid alternatives"));
+                  (fitting == 0 ? std::string("Found none valid")
+                                : "Found " + std::to_string(fitting) + " valid alternatives"));
         if (fitting == 0) add_all(std::move(first));
       }
     }
@@ -248,7 +264,8 @@ class Checker {
       add_all(std::move(wrong));
     }
     if (fitting < c.all_of.size())
-      composite("must validate all the schemas (allOf)" + std::string(fitting == 0 ? ". None validated" : ""));
+      composite("must validate all the schemas (allOf)" +
+                std::string(fitting == 0 ? ". None validated" : ""));
     if (c.none_of && alone(*c.none_of, in).empty()) composite("must not validate the schema (not)");
   }
 
@@ -270,13 +287,15 @@ FieldErrors validate_custom_object(const Type& type, const json::value& object, 
   if (!type.custom->root.rules_below) return errors;
   // Rules may count on what the schema says.
   for (const FieldError& error : errors)
-    if (error.type == Type_::not_supported || error.type == Type_::required || error.type == Type_::too_long || error.type == Type_::too_many ||
-        error.type == Type_::type_invalid) {
+    if (error.type == Type_::not_supported || error.type == Type_::required ||
+        error.type == Type_::too_long || error.type == Type_::too_many || error.type == Type_::type_invalid) {
       errors.push_back({Type_::invalid, "<nil>", "null",
-                        "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"});
+                        "some validation rules were not checked because the object was invalid; correct the "
+                        "existing errors to complete validation"});
       return errors;
     }
-  for (FieldError& error : validate_rules(type.custom->root, object, before)) errors.push_back(std::move(error));
+  for (FieldError& error : validate_rules(type.custom->root, object, before))
+    errors.push_back(std::move(error));
   return errors;
 }
 

@@ -71,12 +71,12 @@ class StructuralPruner {
 base::Status check_custom_types(const Type&, const json::value& object) {
   // The metadata of a custom resource decodes like any other's.
   static const Field kRows[] = {
-      {"apiVersion", Shape::kString, Holder::kOne, false, false, false, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-       nullptr, nullptr, "", nullptr, 0, 0, false},
-      {"kind", Shape::kString, Holder::kOne, false, false, false, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-       nullptr, "", nullptr, 0, 0, false},
-      {"metadata", Shape::kStruct, Holder::kOne, false, false, false, &object_meta(), nullptr, nullptr, nullptr, nullptr, nullptr,
-       nullptr, nullptr, "", nullptr, 0, 0, false}};
+      {"apiVersion", Shape::kString, Holder::kOne, false, false, false, nullptr, nullptr, nullptr, nullptr,
+       nullptr, nullptr, nullptr, nullptr, "", nullptr, 0, 0, false},
+      {"kind", Shape::kString, Holder::kOne, false, false, false, nullptr, nullptr, nullptr, nullptr, nullptr,
+       nullptr, nullptr, nullptr, "", nullptr, 0, 0, false},
+      {"metadata", Shape::kStruct, Holder::kOne, false, false, false, &object_meta(), nullptr, nullptr,
+       nullptr, nullptr, nullptr, nullptr, nullptr, "", nullptr, 0, 0, false}};
   static const Type kHead{"ObjectMeta", "io.k8s.apimachinery.pkg.apis.meta.v1", false, kRows, ""};
   return check_types(kHead, object);
 }
@@ -93,7 +93,8 @@ void default_structural(const Structural& schema, json::value& in) {
   if (json::array* list = in.if_array()) {
     if (!schema.items) return;
     for (json::value& item : *list) {
-      if (item.is_null() && !schema.items->nullable && schema.items->default_value) item = *schema.items->default_value;
+      if (item.is_null() && !schema.items->nullable && schema.items->default_value)
+        item = *schema.items->default_value;
       default_structural(*schema.items, item);
     }
     return;

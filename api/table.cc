@@ -9,20 +9,22 @@
 namespace api {
 namespace {
 
+using base::as_int;
+using base::find_path;
+using base::string_at;
 using table::Column;
 using table::joined;
 using table::kAge;
 using table::kName;
-using base::as_int;
-using base::find_path;
-using base::string_at;
 
 // A time of the wall clock that no row is shown at: open_cells() passes it on to the kinds' cells.
 constexpr base::Time kWhenShown = base::Time::max();
 constexpr char kOpen = '\xff';  // around the time of an open age; no JSON text holds such a byte
 
 json::value text(std::string_view value) { return json::value(value); }
-json::value or_none(std::string_view value) { return json::value(value.empty() ? std::string_view("<none>") : value); }
+json::value or_none(std::string_view value) {
+  return json::value(value.empty() ? std::string_view("<none>") : value);
+}
 json::value name_of(const json::value& o) { return text(string_at(o, "metadata", "name")); }
 json::value age_of(const json::value& o, base::Time now) {
   return json::value(human_age(string_at(o, "metadata", "creationTimestamp"), now));
@@ -50,7 +52,8 @@ void containers_and_images(const json::value& object, json::array& cells) {
   cells.push_back(json::value(joined(images, ",")));
 }
 json::array replica_cells(const json::value& o, base::Time now, std::string selector) {
-  json::array cells{name_of(o), as_int(find_path(o, "spec", "replicas")), as_int(find_path(o, "status", "replicas")),
+  json::array cells{name_of(o), as_int(find_path(o, "spec", "replicas")),
+                    as_int(find_path(o, "status", "replicas")),
                     as_int(find_path(o, "status", "readyReplicas")), age_of(o, now)};
   containers_and_images(o, cells);
   cells.push_back(json::value(std::move(selector)));
@@ -66,8 +69,8 @@ json::array deployment(const json::value& o, base::Time now) {
   json::array cells{name_of(o),
                     json::value(std::to_string(as_int(find_path(o, "status", "readyReplicas"))) + "/" +
                                 std::to_string(as_int(find_path(o, "spec", "replicas")))),
-                    as_int(find_path(o, "status", "updatedReplicas")), as_int(find_path(o, "status", "availableReplicas")),
-                    age_of(o, now)};
+                    as_int(find_path(o, "status", "updatedReplicas")),
+                    as_int(find_path(o, "status", "availableReplicas")), age_of(o, now)};
   containers_and_images(o, cells);
   cells.push_back(json::value(table::selector_text(find_path(o, "spec", "selector"))));
   return cells;
@@ -77,7 +80,8 @@ json::array deployment(const json::value& o, base::Time now) {
 json::array service(const json::value& o, base::Time now) {
   std::string type(string_at(o, "spec", "type")), external;
   std::vector<std::string> ips, ports;
-  for (const json::value& ip : list_at(find_path(o, "spec", "externalIPs"))) ips.emplace_back(base::as_string(&ip));
+  for (const json::value& ip : list_at(find_path(o, "spec", "externalIPs")))
+    ips.emplace_back(base::as_string(&ip));
   if (type == "ExternalName") {
     external = string_at(o, "spec", "externalName");
   } else if (type == "LoadBalancer") {
@@ -96,8 +100,13 @@ json::array service(const json::value& o, base::Time now) {
     if (int64_t node_port = as_int(base::find(port, "nodePort"))) one += ":" + std::to_string(node_port);
     ports.push_back(one + "/" + std::string(string_at(port, "protocol")));
   }
-  return {name_of(o), text(type), or_none(string_at(o, "spec", "clusterIP")), json::value(external),
-          or_none(joined(ports, ",")), age_of(o, now), json::value(table::labels_text(find_path(o, "spec", "selector")))};
+  return {name_of(o),
+          text(type),
+          or_none(string_at(o, "spec", "clusterIP")),
+          json::value(external),
+          or_none(joined(ports, ",")),
+          age_of(o, now),
+          json::value(table::labels_text(find_path(o, "spec", "selector")))};
 }
 json::array endpoints(const json::value& o, base::Time now) {
   std::vector<std::string> all;
@@ -123,7 +132,8 @@ json::array endpoint_slice(const json::value& o, base::Time now) {
     ports.push_back(number ? std::to_string(as_int(number)) : name.empty() ? "*" : std::string(name));
   }
   for (const json::value& endpoint : list_at(base::find(o, "endpoints")))
-    for (const json::value& address : list_at(base::find(endpoint, "addresses"))) addresses.emplace_back(base::as_string(&address));
+    for (const json::value& address : list_at(base::find(endpoint, "addresses")))
+      addresses.emplace_back(base::as_string(&address));
   return {name_of(o), text(string_at(o, "addressType")), json::value(table::first_three(ports, "<unset>")),
           json::value(table::first_three(addresses, "<unset>")), age_of(o, now)};
 }
@@ -132,29 +142,42 @@ json::array endpoint_slice(const json::value& o, base::Time now) {
 json::array node(const json::value& o, base::Time now) {
   std::string status = "Unknown", internal = "<none>", external = "<none>";
   for (const json::value& condition : list_at(find_path(o, "status", "conditions")))
-    if (string_at(condition, "type") == "Ready") status = string_at(condition, "status") == "True" ? "Ready" : "NotReady";
+    if (string_at(condition, "type") == "Ready")
+      status = string_at(condition, "status") == "True" ? "Ready" : "NotReady";
   if (base::as_bool(find_path(o, "spec", "unschedulable"))) status += ",SchedulingDisabled";
   std::vector<std::string> roles;
   if (const json::value* labels = find_path(o, "metadata", "labels"); labels && labels->is_object())
     for (const auto& item : labels->get_object()) {
       std::string_view key(item.key().data(), item.key().size());
       if (key.starts_with("node-role.kubernetes.io/") && key.size() > 24) roles.emplace_back(key.substr(24));
-      else if (key == "kubernetes.io/role" && !base::as_string(&item.value()).empty()) roles.emplace_back(base::as_string(&item.value()));
+      else if (key == "kubernetes.io/role" && !base::as_string(&item.value()).empty())
+        roles.emplace_back(base::as_string(&item.value()));
     }
   std::sort(roles.begin(), roles.end());
   for (const json::value& address : list_at(find_path(o, "status", "addresses"))) {
-    if (string_at(address, "type") == "InternalIP" && internal == "<none>") internal = string_at(address, "address");
-    if (string_at(address, "type") == "ExternalIP" && external == "<none>") external = string_at(address, "address");
+    if (string_at(address, "type") == "InternalIP" && internal == "<none>")
+      internal = string_at(address, "address");
+    if (string_at(address, "type") == "ExternalIP" && external == "<none>")
+      external = string_at(address, "address");
   }
   auto info = [&](const char* name) {
     std::string_view value = string_at(o, "status", "nodeInfo", name);
     return json::value(value.empty() ? std::string_view("<unknown>") : value);
   };
-  return {name_of(o), json::value(status), or_none(joined(roles, ",")), age_of(o, now),
-          text(string_at(o, "status", "nodeInfo", "kubeletVersion")), json::value(internal), json::value(external),
-          info("osImage"), info("kernelVersion"), info("containerRuntimeVersion")};
+  return {name_of(o),
+          json::value(status),
+          or_none(joined(roles, ",")),
+          age_of(o, now),
+          text(string_at(o, "status", "nodeInfo", "kubeletVersion")),
+          json::value(internal),
+          json::value(external),
+          info("osImage"),
+          info("kernelVersion"),
+          info("containerRuntimeVersion")};
 }
-json::array name_space(const json::value& o, base::Time now) { return {name_of(o), text(string_at(o, "status", "phase")), age_of(o, now)}; }
+json::array name_space(const json::value& o, base::Time now) {
+  return {name_of(o), text(string_at(o, "status", "phase")), age_of(o, now)};
+}
 json::array config_map(const json::value& o, base::Time now) {
   return {name_of(o), static_cast<int64_t>(count_at(o, "data") + count_at(o, "binaryData")), age_of(o, now)};
 }
@@ -164,7 +187,9 @@ json::array secret(const json::value& o, base::Time now) {
 json::array service_account(const json::value& o, base::Time now) {
   return {name_of(o), static_cast<int64_t>(count_at(o, "secrets")), age_of(o, now)};
 }
-json::array lease(const json::value& o, base::Time now) { return {name_of(o), text(string_at(o, "spec", "holderIdentity")), age_of(o, now)}; }
+json::array lease(const json::value& o, base::Time now) {
+  return {name_of(o), text(string_at(o, "spec", "holderIdentity")), age_of(o, now)};
+}
 
 json::array event(const json::value& o, base::Time now) {
   std::string_view first = string_at(o, "firstTimestamp"), last = string_at(o, "lastTimestamp");
@@ -176,24 +201,37 @@ json::array event(const json::value& o, base::Time now) {
     count = as_int(base::find(*series, "count"));
   }
   std::string object(string_at(o, "involvedObject", "kind"));
-  std::transform(object.begin(), object.end(), object.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (std::string_view name = string_at(o, "involvedObject", "name"); !name.empty()) object += "/" + std::string(name);
+  std::transform(object.begin(), object.end(), object.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  if (std::string_view name = string_at(o, "involvedObject", "name"); !name.empty())
+    object += "/" + std::string(name);
   std::string source(string_at(o, "source", "component")), host(string_at(o, "source", "host"));
   if (source.empty()) source = string_at(o, "reportingComponent"), host = string_at(o, "reportingInstance");
   if (!host.empty()) source += ", " + host;
   std::string message(string_at(o, "message"));
   while (!message.empty() && std::isspace(static_cast<unsigned char>(message.back()))) message.pop_back();
-  return {json::value(human_age(last, now)), text(string_at(o, "type")), text(string_at(o, "reason")), json::value(object),
-          text(string_at(o, "involvedObject", "fieldPath")), json::value(source), json::value(message),
-          json::value(human_age(first, now)), count, name_of(o)};
+  return {json::value(human_age(last, now)),
+          text(string_at(o, "type")),
+          text(string_at(o, "reason")),
+          json::value(object),
+          text(string_at(o, "involvedObject", "fieldPath")),
+          json::value(source),
+          json::value(message),
+          json::value(human_age(first, now)),
+          count,
+          name_of(o)};
 }
 
 // events.k8s.io/v1: the same under other names.
 json::array new_event(const json::value& o, base::Time now) {
   json::object core = o.get_object();
-  for (const auto& [from, to] : {std::pair<const char*, const char*>{"regarding", "involvedObject"}, {"note", "message"}, {"deprecatedSource", "source"},
-                                 {"deprecatedFirstTimestamp", "firstTimestamp"}, {"deprecatedLastTimestamp", "lastTimestamp"},
-                                 {"deprecatedCount", "count"}, {"reportingController", "reportingComponent"}})
+  for (const auto& [from, to] : {std::pair<const char*, const char*>{"regarding", "involvedObject"},
+                                 {"note", "message"},
+                                 {"deprecatedSource", "source"},
+                                 {"deprecatedFirstTimestamp", "firstTimestamp"},
+                                 {"deprecatedLastTimestamp", "lastTimestamp"},
+                                 {"deprecatedCount", "count"},
+                                 {"reportingController", "reportingComponent"}})
     if (const json::value* value = base::find(o, from)) core[to] = *value;
   return event(core, now);
 }
@@ -206,40 +244,77 @@ const std::map<std::string_view, table::Kind>& kinds() {
       kDesired{"Desired", "integer", 0, "How many Pods there should be."},
       kCurrent{"Current", "integer", 0, "How many Pods there are."},
       kReadyCount{"Ready", "integer", 0, "How many Pods are ready."};
-  static const std::vector<Column> kReplicas = {kName, kDesired, kCurrent, kReadyCount, kAge, kContainers, kImages, kSelector};
-  static const std::vector<Column> kEvents = {
-      {"Last Seen", "string", 0, "When it last happened."}, {"Type", "string", 0, "Normal or Warning."},
-                     {"Reason", "string", 0, "One word on why."}, {"Object", "string", 0, "What it is about."},
-                     {"Subobject", "string", 1, "Which part of the object."}, {"Source", "string", 1, "Who reported it."},
-                     {"Message", "string", 0, "What happened."}, {"First Seen", "string", 1, "When it first happened."},
-                     {"Count", "integer", 1, "How often it happened."}, {"Name", "string", 1, "Name of the Event."}};
+  static const std::vector<Column> kReplicas = {kName, kDesired,    kCurrent, kReadyCount,
+                                                kAge,  kContainers, kImages,  kSelector};
+  static const std::vector<Column> kEvents = {{"Last Seen", "string", 0, "When it last happened."},
+                                              {"Type", "string", 0, "Normal or Warning."},
+                                              {"Reason", "string", 0, "One word on why."},
+                                              {"Object", "string", 0, "What it is about."},
+                                              {"Subobject", "string", 1, "Which part of the object."},
+                                              {"Source", "string", 1, "Who reported it."},
+                                              {"Message", "string", 0, "What happened."},
+                                              {"First Seen", "string", 1, "When it first happened."},
+                                              {"Count", "integer", 1, "How often it happened."},
+                                              {"Name", "string", 1, "Name of the Event."}};
   static const std::map<std::string_view, table::Kind> all = {
-      {"v1/Pod", {{kName, {"Ready", "string", 0, "Ready containers of all containers."},
-                   {"Status", "string", 0, "Phase, or the reason why the Pod is not simply running."},
-                   {"Restarts", "string", 0, "Restarts of containers, and when the last one was."}, kAge,
-                   {"IP", "string", 1, "Address of the Pod."}, {"Node", "string", 1, "Node it runs on."},
-                   {"Nominated Node", "string", 1, "Node being made free for it."},
-                   {"Readiness Gates", "string", 1, "Gates that hold, of all."}}, table::pod_cells}},
+      {"v1/Pod",
+       {{kName,
+         {"Ready", "string", 0, "Ready containers of all containers."},
+         {"Status", "string", 0, "Phase, or the reason why the Pod is not simply running."},
+         {"Restarts", "string", 0, "Restarts of containers, and when the last one was."},
+         kAge,
+         {"IP", "string", 1, "Address of the Pod."},
+         {"Node", "string", 1, "Node it runs on."},
+         {"Nominated Node", "string", 1, "Node being made free for it."},
+         {"Readiness Gates", "string", 1, "Gates that hold, of all."}},
+        table::pod_cells}},
       {"v1/ReplicationController", {kReplicas, replication_controller}},
       {"apps/v1/ReplicaSet", {kReplicas, replica_set}},
-      {"apps/v1/Deployment", {{kName, {"Ready", "string", 0, "Ready Pods of those wanted."},
-                               {"Up-to-date", "integer", 0, "Pods of the newest template."},
-                               {"Available", "integer", 0, "Pods ready for at least minReadySeconds."}, kAge,
-                               kContainers, kImages, kSelector}, deployment}},
-      {"v1/Service", {{kName, {"Type", "string", 0, "How it is reached."}, {"Cluster-IP", "string", 0, "Its virtual address."},
-                       {"External-IP", "string", 0, "Addresses from outside."}, {"Port(s)", "string", 0, "port[:nodePort]/protocol."},
-                       kAge, kSelector}, service}},
-      {"v1/Endpoints", {{kName, {"Endpoints", "string", 0, "Ready addresses behind the Service."}, kAge}, endpoints}},
-      {"discovery.k8s.io/v1/EndpointSlice", {{kName, {"AddressType", "string", 0, "IPv4, IPv6 or FQDN."},
-                       {"Ports", "string", 0, "Ports of the endpoints."}, {"Endpoints", "string", 0, "Addresses of the endpoints."}, kAge}, endpoint_slice}},
-      {"v1/Node", {{kName, {"Status", "string", 0, "Whether it takes Pods."}, {"Roles", "string", 0, "From its node-role labels."}, kAge,
-                    {"Version", "string", 0, "Of its kubelet."}, {"Internal-IP", "string", 1, "Address within the cluster."},
-                    {"External-IP", "string", 1, "Address from outside."}, {"OS-Image", "string", 1, "Its operating system."},
-                    {"Kernel-Version", "string", 1, "Its kernel."}, {"Container-Runtime", "string", 1, "What runs its containers."}}, node}},
+      {"apps/v1/Deployment",
+       {{kName,
+         {"Ready", "string", 0, "Ready Pods of those wanted."},
+         {"Up-to-date", "integer", 0, "Pods of the newest template."},
+         {"Available", "integer", 0, "Pods ready for at least minReadySeconds."},
+         kAge,
+         kContainers,
+         kImages,
+         kSelector},
+        deployment}},
+      {"v1/Service",
+       {{kName,
+         {"Type", "string", 0, "How it is reached."},
+         {"Cluster-IP", "string", 0, "Its virtual address."},
+         {"External-IP", "string", 0, "Addresses from outside."},
+         {"Port(s)", "string", 0, "port[:nodePort]/protocol."},
+         kAge,
+         kSelector},
+        service}},
+      {"v1/Endpoints",
+       {{kName, {"Endpoints", "string", 0, "Ready addresses behind the Service."}, kAge}, endpoints}},
+      {"discovery.k8s.io/v1/EndpointSlice",
+       {{kName,
+         {"AddressType", "string", 0, "IPv4, IPv6 or FQDN."},
+         {"Ports", "string", 0, "Ports of the endpoints."},
+         {"Endpoints", "string", 0, "Addresses of the endpoints."},
+         kAge},
+        endpoint_slice}},
+      {"v1/Node",
+       {{kName,
+         {"Status", "string", 0, "Whether it takes Pods."},
+         {"Roles", "string", 0, "From its node-role labels."},
+         kAge,
+         {"Version", "string", 0, "Of its kubelet."},
+         {"Internal-IP", "string", 1, "Address within the cluster."},
+         {"External-IP", "string", 1, "Address from outside."},
+         {"OS-Image", "string", 1, "Its operating system."},
+         {"Kernel-Version", "string", 1, "Its kernel."},
+         {"Container-Runtime", "string", 1, "What runs its containers."}},
+        node}},
       {"v1/Namespace", {{kName, {"Status", "string", 0, "Active or Terminating."}, kAge}, name_space}},
       {"v1/ConfigMap", {{kName, kData, kAge}, config_map}},
       {"v1/Secret", {{kName, {"Type", "string", 0, "What its data means."}, kData, kAge}, secret}},
-      {"v1/ServiceAccount", {{kName, {"Secrets", "string", 0, "Number of secrets listed."}, kAge}, service_account}},
+      {"v1/ServiceAccount",
+       {{kName, {"Secrets", "string", 0, "Number of secrets listed."}, kAge}, service_account}},
       {"v1/Event", {kEvents, event}},
       {"events.k8s.io/v1/Event", {kEvents, new_event}},
       {"coordination.k8s.io/v1/Lease", {{kName, {"Holder", "string", 0, "Who holds it."}, kAge}, lease}}};
@@ -269,7 +344,8 @@ std::string first_three(const std::vector<std::string>& list, const char* none) 
 std::string labels_text(const json::value* labels) {
   std::vector<std::string> list;
   if (labels && labels->is_object())
-    for (const auto& item : labels->get_object()) list.push_back(std::string(item.key()) + "=" + std::string(base::as_string(&item.value())));
+    for (const auto& item : labels->get_object())
+      list.push_back(std::string(item.key()) + "=" + std::string(base::as_string(&item.value())));
   std::sort(list.begin(), list.end());
   return list.empty() ? "<none>" : joined(list, ",");
 }
@@ -281,7 +357,8 @@ std::string selector_text(const json::value* selector) {
   for (const json::value& e : list_at(base::find(*selector, "matchExpressions"))) {
     std::string key(string_at(e, "key")), op(string_at(e, "operator"));
     std::vector<std::string> values;
-    for (const json::value& value : list_at(base::find(e, "values"))) values.emplace_back(base::as_string(&value));
+    for (const json::value& value : list_at(base::find(e, "values")))
+      values.emplace_back(base::as_string(&value));
     if (!out.empty()) out += ",";
     if (op == "Exists") out += key;
     else if (op == "DoesNotExist") out += "!" + key;
@@ -335,13 +412,17 @@ void append_cells(std::string& out, std::string_view open, base::Time now) {
 }
 
 json::array table_columns(std::string_view gvk) {
-  static const table::Kind kOther = {{kName, {"Created At", "date", 0, "When the object was created."}}, nullptr};
+  static const table::Kind kOther = {{kName, {"Created At", "date", 0, "When the object was created."}},
+                                     nullptr};
   const table::Kind* kind = find_kind_of_table(gvk);
   json::array out;
   for (const Column& column : (kind ? *kind : kOther).columns)
-    out.push_back(json::object{{"name", column.name}, {"type", column.type},
-                               {"format", std::string_view(column.name) == "Name" && column.priority == 0 ? "name" : ""},
-                               {"description", column.doc}, {"priority", column.priority}});
+    out.push_back(json::object{
+        {"name", column.name},
+        {"type", column.type},
+        {"format", std::string_view(column.name) == "Name" && column.priority == 0 ? "name" : ""},
+        {"description", column.doc},
+        {"priority", column.priority}});
   return out;
 }
 json::array table_cells(std::string_view gvk, const json::value& object, base::Time now) {

@@ -25,8 +25,8 @@ const std::map<std::string_view, Kind>& more_kinds();  // by gvk: "batch/v1/Job"
 
 std::string joined(const std::vector<std::string>& list, const char* between);
 std::string first_three(const std::vector<std::string>& list, const char* none);  // "a,b,c + 2 more..."
-std::string labels_text(const json::value* labels);      // "a=b,c=d" or "<none>"
-std::string selector_text(const json::value* selector);  // of a LabelSelector
+std::string labels_text(const json::value* labels);                               // "a=b,c=d" or "<none>"
+std::string selector_text(const json::value* selector);                           // of a LabelSelector
 json::array pod_cells(const json::value& pod, base::Time now);
 
 }  // namespace api::table

@@ -9,7 +9,8 @@ json::value cell(const PrinterColumn& column, const json::value& object, base::T
   const json::value* value = column.path.first(object);
   if (!value || value->is_null()) return nullptr;
   if (column.type == "string") return value->is_string() ? *value : json::value(base::to_json(*value));
-  if (column.type == "integer" && value->is_number()) return value->is_int64() ? *value : json::value(static_cast<int64_t>(value->to_number<double>()));
+  if (column.type == "integer" && value->is_number())
+    return value->is_int64() ? *value : json::value(static_cast<int64_t>(value->to_number<double>()));
   if (column.type == "number" && value->is_number()) return *value;
   if (column.type == "boolean" && value->is_bool()) return *value;
   if (column.type == "date" && value->is_string()) {
@@ -22,11 +23,17 @@ json::value cell(const PrinterColumn& column, const json::value& object, base::T
 }  // namespace
 
 json::array table_columns(const CustomKind& kind) {
-  json::array out{json::object{{"name", "Name"}, {"type", "string"}, {"format", "name"},
-                               {"description", "Name of the object, unique within its namespace."}, {"priority", 0}}};
+  json::array out{json::object{{"name", "Name"},
+                               {"type", "string"},
+                               {"format", "name"},
+                               {"description", "Name of the object, unique within its namespace."},
+                               {"priority", 0}}};
   for (const PrinterColumn& column : kind.columns)
-    out.push_back(json::object{{"name", column.name}, {"type", column.type}, {"format", column.format},
-                               {"description", column.description}, {"priority", column.priority}});
+    out.push_back(json::object{{"name", column.name},
+                               {"type", column.type},
+                               {"format", column.format},
+                               {"description", column.description},
+                               {"priority", column.priority}});
   return out;
 }
 json::array table_cells(const CustomKind& kind, const json::value& object, base::Time now) {

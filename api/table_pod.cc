@@ -94,15 +94,18 @@ void main_containers(const json::value& pod, Summary& out) {
       ++out.ready;
     }
   }
-  if (out.reason == "Completed" && running) out.reason = condition_true(pod, "Ready") ? "Running" : "NotReady";
+  if (out.reason == "Completed" && running)
+    out.reason = condition_true(pod, "Ready") ? "Running" : "NotReady";
 }
 
 Summary summarize(const json::value& pod) {
   Summary out;
-  std::string_view phase = string_at(pod, "status", "phase"), status_reason = string_at(pod, "status", "reason");
+  std::string_view phase = string_at(pod, "status", "phase"),
+                   status_reason = string_at(pod, "status", "reason");
   out.reason = status_reason.empty() ? phase : status_reason;
   for (const json::value& c : list_at(pod, "status", "conditions"))
-    if (string_at(c, "type") == "PodScheduled" && string_at(c, "reason") == "SchedulingGated") out.reason = "SchedulingGated";
+    if (string_at(c, "type") == "PodScheduled" && string_at(c, "reason") == "SchedulingGated")
+      out.reason = "SchedulingGated";
   out.total = static_cast<int64_t>(list_at(pod, "spec", "containers").size());
   for (const json::value& spec : list_at(pod, "spec", "initContainers"))
     if (string_at(spec, "restartPolicy") == "Always") ++out.total;
@@ -123,8 +126,11 @@ Summary summarize(const json::value& pod) {
 json::array pod_cells(const json::value& pod, base::Time now) {
   Summary summary = summarize(pod);
   std::string restarts = std::to_string(summary.restarts.count);
-  if (summary.restarts.count && !summary.restarts.last.empty()) restarts += " (" + human_age(summary.restarts.last, now) + " ago)";
-  auto or_none = [](std::string_view text) { return json::value(text.empty() ? std::string_view("<none>") : text); };
+  if (summary.restarts.count && !summary.restarts.last.empty())
+    restarts += " (" + human_age(summary.restarts.last, now) + " ago)";
+  auto or_none = [](std::string_view text) {
+    return json::value(text.empty() ? std::string_view("<none>") : text);
+  };
   std::string gates;
   if (const json::array& list = list_at(pod, "spec", "readinessGates"); !list.empty()) {
     int64_t held = 0;
@@ -132,10 +138,14 @@ json::array pod_cells(const json::value& pod, base::Time now) {
     gates = std::to_string(held) + "/" + std::to_string(list.size());
   }
   return {json::value(string_at(pod, "metadata", "name")),
-          json::value(std::to_string(summary.ready) + "/" + std::to_string(summary.total)), json::value(summary.reason),
-          json::value(restarts), json::value(human_age(string_at(pod, "metadata", "creationTimestamp"), now)),
-          or_none(string_at(pod, "status", "podIP")), or_none(string_at(pod, "spec", "nodeName")),
-          or_none(string_at(pod, "status", "nominatedNodeName")), or_none(gates)};
+          json::value(std::to_string(summary.ready) + "/" + std::to_string(summary.total)),
+          json::value(summary.reason),
+          json::value(restarts),
+          json::value(human_age(string_at(pod, "metadata", "creationTimestamp"), now)),
+          or_none(string_at(pod, "status", "podIP")),
+          or_none(string_at(pod, "spec", "nodeName")),
+          or_none(string_at(pod, "status", "nominatedNodeName")),
+          or_none(gates)};
 }
 
 }  // namespace api::table

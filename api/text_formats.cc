@@ -43,7 +43,9 @@ bool cidr(std::string_view text) {
 }
 bool duration(std::string_view text) {
   static const re2::RE2 kGo("[-+]?((\\d+(\\.\\d*)?|\\.\\d+)(ns|us|µs|μs|ms|s|m|h))+|0");
-  static const re2::RE2 kWords("(?i)(\\d+\\s*(ns|nano|nanosecond|us|µs|micro|microsecond|ms|milli|millisecond|s|sec|second|m|min|minute|h|hr|hour|d|day|w|wk|week)s?\\s*)+");
+  static const re2::RE2 kWords(
+      "(?i)(\\d+\\s*(ns|nano|nanosecond|us|µs|micro|microsecond|ms|milli|millisecond|s|sec|second|m|min|"
+      "minute|h|hr|hour|d|day|w|wk|week)s?\\s*)+");
   return matches(text, kGo) || matches(text, kWords);
 }
 bool host(std::string_view text) {
@@ -52,14 +54,16 @@ bool host(std::string_view text) {
 }
 bool email(std::string_view text) {
   size_t at = text.rfind('@');
-  return at != text.npos && at != 0 && text.find_first_of(" \t\r\n<>") == text.npos && host(text.substr(at + 1));
+  return at != text.npos && at != 0 && text.find_first_of(" \t\r\n<>") == text.npos &&
+         host(text.substr(at + 1));
 }
 bool uri(std::string_view text) {
   static const re2::RE2 kForm("([a-zA-Z][a-zA-Z0-9+.-]*:[^\\s]*|/[^\\s]*)");
   return matches(text, kForm);
 }
 bool mac(std::string_view text) {
-  static const re2::RE2 kForm("(?i)[0-9a-f]{2}([:-][0-9a-f]{2}){5}([:-][0-9a-f]{2}){0,14}|[0-9a-f]{4}(\\.[0-9a-f]{4}){2,9}");
+  static const re2::RE2 kForm(
+      "(?i)[0-9a-f]{2}([:-][0-9a-f]{2}){5}([:-][0-9a-f]{2}){0,14}|[0-9a-f]{4}(\\.[0-9a-f]{4}){2,9}");
   return matches(text, kForm);
 }
 bool hex_color(std::string_view text) {
@@ -75,16 +79,23 @@ const std::map<std::string_view, Check>& checks() {
   static const std::map<std::string_view, Check> all = {
       {"date-time", [](std::string_view t) { return base::parse_time(t).has_value(); }},
       {"datetime", [](std::string_view t) { return base::parse_time(t).has_value(); }},
-      {"date", date}, {"duration", duration}, {"uuid", uuid},
+      {"date", date},
+      {"duration", duration},
+      {"uuid", uuid},
       {"uuid3", [](std::string_view t) { return uuid_of(t, '3'); }},
       {"uuid4", [](std::string_view t) { return uuid_of(t, '4'); }},
       {"uuid5", [](std::string_view t) { return uuid_of(t, '5'); }},
       {"ipv4", [](std::string_view t) { return rules::is_ipv4(t); }},
       {"ipv6", [](std::string_view t) { return rules::is_ipv6(t); }},
-      {"cidr", cidr}, {"mac", mac}, {"email", email}, {"hostname", host}, {"uri", uri},
+      {"cidr", cidr},
+      {"mac", mac},
+      {"email", email},
+      {"hostname", host},
+      {"uri", uri},
       {"byte", [](std::string_view t) { return base64_decode(t).has_value(); }},
       {"password", [](std::string_view) { return true; }},
-      {"hexcolor", hex_color}, {"bsonobjectid", object_id},
+      {"hexcolor", hex_color},
+      {"bsonobjectid", object_id},
   };
   return all;
 }
@@ -99,8 +110,10 @@ bool has_format(std::string_view format, std::string_view text) {
 bool is_known_format(std::string_view format) {
   std::string name(format);
   std::erase(name, '-');  // go-openapi compares names without them
-  constexpr std::string_view kUnchecked[] = {"isbn", "isbn10", "isbn13", "creditcard", "ssn", "rgbcolor", "k8sshortname", "k8slongname"};
-  return checks().contains(name) || std::find(std::begin(kUnchecked), std::end(kUnchecked), name) != std::end(kUnchecked);
+  constexpr std::string_view kUnchecked[] = {"isbn", "isbn10",   "isbn13",       "creditcard",
+                                             "ssn",  "rgbcolor", "k8sshortname", "k8slongname"};
+  return checks().contains(name) ||
+         std::find(std::begin(kUnchecked), std::end(kUnchecked), name) != std::end(kUnchecked);
 }
 
 }  // namespace api

@@ -21,7 +21,8 @@ std::string text_of(const IntOrString& value) {
 void Errors::not_supported(std::string field, std::string_view value, std::vector<std::string> supported) {
   std::sort(supported.begin(), supported.end());
   std::string detail = "supported values: ";
-  for (size_t i = 0; i < supported.size(); ++i) detail += (i ? ", " : "") + text_of(std::string_view(supported[i]));
+  for (size_t i = 0; i < supported.size(); ++i)
+    detail += (i ? ", " : "") + text_of(std::string_view(supported[i]));
   list.push_back({Type::not_supported, std::move(field), text_of(value), std::move(detail)});
 }
 
@@ -79,7 +80,10 @@ void config_keys(Errors& e, const std::string& field, const json::value& map) {
       return std::isalnum(c) || c == '-' || c == '_' || c == '.';
     });
     if (!form)
-      e.invalid(at, key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
+      e.invalid(
+          at, key,
+          "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+          "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
     if (key == "." || key == "..") e.invalid(at, key, "must not be '" + std::string(key) + "'");
     else if (key.starts_with("..")) e.invalid(at, key, "must not start with '..'");
   }
@@ -116,8 +120,11 @@ void apply_rule(Errors& e, std::string_view rule, const std::string& field, cons
   if (rule == "dns1123-subdomain") return e.all(field, text, check_dns1123_subdomain(text));
   if (rule == "port-name") return e.all(field, text, check_port_name(text));
   if (rule == "env-name") {
-    if (!std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f && c != '='; }))
-      e.invalid(field, text, "a valid environment variable name must consist only of printable ASCII characters other than '='");
+    if (!std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) { return c >= 0x20 && c < 0x7f && c != '='; }))
+      e.invalid(
+          field, text,
+          "a valid environment variable name must consist only of printable ASCII characters other than '='");
     return;
   }
 }
@@ -142,7 +149,8 @@ class SchemaCheck {
       // Most fields ask for nothing but their type, which check_types() has seen.
       if (!field.required && !field.rule && !field.enum_values && field.shape != Shape::kStruct) continue;
       std::string_view name = field.name;
-      if (root && (name == "metadata" || name == "status" || name == "apiVersion" || name == "kind")) continue;
+      if (root && (name == "metadata" || name == "status" || name == "apiVersion" || name == "kind"))
+        continue;
       const json::value* value = in.if_contains(name);
       bool absent = !value || value->is_null() || (field.required && empty(*value));
       if (absent && (!field.required || may_be_empty(type, field))) continue;
@@ -191,7 +199,8 @@ class SchemaCheck {
 
 void immutable_metadata(Errors& e, const json::value& after, const json::value& before) {
   for (const char* name : {"name", "namespace", "uid", "creationTimestamp"}) {
-    std::string_view now = base::string_at(after, "metadata", name), was = base::string_at(before, "metadata", name);
+    std::string_view now = base::string_at(after, "metadata", name),
+                     was = base::string_at(before, "metadata", name);
     if (now != was && !was.empty()) e.invalid(std::string("metadata.") + name, now, "field is immutable");
   }
   if (base::string_at(before, "metadata", "deletionTimestamp").empty()) return;
@@ -206,8 +215,10 @@ void immutable_metadata(Errors& e, const json::value& after, const json::value& 
     if (!known) added += (added.empty() ? "" : ", ") + text_of(one);
   }
   if (!added.empty())
-    e.forbidden("metadata.finalizers",
-                "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}");
+    e.forbidden(
+        "metadata.finalizers",
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{" +
+            added + "}");
 }
 
 }  // namespace
@@ -268,10 +279,12 @@ FieldErrors validate_metadata(const json::value& object, bool namespaced, NameRu
   if (const json::value* list = base::find(*metadata, "ownerReferences"); list && list->is_array())
     for (const json::value& one : list->get_array()) {
       if (!base::as_bool(base::find(one, "controller"))) continue;
-      std::string who = std::string(base::string_at(one, "kind")) + "/" + std::string(base::string_at(one, "name"));
+      std::string who =
+          std::string(base::string_at(one, "kind")) + "/" + std::string(base::string_at(one, "name"));
       if (!controller.empty())
         e.invalid("metadata.ownerReferences", *list,
-                  "Only one reference can have Controller set to true. Found \"true\" in references for " + controller + " and " + who);
+                  "Only one reference can have Controller set to true. Found \"true\" in references for " +
+                      controller + " and " + who);
       controller = who;
     }
   return std::move(e.list);
@@ -286,7 +299,8 @@ FieldErrors validate_create(std::string_view gvk, const json::value& object, boo
   return std::move(e.list);
 }
 
-FieldErrors validate_update(std::string_view gvk, const json::value& after, const json::value& before, bool namespaced) {
+FieldErrors validate_update(std::string_view gvk, const json::value& after, const json::value& before,
+                            bool namespaced) {
   Errors e;
   e.list = validate_metadata(after, namespaced, name_rule(gvk));
   rules::immutable_metadata(e, after, before);
@@ -296,23 +310,26 @@ FieldErrors validate_update(std::string_view gvk, const json::value& after, cons
   return std::move(e.list);
 }
 
-FieldErrors validate_status_update(std::string_view gvk, const json::value& after, const json::value& before) {
+FieldErrors validate_status_update(std::string_view gvk, const json::value& after,
+                                   const json::value& before) {
   Errors e;
   rules::immutable_metadata(e, after, before);
   if (const auto* kind = rules::kind_rules(gvk); kind && kind->status) kind->status(e, after, before);
   return std::move(e.list);
 }
 
-FieldErrors validate_subresource_update(std::string_view gvk, std::string_view subresource, const json::value& after,
-                                        const json::value& before, bool namespaced) {
+FieldErrors validate_subresource_update(std::string_view gvk, std::string_view subresource,
+                                        const json::value& after, const json::value& before,
+                                        bool namespaced) {
   if (subresource == "status") {
     FieldErrors errors;  // most kinds take metadata at this door
-    if (const json::value *now = base::find(after, "metadata"), *was = base::find(before, "metadata"); now && was && *now != *was)
+    if (const json::value* now = base::find(after, "metadata"), *was = base::find(before, "metadata");
+        now && was && *now != *was)
       errors = validate_metadata(after, namespaced, name_rule(gvk));
     for (FieldError& error : validate_status_update(gvk, after, before)) errors.push_back(std::move(error));
     return errors;
   }
-  rules::Check check = gvk != "v1/Pod"                      ? nullptr
+  rules::Check check = gvk != "v1/Pod"                        ? nullptr
                        : subresource == "ephemeralcontainers" ? rules::ephemeral_containers
                        : subresource == "resize"              ? rules::pod_resize
                                                               : nullptr;

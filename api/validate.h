@@ -12,8 +12,16 @@ namespace api {
 
 struct FieldError {
   enum class Type {
-    required, invalid, duplicate, not_supported, forbidden, too_long, too_many, not_found,
-    type_invalid, internal,
+    required,
+    invalid,
+    duplicate,
+    not_supported,
+    forbidden,
+    too_long,
+    too_many,
+    not_found,
+    type_invalid,
+    internal,
   };
   Type type = Type::invalid;
   std::string field;       // "spec.containers[0].name"
@@ -40,15 +48,14 @@ FieldErrors validate_metadata(const json::value& object, bool namespaced, NameRu
 FieldErrors validate_create(std::string_view gvk, const json::value& object, bool namespaced);
 // Also what may not change. `before` and `after` are whole objects; metadata that the registry
 // owns (uid, creationTimestamp, …) is already copied into `after`.
-FieldErrors validate_update(std::string_view gvk, const json::value& after,
-                            const json::value& before, bool namespaced);
+FieldErrors validate_update(std::string_view gvk, const json::value& after, const json::value& before,
+                            bool namespaced);
 // For the status subresource: types of the status part only.
-FieldErrors validate_status_update(std::string_view gvk, const json::value& after,
-                                   const json::value& before);
+FieldErrors validate_status_update(std::string_view gvk, const json::value& after, const json::value& before);
 
 // By the part that is written: "" all, "status", or a Pod's "ephemeralcontainers" and "resize".
-FieldErrors validate_subresource_update(std::string_view gvk, std::string_view subresource, const json::value& after,
-                                        const json::value& before, bool namespaced);
+FieldErrors validate_subresource_update(std::string_view gvk, std::string_view subresource,
+                                        const json::value& after, const json::value& before, bool namespaced);
 
 // Everything that is set when absent: apply_defaults() and the kind's own defaulting. Not here:
 // what needs the registry (cluster IPs, node ports, uid, service account, priority).

@@ -26,13 +26,16 @@ void template_matches(Errors& e, const View& selector, const View& pods) {
   View labels = pods["metadata"]["labels"];
   std::map<std::string, std::string> have;
   labels.each_entry([&](std::string_view key, const View& value) { have.emplace(key, value.text()); });
-  if (!made->everything() && !made->matches(have)) e.invalid(labels.path(), labels.shown(), "`selector` does not match template `labels`");
+  if (!made->everything() && !made->matches(have))
+    e.invalid(labels.path(), labels.shown(), "`selector` does not match template `labels`");
 }
 
 void always_restarted(Errors& e, const View& pods, std::string_view kind) {
   View restart = pods["spec"]["restartPolicy"], deadline = pods["spec"]["activeDeadlineSeconds"];
-  if (restart.filled() && restart.text() != "Always") e.not_supported(restart.path(), restart.text(), {"Always"});
-  if (deadline.has()) e.forbidden(deadline.path(), "activeDeadlineSeconds in " + std::string(kind) + " is not Supported");
+  if (restart.filled() && restart.text() != "Always")
+    e.not_supported(restart.path(), restart.text(), {"Always"});
+  if (deadline.has())
+    e.forbidden(deadline.path(), "activeDeadlineSeconds in " + std::string(kind) + " is not Supported");
 }
 
 namespace {
@@ -68,15 +71,18 @@ void set_template(Errors& e, const View& spec, std::string_view kind, std::strin
 }  // namespace
 
 void stateful_set(Errors& e, const json::value& after, const json::value* before) {
-  View spec = View(&after)["spec"], management = spec["podManagementPolicy"], strategy = spec["updateStrategy"];
+  View spec = View(&after)["spec"], management = spec["podManagementPolicy"],
+       strategy = spec["updateStrategy"];
   std::string_view policy = management.text(), type = strategy["type"].text();
   if (policy.empty()) e.required(management.path());
-  else if (policy != "OrderedReady" && policy != "Parallel") e.invalid(management.path(), policy, "must be 'OrderedReady' or 'Parallel'");
+  else if (policy != "OrderedReady" && policy != "Parallel")
+    e.invalid(management.path(), policy, "must be 'OrderedReady' or 'Parallel'");
   View rolling = strategy["rollingUpdate"];
   if (type.empty()) {
     e.required(strategy.path());
   } else if (type == "OnDelete") {
-    if (rolling.has()) e.invalid(rolling.path(), rolling.shown(), "only allowed for updateStrategy 'RollingUpdate'");
+    if (rolling.has())
+      e.invalid(rolling.path(), rolling.shown(), "only allowed for updateStrategy 'RollingUpdate'");
   } else if (type == "RollingUpdate") {
     non_negative(e, rolling["partition"]);
     if (View gone = rolling["maxUnavailable"]; gone.has() && int_or_percent(e, gone, true) == 0)
@@ -84,7 +90,8 @@ void stateful_set(Errors& e, const json::value& after, const json::value* before
   } else {
     e.invalid(strategy.path(), strategy.shown(), "must be 'RollingUpdate' or 'OnDelete'");
   }
-  for (const char* name : {"replicas", "minReadySeconds", "revisionHistoryLimit"}) non_negative(e, spec[name]);
+  for (const char* name : {"replicas", "minReadySeconds", "revisionHistoryLimit"})
+    non_negative(e, spec[name]);
   non_negative(e, spec["ordinals"]["start"]);
   View keeps = spec["persistentVolumeClaimRetentionPolicy"];
   for (const char* name : {"whenDeleted", "whenScaled"}) one_of(e, keeps[name], {"Delete", "Retain"});
@@ -97,18 +104,23 @@ void stateful_set(Errors& e, const json::value& after, const json::value* before
                                "persistentVolumeClaimRetentionPolicy", "minReadySeconds"})
         each->get_object().erase(name);
   if (now != was)
-    e.forbidden("spec", "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
-                        "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
+    e.forbidden(
+        "spec",
+        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+        "'updateStrategy', "
+        "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
 }
 void stateful_set_status(Errors& e, const json::value& after, const json::value&) {
   View status = View(&after)["status"];
-  for (const char* name : {"replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas", "observedGeneration", "collisionCount"})
+  for (const char* name : {"replicas", "readyReplicas", "currentReplicas", "updatedReplicas",
+                           "availableReplicas", "observedGeneration", "collisionCount"})
     non_negative(e, status[name]);
   for (const char* name : {"readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"})
     if (status[name].number() > status["replicas"].number())
       e.invalid(status[name].path(), status[name].number(), "cannot be greater than status.replicas");
   if (status["availableReplicas"].number() > status["readyReplicas"].number())
-    e.invalid(status["availableReplicas"].path(), status["availableReplicas"].number(), "cannot be greater than status.readyReplicas");
+    e.invalid(status["availableReplicas"].path(), status["availableReplicas"].number(),
+              "cannot be greater than status.readyReplicas");
 }
 
 void daemon_set(Errors& e, const json::value& after, const json::value* before) {
@@ -118,9 +130,11 @@ void daemon_set(Errors& e, const json::value& after, const json::value* before) 
   one_of(e, strategy["type"], {"OnDelete", "RollingUpdate"});
   if (strategy["type"].text() == "RollingUpdate") {
     if (!rolling.has()) e.required(rolling.path());
-    int64_t gone = int_or_percent(e, rolling["maxUnavailable"], true), more = int_or_percent(e, rolling["maxSurge"], true);
+    int64_t gone = int_or_percent(e, rolling["maxUnavailable"], true),
+            more = int_or_percent(e, rolling["maxSurge"], true);
     if (rolling.has() && gone > 0 && more > 0)
-      e.invalid(rolling["maxSurge"].path(), rolling["maxSurge"].shown(), "may not be set when maxUnavailable is non-zero");
+      e.invalid(rolling["maxSurge"].path(), rolling["maxSurge"].shown(),
+                "may not be set when maxUnavailable is non-zero");
     if (rolling.has() && gone == 0 && more == 0)
       e.required(rolling["maxUnavailable"].path(), "cannot be 0 when maxSurge is 0");
   }
@@ -128,8 +142,9 @@ void daemon_set(Errors& e, const json::value& after, const json::value* before) 
 }
 void daemon_set_status(Errors& e, const json::value& after, const json::value&) {
   View status = View(&after)["status"];
-  for (const char* name : {"currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
-                           "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount"})
+  for (const char* name : {"currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled",
+                           "numberReady", "observedGeneration", "updatedNumberScheduled", "numberAvailable",
+                           "numberUnavailable", "collisionCount"})
     non_negative(e, status[name]);
 }
 

@@ -17,8 +17,12 @@ void failure_policy(Errors& e, const View& policy) {
   if (policy["rules"].size() > 20) e.too_many(policy["rules"].path(), policy["rules"].size(), 20);
   policy["rules"].each([&](const View& rule) {
     bool codes = rule["onExitCodes"].has(), conditions = rule["onPodConditions"].filled();
-    if (codes && conditions) e.invalid(rule.path(), json::value("<truncated>"), "specifying both OnExitCodes and OnPodConditions is not supported");
-    if (!codes && !conditions) e.invalid(rule.path(), json::value("<truncated>"), "specifying one of OnExitCodes and OnPodConditions is required");
+    if (codes && conditions)
+      e.invalid(rule.path(), json::value("<truncated>"),
+                "specifying both OnExitCodes and OnPodConditions is not supported");
+    if (!codes && !conditions)
+      e.invalid(rule.path(), json::value("<truncated>"),
+                "specifying one of OnExitCodes and OnPodConditions is required");
     one_of(e, rule["action"], {"Count", "FailIndex", "FailJob", "Ignore"});
     if (codes) {
       View exit = rule["onExitCodes"], values = exit["values"];
@@ -28,16 +32,19 @@ void failure_policy(Errors& e, const View& policy) {
       bool sorted = true;
       std::set<int64_t> seen;
       values.each([&](const View& value) {
-        if (value.number() == 0 && exit["operator"].text() == "In") e.invalid(value.path(), value.number(), "must not be 0 for the In operator");
+        if (value.number() == 0 && exit["operator"].text() == "In")
+          e.invalid(value.path(), value.number(), "must not be 0 for the In operator");
         if (!seen.insert(value.number()).second) e.duplicate(value.path(), value.number());
         sorted &= value.number() >= last;
         last = value.number();
       });
       if (!sorted) e.invalid(values.path(), values.shown(), "must be ordered");
     }
-    if (rule["onPodConditions"].size() > 20) e.too_many(rule["onPodConditions"].path(), rule["onPodConditions"].size(), 20);
+    if (rule["onPodConditions"].size() > 20)
+      e.too_many(rule["onPodConditions"].path(), rule["onPodConditions"].size(), 20);
     rule["onPodConditions"].each([&](const View& pattern) {
-      if (pattern["type"].filled()) e.all(pattern["type"].path(), pattern["type"].text(), check_qualified_name(pattern["type"].text()));
+      if (pattern["type"].filled())
+        e.all(pattern["type"].path(), pattern["type"].text(), check_qualified_name(pattern["type"].text()));
       one_of(e, pattern["status"], {"False", "True", "Unknown"});
     });
   });
@@ -46,7 +53,8 @@ void failure_policy(Errors& e, const View& policy) {
 void success_policy(Errors& e, const View& spec) {
   View policy = spec["successPolicy"];
   if (!policy.has()) return;
-  if (spec["completionMode"].text() != "Indexed") e.invalid(policy.path(), policy.shown(), "requires indexed completion mode");
+  if (spec["completionMode"].text() != "Indexed")
+    e.invalid(policy.path(), policy.shown(), "requires indexed completion mode");
   if (policy["rules"].size() > 20) e.too_many(policy["rules"].path(), policy["rules"].size(), 20);
   policy["rules"].each([&](const View& rule) {
     if (!rule["succeededCount"].has() && !rule["succeededIndexes"].has())
@@ -54,17 +62,20 @@ void success_policy(Errors& e, const View& spec) {
     non_negative(e, rule["succeededCount"]);
     if (rule["succeededCount"].number() > spec["completions"].number() && spec["completions"].has())
       e.invalid(rule["succeededCount"].path(), rule["succeededCount"].number(),
-                "must be less than or equal to " + std::to_string(spec["completions"].number()) + " (the number of specified completions)");
+                "must be less than or equal to " + std::to_string(spec["completions"].number()) +
+                    " (the number of specified completions)");
   });
 }
 
 void indexed(Errors& e, const View& spec) {
-  View mode = spec["completionMode"], per_index = spec["backoffLimitPerIndex"], max_failed = spec["maxFailedIndexes"];
+  View mode = spec["completionMode"], per_index = spec["backoffLimitPerIndex"],
+       max_failed = spec["maxFailedIndexes"];
   one_of(e, mode, {"Indexed", "NonIndexed"});
   if (mode.text() == "Indexed") {
     if (!spec["completions"].has()) e.required(spec["completions"].path(), "when completion mode is Indexed");
     if (spec["parallelism"].number() > kMaxIndexedParallelism)
-      e.invalid(spec["parallelism"].path(), spec["parallelism"].number(), "must be less than or equal to 100000 when completion mode is Indexed");
+      e.invalid(spec["parallelism"].path(), spec["parallelism"].number(),
+                "must be less than or equal to 100000 when completion mode is Indexed");
     if (per_index.has() && spec["completions"].number() > kMaxIndexesWithoutLimit && !max_failed.has())
       e.required(max_failed.path(), "must be specified when completions is above 100000");
   } else if (per_index.has()) {
@@ -79,8 +90,8 @@ void indexed(Errors& e, const View& spec) {
 void job_spec(Errors& e, const View& spec) {
   indexed(e, spec);
   View pods = spec["template"], restart = pods["spec"]["restartPolicy"];
-  for (const char* name : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
-                           "backoffLimitPerIndex", "maxFailedIndexes"})
+  for (const char* name : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
+                           "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"})
     non_negative(e, spec[name]);
   if (View by = spec["managedBy"]; by.has()) {
     domain_prefixed_path(e, by);
@@ -88,7 +99,9 @@ void job_spec(Errors& e, const View& spec) {
   }
   if (View policy = spec["podFailurePolicy"]; policy.has()) {
     failure_policy(e, policy);
-    if (restart.text() == "OnFailure") e.invalid(restart.path(), restart.text(), "only \"Never\" is supported when podFailurePolicy is specified");
+    if (restart.text() == "OnFailure")
+      e.invalid(restart.path(), restart.text(),
+                "only \"Never\" is supported when podFailurePolicy is specified");
   }
   success_policy(e, spec);
   if (View when = spec["podReplacementPolicy"]; when.filled()) {
@@ -106,8 +119,10 @@ void generated_selector(Errors& e, const View& job) {
   View spec = job["spec"], labels = spec["template"]["metadata"]["labels"];
   if (spec["manualSelector"].flag() || !spec["selector"].has()) return;
   std::string uid(job["metadata"]["uid"].text()), name(job["metadata"]["name"].text());
-  std::map<std::string, std::string> expected = {{"batch.kubernetes.io/controller-uid", uid}, {"controller-uid", uid},
-                                                 {"batch.kubernetes.io/job-name", name}, {"job-name", name}};
+  std::map<std::string, std::string> expected = {{"batch.kubernetes.io/controller-uid", uid},
+                                                 {"controller-uid", uid},
+                                                 {"batch.kubernetes.io/job-name", name},
+                                                 {"job-name", name}};
   for (const auto& [key, value] : expected) {
     View label = labels[key];
     std::string at = labels.path() + "[" + key + "]";
@@ -115,7 +130,8 @@ void generated_selector(Errors& e, const View& job) {
     else if (label.text() != value) e.invalid(at, label.text(), "must be '" + value + "'");
   }
   auto selector = selector_of_json(spec["selector"].get());
-  if (selector.ok() && !selector->matches(expected)) e.invalid(spec["selector"].path(), spec["selector"].shown(), "`selector` not auto-generated");
+  if (selector.ok() && !selector->matches(expected))
+    e.invalid(spec["selector"].path(), spec["selector"].shown(), "`selector` not auto-generated");
 }
 
 // What of a template may still change while a Job waits to be resumed: where its Pods may run.
@@ -132,13 +148,17 @@ json::value without_scheduling(const View& pods) {
 void job_update(Errors& e, const View& spec, const View& old, const View& old_status) {
   bool both_indexed = spec["completionMode"].text() == "Indexed" && old["completionMode"].text() == "Indexed";
   if (!spec["completions"].same_as(old["completions"]) &&
-      !(both_indexed && spec["completions"].has() && spec["completions"].number() == spec["parallelism"].number()))
-    e.invalid(spec["completions"].path(), spec["completions"].shown(), both_indexed ? "can only be modified in tandem with spec.parallelism" : "field is immutable");
-  for (const char* name : {"selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"})
+      !(both_indexed && spec["completions"].has() &&
+        spec["completions"].number() == spec["parallelism"].number()))
+    e.invalid(spec["completions"].path(), spec["completions"].shown(),
+              both_indexed ? "can only be modified in tandem with spec.parallelism" : "field is immutable");
+  for (const char* name : {"selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex",
+                           "managedBy", "successPolicy"})
     immutable(e, spec[name], old[name]);
   if (spec["template"].same_as(old["template"])) return;
   bool may_move = old["suspend"].flag() && old_status["startTime"].text().empty();
-  if (!may_move || without_scheduling(spec["template"]) != without_scheduling(old["template"])) immutable(e, spec["template"], old["template"]);
+  if (!may_move || without_scheduling(spec["template"]) != without_scheduling(old["template"]))
+    immutable(e, spec["template"], old["template"]);
 }
 
 // ---- schedules ---------------------------------------------------------------------------------
@@ -147,7 +167,9 @@ struct CronField {
   std::array<const char*, 12> names;  // of the values from `low` on
 };
 constexpr CronField kFields[] = {
-    {0, 59, {}}, {0, 23, {}}, {1, 31, {}},
+    {0, 59, {}},
+    {0, 23, {}},
+    {1, 31, {}},
     {1, 12, {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}},
     {0, 6, {"sun", "mon", "tue", "wed", "thu", "fri", "sat"}}};
 
@@ -156,9 +178,11 @@ std::optional<int64_t> cron_number(std::string_view text, const CronField& field
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
   for (size_t i = 0; i < field.names.size() && field.names[i]; ++i)
     if (lower == field.names[i]) return field.low + static_cast<int64_t>(i);
-  bool digits = !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  bool digits = !text.empty() && text.size() < 10 &&
+                std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
   if (digits) return std::stoll(std::string(text));
-  *wrong = "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing " + text_of(text) + ": invalid syntax";
+  *wrong = "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing " + text_of(text) +
+           ": invalid syntax";
   return std::nullopt;
 }
 // One of the comma-separated parts of a field: number | number "-" number [ "/" number ] | * | ?
@@ -166,11 +190,13 @@ std::string cron_part(std::string_view part, const CronField& field) {
   std::string shown(part), wrong;
   size_t slash = part.find('/');
   std::string_view range = part.substr(0, slash);
-  if (slash != std::string_view::npos && part.find('/', slash + 1) != std::string_view::npos) return "too many slashes: " + shown;
+  if (slash != std::string_view::npos && part.find('/', slash + 1) != std::string_view::npos)
+    return "too many slashes: " + shown;
   int64_t low = field.low, high = field.high;
   if (range != "*" && range != "?") {
     size_t dash = range.find('-');
-    if (dash != std::string_view::npos && range.find('-', dash + 1) != std::string_view::npos) return "too many hyphens: " + shown;
+    if (dash != std::string_view::npos && range.find('-', dash + 1) != std::string_view::npos)
+      return "too many hyphens: " + shown;
     auto first = cron_number(range.substr(0, dash), field, &wrong);
     if (!first) return wrong;
     low = high = *first;
@@ -187,9 +213,15 @@ std::string cron_part(std::string_view part, const CronField& field) {
     if (!step) return wrong;
     if (*step == 0) return "step of range should be a positive number: " + shown;
   }
-  if (low < field.low) return "beginning of range (" + std::to_string(low) + ") below minimum (" + std::to_string(field.low) + "): " + shown;
-  if (high > field.high) return "end of range (" + std::to_string(high) + ") above maximum (" + std::to_string(field.high) + "): " + shown;
-  if (low > high) return "beginning of range (" + std::to_string(low) + ") beyond end of range (" + std::to_string(high) + "): " + shown;
+  if (low < field.low)
+    return "beginning of range (" + std::to_string(low) + ") below minimum (" + std::to_string(field.low) +
+           "): " + shown;
+  if (high > field.high)
+    return "end of range (" + std::to_string(high) + ") above maximum (" + std::to_string(field.high) +
+           "): " + shown;
+  if (low > high)
+    return "beginning of range (" + std::to_string(low) + ") beyond end of range (" + std::to_string(high) +
+           "): " + shown;
   return {};
 }
 std::vector<std::string_view> words(std::string_view text, std::string_view separators) {
@@ -206,9 +238,11 @@ std::vector<std::string_view> words(std::string_view text, std::string_view sepa
 // "" when `text` is a schedule, else the sentence that says why not.
 std::string cron_wrong(std::string_view text) {
   if (text.starts_with("@")) {
-    for (std::string_view known : {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+    for (std::string_view known :
+         {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
       if (text == known) return {};
-    bool every = text.starts_with("@every ") && text.size() > 8 && text.find_first_not_of("0123456789.hmsuµn", 7) == std::string_view::npos;
+    bool every = text.starts_with("@every ") && text.size() > 8 &&
+                 text.find_first_not_of("0123456789.hmsuµn", 7) == std::string_view::npos;
     return every ? std::string() : "unrecognized descriptor: " + std::string(text);
   }
   std::vector<std::string_view> fields = words(text, " \t");
@@ -235,7 +269,8 @@ void job(Errors& e, const json::value& after, const json::value* before) {
 }
 void job_status(Errors& e, const json::value& after, const json::value&) {
   View status = View(&after)["status"];
-  for (const char* name : {"active", "succeeded", "failed", "ready", "terminating"}) non_negative(e, status[name]);
+  for (const char* name : {"active", "succeeded", "failed", "ready", "terminating"})
+    non_negative(e, status[name]);
 }
 
 void cron_job(Errors& e, const json::value& after, const json::value*) {
@@ -244,20 +279,26 @@ void cron_job(Errors& e, const json::value& after, const json::value*) {
   if (name.size() > 52) e.invalid("metadata.name", name, "must be no more than 52 characters");
   if (schedule.filled()) {
     std::string_view text = schedule.text();
-    if (text.find("TZ") != std::string_view::npos) e.invalid(schedule.path(), text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    if (text.find("TZ") != std::string_view::npos)
+      e.invalid(schedule.path(), text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
     else if (std::string wrong = cron_wrong(text); !wrong.empty()) e.invalid(schedule.path(), text, wrong);
   }
   if (zone.has()) {
     std::string lower(zone.text());
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     if (lower.empty()) e.invalid(zone.path(), zone.text(), "timeZone must be nil or non-empty string");
-    else if (lower == "local") e.invalid(zone.path(), zone.text(), "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
-    else if (lower.find("..") != std::string::npos || lower.front() == '/' || lower.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_+-/") != std::string::npos)
+    else if (lower == "local")
+      e.invalid(zone.path(), zone.text(),
+                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+    else if (lower.find("..") != std::string::npos || lower.front() == '/' ||
+             lower.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_+-/") != std::string::npos)
       e.invalid(zone.path(), zone.text(), "unknown time zone " + std::string(zone.text()));
   }
   View job = spec["jobTemplate"]["spec"];
   job_spec(e, job);
-  if (job["selector"].has()) e.invalid(job["selector"].path(), job["selector"].shown(), "`selector` will be auto-generated");
+  if (job["selector"].has())
+    e.invalid(job["selector"].path(), job["selector"].shown(), "`selector` will be auto-generated");
   if (job["manualSelector"].flag()) e.not_supported(job["manualSelector"].path(), "true", {"nil", "false"});
 }
 

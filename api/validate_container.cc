@@ -10,11 +10,13 @@ namespace {
 
 void port_reference(Errors& e, const std::string& field, const IntOrString& port) {
   if (port.is_string) e.all(field, port.text, check_port_name(port.text));
-  else if (port.number < 1 || port.number > 65535) e.invalid(field, port, "must be between 1 and 65535, inclusive");
+  else if (port.number < 1 || port.number > 65535)
+    e.invalid(field, port, "must be between 1 and 65535, inclusive");
 }
 
 // Of exec, httpGet, tcpSocket, grpc, sleep: exactly one.
-void one_handler(Errors& e, const std::string& field, const std::vector<std::pair<const char*, bool>>& handlers) {
+void one_handler(Errors& e, const std::string& field,
+                 const std::vector<std::pair<const char*, bool>>& handlers) {
   size_t set = 0;
   for (const auto& [name, is_set] : handlers)
     if (is_set && ++set > 1) e.forbidden(field + "." + name, "may not specify more than 1 handler type");
@@ -29,8 +31,11 @@ void http_action(Errors& e, const std::string& field, const std::optional<HTTPGe
 
 void probe(Errors& e, const std::string& field, const std::optional<Probe>& p, bool success_must_be_one) {
   if (!p) return;
-  one_handler(e, field, {{"exec", p->exec.has_value()}, {"httpGet", p->http_get.has_value()},
-                         {"tcpSocket", p->tcp_socket.has_value()}, {"grpc", p->grpc.has_value()}});
+  one_handler(e, field,
+              {{"exec", p->exec.has_value()},
+               {"httpGet", p->http_get.has_value()},
+               {"tcpSocket", p->tcp_socket.has_value()},
+               {"grpc", p->grpc.has_value()}});
   exec_action(e, field + ".exec", p->exec);
   http_action(e, field + ".httpGet", p->http_get);
   if (p->tcp_socket) port_reference(e, field + ".tcpSocket.port", p->tcp_socket->port);
@@ -39,16 +44,21 @@ void probe(Errors& e, const std::string& field, const std::optional<Probe>& p, b
   if (success_must_be_one && p->success_threshold.value_or(1) != 1)
     e.invalid(field + ".successThreshold", *p->success_threshold, "must be 1");
   if (p->termination_grace_period_seconds && *p->termination_grace_period_seconds <= 0)
-    e.invalid(field + ".terminationGracePeriodSeconds", *p->termination_grace_period_seconds, "must be greater than 0");
+    e.invalid(field + ".terminationGracePeriodSeconds", *p->termination_grace_period_seconds,
+              "must be greater than 0");
 }
 void hook(Errors& e, const std::string& field, const std::optional<LifecycleHandler>& h) {
   if (!h) return;
-  one_handler(e, field, {{"exec", h->exec.has_value()}, {"httpGet", h->http_get.has_value()},
-                         {"tcpSocket", h->tcp_socket.has_value()}, {"sleep", h->sleep.has_value()}});
+  one_handler(e, field,
+              {{"exec", h->exec.has_value()},
+               {"httpGet", h->http_get.has_value()},
+               {"tcpSocket", h->tcp_socket.has_value()},
+               {"sleep", h->sleep.has_value()}});
   exec_action(e, field + ".exec", h->exec);
   http_action(e, field + ".httpGet", h->http_get);
   if (h->tcp_socket) port_reference(e, field + ".tcpSocket.port", h->tcp_socket->port);
-  if (h->sleep && h->sleep->seconds < 0) e.invalid(field + ".sleep", h->sleep->seconds, "must be non-negative");
+  if (h->sleep && h->sleep->seconds < 0)
+    e.invalid(field + ".sleep", h->sleep->seconds, "must be non-negative");
 }
 
 bool subscript(const std::string& path, std::string_view prefix) {
@@ -56,24 +66,29 @@ bool subscript(const std::string& path, std::string_view prefix) {
 }
 void env_source(Errors& e, const std::string& field, const EnvVar& var) {
   const EnvVarSource& from = *var.value_from;
-  int set = from.config_map_key_ref.has_value() + from.field_ref.has_value() + from.resource_field_ref.has_value() +
-            from.secret_key_ref.has_value() + from.file_key_ref.has_value();
+  int set = from.config_map_key_ref.has_value() + from.field_ref.has_value() +
+            from.resource_field_ref.has_value() + from.secret_key_ref.has_value() +
+            from.file_key_ref.has_value();
   json::value shown = encode(from);
-  if (set == 0) e.invalid(field, shown, "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`");
+  if (set == 0)
+    e.invalid(field, shown,
+              "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`");
   else if (!var.value.empty()) e.invalid(field, shown, "may not be specified when `value` is not empty");
   else if (set > 1) e.invalid(field, shown, "may not have more than one field specified at a time");
-  if (from.config_map_key_ref && from.config_map_key_ref->name.empty()) e.required(field + ".configMapKeyRef.name");
+  if (from.config_map_key_ref && from.config_map_key_ref->name.empty())
+    e.required(field + ".configMapKeyRef.name");
   if (from.secret_key_ref && from.secret_key_ref->name.empty()) e.required(field + ".secretKeyRef.name");
   if (from.field_ref) {
     static const std::vector<std::string> kPaths = {
         "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
-        "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"};
+        "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs"};
     const std::string& path = from.field_ref->field_path;
     if (!path.empty() && std::find(kPaths.begin(), kPaths.end(), path) == kPaths.end() &&
         !subscript(path, "metadata.labels") && !subscript(path, "metadata.annotations"))
       e.not_supported(field + ".fieldRef.fieldPath", path, kPaths);
   }
-  if (from.resource_field_ref) resource_field(e, field + ".resourceFieldRef", *from.resource_field_ref, false);
+  if (from.resource_field_ref)
+    resource_field(e, field + ".resourceFieldRef", *from.resource_field_ref, false);
 }
 
 void environment(Errors& e, const std::string& field, const Container& c) {
@@ -83,8 +98,9 @@ void environment(Errors& e, const std::string& field, const Container& c) {
     const EnvFromSource& from = c.env_from[i];
     std::string where = at(field + ".envFrom", i);
     if (from.config_map_ref.has_value() == from.secret_ref.has_value())
-      e.invalid(where, encode(from), from.secret_ref ? "may not have more than one field specified at a time"
-                                                      : "must specify one of: `configMapRef` or `secretRef`");
+      e.invalid(where, encode(from),
+                from.secret_ref ? "may not have more than one field specified at a time"
+                                : "must specify one of: `configMapRef` or `secretRef`");
     if (from.config_map_ref && from.config_map_ref->name.empty()) e.required(where + ".configMapRef.name");
     if (from.secret_ref && from.secret_ref->name.empty()) e.required(where + ".secretRef.name");
   }
@@ -97,11 +113,14 @@ void ports(Errors& e, const std::string& field, const Container& c, const Contai
     std::string where = at(field + ".ports", i);
     if (!port.name.empty() && !names.insert(port.name).second) e.duplicate(where + ".name", port.name);
     int32_t host = port.host_port.value_or(0);
-    if (context.host_network && host != port.container_port) e.invalid(where + ".hostPort", host, "must match `containerPort` when `hostNetwork` is true");
+    if (context.host_network && host != port.container_port)
+      e.invalid(where + ".hostPort", host, "must match `containerPort` when `hostNetwork` is true");
     if (!host) continue;
     std::string key = port.protocol + "/" + port.host_ip + "/" + std::to_string(host);
     if (!context.host_ports->insert(key).second) e.duplicate(where + ".hostPort", key);
-    if (!port.host_ip.empty() && !is_ip(port.host_ip)) e.invalid(where + ".hostIP", port.host_ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    if (!port.host_ip.empty() && !is_ip(port.host_ip))
+      e.invalid(where + ".hostIP", port.host_ip,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
   }
 }
 
@@ -110,15 +129,19 @@ void mounts(Errors& e, const std::string& field, const Container& c, const Conta
   for (size_t i = 0; i < c.volume_mounts.size(); ++i) {
     const VolumeMount& mount = c.volume_mounts[i];
     std::string where = at(field + ".volumeMounts", i);
-    if (!mount.name.empty() && !context.volumes->contains(mount.name)) e.not_found(where + ".name", mount.name);
-    if (!mount.mount_path.empty() && !paths.insert(mount.mount_path).second) e.invalid(where + ".mountPath", mount.mount_path, "must be unique");
+    if (!mount.name.empty() && !context.volumes->contains(mount.name))
+      e.not_found(where + ".name", mount.name);
+    if (!mount.mount_path.empty() && !paths.insert(mount.mount_path).second)
+      e.invalid(where + ".mountPath", mount.mount_path, "must be unique");
     relative_path(e, where + ".subPath", mount.sub_path);
     relative_path(e, where + ".subPathExpr", mount.sub_path_expr);
     if (!mount.sub_path.empty() && !mount.sub_path_expr.empty())
-      e.invalid(where + ".subPathExpr", mount.sub_path_expr, "subPathExpr and subPath are mutually exclusive");
+      e.invalid(where + ".subPathExpr", mount.sub_path_expr,
+                "subPathExpr and subPath are mutually exclusive");
     bool privileged = c.security_context && c.security_context->privileged.value_or(false);
     if (mount.mount_propagation == "Bidirectional" && !privileged)
-      e.forbidden(where + ".mountPropagation", "Bidirectional mount propagation is available only to privileged containers");
+      e.forbidden(where + ".mountPropagation",
+                  "Bidirectional mount propagation is available only to privileged containers");
   }
 }
 
@@ -147,13 +170,17 @@ void resources(Errors& e, const std::string& field, const ResourceRequirements& 
   for (const auto& [name, request] : r.requests) {
     auto limit = r.limits.find(name);
     if (limit == r.limits.end()) {
-      if (whole_units(name) || name.starts_with("hugepages-")) e.required(field + ".limits", "Limit must be set for non overcommitable resources");
+      if (whole_units(name) || name.starts_with("hugepages-"))
+        e.required(field + ".limits", "Limit must be set for non overcommitable resources");
       continue;
     }
     auto want = Quantity::parse(request), most = Quantity::parse(limit->second);
     if (!want.ok() || !most.ok()) continue;
-    if (whole_units(name) && *want != *most) e.invalid(field + ".requests", request, "must be equal to " + name + " limit of " + limit->second);
-    else if (*want > *most) e.invalid(field + ".requests", request, "must be less than or equal to " + name + " limit of " + limit->second);
+    if (whole_units(name) && *want != *most)
+      e.invalid(field + ".requests", request, "must be equal to " + name + " limit of " + limit->second);
+    else if (*want > *most)
+      e.invalid(field + ".requests", request,
+                "must be less than or equal to " + name + " limit of " + limit->second);
   }
 }
 
@@ -172,8 +199,9 @@ void no_parent_steps(Errors& e, const std::string& field, const std::string& pat
   }
 }
 void resource_field(Errors& e, const std::string& field, const ResourceFieldSelector& from, bool in_volume) {
-  static const std::vector<std::string> kNames = {"limits.cpu", "limits.ephemeral-storage", "limits.memory",
-                                                  "requests.cpu", "requests.ephemeral-storage", "requests.memory"};
+  static const std::vector<std::string> kNames = {
+      "limits.cpu",   "limits.ephemeral-storage",   "limits.memory",
+      "requests.cpu", "requests.ephemeral-storage", "requests.memory"};
   if (in_volume && from.container_name.empty()) e.required(field + ".containerName");
   if (!from.resource.empty() && std::find(kNames.begin(), kNames.end(), from.resource) == kNames.end() &&
       from.resource.find("hugepages-") == std::string::npos)
@@ -183,19 +211,23 @@ void resource_field(Errors& e, const std::string& field, const ResourceFieldSele
 void seccomp(Errors& e, const std::string& field, const std::optional<SeccompProfile>& profile) {
   if (!profile) return;
   if (profile->type == "Localhost") {
-    if (profile->localhost_profile.empty()) e.required(field + ".localhostProfile", "must be set when seccomp type is Localhost");
+    if (profile->localhost_profile.empty())
+      e.required(field + ".localhostProfile", "must be set when seccomp type is Localhost");
     else relative_path(e, field + ".localhostProfile", profile->localhost_profile);
   } else if (!profile->localhost_profile.empty()) {
-    e.invalid(field + ".localhostProfile", profile->localhost_profile, "can only be set when seccomp type is Localhost");
+    e.invalid(field + ".localhostProfile", profile->localhost_profile,
+              "can only be set when seccomp type is Localhost");
   }
 }
 void user_id(Errors& e, const std::string& field, const std::optional<int64_t>& id) {
-  if (id && (*id < 0 || *id > INT32_MAX)) e.invalid(field, *id, "must be between 0 and 2147483647, inclusive");
+  if (id && (*id < 0 || *id > INT32_MAX))
+    e.invalid(field, *id, "must be between 0 and 2147483647, inclusive");
 }
 
 void container(Errors& e, const std::string& field, const Container& c, const ContainerContext& context) {
   if (c.image.empty()) e.required(field + ".image");
-  else if (c.image.front() == ' ' || c.image.back() == ' ') e.invalid(field + ".image", c.image, "must not have leading or trailing whitespace");
+  else if (c.image.front() == ' ' || c.image.back() == ' ')
+    e.invalid(field + ".image", c.image, "must not have leading or trailing whitespace");
   environment(e, field, c);
   ports(e, field, c, context);
   mounts(e, field, c, context);
@@ -227,7 +259,8 @@ void container(Errors& e, const std::string& field, const Container& c, const Co
     user_id(e, field + ".securityContext.runAsGroup", s.run_as_group);
     seccomp(e, field + ".securityContext.seccompProfile", s.seccomp_profile);
     if (s.allow_privilege_escalation && !*s.allow_privilege_escalation && s.privileged.value_or(false))
-      e.invalid(field + ".securityContext", encode(s), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+      e.invalid(field + ".securityContext", encode(s),
+                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
   }
 }
 

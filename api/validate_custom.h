@@ -25,7 +25,9 @@ inline std::string joined(const std::vector<std::string>& list) {
   for (const std::string& one : list) out += (out.empty() ? "" : ",") + one;
   return out;
 }
-inline std::string key(const std::string& path, std::string_view name) { return path + "[" + std::string(name) + "]"; }
+inline std::string key(const std::string& path, std::string_view name) {
+  return path + "[" + std::string(name) + "]";
+}
 
 // The errors of a schema (`path` names it), in kube-apiserver's words.
 void schema(rules::Errors& errors, std::string path, const json::value& schema);

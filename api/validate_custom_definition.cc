@@ -1,4 +1,5 @@
-// What a CustomResourceDefinition must satisfy: names, versions, conversion. Schemas: validate_custom_schema.cc.
+// What a CustomResourceDefinition must satisfy: names, versions, conversion. Schemas:
+// validate_custom_schema.cc.
 #include <algorithm>
 #include <set>
 
@@ -17,18 +18,24 @@ using rules::Errors;
 void simple_path(Errors& e, const std::string& field, std::string_view path) {
   if (path.empty()) e.invalid(field, path, "must not be empty");
   else if (path[0] != '.') e.invalid(field, path, "must be a simple json path starting with .");
-  else if (auto parsed = JsonPath::parse(path); !parsed.ok()) e.invalid(field, path, parsed.error().message());
+  else if (auto parsed = JsonPath::parse(path); !parsed.ok())
+    e.invalid(field, path, parsed.error().message());
 }
 
 void columns(Errors& e, const std::string& field, const json::array& list) {
   for (size_t i = 0; i < list.size(); ++i) {
     std::string here = rules::at(field, i);
     std::string_view type = text_at(list[i], "type"), format = text_at(list[i], "format");
-    if (!type.empty() && type != "integer" && type != "number" && type != "string" && type != "boolean" && type != "date")
+    if (!type.empty() && type != "integer" && type != "number" && type != "string" && type != "boolean" &&
+        type != "date")
       e.invalid(here + ".type", type, "must be one of boolean,date,integer,number,string");
-    static const std::set<std::string_view> kFormats = {"", "int32", "int64", "float", "double", "byte", "date", "date-time", "password"};
-    if (!kFormats.contains(format)) e.invalid(here + ".format", format, "must be one of byte,date,date-time,double,float,int32,int64,password");
-    if (std::string_view path = text_at(list[i], "jsonPath"); !path.empty()) simple_path(e, here + ".JSONPath", path);
+    static const std::set<std::string_view> kFormats = {"",     "int32", "int64",     "float",   "double",
+                                                        "byte", "date",  "date-time", "password"};
+    if (!kFormats.contains(format))
+      e.invalid(here + ".format", format,
+                "must be one of byte,date,date-time,double,float,int32,int64,password");
+    if (std::string_view path = text_at(list[i], "jsonPath"); !path.empty())
+      simple_path(e, here + ".JSONPath", path);
   }
 }
 
@@ -63,11 +70,15 @@ void selectable_fields(Errors& e, const std::string& field, const json::value& v
       continue;
     }
     const json::value* schema = base::find_path(version, "schema", "openAPIV3Schema");
-    for (const std::string& name : names) schema = schema ? map_at(*schema, "properties").if_contains(name) : nullptr;
+    for (const std::string& name : names)
+      schema = schema ? map_at(*schema, "properties").if_contains(name) : nullptr;
     if (names[0] == "metadata") e.invalid(here, path, "must not point to fields in metadata");
     else if (!schema) e.invalid(here, path, "is an invalid path: does not refer to a valid field");
-    else if (std::string_view type = text_at(*schema, "type"); type != "string" && type != "boolean" && type != "integer")
-      e.invalid(here, path, "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.");
+    else if (std::string_view type = text_at(*schema, "type");
+             type != "string" && type != "boolean" && type != "integer")
+      e.invalid(here, path,
+                "must point to a field of type string, boolean or integer. Enum string fields and strings "
+                "with formats are allowed.");
     if (!seen.insert(std::string(path)).second) e.duplicate(here, path);
   }
   if (seen.size() > 8) e.too_many(field, seen.size(), 8);
@@ -81,15 +92,18 @@ void names(Errors& e, const std::string& field, const json::value& names) {
   };
   for (const char* name : {"plural", "singular"})
     if (std::string_view text = text_at(names, name); !text.empty())
-      if (auto wrong = check_dns1035_label(text); !wrong.empty()) e.invalid(field + "." + name, text, custom::joined(wrong));
+      if (auto wrong = check_dns1035_label(text); !wrong.empty())
+        e.invalid(field + "." + name, text, custom::joined(wrong));
   for (const char* name : {"kind", "listKind"})
     if (std::string_view text = text_at(names, name); !text.empty())
       if (auto wrong = check_dns1035_label(lower(text)); !wrong.empty())
-        e.invalid(field + "." + name, text, "may have mixed case, but should otherwise match: " + custom::joined(wrong));
+        e.invalid(field + "." + name, text,
+                  "may have mixed case, but should otherwise match: " + custom::joined(wrong));
   for (const char* name : {"shortNames", "categories"})
     for (size_t i = 0; i < custom::list_at(names, name).size(); ++i) {
       std::string_view text = base::as_string(&custom::list_at(names, name)[i]);
-      if (auto wrong = check_dns1035_label(text); !wrong.empty()) e.invalid(rules::at(field + "." + name, i), text, custom::joined(wrong));
+      if (auto wrong = check_dns1035_label(text); !wrong.empty())
+        e.invalid(rules::at(field + "." + name, i), text, custom::joined(wrong));
     }
   if (std::string_view kind = text_at(names, "kind"); !kind.empty() && kind == text_at(names, "listKind"))
     e.invalid(field + ".listKind", kind, "kind and listKind may not be the same");
@@ -106,10 +120,13 @@ void versions(Errors& e, const json::array& list) {
     stored += custom::flag(version, "storage");
     unique &= seen.insert(text_at(version, "name")).second;
     if (std::string_view name = text_at(version, "name"); !name.empty())
-      if (auto wrong = check_dns1035_label(name); !wrong.empty()) e.invalid(here + ".name", name, custom::joined(wrong));
-    if (const json::value* warning = base::find(version, "deprecationWarning"); warning && warning->is_string()) {
+      if (auto wrong = check_dns1035_label(name); !wrong.empty())
+        e.invalid(here + ".name", name, custom::joined(wrong));
+    if (const json::value* warning = base::find(version, "deprecationWarning");
+        warning && warning->is_string()) {
       std::string_view text = base::as_string(warning);
-      if (!custom::flag(version, "deprecated")) e.invalid(here + ".deprecationWarning", text, "can only be set for deprecated versions");
+      if (!custom::flag(version, "deprecated"))
+        e.invalid(here + ".deprecationWarning", text, "can only be set for deprecated versions");
       if (text.size() > 256) e.invalid(here + ".deprecationWarning", text, "must be <= 256 characters long");
       if (text.empty()) e.invalid(here + ".deprecationWarning", text, "must not be an empty string");
     }
@@ -117,20 +134,24 @@ void versions(Errors& e, const json::array& list) {
     // One schema for all versions counts as the definition's own.
     if (!schema || !schema->is_object()) e.required(here + ".schema.openAPIV3Schema");
     else if (!same_schemas || i == 0)
-      custom::schema(e, same_schemas ? "spec.validation.openAPIV3Schema" : here + ".schema.openAPIV3Schema", *schema);
+      custom::schema(e, same_schemas ? "spec.validation.openAPIV3Schema" : here + ".schema.openAPIV3Schema",
+                     *schema);
     columns(e, here + ".additionalPrinterColumns", custom::list_at(version, "additionalPrinterColumns"));
     scale(e, here + ".subresources.scale", at(at(version, "subresources"), "scale"));
     selectable_fields(e, here + ".selectableFields", version);
   }
   if (!unique) e.invalid("spec.versions", json::value(list), "must contain unique version names");
-  if (stored != 1) e.invalid("spec.versions", json::value(list), "must have exactly one version marked as storage version");
+  if (stored != 1)
+    e.invalid("spec.versions", json::value(list), "must have exactly one version marked as storage version");
 }
 
 void conversion(Errors& e, const json::value& conversion) {
   if (!conversion.is_object()) return;
   std::string_view strategy = text_at(conversion, "strategy");
-  const std::string config = "spec.conversion.webhookClientConfig", versions = "spec.conversion.conversionReviewVersions";
-  if (!strategy.empty() && strategy != "None" && strategy != "Webhook") e.not_supported("spec.conversion.strategy", strategy, {"None", "Webhook"});
+  const std::string config = "spec.conversion.webhookClientConfig",
+                    versions = "spec.conversion.conversionReviewVersions";
+  if (!strategy.empty() && strategy != "None" && strategy != "Webhook")
+    e.not_supported("spec.conversion.strategy", strategy, {"None", "Webhook"});
   rules::View webhook(&at(conversion, "webhook")), reviews = webhook["conversionReviewVersions"];
   if (strategy != "Webhook") {
     if (webhook.has()) e.forbidden(config, "should not be set when strategy is not set to Webhook");
@@ -143,17 +164,26 @@ void conversion(Errors& e, const json::value& conversion) {
 }
 
 bool is_protected(std::string_view group) {
-  return group == "k8s.io" || group.ends_with(".k8s.io") || group == "kubernetes.io" || group.ends_with(".kubernetes.io");
+  return group == "k8s.io" || group.ends_with(".k8s.io") || group == "kubernetes.io" ||
+         group.ends_with(".kubernetes.io");
 }
 void approval(Errors& e, const json::value& definition, const json::value* before) {
   if (!is_protected(base::string_at(definition, "spec", "group"))) return;
-  auto read = [](const json::value& in) { return base::string_at(in, "metadata", "annotations", "api-approved.kubernetes.io"); };
+  auto read = [](const json::value& in) {
+    return base::string_at(in, "metadata", "annotations", "api-approved.kubernetes.io");
+  };
   std::string_view text = read(definition);
   if (before && read(*before) == text) return;
-  std::string field = "metadata.annotations[api-approved.kubernetes.io]", see = "see https://github.com/kubernetes/enhancements/pull/1111";
-  if (text.empty()) e.required(field, "protected groups must have approval annotation \"api-approved.kubernetes.io\", " + see);
+  std::string field = "metadata.annotations[api-approved.kubernetes.io]",
+              see = "see https://github.com/kubernetes/enhancements/pull/1111";
+  if (text.empty())
+    e.required(field,
+               "protected groups must have approval annotation \"api-approved.kubernetes.io\", " + see);
   else if (!text.starts_with("unapproved") && text.find("://") == text.npos)
-    e.invalid(field, text, "protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL or a reason starting with \"unapproved\", " + see);
+    e.invalid(field, text,
+              "protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a "
+              "URL or a reason starting with \"unapproved\", " +
+                  see);
 }
 
 void updated(Errors& e, const json::value& definition, const json::value& before) {
@@ -169,14 +199,17 @@ void updated(Errors& e, const json::value& definition, const json::value& before
   same("group", nullptr, "spec.group");
   same("names", "plural", "spec.names.plural");
   std::set<std::string_view> served;
-  for (const json::value& version : custom::list_at(at(definition, "spec"), "versions")) served.insert(text_at(version, "name"));
+  for (const json::value& version : custom::list_at(at(definition, "spec"), "versions"))
+    served.insert(text_at(version, "name"));
   const json::array& stored = custom::list_at(at(before, "status"), "storedVersions");
   for (size_t i = 0; i < stored.size(); ++i) {
     std::string name(base::as_string(&stored[i]));
     if (!served.contains(name))
       e.invalid(rules::at("status.storedVersions", i), std::string_view(name),
-                "missing from spec.versions; " + name + " was previously a storage version, and must remain in spec.versions until a storage "
-                "migration ensures no data remains persisted in " + name + " and removes " + name + " from status.storedVersions");
+                "missing from spec.versions; " + name +
+                    " was previously a storage version, and must remain in spec.versions until a storage "
+                    "migration ensures no data remains persisted in " +
+                    name + " and removes " + name + " from status.storedVersions");
   }
 }
 
@@ -188,19 +221,24 @@ FieldErrors validate_custom_resource_definition(const json::value& definition, c
   std::string_view group = text_at(spec, "group"), scope = text_at(spec, "scope");
   std::string name(base::string_at(spec, "names", "plural"));
   if (name + "." + std::string(group) != base::string_at(definition, "metadata", "name"))
-    e.invalid("metadata.name", base::string_at(definition, "metadata", "name"), "must be spec.names.plural+\".\"+spec.group");
+    e.invalid("metadata.name", base::string_at(definition, "metadata", "name"),
+              "must be spec.names.plural+\".\"+spec.group");
   if (!group.empty()) {
-    if (auto wrong = check_dns1123_subdomain(group); !wrong.empty()) e.invalid("spec.group", group, custom::joined(wrong));
-    else if (group.find('.') == group.npos) e.invalid("spec.group", group, "should be a domain with at least one dot");
+    if (auto wrong = check_dns1123_subdomain(group); !wrong.empty())
+      e.invalid("spec.group", group, custom::joined(wrong));
+    else if (group.find('.') == group.npos)
+      e.invalid("spec.group", group, "should be a domain with at least one dot");
   }
-  if (!scope.empty() && scope != "Cluster" && scope != "Namespaced") e.not_supported("spec.scope", scope, {"Cluster", "Namespaced"});
+  if (!scope.empty() && scope != "Cluster" && scope != "Namespaced")
+    e.not_supported("spec.scope", scope, {"Cluster", "Namespaced"});
   versions(e, custom::list_at(spec, "versions"));
   names(e, "spec.names", at(spec, "names"));
   conversion(e, at(spec, "conversion"));
   approval(e, definition, before);
   if (custom::flag(spec, "preserveUnknownFields"))
     e.invalid("spec.preserveUnknownFields", json::value(true),
-              "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead");
+              "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+              "spec.versions[*].schema instead");
   if (before) updated(e, definition, *before);
   return std::move(e.list);
 }

@@ -14,10 +14,14 @@ void replicas_status(Errors& e, const json::value& after, const json::value&) {
     non_negative(e, View(&after)["status"][name]);
 }
 template <void (*check)(Errors&, const json::value&)>
-void state_only(Errors& e, const json::value& after, const json::value*) { check(e, after); }
+void state_only(Errors& e, const json::value& after, const json::value*) {
+  check(e, after);
+}
 
 template <auto check>
-void of_workload(Errors& e, const json::value& after, const json::value* before) { workload(e, check(), after, before); }
+void of_workload(Errors& e, const json::value& after, const json::value* before) {
+  workload(e, check(), after, before);
+}
 void custom_resource_definition(Errors& e, const json::value& after, const json::value* before) {
   FieldErrors wrong = validate_custom_resource_definition(after, before);
   e.list.insert(e.list.end(), wrong.begin(), wrong.end());
@@ -41,17 +45,24 @@ const KindRules* kind_rules(std::string_view gvk) {
       {"v1/PersistentVolumeClaim", {N::kDns1123Subdomain, persistent_volume_claim}},
       {"v1/Pod", {N::kDns1123Subdomain, pod, pod_status}},
       {"v1/PodTemplate", {N::kDns1123Subdomain, pod_template_object}},
-      {"v1/ReplicationController", {N::kDns1123Subdomain, of_workload<replication_controller>, replicas_status}},
+      {"v1/ReplicationController",
+       {N::kDns1123Subdomain, of_workload<replication_controller>, replicas_status}},
       {"v1/ResourceQuota", {N::kDns1123Subdomain, resource_quota}},
       {"v1/Secret", {N::kDns1123Subdomain, secret}},
       {"v1/Service", {N::kDns1035Label, service}},
       {"admissionregistration.k8s.io/v1/MutatingAdmissionPolicy", {N::kDns1123Subdomain, mutating_policy}},
-      {"admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding", {N::kDns1123Subdomain, policy_binding}},
-      {"admissionregistration.k8s.io/v1/MutatingWebhookConfiguration", {N::kDns1123Subdomain, state_only<webhook_configuration>}},
-      {"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy", {N::kDns1123Subdomain, validating_policy}},
-      {"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding", {N::kDns1123Subdomain, validating_policy_binding}},
-      {"admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration", {N::kDns1123Subdomain, state_only<webhook_configuration>}},
-      {"apiextensions.k8s.io/v1/CustomResourceDefinition", {N::kDns1123Subdomain, custom_resource_definition}},
+      {"admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding",
+       {N::kDns1123Subdomain, policy_binding}},
+      {"admissionregistration.k8s.io/v1/MutatingWebhookConfiguration",
+       {N::kDns1123Subdomain, state_only<webhook_configuration>}},
+      {"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
+       {N::kDns1123Subdomain, validating_policy}},
+      {"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding",
+       {N::kDns1123Subdomain, validating_policy_binding}},
+      {"admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration",
+       {N::kDns1123Subdomain, state_only<webhook_configuration>}},
+      {"apiextensions.k8s.io/v1/CustomResourceDefinition",
+       {N::kDns1123Subdomain, custom_resource_definition}},
       {"apiregistration.k8s.io/v1/APIService", {N::kPathSegment, state_only<api_service>}},
       {"apps/v1/ControllerRevision", {N::kDns1123Subdomain, controller_revision}},
       {"apps/v1/DaemonSet", {N::kDns1123Subdomain, daemon_set, daemon_set_status}},
@@ -71,7 +82,8 @@ const KindRules* kind_rules(std::string_view gvk) {
       {"networking.k8s.io/v1/NetworkPolicy", {N::kDns1123Subdomain, network_policy}},
       {"networking.k8s.io/v1/ServiceCIDR", {N::kDns1123Subdomain, service_cidr}},
       {"node.k8s.io/v1/RuntimeClass", {N::kDns1123Subdomain, runtime_class}},
-      {"policy/v1/PodDisruptionBudget", {N::kDns1123Subdomain, pod_disruption_budget, pod_disruption_budget_status}},
+      {"policy/v1/PodDisruptionBudget",
+       {N::kDns1123Subdomain, pod_disruption_budget, pod_disruption_budget_status}},
       {"resource.k8s.io/v1/DeviceClass", {N::kDns1123Subdomain, device_class}},
       {"resource.k8s.io/v1/ResourceClaim", {N::kDns1123Subdomain, resource_claim, resource_claim_status}},
       {"resource.k8s.io/v1/ResourceClaimTemplate", {N::kDns1123Subdomain, resource_claim_template}},
@@ -89,10 +101,12 @@ const KindRules* kind_rules(std::string_view gvk) {
 }
 
 void non_negative(Errors& e, const View& number) {
-  if (number.has() && number.number() < 0) e.invalid(number.path(), number.number(), "must be greater than or equal to 0");
+  if (number.has() && number.number() < 0)
+    e.invalid(number.path(), number.number(), "must be greater than or equal to 0");
 }
 void port_number(Errors& e, const View& number) {
-  if (number.number() < 1 || number.number() > 65535) e.invalid(number.path(), number.number(), "must be between 1 and 65535, inclusive");
+  if (number.number() < 1 || number.number() > 65535)
+    e.invalid(number.path(), number.number(), "must be between 1 and 65535, inclusive");
 }
 void one_of(Errors& e, const View& text, std::vector<std::string> allowed) {
   if (!text.filled() || std::find(allowed.begin(), allowed.end(), text.text()) != allowed.end()) return;
@@ -117,8 +131,13 @@ void domain_prefixed_path(Errors& e, const View& at) {
     return e.invalid(at.path(), text, "must be a domain-prefixed path (such as \"acme.io/foo\")");
   std::string_view host = text.substr(0, slash), path = text.substr(slash + 1);
   e.all(at.path(), host, check_dns1123_subdomain(host));
-  if (!std::all_of(path.begin(), path.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("/-._~%!$&'()*+,;=:").find(c) != std::string_view::npos; }))
-    e.invalid(at.path(), path, "Invalid path (e.g. 'foo',  or 'foo/', regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')");
+  if (!std::all_of(path.begin(), path.end(), [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) ||
+               std::string_view("/-._~%!$&'()*+,;=:").find(c) != std::string_view::npos;
+      }))
+    e.invalid(at.path(), path,
+              "Invalid path (e.g. 'foo',  or 'foo/', regex used for validation is "
+              "'[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')");
 }
 
 }  // namespace api::rules

@@ -26,14 +26,19 @@ Network parse_network(std::string_view text) {
   size_t slash = text.find('/');
   if (slash == std::string_view::npos) return out;
   std::string ip(text.substr(0, slash)), bits(text.substr(slash + 1));
-  if (bits.empty() || bits.size() > 3 || bits.find_first_not_of("0123456789") != std::string::npos || (bits.size() > 1 && bits[0] == '0')) return out;
-  int family = inet_pton(AF_INET, ip.c_str(), out.address) == 1 ? 4 : inet_pton(AF_INET6, ip.c_str(), out.address) == 1 ? 6 : 0;
+  if (bits.empty() || bits.size() > 3 || bits.find_first_not_of("0123456789") != std::string::npos ||
+      (bits.size() > 1 && bits[0] == '0'))
+    return out;
+  int family = inet_pton(AF_INET, ip.c_str(), out.address) == 1    ? 4
+               : inet_pton(AF_INET6, ip.c_str(), out.address) == 1 ? 6
+                                                                   : 0;
   out.bits = std::stoi(bits);
   int width = family == 4 ? 32 : 128;
   if (!family || out.bits > width) return out;
   out.family = family;
   out.masked = true;
-  for (int bit = out.bits; bit < width; ++bit) out.masked &= ((out.address[bit / 8] >> (7 - bit % 8)) & 1) == 0;
+  for (int bit = out.bits; bit < width; ++bit)
+    out.masked &= ((out.address[bit / 8] >> (7 - bit % 8)) & 1) == 0;
   return out;
 }
 constexpr char kCidrForm[] = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
@@ -44,19 +49,24 @@ bool network(Errors& e, const View& at, Network* out) {
 }
 
 void reference(Errors& e, const View& ref) {
-  if (ref["apiGroup"].has()) e.all(ref["apiGroup"].path(), ref["apiGroup"].text(), check_dns1123_subdomain(ref["apiGroup"].text()));
+  if (ref["apiGroup"].has())
+    e.all(ref["apiGroup"].path(), ref["apiGroup"].text(), check_dns1123_subdomain(ref["apiGroup"].text()));
   for (const char* name : {"kind", "name"})
     if (ref[name].filled()) e.all(ref[name].path(), ref[name].text(), check_path_segment(ref[name].text()));
 }
 
 void backend(Errors& e, const View& at) {
   View resource = at["resource"], service = at["service"];
-  if (resource.has() && service.has()) return e.invalid(at.path(), std::string_view(), "cannot set both resource and service backends");
+  if (resource.has() && service.has())
+    return e.invalid(at.path(), std::string_view(), "cannot set both resource and service backends");
   if (resource.has()) return reference(e, resource);
-  if (!service.has()) return e.invalid(at.path(), std::string_view(), "resource or service backend is required");
-  if (service["name"].filled()) e.all(service["name"].path(), service["name"].text(), check_dns1035_label(service["name"].text()));
+  if (!service.has())
+    return e.invalid(at.path(), std::string_view(), "resource or service backend is required");
+  if (service["name"].filled())
+    e.all(service["name"].path(), service["name"].text(), check_dns1035_label(service["name"].text()));
   View name = service["port"]["name"], number = service["port"]["number"];
-  if (name.filled() && number.number()) e.invalid(at.path(), std::string_view(), "cannot set both port name & port number");
+  if (name.filled() && number.number())
+    e.invalid(at.path(), std::string_view(), "cannot set both port name & port number");
   else if (name.filled()) e.all(name.path(), name.text(), check_port_name(name.text()));
   else if (number.number()) port_number(e, number);
   else e.required(at.path(), "port name or number is required");
@@ -69,7 +79,8 @@ void http_path(Errors& e, const View& path) {
   if (type.text() == "Exact" || type.text() == "Prefix") {
     if (!text.starts_with("/")) e.invalid(value.path(), text, "must be an absolute path");
     for (std::string_view bad : {"//", "/./", "/../", "%2f", "%2F"})
-      if (text.find(bad) != std::string_view::npos) e.invalid(value.path(), text, "must not contain '" + std::string(bad) + "'");
+      if (text.find(bad) != std::string_view::npos)
+        e.invalid(value.path(), text, "must not contain '" + std::string(bad) + "'");
     for (std::string_view bad : {"/..", "/."})
       if (text.ends_with(bad)) e.invalid(value.path(), text, "cannot end with '" + std::string(bad) + "'");
   } else if (type.text() == "ImplementationSpecific") {
@@ -98,7 +109,8 @@ void policy_ports(Errors& e, const View& ports) {
     } else {
       port_number(e, number);
       if (!end.has()) return;
-      if (end.number() < number.number()) e.invalid(end.path(), end.number(), "must be greater than or equal to `port`");
+      if (end.number() < number.number())
+        e.invalid(end.path(), end.number(), "must be greater than or equal to `port`");
       port_number(e, end);
     }
   });
@@ -139,17 +151,22 @@ void ingress(Errors& e, const json::value& after, const json::value* before) {
   });
   spec["tls"].each([&](const View& tls) {
     tls["hosts"].each([&](const View& at) { host(e, at); });
-    if (tls["secretName"].filled()) e.all(tls["secretName"].path(), tls["secretName"].text(), check_dns1123_subdomain(tls["secretName"].text()));
+    if (tls["secretName"].filled())
+      e.all(tls["secretName"].path(), tls["secretName"].text(),
+            check_dns1123_subdomain(tls["secretName"].text()));
   });
-  View name = spec["ingressClassName"], annotation = object["metadata"]["annotations"]["kubernetes.io/ingress.class"];
+  View name = spec["ingressClassName"],
+       annotation = object["metadata"]["annotations"]["kubernetes.io/ingress.class"];
   if (name.has()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
   if (!before && annotation.has() && name.has() && annotation.text() != name.text())
-    e.invalid("annotations.kubernetes.io/ingress.class", annotation.text(), "must match `ingressClassName` when both are specified");
+    e.invalid("annotations.kubernetes.io/ingress.class", annotation.text(),
+              "must match `ingressClassName` when both are specified");
 }
 void ingress_status(Errors& e, const json::value& after, const json::value&) {
   View(&after)["status"]["loadBalancer"]["ingress"].each([&](const View& one) {
     View ip = one["ip"], name = one["hostname"];
-    if (ip.filled() && !is_ip(ip.text())) e.invalid(ip.path(), ip.text(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    if (ip.filled() && !is_ip(ip.text()))
+      e.invalid(ip.path(), ip.text(), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     if (!name.filled()) return;
     e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
     if (is_ip(name.text())) e.invalid(name.path(), name.text(), "must be a DNS name, not an IP address");
@@ -165,9 +182,11 @@ void ingress_class(Errors& e, const json::value& after, const json::value* befor
     reference(e, parameters);
     View scope = parameters["scope"], ns = parameters["namespace"];
     if (!scope.has()) e.required(scope.path());
-    else if (scope.text() == "Namespace" && !ns.has()) e.required(ns.path(), "`parameters.scope` is set to 'Namespace'");
+    else if (scope.text() == "Namespace" && !ns.has())
+      e.required(ns.path(), "`parameters.scope` is set to 'Namespace'");
     else if (scope.text() == "Namespace") e.all(ns.path(), ns.text(), check_dns1123_label(ns.text()));
-    else if (scope.text() == "Cluster" && ns.has()) e.forbidden(ns.path(), "`parameters.scope` is set to 'Cluster'");
+    else if (scope.text() == "Cluster" && ns.has())
+      e.forbidden(ns.path(), "`parameters.scope` is set to 'Cluster'");
   }
   if (before) immutable(e, controller, View(before)["spec"]["controller"]);
 }
@@ -175,9 +194,11 @@ void ingress_class(Errors& e, const json::value& after, const json::value* befor
 void network_policy(Errors& e, const json::value& after, const json::value*) {
   View spec = View(&after)["spec"], types = spec["policyTypes"];
   selector_at(e, spec["podSelector"]);
-  spec["ingress"].each([&](const View& rule) { policy_ports(e, rule["ports"]), policy_peers(e, rule["from"]); });
+  spec["ingress"].each(
+      [&](const View& rule) { policy_ports(e, rule["ports"]), policy_peers(e, rule["from"]); });
   spec["egress"].each([&](const View& rule) { policy_ports(e, rule["ports"]), policy_peers(e, rule["to"]); });
-  if (types.size() > 2) return e.invalid(types.path(), types.shown(), "may not specify more than two policyTypes");
+  if (types.size() > 2)
+    return e.invalid(types.path(), types.shown(), "may not specify more than two policyTypes");
   types.each([&](const View& type) { one_of(e, type, {"Egress", "Ingress"}); });
 }
 
@@ -186,20 +207,27 @@ void ip_address(Errors& e, const json::value& after, const json::value* before) 
   std::string name(object["metadata"]["name"].text());
   unsigned char bytes[16];
   char canonical[INET6_ADDRSTRLEN] = "";
-  int family = inet_pton(AF_INET, name.c_str(), bytes) == 1 ? AF_INET : inet_pton(AF_INET6, name.c_str(), bytes) == 1 ? AF_INET6 : 0;
+  int family = inet_pton(AF_INET, name.c_str(), bytes) == 1    ? AF_INET
+               : inet_pton(AF_INET6, name.c_str(), bytes) == 1 ? AF_INET6
+                                                               : 0;
   if (family) inet_ntop(family, bytes, canonical, sizeof canonical);
-  if (!family) e.invalid("metadata.name", name, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-  else if (name != canonical) e.invalid("metadata.name", name, std::string("must be in canonical form (\"") + canonical + "\")");
-  if (parent["group"].filled()) e.all(parent["group"].path(), parent["group"].text(), check_dns1123_subdomain(parent["group"].text()));
+  if (!family)
+    e.invalid("metadata.name", name, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+  else if (name != canonical)
+    e.invalid("metadata.name", name, std::string("must be in canonical form (\"") + canonical + "\")");
+  if (parent["group"].filled())
+    e.all(parent["group"].path(), parent["group"].text(), check_dns1123_subdomain(parent["group"].text()));
   for (const char* part : {"resource", "name", "namespace"})
-    if (parent[part].filled()) e.all(parent[part].path(), parent[part].text(), check_path_segment(parent[part].text()));
+    if (parent[part].filled())
+      e.all(parent[part].path(), parent[part].text(), check_path_segment(parent[part].text()));
   if (before) immutable(e, parent, View(before)["spec"]["parentRef"]);
 }
 
 void service_cidr(Errors& e, const json::value& after, const json::value* before) {
   View list = View(&after)["spec"]["cidrs"], old = before ? View(before)["spec"]["cidrs"] : View(nullptr);
   if (!list.size()) return e.required(list.path(), "at least one CIDR required");
-  if (list.size() > 2) return e.invalid(list.path(), View(&after)["spec"].shown(), "may only hold up to 2 values");
+  if (list.size() > 2)
+    return e.invalid(list.path(), View(&after)["spec"].shown(), "may only hold up to 2 values");
   std::vector<int> families;
   list.each([&](const View& one) {
     Network parsed;
@@ -208,7 +236,8 @@ void service_cidr(Errors& e, const json::value& after, const json::value* before
     families.push_back(parsed.family);
   });
   if (families.size() == 2 && families[0] == families[1])
-    e.invalid(list.path(), list.shown(), "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
+    e.invalid(list.path(), list.shown(),
+              "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
   if (!before) return;
   if (list.size() < old.size()) return e.invalid(list.path(), list.shown(), "field is immutable");
   size_t i = 0;

@@ -7,7 +7,8 @@ namespace {
 void toleration(Errors& e, const std::string& field, const Toleration& t) {
   if (!t.key.empty()) e.all(field + ".key", t.key, check_qualified_name(t.key));
   else if (t.operator_ != "Exists")
-    e.invalid(field + ".operator", t.operator_, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+    e.invalid(field + ".operator", t.operator_,
+              "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
   if (t.toleration_seconds && t.effect != "NoExecute")
     e.invalid(field + ".effect", t.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
   if (t.operator_ == "Exists" && !t.value.empty())
@@ -17,7 +18,8 @@ void toleration(Errors& e, const std::string& field, const Toleration& t) {
 }
 
 void node_term(Errors& e, const std::string& field, const NodeSelectorTerm& term) {
-  auto requirements = [&](const std::vector<NodeSelectorRequirement>& list, const std::string& where, bool keys) {
+  auto requirements = [&](const std::vector<NodeSelectorRequirement>& list, const std::string& where,
+                          bool keys) {
     for (size_t i = 0; i < list.size(); ++i) {
       const auto& r = list[i];
       std::string here = at(where, i);
@@ -38,7 +40,8 @@ void node_term(Errors& e, const std::string& field, const NodeSelectorTerm& term
 }  // namespace
 
 void node_selector(Errors& e, const std::string& field, const NodeSelector& selector) {
-  for (size_t i = 0; i < selector.node_selector_terms.size(); ++i) node_term(e, at(field + ".nodeSelectorTerms", i), selector.node_selector_terms[i]);
+  for (size_t i = 0; i < selector.node_selector_terms.size(); ++i)
+    node_term(e, at(field + ".nodeSelectorTerms", i), selector.node_selector_terms[i]);
 }
 
 namespace {
@@ -49,13 +52,15 @@ void weight(Errors& e, const std::string& field, int32_t value) {
 void pod_term(Errors& e, const std::string& field, const PodAffinityTerm& term) {
   if (term.label_selector) label_selector(e, field + ".labelSelector", *term.label_selector);
   if (term.namespace_selector) label_selector(e, field + ".namespaceSelector", *term.namespace_selector);
-  if (!term.topology_key.empty()) e.all(field + ".topologyKey", term.topology_key, check_qualified_name(term.topology_key));
+  if (!term.topology_key.empty())
+    e.all(field + ".topologyKey", term.topology_key, check_qualified_name(term.topology_key));
 }
 template <typename Terms>
 void pod_terms(Errors& e, const std::string& field, const std::optional<Terms>& terms) {
   if (!terms) return;
   const auto& hard = terms->required_during_scheduling_ignored_during_execution;
-  for (size_t i = 0; i < hard.size(); ++i) pod_term(e, at(field + ".requiredDuringSchedulingIgnoredDuringExecution", i), hard[i]);
+  for (size_t i = 0; i < hard.size(); ++i)
+    pod_term(e, at(field + ".requiredDuringSchedulingIgnoredDuringExecution", i), hard[i]);
   const auto& soft = terms->preferred_during_scheduling_ignored_during_execution;
   for (size_t i = 0; i < soft.size(); ++i) {
     std::string where = at(field + ".preferredDuringSchedulingIgnoredDuringExecution", i);
@@ -81,8 +86,10 @@ void affinity(Errors& e, const std::string& field, const Affinity& a) {
 
 void spread(Errors& e, const std::string& field, const TopologySpreadConstraint& s) {
   if (s.max_skew <= 0) e.invalid(field + ".maxSkew", s.max_skew, "must be greater than zero");
-  if (!s.topology_key.empty()) e.all(field + ".topologyKey", s.topology_key, check_qualified_name(s.topology_key));
-  if (!s.when_unsatisfiable.empty() && s.when_unsatisfiable != "DoNotSchedule" && s.when_unsatisfiable != "ScheduleAnyway")
+  if (!s.topology_key.empty())
+    e.all(field + ".topologyKey", s.topology_key, check_qualified_name(s.topology_key));
+  if (!s.when_unsatisfiable.empty() && s.when_unsatisfiable != "DoNotSchedule" &&
+      s.when_unsatisfiable != "ScheduleAnyway")
     e.not_supported(field + ".whenUnsatisfiable", s.when_unsatisfiable, {"DoNotSchedule", "ScheduleAnyway"});
   if (s.label_selector) label_selector(e, field + ".labelSelector", *s.label_selector);
 }
@@ -90,14 +97,18 @@ void spread(Errors& e, const std::string& field, const TopologySpreadConstraint&
 void dns(Errors& e, const std::string& field, const PodSpec& spec) {
   const auto& config = spec.dns_config;
   if (spec.dns_policy == "None" && (!config || config->nameservers.empty()))
-    e.required(field + ".dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None");
+    e.required(field + ".dnsConfig.nameservers",
+               "must provide at least one DNS nameserver when `dnsPolicy` is None");
   if (!config) return;
   std::string where = field + ".dnsConfig";
-  if (config->nameservers.size() > 3) e.invalid(where + ".nameservers", encode(*config), "must not have more than 3 nameservers");
+  if (config->nameservers.size() > 3)
+    e.invalid(where + ".nameservers", encode(*config), "must not have more than 3 nameservers");
   for (size_t i = 0; i < config->nameservers.size(); ++i)
     if (!is_ip(config->nameservers[i]))
-      e.invalid(at(where + ".nameservers", i), config->nameservers[i], "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-  if (config->searches.size() > 32) e.invalid(where + ".searches", encode(*config), "must not have more than 32 search paths");
+      e.invalid(at(where + ".nameservers", i), config->nameservers[i],
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+  if (config->searches.size() > 32)
+    e.invalid(where + ".searches", encode(*config), "must not have more than 32 search paths");
   for (size_t i = 0; i < config->options.size(); ++i)
     if (config->options[i].name.empty()) e.required(at(where + ".options", i));
 }
@@ -113,7 +124,8 @@ void label_selector(Errors& e, const std::string& field, const LabelSelector& se
       e.required(where + ".values", "must be specified when `operator` is 'In' or 'NotIn'");
     if ((r.operator_ == "Exists" || r.operator_ == "DoesNotExist") && !r.values.empty())
       e.forbidden(where + ".values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    for (size_t v = 0; v < r.values.size(); ++v) e.all(at(where + ".values", v), r.values[v], check_label_value(r.values[v]));
+    for (size_t v = 0; v < r.values.size(); ++v)
+      e.all(at(where + ".values", v), r.values[v], check_label_value(r.values[v]));
   }
 }
 
@@ -122,7 +134,8 @@ void pod_spec(Errors& e, const std::string& field, const PodSpec& spec) {
   for (size_t i = 0; i < spec.volumes.size(); ++i) {
     json::value volume = encode(spec.volumes[i]);
     volume_sources(e, View(&volume, at(field + ".volumes", i)), spec.volumes[i].name, false);
-    if (!volumes.insert(spec.volumes[i].name).second) e.duplicate(at(field + ".volumes", i) + ".name", spec.volumes[i].name);
+    if (!volumes.insert(spec.volumes[i].name).second)
+      e.duplicate(at(field + ".volumes", i) + ".name", spec.volumes[i].name);
   }
   bool host_network = spec.host_network.value_or(false);
   auto containers = [&](const std::vector<Container>& list, const char* name, bool init) {
@@ -130,24 +143,31 @@ void pod_spec(Errors& e, const std::string& field, const PodSpec& spec) {
       std::string where = at(field + "." + name, i);
       container(e, where, list[i], {&volumes, init ? &init_host_ports : &host_ports, host_network, init});
       if (init) init_host_ports.clear();  // init containers run one after the other
-      if (!list[i].name.empty() && !names.insert(list[i].name).second) e.duplicate(where + ".name", list[i].name);
+      if (!list[i].name.empty() && !names.insert(list[i].name).second)
+        e.duplicate(where + ".name", list[i].name);
     }
   };
   containers(spec.containers, "containers", false);
   containers(spec.init_containers, "initContainers", true);
   dns(e, field, spec);
-  if (spec.active_deadline_seconds && (*spec.active_deadline_seconds < 1 || *spec.active_deadline_seconds > INT32_MAX))
-    e.invalid(field + ".activeDeadlineSeconds", *spec.active_deadline_seconds, "must be between 1 and 2147483647, inclusive");
-  if (!spec.service_account_name.empty()) e.all(field + ".serviceAccountName", spec.service_account_name, check_dns1123_subdomain(spec.service_account_name));
+  if (spec.active_deadline_seconds &&
+      (*spec.active_deadline_seconds < 1 || *spec.active_deadline_seconds > INT32_MAX))
+    e.invalid(field + ".activeDeadlineSeconds", *spec.active_deadline_seconds,
+              "must be between 1 and 2147483647, inclusive");
+  if (!spec.service_account_name.empty())
+    e.all(field + ".serviceAccountName", spec.service_account_name,
+          check_dns1123_subdomain(spec.service_account_name));
   if (spec.share_process_namespace.value_or(false) && spec.host_pid.value_or(false))
-    e.invalid(field + ".shareProcessNamespace", true, "ShareProcessNamespace and HostPID cannot both be enabled");
+    e.invalid(field + ".shareProcessNamespace", true,
+              "ShareProcessNamespace and HostPID cannot both be enabled");
   if (spec.security_context) {
     const PodSecurityContext& s = *spec.security_context;
     std::string where = field + ".securityContext";
     user_id(e, where + ".runAsUser", s.run_as_user);
     user_id(e, where + ".runAsGroup", s.run_as_group);
     user_id(e, where + ".fsGroup", s.fs_group);
-    for (size_t i = 0; i < s.supplemental_groups.size(); ++i) user_id(e, at(where + ".supplementalGroups", i), s.supplemental_groups[i]);
+    for (size_t i = 0; i < s.supplemental_groups.size(); ++i)
+      user_id(e, at(where + ".supplementalGroups", i), s.supplemental_groups[i]);
     seccomp(e, where + ".seccompProfile", s.seccomp_profile);
   }
   if (spec.affinity) affinity(e, field + ".affinity", *spec.affinity);
@@ -157,8 +177,11 @@ void pod_spec(Errors& e, const std::string& field, const PodSpec& spec) {
     spread(e, at(field + ".topologySpreadConstraints", i), spec.topology_spread_constraints[i]);
   for (size_t i = 0; i < spec.host_aliases.size(); ++i) {
     std::string where = at(field + ".hostAliases", i);
-    if (!is_ip(spec.host_aliases[i].ip)) e.invalid(where + ".ip", spec.host_aliases[i].ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-    for (const auto& name : spec.host_aliases[i].hostnames) e.all(where + ".hostnames", name, check_dns1123_subdomain(name));
+    if (!is_ip(spec.host_aliases[i].ip))
+      e.invalid(where + ".ip", spec.host_aliases[i].ip,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    for (const auto& name : spec.host_aliases[i].hostnames)
+      e.all(where + ".hostnames", name, check_dns1123_subdomain(name));
   }
 }
 
@@ -180,7 +203,8 @@ void pod_update(Errors& e, const json::value& after, const json::value& before) 
     }
     for (size_t i = 0; i < have; ++i)
       if (list->get_array()[i].is_object())
-        list->get_array()[i].get_object()["image"] = std::string(base::string_at(old_list->get_array()[i], "image"));
+        list->get_array()[i].get_object()["image"] =
+            std::string(base::string_at(old_list->get_array()[i], "image"));
   }
   auto restore = [&](const char* name) {
     json::object& object = spec.get_object();
@@ -193,7 +217,8 @@ void pod_update(Errors& e, const json::value& after, const json::value& before) 
     if (!had || !had->is_array()) return true;
     for (const json::value& one : had->get_array()) {
       bool found = false;
-      if (have && have->is_array()) for (const json::value& other : have->get_array()) found |= one == other;
+      if (have && have->is_array())
+        for (const json::value& other : have->get_array()) found |= one == other;
       if (!found) return false;
     }
     return true;
@@ -202,11 +227,13 @@ void pod_update(Errors& e, const json::value& after, const json::value& before) 
   const json::value* deadline = base::find(spec, "activeDeadlineSeconds");
   const json::value* old_deadline = base::find(*old_spec, "activeDeadlineSeconds");
   if (old_deadline && !deadline) {
-    e.invalid("spec.activeDeadlineSeconds", json::value(nullptr), "must not update from a positive integer to nil value");
+    e.invalid("spec.activeDeadlineSeconds", json::value(nullptr),
+              "must not update from a positive integer to nil value");
     return;
   }
   if (old_deadline && base::as_int(deadline) > base::as_int(old_deadline)) {
-    e.invalid("spec.activeDeadlineSeconds", base::as_int(deadline), "must be less than or equal to previous value");
+    e.invalid("spec.activeDeadlineSeconds", base::as_int(deadline),
+              "must be less than or equal to previous value");
     return;
   }
   restore("activeDeadlineSeconds");
@@ -221,13 +248,19 @@ void pod_update(Errors& e, const json::value& after, const json::value& before) 
     if (!old || *old != item.value()) changed += (changed.empty() ? "" : ", ") + std::string(item.key());
   }
   for (const auto& item : old_spec->get_object())
-    if (!spec.get_object().contains(item.key())) changed += (changed.empty() ? "" : ", ") + std::string(item.key());
-  e.forbidden("spec", "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-                      "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-                      "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative): changed: " + changed);
+    if (!spec.get_object().contains(item.key()))
+      changed += (changed.empty() ? "" : ", ") + std::string(item.key());
+  e.forbidden("spec",
+              "pod updates may not change fields other than "
+              "`spec.containers[*].image`,`spec.initContainers[*].image`,"
+              "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+              "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative): "
+              "changed: " +
+                  changed);
 }
 
-// A Pod that a node runs of its own and shows to the API: told by its annotation, which nobody else gives or takes.
+// A Pod that a node runs of its own and shows to the API: told by its annotation, which nobody else gives or
+// takes.
 void mirror(Errors& e, const json::value& after, const json::value* before) {
   constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
   const std::string field = "metadata.annotations[kubernetes.io/config.mirror]";
@@ -250,8 +283,7 @@ void pod(Errors& e, const json::value& after, const json::value* before) {
   else if (!read(e, *given, &spec)) return;
   else pod_spec(e, "spec", spec);
   if (before) return pod_update(e, after, *before);
-  if (!spec.ephemeral_containers.empty())
-    e.forbidden("spec.ephemeralContainers", "cannot be set on create");
+  if (!spec.ephemeral_containers.empty()) e.forbidden("spec.ephemeralContainers", "cannot be set on create");
 }
 
 void pod_status(Errors& e, const json::value& after, const json::value&) {

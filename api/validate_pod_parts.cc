@@ -7,7 +7,8 @@ namespace api::rules {
 
 // PUT pods/NAME/ephemeralcontainers: adds debugging containers, changes none.
 void ephemeral_containers(Errors& e, const json::value& after, const json::value* before) {
-  View spec = View(&after)["spec"], list = spec["ephemeralContainers"], old = View(before)["spec"]["ephemeralContainers"];
+  View spec = View(&after)["spec"], list = spec["ephemeralContainers"],
+       old = View(before)["spec"]["ephemeralContainers"];
   std::set<std::string> names, others;
   for (const char* kind : {"containers", "initContainers"})
     spec[kind].each([&](const View& one) { others.emplace(one["name"].text()); });
@@ -15,16 +16,21 @@ void ephemeral_containers(Errors& e, const json::value& after, const json::value
     View name = one["name"], target = one["targetContainerName"];
     if (!name.filled()) e.required(name.path());
     else e.all(name.path(), name.text(), check_dns1123_label(name.text()));
-    if (others.contains(std::string(name.text())) || !names.insert(std::string(name.text())).second) e.duplicate(name.path(), name.text());
+    if (others.contains(std::string(name.text())) || !names.insert(std::string(name.text())).second)
+      e.duplicate(name.path(), name.text());
     if (!one["image"].filled()) e.required(one["image"].path());
-    if (target.filled() && !others.contains(std::string(target.text()))) e.not_found(target.path(), target.text());
-    for (const char* field : {"ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"})
+    if (target.filled() && !others.contains(std::string(target.text())))
+      e.not_found(target.path(), target.text());
+    for (const char* field :
+         {"ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"})
       if (one[field].filled()) e.forbidden(one[field].path(), "cannot be set for an Ephemeral Container");
     for (const char* field : {"limits", "requests", "claims"})
-      if (one["resources"][field].filled()) e.forbidden(one["resources"].path(), "cannot be set for an Ephemeral Container");
+      if (one["resources"][field].filled())
+        e.forbidden(one["resources"].path(), "cannot be set for an Ephemeral Container");
     one["volumeMounts"].each([&](const View& mount) {
       for (const char* field : {"subPath", "subPathExpr"})
-        if (mount[field].filled()) e.forbidden(mount[field].path(), "cannot be set for an Ephemeral Container");
+        if (mount[field].filled())
+          e.forbidden(mount[field].path(), "cannot be set for an Ephemeral Container");
     });
   });
   old.each([&](const View& had) {
@@ -35,8 +41,10 @@ void ephemeral_containers(Errors& e, const json::value& after, const json::value
       found = true;
       same = one.shown() == had.shown();
     });
-    if (!found) e.forbidden(list.path(), "existing ephemeral containers \"" + name + "\" may not be removed\n");
-    else if (!same) e.forbidden(list.path(), "existing ephemeral containers \"" + name + "\" may not be changed\n");
+    if (!found)
+      e.forbidden(list.path(), "existing ephemeral containers \"" + name + "\" may not be removed\n");
+    else if (!same)
+      e.forbidden(list.path(), "existing ephemeral containers \"" + name + "\" may not be changed\n");
   });
 }
 
@@ -57,19 +65,27 @@ void pod_resize(Errors& e, const json::value& after, const json::value* before) 
       for (const char* part : {"requests", "limits"}) {
         View now = one["resources"][part], before_part = was["resources"][part];
         std::set<std::string> changed;
-        now.each_entry([&](std::string_view name, const View& amount) { if (!amount.same_as(before_part[name])) changed.emplace(name); });
-        before_part.each_entry([&](std::string_view name, const View&) { if (!now[name].has()) changed.emplace(name); });
+        now.each_entry([&](std::string_view name, const View& amount) {
+          if (!amount.same_as(before_part[name])) changed.emplace(name);
+        });
+        before_part.each_entry([&](std::string_view name, const View&) {
+          if (!now[name].has()) changed.emplace(name);
+        });
         for (const std::string& name : changed) {
-          if (name != "cpu" && name != "memory") e.forbidden(now.path(), "only cpu and memory resources are mutable");
-          else if (!now[name].has()) e.forbidden(now.path(), std::string("resource ") + part + " cannot be removed");
+          if (name != "cpu" && name != "memory")
+            e.forbidden(now.path(), "only cpu and memory resources are mutable");
+          else if (!now[name].has())
+            e.forbidden(now.path(), std::string("resource ") + part + " cannot be removed");
         }
       }
     });
   }
   std::string_view had = old["status"]["qosClass"].text();
-  if (!had.empty() && qos_class(after) != had) e.invalid("metadata", had, "Pod QOS Class may not change as a result of resizing");
+  if (!had.empty() && qos_class(after) != had)
+    e.invalid("metadata", had, "Pod QOS Class may not change as a result of resizing");
   std::string_view phase = old["status"]["phase"].text();
-  if (phase == "Succeeded" || phase == "Failed") e.forbidden("status.phase", "pods that have ended cannot be resized");
+  if (phase == "Succeeded" || phase == "Failed")
+    e.forbidden("status.phase", "pods that have ended cannot be resized");
 }
 
 }  // namespace api::rules

@@ -10,32 +10,44 @@
 
 namespace api::rules {
 
-std::string text_of(std::string_view value);        // as an error shows it: quoted
+std::string text_of(std::string_view value);  // as an error shows it: quoted
 inline std::string text_of(const char* value) { return text_of(std::string_view(value)); }
 std::string text_of(const json::value& value);
 template <std::integral T>
-std::string text_of(T value) { return std::to_string(value); }
+std::string text_of(T value) {
+  return std::to_string(value);
+}
 std::string text_of(const IntOrString& value);
 
 struct Errors {
   FieldErrors list;
   using Type = FieldError::Type;
-  void required(std::string field, std::string detail = {}) { list.push_back({Type::required, std::move(field), {}, std::move(detail)}); }
-  void forbidden(std::string field, std::string detail) { list.push_back({Type::forbidden, std::move(field), {}, std::move(detail)}); }
+  void required(std::string field, std::string detail = {}) {
+    list.push_back({Type::required, std::move(field), {}, std::move(detail)});
+  }
+  void forbidden(std::string field, std::string detail) {
+    list.push_back({Type::forbidden, std::move(field), {}, std::move(detail)});
+  }
   template <typename T>
   void invalid(std::string field, const T& value, std::string detail) {
     list.push_back({Type::invalid, std::move(field), text_of(value), std::move(detail)});
   }
   template <typename T>
-  void duplicate(std::string field, const T& value) { list.push_back({Type::duplicate, std::move(field), text_of(value), {}}); }
+  void duplicate(std::string field, const T& value) {
+    list.push_back({Type::duplicate, std::move(field), text_of(value), {}});
+  }
   template <typename T>
-  void not_found(std::string field, const T& value) { list.push_back({Type::not_found, std::move(field), text_of(value), {}}); }
+  void not_found(std::string field, const T& value) {
+    list.push_back({Type::not_found, std::move(field), text_of(value), {}});
+  }
   void not_supported(std::string field, std::string_view value, std::vector<std::string> supported);
   void too_long(std::string field, size_t limit) {
-    list.push_back({Type::too_long, std::move(field), {}, "may not be more than " + std::to_string(limit) + " bytes"});
+    list.push_back(
+        {Type::too_long, std::move(field), {}, "may not be more than " + std::to_string(limit) + " bytes"});
   }
   void too_many(std::string field, size_t have, size_t limit) {
-    list.push_back({Type::too_many, std::move(field), std::to_string(have), "must have at most " + std::to_string(limit) + " items"});
+    list.push_back({Type::too_many, std::move(field), std::to_string(have),
+                    "must have at most " + std::to_string(limit) + " items"});
   }
   // Each sentence of a check of validate.h becomes one error.
   void all(const std::string& field, std::string_view value, const std::vector<std::string>& wrong) {

@@ -12,24 +12,36 @@ void access_modes(Errors& e, const View& modes, std::string when_none) {
   if (!modes.filled()) return e.required(modes.path(), std::move(when_none));
   bool alone = false;
   modes.each([&](const View& mode) {
-    one_of(e, View(mode.get(), modes.path()), {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"});
+    one_of(e, View(mode.get(), modes.path()),
+           {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"});
     alone |= mode.text() == "ReadWriteOncePod";
   });
-  if (alone && modes.size() > 1) e.forbidden(modes.path(), "may not use ReadWriteOncePod with other access modes");
+  if (alone && modes.size() > 1)
+    e.forbidden(modes.path(), "may not use ReadWriteOncePod with other access modes");
 }
 void storage_amount(Errors& e, const View& amount) {
   auto parsed = Quantity::parse(amount.text());
   if (!parsed.ok()) return e.invalid(amount.path(), amount.text(), parsed.error().reason);
-  if (parsed->negative() || parsed->zero()) e.invalid(amount.path(), amount.text(), "must be greater than zero");
+  if (parsed->negative() || parsed->zero())
+    e.invalid(amount.path(), amount.text(), "must be greater than zero");
 }
 
 // What is not a source of a PersistentVolume's data in its spec.
-const std::vector<std::string_view> kVolumeSettings = {"accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "storageClassName",
-                                                       "persistentVolumeReclaimPolicy", "volumeAttributesClassName", "volumeMode"};
+const std::vector<std::string_view> kVolumeSettings = {"accessModes",
+                                                       "capacity",
+                                                       "claimRef",
+                                                       "mountOptions",
+                                                       "nodeAffinity",
+                                                       "storageClassName",
+                                                       "persistentVolumeReclaimPolicy",
+                                                       "volumeAttributesClassName",
+                                                       "volumeMode"};
 json::object sources_of(const View& spec) {
   json::object out;
   spec.each_entry([&](std::string_view key, const View& value) {
-    if (value.has() && std::find(kVolumeSettings.begin(), kVolumeSettings.end(), key) == kVolumeSettings.end()) out[key] = value.shown();
+    if (value.has() &&
+        std::find(kVolumeSettings.begin(), kVolumeSettings.end(), key) == kVolumeSettings.end())
+      out[key] = value.shown();
   });
   return out;
 }
@@ -40,19 +52,28 @@ void claim_update(Errors& e, const View& after, const View& before) {
   if (!now.is_object() || !was.is_object()) return;
   auto take = [&](const char* name) { now.get_object().erase(name), was.get_object().erase(name); };
   if (!old["volumeName"].filled()) take("volumeName");
-  if (!old["storageClassName"].has()) take("storageClassName");  // set once it is known which class is the default
+  if (!old["storageClassName"].has())
+    take("storageClassName");  // set once it is known which class is the default
   take("volumeAttributesClassName");
   for (json::value* each : {&now, &was})
-    if (json::value* resources = each->get_object().if_contains("resources"); resources && resources->is_object()) {
-      if (json::value* requests = resources->get_object().if_contains("requests"); requests && requests->is_object()) requests->get_object().erase("storage");
+    if (json::value* resources = each->get_object().if_contains("resources");
+        resources && resources->is_object()) {
+      if (json::value* requests = resources->get_object().if_contains("requests");
+          requests && requests->is_object())
+        requests->get_object().erase("storage");
     }
-  View amount = spec["resources"]["requests"]["storage"], old_amount = old["resources"]["requests"]["storage"];
+  View amount = spec["resources"]["requests"]["storage"],
+       old_amount = old["resources"]["requests"]["storage"];
   if (now != was)
-    e.forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
+    e.forbidden("spec",
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName "
+                "for bound claims");
   if (amount.text() == old_amount.text()) return;
   auto more = Quantity::parse(amount.text()), had = Quantity::parse(old_amount.text());
   if (before["status"]["phase"].text() != "Bound")
-    e.forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
+    e.forbidden("spec",
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName "
+                "for bound claims");
   else if (more.ok() && had.ok() && *more < *had)
     e.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
 }
@@ -73,14 +94,18 @@ void data_sources(Errors& e, const View& within) {
     if (!from.has()) continue;
     View group = from["apiGroup"], space = from["namespace"];
     if (!group.filled() && from["kind"].text() != "PersistentVolumeClaim")
-      e.invalid(from.path(), from["kind"].text(), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+      e.invalid(from.path(), from["kind"].text(),
+                "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
     if (group.filled()) e.all(group.path(), group.text(), check_dns1123_subdomain(group.text()));
     if (space.filled()) e.all(space.path(), space.text(), check_dns1123_label(space.text()));
   }
   if (!source.has() || !reference.has()) return;
-  if (reference["namespace"].filled()) return e.invalid(within.path(), source.path(), "may not be specified when dataSourceRef.namespace is specified");
+  if (reference["namespace"].filled())
+    return e.invalid(within.path(), source.path(),
+                     "may not be specified when dataSourceRef.namespace is specified");
   for (const char* part : {"apiGroup", "kind", "name"})
-    if (!source[part].same_as(reference[part])) return e.invalid(within.path(), source.path(), "must match dataSourceRef");
+    if (!source[part].same_as(reference[part]))
+      return e.invalid(within.path(), source.path(), "must match dataSourceRef");
 }
 
 }  // namespace
@@ -102,8 +127,10 @@ void claim_spec(Errors& e, const View& spec) {
     LabelSelector parsed;
     if (read(e, selector.shown(), &parsed)) label_selector(e, selector.path(), parsed);
   }
-  if (View name = spec["storageClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
-  if (View name = spec["volumeAttributesClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
+  if (View name = spec["storageClassName"]; name.filled())
+    e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
+  if (View name = spec["volumeAttributesClassName"]; name.filled())
+    e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
   one_of(e, spec["volumeMode"], {"Block", "Filesystem"});
   data_sources(e, spec);
 }
@@ -121,7 +148,8 @@ void persistent_volume(Errors& e, const json::value& after, const json::value* b
   View spec = View(&after)["spec"], capacity = spec["capacity"];
   access_modes(e, spec["accessModes"], "");
   if (!capacity.filled()) e.required(capacity.path());
-  else if (!capacity["storage"].has() || capacity.size() > 1) e.not_supported(capacity.path(), base::to_json(capacity.shown()), {"storage"});
+  else if (!capacity["storage"].has() || capacity.size() > 1)
+    e.not_supported(capacity.path(), base::to_json(capacity.shown()), {"storage"});
   else storage_amount(e, View(capacity["storage"].get(), "spec.capacity[storage]"));
   one_of(e, spec["persistentVolumeReclaimPolicy"], {"Delete", "Recycle", "Retain"});
   one_of(e, spec["volumeMode"], {"Block", "Filesystem"});
@@ -133,18 +161,22 @@ void persistent_volume(Errors& e, const json::value& after, const json::value* b
     if (!required.has()) e.required(required.path(), "must specify required node constraints");
     else if (read(e, required.shown(), &parsed)) node_selector(e, required.path(), parsed);
   }
-  if (spec["local"].has() && !spec["nodeAffinity"]["required"].has()) e.required("spec.nodeAffinity", "Local volume requires node affinity");
-  if (View name = spec["storageClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
+  if (spec["local"].has() && !spec["nodeAffinity"]["required"].has())
+    e.required("spec.nodeAffinity", "Local volume requires node affinity");
+  if (View name = spec["storageClassName"]; name.filled())
+    e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
   if (View name = spec["volumeAttributesClassName"]; name.has()) {
     if (!name.filled()) e.required(name.path(), "an empty string is disallowed");
     else e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
-    if (!spec["csi"].has()) e.required("spec.csi", "has to be specified when using volumeAttributesClassName");
+    if (!spec["csi"].has())
+      e.required("spec.csi", "has to be specified when using volumeAttributesClassName");
   }
   if (!before) return;
   View old = View(before)["spec"];
   json::object now = sources_of(spec), was = sources_of(old);
   if (!old["csi"]["controllerExpandSecretRef"].has())  // may be added later
-    if (json::value* driver = now.if_contains("csi"); driver && driver->is_object()) driver->get_object().erase("controllerExpandSecretRef");
+    if (json::value* driver = now.if_contains("csi"); driver && driver->is_object())
+      driver->get_object().erase("controllerExpandSecretRef");
   if (now != was)
     e.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation");
   immutable(e, spec["volumeMode"], old["volumeMode"]);
@@ -163,7 +195,8 @@ void storage_class(Errors& e, const json::value& after, const json::value* befor
   View object(&after);
   if (View name = object["provisioner"]; name.filled()) {
     std::string lower(name.text());
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     e.all(name.path(), name.text(), check_qualified_name(lower));
   }
   parameters(e, object["parameters"]);
@@ -182,7 +215,8 @@ void volume_attributes_class(Errors& e, const json::value& after, const json::va
   parameters(e, object["parameters"]);
   if (!before) return;
   for (const char* name : {"driverName", "parameters"})
-    if (!object[name].same_as(View(before)[name])) e.forbidden(name, std::string("updates to ") + name + " are forbidden.");
+    if (!object[name].same_as(View(before)[name]))
+      e.forbidden(name, std::string("updates to ") + name + " are forbidden.");
 }
 
 void csi_driver(Errors& e, const json::value& after, const json::value* before) {
@@ -193,14 +227,18 @@ void csi_driver(Errors& e, const json::value& after, const json::value* before) 
   std::set<std::string> audiences;
   spec["tokenRequests"].each([&](const View& request) {
     View seconds = request["expirationSeconds"];
-    if (!audiences.insert(std::string(request["audience"].text())).second) e.duplicate(request["audience"].path(), request["audience"].text());
-    if (seconds.has() && seconds.number() < 600) e.invalid(seconds.path(), seconds.number(), "may not specify a duration less than 10 minutes");
-    if (seconds.has() && seconds.number() > int64_t{1} << 32) e.invalid(seconds.path(), seconds.number(), "may not specify a duration larger than 2^32 seconds");
+    if (!audiences.insert(std::string(request["audience"].text())).second)
+      e.duplicate(request["audience"].path(), request["audience"].text());
+    if (seconds.has() && seconds.number() < 600)
+      e.invalid(seconds.path(), seconds.number(), "may not specify a duration less than 10 minutes");
+    if (seconds.has() && seconds.number() > int64_t{1} << 32)
+      e.invalid(seconds.path(), seconds.number(), "may not specify a duration larger than 2^32 seconds");
   });
   if (View period = spec["nodeAllocatableUpdatePeriodSeconds"]; period.has() && period.number() < 10)
     e.invalid(period.path(), period.number(), "must be greater than or equal to 10 seconds");
   if (!before) return;
-  for (const char* field : {"attachRequired", "volumeLifecycleModes"}) immutable(e, spec[field], View(before)["spec"][field]);
+  for (const char* field : {"attachRequired", "volumeLifecycleModes"})
+    immutable(e, spec[field], View(before)["spec"][field]);
 }
 
 void csi_node(Errors& e, const json::value& after, const json::value* before) {
@@ -208,9 +246,12 @@ void csi_node(Errors& e, const json::value& after, const json::value* before) {
   std::set<std::string> names;
   drivers.each([&](const View& driver) {
     driver_name(e, driver["name"]);
-    if (!names.insert(std::string(driver["name"].text())).second) e.duplicate(driver["name"].path(), driver["name"].text());
-    if (driver["nodeID"].text().size() > 256) e.invalid(driver["nodeID"].path(), driver["nodeID"].text(), "must be 256 characters or less");
-    driver["topologyKeys"].each([&](const View& key) { e.all(driver.path(), key.text(), check_qualified_name(key.text())); });
+    if (!names.insert(std::string(driver["name"].text())).second)
+      e.duplicate(driver["name"].path(), driver["name"].text());
+    if (driver["nodeID"].text().size() > 256)
+      e.invalid(driver["nodeID"].path(), driver["nodeID"].text(), "must be 256 characters or less");
+    driver["topologyKeys"].each(
+        [&](const View& key) { e.all(driver.path(), key.text(), check_qualified_name(key.text())); });
     if (View count = driver["allocatable"]["count"]; count.has()) non_negative(e, count);
   });
   if (!before) return;
@@ -227,7 +268,8 @@ void csi_node(Errors& e, const json::value& after, const json::value* before) {
 
 void csi_storage_capacity(Errors& e, const json::value& after, const json::value* before) {
   View object(&after);
-  if (View name = object["storageClassName"]; name.filled()) e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
+  if (View name = object["storageClassName"]; name.filled())
+    e.all(name.path(), name.text(), check_dns1123_subdomain(name.text()));
   for (const char* name : {"capacity", "maximumVolumeSize"})
     if (object[name].has()) quantity(e, name, std::string(object[name].text()));
   if (object["nodeTopology"].has()) {
@@ -235,7 +277,8 @@ void csi_storage_capacity(Errors& e, const json::value& after, const json::value
     if (read(e, object["nodeTopology"].shown(), &parsed)) label_selector(e, "nodeTopology", parsed);
   }
   if (!before) return;
-  for (const char* name : {"nodeTopology", "storageClassName"}) immutable(e, object[name], View(before)[name]);
+  for (const char* name : {"nodeTopology", "storageClassName"})
+    immutable(e, object[name], View(before)[name]);
 }
 
 namespace {
@@ -244,22 +287,28 @@ void inline_volume(Errors& e, const View& spec) {
   constexpr char kNotInline[] = "may not be specified in the context of inline volumes";
   for (const char* name : {"claimRef", "capacity", "nodeAffinity", "storageClassName"})
     if (spec[name].filled()) e.forbidden(spec[name].path(), kNotInline);
-  if (!spec["csi"].has()) e.required(spec["csi"].path(), "has to be specified in the context of inline volumes");
+  if (!spec["csi"].has())
+    e.required(spec["csi"].path(), "has to be specified in the context of inline volumes");
   access_modes(e, spec["accessModes"], "");
   if (View policy = spec["persistentVolumeReclaimPolicy"]; policy.filled() && policy.text() != "Retain")
     e.forbidden(policy.path(), "may only be Retain in the context of inline volumes");
   if (View mode = spec["volumeMode"]; mode.filled() && mode.text() != "Filesystem")
-    e.forbidden(mode.path(), "may not specify volumeMode other than Filesystem in the context of inline volumes");
+    e.forbidden(mode.path(),
+                "may not specify volumeMode other than Filesystem in the context of inline volumes");
   volume_sources(e, spec, "", true);
 }
 }  // namespace
 
 void volume_attachment(Errors& e, const json::value& after, const json::value* before) {
-  View spec = View(&after)["spec"], source = spec["source"], inlined = source["inlineVolumeSpec"], named = source["persistentVolumeName"];
+  View spec = View(&after)["spec"], source = spec["source"], inlined = source["inlineVolumeSpec"],
+       named = source["persistentVolumeName"];
   if (spec["attacher"].filled()) driver_name(e, spec["attacher"]);
-  if (spec["nodeName"].filled()) e.all(spec["nodeName"].path(), spec["nodeName"].text(), check_dns1123_subdomain(spec["nodeName"].text()));
-  if (inlined.has() && named.has()) e.forbidden(source.path(), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-  else if (!inlined.has() && !named.has()) e.required(source.path(), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  if (spec["nodeName"].filled())
+    e.all(spec["nodeName"].path(), spec["nodeName"].text(), check_dns1123_subdomain(spec["nodeName"].text()));
+  if (inlined.has() && named.has())
+    e.forbidden(source.path(), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  else if (!inlined.has() && !named.has())
+    e.required(source.path(), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
   if (inlined.has()) inline_volume(e, inlined);
   if (named.has()) e.all(named.path(), named.text(), check_dns1123_subdomain(named.text()));
   if (before && !spec.same_as(View(before)["spec"])) e.invalid("spec", spec.shown(), "field is immutable");

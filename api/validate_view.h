@@ -11,10 +11,12 @@ namespace api::rules {
 
 class View {
  public:
-  explicit View(const base::json::value* value, std::string path = {}) : value_(value), path_(std::move(path)) {}
+  explicit View(const base::json::value* value, std::string path = {})
+      : value_(value), path_(std::move(path)) {}
 
   View operator[](std::string_view key) const {
-    return View(value_ ? base::find(*value_, key) : nullptr, path_.empty() ? std::string(key) : path_ + "." + std::string(key));
+    return View(value_ ? base::find(*value_, key) : nullptr,
+                path_.empty() ? std::string(key) : path_ + "." + std::string(key));
   }
   bool has() const { return value_ && !value_->is_null(); }
   // Set to something that Go's encoder would write.
@@ -49,7 +51,8 @@ class View {
   void each(F each_item) const {
     const auto* list = value_ ? value_->if_array() : nullptr;
     if (!list) return;
-    for (size_t i = 0; i < list->size(); ++i) each_item(View(&(*list)[i], path_ + "[" + std::to_string(i) + "]"));
+    for (size_t i = 0; i < list->size(); ++i)
+      each_item(View(&(*list)[i], path_ + "[" + std::to_string(i) + "]"));
   }
   // each(key, View) of a map, with its key in the path.
   template <typename F>

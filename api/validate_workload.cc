@@ -7,8 +7,8 @@
 namespace api::rules {
 namespace {
 
-void pod_template(Errors& e, std::string_view kind, const std::string& field, const json::value& json_template,
-                  const Selector& selector, const json::value& shown) {
+void pod_template(Errors& e, std::string_view kind, const std::string& field,
+                  const json::value& json_template, const Selector& selector, const json::value& shown) {
   PodTemplateSpec pods;
   if (!read(e, json_template, &pods)) return;
   if (!selector.everything() && !selector.matches(pods.metadata.labels))
@@ -18,7 +18,8 @@ void pod_template(Errors& e, std::string_view kind, const std::string& field, co
   if (pods.spec->restart_policy != "Always" && !pods.spec->restart_policy.empty())
     e.not_supported(field + ".spec.restartPolicy", pods.spec->restart_policy, {"Always"});
   if (pods.spec->active_deadline_seconds)
-    e.forbidden(field + ".spec.activeDeadlineSeconds", "activeDeadlineSeconds in " + std::string(kind) + " is not Supported");
+    e.forbidden(field + ".spec.activeDeadlineSeconds",
+                "activeDeadlineSeconds in " + std::string(kind) + " is not Supported");
 }
 
 void deployment_strategy(Errors& e, const DeploymentSpec& spec) {
@@ -28,10 +29,13 @@ void deployment_strategy(Errors& e, const DeploymentSpec& spec) {
   if (spec.strategy->type == "Recreate" && rolling)
     return e.forbidden(where, "may not be specified when strategy `type` is 'Recreate'");
   if (!rolling) return;
-  int64_t gone = rolling->max_unavailable ? int_or_percent(e, where + ".maxUnavailable", *rolling->max_unavailable, true) : 0;
+  int64_t gone = rolling->max_unavailable
+                     ? int_or_percent(e, where + ".maxUnavailable", *rolling->max_unavailable, true)
+                     : 0;
   int64_t more = rolling->max_surge ? int_or_percent(e, where + ".maxSurge", *rolling->max_surge, false) : 0;
   if (gone == 0 && more == 0)
-    e.invalid(where + ".maxUnavailable", rolling->max_unavailable.value_or(IntOrString{}), "may not be 0 when `maxSurge` is 0");
+    e.invalid(where + ".maxUnavailable", rolling->max_unavailable.value_or(IntOrString{}),
+              "may not be 0 when `maxSurge` is 0");
 }
 
 }  // namespace
@@ -49,7 +53,9 @@ int64_t int_or_percent(Errors& e, const std::string& field, const IntOrString& v
     n = n * 10 + (text[i] - '0');
   }
   if (!right) {
-    e.invalid(field, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
+    e.invalid(field, value,
+              "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
+              "'93%', regex used for validation is '[0-9]+%')");
     return -1;
   }
   if (below_100 && n > 100) e.invalid(field, value, "must not be greater than 100%");
@@ -75,7 +81,8 @@ void workload(Errors& e, std::string_view gvk, const json::value& after, const j
     label_selector(e, "spec.selector", parsed);
     if (parsed.match_labels.empty() && parsed.match_expressions.empty()) {
       std::string lower = kind;
-      std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+      std::transform(lower.begin(), lower.end(), lower.begin(),
+                     [](unsigned char c) { return std::tolower(c); });
       e.invalid("spec.selector", *selector_json, "empty selector is invalid for " + lower);
     }
     auto made = selector_of(parsed);
@@ -94,11 +101,13 @@ void workload(Errors& e, std::string_view gvk, const json::value& after, const j
     deployment_strategy(e, *object.spec);
     if (object.spec->progress_deadline_seconds &&
         *object.spec->progress_deadline_seconds <= object.spec->min_ready_seconds.value_or(0))
-      e.invalid("spec.progressDeadlineSeconds", *object.spec->progress_deadline_seconds, "must be greater than minReadySeconds");
+      e.invalid("spec.progressDeadlineSeconds", *object.spec->progress_deadline_seconds,
+                "must be greater than minReadySeconds");
   }
   if (before && !is_rc) {
     const json::value* old = base::find_path(*before, "spec", "selector");
-    if (old && selector_json && *old != *selector_json) e.invalid("spec.selector", *selector_json, "field is immutable");
+    if (old && selector_json && *old != *selector_json)
+      e.invalid("spec.selector", *selector_json, "field is immutable");
   }
 }
 

@@ -46,7 +46,8 @@ std::string json_word(const json::value& value) {
   switch (value.kind()) {
     case json::kind::null: return "null";
     case json::kind::bool_: return "bool";
-    case json::kind::int64: case json::kind::uint64: return "number";
+    case json::kind::int64:
+    case json::kind::uint64: return "number";
     case json::kind::double_: {
       char text[40];
       snprintf(text, sizeof text, "number %g", value.get_double());
@@ -82,8 +83,8 @@ class TypeCheck {
 
  private:
   base::Status wrong(const Type& owner, const std::string& go, const json::value& found) {
-    return refuse("json: cannot unmarshal " + json_word(found) + " into Go struct field " + owner.name +
-                  "." + path_ + " of type " + go);
+    return refuse("json: cannot unmarshal " + json_word(found) + " into Go struct field " + owner.name + "." +
+                  path_ + " of type " + go);
   }
   base::Status list(const Type& owner, const Field& field, const json::value& in) {
     const json::array* array = in.if_array();
@@ -117,8 +118,7 @@ class TypeCheck {
     };
     switch (field.shape) {
       case Shape::kAny: return {};
-      case Shape::kString:
-        return in.is_string() ? base::Status() : wrong(owner, go(), in);
+      case Shape::kString: return in.is_string() ? base::Status() : wrong(owner, go(), in);
       case Shape::kBool: return in.is_bool() ? base::Status() : wrong(owner, go(), in);
       case Shape::kDouble: return in.is_number() ? base::Status() : wrong(owner, go(), in);
       case Shape::kInt32:
@@ -132,7 +132,8 @@ class TypeCheck {
         return wrong(owner, go(), in);
       }
       case Shape::kIntOrString:
-        if (in.is_string() || (in.if_int64() && *in.if_int64() >= INT32_MIN && *in.if_int64() <= INT32_MAX)) return {};
+        if (in.is_string() || (in.if_int64() && *in.if_int64() >= INT32_MIN && *in.if_int64() <= INT32_MAX))
+          return {};
         return wrong(owner, go(), in);
       case Shape::kQuantity: {
         std::string text = in.is_string() ? std::string(base::as_string(&in)) : base::to_json(in);
@@ -145,8 +146,10 @@ class TypeCheck {
         if (!in.is_string()) return wrong(owner, go(), in);
         std::string text(base::as_string(&in));
         if (base::parse_instant(text)) return {};
-        const char* layout = field.shape == Shape::kTime ? "2006-01-02T15:04:05Z07:00" : "2006-01-02T15:04:05.000000Z07:00";
-        return refuse("parsing time " + base::to_json(in) + " as \"" + layout + "\": cannot parse " + base::to_json(in));
+        const char* layout =
+            field.shape == Shape::kTime ? "2006-01-02T15:04:05Z07:00" : "2006-01-02T15:04:05.000000Z07:00";
+        return refuse("parsing time " + base::to_json(in) + " as \"" + layout + "\": cannot parse " +
+                      base::to_json(in));
       }
       case Shape::kBytes: {
         if (!in.is_string()) return wrong(owner, go(), in);
@@ -212,7 +215,9 @@ class Pruner {
     if (in.is_null()) {  // only inside lists and maps: Go leaves a zero value there
       switch (field.shape) {
         case Shape::kStruct: in = json::object(); break;
-        case Shape::kInt32: case Shape::kInt64: case Shape::kIntOrString: in = 0; break;
+        case Shape::kInt32:
+        case Shape::kInt64:
+        case Shape::kIntOrString: in = 0; break;
         case Shape::kBool: in = false; break;
         case Shape::kQuantity: in = "0"; break;
         case Shape::kAny: break;
@@ -262,7 +267,8 @@ void defaults_of(const Field& field, json::value& in) {
   };
   if (field.holder == Holder::kOne) return one(in);
   if (field.holder == Holder::kList) {
-    if (in.is_array()) for (json::value& item : in.get_array()) one(item);
+    if (in.is_array())
+      for (json::value& item : in.get_array()) one(item);
   } else if (in.is_object()) {
     for (auto& item : in.get_object()) one(item.value());
   }
@@ -284,15 +290,23 @@ void defaults_in(const Type& type, json::object& in) {
 
 const std::map<std::string_view, std::string_view>& full_groups() {
   static const std::map<std::string_view, std::string_view> groups = {
-      {"core", ""}, {"meta", ""},
+      {"core", ""},
+      {"meta", ""},
       {"admissionregistration", "admissionregistration.k8s.io"},
-      {"apiextensions", "apiextensions.k8s.io"}, {"apiregistration", "apiregistration.k8s.io"},
-      {"authentication", "authentication.k8s.io"}, {"authorization", "authorization.k8s.io"},
-      {"certificates", "certificates.k8s.io"}, {"coordination", "coordination.k8s.io"},
-      {"discovery", "discovery.k8s.io"}, {"events", "events.k8s.io"},
-      {"flowcontrol", "flowcontrol.apiserver.k8s.io"}, {"networking", "networking.k8s.io"},
-      {"node", "node.k8s.io"}, {"rbac", "rbac.authorization.k8s.io"},
-      {"resource", "resource.k8s.io"}, {"scheduling", "scheduling.k8s.io"},
+      {"apiextensions", "apiextensions.k8s.io"},
+      {"apiregistration", "apiregistration.k8s.io"},
+      {"authentication", "authentication.k8s.io"},
+      {"authorization", "authorization.k8s.io"},
+      {"certificates", "certificates.k8s.io"},
+      {"coordination", "coordination.k8s.io"},
+      {"discovery", "discovery.k8s.io"},
+      {"events", "events.k8s.io"},
+      {"flowcontrol", "flowcontrol.apiserver.k8s.io"},
+      {"networking", "networking.k8s.io"},
+      {"node", "node.k8s.io"},
+      {"rbac", "rbac.authorization.k8s.io"},
+      {"resource", "resource.k8s.io"},
+      {"scheduling", "scheduling.k8s.io"},
       {"storage", "storage.k8s.io"}};
   return groups;
 }

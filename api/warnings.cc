@@ -34,7 +34,8 @@ namespace {
 
 // ---- tables ----------------------------------------------------------------------------------------
 constexpr RemovedVolume kRemovedVolumes[] = {
-    {"photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+", true, true},
+    {"photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+", true,
+     true},
     {"gitRepo", "gitRepo", "deprecated in v1.11", true, false},
     {"scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+", true, true},
     {"flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+", true, false},
@@ -50,18 +51,26 @@ struct NodeLabel {
 constexpr NodeLabel kNodeLabels[] = {
     {"beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"},
     {"beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"},
-    {"failure-domain.beta.kubernetes.io/region", "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"},
-    {"failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"},
-    {"beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"},
+    {"failure-domain.beta.kubernetes.io/region",
+     "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"},
+    {"failure-domain.beta.kubernetes.io/zone",
+     "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"},
+    {"beta.kubernetes.io/instance-type",
+     "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"},
     {"app.kubernetes.io/created-by", "deprecated since v1.9"},
-    {"scheduler.alpha.kubernetes.io/preferAvoidPods", "deprecated since v1.22; use Taints and Tolerations instead"},
+    {"scheduler.alpha.kubernetes.io/preferAvoidPods",
+     "deprecated since v1.22; use Taints and Tolerations instead"},
     {"node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"},
 };
-constexpr std::string_view kStorageClass = "volume.beta.kubernetes.io/storage-class", kMountOptions = "volume.beta.kubernetes.io/mount-options";
+constexpr std::string_view kStorageClass = "volume.beta.kubernetes.io/storage-class",
+                           kMountOptions = "volume.beta.kubernetes.io/mount-options";
 
-bool has_annotation(const json::value& object, std::string_view key) { return base::find_path(object, "metadata", "annotations", key) != nullptr; }
+bool has_annotation(const json::value& object, std::string_view key) {
+  return base::find_path(object, "metadata", "annotations", key) != nullptr;
+}
 void annotation(Out& out, const json::value& object, std::string_view key, std::string_view message) {
-  if (has_annotation(object, key)) out.push_back("metadata.annotations[" + std::string(key) + "]: " + std::string(message));
+  if (has_annotation(object, key))
+    out.push_back("metadata.annotations[" + std::string(key) + "]: " + std::string(message));
 }
 
 // ---- addresses ------------------------------------------------------------------------------------
@@ -82,7 +91,8 @@ Parsed parse_address(std::string_view in) {
     static constexpr unsigned char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     out.family = 6;
     out.mapped = std::memcmp(out.bytes, kMapped, sizeof kMapped) == 0;
-    out.text = out.mapped ? ::inet_ntop(AF_INET, out.bytes + 12, text, sizeof text) : ::inet_ntop(AF_INET6, out.bytes, text, sizeof text);
+    out.text = out.mapped ? ::inet_ntop(AF_INET, out.bytes + 12, text, sizeof text)
+                          : ::inet_ntop(AF_INET6, out.bytes, text, sizeof text);
   }
   return out;
 }
@@ -90,9 +100,11 @@ void address(Out& out, const View& at) {
   Parsed ip = parse_address(at.text());
   if (ip.family == 0) return;
   if (ip.mapped)
-    out.push_back(at.path() + ": non-standard IP address " + quoted(at.text()) + " will be considered invalid in a future Kubernetes release: use " + quoted(ip.text));
+    out.push_back(at.path() + ": non-standard IP address " + quoted(at.text()) +
+                  " will be considered invalid in a future Kubernetes release: use " + quoted(ip.text));
   else if (ip.family == 6 && ip.text != at.text())
-    out.push_back(at.path() + ": IPv6 address " + quoted(at.text()) + " should be in RFC 5952 canonical format (" + quoted(ip.text) + ")");
+    out.push_back(at.path() + ": IPv6 address " + quoted(at.text()) +
+                  " should be in RFC 5952 canonical format (" + quoted(ip.text) + ")");
 }
 void network(Out& out, const View& at) {
   std::string_view text = at.text();
@@ -102,19 +114,24 @@ void network(Out& out, const View& at) {
   int bits = std::atoi(std::string(text.substr(slash + 1)).c_str()), width = ip.family == 6 ? 128 : 32;
   if (ip.family == 0 || bits < 0 || bits > width) return;
   Parsed masked = ip;
-  for (int bit = bits; bit < width; ++bit) masked.bytes[bit / 8] = static_cast<unsigned char>(masked.bytes[bit / 8] & ~(0x80 >> bit % 8));
+  for (int bit = bits; bit < width; ++bit)
+    masked.bytes[bit / 8] = static_cast<unsigned char>(masked.bytes[bit / 8] & ~(0x80 >> bit % 8));
   char shown[INET6_ADDRSTRLEN];
   int skipped = ip.mapped ? 12 : 0, shown_bits = ip.mapped ? std::max(0, bits - 96) : bits;
-  std::string network = ::inet_ntop(ip.family == 6 && !ip.mapped ? AF_INET6 : AF_INET, masked.bytes + skipped, shown, sizeof shown);
+  std::string network = ::inet_ntop(ip.family == 6 && !ip.mapped ? AF_INET6 : AF_INET, masked.bytes + skipped,
+                                    shown, sizeof shown);
   network += "/" + std::to_string(shown_bits);
   size_t before = out.size();
   if (std::memcmp(ip.bytes, masked.bytes, sizeof ip.bytes) != 0)
-    out.push_back(at.path() + ": CIDR value " + quoted(text) + " is ambiguous in this context (should be " + quoted(network) + " or " +
+    out.push_back(at.path() + ": CIDR value " + quoted(text) + " is ambiguous in this context (should be " +
+                  quoted(network) + " or " +
                   quoted(ip.text + "/" + std::to_string(ip.family == 6 && !ip.mapped ? 128 : 32)) + "?)");
   if (ip.mapped)
-    out.push_back(at.path() + ": non-standard CIDR value " + quoted(text) + " will be considered invalid in a future Kubernetes release: use " + quoted(network));
+    out.push_back(at.path() + ": non-standard CIDR value " + quoted(text) +
+                  " will be considered invalid in a future Kubernetes release: use " + quoted(network));
   if (out.size() == before && ip.family == 6 && network != text)
-    out.push_back(at.path() + ": IPv6 CIDR value " + quoted(text) + " should be in RFC 5952 canonical format (" + quoted(network) + ")");
+    out.push_back(at.path() + ": IPv6 CIDR value " + quoted(text) +
+                  " should be in RFC 5952 canonical format (" + quoted(network) + ")");
 }
 
 // ---- kinds ----------------------------------------------------------------------------------------
@@ -124,7 +141,8 @@ void name_label(Out& out, const json::value& object, std::string_view used_in) {
   if (name.empty() || wrong.empty()) return;
   std::string all;
   for (const std::string& one : wrong) all += (all.empty() ? "" : " ") + one;
-  out.push_back("metadata.name: this is used in " + std::string(used_in) + ", which can result in surprising behavior; a DNS label is recommended: [" + all + "]");
+  out.push_back("metadata.name: this is used in " + std::string(used_in) +
+                ", which can result in surprising behavior; a DNS label is recommended: [" + all + "]");
 }
 void pod_template(Out& out, const json::value* pods, const std::string& path) {
   if (pods) pod(out, {base::find(*pods, "metadata"), base::find(*pods, "spec"), path + "."});
@@ -135,31 +153,41 @@ void bare_pod(Out& out, const json::value& object, const json::value* before) {
   pod(out, {base::find(object, "metadata"), base::find(object, "spec"), ""});
 }
 bool same_content(const json::value& after, const json::value* before) {
-  return before && base::as_int(base::find_path(after, "metadata", "generation")) == base::as_int(base::find_path(*before, "metadata", "generation"));
+  return before && base::as_int(base::find_path(after, "metadata", "generation")) ==
+                       base::as_int(base::find_path(*before, "metadata", "generation"));
 }
 void named_workload(Out& out, const json::value& object, const json::value* before) {
   if (!before) name_label(out, object, "Pod names and hostnames");
-  if (!same_content(object, before)) pod_template(out, base::find_path(object, "spec", "template"), "spec.template");
+  if (!same_content(object, before))
+    pod_template(out, base::find_path(object, "spec", "template"), "spec.template");
 }
 void daemon_set(Out& out, const json::value& object, const json::value* before) {
-  if (!same_content(object, before)) pod_template(out, base::find_path(object, "spec", "template"), "spec.template");
+  if (!same_content(object, before))
+    pod_template(out, base::find_path(object, "spec", "template"), "spec.template");
 }
 void stateful_set(Out& out, const json::value& object, const json::value* before) {
   if (same_content(object, before)) return;
   pod_template(out, base::find_path(object, "spec", "template"), "spec.template");
-  View(&object)["spec"]["volumeClaimTemplates"].each([&](const View& claim) { claim_spec(out, claim["spec"].get(), claim.path() + (before ? ".Spec" : "")); });
+  View(&object)["spec"]["volumeClaimTemplates"].each([&](const View& claim) {
+    claim_spec(out, claim["spec"].get(), claim.path() + (before ? ".Spec" : ""));
+  });
   if (base::as_int(base::find_path(object, "spec", "revisionHistoryLimit")) < 0)
-    out.push_back("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended");
+    out.push_back(
+        "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
+        "recommended");
 }
 void pod_template_object(Out& out, const json::value& object, const json::value* before) {
   if (!same_content(object, before)) pod_template(out, base::find(object, "template"), "template");
 }
 void job_spec(Out& out, const json::value* spec, const std::string& path) {
   if (!spec) return;
-  if (base::string_at(*spec, "completionMode") == "Indexed" && base::as_int(base::find(*spec, "completions")) > 100'000 &&
+  if (base::string_at(*spec, "completionMode") == "Indexed" &&
+      base::as_int(base::find(*spec, "completions")) > 100'000 &&
       base::as_int(base::find(*spec, "parallelism")) > 10'000)
-    out.push_back(path + ": In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be "
-                         "able to track completedIndexes when a big number of indexes fail");
+    out.push_back(path +
+                  ": In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher "
+                  "than 10^4, Kubernetes might not be "
+                  "able to track completedIndexes when a big number of indexes fail");
   pod_template(out, base::find(*spec, "template"), path + ".template");
 }
 void job(Out& out, const json::value& object, const json::value* before) {
@@ -168,9 +196,13 @@ void job(Out& out, const json::value& object, const json::value* before) {
 }
 void cron_job(Out& out, const json::value& object, const json::value* before) {
   if (!before) name_label(out, object, "Pod names and hostnames");
-  if (!same_content(object, before)) job_spec(out, base::find_path(object, "spec", "jobTemplate", "spec"), "spec.jobTemplate.spec");
-  if (std::string_view schedule = base::string_at(object, "spec", "schedule"); schedule.find("TZ") != schedule.npos)
-    out.push_back("CRON_TZ or TZ used in spec.schedule is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details");
+  if (!same_content(object, before))
+    job_spec(out, base::find_path(object, "spec", "jobTemplate", "spec"), "spec.jobTemplate.spec");
+  if (std::string_view schedule = base::string_at(object, "spec", "schedule");
+      schedule.find("TZ") != schedule.npos)
+    out.push_back(
+        "CRON_TZ or TZ used in spec.schedule is not officially supported, see "
+        "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details");
 }
 
 void service(Out& out, const json::value& object, const json::value*) {
@@ -183,35 +215,50 @@ void service(Out& out, const json::value& object, const json::value*) {
     std::string_view message;
   };
   if (has_annotation(object, "service.kubernetes.io/topology-aware-hints"))
-    out.push_back("annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead");
-  if (!cluster_ip.empty() && cluster_ip != "None") spec["clusterIPs"].each([&](const View& ip) { address(out, ip); });
-  for (const Row& row : {Row{headless && spec["loadBalancerIP"].filled(), "spec.loadBalancerIP is ignored for headless services"},
+    out.push_back(
+        "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use "
+        "service.kubernetes.io/topology-mode instead");
+  if (!cluster_ip.empty() && cluster_ip != "None")
+    spec["clusterIPs"].each([&](const View& ip) { address(out, ip); });
+  for (const Row& row : {Row{headless && spec["loadBalancerIP"].filled(),
+                             "spec.loadBalancerIP is ignored for headless services"},
                          Row{headless && external_ips, "spec.externalIPs is ignored for headless services"},
-                         Row{headless && spec["sessionAffinity"].text() != "None", "spec.SessionAffinity is ignored for headless services"}})
+                         Row{headless && spec["sessionAffinity"].text() != "None",
+                             "spec.SessionAffinity is ignored for headless services"}})
     if (row.holds) out.emplace_back(row.message);
   spec["externalIPs"].each([&](const View& ip) { address(out, ip); });
-  if (external_ips && !headless && !external_name) out.push_back("spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+  if (external_ips && !headless && !external_name)
+    out.push_back("spec.externalIPs is deprecated and may no longer be implemented in some clusters");
   address(out, spec["loadBalancerIP"]);
   spec["loadBalancerSourceRanges"].each([&](const View& range) { network(out, range); });
-  for (const Row& row : {Row{external_name && external_ips, "spec.externalIPs is ignored when spec.type is \"ExternalName\""},
-                         Row{!external_name && spec["externalName"].filled(), "spec.externalName is ignored when spec.type is not \"ExternalName\""},
-                         Row{spec["trafficDistribution"].text() == "PreferClose", "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""}})
+  for (const Row& row :
+       {Row{external_name && external_ips, "spec.externalIPs is ignored when spec.type is \"ExternalName\""},
+        Row{!external_name && spec["externalName"].filled(),
+            "spec.externalName is ignored when spec.type is not \"ExternalName\""},
+        Row{spec["trafficDistribution"].text() == "PreferClose",
+            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""}})
     if (row.holds) out.emplace_back(row.message);
 }
 void endpoints(Out& out, const json::value& object, const json::value*) {
   View(&object)["subsets"].each([&](const View& subset) {
-    for (const char* list : {"addresses", "notReadyAddresses"}) subset[list].each([&](const View& one) { address(out, one["ip"]); });
+    for (const char* list : {"addresses", "notReadyAddresses"})
+      subset[list].each([&](const View& one) { address(out, one["ip"]); });
   });
 }
 void endpoint_slice(Out& out, const json::value& object, const json::value*) {
   // What the controllers write is right.
-  if (base::string_at(object, "metadata", "labels", "endpointslice.kubernetes.io/managed-by").ends_with("-controller.k8s.io")) return;
+  if (base::string_at(object, "metadata", "labels", "endpointslice.kubernetes.io/managed-by")
+          .ends_with("-controller.k8s.io"))
+    return;
   if (base::string_at(object, "addressType") == "FQDN") return;
-  View(&object)["endpoints"].each([&](const View& endpoint) { endpoint["addresses"].each([&](const View& ip) { address(out, ip); }); });
+  View(&object)["endpoints"].each(
+      [&](const View& endpoint) { endpoint["addresses"].each([&](const View& ip) { address(out, ip); }); });
 }
 void ingress(Out& out, const json::value& object, const json::value* before) {
   if (!before && has_annotation(object, "kubernetes.io/ingress.class"))
-    out.push_back("annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead");
+    out.push_back(
+        "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' "
+        "instead");
 }
 void network_policy(Out& out, const json::value& object, const json::value*) {
   View spec = View(&object)["spec"];
@@ -226,21 +273,25 @@ void network_policy(Out& out, const json::value& object, const json::value*) {
 
 void node(Out& out, const json::value& object, const json::value*) {
   if (View(&object)["spec"]["configSource"].has()) out.push_back("spec.configSource: the feature is removed");
-  if (View(&object)["spec"]["externalID"].filled()) out.push_back("spec.externalID: this field is deprecated, and is unused by Kubernetes");
+  if (View(&object)["spec"]["externalID"].filled())
+    out.push_back("spec.externalID: this field is deprecated, and is unused by Kubernetes");
 }
 void runtime_class(Out& out, const json::value& object, const json::value*) {
   View(&object)["scheduling"]["nodeSelector"].each_entry([&](std::string_view key, const View&) {
-    if (std::string_view said = deprecated_node_label(key); !said.empty()) out.push_back("scheduling.nodeSelector: " + std::string(said));
+    if (std::string_view said = deprecated_node_label(key); !said.empty())
+      out.push_back("scheduling.nodeSelector: " + std::string(said));
   });
 }
 void service_account(Out& out, const json::value& object, const json::value*) {
-  annotation(out, object, "kubernetes.io/enforce-mountable-secrets", "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets");
+  annotation(out, object, "kubernetes.io/enforce-mountable-secrets",
+             "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets");
 }
 
 void storage_class(Out& out, const json::value& object, const json::value*) {
   View(&object)["allowedTopologies"].each([&](const View& topology) {
     topology["matchLabelExpressions"].each([&](const View& one) {
-      if (std::string_view said = deprecated_node_label(one["key"].text()); !said.empty()) out.push_back(one.path() + ": " + std::string(said));
+      if (std::string_view said = deprecated_node_label(one["key"].text()); !said.empty())
+        out.push_back(one.path() + ": " + std::string(said));
     });
   });
 }
@@ -248,19 +299,24 @@ void storage_capacity(Out& out, const json::value& object, const json::value*) {
   View topology = View(&object)["nodeTopology"];
   topology["matchExpressions"].each([&](const View& one) {
     std::string_view key = one["key"].text();
-    if (std::string_view said = deprecated_node_label(key); !said.empty()) out.push_back(one.path() + ".key: " + std::string(key) + " is " + std::string(said));
+    if (std::string_view said = deprecated_node_label(key); !said.empty())
+      out.push_back(one.path() + ".key: " + std::string(key) + " is " + std::string(said));
   });
   topology["matchLabels"].each_entry([&](std::string_view key, const View&) {
-    if (std::string_view said = deprecated_node_label(key); !said.empty()) out.push_back("nodeTopology.matchLabels." + std::string(key) + ": " + std::string(said));
+    if (std::string_view said = deprecated_node_label(key); !said.empty())
+      out.push_back("nodeTopology.matchLabels." + std::string(key) + ": " + std::string(said));
   });
 }
 void persistent_volume(Out& out, const json::value& object, const json::value*) {
   annotation(out, object, kStorageClass, "deprecated since v1.8; use \"storageClassName\" attribute instead");
   annotation(out, object, kMountOptions, "deprecated since v1.31; use \"mountOptions\" attribute instead");
   if (base::string_at(object, "spec", "persistentVolumeReclaimPolicy") == "Recycle")
-    out.push_back("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.");
+    out.push_back(
+        "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
+        "recommended approach is to use dynamic provisioning.");
   View spec = View(&object)["spec"];
-  spec["nodeAffinity"]["required"]["nodeSelectorTerms"].each([&](const View& term) { node_selector_term(out, *term.get(), term.path()); });
+  spec["nodeAffinity"]["required"]["nodeSelectorTerms"].each(
+      [&](const View& term) { node_selector_term(out, *term.get(), term.path()); });
   spec.each_entry([&](std::string_view member, const View& source) {
     if (const RemovedVolume* removed = removed_volume(member, true); removed && source.has())
       out.push_back("spec." + std::string(removed->shown) + ": " + std::string(removed->message));
@@ -275,24 +331,35 @@ void claim(Out& out, const json::value& object, const json::value*) {
 template <auto free>
 struct Free {
   template <typename T>
-  void operator()(T* what) const { free(what); }
+  void operator()(T* what) const {
+    free(what);
+  }
 };
-std::string data(const json::value& secret, const char* key) { return base64_decode(base::string_at(secret, "data", key)).value_or(""); }
+std::string data(const json::value& secret, const char* key) {
+  return base64_decode(base::string_at(secret, "data", key)).value_or("");
+}
 // What Go's tls.X509KeyPair() says of the two; "" when they belong together.
 std::string key_pair_error(const std::string& certificate, const std::string& key) {
   auto has = [](const std::string& text, const char* what) { return text.find(what) != text.npos; };
   if (!has(certificate, "-----BEGIN ")) return "tls: failed to find any PEM data in certificate input";
   if (!has(certificate, "-----BEGIN CERTIFICATE-----"))
-    return has(certificate, "PRIVATE KEY-----") ? "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched"
-                                                : "tls: failed to find \"CERTIFICATE\" PEM block in certificate input after skipping PEM blocks of the following types: []";
+    return has(certificate, "PRIVATE KEY-----")
+               ? "tls: failed to find certificate PEM data in certificate input, but did find a private key; "
+                 "PEM inputs may have been switched"
+               : "tls: failed to find \"CERTIFICATE\" PEM block in certificate input after skipping PEM "
+                 "blocks of the following types: []";
   if (!has(key, "-----BEGIN ")) return "tls: failed to find any PEM data in key input";
-  if (!has(key, "PRIVATE KEY-----")) return "tls: found a certificate rather than a key in the PEM for the private key";
-  std::unique_ptr<BIO, Free<BIO_free>> certificates(BIO_new_mem_buf(certificate.data(), static_cast<int>(certificate.size()))),
+  if (!has(key, "PRIVATE KEY-----"))
+    return "tls: found a certificate rather than a key in the PEM for the private key";
+  std::unique_ptr<BIO, Free<BIO_free>> certificates(
+      BIO_new_mem_buf(certificate.data(), static_cast<int>(certificate.size()))),
       keys(BIO_new_mem_buf(key.data(), static_cast<int>(key.size())));
   auto no_password = [](char*, int, int, void*) { return 0; };
-  std::unique_ptr<X509, Free<X509_free>> leaf(PEM_read_bio_X509(certificates.get(), nullptr, no_password, nullptr));
+  std::unique_ptr<X509, Free<X509_free>> leaf(
+      PEM_read_bio_X509(certificates.get(), nullptr, no_password, nullptr));
   if (!leaf) return "x509: malformed certificate";
-  std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>> private_key(PEM_read_bio_PrivateKey(keys.get(), nullptr, no_password, nullptr));
+  std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>> private_key(
+      PEM_read_bio_PrivateKey(keys.get(), nullptr, no_password, nullptr));
   if (!private_key) return "tls: failed to parse private key";
   if (X509_check_private_key(leaf.get(), private_key.get()) == 1) return {};
   return EVP_PKEY_get_base_id(X509_get0_pubkey(leaf.get())) == EVP_PKEY_get_base_id(private_key.get())
@@ -301,7 +368,8 @@ std::string key_pair_error(const std::string& certificate, const std::string& ke
 }
 void secret(Out& out, const json::value& object, const json::value*) {
   if (base::string_at(object, "type") != "kubernetes.io/tls") return;
-  if (std::string error = key_pair_error(data(object, "tls.crt"), data(object, "tls.key")); !error.empty()) out.push_back(std::move(error));
+  if (std::string error = key_pair_error(data(object, "tls.crt"), data(object, "tls.key")); !error.empty())
+    out.push_back(std::move(error));
 }
 
 // ---- definitions ----------------------------------------------------------------------------------
@@ -312,9 +380,12 @@ void unknown_formats(const json::value& schema, std::vector<std::string>& out) {
   }
   const json::object* object = schema.if_object();
   if (!object) return;
-  std::string_view format = base::as_string(object->if_contains("format")), type = base::as_string(object->if_contains("type"));
-  if (!format.empty() && type != "integer" && type != "number" && !is_known_format(format)) out.emplace_back(format);
-  for (const char* name : {"items", "additionalProperties", "additionalItems", "not", "allOf", "anyOf", "oneOf"})
+  std::string_view format = base::as_string(object->if_contains("format")),
+                   type = base::as_string(object->if_contains("type"));
+  if (!format.empty() && type != "integer" && type != "number" && !is_known_format(format))
+    out.emplace_back(format);
+  for (const char* name :
+       {"items", "additionalProperties", "additionalItems", "not", "allOf", "anyOf", "oneOf"})
     if (const json::value* inner = object->if_contains(name)) unknown_formats(*inner, out);
   for (const char* name : {"properties", "patternProperties", "definitions"})
     if (const json::value* members = object->if_contains(name); members && members->is_object())
@@ -323,7 +394,8 @@ void unknown_formats(const json::value& schema, std::vector<std::string>& out) {
 std::vector<std::string> unknown_formats_of(const json::value& definition) {
   std::vector<std::string> out;
   for (const json::value* version : items(base::find_path(definition, "spec", "versions")))
-    if (const json::value* schema = base::find_path(*version, "schema", "openAPIV3Schema")) unknown_formats(*schema, out);
+    if (const json::value* schema = base::find_path(*version, "schema", "openAPIV3Schema"))
+      unknown_formats(*schema, out);
   return out;
 }
 void definition(Out& out, const json::value& object, const json::value* before) {
@@ -376,7 +448,8 @@ const RemovedVolume* removed_volume(std::string_view member, bool persistent) {
 void node_selector_term(Out& out, const json::value& term, const std::string& path) {
   View(base::find(term, "matchExpressions"), path + ".matchExpressions").each([&](const View& one) {
     std::string_view key = one["key"].text();
-    if (std::string_view said = deprecated_node_label(key); !said.empty()) out.push_back(one.path() + ".key: " + std::string(key) + " is " + std::string(said));
+    if (std::string_view said = deprecated_node_label(key); !said.empty())
+      out.push_back(one.path() + ".key: " + std::string(key) + " is " + std::string(said));
   });
 }
 void claim_spec(Out& out, const json::value* spec, const std::string& path) {
@@ -384,7 +457,8 @@ void claim_spec(Out& out, const json::value* spec, const std::string& path) {
   for (const char* kind : {"requests", "limits"}) {
     auto amount = Quantity::parse(base::string_at(*spec, "resources", kind, "storage"));
     if (amount.ok() && amount->to_milli() % 1000 != 0)
-      out.push_back(path + ".resources." + kind + "[storage]: fractional byte value " + quoted(amount->text()) + " is invalid, must be an integer");
+      out.push_back(path + ".resources." + kind + "[storage]: fractional byte value " +
+                    quoted(amount->text()) + " is invalid, must be an integer");
   }
 }
 
@@ -406,12 +480,14 @@ std::vector<std::string> custom_warnings(const json::value& after, const json::v
   std::vector<std::string> out;
   const json::value* had = before ? base::find_path(*before, "metadata", "finalizers") : nullptr;
   std::set<std::string_view> fresh;
-  for (const json::value* one : warn::items(base::find_path(after, "metadata", "finalizers"))) fresh.insert(base::as_string(one));
+  for (const json::value* one : warn::items(base::find_path(after, "metadata", "finalizers")))
+    fresh.insert(base::as_string(one));
   for (const json::value* one : warn::items(had)) fresh.erase(base::as_string(one));
   for (std::string_view name : fresh)
     if (name.find('/') == name.npos)
       out.push_back("metadata.finalizers: " + warn::quoted(name) +
-                    ": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers");
+                    ": prefer a domain-qualified finalizer name including a path (/) to avoid accidental "
+                    "conflicts with other finalizer writers");
   return out;
 }
 

@@ -1,5 +1,6 @@
-// What kube-apiserver 1.36 tells a client about an object that it accepts: the texts of its Warning headers. Pure.
-// Source: pkg/api/*/warnings.go and the strategies' WarningsOnCreate and WarningsOnUpdate, word for word.
+// What kube-apiserver 1.36 tells a client about an object that it accepts: the texts of its Warning headers.
+// Pure. Source: pkg/api/*/warnings.go and the strategies' WarningsOnCreate and WarningsOnUpdate, word for
+// word.
 #pragma once
 
 #include <string>

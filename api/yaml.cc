@@ -73,19 +73,12 @@ Number parse_number(std::string text) {
   if (digits[0] == '0' && digits[1]) {
     switch (digits[1]) {
       case 'x':
-      case 'X':
-        base = 16, digits += 2;
-        break;
+      case 'X': base = 16, digits += 2; break;
       case 'o':
-      case 'O':
-        base = 8, digits += 2;
-        break;
+      case 'O': base = 8, digits += 2; break;
       case 'b':
-      case 'B':
-        base = 2, digits += 2;
-        break;
-      default:
-        base = 8;
+      case 'B': base = 2, digits += 2; break;
+      default: base = 8;
     }
   }
   if (*digits && std::isxdigit(static_cast<unsigned char>(*digits))) {
@@ -133,17 +126,12 @@ json::value plain_scalar(std::string_view text) {
 
 const char* tag_word(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null:
-      return "null";
-    case json::kind::bool_:
-      return "bool";
+    case json::kind::null: return "null";
+    case json::kind::bool_: return "bool";
     case json::kind::int64:
-    case json::kind::uint64:
-      return "int";
-    case json::kind::double_:
-      return "float";
-    default:
-      return "str";
+    case json::kind::uint64: return "int";
+    case json::kind::double_: return "float";
+    default: return "str";
   }
 }
 
@@ -166,23 +154,19 @@ base::Result<json::value> scalar(const yaml_event_t& event) {
   json::value value = plain_scalar(text);
   std::string_view found = tag_word(value);
   if (found == wanted || (wanted == "float" && found == "int")) return value;
-  return bad_yaml("cannot decode !!" + std::string(found) + " `" + std::string(text.substr(0, 100)) + "` as a !!" +
-             std::string(wanted));
+  return bad_yaml("cannot decode !!" + std::string(found) + " `" + std::string(text.substr(0, 100)) +
+                  "` as a !!" + std::string(wanted));
 }
 
 // As sigs.k8s.io/yaml writes a key that is no text.
 base::Result<std::string> key_text(const json::value& key) {
   switch (key.kind()) {
-    case json::kind::string:
-      return std::string(key.get_string());
+    case json::kind::string: return std::string(key.get_string());
     case json::kind::bool_:
     case json::kind::int64:
-    case json::kind::uint64:
-      return base::to_json(key);
-    case json::kind::double_:
-      return fmt::format("{}", static_cast<float>(key.get_double()));
-    default:
-      return bad_yaml("a mapping's key is not a scalar");
+    case json::kind::uint64: return base::to_json(key);
+    case json::kind::double_: return fmt::format("{}", static_cast<float>(key.get_double()));
+    default: return bad_yaml("a mapping's key is not a scalar");
   }
 }
 
@@ -218,22 +202,15 @@ class Builder {
 
   base::Status take(const yaml_event_t& event) {
     switch (event.type) {
-      case YAML_DOCUMENT_START_EVENT:
-        anchors_.clear();
-        return {};
+      case YAML_DOCUMENT_START_EVENT: anchors_.clear(); return {};
       case YAML_SCALAR_EVENT:
         return put(TRY(scalar(event)), name_of(event.data.scalar.anchor), is_merge(event));
-      case YAML_ALIAS_EVENT:
-        return alias(name_of(event.data.alias.anchor));
-      case YAML_SEQUENCE_START_EVENT:
-        return open(false, name_of(event.data.sequence_start.anchor));
-      case YAML_MAPPING_START_EVENT:
-        return open(true, name_of(event.data.mapping_start.anchor));
+      case YAML_ALIAS_EVENT: return alias(name_of(event.data.alias.anchor));
+      case YAML_SEQUENCE_START_EVENT: return open(false, name_of(event.data.sequence_start.anchor));
+      case YAML_MAPPING_START_EVENT: return open(true, name_of(event.data.mapping_start.anchor));
       case YAML_SEQUENCE_END_EVENT:
-      case YAML_MAPPING_END_EVENT:
-        return close();
-      default:
-        return {};
+      case YAML_MAPPING_END_EVENT: return close();
+      default: return {};
     }
   }
   std::vector<json::value> documents;
@@ -281,15 +258,14 @@ class Builder {
       if (frame.anchor == name) return bad_yaml("anchor '" + name + "' value contains itself");
     auto it = anchors_.find(name);
     if (it == anchors_.end()) return bad_yaml("unknown anchor '" + name + "' referenced");
-    if (frames_.size() + it->second.extent.depth > base::kMaxJsonDepth)
-      return bad_yaml(base::kTooDeep);
+    if (frames_.size() + it->second.extent.depth > base::kMaxJsonDepth) return bad_yaml(base::kTooDeep);
     TRY(copies(it->second.extent.bytes));
     return put(it->second.value, "", false);
   }
   base::Status copies(size_t bytes) {
     copied_ += bytes;
     return copied_ > kMaxAliasedBytes ? base::Status(bad_yaml("document contains excessive aliasing"))
-                                     : base::Status();
+                                      : base::Status();
   }
   base::Status put(json::value value, const std::string& anchor, bool is_merge) {
     if (!anchor.empty()) {
@@ -322,10 +298,8 @@ class Builder {
   std::string path() const {
     std::string out;
     for (const Frame& frame : frames_) {
-      if (frame.is_map)
-        out += (out.empty() ? "" : ".") + frame.key.substr(0, 256);
-      else
-        out += "[" + std::to_string(frame.list.size()) + "]";
+      if (frame.is_map) out += (out.empty() ? "" : ".") + frame.key.substr(0, 256);
+      else out += "[" + std::to_string(frame.list.size()) + "]";
     }
     return out;
   }
@@ -340,9 +314,9 @@ class Builder {
     bool ok = true;
     if (json::array* list = from.if_array())
       for (json::value& item : *list) ok = ok && take(item);
-    else
-      ok = take(from);
-    return ok ? base::Status() : base::Status(bad_yaml("map merge requires map or sequence of maps as the value"));
+    else ok = take(from);
+    return ok ? base::Status()
+              : base::Status(bad_yaml("map merge requires map or sequence of maps as the value"));
   }
 
   std::vector<std::string>* duplicates_;

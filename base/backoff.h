@@ -13,9 +13,9 @@ class Backoff {
  public:
   // `seed` 0: another spread in every process.
   Backoff(Duration first, Duration last, uint64_t seed = 0);
-  Duration next();                    // after one more failure
-  void reset() { failures_ = 0; }     // it worked
-  void forget_beyond(int failures);   // it worked a little: as if so many had failed in a row at most
+  Duration next();                   // after one more failure
+  void reset() { failures_ = 0; }    // it worked
+  void forget_beyond(int failures);  // it worked a little: as if so many had failed in a row at most
   int failures() const { return failures_; }
 
  private:

@@ -35,7 +35,8 @@ std::optional<int> parse_zone(std::string_view zone) {
 
 std::string format_with(Time time, int digits) {
   auto seconds = std::chrono::floor<std::chrono::seconds>(time);
-  return format_instant({seconds.time_since_epoch().count(), static_cast<int32_t>((time - seconds).count())}, digits);
+  return format_instant({seconds.time_since_epoch().count(), static_cast<int32_t>((time - seconds).count())},
+                        digits);
 }
 
 }  // namespace
@@ -44,7 +45,8 @@ std::optional<Instant> parse_instant(std::string_view text) {
   int year = digits_at(text, 0, 4), month = digits_at(text, 5, 2), day = digits_at(text, 8, 2);
   int hour = digits_at(text, 11, 2), minute = digits_at(text, 14, 2), second = digits_at(text, 17, 2);
   if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0) return std::nullopt;
-  if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':') return std::nullopt;
+  if (text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':')
+    return std::nullopt;
   std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
                                    std::chrono::day(static_cast<unsigned>(day))};
   if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
@@ -53,7 +55,8 @@ std::optional<Instant> parse_instant(std::string_view text) {
   if (at < text.size() && (text[at] == '.' || text[at] == ',')) {
     int32_t scale = 100'000'000;
     size_t first = ++at;
-    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, scale /= 10) out.nanos += (text[at] - '0') * scale;
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, scale /= 10)
+      out.nanos += (text[at] - '0') * scale;
     if (at == first) return std::nullopt;
   }
   std::optional<int> zone = parse_zone(text.substr(at));

@@ -197,10 +197,8 @@ void Fibers::compute_aside(Fiber& fiber, const std::function<void()>& work) {
         std::find_if(flows_.begin(), flows_.end(), [&](const Flow& f) { return f.name == fiber.flow; });
     if (flow == flows_.end()) flow = flows_.insert(flows_.end(), Flow{fiber.flow, {}});
     // Who has computed before holds what it made.
-    if (std::exchange(fiber.begun, true))
-      flow->waiting.push_front(&fiber);
-    else
-      flow->waiting.push_back(&fiber);
+    if (std::exchange(fiber.begun, true)) flow->waiting.push_front(&fiber);
+    else flow->waiting.push_back(&fiber);
     if (idle_ == 0 && threads_.size() < max_threads_) threads_.emplace_back([this] { this->work(); });
   }
   wake_.notify_one();

@@ -100,8 +100,8 @@ std::string escape(std::string_view text) {
   std::string out;
   for (unsigned char c : text) {
     // The unreserved characters of RFC 3986.
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-        c == '.' || c == '_' || c == '~') {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+        c == '_' || c == '~') {
       out.push_back(static_cast<char>(c));
     } else {
       out += {'%', digits[c >> 4], digits[c & 15]};

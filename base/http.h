@@ -29,21 +29,21 @@ struct Headers {
 
 // Who is at the other end, as TLS proved it.
 struct Peer {
-  std::string address;                  // "10.0.0.1:4711"
-  bool has_certificate = false;         // verified against the server's client CA
+  std::string address;           // "10.0.0.1:4711"
+  bool has_certificate = false;  // verified against the server's client CA
   std::string common_name;
   std::vector<std::string> organizations;
 };
 
 struct Request {
   std::string method = "GET";
-  std::string target;                   // path and query as sent, "/api/v1/pods?limit=5"
+  std::string target;  // path and query as sent, "/api/v1/pods?limit=5"
   Headers headers;
   std::string body;
   Peer peer;
 
-  std::string_view path() const;        // raw, up to '?'
-  std::string_view query() const;       // raw, after '?'
+  std::string_view path() const;   // raw, up to '?'
+  std::string_view query() const;  // raw, after '?'
 };
 // Percent-decoded key/value pairs in order ('+' is a space), and back.
 std::vector<std::pair<std::string, std::string>> parse_query(std::string_view query);
@@ -68,11 +68,11 @@ class ByteStream {
   // (empty error) or the connection failed.
   virtual void on_data(std::function<void(std::string_view)> data, std::function<void(Status)> end) = 0;
   virtual void write(std::string data) = 0;
-  virtual size_t queued_bytes() const = 0;   // written but not yet taken by the kernel
+  virtual size_t queued_bytes() const = 0;                   // written but not yet taken by the kernel
   virtual void on_drain(std::function<void()> drained) = 0;  // queue fell to zero
-  virtual void pause(bool paused) = 0;       // stop reading: back-pressure
-  virtual void finish() = 0;                 // close after the queue is written
-  virtual void half_close() = 0;             // the same for our direction only: reading goes on
+  virtual void pause(bool paused) = 0;                       // stop reading: back-pressure
+  virtual void finish() = 0;                                 // close after the queue is written
+  virtual void half_close() = 0;  // the same for our direction only: reading goes on
 };
 // Copies both ways with back-pressure until either side ends; owns both.
 void splice(std::unique_ptr<ByteStream> a, std::unique_ptr<ByteStream> b);

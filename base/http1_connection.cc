@@ -9,9 +9,9 @@ namespace base::http {
 namespace {
 using namespace std::chrono_literals;
 using Io = Transport::Io;
-constexpr size_t kMaxPipelinedBytes = 64 << 10;  // read ahead while an answer is under way
+constexpr size_t kMaxPipelinedBytes = 64 << 10;      // read ahead while an answer is under way
 constexpr size_t kMaxUnreadAnswerBytes = 256 << 10;  // beyond it pipelined requests wait
-constexpr auto kLingerTimeout = 5s;     // reading off what a refused client still sends
+constexpr auto kLingerTimeout = 5s;                  // reading off what a refused client still sends
 constexpr size_t kMaxLingerBytes = 16u << 20;
 
 bool is(std::string_view name, std::string_view lower) {
@@ -26,14 +26,11 @@ class Http1Exchange;
 class Http1Connection final : public ServerConnection {
  public:
   explicit Http1Connection(Accepted accepted)
-      : server_(std::move(accepted.server)),
-        loop_(accepted.transport->loop()),
-        transport_(std::move(accepted.transport)),
-        parser_(accepted.max_body_bytes, kMaxHeaderBytes),
-        peer_(std::move(accepted.peer)),
-        count_(std::move(accepted.count)),
-        standing_(std::move(accepted.standing)),
-        head_timeout_(accepted.head_timeout), body_timeout_(accepted.body_timeout) {}
+      : server_(std::move(accepted.server)), loop_(accepted.transport->loop()),
+        transport_(std::move(accepted.transport)), parser_(accepted.max_body_bytes, kMaxHeaderBytes),
+        peer_(std::move(accepted.peer)), count_(std::move(accepted.count)),
+        standing_(std::move(accepted.standing)), head_timeout_(accepted.head_timeout),
+        body_timeout_(accepted.body_timeout) {}
   void open() override {
     standing_.is(weak_from_this());
     transport_->set_ready([this](uint32_t events) {
@@ -47,7 +44,8 @@ class Http1Connection final : public ServerConnection {
   void close() override;
   bool stale(Loop::Steady before) override {
     if (closed_) return false;
-    if (exchange_ || lingering_ || deadline_.active()) return transport_->queued_bytes() > 0 && progress_ < before;
+    if (exchange_ || lingering_ || deadline_.active())
+      return transport_->queued_bytes() > 0 && progress_ < before;
     return last_ < before;
   }
   void shut_down() override {
@@ -95,11 +93,11 @@ class Http1Connection final : public ServerConnection {
     });
   }
   std::string head(int status, const Headers& headers, int64_t length, bool chunked);
-  bool bodiless(int status) const {
-    return head_request_ || status == 204 || status == 304 || status < 200;
-  }
+  bool bodiless(int status) const { return head_request_ || status == 204 || status == 304 || status < 200; }
 
-  std::shared_ptr<Http1Connection> self() { return std::static_pointer_cast<Http1Connection>(shared_from_this()); }
+  std::shared_ptr<Http1Connection> self() {
+    return std::static_pointer_cast<Http1Connection>(shared_from_this());
+  }
   std::weak_ptr<Http1Connection> weak_self() { return self(); }
 
   std::weak_ptr<Server::Impl> server_;
@@ -112,8 +110,8 @@ class Http1Connection final : public ServerConnection {
   Charge head_charge_, body_charge_, in_charge_;
   Duration head_timeout_, body_timeout_;
   std::function<void()> receive_;  // the handler waits for the body
-  std::string in_;               // read but not yet parsed
-  std::string_view rest_;        // the same while process() hands out a request
+  std::string in_;                 // read but not yet parsed
+  std::string_view rest_;          // the same while process() hands out a request
   Http1Exchange* exchange_ = nullptr;
   bool closed_ = false, lingering_ = false, shutting_down_ = false;
   bool processing_ = false, started_ = false, chunked_ = false, head_request_ = false;

@@ -15,17 +15,17 @@ namespace base::http {
 namespace {
 using namespace std::chrono_literals;
 using Io = Transport::Io;
-constexpr uint32_t kMaxStreams = 250;               // as Go's server
-constexpr uint32_t kStreamWindow = 256 << 10;       // of request bodies
+constexpr uint32_t kMaxStreams = 250;          // as Go's server
+constexpr uint32_t kStreamWindow = 256 << 10;  // of request bodies
 constexpr int32_t kConnectionWindow = 1 << 20;
-constexpr size_t kMaxBodiesBytes = 16u << 20;       // of all unfinished requests together
-constexpr size_t kMaxReadyBytes = 256 << 10;        // framed ahead of the socket
-constexpr auto kInputTurn = 4ms;                         // of one connection's input, then others have theirs
-constexpr size_t kSliceBytes = 4 << 10;             // of input, between two looks at the clock
-constexpr double kMaxEmptyFrames = 2000;            // in one go…
-constexpr double kEmptyFramesPerSecond = 200;       // …and in the long run
-constexpr double kFramesPerData = 12;               // that a client may send for each DATA frame of ours
-constexpr int kMaxLargeHeads = 8;                   // beyond kMaxHeaderBytes, each refused with 431
+constexpr size_t kMaxBodiesBytes = 16u << 20;  // of all unfinished requests together
+constexpr size_t kMaxReadyBytes = 256 << 10;   // framed ahead of the socket
+constexpr auto kInputTurn = 4ms;               // of one connection's input, then others have theirs
+constexpr size_t kSliceBytes = 4 << 10;        // of input, between two looks at the clock
+constexpr double kMaxEmptyFrames = 2000;       // in one go…
+constexpr double kEmptyFramesPerSecond = 200;  // …and in the long run
+constexpr double kFramesPerData = 12;          // that a client may send for each DATA frame of ours
+constexpr int kMaxLargeHeads = 8;              // beyond kMaxHeaderBytes, each refused with 431
 
 class Http2Exchange;
 
@@ -35,10 +35,11 @@ struct Stream {
   std::string authority, body;
   size_t header_bytes = 0, unconsumed = 0;  // unconsumed: of the body, whose window is not given back
   Charge charge;
-  std::function<void()> receive;            // the handler waits for the body
-  bool head_done = false, dispatched = false, is_head = false, body_done = false, received = false, bad_host = false;
+  std::function<void()> receive;  // the handler waits for the body
+  bool head_done = false, dispatched = false, is_head = false, body_done = false, received = false,
+       bad_host = false;
   bool answered = false, streaming = false, finished = false;  // of the answer
-  std::deque<Bytes> pieces;  // of the body, not yet framed
+  std::deque<Bytes> pieces;                                    // of the body, not yet framed
   size_t piece_offset = 0, queued_bytes = 0;
   Loop::Steady progress = std::chrono::steady_clock::now();
   Http2Exchange* exchange = nullptr;
@@ -50,7 +51,8 @@ class Http2Connection final : public ServerConnection {
       : server_(std::move(accepted.server)), loop_(accepted.transport->loop()),
         transport_(std::move(accepted.transport)), peer_(std::move(accepted.peer)),
         count_(std::move(accepted.count)), standing_(std::move(accepted.standing)),
-        max_body_bytes_(accepted.max_body_bytes), head_timeout_(accepted.head_timeout), body_timeout_(accepted.body_timeout) {}
+        max_body_bytes_(accepted.max_body_bytes), head_timeout_(accepted.head_timeout),
+        body_timeout_(accepted.body_timeout) {}
   ~Http2Connection() override { nghttp2_session_del(session_); }
   void open() override;
   void close() override;
@@ -89,7 +91,9 @@ class Http2Connection final : public ServerConnection {
     return it == streams_.end() ? nullptr : &it->second;
   }
   void schedule_stale_check();
-  std::shared_ptr<Http2Connection> self() { return std::static_pointer_cast<Http2Connection>(shared_from_this()); }
+  std::shared_ptr<Http2Connection> self() {
+    return std::static_pointer_cast<Http2Connection>(shared_from_this());
+  }
 
   std::weak_ptr<Server::Impl> server_;
   Loop& loop_;
@@ -165,8 +169,9 @@ struct Http2Connection::Callbacks {
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
     Http2Connection& c = of(user);
     if (c.closed_) return NGHTTP2_ERR_CALLBACK_FAILURE;  // by what an earlier frame led to
-    bool carries = head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION ||
-                   (head->type == NGHTTP2_DATA && (head->length > 0 || (head->flags & NGHTTP2_FLAG_END_STREAM)));
+    bool carries =
+        head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION ||
+        (head->type == NGHTTP2_DATA && (head->length > 0 || (head->flags & NGHTTP2_FLAG_END_STREAM)));
     return carries || c.count_empty(1) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
   }
   // Frames of types that nobody knows are taken, so that they are counted, and passed over.
@@ -195,12 +200,14 @@ struct Http2Connection::Callbacks {
     size_t size = name_size + value_size + 32;
     stream->header_bytes += size;
     if (stream->header_bytes > 2 * kMaxHeaderBytes) return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (stream->head_done || stream->header_bytes > kMaxHeaderBytes) return 0;  // refused when the head is complete
+    if (stream->head_done || stream->header_bytes > kMaxHeaderBytes)
+      return 0;  // refused when the head is complete
     if (!stream->charge.grow(c.standing_, size)) {
       stream->header_bytes = kMaxHeaderBytes + 1;
       return 0;
     }
-    std::string_view key(reinterpret_cast<const char*>(name), name_size), text(reinterpret_cast<const char*>(value), value_size);
+    std::string_view key(reinterpret_cast<const char*>(name), name_size),
+        text(reinterpret_cast<const char*>(value), value_size);
     if (key == ":method") stream->request.method = text;
     else if (key == ":path") stream->request.target = text;
     else if (key == ":authority") stream->authority = text;
@@ -211,7 +218,8 @@ struct Http2Connection::Callbacks {
     }
     return 0;
   }
-  static int data_chunk(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+  static int data_chunk(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                        void* user) {
     Http2Connection& c = of(user);
     Stream* stream = c.find(id);
     if (!stream || !stream->exchange || stream->answered) {
@@ -271,8 +279,8 @@ struct Http2Connection::Callbacks {
     if (stream.exchange) stream.exchange->detach(!(stream.finished && stream.queued_bytes == 0));
     return 0;
   }
-  static ssize_t read_data(nghttp2_session*, int32_t id, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source*,
-                           void* user) {
+  static ssize_t read_data(nghttp2_session*, int32_t id, uint8_t*, size_t length, uint32_t* flags,
+                           nghttp2_data_source*, void* user) {
     Http2Connection& c = of(user);
     Stream* stream = c.find(id);
     if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -282,8 +290,8 @@ struct Http2Connection::Callbacks {
     if (n > 0) *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     return static_cast<ssize_t>(n);
   }
-  static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* head, size_t length, nghttp2_data_source*,
-                       void* user) {
+  static int send_data(nghttp2_session*, nghttp2_frame* frame, const uint8_t* head, size_t length,
+                       nghttp2_data_source*, void* user) {
     Http2Connection& c = of(user);
     Stream* stream = c.find(frame->hd.stream_id);
     if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -309,9 +317,12 @@ struct Http2Connection::Callbacks {
   }
   // Answered before its end: the rest of the request is not wanted (RFC 9113 section 8.1).
   static int frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
-    if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
+    if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
+        !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+      return 0;
     Stream* stream = of(user).find(frame->hd.stream_id);
-    if (stream && !stream->body_done) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    if (stream && !stream->body_done)
+      nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
     return 0;
   }
   static const nghttp2_session_callbacks* get() {
@@ -342,7 +353,8 @@ void Http2Connection::open() {
   nghttp2_option_set_max_outbound_ack(option, 200);
   nghttp2_option_set_max_settings(option, 32);
   nghttp2_option_set_no_auto_window_update(option, 1);
-  for (int type = NGHTTP2_CONTINUATION + 1; type < 256; ++type) nghttp2_option_set_user_recv_extension_type(option, static_cast<uint8_t>(type));
+  for (int type = NGHTTP2_CONTINUATION + 1; type < 256; ++type)
+    nghttp2_option_set_user_recv_extension_type(option, static_cast<uint8_t>(type));
   SAMPAN_CHECK(nghttp2_session_server_new2(&session_, Callbacks::get(), this, option) == 0);
   nghttp2_option_del(option);
   const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kMaxStreams},
@@ -400,8 +412,8 @@ bool Http2Connection::busy_for_shutdown() const {
 void Http2Connection::shut_down() {
   if (closed_) return;
   stopping_ = true;
-  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
-                        nullptr, 0);
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
+                        NGHTTP2_NO_ERROR, nullptr, 0);
   flush();
 }
 
@@ -429,12 +441,14 @@ bool Http2Connection::take(std::string_view data) {
     std::string_view slice = data.substr(0, kSliceBytes);
     data.remove_prefix(slice.size());
     receiving_ = true;
-    ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(slice.data()), slice.size());
+    ssize_t used =
+        nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(slice.data()), slice.size());
     receiving_ = false;
     if (closed_) return false;
     if (used < 0) {
       // The GOAWAY that tells why is queued by nghttp2 unless the preface or a limit of ours was the cause.
-      if (used == NGHTTP2_ERR_CALLBACK_FAILURE) nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
+      if (used == NGHTTP2_ERR_CALLBACK_FAILURE)
+        nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
       flush();
       close();
       return false;
@@ -462,7 +476,9 @@ bool Http2Connection::take(std::string_view data) {
 bool Http2Connection::count_empty(double frames) {
   if (empty_left_ < frames) {
     auto now = std::chrono::steady_clock::now();
-    empty_left_ = std::min(kMaxEmptyFrames, empty_left_ + std::chrono::duration<double>(now - counted_).count() * kEmptyFramesPerSecond);
+    empty_left_ =
+        std::min(kMaxEmptyFrames,
+                 empty_left_ + std::chrono::duration<double>(now - counted_).count() * kEmptyFramesPerSecond);
     counted_ = now;
   }
   empty_left_ -= frames;
@@ -522,7 +538,8 @@ void Http2Connection::dispatch(Stream& stream) {
     stream.request.headers.add("Host", std::move(stream.authority));
   stream.request.peer = peer_;
   if (!standing_.count_request() && !stopping_) shut_down();
-  auto exchange = std::make_shared<Http2Exchange>(this, stream.id, std::move(stream.request), std::move(stream.charge));
+  auto exchange =
+      std::make_shared<Http2Exchange>(this, stream.id, std::move(stream.request), std::move(stream.charge));
   stream.request = {};
   stream.exchange = exchange.get();
   server->handler(std::move(exchange));  // may close this connection
@@ -545,7 +562,8 @@ void Http2Connection::receive(int32_t id, std::function<void()> then) {
 }
 // Gives the window back for what came of a body that is wanted.
 void Http2Connection::consume(Stream& stream) {
-  if (size_t size = std::exchange(stream.unconsumed, 0)) nghttp2_session_consume_stream(session_, stream.id, size);
+  if (size_t size = std::exchange(stream.unconsumed, 0))
+    nghttp2_session_consume_stream(session_, stream.id, size);
 }
 // The answer comes without it.
 void Http2Connection::leave_body(Stream& stream) {
@@ -566,7 +584,8 @@ void Http2Connection::body_is_whole(Stream& stream) {
 
 void Http2Connection::refuse(Stream& stream, int status, const std::string& text) {
   Headers headers;
-  std::string type = "text/plain; charset=utf-8", body = std::string(status_text(status)) + ": " + text + "\n";
+  std::string type = "text/plain; charset=utf-8",
+              body = std::string(status_text(status)) + ": " + text + "\n";
   if (auto server = server_.lock(); server && server->options.refusal)
     std::tie(type, body) = server->options.refusal(status, text);
   headers.add("Content-Type", std::move(type));
@@ -580,7 +599,8 @@ void Http2Connection::refuse(Stream& stream, int status, const std::string& text
 }
 
 // Names in lower case; what belongs to the connection of HTTP/1.1 is left out (RFC 9113 section 8.2).
-void Http2Connection::submit_head(Stream& stream, int status, const Headers& headers, int64_t length, bool with_body) {
+void Http2Connection::submit_head(Stream& stream, int status, const Headers& headers, int64_t length,
+                                  bool with_body) {
   std::string text;  // all names and values that are made here
   text.reserve(512);
   struct Range {

@@ -49,8 +49,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 
 namespace {
 bool idempotent(const std::string& method) {
-  return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" ||
-         method == "OPTIONS";
+  return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" || method == "OPTIONS";
 }
 
 // One request from its connection to the end of the answer.
@@ -58,9 +57,9 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
  public:
   Exchanger(std::shared_ptr<Client::Impl> client, Request request)
       : client_(std::move(client)), loop_(client_->loop), request_(std::move(request)) {}
-  std::function<void(Response&)> on_head;                // streams
+  std::function<void(Response&)> on_head;  // streams
   std::function<void(std::string_view)> on_data;
-  std::function<void(Result<Response>)> on_done;         // the end, in every case
+  std::function<void(Result<Response>)> on_done;              // the end, in every case
   std::function<void(Result<Client::Upgraded>)> on_upgraded;  // instead of on_done
 
   void begin(Duration timeout) {
@@ -134,13 +133,12 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
       ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
       ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
     }
-    int result =
-        ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address->storage), address->size);
+    int result = ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address->storage), address->size);
     if (result != 0 && errno != EINPROGRESS) return fail(connect_error(errno));
     const auto& options = client_->options;
-    transport_ = std::make_unique<Transport>(
-        loop_, std::move(fd), client_->context.get(), false,
-        options.server_name.empty() ? options.host : options.server_name);
+    transport_ =
+        std::make_unique<Transport>(loop_, std::move(fd), client_->context.get(), false,
+                                    options.server_name.empty() ? options.host : options.server_name);
     connect_timeout_ = loop_.after(options.connect_timeout, [this] {
       fail(make_error(Kind::kTimeout, "connect", where(), "no answer to the connection attempt"));
     });
@@ -160,8 +158,8 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
     if (connected_) transport_->want_read(true);
   }
   void send() {
-    parser_ = std::make_unique<ResponseParser>(
-        request_.method == "HEAD", [this](std::string_view data) { body(data); });
+    parser_ = std::make_unique<ResponseParser>(request_.method == "HEAD",
+                                               [this](std::string_view data) { body(data); });
     head_delivered_ = false;
     in_.clear();
     std::string head;
@@ -188,8 +186,7 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
       append_safe(head, value);
       head += "\r\n";
     }
-    if (upgrading && request_.headers.get("connection").empty())
-      head += "Connection: Upgrade\r\n";
+    if (upgrading && request_.headers.get("connection").empty()) head += "Connection: Upgrade\r\n";
     if (!request_.body.empty() || request_.method == "POST" || request_.method == "PUT" ||
         request_.method == "PATCH") {
       if (!upgrading || !request_.body.empty())
@@ -219,15 +216,14 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
   void broken(const std::string& reason) {
     bool nothing_came = in_.empty() && (!parser_ || !parser_->head_done());
     bool nothing_sent = transport_ && to_send_ != 0 && to_send_ == transport_->queued_bytes();
-    if (reused_ && !retried_ && nothing_came &&
-        (idempotent(request_.method) || nothing_sent)) {
+    if (reused_ && !retried_ && nothing_came && (idempotent(request_.method) || nothing_sent)) {
       retried_ = true;
       loop_.post([transport = std::shared_ptr<Transport>(std::move(transport_))] {});
       return connect();
     }
-    fail(make_error(Kind::kUnavailable, request_.method, where(),
-                    reason.empty() ? "the server closed the connection before its answer was complete"
-                                   : reason));
+    fail(make_error(
+        Kind::kUnavailable, request_.method, where(),
+        reason.empty() ? "the server closed the connection before its answer was complete" : reason));
   }
   void ready(uint32_t) {
     if (over_ || !transport_) return;
@@ -244,8 +240,7 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
       switch (transport_->handshake()) {
         case Io::kBlocked: return;
         case Io::kOk: break;
-        default:
-          return fail(make_error(Kind::kUnavailable, "connect", where(), transport_->error_text()));
+        default: return fail(make_error(Kind::kUnavailable, "connect", where(), transport_->error_text()));
       }
       handshaken_ = true;
       connect_timeout_.cancel();
@@ -299,8 +294,8 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
       if (parser_->head_done() && !head_delivered_) {
         int status = parser_->response.status;
         if (status >= 100 && status < 200 && status != 101) {  // 100 Continue and the like
-          parser_ = std::make_unique<ResponseParser>(
-              request_.method == "HEAD", [this](std::string_view body_data) { body(body_data); });
+          parser_ = std::make_unique<ResponseParser>(request_.method == "HEAD",
+                                                     [this](std::string_view body_data) { body(body_data); });
           continue;
         }
         head_delivered_ = true;
@@ -316,13 +311,14 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
       break;
     }
     if (data.size() > kMaxUnparsedBytes)
-      return fail(make_error(Kind::kUnavailable, request_.method, where(), "broken answer: a line of it does not end"));
+      return fail(make_error(Kind::kUnavailable, request_.method, where(),
+                             "broken answer: a line of it does not end"));
     in_.assign(data);
   }
   void switched(std::string_view rest) {
     if (!on_upgraded)
-      return fail(make_error(Kind::kUnavailable, request_.method, where(),
-                             "the server switched protocols unasked"));
+      return fail(
+          make_error(Kind::kUnavailable, request_.method, where(), "the server switched protocols unasked"));
     auto keep = shared_from_this();
     Client::Upgraded upgraded{std::move(parser_->response), nullptr};
     over_ = true;
@@ -432,8 +428,7 @@ std::unique_ptr<Client::Call> Client::call(Request request, Duration timeout, Do
   exchanger->begin(timeout);
   return std::make_unique<CallHandle>(std::move(exchanger));
 }
-std::unique_ptr<Client::Call> Client::stream(Request request,
-                                             std::function<void(const Response&)> on_head,
+std::unique_ptr<Client::Call> Client::stream(Request request, std::function<void(const Response&)> on_head,
                                              std::function<void(std::string_view)> on_data,
                                              std::function<void(Status)> on_end) {
   auto exchanger = std::make_shared<Exchanger>(impl_, std::move(request));
@@ -446,8 +441,7 @@ std::unique_ptr<Client::Call> Client::stream(Request request,
   exchanger->begin(Duration::zero());
   return std::make_unique<CallHandle>(std::move(exchanger));
 }
-std::unique_ptr<Client::Call> Client::upgrade(Request request,
-                                              std::function<void(Result<Upgraded>)> done) {
+std::unique_ptr<Client::Call> Client::upgrade(Request request, std::function<void(Result<Upgraded>)> done) {
   auto exchanger = std::make_shared<Exchanger>(impl_, std::move(request));
   exchanger->on_upgraded = std::move(done);
   exchanger->begin(std::chrono::seconds(30));

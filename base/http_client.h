@@ -9,9 +9,9 @@ namespace base::http {
 class Client {
  public:
   struct Options {
-    std::string host;        // address to connect to and Host header: "10.0.0.1", a name, or
-    int port = 0;            // "unix:/path" with port 0
-    std::string server_name; // for certificate verification; "" = host
+    std::string host;         // address to connect to and Host header: "10.0.0.1", a name, or
+    int port = 0;             // "unix:/path" with port 0
+    std::string server_name;  // for certificate verification; "" = host
     size_t max_response_bytes = 256u << 20;
     Duration connect_timeout = std::chrono::seconds(5);
   };
@@ -30,17 +30,15 @@ class Client {
   // nothing of the answer had come and the method is idempotent or nothing was sent.
   [[nodiscard]] std::unique_ptr<Call> call(Request request, Duration timeout, Done done);
   // on_data gets body bytes as they come; on_end once, with an error if the body was cut short.
-  [[nodiscard]] std::unique_ptr<Call> stream(Request request,
-                                             std::function<void(const Response&)> on_head,
+  [[nodiscard]] std::unique_ptr<Call> stream(Request request, std::function<void(const Response&)> on_head,
                                              std::function<void(std::string_view)> on_data,
                                              std::function<void(Status)> on_end);
   // Expects 101; another status is kUnavailable with the body.
   struct Upgraded {
-    Response response;                    // status 101, or the refusal
-    std::unique_ptr<ByteStream> stream;   // null on refusal
+    Response response;                   // status 101, or the refusal
+    std::unique_ptr<ByteStream> stream;  // null on refusal
   };
-  [[nodiscard]] std::unique_ptr<Call> upgrade(Request request,
-                                              std::function<void(Result<Upgraded>)> done);
+  [[nodiscard]] std::unique_ptr<Call> upgrade(Request request, std::function<void(Result<Upgraded>)> done);
 
   struct Impl;
 

@@ -34,7 +34,8 @@ class ServerConnection : public std::enable_shared_from_this<ServerConnection> {
 class CarriedExchange : public Exchange {
  public:
   // `charge`: what the request holds, given back with it.
-  CarriedExchange(Request request, Charge charge) : request_(std::move(request)), charge_(std::move(charge)) {}
+  CarriedExchange(Request request, Charge charge)
+      : request_(std::move(request)), charge_(std::move(charge)) {}
   const Request& request() const final { return request_; }
   bool closed() const final { return closed_; }
   void on_close(std::function<void()> closed) final { on_close_ = std::move(closed); }

@@ -6,9 +6,7 @@
 namespace base::http {
 namespace {
 constexpr int kGzipWindow = 15 + 16;  // zlib writes the gzip wrapper itself
-Bytef* raw(std::string_view text) {
-  return reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-}
+Bytef* raw(std::string_view text) { return reinterpret_cast<Bytef*>(const_cast<char*>(text.data())); }
 }  // namespace
 
 bool accepts_gzip(const Headers& request_headers) {
@@ -87,8 +85,7 @@ Result<std::string> gunzip(std::string_view data, size_t limit_bytes) {
   }
   inflateEnd(&z);
   if (out.size() > limit_bytes)
-    return make_error(Kind::kExhausted, "gunzip", "",
-                      "more than " + std::to_string(limit_bytes) + " bytes");
+    return make_error(Kind::kExhausted, "gunzip", "", "more than " + std::to_string(limit_bytes) + " bytes");
   if (result != Z_STREAM_END) return make_error(Kind::kCorrupt, "gunzip", "", "not whole gzip data");
   return out;
 }
@@ -104,8 +101,10 @@ Compressor::~Compressor() {
 void Compressor::gzip(std::vector<Bytes> parts, std::function<void(Bytes)> done) {
   add({[parts = std::move(parts)] { return http::gzip(parts); }, std::move(done)});
 }
-void Compressor::put(std::shared_ptr<GzipStream> stream, std::vector<Bytes> parts, bool last, std::function<void(Bytes)> done) {
-  add({[stream = std::move(stream), parts = std::move(parts), last] { return stream->put(parts, last); }, std::move(done)});
+void Compressor::put(std::shared_ptr<GzipStream> stream, std::vector<Bytes> parts, bool last,
+                     std::function<void(Bytes)> done) {
+  add({[stream = std::move(stream), parts = std::move(parts), last] { return stream->put(parts, last); },
+       std::move(done)});
 }
 void Compressor::add(Job job) {
   {

@@ -36,7 +36,8 @@ class Compressor {
   explicit Compressor(Loop& loop) : loop_(loop) {}
   ~Compressor();
   void gzip(std::vector<Bytes> parts, std::function<void(Bytes)> done);
-  void put(std::shared_ptr<GzipStream> stream, std::vector<Bytes> parts, bool last, std::function<void(Bytes)> done);
+  void put(std::shared_ptr<GzipStream> stream, std::vector<Bytes> parts, bool last,
+           std::function<void(Bytes)> done);
 
  private:
   struct Job {

@@ -5,7 +5,8 @@ namespace {
 constexpr auto kTurn = std::chrono::milliseconds(4);  // then the loop's other work comes
 }  // namespace
 
-std::shared_ptr<Feed> Feed::make(Loop& loop, const std::shared_ptr<Exchange>& exchange, std::function<bool()> next) {
+std::shared_ptr<Feed> Feed::make(Loop& loop, const std::shared_ptr<Exchange>& exchange,
+                                 std::function<bool()> next) {
   std::shared_ptr<Feed> feed(new Feed(loop, exchange, std::move(next)));
   exchange->on_drain([feed] { feed->run(); });
   return feed;

@@ -13,7 +13,8 @@ constexpr size_t kFedBytes = 256 << 10;  // queued bytes at which nothing more i
 class Feed : public std::enable_shared_from_this<Feed> {
  public:
   // Does nothing before run(). The exchange holds the Feed until the answer's end.
-  static std::shared_ptr<Feed> make(Loop& loop, const std::shared_ptr<Exchange>& exchange, std::function<bool()> next);
+  static std::shared_ptr<Feed> make(Loop& loop, const std::shared_ptr<Exchange>& exchange,
+                                    std::function<bool()> next);
   // There is more, or there may be. From inside `next` as well.
   void run();
   bool has_room() const;

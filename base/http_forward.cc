@@ -8,11 +8,13 @@ namespace base::http {
 namespace {
 
 bool stays(std::string_view name, bool upgrades) {
-  for (const char* hop : {"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding",
-                          "Content-Length", "Host", "Authorization"})
-    if (name.size() == std::string_view(hop).size() && ::strncasecmp(name.data(), hop, name.size()) == 0) return true;
+  for (const char* hop : {"Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer",
+                          "Transfer-Encoding", "Content-Length", "Host", "Authorization"})
+    if (name.size() == std::string_view(hop).size() && ::strncasecmp(name.data(), hop, name.size()) == 0)
+      return true;
   for (const char* hop : {"Connection", "Upgrade"})
-    if (name.size() == std::string_view(hop).size() && ::strncasecmp(name.data(), hop, name.size()) == 0) return !upgrades;
+    if (name.size() == std::string_view(hop).size() && ::strncasecmp(name.data(), hop, name.size()) == 0)
+      return !upgrades;
   return false;
 }
 Headers onward(const Headers& in, bool upgrades) {
@@ -35,7 +37,8 @@ struct FlowCall final : Client::Call {
 }  // namespace
 
 std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> exchange, std::string target,
-                                      std::function<void(Status, bool answered)> ended, const ForwardOptions& options) {
+                                      std::function<void(Status, bool answered)> ended,
+                                      const ForwardOptions& options) {
   bool upgrades = !exchange->request().headers.get("Upgrade").empty();
   Request request;
   request.method = exchange->request().method;
@@ -45,17 +48,19 @@ std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> 
   auto started = options.started ? options.started : std::make_shared<bool>(false);
   request.body = exchange->request().body;
   if (upgrades)
-    return client.upgrade(std::move(request), [exchange, started, ended = std::move(ended)](Result<Client::Upgraded> result) {
-      if (!result.ok()) return ended(result.error(), false);
-      *started = true;
-      if (!result->stream) {
-        exchange->respond(result->response.status, onward(result->response.headers, false), std::move(result->response.body));
-        return ended({}, true);
-      }
-      auto near = exchange->upgrade(onward(result->response.headers, true));
-      if (near) splice(std::move(near), std::move(result->stream));
-      ended({}, true);
-    });
+    return client.upgrade(
+        std::move(request), [exchange, started, ended = std::move(ended)](Result<Client::Upgraded> result) {
+          if (!result.ok()) return ended(result.error(), false);
+          *started = true;
+          if (!result->stream) {
+            exchange->respond(result->response.status, onward(result->response.headers, false),
+                              std::move(result->response.body));
+            return ended({}, true);
+          }
+          auto near = exchange->upgrade(onward(result->response.headers, true));
+          if (near) splice(std::move(near), std::move(result->stream));
+          ended({}, true);
+        });
   // Read as it is taken. The handle is the caller's: a Call of our own stands between.
   auto flow = std::make_shared<Flow>();
   auto call = std::make_unique<FlowCall>(flow);

@@ -15,7 +15,9 @@ struct ForwardOptions {
 // `target` is what the other server is asked for. `ended` is called once: ok when the answer is
 // through, an error with `answered` false when `exchange` still has to be answered. The call is
 // cancelled by destroying the handle; `client` must outlive it.
-[[nodiscard]] std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> exchange, std::string target,
-                                                    std::function<void(Status, bool answered)> ended, const ForwardOptions& options = {});
+[[nodiscard]] std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> exchange,
+                                                    std::string target,
+                                                    std::function<void(Status, bool answered)> ended,
+                                                    const ForwardOptions& options = {});
 
 }  // namespace base::http

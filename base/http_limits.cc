@@ -17,7 +17,8 @@ constexpr size_t kManyConnections = 256;
 constexpr auto kTrimDelay = 500ms;
 
 std::string key_of(const sockaddr_storage& address) {
-  if (address.ss_family == AF_INET) return {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in&>(address).sin_addr), 4};
+  if (address.ss_family == AF_INET)
+    return {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in&>(address).sin_addr), 4};
   if (address.ss_family != AF_INET6) return "unix";
   const in6_addr& v6 = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
   const char* raw = reinterpret_cast<const char*>(&v6);
@@ -33,11 +34,13 @@ std::shared_ptr<AddressUse> Limits::use_of(const sockaddr_storage& address) {
   std::weak_ptr<AddressUse>& slot = addresses[key_of(address)];
   auto use = slot.lock();
   if (!use) {
-    use = std::shared_ptr<AddressUse>(new AddressUse, [weak = weak_from_this(), key = key_of(address)](AddressUse* dead) {
-      if (auto self = weak.lock())
-        if (auto it = self->addresses.find(key); it != self->addresses.end() && it->second.expired()) self->addresses.erase(it);
-      delete dead;
-    });
+    use = std::shared_ptr<AddressUse>(
+        new AddressUse, [weak = weak_from_this(), key = key_of(address)](AddressUse* dead) {
+          if (auto self = weak.lock())
+            if (auto it = self->addresses.find(key); it != self->addresses.end() && it->second.expired())
+              self->addresses.erase(it);
+          delete dead;
+        });
     slot = use;
   }
   return use;
@@ -67,7 +70,8 @@ void Limits::fell() {
   });
 }
 
-Standing::Standing(std::shared_ptr<Limits> limits, const sockaddr_storage& address) : limits_(std::move(limits)) {
+Standing::Standing(std::shared_ptr<Limits> limits, const sockaddr_storage& address)
+    : limits_(std::move(limits)) {
   use_ = limits_->use_of(address);
   id_ = limits_->next++;
   limits_->strangers[id_] = {{}, use_, std::chrono::steady_clock::now()};
@@ -103,7 +107,9 @@ void Standing::known() {
   if (std::exchange(known_, true)) return;
   leave();
 }
-bool Standing::count_request() { return known_ || !limits_ || ++requests_ < limits_->options.max_stranger_requests; }
+bool Standing::count_request() {
+  return known_ || !limits_ || ++requests_ < limits_->options.max_stranger_requests;
+}
 
 Charge& Charge::operator=(Charge&& other) noexcept {
   if (this == &other) return *this;

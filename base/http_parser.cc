@@ -24,7 +24,8 @@ bool names_version(std::string_view text) {
   std::string_view line = text.substr(0, text.find("\r\n"));
   if (std::count(line.begin(), line.end(), ' ') != 2) return false;
   std::string_view version = line.substr(line.rfind(' ') + 1);
-  return version.size() == 8 && version.starts_with("HTTP/") && std::isdigit(static_cast<unsigned char>(version[5])) && version[6] == '.' &&
+  return version.size() == 8 && version.starts_with("HTTP/") &&
+         std::isdigit(static_cast<unsigned char>(version[5])) && version[6] == '.' &&
          std::isdigit(static_cast<unsigned char>(version[7]));
 }
 
@@ -51,8 +52,8 @@ struct RequestParser::Impl : Base<true> {
   size_t head_bytes = 0;
   char last = '\n';
 
-  void on_request_impl(bhttp::verb, beast::string_view method, beast::string_view target,
-                       int version_found, error_code&) override {
+  void on_request_impl(bhttp::verb, beast::string_view method, beast::string_view target, int version_found,
+                       error_code&) override {
     version = version_found;
     request.method.assign(method.data(), method.size());
     request.target.assign(target.data(), target.size());
@@ -120,7 +121,8 @@ void RequestParser::scan_head(std::string_view piece) {
     if (c == '\n' && before != '\r') return refuse(400, "a line of the head ends without CR");
     if (c != '\n' && before == '\r') return refuse(400, "a CR without LF in the head");
     if ((c == ' ' || c == '\t') && before == '\n') return refuse(400, "a line of the head is folded");
-    if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f) return refuse(400, "a control character in the head");
+    if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
+      return refuse(400, "a control character in the head");
     before = each;
   }
   impl_->last = before;
@@ -128,7 +130,8 @@ void RequestParser::scan_head(std::string_view piece) {
 void RequestParser::check_head() {
   if (impl_->version >= 11 && impl_->hosts == 0) return refuse(400, "missing required Host header");
   if (impl_->hosts > 1) return refuse(400, "too many Host headers");
-  if (impl_->hosts == 1 && request.headers.get("Host").find_first_of(" \t\"<>\\^`{|}/?#,") != std::string_view::npos)
+  if (impl_->hosts == 1 &&
+      request.headers.get("Host").find_first_of(" \t\"<>\\^`{|}/?#,") != std::string_view::npos)
     return refuse(400, "malformed Host header");
   if (impl_->encodings > 0) {
     if (impl_->version < 11) return refuse(400, "Transfer-Encoding in HTTP/1.0");
@@ -137,11 +140,13 @@ void RequestParser::check_head() {
   }
   // The absolute form (RFC 9112 section 3.2.2): its authority is the Host.
   size_t scheme = request.target.find("://");
-  if (scheme == std::string::npos || (!beast::iequals(beast::string_view(request.target).substr(0, scheme), "http") &&
-                                      !beast::iequals(beast::string_view(request.target).substr(0, scheme), "https")))
+  if (scheme == std::string::npos ||
+      (!beast::iequals(beast::string_view(request.target).substr(0, scheme), "http") &&
+       !beast::iequals(beast::string_view(request.target).substr(0, scheme), "https")))
     return;
   size_t path = request.target.find_first_of("/?", scheme + 3);
-  request.headers.set("Host", request.target.substr(scheme + 3, path == std::string::npos ? path : path - scheme - 3));
+  request.headers.set(
+      "Host", request.target.substr(scheme + 3, path == std::string::npos ? path : path - scheme - 3));
   std::string rest = path == std::string::npos ? "/" : request.target.substr(path);
   request.target = rest.front() == '/' ? std::move(rest) : "/" + rest;
 }
@@ -190,13 +195,11 @@ struct ResponseParser::Impl : Base<false> {
   std::function<void(std::string_view)> on_body;
   size_t head_bytes = 0;  // Beast counts those of one line alone
 
-  void on_request_impl(bhttp::verb, beast::string_view, beast::string_view, int,
-                       error_code&) override {}
+  void on_request_impl(bhttp::verb, beast::string_view, beast::string_view, int, error_code&) override {}
   void on_response_impl(int status, beast::string_view, int, error_code&) override {
     response.status = status;
   }
-  void on_field_impl(bhttp::field, beast::string_view name, beast::string_view value,
-                     error_code&) override {
+  void on_field_impl(bhttp::field, beast::string_view name, beast::string_view value, error_code&) override {
     response.headers.list.emplace_back(str(name), str(value));
   }
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}

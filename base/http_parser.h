@@ -21,11 +21,11 @@ class RequestParser {
   bool done() const;
   int error_status() const { return error_status_; }  // 0, 400, 413, 431, 501, 505
   const std::string& error_text() const { return error_text_; }
-  bool keep_alive() const;      // by version and Connection; valid with head_done()
+  bool keep_alive() const;  // by version and Connection; valid with head_done()
   bool expects_continue() const;
   bool http10() const;
   Request request;
-  void reset();                 // for the next message
+  void reset();  // for the next message
 
  private:
   struct Impl;
@@ -46,13 +46,13 @@ class ResponseParser {
   ~ResponseParser();
   // Like RequestParser::put. Returns after the head once, before any body byte is consumed.
   size_t put(std::string_view data);
-  void put_end();               // the connection ended: completes a body that is counted so
+  void put_end();  // the connection ended: completes a body that is counted so
   bool head_done() const;
   bool done() const;
   bool failed() const { return failed_; }
   const std::string& error_text() const { return error_text_; }
   bool keep_alive() const;
-  Response response;            // the body stays empty
+  Response response;  // the body stays empty
 
  private:
   struct Impl;

@@ -88,7 +88,8 @@ class Handshake final : public ServerConnection {
     SSL_get0_alpn_selected(ssl, &protocol, &size);
     bool is_http2 = std::string_view(reinterpret_cast<const char*>(protocol), size) == "h2";
     server->gone(shared_from_this());
-    server->add(is_http2 ? make_http2_connection(std::move(accepted_)) : make_http1_connection(std::move(accepted_)));
+    server->add(is_http2 ? make_http2_connection(std::move(accepted_))
+                         : make_http1_connection(std::move(accepted_)));
   }
   Accepted accepted_;
   Loop::Handle deadline_;
@@ -146,8 +147,7 @@ void Server::Impl::accept(UniqueFd fd, const sockaddr_storage& address) {
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
-                 sizeof unacknowledged_ms);
+    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
   }
   Accepted accepted;
   accepted.server = weak_from_this();
@@ -162,14 +162,17 @@ void Server::Impl::accept(UniqueFd fd, const sockaddr_storage& address) {
   accepted.count = std::shared_ptr<void>(nullptr, [weak = weak_from_this()](void*) {
     if (auto held = weak.lock()) --held->open;
   });
-  add(context ? std::make_shared<Handshake>(std::move(accepted)) : make_http1_connection(std::move(accepted)));
+  add(context ? std::make_shared<Handshake>(std::move(accepted))
+              : make_http1_connection(std::move(accepted)));
 }
 
 Status Server::Impl::add_listener(UniqueFd fd) {
   auto listener = std::make_unique<Listener>();
   int number = fd.get();
   listener->fd = std::move(fd);
-  listener->acceptor = std::make_unique<Acceptor>(loop, number, SOCK_NONBLOCK, [this](UniqueFd taken, const sockaddr_storage& from) { accept(std::move(taken), from); });
+  listener->acceptor = std::make_unique<Acceptor>(
+      loop, number, SOCK_NONBLOCK,
+      [this](UniqueFd taken, const sockaddr_storage& from) { accept(std::move(taken), from); });
   listeners.push_back(std::move(listener));
   return {};
 }
@@ -195,12 +198,11 @@ Status Server::listen(const std::string& address) {
   } else {
     size_t colon = address.rfind(':');
     if (colon == std::string::npos || colon + 1 == address.size() ||
-        address.find_first_not_of("0123456789", colon + 1) != std::string::npos ||
-        address.size() - colon > 6)
+        address.find_first_not_of("0123456789", colon + 1) != std::string::npos || address.size() - colon > 6)
       return make_error(Kind::kInvalid, "listen", address, "no port",
                         "write ADDRESS:PORT, [ADDRESS]:PORT or unix:/PATH");
-    where = TRY_WRAP(parse_address(address.substr(0, colon), std::stoi(address.substr(colon + 1))),
-                     "listen", address);
+    where = TRY_WRAP(parse_address(address.substr(0, colon), std::stoi(address.substr(colon + 1))), "listen",
+                     address);
   }
   UniqueFd fd(::socket(where.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return sys::last_error("socket", address);
@@ -214,8 +216,7 @@ Status Server::listen(const std::string& address) {
 Status Server::adopt(UniqueFd listening_socket) {
   int accepting = 0;
   socklen_t size = sizeof accepting;
-  if (::getsockopt(listening_socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &accepting, &size) != 0 ||
-      !accepting)
+  if (::getsockopt(listening_socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &accepting, &size) != 0 || !accepting)
     return make_error(Kind::kInvalid, "adopt listening socket",
                       "fd " + std::to_string(listening_socket.get()), "it is not listening");
   int flags = ::fcntl(listening_socket.get(), F_GETFL);
@@ -229,8 +230,7 @@ std::vector<int> Server::ports() const {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     ::getsockname(listener->fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    ports.push_back(address.ss_family == AF_INET
-                        ? ntohs(reinterpret_cast<sockaddr_in&>(address).sin_port)
+    ports.push_back(address.ss_family == AF_INET ? ntohs(reinterpret_cast<sockaddr_in&>(address).sin_port)
                     : address.ss_family == AF_INET6
                         ? ntohs(reinterpret_cast<sockaddr_in6&>(address).sin6_port)
                         : 0);

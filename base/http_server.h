@@ -60,7 +60,8 @@ class Server {
     size_t max_request_bytes = 256u << 20, max_request_bytes_per_address = 64u << 20;
     size_t max_stranger_bytes_per_address = 8u << 20;
     int max_stranger_requests = 1000;  // on one connection
-    Duration head_timeout = std::chrono::seconds(10);  // of a handshake with the first head; of a head that has begun
+    Duration head_timeout =
+        std::chrono::seconds(10);  // of a handshake with the first head; of a head that has begun
     Duration body_timeout = std::chrono::seconds(60);  // from the handler's wish to the last byte
     // Content type and body of what the server itself refuses (400, 413, 431); none: plain text.
     std::function<std::pair<std::string, std::string>(int status, const std::string& text)> refusal;

@@ -151,11 +151,10 @@ Transport::Io Transport::ssl_result(int result, const char* what) {
     const char* reason = ERR_reason_error_string(code);
     error_text_ = std::string(what) + ": " + (reason ? reason : "unknown TLS error");
     long verify = SSL_get_verify_result(ssl_);
-    if (verify != X509_V_OK)
-      error_text_ += std::string(": ") + X509_verify_cert_error_string(verify);
+    if (verify != X509_V_OK) error_text_ += std::string(": ") + X509_verify_cert_error_string(verify);
   } else {
-    error_text_ = std::string(what) + ": " +
-                  (errno ? std::strerror(errno) : "the peer closed the connection");
+    error_text_ =
+        std::string(what) + ": " + (errno ? std::strerror(errno) : "the peer closed the connection");
   }
   ERR_clear_error();
   return Io::kError;
@@ -350,8 +349,7 @@ struct Core : std::enable_shared_from_this<Core> {
     drained.reset();
     auto& loop = transport->loop();
     // Not at once: we may be inside a callback of the transport.
-    loop.post([transport = std::shared_ptr<Transport>(std::move(transport)),
-               kept = std::move(kept)] {});
+    loop.post([transport = std::shared_ptr<Transport>(std::move(transport)), kept = std::move(kept)] {});
   }
   void ended(Status status) {
     if (closed) return;
@@ -360,9 +358,7 @@ struct Core : std::enable_shared_from_this<Core> {
     close();
     if (callback) (*callback)(std::move(status));
   }
-  void failed() {
-    ended(make_error(Kind::kUnavailable, "connection", "", transport->error_text()));
-  }
+  void failed() { ended(make_error(Kind::kUnavailable, "connection", "", transport->error_text())); }
   // Without a reader only a socket is read on, for its end; a pipe may be open for writing alone.
   bool reads() const { return data || (finishing && transport->is_socket()); }
   void reading() { transport->want_read(!paused && reads()); }
@@ -474,8 +470,7 @@ class TransportStream final : public ByteStream {
     }
     core_->close();
   }
-  void on_data(std::function<void(std::string_view)> data,
-               std::function<void(Status)> end) override {
+  void on_data(std::function<void(std::string_view)> data, std::function<void(Status)> end) override {
     if (core_->closed) return;
     core_->data = std::make_shared<std::function<void(std::string_view)>>(std::move(data));
     core_->end = std::make_shared<std::function<void(Status)>>(std::move(end));
@@ -486,12 +481,9 @@ class TransportStream final : public ByteStream {
     core_->transport->queue(std::move(data));
     core_->flush_soon();
   }
-  size_t queued_bytes() const override {
-    return core_->closed ? 0 : core_->transport->queued_bytes();
-  }
+  size_t queued_bytes() const override { return core_->closed ? 0 : core_->transport->queued_bytes(); }
   void on_drain(std::function<void()> drained) override {
-    if (!core_->closed)
-      core_->drained = std::make_shared<std::function<void()>>(std::move(drained));
+    if (!core_->closed) core_->drained = std::make_shared<std::function<void()>>(std::move(drained));
   }
   void pause(bool paused) override {
     if (core_->closed || core_->paused == paused || core_->finishing) return;
@@ -502,8 +494,7 @@ class TransportStream final : public ByteStream {
   void finish() override {
     if (core_->closed || core_->finishing) return;
     core_->finishing = true;
-    core_->linger =
-        core_->transport->loop().after(kFinishTimeout, [core = core_] { core->ended({}); });
+    core_->linger = core_->transport->loop().after(kFinishTimeout, [core = core_] { core->ended({}); });
     core_->paused = false;
     if (!core_->data) core_->start();
     core_->reading();
@@ -542,8 +533,7 @@ Result<SocketAddress> parse_address(const std::string& host, int port) {
     auto* path = reinterpret_cast<sockaddr_un*>(&address.storage);
     std::string name = host.substr(5);
     if (name.empty() || name.size() >= sizeof path->sun_path)
-      return make_error(Kind::kInvalid, "parse address", host,
-                        "a socket's path has 1 to 107 characters");
+      return make_error(Kind::kInvalid, "parse address", host, "a socket's path has 1 to 107 characters");
     path->sun_family = AF_UNIX;
     std::memcpy(path->sun_path, name.c_str(), name.size() + 1);
     address.size = sizeof(sockaddr_un);
@@ -552,8 +542,7 @@ Result<SocketAddress> parse_address(const std::string& host, int port) {
   if (port < 0 || port > 65535)
     return make_error(Kind::kInvalid, "parse address", host, "port " + std::to_string(port));
   std::string name = host;
-  if (name.size() > 2 && name.front() == '[' && name.back() == ']')
-    name = name.substr(1, name.size() - 2);
+  if (name.size() > 2 && name.front() == '[' && name.back() == ']') name = name.substr(1, name.size() - 2);
   auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
   auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
   if (::inet_pton(AF_INET, name.c_str(), &v4->sin_addr) == 1) {
@@ -573,8 +562,7 @@ Result<SocketAddress> parse_address(const std::string& host, int port) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
   int failure = ::getaddrinfo(name.c_str(), std::to_string(port).c_str(), &hints, &found);
-  if (failure != 0)
-    return make_error(Kind::kUnavailable, "resolve", name, ::gai_strerror(failure));
+  if (failure != 0) return make_error(Kind::kUnavailable, "resolve", name, ::gai_strerror(failure));
   std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
   address.size = found->ai_addrlen;
   ::freeaddrinfo(found);

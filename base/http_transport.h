@@ -23,18 +23,21 @@ class Transport {
 
   // `ready` is called on epoll events with reading asked for or something left to write.
   void set_ready(std::function<void(uint32_t)> ready);
-  Io handshake();               // kOk at once on plain
+  Io handshake();                   // kOk at once on plain
   Io read(std::string_view* data);  // up to 64 KiB in a buffer valid until the next read of anybody
-  bool has_pending() const;     // TLS holds bytes that epoll will not announce
+  bool has_pending() const;         // TLS holds bytes that epoll will not announce
   void queue(std::string data);
   void queue(Bytes data);
   void queue(Bytes data, size_t offset, size_t size);  // a part of it
-  Io flush();                   // kOk: the queue is empty
+  Io flush();                                          // kOk: the queue is empty
   size_t queued_bytes() const { return queued_bytes_; }
-  void want_read(bool want);    // EPOLLIN on or off
-  void want_write_once() { write_blocked_ = true; update(); }  // a connect(2) under way
-  void update();                // adjusts epoll to what is wanted now
-  void close_write();           // TLS close_notify and FIN
+  void want_read(bool want);  // EPOLLIN on or off
+  void want_write_once() {
+    write_blocked_ = true;
+    update();
+  }                    // a connect(2) under way
+  void update();       // adjusts epoll to what is wanted now
+  void close_write();  // TLS close_notify and FIN
   const std::string& error_text() const { return error_text_; }
   ssl_st* ssl() const { return ssl_; }
   int fd() const { return fd_.get(); }

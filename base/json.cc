@@ -44,11 +44,28 @@ struct DuplicateFinder {
   using sv = boost::json::string_view;
   bool on_document_begin(ec&) { return true; }
   bool on_document_end(ec&) { return true; }
-  bool on_object_begin(ec&) { levels.emplace_back(); return true; }
-  bool on_object_end(size_t, ec&) { levels.pop_back(); value_done(); return true; }
-  bool on_array_begin(ec&) { levels.emplace_back().is_array = true; return true; }
-  bool on_array_end(size_t, ec&) { levels.pop_back(); value_done(); return true; }
-  bool on_key_part(sv part, size_t, ec&) { partial.append(part.data(), part.size()); return true; }
+  bool on_object_begin(ec&) {
+    levels.emplace_back();
+    return true;
+  }
+  bool on_object_end(size_t, ec&) {
+    levels.pop_back();
+    value_done();
+    return true;
+  }
+  bool on_array_begin(ec&) {
+    levels.emplace_back().is_array = true;
+    return true;
+  }
+  bool on_array_end(size_t, ec&) {
+    levels.pop_back();
+    value_done();
+    return true;
+  }
+  bool on_key_part(sv part, size_t, ec&) {
+    partial.append(part.data(), part.size());
+    return true;
+  }
   bool on_key(sv part, size_t, ec&) {
     partial.append(part.data(), part.size());
     Level& level = levels.back();
@@ -58,13 +75,31 @@ struct DuplicateFinder {
     return true;
   }
   bool on_string_part(sv, size_t, ec&) { return true; }
-  bool on_string(sv, size_t, ec&) { value_done(); return true; }
+  bool on_string(sv, size_t, ec&) {
+    value_done();
+    return true;
+  }
   bool on_number_part(sv, ec&) { return true; }
-  bool on_int64(int64_t, sv, ec&) { value_done(); return true; }
-  bool on_uint64(uint64_t, sv, ec&) { value_done(); return true; }
-  bool on_double(double, sv, ec&) { value_done(); return true; }
-  bool on_bool(bool, ec&) { value_done(); return true; }
-  bool on_null(ec&) { value_done(); return true; }
+  bool on_int64(int64_t, sv, ec&) {
+    value_done();
+    return true;
+  }
+  bool on_uint64(uint64_t, sv, ec&) {
+    value_done();
+    return true;
+  }
+  bool on_double(double, sv, ec&) {
+    value_done();
+    return true;
+  }
+  bool on_bool(bool, ec&) {
+    value_done();
+    return true;
+  }
+  bool on_null(ec&) {
+    value_done();
+    return true;
+  }
   bool on_comment_part(sv, ec&) { return true; }
   bool on_comment(sv, ec&) { return true; }
 };
@@ -74,10 +109,12 @@ struct DuplicateFinder {
 bool is_finite(const json::value& value, size_t* members) {
   if (const double* number = value.if_double()) return std::isfinite(*number);
   if (const json::array* array = value.if_array())
-    return std::all_of(array->begin(), array->end(), [&](const json::value& item) { return is_finite(item, members); });
+    return std::all_of(array->begin(), array->end(),
+                       [&](const json::value& item) { return is_finite(item, members); });
   if (const json::object* object = value.if_object()) {
     *members += object->size();
-    return std::all_of(object->begin(), object->end(), [&](const auto& item) { return is_finite(item.value(), members); });
+    return std::all_of(object->begin(), object->end(),
+                       [&](const auto& item) { return is_finite(item.value(), members); });
   }
   return true;
 }
@@ -101,8 +138,11 @@ bool nests_within(const json::value& value, size_t levels) {
   const json::object* object = value.if_object();
   if (!array && !object) return true;
   if (levels == 0) return false;
-  if (array) return std::all_of(array->begin(), array->end(), [&](const json::value& item) { return nests_within(item, levels - 1); });
-  return std::all_of(object->begin(), object->end(), [&](const auto& item) { return nests_within(item.value(), levels - 1); });
+  if (array)
+    return std::all_of(array->begin(), array->end(),
+                       [&](const json::value& item) { return nests_within(item, levels - 1); });
+  return std::all_of(object->begin(), object->end(),
+                     [&](const auto& item) { return nests_within(item.value(), levels - 1); });
 }
 
 Result<json::value> parse_checked_json(std::string_view text, json::storage_ptr storage, size_t max_depth) {
@@ -115,7 +155,9 @@ Result<json::value> parse_checked_json(std::string_view text, json::storage_ptr 
   } catch (const std::exception& e) {  // std::bad_alloc and length errors of the library
     return make_error(Kind::kExhausted, "parse JSON", {}, e.what());
   }
-  if (ec) return make_error(Kind::kInvalid, "parse JSON", {}, ec == json::error::too_deep ? kTooDeep : ec.message());
+  if (ec)
+    return make_error(Kind::kInvalid, "parse JSON", {},
+                      ec == json::error::too_deep ? kTooDeep : ec.message());
   return value;
 }
 
@@ -143,7 +185,8 @@ Result<json::value> parse_json(std::string_view text, std::vector<std::string>* 
 namespace {
 // Of a document that is not wanted.
 struct Ignore {
-  static constexpr size_t max_object_size = size_t(-1), max_array_size = size_t(-1), max_key_size = size_t(-1), max_string_size = size_t(-1);
+  static constexpr size_t max_object_size = size_t(-1), max_array_size = size_t(-1),
+                          max_key_size = size_t(-1), max_string_size = size_t(-1);
   using ec = boost::system::error_code;
   using sv = boost::json::string_view;
   bool on_document_begin(ec&) { return true; }
@@ -179,7 +222,8 @@ Result<json::value> parse_json_file(std::string_view text, const std::string& pa
   error.operation = "read";
   error.subject = path;
   if (!ec && parser.done()) {  // one document, and then more; or a number that no reader takes
-    while (offset < text.size() && std::string_view(" \t\r\n").find(text[offset]) != std::string_view::npos) ++offset;
+    while (offset < text.size() && std::string_view(" \t\r\n").find(text[offset]) != std::string_view::npos)
+      ++offset;
     if (offset == text.size()) return error;
   }
   std::string_view before = text.substr(0, std::min(offset, text.size()));
@@ -192,7 +236,9 @@ Result<json::value> read_json_file(const std::string& path) {
   return parse_json_file(TRY(base::sys::read_file(path)), path);
 }
 
-Result<json::value> parse_json_carrier(std::string_view text) { return parse(text, kMaxCarrierDepth, nullptr); }
+Result<json::value> parse_json_carrier(std::string_view text) {
+  return parse(text, kMaxCarrierDepth, nullptr);
+}
 
 std::string to_json(const json::value& value) { return json::serialize(value); }
 std::string quoted(std::string_view text) { return json::serialize(json::value(text)); }

@@ -40,11 +40,13 @@ std::string_view string_at(const json::value& value, Keys... keys) {
 template <typename... Keys>
 json::object& object_at(json::object& root, Keys... keys) {
   json::object* at = &root;
-  ((at = [](json::object& in, std::string_view key) {
-     json::value& child = in[key];
-     if (!child.is_object()) child = json::object();
-     return &child.get_object();
-   }(*at, keys)), ...);
+  ((at =
+        [](json::object& in, std::string_view key) {
+          json::value& child = in[key];
+          if (!child.is_object()) child = json::object();
+          return &child.get_object();
+        }(*at, keys)),
+   ...);
   return *at;
 }
 

@@ -17,15 +17,15 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::info;
 }
 std::shared_ptr<spdlog::logger>& logger() {
-  static auto instance = std::make_shared<spdlog::logger>(
-      "", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  static auto instance =
+      std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   return instance;
 }
 }  // namespace
 
 void init(std::string program, Level level) {
-  logger() = std::make_shared<spdlog::logger>(std::move(program),
-                                              std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger() =
+      std::make_shared<spdlog::logger>(std::move(program), std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger()->set_level(to_spdlog(level));
   logger()->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %n: %v", spdlog::pattern_time_type::utc);
   logger()->flush_on(spdlog::level::debug);

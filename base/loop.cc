@@ -132,8 +132,7 @@ Loop::Handle Loop::watch(int fd, uint32_t events, std::function<void(uint32_t)> 
   event.data.u64 = id;
   // Regular files are always ready and refused by epoll (EPERM); nobody may watch one.
   SAMPAN_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0);
-  watches_.emplace(
-      id, Watch{fd, events, std::make_shared<std::function<void(uint32_t)>>(std::move(ready))});
+  watches_.emplace(id, Watch{fd, events, std::make_shared<std::function<void(uint32_t)>>(std::move(ready))});
   return Handle(this, id, false);
 }
 void Loop::change(const Handle& handle, uint32_t events) {

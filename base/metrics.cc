@@ -36,7 +36,8 @@ void number(std::string& out, double value) {
                  : std::to_chars(text, text + sizeof text, value).ptr;
   out.append(text, end);
 }
-void line(std::string& out, std::string_view name, std::string_view suffix, std::string_view labels, double value) {
+void line(std::string& out, std::string_view name, std::string_view suffix, std::string_view labels,
+          double value) {
   out.append(name).append(suffix);
   if (!labels.empty()) out.append("{").append(labels).append("}");
   out += ' ';
@@ -47,14 +48,16 @@ void line(std::string& out, std::string_view name, std::string_view suffix, std:
 }  // namespace
 
 void Histogram::observe(double value) {
-  size_t at = static_cast<size_t>(std::lower_bound(bounds_->begin(), bounds_->end(), value) - bounds_->begin());
+  size_t at =
+      static_cast<size_t>(std::lower_bound(bounds_->begin(), bounds_->end(), value) - bounds_->begin());
   ++counts_[at];
   sum_ += value;
 }
 
 Registry::Family& Registry::family(std::string_view name, std::string_view help, const char* type) {
   auto it = families_.find(name);
-  if (it == families_.end()) it = families_.emplace(std::string(name), Family{std::string(help), type, {}, {}, {}}).first;
+  if (it == families_.end())
+    it = families_.emplace(std::string(name), Family{std::string(help), type, {}, {}, {}}).first;
   return it->second;
 }
 Value& Registry::counter(std::string_view name, std::string_view help, const Labels& labels) {
@@ -63,8 +66,8 @@ Value& Registry::counter(std::string_view name, std::string_view help, const Lab
 Value& Registry::gauge(std::string_view name, std::string_view help, const Labels& labels) {
   return family(name, help, "gauge").values[render(labels)];
 }
-Histogram& Registry::histogram(std::string_view name, std::string_view help, const std::vector<double>& bounds,
-                               const Labels& labels) {
+Histogram& Registry::histogram(std::string_view name, std::string_view help,
+                               const std::vector<double>& bounds, const Labels& labels) {
   Family& f = family(name, help, "histogram");
   if (f.bounds.empty()) f.bounds = bounds;
   return f.histograms.try_emplace(render(labels), f.bounds).first->second;
@@ -75,7 +78,13 @@ std::string Registry::page() {
   std::string out;
   for (const auto& [name, family] : families_) {
     if (family.values.empty() && family.histograms.empty()) continue;
-    out.append("# HELP ").append(name).append(" ").append(family.help).append("\n# TYPE ").append(name).append(" ");
+    out.append("# HELP ")
+        .append(name)
+        .append(" ")
+        .append(family.help)
+        .append("\n# TYPE ")
+        .append(name)
+        .append(" ");
     out.append(family.type).append("\n");
     for (const auto& [labels, value] : family.values) line(out, name, "", labels, value.get());
     for (const auto& [labels, histogram] : family.histograms) {
@@ -96,10 +105,14 @@ std::string Registry::page() {
 
 void add_process_metrics(Registry& registry) {
   registry.before_page([&registry] {
-    auto set = [&](std::string_view name, std::string_view help, double value) { registry.gauge(name, help).set(value); };
+    auto set = [&](std::string_view name, std::string_view help, double value) {
+      registry.gauge(name, help).set(value);
+    };
     rusage usage{};
     ::getrusage(RUSAGE_SELF, &usage);
-    auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+    auto seconds = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+    };
     registry.counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.")
         .set(seconds(usage.ru_utime) + seconds(usage.ru_stime));
     rlimit limit{};
@@ -110,7 +123,8 @@ void add_process_metrics(Registry& registry) {
       while (::readdir(dir)) ++fds;
       ::closedir(dir);
     }
-    set("process_open_fds", "Number of open file descriptors.", std::max(0, fds - 3));  // ".", ".." and the listing's own
+    set("process_open_fds", "Number of open file descriptors.",
+        std::max(0, fds - 3));  // ".", ".." and the listing's own
     auto stat = sys::read_file("/proc/self/stat");
     if (!stat.ok()) return;
     size_t at = stat->rfind(')');  // the name may hold anything
@@ -118,11 +132,14 @@ void add_process_metrics(Registry& registry) {
     unsigned long long started = 0, virtual_bytes = 0;
     long long pages = 0;
     // proc(5): starttime is field 22, vsize 23, rss 24; the text begins at field 3.
-    if (std::sscanf(stat->c_str() + at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %llu %lld",
-                    &started, &virtual_bytes, &pages) != 3)
+    if (std::sscanf(
+            stat->c_str() + at + 1,
+            " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %llu %lld",
+            &started, &virtual_bytes, &pages) != 3)
       return;
     set("process_virtual_memory_bytes", "Virtual memory size in bytes.", static_cast<double>(virtual_bytes));
-    set("process_resident_memory_bytes", "Resident memory size in bytes.", static_cast<double>(pages * ::sysconf(_SC_PAGESIZE)));
+    set("process_resident_memory_bytes", "Resident memory size in bytes.",
+        static_cast<double>(pages * ::sysconf(_SC_PAGESIZE)));
     timespec boot{}, now{};
     ::clock_gettime(CLOCK_BOOTTIME, &boot);
     ::clock_gettime(CLOCK_REALTIME, &now);

@@ -43,7 +43,8 @@ class Registry {
   // `name` must be a literal; the first call for a name fixes its help and kind.
   Value& counter(std::string_view name, std::string_view help, const Labels& labels = {});
   Value& gauge(std::string_view name, std::string_view help, const Labels& labels = {});
-  Histogram& histogram(std::string_view name, std::string_view help, const std::vector<double>& bounds, const Labels& labels = {});
+  Histogram& histogram(std::string_view name, std::string_view help, const std::vector<double>& bounds,
+                       const Labels& labels = {});
   // Runs before each page: sets gauges from what others count.
   void before_page(std::function<void()> collect) { collectors_.push_back(std::move(collect)); }
   std::string page();  // "text/plain; version=0.0.4"
@@ -53,7 +54,7 @@ class Registry {
     std::string help;
     const char* type;
     std::vector<double> bounds;
-    std::map<std::string, Value, std::less<>> values;          // by rendered labels
+    std::map<std::string, Value, std::less<>> values;  // by rendered labels
     std::map<std::string, Histogram, std::less<>> histograms;
   };
   Family& family(std::string_view name, std::string_view help, const char* type);

@@ -7,10 +7,16 @@ namespace {
 size_t sequence(std::string_view text) {
   auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
   const unsigned first = byte(0);
-  const size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  const size_t size = first < 0x80   ? 1
+                      : first < 0xc2 ? 0
+                      : first < 0xe0 ? 2
+                      : first < 0xf0 ? 3
+                      : first < 0xf5 ? 4
+                                     : 0;
   for (size_t at = 1; at < size; ++at)
     if ((byte(at) & 0xc0) != 0x80) return 0;
-  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f) || (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f))
+  if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) > 0x9f) ||
+      (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) > 0x8f))
     return 0;
   return size;
 }
@@ -26,7 +32,8 @@ std::string printable_line(std::string_view text, size_t most) {
     const size_t size = sequence(text);
     std::string part;
     // C1 controls (U+0080 to U+009F) move a terminal's cursor, too.
-    const bool control = size == 0 || first < 0x20 || first == 0x7f || (size == 2 && first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
+    const bool control = size == 0 || first < 0x20 || first == 0x7f ||
+                         (size == 2 && first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
     if (!control) part = text.substr(0, size);
     else if (first == '\n') part = "\\n";
     else if (first == '\t') part = "\\t";

@@ -23,8 +23,7 @@ Result<Child> spawn(const Command& command) {
   auto place = [&](int fd, int target) {
     if (fd >= 0) posix_spawn_file_actions_adddup2(&actions, fd, target);
   };
-  if (command.stdin_fd < 0)
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (command.stdin_fd < 0) posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   place(command.stdin_fd, 0);
   place(command.stdout_fd, 1);
   place(command.stderr_fd, 2);
@@ -44,8 +43,7 @@ Result<Child> spawn(const Command& command) {
   for (const std::string& arg : command.argv) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
   if (command.environment) {
-    for (const std::string& entry : *command.environment)
-      env.push_back(const_cast<char*>(entry.c_str()));
+    for (const std::string& entry : *command.environment) env.push_back(const_cast<char*>(entry.c_str()));
     env.push_back(nullptr);
   }
   Child child;
@@ -69,8 +67,7 @@ Result<ExitStatus> wait_child(const Child& child) {
   return ExitStatus{WEXITSTATUS(status), 0};
 }
 
-Result<Output> run_command(const std::vector<std::string>& argv, std::string_view input,
-                           size_t limit_bytes) {
+Result<Output> run_command(const std::vector<std::string>& argv, std::string_view input, size_t limit_bytes) {
   sys::Pipe in = TRY(sys::pipe()), out = TRY(sys::pipe()), err = TRY(sys::pipe());
   Command command;
   command.argv = argv;
@@ -85,8 +82,7 @@ Result<Output> run_command(const std::vector<std::string>& argv, std::string_vie
   if (input.empty()) in.write.reset();
   Output result;
   while (out.read.valid() || err.read.valid()) {
-    pollfd fds[3] = {{in.write.get(), POLLOUT, 0}, {out.read.get(), POLLIN, 0},
-                     {err.read.get(), POLLIN, 0}};
+    pollfd fds[3] = {{in.write.get(), POLLOUT, 0}, {out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}};
     if (::poll(fds, 3, -1) < 0 && errno != EINTR) return sys::last_error("poll");
     if (fds[0].revents != 0) {
       // A child that closed its stdin makes this EPIPE; SIGPIPE is ignored by every main.

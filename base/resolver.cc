@@ -27,8 +27,10 @@ Result<std::string> look_up(const std::string& host) {
   if (int failure = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); failure != 0)
     return make_error(Kind::kUnavailable, "resolve", host, ::gai_strerror(failure));
   char text[INET6_ADDRSTRLEN] = "";
-  const void* address = found->ai_family == AF_INET ? static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(found->ai_addr)->sin_addr)
-                                                    : &reinterpret_cast<sockaddr_in6*>(found->ai_addr)->sin6_addr;
+  const void* address =
+      found->ai_family == AF_INET
+          ? static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(found->ai_addr)->sin_addr)
+          : &reinterpret_cast<sockaddr_in6*>(found->ai_addr)->sin6_addr;
   ::inet_ntop(found->ai_family, address, text, sizeof text);
   ::freeaddrinfo(found);
   return std::string(text);
@@ -92,7 +94,8 @@ void Resolver::resolve(const std::string& host, Done done) {
   std::lock_guard lock(shared_->mutex);
   if (shared_->names.size() >= kMaxWaiting) {
     shared_->loop->post([shared = shared_, host] {
-      shared->learn(host, make_error(Kind::kExhausted, "resolve", host, "too many names wait for the resolver"));
+      shared->learn(host,
+                    make_error(Kind::kExhausted, "resolve", host, "too many names wait for the resolver"));
     });
     return;
   }

@@ -7,8 +7,14 @@
 namespace base::spdy {
 namespace {
 enum Type : uint16_t {
-  kSynStream = 1, kSynReply = 2, kRstStream = 3, kSettings = 4, kPing = 6, kGoAway = 7,
-  kHeaders = 8, kWindowUpdate = 9
+  kSynStream = 1,
+  kSynReply = 2,
+  kRstStream = 3,
+  kSettings = 4,
+  kPing = 6,
+  kGoAway = 7,
+  kHeaders = 8,
+  kWindowUpdate = 9
 };
 constexpr uint8_t kFin = 1;
 constexpr size_t kMaxControlBytes = 256 << 10;
@@ -19,17 +25,71 @@ constexpr size_t kWindowBytes = 64 << 10;  // SPDY/3.1's initial window
 // length before each), then text that is only there to be matched.
 const std::string& dictionary() {
   static const std::string bytes = [] {
-    static const char* const names[] = {
-        "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset",
-        "accept-encoding", "accept-language", "accept-ranges", "age", "allow", "authorization",
-        "cache-control", "connection", "content-base", "content-encoding", "content-language",
-        "content-length", "content-location", "content-md5", "content-range", "content-type",
-        "date", "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since",
-        "if-none-match", "if-range", "if-unmodified-since", "last-modified", "location",
-        "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "range", "referer",
-        "retry-after", "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
-        "vary", "via", "warning", "www-authenticate", "method", "get", "status", "200 OK",
-        "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin"};
+    static const char* const names[] = {"options",
+                                        "head",
+                                        "post",
+                                        "put",
+                                        "delete",
+                                        "trace",
+                                        "accept",
+                                        "accept-charset",
+                                        "accept-encoding",
+                                        "accept-language",
+                                        "accept-ranges",
+                                        "age",
+                                        "allow",
+                                        "authorization",
+                                        "cache-control",
+                                        "connection",
+                                        "content-base",
+                                        "content-encoding",
+                                        "content-language",
+                                        "content-length",
+                                        "content-location",
+                                        "content-md5",
+                                        "content-range",
+                                        "content-type",
+                                        "date",
+                                        "etag",
+                                        "expect",
+                                        "expires",
+                                        "from",
+                                        "host",
+                                        "if-match",
+                                        "if-modified-since",
+                                        "if-none-match",
+                                        "if-range",
+                                        "if-unmodified-since",
+                                        "last-modified",
+                                        "location",
+                                        "max-forwards",
+                                        "pragma",
+                                        "proxy-authenticate",
+                                        "proxy-authorization",
+                                        "range",
+                                        "referer",
+                                        "retry-after",
+                                        "server",
+                                        "te",
+                                        "trailer",
+                                        "transfer-encoding",
+                                        "upgrade",
+                                        "user-agent",
+                                        "vary",
+                                        "via",
+                                        "warning",
+                                        "www-authenticate",
+                                        "method",
+                                        "get",
+                                        "status",
+                                        "200 OK",
+                                        "version",
+                                        "HTTP/1.1",
+                                        "url",
+                                        "public",
+                                        "set-cookie",
+                                        "keep-alive",
+                                        "origin"};
     std::string out;
     for (const char* name : names) {
       size_t size = std::strlen(name);
@@ -64,10 +124,9 @@ class Deflater {
  public:
   Deflater() {
     // A small window: a daemon has one of these per exec, and the blocks are short.
-    SAMPAN_CHECK(deflateInit2(&z_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 11, 4, Z_DEFAULT_STRATEGY) ==
+    SAMPAN_CHECK(deflateInit2(&z_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 11, 4, Z_DEFAULT_STRATEGY) == Z_OK);
+    SAMPAN_CHECK(deflateSetDictionary(&z_, raw(dictionary()), static_cast<uInt>(dictionary().size())) ==
                  Z_OK);
-    SAMPAN_CHECK(deflateSetDictionary(&z_, raw(dictionary()),
-                                      static_cast<uInt>(dictionary().size())) == Z_OK);
   }
   ~Deflater() { deflateEnd(&z_); }
   std::string run(const std::string& block) {
@@ -97,8 +156,7 @@ class Inflater {
       z_.avail_out = sizeof piece;
       int result = inflate(&z_, Z_SYNC_FLUSH);
       if (result == Z_NEED_DICT) {
-        if (inflateSetDictionary(&z_, raw(dictionary()), static_cast<uInt>(dictionary().size())) !=
-            Z_OK)
+        if (inflateSetDictionary(&z_, raw(dictionary()), static_cast<uInt>(dictionary().size())) != Z_OK)
           return false;
         continue;
       }
@@ -245,8 +303,7 @@ class StreamImpl final : public Stream, public std::enable_shared_from_this<Stre
       : session_(std::move(session)), id_(id), headers_(std::move(headers)) {}
   uint32_t id() const override { return id_; }
   const http::Headers& headers() const override { return headers_; }
-  void on_data(std::function<void(std::string_view)> data,
-               std::function<void(Status)> end) override {
+  void on_data(std::function<void(std::string_view)> data, std::function<void(Status)> end) override {
     data_ = std::make_shared<std::function<void(std::string_view)>>(std::move(data));
     end_ = std::make_shared<std::function<void(Status)>>(std::move(end));
     deliver();
@@ -387,8 +444,7 @@ void Session::Impl::finished(Status status) {
   streams.clear();
   for (auto& [id, one] : all) {
     one->ended(make_error(Kind::kUnavailable, "SPDY stream", std::to_string(id),
-                          status.ok() ? "the connection was closed"
-                                      : status.error().message()));
+                          status.ok() ? "the connection was closed" : status.error().message()));
   }
   auto callback = std::move(on_end);
   on_stream = nullptr;
@@ -451,8 +507,8 @@ size_t Session::Impl::take(std::string_view data) {
   return 8 + size;
 }
 void Session::Impl::took_control(uint16_t type, uint8_t flags, std::string_view payload) {
-  static const std::map<uint16_t, size_t> least = {{kSynStream, 10}, {kSynReply, 4}, {kRstStream, 8},
-                                                   {kSettings, 4},   {kPing, 4},     {kGoAway, 8},
+  static const std::map<uint16_t, size_t> least = {{kSynStream, 10}, {kSynReply, 4},    {kRstStream, 8},
+                                                   {kSettings, 4},   {kPing, 4},        {kGoAway, 8},
                                                    {kHeaders, 4},    {kWindowUpdate, 8}};
   auto minimum = least.find(type);
   if (minimum == least.end()) return;  // unknown types are skipped: section 2.2.1
@@ -466,8 +522,7 @@ void Session::Impl::took_control(uint16_t type, uint8_t flags, std::string_view 
       // Inflated even when nobody wants it: the blocks share one compression state.
       std::string block;
       http::Headers headers;
-      if (!inflater.run(payload.substr(4), options.max_header_bytes, &block) ||
-          !decode(block, &headers))
+      if (!inflater.run(payload.substr(4), options.max_header_bytes, &block) || !decode(block, &headers))
         return fail("broken header block");
       if (it == streams.end()) return;
       auto one = it->second;
@@ -480,8 +535,7 @@ void Session::Impl::took_control(uint16_t type, uint8_t flags, std::string_view 
       auto one = it->second;
       streams.erase(it);
       return one->ended(make_error(Kind::kCanceled, "SPDY stream", std::to_string(id),
-                                   "reset by the peer, status " +
-                                       std::to_string(get32(payload, 4))));
+                                   "reset by the peer, status " + std::to_string(get32(payload, 4))));
     }
     case kPing: {
       uint32_t ping_id = get32(payload, 0);
@@ -498,8 +552,7 @@ void Session::Impl::took_syn_stream(uint8_t flags, std::string_view payload) {
   uint32_t id = get32(payload, 0) & 0x7fffffff;
   std::string block;
   http::Headers headers;
-  if (!inflater.run(payload.substr(10), options.max_header_bytes, &block) ||
-      !decode(block, &headers))
+  if (!inflater.run(payload.substr(10), options.max_header_bytes, &block) || !decode(block, &headers))
     return fail("broken header block");
   bool peers = (id & 1) == (role == Role::kServer ? 1u : 0u);
   if (!peers || id <= last_peer_id) return fail("stream id out of order");
@@ -513,8 +566,8 @@ void Session::Impl::took_syn_stream(uint8_t flags, std::string_view payload) {
   if (!over && (flags & kFin)) made->received(*this, {}, true);
 }
 
-Session::Session(std::unique_ptr<http::ByteStream> stream, Role role, Options options,
-                 OnStream on_stream, std::function<void(Status)> on_end)
+Session::Session(std::unique_ptr<http::ByteStream> stream, Role role, Options options, OnStream on_stream,
+                 std::function<void(Status)> on_end)
     : impl_(std::make_shared<Impl>()) {
   impl_->stream = std::move(stream);
   impl_->role = role;

@@ -19,13 +19,12 @@ class Stream {
   virtual const http::Headers& headers() const = 0;  // of SYN_STREAM; names in lower case
   // Data is held until this call. `end` once: the peer's FIN (ok), a reset or the end of the
   // session (an error).
-  virtual void on_data(std::function<void(std::string_view)> data,
-                       std::function<void(Status)> end) = 0;
+  virtual void on_data(std::function<void(std::string_view)> data, std::function<void(Status)> end) = 0;
   virtual void reply(http::Headers headers = {}) = 0;  // SYN_REPLY; before any data of ours
   virtual void write(std::string_view data) = 0;
-  virtual void finish() = 0;                            // our FIN
+  virtual void finish() = 0;  // our FIN
   virtual void reset(uint32_t status = kCancel) = 0;
-  virtual void pause(bool paused) = 0;                  // holds data; stops the session when full
+  virtual void pause(bool paused) = 0;  // holds data; stops the session when full
 };
 
 enum class Role { kServer, kClient };
@@ -39,8 +38,8 @@ class Session {
  public:
   using OnStream = std::function<void(std::shared_ptr<Stream>)>;
   // on_stream: the peer opened one; reply() or reset() it. on_end: once, after every stream's end.
-  Session(std::unique_ptr<http::ByteStream> stream, Role role, Options options,
-          OnStream on_stream, std::function<void(Status)> on_end);
+  Session(std::unique_ptr<http::ByteStream> stream, Role role, Options options, OnStream on_stream,
+          std::function<void(Status)> on_end);
   ~Session();  // closes at once, without callbacks
   std::shared_ptr<Stream> open(http::Headers headers, std::function<void()> replied = {});
   void ping(uint32_t id);

@@ -14,28 +14,65 @@ namespace base::sys {
 
 Kind kind_of_errno(int errno_value) {
   switch (errno_value) {
-    case ENOENT: case ESRCH: case ENXIO: case ENODEV: return Kind::kNotFound;
-    case EEXIST: case ENOTEMPTY: case EADDRINUSE: return Kind::kExists;
-    case EBUSY: case ETXTBSY: return Kind::kConflict;
-    case EPERM: case EACCES: case EROFS: return Kind::kDenied;
-    case ETIMEDOUT: case ETIME: return Kind::kTimeout;
-    case EAGAIN: case EINTR: case ECONNREFUSED: case ECONNRESET: case EPIPE: case EHOSTUNREACH:
-    case ENETUNREACH: case ENOTCONN: return Kind::kUnavailable;
-    case ENOSPC: case EDQUOT: case ENOMEM: case EMFILE: case ENFILE: case EFBIG: case ENOBUFS:
-      return Kind::kExhausted;
-    case ENOSYS: case EOPNOTSUPP: case EAFNOSUPPORT: case EPROTONOSUPPORT: return Kind::kUnsupported;
+    case ENOENT:
+    case ESRCH:
+    case ENXIO:
+    case ENODEV: return Kind::kNotFound;
+    case EEXIST:
+    case ENOTEMPTY:
+    case EADDRINUSE: return Kind::kExists;
+    case EBUSY:
+    case ETXTBSY: return Kind::kConflict;
+    case EPERM:
+    case EACCES:
+    case EROFS: return Kind::kDenied;
+    case ETIMEDOUT:
+    case ETIME: return Kind::kTimeout;
+    case EAGAIN:
+    case EINTR:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPIPE:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENOTCONN: return Kind::kUnavailable;
+    case ENOSPC:
+    case EDQUOT:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case EFBIG:
+    case ENOBUFS: return Kind::kExhausted;
+    case ENOSYS:
+    case EOPNOTSUPP:
+    case EAFNOSUPPORT:
+    case EPROTONOSUPPORT: return Kind::kUnsupported;
     case ECANCELED: return Kind::kCanceled;
-    case EBADMSG: case EIO: case EUCLEAN: return Kind::kCorrupt;
-    case EINVAL: case E2BIG: case ENAMETOOLONG: case ENOTDIR: case EISDIR: case ELOOP: case EXDEV:
-    case ERANGE: case EDOM: case ENOEXEC: return Kind::kInvalid;
+    case EBADMSG:
+    case EIO:
+    case EUCLEAN: return Kind::kCorrupt;
+    case EINVAL:
+    case E2BIG:
+    case ENAMETOOLONG:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case EXDEV:
+    case ERANGE:
+    case EDOM:
+    case ENOEXEC: return Kind::kInvalid;
     default: return Kind::kInternal;
   }
 }
 
-Error error_from_errno(int errno_value, std::string operation, std::string subject,
-                       std::string hint) {
-  return Error{kind_of_errno(errno_value), errno_value, std::move(operation), std::move(subject),
-               {}, std::move(hint), nullptr};
+Error error_from_errno(int errno_value, std::string operation, std::string subject, std::string hint) {
+  return Error{kind_of_errno(errno_value),
+               errno_value,
+               std::move(operation),
+               std::move(subject),
+               {},
+               std::move(hint),
+               nullptr};
 }
 Error last_error(std::string operation, std::string subject, std::string hint) {
   return error_from_errno(errno, std::move(operation), std::move(subject), std::move(hint));
@@ -79,8 +116,7 @@ Result<std::string> read_all(int fd, size_t limit_bytes) {
     }
     out.resize(used + static_cast<size_t>(n));
     if (out.size() > limit_bytes)
-      return make_error(Kind::kExhausted, "read", {},
-                        "more than " + std::to_string(limit_bytes) + " bytes");
+      return make_error(Kind::kExhausted, "read", {}, "more than " + std::to_string(limit_bytes) + " bytes");
     if (n == 0) return out;
   }
 }
@@ -149,8 +185,7 @@ Status remove_tree_at(int dirfd, const std::string& name, dev_t device) {
   if (::fstatat(dirfd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
     return errno == ENOENT ? Status{} : Status{last_error("stat", name)};
   if (!S_ISDIR(info.st_mode)) {
-    if (::unlinkat(dirfd, name.c_str(), 0) != 0 && errno != ENOENT)
-      return last_error("unlink", name);
+    if (::unlinkat(dirfd, name.c_str(), 0) != 0 && errno != ENOENT) return last_error("unlink", name);
     return {};
   }
   if (device != 0 && info.st_dev != device)
@@ -168,8 +203,7 @@ Status remove_tree_at(int dirfd, const std::string& name, dev_t device) {
   }
   ::closedir(stream);
   if (!status.ok()) return status;
-  if (::unlinkat(dirfd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-    return last_error("rmdir", name);
+  if (::unlinkat(dirfd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return last_error("rmdir", name);
   return {};
 }
 }  // namespace
@@ -219,8 +253,7 @@ constexpr size_t kMaxFdsPerMessage = 16;
 }
 
 Status send_with_fds(int socket, std::string_view data, std::span<const int> fds) {
-  if (fds.size() > kMaxFdsPerMessage)
-    return make_error(Kind::kInvalid, "sendmsg", {}, "more than 16 fds");
+  if (fds.size() > kMaxFdsPerMessage) return make_error(Kind::kInvalid, "sendmsg", {}, "more than 16 fds");
   iovec part{const_cast<char*>(data.data()), data.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxFdsPerMessage * sizeof(int))] = {};
   msghdr message{};
@@ -239,8 +272,7 @@ Status send_with_fds(int socket, std::string_view data, std::span<const int> fds
   do n = ::sendmsg(socket, &message, MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
   if (n < 0) return last_error("sendmsg");
-  if (static_cast<size_t>(n) < data.size())
-    return write_all(socket, data.substr(static_cast<size_t>(n)));
+  if (static_cast<size_t>(n) < data.size()) return write_all(socket, data.substr(static_cast<size_t>(n)));
   return {};
 }
 

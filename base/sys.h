@@ -27,8 +27,7 @@ Error last_error(std::string operation, std::string subject = {}, std::string hi
 Result<UniqueFd> open(const std::string& path, int flags, mode_t mode = 0);
 Result<UniqueFd> openat(int dirfd, const std::string& path, int flags, mode_t mode = 0);
 // openat2(2), kernel 5.6: resolve is RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS…
-Result<UniqueFd> openat2(int dirfd, const std::string& path, uint64_t flags, uint64_t mode,
-                         uint64_t resolve);
+Result<UniqueFd> openat2(int dirfd, const std::string& path, uint64_t flags, uint64_t mode, uint64_t resolve);
 
 // Whole files. read_file refuses more than `limit_bytes` (kExhausted).
 Result<std::string> read_file(const std::string& path, size_t limit_bytes = 16u << 20);
@@ -52,13 +51,13 @@ Status pidfd_send_signal(int pidfd, int signal);
 struct Pipe {
   UniqueFd read, write;
 };
-Result<Pipe> pipe(int flags = 0);        // O_CLOEXEC added
-Result<Pipe> socketpair(int type);       // AF_UNIX; SOCK_CLOEXEC added; either end is both
+Result<Pipe> pipe(int flags = 0);   // O_CLOEXEC added
+Result<Pipe> socketpair(int type);  // AF_UNIX; SOCK_CLOEXEC added; either end is both
 
 // Sends `data` with `fds` attached in one message (SCM_RIGHTS); at most 16 fds.
 Status send_with_fds(int socket, std::string_view data, std::span<const int> fds);
 struct Message {
-  std::string data;            // empty: the peer closed
+  std::string data;  // empty: the peer closed
   std::vector<UniqueFd> fds;
 };
 Result<Message> recv_with_fds(int socket, size_t limit_bytes = 1u << 20);

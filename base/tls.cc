@@ -82,12 +82,11 @@ Result<KeyPair> pack(X509* certificate, EVP_PKEY* key) {
   return KeyPair{text_of(certificate_text.get()), text_of(key_text.get())};
 }
 
-int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
-                    const unsigned char* in, unsigned in_size, void*) {
+int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
+                    unsigned in_size, void*) {
   static const unsigned char ours[] = "\x02h2\x08http/1.1";
   unsigned char* chosen = nullptr;
-  if (SSL_select_next_proto(&chosen, out_size, ours, sizeof ours - 1, in, in_size) !=
-      OPENSSL_NPN_NEGOTIATED)
+  if (SSL_select_next_proto(&chosen, out_size, ours, sizeof ours - 1, in, in_size) != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_NOACK;  // no common protocol: HTTP/1.1 is what we speak then, too
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
@@ -143,10 +142,8 @@ Result<KeyPair> make_ca(const std::string& common_name, Duration lifetime) {
   if (!key) return openssl_error("make key", common_name);
   Certificate certificate = TRY(blank(key.get(), lifetime));
   X509_NAME* name = X509_get_subject_name(certificate.get());
-  if (!add_name(name, NID_commonName, common_name) ||
-      X509_set_issuer_name(certificate.get(), name) != 1 ||
-      !add_extension(certificate.get(), certificate.get(), NID_basic_constraints,
-                     "critical,CA:TRUE") ||
+  if (!add_name(name, NID_commonName, common_name) || X509_set_issuer_name(certificate.get(), name) != 1 ||
+      !add_extension(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE") ||
       !add_extension(certificate.get(), certificate.get(), NID_key_usage,
                      "critical,digitalSignature,keyEncipherment,keyCertSign,cRLSign") ||
       !add_extension(certificate.get(), certificate.get(), NID_subject_key_identifier, "hash") ||
@@ -172,8 +169,7 @@ Result<KeyPair> sign(const KeyPair& ca, const CertificateRequest& request) {
   std::string usage = request.client && request.server ? "clientAuth,serverAuth"
                       : request.client                 ? "clientAuth"
                                                        : "serverAuth";
-  if (!named ||
-      X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer.get())) != 1 ||
+  if (!named || X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer.get())) != 1 ||
       !add_extension(certificate.get(), issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||
       !add_extension(certificate.get(), issuer.get(), NID_key_usage,
                      "critical,digitalSignature,keyEncipherment") ||
@@ -204,8 +200,7 @@ Result<std::shared_ptr<Context>> Context::server(const KeyPair& certificate,
   return std::shared_ptr<Context>(new Context(context.release()));
 }
 
-Result<std::shared_ptr<Context>> Context::client(const std::string& ca_pem,
-                                                 const KeyPair& certificate) {
+Result<std::shared_ptr<Context>> Context::client(const std::string& ca_pem, const KeyPair& certificate) {
   SslContext context(SSL_CTX_new(TLS_client_method()));
   if (!context) return openssl_error("make TLS context");
   configure(context.get());

@@ -34,8 +34,7 @@ class Context {
                                                  const std::string& client_ca_pem);
   // Client: verifies the server against `ca_pem` ("" = the system's roots) and shows
   // `certificate` if it is not empty.
-  static Result<std::shared_ptr<Context>> client(const std::string& ca_pem,
-                                                 const KeyPair& certificate);
+  static Result<std::shared_ptr<Context>> client(const std::string& ca_pem, const KeyPair& certificate);
   ~Context();
   ssl_ctx_st* get() const { return context_; }
 

@@ -18,7 +18,9 @@ namespace base::tls {
 template <auto Free>
 struct Freer {
   template <typename T>
-  void operator()(T* p) const { Free(p); }
+  void operator()(T* p) const {
+    Free(p);
+  }
 };
 using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
@@ -29,8 +31,7 @@ inline Error openssl_error(std::string operation, std::string subject = {}, std:
   char text[256] = "no reason given";
   if (unsigned long code = ERR_get_error()) ERR_error_string_n(code, text, sizeof text);
   ERR_clear_error();
-  return make_error(Kind::kInvalid, std::move(operation), std::move(subject), text,
-                    std::move(hint));
+  return make_error(Kind::kInvalid, std::move(operation), std::move(subject), text, std::move(hint));
 }
 
 inline Bio bio_of(const std::string& text) {

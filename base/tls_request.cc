@@ -18,18 +18,32 @@ using Names = std::unique_ptr<GENERAL_NAMES, Freer<GENERAL_NAMES_free>>;
 
 // Key usages and extended ones under Kubernetes' names, in OpenSSL's configuration words.
 const std::map<std::string, const char*>& key_usages() {
-  static const std::map<std::string, const char*> all = {
-      {"signing", "digitalSignature"}, {"digital signature", "digitalSignature"}, {"content commitment", "nonRepudiation"},
-      {"key encipherment", "keyEncipherment"}, {"key agreement", "keyAgreement"}, {"data encipherment", "dataEncipherment"},
-      {"cert sign", "keyCertSign"}, {"crl sign", "cRLSign"}, {"encipher only", "encipherOnly"}, {"decipher only", "decipherOnly"}};
+  static const std::map<std::string, const char*> all = {{"signing", "digitalSignature"},
+                                                         {"digital signature", "digitalSignature"},
+                                                         {"content commitment", "nonRepudiation"},
+                                                         {"key encipherment", "keyEncipherment"},
+                                                         {"key agreement", "keyAgreement"},
+                                                         {"data encipherment", "dataEncipherment"},
+                                                         {"cert sign", "keyCertSign"},
+                                                         {"crl sign", "cRLSign"},
+                                                         {"encipher only", "encipherOnly"},
+                                                         {"decipher only", "decipherOnly"}};
   return all;
 }
 const std::map<std::string, const char*>& extended_usages() {
-  static const std::map<std::string, const char*> all = {
-      {"any", "anyExtendedKeyUsage"}, {"server auth", "serverAuth"}, {"client auth", "clientAuth"}, {"code signing", "codeSigning"},
-      {"email protection", "emailProtection"}, {"s/mime", "emailProtection"}, {"ipsec end system", "1.3.6.1.5.5.7.3.5"},
-      {"ipsec tunnel", "1.3.6.1.5.5.7.3.6"}, {"ipsec user", "1.3.6.1.5.5.7.3.7"}, {"timestamping", "timeStamping"},
-      {"ocsp signing", "OCSPSigning"}, {"microsoft sgc", "msSGC"}, {"netscape sgc", "nsSGC"}};
+  static const std::map<std::string, const char*> all = {{"any", "anyExtendedKeyUsage"},
+                                                         {"server auth", "serverAuth"},
+                                                         {"client auth", "clientAuth"},
+                                                         {"code signing", "codeSigning"},
+                                                         {"email protection", "emailProtection"},
+                                                         {"s/mime", "emailProtection"},
+                                                         {"ipsec end system", "1.3.6.1.5.5.7.3.5"},
+                                                         {"ipsec tunnel", "1.3.6.1.5.5.7.3.6"},
+                                                         {"ipsec user", "1.3.6.1.5.5.7.3.7"},
+                                                         {"timestamping", "timeStamping"},
+                                                         {"ocsp signing", "OCSPSigning"},
+                                                         {"microsoft sgc", "msSGC"},
+                                                         {"netscape sgc", "nsSGC"}};
   return all;
 }
 
@@ -45,22 +59,27 @@ std::string text_of_string(const ASN1_STRING* value) {
 std::string address_text(const ASN1_OCTET_STRING* value) {
   char text[INET6_ADDRSTRLEN] = "";
   int size = ASN1_STRING_length(value);
-  if (size == 4 || size == 16) ::inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), text, sizeof text);
+  if (size == 4 || size == 16)
+    ::inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), text, sizeof text);
   return text;
 }
 
 Result<Request> parse(const std::string& pem) {
   Request request(PEM_read_bio_X509_REQ(bio_of(pem).get(), nullptr, nullptr, nullptr));
-  if (!request) return openssl_error("read certificate request", "", "it must be one PEM block of type CERTIFICATE REQUEST");
+  if (!request)
+    return openssl_error("read certificate request", "",
+                         "it must be one PEM block of type CERTIFICATE REQUEST");
   EVP_PKEY* key = X509_REQ_get0_pubkey(request.get());
   if (!key || X509_REQ_verify(request.get(), key) != 1)
-    return openssl_error("check the signature of a certificate request", "", "it must be signed with its own key");
+    return openssl_error("check the signature of a certificate request", "",
+                         "it must be signed with its own key");
   return request;
 }
 
 Names alternative_names(X509_REQ* request) {
   STACK_OF(X509_EXTENSION)* extensions = X509_REQ_get_extensions(request);
-  Names names(static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions, NID_subject_alt_name, nullptr, nullptr)));
+  Names names(
+      static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions, NID_subject_alt_name, nullptr, nullptr)));
   sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
   return names;
 }
@@ -68,8 +87,10 @@ Names alternative_names(X509_REQ* request) {
 Status add_request_extension(X509* certificate, X509* issuer, int nid, const std::string& value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>> extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
-  if (!extension || X509_add_ext(certificate, extension.get(), -1) != 1) return openssl_error("add certificate extension", value);
+  std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>> extension(
+      X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+  if (!extension || X509_add_ext(certificate, extension.get(), -1) != 1)
+    return openssl_error("add certificate extension", value);
   return {};
 }
 
@@ -91,7 +112,9 @@ Status add_usages(X509* certificate, X509* issuer, const std::vector<std::string
 
 }  // namespace
 
-bool known_usage(const std::string& usage) { return key_usages().contains(usage) || extended_usages().contains(usage); }
+bool known_usage(const std::string& usage) {
+  return key_usages().contains(usage) || extended_usages().contains(usage);
+}
 
 Result<RequestedName> read_signing_request(const std::string& pem) {
   Request request = TRY(parse(pem));
@@ -118,12 +141,15 @@ Result<SigningRequest> make_signing_request(const RequestedName& wanted) {
   if (!key || !request) return openssl_error("make certificate request", wanted.common_name);
   X509_NAME* subject = X509_REQ_get_subject_name(request.get());
   auto add = [&](int nid, const std::string& text) {
-    return X509_NAME_add_entry_by_NID(subject, nid, V_ASN1_UTF8STRING, reinterpret_cast<const unsigned char*>(text.data()),
+    return X509_NAME_add_entry_by_NID(subject, nid, V_ASN1_UTF8STRING,
+                                      reinterpret_cast<const unsigned char*>(text.data()),
                                       static_cast<int>(text.size()), -1, 0) == 1;
   };
   bool named = true;
-  for (const std::string& organization : wanted.organizations) named = named && add(NID_organizationName, organization);
-  named = named && add(NID_commonName, wanted.common_name) && X509_REQ_set_pubkey(request.get(), key.get()) == 1;
+  for (const std::string& organization : wanted.organizations)
+    named = named && add(NID_organizationName, organization);
+  named =
+      named && add(NID_commonName, wanted.common_name) && X509_REQ_set_pubkey(request.get(), key.get()) == 1;
   STACK_OF(X509_EXTENSION)* extensions = sk_X509_EXTENSION_new_null();
   Names names(GENERAL_NAMES_new());
   for (const std::string& dns : wanted.dns_names) {
@@ -143,7 +169,8 @@ Result<SigningRequest> make_signing_request(const RequestedName& wanted) {
     named = named && X509V3_add1_i2d(&extensions, NID_subject_alt_name, names.get(), 0, 0) == 1 &&
             X509_REQ_add_extensions(request.get(), extensions) == 1;
   sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
-  if (!named || X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0) return openssl_error("make certificate request", wanted.common_name);
+  if (!named || X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0)
+    return openssl_error("make certificate request", wanted.common_name);
   Bio request_text(BIO_new(BIO_s_mem())), key_text(BIO_new(BIO_s_mem()));
   if (PEM_write_bio_X509_REQ(request_text.get(), request.get()) != 1 ||
       PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
@@ -151,7 +178,8 @@ Result<SigningRequest> make_signing_request(const RequestedName& wanted) {
   return SigningRequest{text_of(request_text.get()), text_of(key_text.get())};
 }
 
-Result<std::string> sign_request(const KeyPair& ca, const std::string& request_pem, const std::vector<std::string>& usages, Duration lifetime) {
+Result<std::string> sign_request(const KeyPair& ca, const std::string& request_pem,
+                                 const std::vector<std::string>& usages, Duration lifetime) {
   Request request = TRY(parse(request_pem));
   Certificate issuer = TRY(read_certificate(ca.certificate_pem, "of the authority"));
   Key issuer_key = TRY(read_key(ca.key_pem, "of the authority"));
@@ -165,7 +193,8 @@ Result<std::string> sign_request(const KeyPair& ca, const std::string& request_p
   std::time_t now = std::time(nullptr);
   // Five minutes back, as kube-controller-manager does: clocks differ. Never longer than the authority.
   ASN1_TIME_set(X509_getm_notBefore(certificate.get()), now - 300);
-  ASN1_TIME_set(X509_getm_notAfter(certificate.get()), now + std::chrono::duration_cast<std::chrono::seconds>(lifetime).count());
+  ASN1_TIME_set(X509_getm_notAfter(certificate.get()),
+                now + std::chrono::duration_cast<std::chrono::seconds>(lifetime).count());
   if (ASN1_TIME_compare(X509_get0_notAfter(certificate.get()), X509_get0_notAfter(issuer.get())) > 0)
     X509_set1_notAfter(certificate.get(), X509_get0_notAfter(issuer.get()));
   if (X509_set_subject_name(certificate.get(), X509_REQ_get_subject_name(request.get())) != 1 ||
@@ -175,9 +204,11 @@ Result<std::string> sign_request(const KeyPair& ca, const std::string& request_p
   TRY(add_request_extension(certificate.get(), issuer.get(), NID_basic_constraints, "critical,CA:FALSE"));
   TRY(add_usages(certificate.get(), issuer.get(), usages));
   TRY(add_request_extension(certificate.get(), issuer.get(), NID_authority_key_identifier, "keyid"));
-  if (Names names = alternative_names(request.get()); names && X509_add1_ext_i2d(certificate.get(), NID_subject_alt_name, names.get(), 0, 0) != 1)
+  if (Names names = alternative_names(request.get());
+      names && X509_add1_ext_i2d(certificate.get(), NID_subject_alt_name, names.get(), 0, 0) != 1)
     return openssl_error("add alternative names");
-  if (X509_sign(certificate.get(), issuer_key.get(), EVP_sha256()) == 0) return openssl_error("sign certificate");
+  if (X509_sign(certificate.get(), issuer_key.get(), EVP_sha256()) == 0)
+    return openssl_error("sign certificate");
   Bio text(BIO_new(BIO_s_mem()));
   if (PEM_write_bio_X509(text.get(), certificate.get()) != 1) return openssl_error("write PEM");
   return text_of(text.get());

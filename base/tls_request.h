@@ -26,8 +26,8 @@ Result<SigningRequest> make_signing_request(const RequestedName& name);
 
 // `usages` as certificates.k8s.io/v1 names them: "client auth", "digital signature"…; an unknown one
 // is kInvalid. The result is one PEM certificate of the requested subject and names.
-Result<std::string> sign_request(const KeyPair& ca, const std::string& request_pem, const std::vector<std::string>& usages,
-                                 Duration lifetime);
+Result<std::string> sign_request(const KeyPair& ca, const std::string& request_pem,
+                                 const std::vector<std::string>& usages, Duration lifetime);
 bool known_usage(const std::string& usage);
 
 }  // namespace base::tls

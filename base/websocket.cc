@@ -18,8 +18,7 @@ std::string base64(const unsigned char* data, size_t size) {
 std::vector<std::string> tokens(const http::Headers& headers, std::string_view name) {
   std::vector<std::string> out;
   for (const auto& [key, value] : headers.list) {
-    if (key.size() != name.size() || ::strncasecmp(key.c_str(), name.data(), name.size()) != 0)
-      continue;
+    if (key.size() != name.size() || ::strncasecmp(key.c_str(), name.data(), name.size()) != 0) continue;
     std::string token;
     for (size_t i = 0; i <= value.size(); ++i) {
       char c = i < value.size() ? value[i] : ',';
@@ -37,16 +36,18 @@ bool valid_utf8(std::string_view text) {
   size_t i = 0;
   while (i < text.size()) {
     auto c = static_cast<unsigned char>(text[i]);
-    int more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2
-               : c >= 0xf0 && c < 0xf5              ? 3
-                                                    : -1;
+    int more = c < 0x80                ? 0
+               : c >= 0xc2 && c < 0xe0 ? 1
+               : c >= 0xe0 && c < 0xf0 ? 2
+               : c >= 0xf0 && c < 0xf5 ? 3
+                                       : -1;
     if (more < 0 || i + static_cast<size_t>(more) >= text.size()) return false;
     for (int k = 1; k <= more; ++k) {
       auto next = static_cast<unsigned char>(text[i + static_cast<size_t>(k)]);
       if ((next & 0xc0) != 0x80) return false;
       // Overlong forms, surrogates, beyond U+10FFFF.
-      if (k == 1 && ((c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) ||
-                     (c == 0xf0 && next < 0x90) || (c == 0xf4 && next > 0x8f)))
+      if (k == 1 && ((c == 0xe0 && next < 0xa0) || (c == 0xed && next > 0x9f) || (c == 0xf0 && next < 0x90) ||
+                     (c == 0xf4 && next > 0x8f)))
         return false;
     }
     i += static_cast<size_t>(more) + 1;
@@ -72,13 +73,10 @@ bool is_upgrade(const http::Request& request) {
          request.headers.has_token("Upgrade", "websocket");
 }
 Result<Accepted> accept(const http::Request& request, const std::vector<std::string>& protocols) {
-  auto refuse = [](const char* reason) {
-    return make_error(Kind::kInvalid, "accept WebSocket", "", reason);
-  };
+  auto refuse = [](const char* reason) { return make_error(Kind::kInvalid, "accept WebSocket", "", reason); };
   if (request.method != "GET" || !is_upgrade(request))
     return refuse("not a GET with Connection: Upgrade and Upgrade: websocket");
-  if (request.headers.get("Sec-WebSocket-Version") != "13")
-    return refuse("Sec-WebSocket-Version must be 13");
+  if (request.headers.get("Sec-WebSocket-Version") != "13") return refuse("Sec-WebSocket-Version must be 13");
   std::string_view key = request.headers.get("Sec-WebSocket-Key");
   if (key.size() != 24) return refuse("Sec-WebSocket-Key must be 16 bytes in base64");
   Accepted accepted;
@@ -93,8 +91,7 @@ Result<Accepted> accept(const http::Request& request, const std::vector<std::str
   accepted.headers.add("Upgrade", "websocket");
   accepted.headers.add("Connection", "Upgrade");
   accepted.headers.add("Sec-WebSocket-Accept", accept_key(key));
-  if (!accepted.protocol.empty())
-    accepted.headers.add("Sec-WebSocket-Protocol", accepted.protocol);
+  if (!accepted.protocol.empty()) accepted.headers.add("Sec-WebSocket-Protocol", accepted.protocol);
   return accepted;
 }
 http::Headers client_headers(const std::vector<std::string>& protocols) {
@@ -136,8 +133,7 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
     } else {
       int bytes = data.size() < 65536 ? 2 : 8;
       out.push_back(static_cast<char>(mask_bit | (bytes == 2 ? 126 : 127)));
-      for (int i = bytes - 1; i >= 0; --i)
-        out.push_back(static_cast<char>(data.size() >> (8 * i) & 0xff));
+      for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(data.size() >> (8 * i) & 0xff));
     }
     if (role == Role::kServer) {
       out.append(data);
@@ -217,8 +213,7 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
       if (opcode > kBinary) return fail(kProtocolError, "unknown opcode"), 0;
       if ((opcode == kContinuation) != (assembling != 0))
         return fail(kProtocolError, "fragment out of order"), 0;
-      if (size + assembled.size() > options.max_message_bytes)
-        return fail(kTooBig, "message too large"), 0;
+      if (size + assembled.size() > options.max_message_bytes) return fail(kTooBig, "message too large"), 0;
     } else if (opcode > kPong) {
       return fail(kProtocolError, "unknown opcode"), 0;
     }
@@ -231,8 +226,7 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
     if (data.size() - head < size) return 0;
     std::string payload(data.substr(head, size));
     if (masked)
-      for (size_t i = 0; i < payload.size(); ++i)
-        payload[i] = static_cast<char>(payload[i] ^ mask[i % 4]);
+      for (size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<char>(payload[i] ^ mask[i % 4]);
     head += size;
     if (control) {
       took_control(opcode, payload);
@@ -251,8 +245,7 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
     uint16_t code = 0;
     std::string_view reason;
     if (payload.size() >= 2) {
-      code = static_cast<uint16_t>(static_cast<uint8_t>(payload[0]) << 8 |
-                                   static_cast<uint8_t>(payload[1]));
+      code = static_cast<uint16_t>(static_cast<uint8_t>(payload[0]) << 8 | static_cast<uint8_t>(payload[1]));
       reason = std::string_view(payload).substr(2);
       if (!valid_code(code)) return fail(kProtocolError, "bad close code");
       if (!valid_utf8(reason)) return fail(kBadText, "close reason is not UTF-8");
@@ -296,8 +289,7 @@ void Connection::on_message(std::function<void(bool, std::string_view)> message,
                             std::function<void(uint16_t, std::string_view)> end) {
   if (!impl_->stream) return;
   impl_->message = std::make_shared<std::function<void(bool, std::string_view)>>(std::move(message));
-  impl_->end =
-      std::make_shared<std::function<void(uint16_t, std::string_view)>>(std::move(end));
+  impl_->end = std::make_shared<std::function<void(uint16_t, std::string_view)>>(std::move(end));
   std::weak_ptr<Impl> weak = impl_;
   impl_->stream->on_data(
       [weak](std::string_view data) {
@@ -305,8 +297,8 @@ void Connection::on_message(std::function<void(bool, std::string_view)> message,
       },
       [weak](Status status) {
         if (auto impl = weak.lock())
-          impl->finished(kAbnormal, status.ok() ? "connection closed without a close frame"
-                                                : status.error().message());
+          impl->finished(kAbnormal,
+                         status.ok() ? "connection closed without a close frame" : status.error().message());
       });
 }
 void Connection::send(std::string_view data, bool binary) {
@@ -318,9 +310,7 @@ void Connection::ping(std::string_view data) {
 void Connection::on_pong(std::function<void()> pong) {
   impl_->pong = std::make_shared<std::function<void()>>(std::move(pong));
 }
-void Connection::close(uint16_t code, std::string_view reason) {
-  impl_->send_close(code, reason);
-}
+void Connection::close(uint16_t code, std::string_view reason) { impl_->send_close(code, reason); }
 void Connection::pause(bool paused) {
   if (impl_->stream) impl_->stream->pause(paused);
 }
@@ -333,15 +323,13 @@ namespace {
 class Tunnel final : public http::ByteStream {
  public:
   explicit Tunnel(std::unique_ptr<Connection> connection) : connection_(std::move(connection)) {}
-  void on_data(std::function<void(std::string_view)> data,
-               std::function<void(Status)> end) override {
-    connection_->on_message(
-        [data = std::move(data)](bool, std::string_view message) { data(message); },
-        [end = std::move(end)](uint16_t code, std::string_view reason) {
-          if (code == kNormal || code == kGoingAway || code == 1005) return end({});
-          end(make_error(Kind::kUnavailable, "WebSocket", "",
-                         std::to_string(code) + " " + std::string(reason)));
-        });
+  void on_data(std::function<void(std::string_view)> data, std::function<void(Status)> end) override {
+    connection_->on_message([data = std::move(data)](bool, std::string_view message) { data(message); },
+                            [end = std::move(end)](uint16_t code, std::string_view reason) {
+                              if (code == kNormal || code == kGoingAway || code == 1005) return end({});
+                              end(make_error(Kind::kUnavailable, "WebSocket", "",
+                                             std::to_string(code) + " " + std::string(reason)));
+                            });
   }
   void write(std::string data) override { connection_->send(data); }
   size_t queued_bytes() const override { return connection_->queued_bytes(); }

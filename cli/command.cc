@@ -16,7 +16,8 @@ void Outcome::set(const base::Status& status) {
 
 // Columns on a terminal: a character of several bytes takes one.
 static size_t width(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string format_table(const std::vector<std::vector<std::string>>& rows) {
@@ -70,13 +71,17 @@ std::string nearest_word(std::string_view typed, const std::vector<std::string>&
 
 int no_command(const CLI::App& app) {
   std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App* one) { return !one->get_group().empty(); })) names.push_back(command->get_name());
+  for (const CLI::App* command :
+       app.get_subcommands([](const CLI::App* one) { return !one->get_group().empty(); }))
+    names.push_back(command->get_name());
   auto extras = app.remaining();
-  auto typed = std::find_if(extras.begin(), extras.end(), [](const std::string& word) { return !word.starts_with("-"); });
+  auto typed = std::find_if(extras.begin(), extras.end(),
+                            [](const std::string& word) { return !word.starts_with("-"); });
   std::string text = typed != extras.end() ? "\"" + *typed + "\" is not a command"
                      : extras.empty()      ? std::string("give a command")
                                            : extras.front() + " is not an option";
-  if (std::string near = typed != extras.end() ? nearest_word(*typed, names) : ""; !near.empty()) text += ": did you mean \"" + near + "\"?";
+  if (std::string near = typed != extras.end() ? nearest_word(*typed, names) : ""; !near.empty())
+    text += ": did you mean \"" + near + "\"?";
   std::fprintf(stderr, "sampan: %s\nsampan --help lists the commands\n", base::printable_line(text).c_str());
   return 2;
 }
@@ -84,7 +89,8 @@ int no_command(const CLI::App& app) {
 std::string error_word(const base::Error& error) {
   for (const base::Error* at = &error; at; at = at->cause.get()) {
     switch (at->errno_value) {
-      case ENOSPC: case EDQUOT: return "disk-full";
+      case ENOSPC:
+      case EDQUOT: return "disk-full";
       case ECONNREFUSED: return "connection-refused";
       case 0: continue;
       default: break;
@@ -95,7 +101,8 @@ std::string error_word(const base::Error& error) {
 
 std::string kind_word(base::Kind kind) {
   std::string word(base::kind_name(kind));
-  for (char& c : word) if (c == ' ') c = '-';
+  for (char& c : word)
+    if (c == ' ') c = '-';
   return word;
 }
 

@@ -21,15 +21,16 @@ bool asks_for_containers(const CLI::App& app);
 
 // Calls `each` for every word that names a container; prints what it was called (as typed) when
 // it went well. With `all`, for every container instead.
-void for_each_container(Outcome& outcome, const Places& places, const std::vector<std::string>& words, bool all,
-                        const std::function<base::Status(const std::string& id)>& each);
+void for_each_container(Outcome& outcome, const Places& places, const std::vector<std::string>& words,
+                        bool all, const std::function<base::Status(const std::string& id)>& each);
 
-void add_run(CLI::App& app, Outcome& outcome, Places& places);         // run, create, start, attach, restart, cleanup
+void add_run(CLI::App& app, Outcome& outcome,
+             Places& places);  // run, create, start, attach, restart, cleanup
 void add_exec(CLI::App& app, Outcome& outcome, Places& places);
-void add_ps(CLI::App& app, Outcome& outcome, Places& places);          // ps, inspect, port
-void add_lifecycle(CLI::App& app, Outcome& outcome, Places& places);   // stop, kill, rm, wait, pause, unpause
+void add_ps(CLI::App& app, Outcome& outcome, Places& places);         // ps, inspect, port
+void add_lifecycle(CLI::App& app, Outcome& outcome, Places& places);  // stop, kill, rm, wait, pause, unpause
 void add_logs(CLI::App& app, Outcome& outcome, Places& places);
-void add_stats(CLI::App& app, Outcome& outcome, Places& places);        // stats, top
+void add_stats(CLI::App& app, Outcome& outcome, Places& places);  // stats, top
 void add_cp(CLI::App& app, Outcome& outcome, Places& places);
 
 }  // namespace cli

@@ -21,7 +21,9 @@ using Phase = State::Phase;
 
 namespace {
 
-base::Status await_status(base::Loop& loop, const std::function<void(Pod::Done)>& begin) { return await<void>(loop, begin); }
+base::Status await_status(base::Loop& loop, const std::function<void(Pod::Done)>& begin) {
+  return await<void>(loop, begin);
+}
 
 std::shared_ptr<Ending> listen_for_end(Pod& pod) {
   auto ending = std::make_shared<Ending>();
@@ -39,9 +41,11 @@ base::Status write_files(const Places& places, const Record& record, const std::
   if (record.network == "bridge") gateway = TRY(gateway_address(places));
   bool hosts_own = record.network == "host" && record.hosts.empty();
   hosts = hosts_own ? host("/etc/hosts") : hosts_file(record, address, gateway);
-  bool resolv_own = record.network == "host" && record.dns.empty() && record.dns_search.empty() && record.dns_options.empty();
+  bool resolv_own = record.network == "host" && record.dns.empty() && record.dns_search.empty() &&
+                    record.dns_options.empty();
   std::string name = record.hostname.empty() ? host("/etc/hostname") : record.hostname + "\n";
-  for (auto [file, text] : {std::pair<const char*, std::string>("hosts", hosts), {"hostname", name},
+  for (auto [file, text] : {std::pair<const char*, std::string>("hosts", hosts),
+                            {"hostname", name},
                             {"resolv.conf", resolv_own ? resolv : resolv_conf(resolv, record)}}) {
     std::string path = places.container(record.id) + "/" + file;
     base::UniqueFd fd = TRY(sys::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644));
@@ -81,7 +85,8 @@ runtime::ContainerSpec container_spec(const Places& places, const Record& record
 }
 
 // No sampan-pod, alive or dead.
-base::Status end_pod(base::Loop& loop, const Places& places, const std::string& id, std::unique_ptr<Pod> pod) {
+base::Status end_pod(base::Loop& loop, const Places& places, const std::string& id,
+                     std::unique_ptr<Pod> pod) {
   base::Status down;
   for (int tries = 0; pod && tries < 3; ++tries) {
     down = await_status(loop, [&](Pod::Done done) { pod->shutdown(std::move(done)); });
@@ -94,7 +99,8 @@ base::Status end_pod(base::Loop& loop, const Places& places, const std::string& 
   return cleaned;
 }
 
-base::Result<Started> start_steps(base::Loop& loop, const Places& places, const Record& record, bool attach, State& state) {
+base::Result<Started> start_steps(base::Loop& loop, const Places& places, const Record& record, bool attach,
+                                  State& state) {
   if (record.network == "bridge") {
     state.address = TRY(claim_address(places, record.id));
     TRY(write_state(places, record.id, state));
@@ -102,20 +108,24 @@ base::Result<Started> start_steps(base::Loop& loop, const Places& places, const 
   }
   TRY(write_files(places, record, state.address));
   Started out;
-  out.pod = TRY(await<std::unique_ptr<Pod>>(loop, [&](auto done) { runtime::start_pod(loop, sandbox_spec(places, record), std::move(done)); }));
+  out.pod = TRY(await<std::unique_ptr<Pod>>(
+      loop, [&](auto done) { runtime::start_pod(loop, sandbox_spec(places, record), std::move(done)); }));
   out.ending = listen_for_end(*out.pod);
   if (record.network == "bridge") {
-    Pod::Sandbox sandbox = TRY(await<Pod::Sandbox>(loop, [&](auto done) { out.pod->sandbox(std::move(done)); }));
+    Pod::Sandbox sandbox =
+        TRY(await<Pod::Sandbox>(loop, [&](auto done) { out.pod->sandbox(std::move(done)); }));
     TRY(attach_network(places, record.id, state.address, sandbox));
     TRY(publish_ports(places, record, state.address));
   }
   runtime::ContainerState begun;
   if (attach) {
-    Pod::Started started = TRY(await<Pod::Started>(loop, [&](auto done) { out.pod->start_attached(container_spec(places, record), std::move(done)); }));
+    Pod::Started started = TRY(await<Pod::Started>(
+        loop, [&](auto done) { out.pod->start_attached(container_spec(places, record), std::move(done)); }));
     begun = started.state;
     out.attached = std::move(started.attached);
   } else {
-    begun = TRY(await<runtime::ContainerState>(loop, [&](auto done) { out.pod->start(container_spec(places, record), std::move(done)); }));
+    begun = TRY(await<runtime::ContainerState>(
+        loop, [&](auto done) { out.pod->start(container_spec(places, record), std::move(done)); }));
   }
   state.phase = Phase::kRunning;
   state.pid = begun.pid;
@@ -152,10 +162,13 @@ base::Result<Seen> observe_container(base::Loop& loop, const Places& places, con
   bool was_running = seen.runs();
   if (pod.ok()) {
     seen.ending = listen_for_end(**pod);
-    auto list = await<std::vector<runtime::ContainerState>>(loop, [&](auto done) { (*pod)->list(std::move(done)); });
+    auto list =
+        await<std::vector<runtime::ContainerState>>(loop, [&](auto done) { (*pod)->list(std::move(done)); });
     if (list.ok() && !list->empty()) {
       const runtime::ContainerState& now = list->front();
-      seen.state.phase = now.phase != runtime::Phase::kRunning ? Phase::kExited : now.paused ? Phase::kPaused : Phase::kRunning;
+      seen.state.phase = now.phase != runtime::Phase::kRunning ? Phase::kExited
+                         : now.paused                          ? Phase::kPaused
+                                                               : Phase::kRunning;
       seen.state.pid = now.pid;
       seen.state.started_at = now.started_at;
       if (now.phase == runtime::Phase::kExited) seen.state = with_exit(seen.state, now);
@@ -179,11 +192,13 @@ base::Result<Seen> observe_container(base::Loop& loop, const Places& places, con
   return seen;
 }
 
-base::Result<Started> start_container(base::Loop& loop, const Places& places, const Record& record, bool attach) {
+base::Result<Started> start_container(base::Loop& loop, const Places& places, const Record& record,
+                                      bool attach) {
   Seen seen = TRY(observe_container(loop, places, record.id));
   if (seen.runs()) return base::make_error(Kind::kConflict, "start container", record.name, "it is running");
   State state = seen.state;
-  if (seen.pod || runtime::list_pods(places.run_dir).ok()) TRY(end_pod(loop, places, record.id, std::move(seen.pod)));
+  if (seen.pod || runtime::list_pods(places.run_dir).ok())
+    TRY(end_pod(loop, places, record.id, std::move(seen.pod)));
   if (!state.address.empty()) TRY(detach_network(places, record, state));
   state.phase = Phase::kStarting;
   state.address.clear();
@@ -198,7 +213,8 @@ base::Result<Started> start_container(base::Loop& loop, const Places& places, co
   }
   base::Error error = started.error();
   auto pod = runtime::connect_pod(loop, places.run_dir, record.id);
-  base::ignore(end_pod(loop, places, record.id, pod.ok() ? std::move(*pod) : nullptr), "the first error counts; rm -f finishes");
+  base::ignore(end_pod(loop, places, record.id, pod.ok() ? std::move(*pod) : nullptr),
+               "the first error counts; rm -f finishes");
   base::ignore(detach_network(places, record, state), "likewise");
   state.phase = state.started_at == base::Time{} ? Phase::kCreated : Phase::kExited;
   state.address.clear();
@@ -223,7 +239,8 @@ base::Status remove_ended(base::Loop& loop, const Places& places, const Record& 
   return remove_container(places, record.id);
 }
 
-base::Status stop_container(base::Loop& loop, const Places& places, const std::string& id, std::optional<int> timeout_s) {
+base::Status stop_container(base::Loop& loop, const Places& places, const std::string& id,
+                            std::optional<int> timeout_s) {
   Record record = TRY(read_record(places, id));
   Seen seen;
   {
@@ -234,10 +251,15 @@ base::Status stop_container(base::Loop& loop, const Places& places, const std::s
     // Waiting to be restarted: now it is not.
     if (state.phase == Phase::kRestarting) state.phase = Phase::kExited;
     TRY(write_state(places, id, state));
-    if (!seen.runs()) return seen.pod || !state.address.empty() ? settle_container(loop, places, record, std::move(seen)) : base::Status{};
+    if (!seen.runs())
+      return seen.pod || !state.address.empty() ? settle_container(loop, places, record, std::move(seen))
+                                                : base::Status{};
   }
-  auto signal = [&](int number) { return await_status(loop, [&](Pod::Done done) { seen.pod->signal(kContainer, number, std::move(done)); }); };
-  if (seen.state.phase == Phase::kPaused) TRY(await_status(loop, [&](Pod::Done done) { seen.pod->pause(kContainer, false, std::move(done)); }));
+  auto signal = [&](int number) {
+    return await_status(loop, [&](Pod::Done done) { seen.pod->signal(kContainer, number, std::move(done)); });
+  };
+  if (seen.state.phase == Phase::kPaused)
+    TRY(await_status(loop, [&](Pod::Done done) { seen.pod->pause(kContainer, false, std::move(done)); }));
   base::ignore(signal(TRY(parse_signal(record.stop_signal))), "it may have ended by itself");
   bool late = false;
   base::Loop::Handle timer;
@@ -255,7 +277,9 @@ base::Status stop_container(base::Loop& loop, const Places& places, const std::s
   if (!lock.ok()) return lock.error().kind == Kind::kNotFound ? base::Status{} : lock.error();
   if (!sys::exists(places.container(id) + "/record.json")) return {};
   seen = TRY(observe_container(loop, places, id));
-  return seen.runs() || (!seen.pod && seen.state.address.empty()) ? base::Status{} : settle_container(loop, places, record, std::move(seen));
+  return seen.runs() || (!seen.pod && seen.state.address.empty())
+             ? base::Status{}
+             : settle_container(loop, places, record, std::move(seen));
 }
 
 base::Status destroy_container(base::Loop& loop, const Places& places, const std::string& id, bool force) {
@@ -268,7 +292,8 @@ base::Status destroy_container(base::Loop& loop, const Places& places, const std
   if (!record.ok() && !force) return record.error();
   Seen seen = TRY(observe_container(loop, places, id));
   if (seen.runs() && !force)
-    return base::make_error(Kind::kConflict, "remove container", short_id(id), "it is " + phase_name(seen.state.phase), "stop it first, or rm -f");
+    return base::make_error(Kind::kConflict, "remove container", short_id(id),
+                            "it is " + phase_name(seen.state.phase), "stop it first, or rm -f");
   State state = read_state(places, id);
   state.stop_requested = true;
   base::ignore(write_state(places, id, state), "a broken directory goes as well");

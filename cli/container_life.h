@@ -20,13 +20,13 @@ constexpr const char* kContainer = "main";  // its name within its Pod
 // in one go with an answer.
 struct Ending {
   std::optional<runtime::ContainerState> exit;
-  bool lost = false;                         // sampan-pod itself has ended
+  bool lost = false;  // sampan-pod itself has ended
   bool over() const { return exit || lost; }
 };
 struct Seen {
-  State state;                               // what is true now, whatever state.json says
-  std::unique_ptr<runtime::Pod> pod;         // null: no sampan-pod holds it
-  std::shared_ptr<Ending> ending;            // with `pod`
+  State state;                        // what is true now, whatever state.json says
+  std::unique_ptr<runtime::Pod> pod;  // null: no sampan-pod holds it
+  std::shared_ptr<Ending> ending;     // with `pod`
   bool runs() const { return state.phase == State::Phase::kRunning || state.phase == State::Phase::kPaused; }
 };
 base::Result<Seen> observe_container(base::Loop& loop, const Places& places, const std::string& id);
@@ -34,17 +34,19 @@ base::Result<Seen> observe_container(base::Loop& loop, const Places& places, con
 struct Started {
   std::unique_ptr<runtime::Pod> pod;
   std::shared_ptr<Ending> ending;
-  runtime::Pod::Attached attached;           // when it was asked for
+  runtime::Pod::Attached attached;  // when it was asked for
 };
 // From nothing or from what a run before left. Undoes all of it when a step fails. While the result
 // lives, its holder settles the container; otherwise sampan-pod runs `sampan cleanup` at its end.
-base::Result<Started> start_container(base::Loop& loop, const Places& places, const Record& record, bool attach);
+base::Result<Started> start_container(base::Loop& loop, const Places& places, const Record& record,
+                                      bool attach);
 // After the process has ended: no sampan-pod, no network; the state says how it ended.
 base::Status settle_container(base::Loop& loop, const Places& places, const Record& record, Seen seen);
 // The same, and everything of it goes: --rm.
 base::Status remove_ended(base::Loop& loop, const Places& places, const Record& record, Seen seen);
 // Its signal, then SIGKILL after `timeout_s` (< 0: never); returns when it is settled, by whomever.
-base::Status stop_container(base::Loop& loop, const Places& places, const std::string& id, std::optional<int> timeout_s);
+base::Status stop_container(base::Loop& loop, const Places& places, const std::string& id,
+                            std::optional<int> timeout_s);
 // Kills what runs and removes everything. kConflict when it runs and `force` is not given.
 base::Status destroy_container(base::Loop& loop, const Places& places, const std::string& id, bool force);
 // `sampan cleanup`: what sampan-pod runs after an exit that nobody watched. Restarts, settles or

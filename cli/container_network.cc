@@ -61,7 +61,8 @@ std::string nft_table(const Places& places) {
       places.table(), places.bridge, places.subnet);
 }
 
-std::string nft_ports(const Places& places, const std::vector<Port>& ports, const std::string& address, bool add) {
+std::string nft_ports(const Places& places, const std::vector<Port>& ports, const std::string& address,
+                      bool add) {
   std::string out;
   for (const Port& port : ports) {
     bool every = port.host_ip.empty() || port.host_ip == "0.0.0.0";
@@ -80,7 +81,8 @@ std::string resolv_conf(const std::string& host_text, const Record& record) {
     std::istringstream fields(line);
     std::string word, value;
     fields >> word >> value;
-    if (word == "nameserver" && record.dns.empty() && !value.starts_with("127.") && value != "::1") servers.push_back(value);
+    if (word == "nameserver" && record.dns.empty() && !value.starts_with("127.") && value != "::1")
+      servers.push_back(value);
     if ((word == "search" || word == "domain") && !own_search) others.push_back(line);
     if (word == "options" && !own_options) others.push_back(line);
   }
@@ -125,7 +127,8 @@ base::Status run_nft(const std::string& text, const std::string& operation, cons
   auto output = TRY_WRAP(base::run_command({"nft", "-f", "-"}, text), operation, subject);
   if (output.status.code == 0) return {};
   bool taken = output.err.find("File exists") != std::string::npos;
-  return make_error(taken ? Kind::kConflict : Kind::kUnsupported, operation, subject, output.err.substr(0, output.err.find('\n')));
+  return make_error(taken ? Kind::kConflict : Kind::kUnsupported, operation, subject,
+                    output.err.substr(0, output.err.find('\n')));
 }
 
 // What listens on the host would be hidden by the container: better said than found out.
@@ -136,7 +139,8 @@ base::Status check_port_is_free(const Port& port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port.host);
   if (!port.host_ip.empty() && ::inet_pton(AF_INET, port.host_ip.c_str(), &address.sin_addr) != 1)
-    return make_error(Kind::kInvalid, "publish port", port.text(), "'" + port.host_ip + "' is not an IPv4 address");
+    return make_error(Kind::kInvalid, "publish port", port.text(),
+                      "'" + port.host_ip + "' is not an IPv4 address");
   int on = 1;
   // Connections that have ended are nobody's.
   if (port.protocol == "tcp") ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -164,10 +168,12 @@ std::string owner_of(const std::string& claim) {
 }
 
 std::string port_claim(const Places& places, const Port& port) {
-  return fmt::format("{}/{}:{}:{}", places.ports(), port.protocol, port.host_ip.empty() ? "0.0.0.0" : port.host_ip, port.host);
+  return fmt::format("{}/{}:{}:{}", places.ports(), port.protocol,
+                     port.host_ip.empty() ? "0.0.0.0" : port.host_ip, port.host);
 }
 base::Status claim_port(const Places& places, const std::string& id, const Port& port) {
-  std::string claim = port_claim(places, port), prefix = port.protocol + ":", suffix = ":" + std::to_string(port.host);
+  std::string claim = port_claim(places, port), prefix = port.protocol + ":",
+              suffix = ":" + std::to_string(port.host);
   for (const std::string& name : TRY(sys::list_dir(places.ports()))) {
     bool same = name.starts_with(prefix) && name.ends_with(suffix);
     std::string ip = same ? name.substr(prefix.size(), name.size() - prefix.size() - suffix.size()) : "";
@@ -179,7 +185,8 @@ base::Status claim_port(const Places& places, const std::string& id, const Port&
       if (::unlink((places.ports() + "/" + name).c_str()) != 0) return sys::last_error("unlink", name);
       continue;
     }
-    return make_error(Kind::kConflict, "publish port", port.text(), "container " + short_id(owner) + " has it",
+    return make_error(Kind::kConflict, "publish port", port.text(),
+                      "container " + short_id(owner) + " has it",
                       "choose another one with -p, or stop that container");
   }
   if (::symlink(id.c_str(), claim.c_str()) != 0) return sys::last_error("symlink", claim);
@@ -199,7 +206,8 @@ base::Result<std::string> claim_address(const Places& places, const std::string&
   // The lock's text is the address given last: a freed one comes back last.
   std::string last = TRY(sys::read_file(network_lock(places)));
   for (const std::string& name : TRY(sys::list_dir(places.addresses())))
-    if (auto address = netns::parse_ipv4(name)) base::ignore(pool.reserve(*address), "of another subnet, before it was changed");
+    if (auto address = netns::parse_ipv4(name))
+      base::ignore(pool.reserve(*address), "of another subnet, before it was changed");
   std::string address;
   for (uint32_t next = netns::parse_ipv4(last).value_or(0) + 1; address.empty(); ++next) {
     bool round = !subnet.contains(next) || next == subnet.address + subnet.size() - 1;
@@ -226,7 +234,8 @@ base::Status ensure_network(const Places& places) {
   desired.bridge = places.bridge;
   desired.pod_cidr = TRY(subnet_of(places));
   base::UniqueFd lock = TRY(lock_network(places));
-  TRY_WRAP(netns::act(desired, netns::plan(desired, TRY(netns::observe(places.bridge)))), "set up network", places.bridge);
+  TRY_WRAP(netns::act(desired, netns::plan(desired, TRY(netns::observe(places.bridge)))), "set up network",
+           places.bridge);
   TRY(sys::write_control("/proc/sys/net/ipv4/conf/" + places.bridge + "/route_localnet", "1"));
   if (TRY(netns::nft_table_exists(places.table()))) return {};
   // With the ports of those that run: somebody may have flushed the rules under them.
@@ -237,7 +246,8 @@ base::Status ensure_network(const Places& places) {
     State state = read_state(places, owner);
     if (!record.ok() || state.phase != State::Phase::kRunning || state.address.empty()) continue;
     for (const Port& port : record->ports)
-      if (port_claim(places, port) == places.ports() + "/" + claim) text += nft_ports(places, {port}, state.address, true);
+      if (port_claim(places, port) == places.ports() + "/" + claim)
+        text += nft_ports(places, {port}, state.address, true);
   }
   return run_nft(text, "load nftables table", places.table());
 }
@@ -267,7 +277,8 @@ base::Status unpublish_ports(const Places& places, const Record& record, const s
   for (const Port& port : record.ports) {
     std::string claim = port_claim(places, port);
     if (owner_of(claim) != record.id) continue;
-    auto done = run_nft(nft_ports(places, {port}, address.empty() ? "0.0.0.0" : address, false), "unpublish port", port.text());
+    auto done = run_nft(nft_ports(places, {port}, address.empty() ? "0.0.0.0" : address, false),
+                        "unpublish port", port.text());
     bool absent = !done.ok() && done.error().message().find("No such file") != std::string::npos;
     if (!done.ok() && !absent) return done;
     if (::unlink(claim.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", claim);

@@ -16,7 +16,8 @@ namespace cli {
 // ---- pure: what nft is told --------------------------------------------------------------------
 std::string nft_table(const Places& places);
 // Elements of the table's maps; `add` false deletes them.
-std::string nft_ports(const Places& places, const std::vector<Port>& ports, const std::string& address, bool add);
+std::string nft_ports(const Places& places, const std::vector<Port>& ports, const std::string& address,
+                      bool add);
 // Name servers and search domains of the host that a container can use: those on loopback cannot be
 // reached from it. Without any left, /etc/resolv.conf of the container is empty but for options.
 std::string resolv_conf(const std::string& host_text, const Record& record);

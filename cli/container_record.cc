@@ -37,46 +37,51 @@ std::string Port::text() const {
   return fmt::format("{}:{}->{}/{}", host_ip.empty() ? "0.0.0.0" : host_ip, host, container, protocol);
 }
 
-std::vector<std::string> Record::command() const { return base::texts_of(base::find_path(config, "process", "args")); }
+std::vector<std::string> Record::command() const {
+  return base::texts_of(base::find_path(config, "process", "args"));
+}
 
 std::string phase_name(State::Phase phase) { return kPhases[static_cast<size_t>(phase)]; }
 
 json::value encode(const Record& r) {
   json::array ports;
   for (const Port& p : r.ports)
-    ports.push_back(json::object{{"hostIp", p.host_ip}, {"host", p.host}, {"container", p.container}, {"protocol", p.protocol}});
-  return json::object{{"id", r.id},
-                      {"name", r.name},
-                      {"image", r.image},
-                      {"imageDigest", r.image_digest},
-                      {"layers", base::list_of(r.layers)},
-                      {"createdAt", r.created_at.time_since_epoch().count()},
-                      {"config", r.config},
-                      {"network", r.network},
-                      {"hostname", r.hostname},
-                      {"hostIpc", r.host_ipc},
-                      {"hostPid", r.host_pid},
-                      {"sysctls", words(r.sysctls)},
-                      {"ports", std::move(ports)},
-                      {"hosts", base::list_of(r.hosts)},
-                      {"dns", base::list_of(r.dns)},
-                      {"dnsSearch", base::list_of(r.dns_search)},
-                      {"dnsOptions", base::list_of(r.dns_options)},
-                      {"anonymousVolumes", base::list_of(r.anonymous_volumes)},
-                      {"labels", words(r.labels)},
-                      {"restart", json::object{{"name", r.restart.name}, {"maxRetries", r.restart.max_retries}}},
-                      {"remove", r.remove},
-                      {"terminal", r.terminal},
-                      {"openStdin", r.open_stdin},
-                      {"stdinOnce", r.stdin_once},
-                      {"stopSignal", r.stop_signal},
-                      {"stopTimeout", r.stop_timeout_s}};
+    ports.push_back(json::object{
+        {"hostIp", p.host_ip}, {"host", p.host}, {"container", p.container}, {"protocol", p.protocol}});
+  return json::object{
+      {"id", r.id},
+      {"name", r.name},
+      {"image", r.image},
+      {"imageDigest", r.image_digest},
+      {"layers", base::list_of(r.layers)},
+      {"createdAt", r.created_at.time_since_epoch().count()},
+      {"config", r.config},
+      {"network", r.network},
+      {"hostname", r.hostname},
+      {"hostIpc", r.host_ipc},
+      {"hostPid", r.host_pid},
+      {"sysctls", words(r.sysctls)},
+      {"ports", std::move(ports)},
+      {"hosts", base::list_of(r.hosts)},
+      {"dns", base::list_of(r.dns)},
+      {"dnsSearch", base::list_of(r.dns_search)},
+      {"dnsOptions", base::list_of(r.dns_options)},
+      {"anonymousVolumes", base::list_of(r.anonymous_volumes)},
+      {"labels", words(r.labels)},
+      {"restart", json::object{{"name", r.restart.name}, {"maxRetries", r.restart.max_retries}}},
+      {"remove", r.remove},
+      {"terminal", r.terminal},
+      {"openStdin", r.open_stdin},
+      {"stdinOnce", r.stdin_once},
+      {"stopSignal", r.stop_signal},
+      {"stopTimeout", r.stop_timeout_s}};
 }
 
 base::Result<Record> decode_record(const json::value& value) {
   Record r;
   r.id = base::string_at(value, "id");
-  if (r.id.empty()) return base::make_error(base::Kind::kCorrupt, "read container record", {}, "it names no id");
+  if (r.id.empty())
+    return base::make_error(base::Kind::kCorrupt, "read container record", {}, "it names no id");
   r.name = base::string_at(value, "name");
   r.image = base::string_at(value, "image");
   r.image_digest = base::string_at(value, "imageDigest");
@@ -90,8 +95,10 @@ base::Result<Record> decode_record(const json::value& value) {
   r.sysctls = words(base::find(value, "sysctls"));
   if (const json::value* ports = base::find(value, "ports"); ports && ports->is_array())
     for (const json::value& p : ports->get_array())
-      r.ports.push_back({std::string(base::string_at(p, "hostIp")), static_cast<uint16_t>(base::as_int(base::find(p, "host"))),
-                         static_cast<uint16_t>(base::as_int(base::find(p, "container"))), std::string(base::string_at(p, "protocol"))});
+      r.ports.push_back({std::string(base::string_at(p, "hostIp")),
+                         static_cast<uint16_t>(base::as_int(base::find(p, "host"))),
+                         static_cast<uint16_t>(base::as_int(base::find(p, "container"))),
+                         std::string(base::string_at(p, "protocol"))});
   r.hosts = base::texts_of(base::find(value, "hosts"));
   r.dns = base::texts_of(base::find(value, "dns"));
   r.dns_search = base::texts_of(base::find(value, "dnsSearch"));
@@ -180,7 +187,8 @@ bool restarts(const RestartPolicy& policy, const State& state) {
 
 base::Duration restart_delay(int restarts_in_a_row) {
   using std::chrono::milliseconds;
-  return std::min<base::Duration>(milliseconds(100) * (1 << std::clamp(restarts_in_a_row, 0, 16)), std::chrono::minutes(1));
+  return std::min<base::Duration>(milliseconds(100) * (1 << std::clamp(restarts_in_a_row, 0, 16)),
+                                  std::chrono::minutes(1));
 }
 
 }  // namespace cli

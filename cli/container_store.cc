@@ -21,12 +21,14 @@ using base::make_error;
 
 namespace {
 
-constexpr const char* kManner[] = {"brisk", "calm", "clear", "eager", "fair", "fleet", "gentle", "hardy", "jolly", "keen",
-                                   "lively", "mild", "nimble", "plucky", "quiet", "ready", "sharp", "smooth", "snug", "spry",
-                                   "steady", "stout", "sturdy", "sunny", "swift", "tidy", "trim", "trusty", "warm", "wide"};
-constexpr const char* kThing[] = {"anchor", "bay", "beacon", "boom", "bow", "breeze", "buoy", "cleat", "compass", "cove",
-                                  "current", "deck", "dinghy", "harbour", "helm", "hull", "jetty", "jib", "keel", "lagoon",
-                                  "mast", "oar", "plank", "quay", "reef", "rudder", "sail", "shoal", "tide", "tiller"};
+constexpr const char* kManner[] = {
+    "brisk",  "calm",  "clear",  "eager",  "fair",  "fleet", "gentle", "hardy",  "jolly", "keen",
+    "lively", "mild",  "nimble", "plucky", "quiet", "ready", "sharp",  "smooth", "snug",  "spry",
+    "steady", "stout", "sturdy", "sunny",  "swift", "tidy",  "trim",   "trusty", "warm",  "wide"};
+constexpr const char* kThing[] = {
+    "anchor",  "bay",  "beacon", "boom",    "bow",  "breeze", "buoy",  "cleat", "compass", "cove",
+    "current", "deck", "dinghy", "harbour", "helm", "hull",   "jetty", "jib",   "keel",    "lagoon",
+    "mast",    "oar",  "plank",  "quay",    "reef", "rudder", "sail",  "shoal", "tide",    "tiller"};
 
 bool is_id(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -74,14 +76,19 @@ std::string new_id() {
 std::string short_id(const std::string& id) { return id.substr(0, 12); }
 std::string random_name(const std::string& id) {
   unsigned long seed = std::stoul(id.substr(0, 8), nullptr, 16);
-  return fmt::format("{}_{}", kManner[seed % std::size(kManner)], kThing[seed / std::size(kManner) % std::size(kThing)]);
+  return fmt::format("{}_{}", kManner[seed % std::size(kManner)],
+                     kThing[seed / std::size(kManner) % std::size(kThing)]);
 }
 base::Status check_name(const std::string& name) {
-  auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+  auto alnum = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
   bool good = !name.empty() && name.size() <= 128 && alnum(name[0]) &&
-              std::all_of(name.begin(), name.end(), [&](char c) { return alnum(c) || c == '_' || c == '.' || c == '-'; });
+              std::all_of(name.begin(), name.end(),
+                          [&](char c) { return alnum(c) || c == '_' || c == '.' || c == '-'; });
   if (good) return {};
-  return make_error(Kind::kInvalid, "name container", name, "names are made of letters, digits, '_', '.' and '-', and begin with a letter or digit");
+  return make_error(Kind::kInvalid, "name container", name,
+                    "names are made of letters, digits, '_', '.' and '-', and begin with a letter or digit");
 }
 
 base::Status create_container(const Places& places, const Record& record, bool durable) {
@@ -92,8 +99,10 @@ base::Status create_container(const Places& places, const Record& record, bool d
   auto owner = read_link(link);
   if (owner.ok() && sys::exists(places.container(*owner)))
     return make_error(Kind::kExists, "create container", record.name,
-                      "the name is in use by container " + short_id(*owner), "remove that one or choose another name");
-  if (owner.ok() && ::unlink(link.c_str()) != 0) return sys::last_error("unlink", link);  // of a creation cut off
+                      "the name is in use by container " + short_id(*owner),
+                      "remove that one or choose another name");
+  if (owner.ok() && ::unlink(link.c_str()) != 0)
+    return sys::last_error("unlink", link);  // of a creation cut off
   if (::symlink(record.id.c_str(), link.c_str()) != 0) return sys::last_error("symlink", link);
   std::string directory = places.container(record.id);
   if (::mkdir(directory.c_str(), 0700) != 0) return sys::last_error("mkdir", directory);
@@ -110,7 +119,8 @@ base::Result<std::string> find_container(const Places& places, const std::string
     for (const std::string& id : TRY(list_containers(places))) {
       if (!id.starts_with(word)) continue;
       if (!found.empty())
-        return make_error(Kind::kConflict, "find container", word, "several ids begin with it", "write more of the id");
+        return make_error(Kind::kConflict, "find container", word, "several ids begin with it",
+                          "write more of the id");
       found = id;
     }
   if (!found.empty()) return found;
@@ -121,7 +131,8 @@ base::Result<std::vector<std::string>> list_containers(const Places& places) {
   auto names = sys::list_dir(places.containers());
   if (!names.ok() && names.error().kind == Kind::kNotFound) return std::vector<std::string>();
   if (!names.ok() && names.error().kind == Kind::kDenied)
-    return make_error(Kind::kDenied, "list containers", places.containers(), "they are root's", "run it as root, or give a --root of your own");
+    return make_error(Kind::kDenied, "list containers", places.containers(), "they are root's",
+                      "run it as root, or give a --root of your own");
   if (!names.ok()) return names.error();
   std::erase_if(*names, [](const std::string& name) { return !is_id(name); });
   return *names;
@@ -138,7 +149,8 @@ base::Result<Record> read_record(const Places& places, const std::string& id) {
 
 State read_state(const Places& places, const std::string& id) {
   auto text = sys::read_file(places.container(id) + "/state.json");
-  auto value = text.ok() ? base::parse_json_carrier(*text) : base::Result<base::json::value>(base::json::value());
+  auto value =
+      text.ok() ? base::parse_json_carrier(*text) : base::Result<base::json::value>(base::json::value());
   return value.ok() ? decode_state(*value) : State{};
 }
 base::Status write_state(const Places& places, const std::string& id, const State& state) {
@@ -151,7 +163,8 @@ base::Status drop_name(const Places& places, const std::string& id) {
   for (const std::string& name : *names) {
     std::string link = places.names() + "/" + name;
     auto owner = read_link(link);
-    if (owner.ok() && *owner == id && ::unlink(link.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", link);
+    if (owner.ok() && *owner == id && ::unlink(link.c_str()) != 0 && errno != ENOENT)
+      return sys::last_error("unlink", link);
   }
   return {};
 }
@@ -159,9 +172,11 @@ base::Status drop_name(const Places& places, const std::string& id) {
 base::Status remove_container(const Places& places, const std::string& id) {
   auto record = read_record(places, id);
   if (record.ok()) {
-    for (const std::string& volume : record->anonymous_volumes) TRY(sys::remove_all(places.volumes() + "/" + volume));
+    for (const std::string& volume : record->anonymous_volumes)
+      TRY(sys::remove_all(places.volumes() + "/" + volume));
     std::string link = places.names() + "/" + record->name;
-    if (auto owner = read_link(link); owner.ok() && *owner == id && ::unlink(link.c_str()) != 0 && errno != ENOENT)
+    if (auto owner = read_link(link);
+        owner.ok() && *owner == id && ::unlink(link.c_str()) != 0 && errno != ENOENT)
       return sys::last_error("unlink", link);
   } else {
     TRY(drop_name(places, id));

@@ -14,8 +14,8 @@ namespace cli {
 // One start, stop or removal of a container at a time; closing it lets go, so a killed holder does.
 base::Result<base::UniqueFd> lock_container(const Places& places, const std::string& id);
 
-std::string new_id();                        // 64 hex digits
-std::string short_id(const std::string& id);  // its first twelve
+std::string new_id();                            // 64 hex digits
+std::string short_id(const std::string& id);     // its first twelve
 std::string random_name(const std::string& id);  // "steady_keel": of the id, so that it is no second source
 base::Status check_name(const std::string& name);
 

@@ -18,7 +18,8 @@ namespace {
 
 constexpr int kMaxDepth = 256;
 
-base::Status copy_tree(int from, const std::string& name, int to, const std::string& as, const CopyOptions& options, int depth);
+base::Status copy_tree(int from, const std::string& name, int to, const std::string& as,
+                       const CopyOptions& options, int depth);
 
 base::Status copy_bytes(int in, int out, const std::string& name) {
   for (;;) {
@@ -37,14 +38,16 @@ base::Status copy_bytes(int in, int out, const std::string& name) {
   }
 }
 
-base::Status set_attributes(int to, const std::string& as, const struct stat& st, const CopyOptions& options) {
+base::Status set_attributes(int to, const std::string& as, const struct stat& st,
+                            const CopyOptions& options) {
   uid_t uid = options.keep_owner ? st.st_uid : 0;
   gid_t gid = options.keep_owner ? st.st_gid : 0;
   if (::fchownat(to, as.c_str(), uid, gid, AT_SYMLINK_NOFOLLOW) != 0) return sys::last_error("chown", as);
   // After the owner, which takes setuid away. A link has no mode.
   if (!S_ISLNK(st.st_mode)) {
     base::UniqueFd fd = TRY(sys::openat(to, as, O_PATH | O_NOFOLLOW));
-    if (::chmod(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), st.st_mode & 07777) != 0) return sys::last_error("chmod", as);
+    if (::chmod(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), st.st_mode & 07777) != 0)
+      return sys::last_error("chmod", as);
   }
   timespec times[2] = {st.st_atim, st.st_mtim};
   if (::utimensat(to, as.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return sys::last_error("set times", as);
@@ -64,26 +67,34 @@ base::Result<std::vector<std::string>> names_in(int directory) {
 }
 
 base::Status copy_content(int from, int to, const CopyOptions& options, int depth) {
-  if (depth > kMaxDepth) return base::make_error(base::Kind::kExhausted, "copy directory", "", "directories are nested too deeply");
+  if (depth > kMaxDepth)
+    return base::make_error(base::Kind::kExhausted, "copy directory", "",
+                            "directories are nested too deeply");
   for (const std::string& name : TRY(names_in(from))) TRY(copy_tree(from, name, to, name, options, depth));
   return {};
 }
 
-base::Status copy_directory(int from, const std::string& name, int to, const std::string& as, const CopyOptions& options, int depth) {
+base::Status copy_directory(int from, const std::string& name, int to, const std::string& as,
+                            const CopyOptions& options, int depth) {
   base::UniqueFd source = TRY(sys::openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   if (::mkdirat(to, as.c_str(), 0700) != 0 && errno != EEXIST) return sys::last_error("mkdir", as);
   base::UniqueFd target = TRY(sys::openat(to, as, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   return copy_content(source.get(), target.get(), options, depth + 1);
 }
 
-base::Status copy_tree(int from, const std::string& name, int to, const std::string& as, const CopyOptions& options, int depth) {
-  struct stat st{}, there{};
+base::Status copy_tree(int from, const std::string& name, int to, const std::string& as,
+                       const CopyOptions& options, int depth) {
+  struct stat st {
+  }, there{};
   if (::fstatat(from, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return sys::last_error("copy", name);
   bool exists = ::fstatat(to, as.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0;
   if (S_ISSOCK(st.st_mode)) return {};  // means nothing without who listens
   if (exists && S_ISDIR(there.st_mode) != S_ISDIR(st.st_mode))
-    return base::make_error(base::Kind::kExists, "copy", as, S_ISDIR(st.st_mode) ? "a directory would replace a file" : "a file would replace a directory");
-  if (exists && !S_ISDIR(st.st_mode) && ::unlinkat(to, as.c_str(), 0) != 0) return sys::last_error("replace", as);
+    return base::make_error(
+        base::Kind::kExists, "copy", as,
+        S_ISDIR(st.st_mode) ? "a directory would replace a file" : "a file would replace a directory");
+  if (exists && !S_ISDIR(st.st_mode) && ::unlinkat(to, as.c_str(), 0) != 0)
+    return sys::last_error("replace", as);
   if (S_ISDIR(st.st_mode)) {
     TRY(copy_directory(from, name, to, as, options, depth));
   } else if (S_ISREG(st.st_mode)) {
@@ -104,9 +115,12 @@ base::Status copy_tree(int from, const std::string& name, int to, const std::str
 
 }  // namespace
 
-base::Status copy_tree(int from, const std::string& name, int to, const std::string& as, const CopyOptions& options) {
+base::Status copy_tree(int from, const std::string& name, int to, const std::string& as,
+                       const CopyOptions& options) {
   return copy_tree(from, name, to, as, options, 0);
 }
-base::Status copy_content(int from, int to, const CopyOptions& options) { return copy_content(from, to, options, 0); }
+base::Status copy_content(int from, int to, const CopyOptions& options) {
+  return copy_content(from, to, options, 0);
+}
 
 }  // namespace cli

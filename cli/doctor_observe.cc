@@ -72,15 +72,19 @@ std::string run_in_fresh_network(const std::vector<std::string>& command, std::s
 }
 
 void probe_network(Host* host) {
-  host->probes["network veth"] = run_in_fresh_network({"ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"}, "");
+  host->probes["network veth"] =
+      run_in_fresh_network({"ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"}, "");
   host->probes["network bridge"] = run_in_fresh_network({"ip", "link", "add", "b0", "type", "bridge"}, "");
   // What the proxy's table is made of.
-  host->probes["nftables NAT with maps"] = run_in_fresh_network({"nft", "-f", "-"},
+  host->probes["nftables NAT with maps"] = run_in_fresh_network(
+      {"nft", "-f", "-"},
       "table ip probe {\n"
       " map services { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
-      " map endpoints { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . tcp dport; }\n"
+      " map endpoints { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . tcp "
+      "dport; }\n"
       " chain one { dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @endpoints; }\n"
-      " chain pre { type nat hook prerouting priority -100; ip daddr . meta l4proto . th dport vmap @services; }\n"
+      " chain pre { type nat hook prerouting priority -100; ip daddr . meta l4proto . th dport vmap "
+      "@services; }\n"
       " chain post { type nat hook postrouting priority 100; ct state new masquerade; }\n"
       "}\n");
   host->ip_forward = text_of("/proc/sys/net/ipv4/ip_forward").starts_with("1");
@@ -135,7 +139,8 @@ base::Result<Host> observe_host(const std::string& image_root) {
   host.cgroup_controllers = text_of("/sys/fs/cgroup/cgroup.controllers");
   host.seccomp_actions = text_of("/proc/sys/kernel/seccomp/actions_avail");
   std::string status = text_of("/proc/self/status");
-  if (size_t at = status.find("CapBnd:"); at != std::string::npos) host.bounding_set = std::strtoull(status.c_str() + at + 7, nullptr, 16);
+  if (size_t at = status.find("CapBnd:"); at != std::string::npos)
+    host.bounding_set = std::strtoull(status.c_str() + at + 7, nullptr, 16);
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) host.max_files = files.rlim_max;
   std::string swaps = text_of("/proc/swaps");

@@ -14,7 +14,8 @@ using runtime::Pod;
 namespace {
 
 // Blocks them from now on; `pass` is called for each but the one about the window.
-base::Result<base::Loop::Handle> listen_to_signals(base::Loop& loop, const Foreground& options, Streams& streams, std::function<void(int)> pass) {
+base::Result<base::Loop::Handle> listen_to_signals(base::Loop& loop, const Foreground& options,
+                                                   Streams& streams, std::function<void(int)> pass) {
   std::vector<int> signals = options.pass_signals ? passed_signals() : std::vector<int>();
   signals.push_back(SIGWINCH);
   return loop.on_signals(signals, [&streams, pass](int signal) {
@@ -27,16 +28,21 @@ void ignore_status(base::Status status) { base::ignore(status, "it may have ende
 
 }  // namespace
 
-base::Result<std::optional<runtime::ContainerState>> follow_container(base::Loop& loop, Pod& pod, const Ending& ending, Pod::Attached ends, const Foreground& options) {
+base::Result<std::optional<runtime::ContainerState>> follow_container(base::Loop& loop, Pod& pod,
+                                                                      const Ending& ending,
+                                                                      Pod::Attached ends,
+                                                                      const Foreground& options) {
   bool detached = false;
   Streams streams(loop, std::move(ends), options.streams);
   streams.on_detach = [&] { detached = true; };
-  auto signals = TRY(listen_to_signals(loop, options, streams, [&](int signal) { pod.signal(kContainer, signal, ignore_status); }));
+  auto signals = TRY(listen_to_signals(loop, options, streams,
+                                       [&](int signal) { pod.signal(kContainer, signal, ignore_status); }));
   bool ended = false;
   while (!detached && !(ending.exit && streams.finished()) && !ending.lost) {
     loop.run_once(std::chrono::hours(1));
     if (!streams.broken() || ended) continue;
-    if (!options.ends_with_output) return base::make_error(base::Kind::kUnavailable, "write output", {}, "nobody reads it any more");
+    if (!options.ends_with_output)
+      return base::make_error(base::Kind::kUnavailable, "write output", {}, "nobody reads it any more");
     // As SIGPIPE would end what wrote into a pipe without a reader; a container's first process can ignore
     // every signal but this one.
     ended = true;
@@ -51,12 +57,15 @@ base::Result<std::optional<runtime::ContainerState>> follow_container(base::Loop
   if (ending.lost) {
     // What it wrote before is in the pipes.
     streams.drain();
-    if (!ending.exit) return base::make_error(base::Kind::kUnavailable, "follow container", pod.id(), "its sampan-pod has ended, and every process with it");
+    if (!ending.exit)
+      return base::make_error(base::Kind::kUnavailable, "follow container", pod.id(),
+                              "its sampan-pod has ended, and every process with it");
   }
   return ending.exit;
 }
 
-base::Result<std::optional<int>> run_exec(base::Loop& loop, Pod& pod, base::json::value process, bool terminal, const Foreground& options, bool detach) {
+base::Result<std::optional<int>> run_exec(base::Loop& loop, Pod& pod, base::json::value process,
+                                          bool terminal, const Foreground& options, bool detach) {
   Pod::Exec exec;
   exec.container = kContainer;
   exec.process = std::move(process);
@@ -94,7 +103,8 @@ base::Result<std::optional<int>> run_exec(base::Loop& loop, Pod& pod, base::json
   }
   Streams streams(loop, std::move(ends), options.streams);
   streams.on_detach = [&] { detached = true; };
-  auto signals = TRY(listen_to_signals(loop, options, streams, [&](int signal) { pod.signal_exec(started.exec_id, signal, ignore_status); }));
+  auto signals = TRY(listen_to_signals(
+      loop, options, streams, [&](int signal) { pod.signal_exec(started.exec_id, signal, ignore_status); }));
   bool ended = false;
   while (!code && !lost && !detached) {
     loop.run_once(std::chrono::hours(1));

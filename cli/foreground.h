@@ -17,11 +17,13 @@ struct Foreground {
 };
 constexpr int kNobodyReads = 126;  // the exit code then
 // How it ended; nothing when the detach keys were typed.
-base::Result<std::optional<runtime::ContainerState>> follow_container(base::Loop& loop, runtime::Pod& pod, const Ending& ending,
-                                                                      runtime::Pod::Attached ends, const Foreground& options);
+base::Result<std::optional<runtime::ContainerState>> follow_container(base::Loop& loop, runtime::Pod& pod,
+                                                                      const Ending& ending,
+                                                                      runtime::Pod::Attached ends,
+                                                                      const Foreground& options);
 // Runs `process` in the container; its exit code, nothing when let go. Without `ends` wanted
 // (detach) returns at once.
-base::Result<std::optional<int>> run_exec(base::Loop& loop, runtime::Pod& pod, base::json::value process, bool terminal,
-                                          const Foreground& options, bool detach);
+base::Result<std::optional<int>> run_exec(base::Loop& loop, runtime::Pod& pod, base::json::value process,
+                                          bool terminal, const Foreground& options, bool detach);
 
 }  // namespace cli

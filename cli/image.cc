@@ -20,7 +20,7 @@ namespace json = base::json;
 
 struct ImageOptions {
   Places* all = nullptr;
-  std::string own_root, own_registries;      // of this command; empty: those of all
+  std::string own_root, own_registries;  // of this command; empty: those of all
   std::string file, name;
   std::vector<std::string> names;
   std::string docker_config;
@@ -46,7 +46,8 @@ base::Status pull(const ImageOptions& options) {
   std::vector<Login> logins;
   if (options.credentials_stdin) logins = TRY(read_logins(0));
   std::optional<size_t> used;
-  auto pulled = pull_with_progress(options.places(), options.name, options.docker_config, options.quiet, logins, &used);
+  auto pulled =
+      pull_with_progress(options.places(), options.name, options.docker_config, options.quiet, logins, &used);
   if (!options.as_json) {
     if (!pulled.ok()) return std::move(pulled).error();
     print(pulled->name + " " + pulled->digest + "\n");
@@ -57,7 +58,8 @@ base::Status pull(const ImageOptions& options) {
     out = {{"name", pulled->name}, {"digest", pulled->digest}};
     if (used) out["credential"] = *used;
   } else {
-    out = {{"error", error_word(pulled.error())}, {"kind", kind_word(pulled.error().kind)},
+    out = {{"error", error_word(pulled.error())},
+           {"kind", kind_word(pulled.error().kind)},
            {"message", pulled.error().message()}};
   }
   print(base::to_json(out) + "\n");
@@ -71,10 +73,16 @@ json::object describe(const runtime::Image& image) {
     for (const std::string& item : list) out.emplace_back(item);
     return out;
   };
-  return {{"name", image.name}, {"digest", image.digest}, {"configDigest", image.config_digest},
-          {"sizeBytes", image.size_bytes}, {"layers", strings(image.layers)},
-          {"entrypoint", strings(image.entrypoint)}, {"cmd", strings(image.cmd)},
-          {"env", strings(image.env)}, {"user", image.user}, {"workingDir", image.working_dir},
+  return {{"name", image.name},
+          {"digest", image.digest},
+          {"configDigest", image.config_digest},
+          {"sizeBytes", image.size_bytes},
+          {"layers", strings(image.layers)},
+          {"entrypoint", strings(image.entrypoint)},
+          {"cmd", strings(image.cmd)},
+          {"env", strings(image.env)},
+          {"user", image.user},
+          {"workingDir", image.working_dir},
           {"stopSignal", image.stop_signal}};
 }
 
@@ -110,11 +118,14 @@ base::Status remove_image(const ImageOptions& options) {
 
 base::Status save(const ImageOptions& options) {
   if (options.format != "archive" && options.format != "oci-dir")
-    return base::make_error(base::Kind::kInvalid, "read --format", options.format, "it is archive or oci-dir");
+    return base::make_error(base::Kind::kInvalid, "read --format", options.format,
+                            "it is archive or oci-dir");
   if (options.file == "-" && ::isatty(1))
-    return base::make_error(base::Kind::kInvalid, "save images", "-", "an archive is nothing for a terminal", "use --out FILE or a pipe");
-  return runtime::save_images(options.root(), options.names, options.file,
-                              options.format == "oci-dir" ? runtime::SaveAs::kDirectory : runtime::SaveAs::kArchive);
+    return base::make_error(base::Kind::kInvalid, "save images", "-", "an archive is nothing for a terminal",
+                            "use --out FILE or a pipe");
+  return runtime::save_images(
+      options.root(), options.names, options.file,
+      options.format == "oci-dir" ? runtime::SaveAs::kDirectory : runtime::SaveAs::kArchive);
 }
 
 base::Status tag(const ImageOptions& options) {
@@ -134,9 +145,11 @@ base::Status history(const ImageOptions& options) {
   if (entries && entries->is_array())
     for (auto entry = entries->get_array().rbegin(); entry != entries->get_array().rend(); ++entry) {
       std::string by(base::string_at(*entry, "created_by"));
-      std::replace_if(by.begin(), by.end(), [](unsigned char c) { return c < 32; }, ' ');
+      std::replace_if(
+          by.begin(), by.end(), [](unsigned char c) { return c < 32; }, ' ');
       if (by.size() > 60 && !options.no_trunc) by = by.substr(0, 59) + "…";
-      rows.push_back({std::string(base::string_at(*entry, "created")), by, std::string(base::string_at(*entry, "comment"))});
+      rows.push_back({std::string(base::string_at(*entry, "created")), by,
+                      std::string(base::string_at(*entry, "comment"))});
     }
   print(format_table(rows));
   return {};
@@ -144,7 +157,8 @@ base::Status history(const ImageOptions& options) {
 
 base::Status gc(const ImageOptions& options) {
   auto result = TRY(runtime::collect_garbage(options.root(), options.dry_run));
-  for (const std::string& path : result.removed) print((options.dry_run ? "would remove " : "removed ") + path + "\n");
+  for (const std::string& path : result.removed)
+    print((options.dry_run ? "would remove " : "removed ") + path + "\n");
   print(format_size(result.freed_bytes) + (options.dry_run ? " would be freed\n" : " freed\n"));
   return {};
 }
@@ -158,21 +172,27 @@ void add_image(CLI::App& app, Outcome& outcome, Places& places) {
   image->require_subcommand(1);
   auto add = [&](const char* name, const char* help, base::Status (*run)(const ImageOptions&)) {
     CLI::App* command = image->add_subcommand(name, help);
-    command->add_option("--image-root", options->own_root, "The image store (default: that of sampan --image-root)");
+    command->add_option("--image-root", options->own_root,
+                        "The image store (default: that of sampan --image-root)");
     command->callback([options, run, &outcome] { outcome.set(run(*options)); });
     return command;
   };
   for (const char* name : {"load", "import-layout"}) {
-    CLI::App* command = add(name, "Bring in a docker save or an OCI layout: a tar file, a directory, or -", load);
+    CLI::App* command =
+        add(name, "Bring in a docker save or an OCI layout: a tar file, a directory, or -", load);
     command->add_option("file", options->file, "The archive")->required();
     command->add_option("--name", options->name, "Name it so, whatever the archive says");
   }
   CLI::App* command = add("pull", "Fetch an image from its registry", pull);
-  command->add_option("name", options->name, "nginx, demo/nginx:1, registry.example:5000/a/b@sha256:…")->required();
-  command->add_option("--registries", options->own_registries, "Mirrors, TLS and credentials, as JSON (docs/registries.md)");
+  command->add_option("name", options->name, "nginx, demo/nginx:1, registry.example:5000/a/b@sha256:…")
+      ->required();
+  command->add_option("--registries", options->own_registries,
+                      "Mirrors, TLS and credentials, as JSON (docs/registries.md)");
   command->add_flag("--credentials-stdin", options->credentials_stdin,
-                    "Logins to try in turn, as JSON on standard input: {\"credentials\": [{\"username\": …, \"password\": …}]}");
-  command->add_option("--docker-config", options->docker_config, "A Docker config.json or .dockerconfigjson with credentials");
+                    "Logins to try in turn, as JSON on standard input: {\"credentials\": [{\"username\": …, "
+                    "\"password\": …}]}");
+  command->add_option("--docker-config", options->docker_config,
+                      "A Docker config.json or .dockerconfigjson with credentials");
   command->add_flag("--json", options->as_json, "Print {name,digest} or {error,kind,message}");
   command->add_flag("--quiet", options->quiet, "No progress");
   for (const char* name : {"list", "ls"}) {
@@ -191,8 +211,10 @@ void add_image(CLI::App& app, Outcome& outcome, Places& places) {
   command->add_option("name", options->names, "Names")->required();
   command = add("save", "Write images into one tar: an OCI layout that docker load takes too", save);
   command->add_option("name", options->names, "Names")->required();
-  command->add_option("-o,--out,--output", options->file, "The tar, - for stdout, or the new directory")->required();
-  command->add_option("--format", options->format, "archive (OCI layout and docker load) or oci-dir")->capture_default_str();
+  command->add_option("-o,--out,--output", options->file, "The tar, - for stdout, or the new directory")
+      ->required();
+  command->add_option("--format", options->format, "archive (OCI layout and docker load) or oci-dir")
+      ->capture_default_str();
   command = add("gc", "Remove what no image, pin or running container needs", gc);
   command->add_flag("--dry-run", options->dry_run, "Only say what would go");
 }

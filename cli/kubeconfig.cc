@@ -18,8 +18,8 @@ base::Status write(const KubeconfigOptions& options) {
   using base::Kind;
   using base::make_error;
   if (!options.server.starts_with("https://") || options.server.size() == 8)
-    return make_error(Kind::kInvalid, "write kubeconfig for", options.server, "the API is only served over TLS",
-                      "write https://HOST:PORT");
+    return make_error(Kind::kInvalid, "write kubeconfig for", options.server,
+                      "the API is only served over TLS", "write https://HOST:PORT");
   if (options.user.empty()) return make_error(Kind::kInvalid, "write kubeconfig", {}, "the user has no name");
   base::tls::KeyPair ca;
   for (auto [name, to] : {std::pair{"ca.crt", &ca.certificate_pem}, std::pair{"ca.key", &ca.key_pem}}) {
@@ -55,16 +55,25 @@ base::Status write(const KubeconfigOptions& options) {
 void add_kubeconfig(CLI::App& app, Outcome& outcome) {
   auto options = std::make_shared<KubeconfigOptions>();
   CLI::App* command = app.add_subcommand("kubeconfig", "Make credentials for a user, a node or a proxy");
-  command->add_option("--data-dir", options->data_dir, "The master's, with pki/ca.key")->capture_default_str();
-  command->add_option("--user", options->user, "Certificate's common name; of a node system:node:NAME")->required();
-  command->add_option("--group", options->groups, "A group of the user (system:nodes, system:masters…); repeatable")
-      ->take_all()->allow_extra_args(false);
+  command->add_option("--data-dir", options->data_dir, "The master's, with pki/ca.key")
+      ->capture_default_str();
+  command->add_option("--user", options->user, "Certificate's common name; of a node system:node:NAME")
+      ->required();
+  command
+      ->add_option("--group", options->groups,
+                   "A group of the user (system:nodes, system:masters…); repeatable")
+      ->take_all()
+      ->allow_extra_args(false);
   command->add_option("--server", options->server, "https://HOST:PORT of the API")->required();
   command->add_option("--ip", options->addresses, "Certificate also serves at this address; repeatable")
-      ->take_all()->allow_extra_args(false);
+      ->take_all()
+      ->allow_extra_args(false);
   command->add_option("--dns", options->names, "Certificate also serves under this name; repeatable")
-      ->take_all()->allow_extra_args(false);
-  command->add_option("--days", options->days, "Until it expires")->capture_default_str()->check(CLI::Range(1, 36500));
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--days", options->days, "Until it expires")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 36500));
   command->add_option("--out", options->out, "The file to write, mode 600")->required();
   command->callback([options, &outcome] { outcome.set(write(*options)); });
 }

@@ -28,15 +28,16 @@ bool asks_for_containers(const CLI::App& app) {
   return !app.get_subcommands().empty();
 }
 
-void for_each_container(Outcome& outcome, const Places& places, const std::vector<std::string>& words, bool all,
-                        const std::function<base::Status(const std::string& id)>& each) {
+void for_each_container(Outcome& outcome, const Places& places, const std::vector<std::string>& words,
+                        bool all, const std::function<base::Status(const std::string& id)>& each) {
   std::vector<std::string> names = words;
   if (all) {
     auto ids = list_containers(places);
     if (!ids.ok()) return fail(outcome, ids.error());
     names = *ids;
   } else if (names.empty()) {
-    return fail(outcome, base::make_error(Kind::kInvalid, "read operands", "", "CONTAINER is missing", "see --help"));
+    return fail(outcome,
+                base::make_error(Kind::kInvalid, "read operands", "", "CONTAINER is missing", "see --help"));
   }
   for (const std::string& name : names) {
     auto id = find_container(places, name);
@@ -55,7 +56,8 @@ struct Lifecycle {
   std::string signal = "KILL", cid_file;
 };
 
-base::Result<Seen> running(base::Loop& loop, const Places& places, const std::string& id, const char* operation) {
+base::Result<Seen> running(base::Loop& loop, const Places& places, const std::string& id,
+                           const char* operation) {
   Seen seen = TRY(observe_container(loop, places, id));
   if (!seen.runs()) return base::make_error(Kind::kConflict, operation, short_id(id), "it is not running");
   return seen;
@@ -70,15 +72,18 @@ base::Status kill_one(const Places& places, const std::string& id, int signal) {
     state.stop_requested = true;  // as docker has it: no policy brings it back
     TRY(write_state(places, id, state));
   }
-  return await<void>(loop, [&](runtime::Pod::Done done) { seen.pod->signal(kContainer, signal, std::move(done)); });
+  return await<void>(loop,
+                     [&](runtime::Pod::Done done) { seen.pod->signal(kContainer, signal, std::move(done)); });
 }
 
 base::Status pause_one(const Places& places, const std::string& id, bool paused) {
   base::Loop loop;
   Seen seen = TRY(running(loop, places, id, paused ? "pause container" : "unpause container"));
   if ((seen.state.phase == State::Phase::kPaused) == paused)
-    return base::make_error(Kind::kConflict, paused ? "pause container" : "unpause container", short_id(id), paused ? "it is paused already" : "it is not paused");
-  return await<void>(loop, [&](runtime::Pod::Done done) { seen.pod->pause(kContainer, paused, std::move(done)); });
+    return base::make_error(Kind::kConflict, paused ? "pause container" : "unpause container", short_id(id),
+                            paused ? "it is paused already" : "it is not paused");
+  return await<void>(loop,
+                     [&](runtime::Pod::Done done) { seen.pod->pause(kContainer, paused, std::move(done)); });
 }
 
 base::Result<int> wait_one(const Places& places, const std::string& id) {
@@ -97,11 +102,14 @@ void remove(Outcome& outcome, const Places& places, const Lifecycle& options) {
     if (!ids.ok()) return fail(outcome, ids.error());
     names = *ids;
   }
-  if (names.empty() && !options.all) return fail(outcome, base::make_error(Kind::kInvalid, "read operands", "", "CONTAINER is missing", "see --help"));
+  if (names.empty() && !options.all)
+    return fail(outcome,
+                base::make_error(Kind::kInvalid, "read operands", "", "CONTAINER is missing", "see --help"));
   for (const std::string& name : names) {
     base::Loop loop;
     auto id = find_container(places, name);
-    base::Status done = id.ok() ? destroy_container(loop, places, *id, options.force) : base::Status(id.error());
+    base::Status done =
+        id.ok() ? destroy_container(loop, places, *id, options.force) : base::Status(id.error());
     bool absent = !done.ok() && done.error().kind == Kind::kNotFound;
     if (done.ok() || (absent && (options.ignore || options.force))) {
       if (done.ok()) print(name + "\n");
@@ -122,21 +130,25 @@ void add_lifecycle(CLI::App& app, Outcome& outcome, Places& places) {
     return std::pair(command, options);
   };
   {
-    auto [command, options] = add("stop", "Stop containers: their signal, then SIGKILL", [](Outcome& out, const Places& at, const Lifecycle& o) {
-      for_each_container(out, at, o.names, o.all, [&](const std::string& id) -> base::Status {
-        base::Loop loop;
-        return stop_container(loop, at, id, o.time);
-      });
-    });
+    auto [command, options] =
+        add("stop", "Stop containers: their signal, then SIGKILL",
+            [](Outcome& out, const Places& at, const Lifecycle& o) {
+              for_each_container(out, at, o.names, o.all, [&](const std::string& id) -> base::Status {
+                base::Loop loop;
+                return stop_container(loop, at, id, o.time);
+              });
+            });
     command->add_option("-t,--time,--timeout", options->time, "Seconds until SIGKILL; -1: wait");
     command->add_flag("-a,--all", options->all, "Every container");
   }
   {
-    auto [command, options] = add("kill", "Send a signal to containers", [](Outcome& out, const Places& at, const Lifecycle& o) {
-      auto signal = parse_signal(o.signal);
-      if (!signal.ok()) return fail(out, signal.error());
-      for_each_container(out, at, o.names, false, [&](const std::string& id) { return kill_one(at, id, *signal); });
-    });
+    auto [command, options] =
+        add("kill", "Send a signal to containers", [](Outcome& out, const Places& at, const Lifecycle& o) {
+          auto signal = parse_signal(o.signal);
+          if (!signal.ok()) return fail(out, signal.error());
+          for_each_container(out, at, o.names, false,
+                             [&](const std::string& id) { return kill_one(at, id, *signal); });
+        });
     command->add_option("-s,--signal", options->signal, "TERM, 15 (KILL)");
   }
   {
@@ -146,18 +158,21 @@ void add_lifecycle(CLI::App& app, Outcome& outcome, Places& places) {
     command->add_flag("-a,--all", options->all, "Every container");
     command->add_flag("-v,--volumes", options->volumes, "Their anonymous volumes: they always go");
   }
-  add("wait", "Wait until containers have ended; prints their exit codes", [](Outcome& out, const Places& at, const Lifecycle& o) {
-    for (const std::string& name : o.names) {
-      auto id = find_container(at, name);
-      auto code = id.ok() ? wait_one(at, *id) : base::Result<int>(id.error());
-      if (code.ok()) print(std::to_string(*code) + "\n");
-      else fail(out, code.error());
-    }
-  });
+  add("wait", "Wait until containers have ended; prints their exit codes",
+      [](Outcome& out, const Places& at, const Lifecycle& o) {
+        for (const std::string& name : o.names) {
+          auto id = find_container(at, name);
+          auto code = id.ok() ? wait_one(at, *id) : base::Result<int>(id.error());
+          if (code.ok()) print(std::to_string(*code) + "\n");
+          else fail(out, code.error());
+        }
+      });
   for (bool paused : {true, false})
-    add(paused ? "pause" : "unpause", paused ? "Freeze containers" : "Let frozen containers go on", [paused](Outcome& out, const Places& at, const Lifecycle& o) {
-      for_each_container(out, at, o.names, false, [&](const std::string& id) { return pause_one(at, id, paused); });
-    });
+    add(paused ? "pause" : "unpause", paused ? "Freeze containers" : "Let frozen containers go on",
+        [paused](Outcome& out, const Places& at, const Lifecycle& o) {
+          for_each_container(out, at, o.names, false,
+                             [&](const std::string& id) { return pause_one(at, id, paused); });
+        });
 }
 
 }  // namespace cli

@@ -30,7 +30,8 @@ struct Line {
 };
 bool parse_line(std::string_view line, Line* out) {
   size_t one = line.find(' '), two = line.find(' ', one + 1), three = line.find(' ', two + 1);
-  if (one == std::string_view::npos || two == std::string_view::npos || three == std::string_view::npos) return false;
+  if (one == std::string_view::npos || two == std::string_view::npos || three == std::string_view::npos)
+    return false;
   out->time = line.substr(0, one);
   out->err = line.substr(one + 1, two - one - 1) == "stderr";
   out->full = line.substr(two + 1, three - two - 1) == "F";
@@ -51,13 +52,17 @@ base::Result<std::optional<base::Time>> moment(const std::string& text, base::Ti
     value = std::strtod(at, &end);
     if (end == at) break;
     double unit = *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3600 : 0;
-    if (unit == 0 && *end == 0 && !any) return std::optional<base::Time>(base::Time(std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(value))));
+    if (unit == 0 && *end == 0 && !any)
+      return std::optional<base::Time>(
+          base::Time(std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(value))));
     if (unit == 0) break;
     ago += std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(value * unit));
     at = end + 1;
     any = true;
   }
-  if (!any || *at) return base::make_error(Kind::kInvalid, "read time", text, "write it as 2026-01-02T03:04:05Z, 10m or seconds since 1970");
+  if (!any || *at)
+    return base::make_error(Kind::kInvalid, "read time", text,
+                            "write it as 2026-01-02T03:04:05Z, 10m or seconds since 1970");
   return std::optional<base::Time>(now - ago);
 }
 
@@ -69,7 +74,8 @@ class LogPrinter {
   void take(std::string_view data) {
     rest_ += data;
     size_t at = 0;
-    for (size_t end; (end = rest_.find('\n', at)) != std::string::npos; at = end + 1) print_line(std::string_view(rest_).substr(at, end - at));
+    for (size_t end; (end = rest_.find('\n', at)) != std::string::npos; at = end + 1)
+      print_line(std::string_view(rest_).substr(at, end - at));
     rest_.erase(0, at);
     flush();
   }
@@ -177,9 +183,10 @@ class LogFiles {
     return fd;
   }
   static bool same(const base::UniqueFd& one, const base::UniqueFd& other) {
-    struct stat a{}, b{};
-    return one.valid() && other.valid() && ::fstat(one.get(), &a) == 0 && ::fstat(other.get(), &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
+    struct stat a {
+    }, b{};
+    return one.valid() && other.valid() && ::fstat(one.get(), &a) == 0 && ::fstat(other.get(), &b) == 0 &&
+           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
   }
   static void print(const base::UniqueFd& fd, LogPrinter& printer) {
     if (!fd.valid()) return;
@@ -194,17 +201,20 @@ class LogFiles {
 base::Status logs(const Places& places, const LogOptions& options) {
   std::string id = TRY(find_container(places, options.name));
   TRY(read_record(places, id));
-  auto since = TRY(moment(options.since, base::wall_now())), until = TRY(moment(options.until, base::wall_now()));
+  auto since = TRY(moment(options.since, base::wall_now())),
+       until = TRY(moment(options.until, base::wall_now()));
   int64_t lines = -1;
   if (options.tail != "all") {
     auto parsed = base::parse_number<int64_t>(options.tail);
-    if (!parsed) return base::make_error(Kind::kInvalid, "read --tail", options.tail, "it is a number or all");
+    if (!parsed)
+      return base::make_error(Kind::kInvalid, "read --tail", options.tail, "it is a number or all");
     lines = *parsed;
   }
   std::string path = places.container(id) + "/log";
   base::Loop loop;
   base::UniqueFd notify(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!notify.valid() || ::inotify_add_watch(notify.get(), places.container(id).c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0)
+  if (!notify.valid() || ::inotify_add_watch(notify.get(), places.container(id).c_str(),
+                                             IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0)
     return sys::last_error("watch log", path);
   Seen seen = TRY(observe_container(loop, places, id));
   LogPrinter printer(options, since, until);
@@ -212,20 +222,23 @@ base::Status logs(const Places& places, const LogOptions& options) {
   base::Status status = files.begin(printer, lines);
   auto watch = loop.watch(notify.get(), EPOLLIN, [&](uint32_t) {
     char events[4096];
-    while (::read(notify.get(), events, sizeof events) > 0) {}
+    while (::read(notify.get(), events, sizeof events) > 0) {
+    }
     status = files.go_on(printer);
   });
   // A reader that goes while nothing is printed is seen by its end of the pipe.
   bool hung_up = false;
   base::Loop::Handle reader;
-  struct stat output{};
+  struct stat output {};
   if (options.follow && ::fstat(1, &output) == 0 && (S_ISFIFO(output.st_mode) || S_ISSOCK(output.st_mode)))
     reader = loop.watch(1, EPOLLERR, [&](uint32_t) { hung_up = true; });
   auto gone = [&] { return hung_up || printer.broken(); };
-  while (!gone() && options.follow && seen.runs() && !seen.ending->over() && status.ok()) loop.run_once(std::chrono::hours(1));
+  while (!gone() && options.follow && seen.runs() && !seen.ending->over() && status.ok())
+    loop.run_once(std::chrono::hours(1));
   // Its exit is told after its last line was written.
   if (status.ok() && !gone()) status = files.go_on(printer);
-  if (status.ok() && gone()) return base::make_error(Kind::kUnavailable, "write output", {}, "nobody reads it any more");
+  if (status.ok() && gone())
+    return base::make_error(Kind::kUnavailable, "write output", {}, "nobody reads it any more");
   return status;
 }
 

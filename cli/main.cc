@@ -11,10 +11,15 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("sampan ") + SAMPAN_VERSION);
   app.require_subcommand(1);
   base::log::Level level = base::log::Level::kWarning;
-  app.add_option_function<std::string>("--log-level", [&](const std::string& text) {
-        if (!base::log::parse_level(text, &level)) throw CLI::ValidationError("--log-level", "debug, info, warning or error");
-        base::log::init("sampan", level);
-      }, "debug, info, warning or error")->default_str("warning");
+  app.add_option_function<std::string>(
+         "--log-level",
+         [&](const std::string& text) {
+           if (!base::log::parse_level(text, &level))
+             throw CLI::ValidationError("--log-level", "debug, info, warning or error");
+           base::log::init("sampan", level);
+         },
+         "debug, info, warning or error")
+      ->default_str("warning");
   cli::Outcome outcome;
   cli::Places places;
   cli::add_places(app, places);
@@ -32,7 +37,8 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (app.get_subcommands().empty() && (dynamic_cast<const CLI::RequiredError*>(&error) || dynamic_cast<const CLI::ExtrasError*>(&error)))
+    if (app.get_subcommands().empty() &&
+        (dynamic_cast<const CLI::RequiredError*>(&error) || dynamic_cast<const CLI::ExtrasError*>(&error)))
       return cli::no_command(app);
     if (app.exit(error) == 0) return 0;
     return cli::asks_for_containers(app) ? 125 : 2;

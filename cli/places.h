@@ -21,11 +21,11 @@ namespace cli {
 struct Places {
   std::string root = "/var/lib/sampan";
   std::string run_dir = "/run/sampan/containers";
-  std::string images;                        // empty: <root>/images
+  std::string images;  // empty: <root>/images
   std::string cgroup_parent = "/sampan/containers";
-  std::string bridge = "sampan-run";         // the kubelet's is sampan0: both may be on one host
+  std::string bridge = "sampan-run";  // the kubelet's is sampan0: both may be on one host
   std::string subnet = "10.87.0.0/16";
-  std::string pod_program;                   // sampan-pod; empty: beside this program
+  std::string pod_program;  // sampan-pod; empty: beside this program
   std::string registries = "/etc/sampan/registries.json";
   bool registries_given = false;
 
@@ -36,12 +36,12 @@ struct Places {
   std::string volumes() const { return root + "/volumes"; }
   std::string addresses() const { return run_dir + "/addresses"; }
   std::string ports() const { return run_dir + "/ports"; }
-  std::string table() const;                 // nftables' name of this bridge's table
+  std::string table() const;  // nftables' name of this bridge's table
   // The flags that lead another `sampan` to the same places.
   std::vector<std::string> flags() const;
 };
 void add_places(CLI::App& app, Places& places);
-std::string own_program();                   // path of the running `sampan`
+std::string own_program();                            // path of the running `sampan`
 std::string program_beside(const std::string& name);  // "sampan-pod": in our directory or in ../libexec
 
 }  // namespace cli

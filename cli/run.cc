@@ -48,11 +48,13 @@ Foreground foreground(const RunOptions& options, bool interactive) {
 }
 
 // Follows what was started to its end; the exit code. The lock is not held meanwhile.
-base::Result<int> follow(base::Loop& loop, const Places& places, const Record& record, Started started, const Foreground& options) {
+base::Result<int> follow(base::Loop& loop, const Places& places, const Record& record, Started started,
+                         const Foreground& options) {
   auto exit = follow_container(loop, *started.pod, *started.ending, std::move(started.attached), options);
   if (exit.ok() && !*exit) return 0;  // let go: it runs on
   auto lock = lock_container(places, record.id);
-  if (!lock.ok()) return exit.ok() ? base::Result<int>((*exit)->exit_code) : exit.error();  // removed by somebody
+  if (!lock.ok())
+    return exit.ok() ? base::Result<int>((*exit)->exit_code) : exit.error();  // removed by somebody
   Seen seen;
   seen.state = read_state(places, record.id);
   if (exit.ok()) seen.state = with_exit(seen.state, **exit);
@@ -62,7 +64,8 @@ base::Result<int> follow(base::Loop& loop, const Places& places, const Record& r
   }
   seen.pod = std::move(started.pod);
   int code = seen.state.exit_code;
-  if (exit.ok() && restarts(record.restart, seen.state)) return code;  // sampan-pod's cleanup does, once we are gone
+  if (exit.ok() && restarts(record.restart, seen.state))
+    return code;  // sampan-pod's cleanup does, once we are gone
   if (record.remove) {
     TRY(remove_ended(loop, places, record, std::move(seen)));
   } else {
@@ -83,7 +86,8 @@ int run(const Places& places, const RunOptions& options) {
   auto started = [&]() -> base::Result<Started> {
     base::UniqueFd lock = TRY(lock_container(places, record->id));
     auto begun = start_container(loop, places, *record, !options.detach);
-    if (!begun.ok() && record->remove) base::ignore(remove_container(places, record->id), "the first error counts; rm -f finishes");
+    if (!begun.ok() && record->remove)
+      base::ignore(remove_container(places, record->id), "the first error counts; rm -f finishes");
     return begun;
   }();
   if (!started.ok()) return report(started.error());
@@ -98,7 +102,7 @@ int run(const Places& places, const RunOptions& options) {
 struct StartOptions {
   bool attach = false, interactive = false, all = false;
   std::vector<std::string> names;
-  RunOptions run;                            // for --sig-proxy and --detach-keys
+  RunOptions run;  // for --sig-proxy and --detach-keys
 };
 
 base::Result<int> start_one(const Places& places, const StartOptions& options, const std::string& id) {
@@ -118,7 +122,8 @@ base::Result<int> start_one(const Places& places, const StartOptions& options, c
 void start(Outcome& outcome, const Places& places, const StartOptions& options) {
   if (options.attach || options.interactive) {
     if (options.names.size() != 1)
-      return fail(outcome, base::make_error(Kind::kInvalid, "start container", "", "only one at a time can be attached to"));
+      return fail(outcome, base::make_error(Kind::kInvalid, "start container", "",
+                                            "only one at a time can be attached to"));
     auto id = find_container(places, options.names[0]);
     if (!id.ok()) return fail(outcome, id.error());
     auto code = start_one(places, options, *id);
@@ -138,7 +143,9 @@ void attach(Outcome& outcome, const Places& places, const StartOptions& options)
     Record record = TRY(read_record(places, id));
     base::Loop loop;
     Seen seen = TRY(observe_container(loop, places, id));
-    if (!seen.runs()) return base::make_error(Kind::kConflict, "attach to container", options.names[0], "it is not running", "sampan start -a starts it");
+    if (!seen.runs())
+      return base::make_error(Kind::kConflict, "attach to container", options.names[0], "it is not running",
+                              "sampan start -a starts it");
     auto ends = TRY(await<runtime::Pod::Attached>(loop, [&](auto done) {
       seen.pod->attach(kContainer, runtime::Pod::SlowReader::kIsAwaited, std::move(done));
     }));
@@ -190,10 +197,13 @@ void add_start(CLI::App& app, Outcome& outcome, Places& places) {
 void add_run(CLI::App& app, Outcome& outcome, Places& places) {
   for (bool runs : {true, false}) {
     auto options = std::make_shared<RunOptions>();
-    CLI::App* command = app.add_subcommand(runs ? "run" : "create", runs ? "Run a command in a new container" : "Make a container without starting it");
+    CLI::App* command =
+        app.add_subcommand(runs ? "run" : "create", runs ? "Run a command in a new container"
+                                                         : "Make a container without starting it");
     add_run_options(*command, *options, runs);
     command->callback([=, &outcome, &places] {
-      if (auto taken = take_operands(*command, "IMAGE", options->image, options->command); !taken.ok()) return fail(outcome, taken.error());
+      if (auto taken = take_operands(*command, "IMAGE", options->image, options->command); !taken.ok())
+        return fail(outcome, taken.error());
       if (runs) {
         outcome.exit_code = run(places, *options);
         return;
@@ -205,7 +215,8 @@ void add_run(CLI::App& app, Outcome& outcome, Places& places) {
   }
   add_start(app, outcome, places);
   auto id = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("cleanup", "What sampan-pod runs after an exit that nobody watched")->group("");
+  CLI::App* command =
+      app.add_subcommand("cleanup", "What sampan-pod runs after an exit that nobody watched")->group("");
   command->add_option("id", *id)->required();
   command->callback([=, &outcome, &places] {
     base::Loop loop;

@@ -35,7 +35,8 @@ std::vector<std::string> own_environment() {
 }
 base::Result<std::vector<std::string>> texts(const std::vector<std::string>& paths, const char* flag) {
   std::vector<std::string> out;
-  for (const std::string& path : paths) out.push_back(TRY_WRAP(sys::read_file(path), std::string("read ") + flag, path));
+  for (const std::string& path : paths)
+    out.push_back(TRY_WRAP(sys::read_file(path), std::string("read ") + flag, path));
   return out;
 }
 
@@ -51,11 +52,18 @@ base::Result<json::object> device(const std::string& text) {
   if (two != std::string::npos) access = text.substr(two + 1);
   if (access.empty() || access.find_first_not_of("rwm") != std::string::npos)
     return make_error(Kind::kInvalid, "read --device", text, "the access is made of r, w and m");
-  struct stat st{};
+  struct stat st {};
   if (::stat(host.c_str(), &st) != 0) return sys::last_error("read --device", host);
-  if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) return make_error(Kind::kInvalid, "read --device", host, "it is not a device");
-  return json::object{{"path", inside}, {"type", S_ISCHR(st.st_mode) ? "c" : "b"}, {"major", major(st.st_rdev)}, {"minor", minor(st.st_rdev)},
-                      {"fileMode", st.st_mode & 0777}, {"uid", st.st_uid}, {"gid", st.st_gid}, {"access", access}};
+  if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+    return make_error(Kind::kInvalid, "read --device", host, "it is not a device");
+  return json::object{{"path", inside},
+                      {"type", S_ISCHR(st.st_mode) ? "c" : "b"},
+                      {"major", major(st.st_rdev)},
+                      {"minor", minor(st.st_rdev)},
+                      {"fileMode", st.st_mode & 0777},
+                      {"uid", st.st_uid},
+                      {"gid", st.st_gid},
+                      {"access", access}};
 }
 
 // As the kernel chooses one for whoever asks for none.
@@ -70,7 +78,9 @@ base::Result<uint16_t> free_port(bool udp) {
   return ntohs(address.sin_port);
 }
 
-std::string absolute(const std::string& path, const std::string& cwd) { return path.starts_with("/") ? path : cwd + "/" + path; }
+std::string absolute(const std::string& path, const std::string& cwd) {
+  return path.starts_with("/") ? path : cwd + "/" + path;
+}
 
 }  // namespace
 
@@ -85,20 +95,23 @@ base::Result<PlanFacts> gather_facts(const Places& places, const RunOptions& opt
       if (!find_container(places, facts.name).ok()) break;
     }
   TRY(check_name(facts.name));
-  facts.user = TRY(runtime::resolve_user(facts.image, options.user.empty() ? facts.image.user : options.user));
+  facts.user =
+      TRY(runtime::resolve_user(facts.image, options.user.empty() ? facts.image.user : options.user));
   facts.env_files = TRY(texts(options.env_files, "--env-file"));
   facts.label_files = TRY(texts(options.label_files, "--label-file"));
   facts.host_env = own_environment();
   facts.cwd = current_directory();
   facts.container_dir = absolute(places.container(facts.id), facts.cwd);
   facts.volumes_dir = absolute(places.volumes(), facts.cwd);
-  for (size_t i = 0; i < options.volumes.size() + options.mounts.size(); ++i) facts.anonymous_names.push_back(new_id());
+  for (size_t i = 0; i < options.volumes.size() + options.mounts.size(); ++i)
+    facts.anonymous_names.push_back(new_id());
   for (const std::string& text : options.publish)
     for (const Port& port : TRY(parse_port(text)))
       if (port.host == 0) facts.free_ports.push_back(TRY(free_port(port.protocol == "udp")));
   for (const std::string& text : options.security)
     if (text.starts_with("seccomp=") && text != "seccomp=unconfined")
-      facts.seccomp = TRY_WRAP(base::parse_json(TRY(sys::read_file(text.substr(8)))), "read seccomp profile", text.substr(8));
+      facts.seccomp = TRY_WRAP(base::parse_json(TRY(sys::read_file(text.substr(8)))), "read seccomp profile",
+                               text.substr(8));
   if (options.privileged) facts.devices = runtime::host_devices();
   for (const std::string& text : options.devices) facts.devices.push_back(TRY(device(text)));
   facts.init_program = program_beside("sampan-init");
@@ -111,7 +124,8 @@ base::Result<PlanFacts> gather_facts(const Places& places, const RunOptions& opt
   return facts;
 }
 
-base::Result<PlanFacts> gather_exec_facts(const Places& places, const ExecOptions& options, const Record& record) {
+base::Result<PlanFacts> gather_exec_facts(const Places& places, const ExecOptions& options,
+                                          const Record& record) {
   PlanFacts facts;
   facts.env_files = TRY(texts(options.env_files, "--env-file"));
   facts.host_env = own_environment();
@@ -135,7 +149,8 @@ base::Status check_sources(const Places& places, const Record& record) {
   for (const json::value& mount : base::list_at(record.config, "mounts")) {
     std::string source(base::string_at(mount, "source"));
     if (base::string_at(mount, "type") != "bind" || source.starts_with(places.root + "/")) continue;
-    if (!sys::exists(source)) return make_error(Kind::kNotFound, "mount", source, "no such file or directory on the host");
+    if (!sys::exists(source))
+      return make_error(Kind::kNotFound, "mount", source, "no such file or directory on the host");
   }
   return {};
 }
@@ -143,7 +158,8 @@ base::Status check_sources(const Places& places, const Record& record) {
 base::Status make_volumes(const Places& places, const Record& record) {
   for (const json::value& mount : base::list_at(record.config, "mounts")) {
     std::string source(base::string_at(mount, "source"));
-    if (base::string_at(mount, "type") == "bind" && source.starts_with(places.volumes() + "/")) TRY(sys::mkdir_all(source, 0755));
+    if (base::string_at(mount, "type") == "bind" && source.starts_with(places.volumes() + "/"))
+      TRY(sys::mkdir_all(source, 0755));
   }
   return {};
 }

@@ -8,7 +8,10 @@ struct Adder {
   CLI::App& command;
   // Several times, one value each: CLI11 would take what follows as well.
   CLI::Option* many(const char* flag, std::vector<std::string>& to, const char* help) {
-    return command.add_option(flag, to, help)->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    return command.add_option(flag, to, help)
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
   template <typename T>
   CLI::Option* one(const char* flag, T& to, const char* help) {
@@ -27,8 +30,12 @@ void add_limits(Adder add, RunOptions& o) {
   add.one("-c,--cpu-shares", o.cpu_shares, "Weight against others: 1024 is usual");
   add.one("--cpuset-cpus", o.cpuset_cpus, "CPUs it may run on: 0-3,7");
   add.one("--cpuset-mems", o.cpuset_mems, "NUMA nodes it may use");
-  add.command.add_option_function<int64_t>("--pids-limit", [&o](const int64_t& n) { o.pids_limit = n; }, "Processes at most; -1: no limit (2048 unless given)");
-  add.command.add_option_function<int>("--oom-score-adj", [&o](const int& n) { o.oom_score_adj = n; }, "-1000 to 1000: who is killed first when memory ends");
+  add.command.add_option_function<int64_t>(
+      "--pids-limit", [&o](const int64_t& n) { o.pids_limit = n; },
+      "Processes at most; -1: no limit (2048 unless given)");
+  add.command.add_option_function<int>(
+      "--oom-score-adj", [&o](const int& n) { o.oom_score_adj = n; },
+      "-1000 to 1000: who is killed first when memory ends");
   add.one("--shm-size", o.shm_size, "Size of /dev/shm (64m)");
   add.many("--ulimit", o.ulimits, "NAME=SOFT[:HARD], as nofile=1024:2048");
 }
@@ -45,7 +52,8 @@ void add_security(Adder add, RunOptions& o) {
 }
 
 void add_surroundings(Adder add, RunOptions& o) {
-  add.many("-p,--publish", o.publish, "[IP:]HOST:CONTAINER[/udp]: a port of the host leads to one of the container");
+  add.many("-p,--publish", o.publish,
+           "[IP:]HOST:CONTAINER[/udp]: a port of the host leads to one of the container");
   add.one("--network,--net", o.network, "bridge, host or none");
   add.many("-v,--volume", o.volumes, "SRC:DST[:ro]: a directory or file of the host, or a volume by name");
   add.many("--mount", o.mounts, "type=bind|volume|tmpfs,source=…,target=…,readonly");
@@ -78,7 +86,8 @@ void add_run_options(CLI::App& command, RunOptions& o, bool run) {
   add.many("--env-file", o.env_files, "A file of them");
   add.one("-w,--workdir", o.workdir, "Where its command begins");
   add.one("-u,--user", o.user, "NAME|UID[:GROUP|GID]");
-  add.one("--entrypoint", o.entrypoint, "Instead of the image's; a JSON list or one word")->each([&o](const std::string&) { o.entrypoint_given = true; });
+  add.one("--entrypoint", o.entrypoint, "Instead of the image's; a JSON list or one word")
+      ->each([&o](const std::string&) { o.entrypoint_given = true; });
   add.flag("--init", o.init, "A small init collects the dead and passes signals on");
   add.one("--restart", o.restart, "no, on-failure[:N], always, unless-stopped");
   add.one("--pull", o.pull, "always, missing, never, newer");
@@ -94,12 +103,15 @@ void add_run_options(CLI::App& command, RunOptions& o, bool run) {
   command.footer("Operands: IMAGE [COMMAND [ARGUMENT…]]");
 }
 
-base::Status take_operands(CLI::App& command, const char* operand, std::string& first, std::vector<std::string>& rest) {
+base::Status take_operands(CLI::App& command, const char* operand, std::string& first,
+                           std::vector<std::string>& rest) {
   rest = command.remaining();
   if (!rest.empty() && rest[0] == "--") rest.erase(rest.begin());
   else if (!rest.empty() && rest[0].size() > 1 && rest[0][0] == '-')
     return base::make_error(base::Kind::kInvalid, "read flags", rest[0], "unknown flag", "see --help");
-  if (rest.empty()) return base::make_error(base::Kind::kInvalid, "read operands", "", std::string(operand) + " is missing", "see --help");
+  if (rest.empty())
+    return base::make_error(base::Kind::kInvalid, "read operands", "", std::string(operand) + " is missing",
+                            "see --help");
   first = rest[0];
   rest.erase(rest.begin());
   return {};

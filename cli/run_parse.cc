@@ -18,7 +18,8 @@ namespace json = base::json;
 namespace {
 
 base::Error bad_text(const char* what, std::string_view text, std::string reason) {
-  return base::make_error(base::Kind::kInvalid, std::string("read ") + what, std::string(text), std::move(reason));
+  return base::make_error(base::Kind::kInvalid, std::string("read ") + what, std::string(text),
+                          std::move(reason));
 }
 
 std::vector<std::string> split_at(const std::string& text, char at) {
@@ -40,12 +41,14 @@ base::Result<std::pair<int, int>> port_range(const std::string& text, const std:
   bool good = number(std::string_view(text).substr(0, dash), &from);
   to = from;
   if (dash != std::string::npos) good = good && number(std::string_view(text).substr(dash + 1), &to);
-  if (!good || from < 1 || to > 65535 || to < from) return bad_text("port", whole, "ports are numbers from 1 to 65535, or FIRST-LAST");
+  if (!good || from < 1 || to > 65535 || to < from)
+    return bad_text("port", whole, "ports are numbers from 1 to 65535, or FIRST-LAST");
   return std::pair<int, int>(static_cast<int>(from), static_cast<int>(to));
 }
 
-constexpr const char* kBindOptions[] = {"ro", "rw", "rro", "bind", "rbind", "private", "rprivate", "shared", "rshared", "slave",
-                                        "rslave", "exec", "noexec", "dev", "nodev", "suid", "nosuid"};
+constexpr const char* kBindOptions[] = {"ro",       "rw",     "rro",     "bind",  "rbind",  "private",
+                                        "rprivate", "shared", "rshared", "slave", "rslave", "exec",
+                                        "noexec",   "dev",    "nodev",   "suid",  "nosuid"};
 
 }  // namespace
 
@@ -65,7 +68,8 @@ base::Result<int64_t> parse_size(std::string_view text) {
   char* end = nullptr;
   double value = std::strtod(number_text.c_str(), &end);
   bool plain = !number_text.empty() && number_text.find_first_not_of("0123456789.-") == std::string::npos;
-  if (!plain || *end != 0 || std::abs(value * factor) > 9e18) return bad_text("size", text, "sizes are numbers with b, k, m or g");
+  if (!plain || *end != 0 || std::abs(value * factor) > 9e18)
+    return bad_text("size", text, "sizes are numbers with b, k, m or g");
   return static_cast<int64_t>(value * factor);
 }
 
@@ -76,7 +80,8 @@ base::Result<std::vector<Port>> parse_port(const std::string& text) {
     port.protocol = left.substr(slash + 1);
     left.resize(slash);
     std::transform(port.protocol.begin(), port.protocol.end(), port.protocol.begin(), ::tolower);
-    if (port.protocol != "tcp" && port.protocol != "udp") return bad_text("port", text, "the protocol is tcp or udp");
+    if (port.protocol != "tcp" && port.protocol != "udp")
+      return bad_text("port", text, "the protocol is tcp or udp");
   }
   if (left.starts_with("[")) return bad_text("port", text, "IPv6 addresses are not published");
   auto parts = split_at(left, ':');
@@ -106,7 +111,8 @@ base::Result<RestartPolicy> parse_restart(const std::string& text) {
     return bad_text("--restart", text, "the policies are no, on-failure[:N], always, unless-stopped");
   if (colon == std::string::npos) return out;
   int64_t retries = 0;
-  if (out.name != "on-failure" || !number(std::string_view(text).substr(colon + 1), &retries) || retries < 0 || retries > 1'000'000)
+  if (out.name != "on-failure" || !number(std::string_view(text).substr(colon + 1), &retries) ||
+      retries < 0 || retries > 1'000'000)
     return bad_text("--restart", text, "only on-failure takes a number");
   out.max_retries = static_cast<int>(retries);
   return out;
@@ -127,7 +133,8 @@ base::Result<int> parse_signal(std::string_view text) {
     if (!name.starts_with(word)) continue;
     std::string_view offset = std::string_view(name).substr(5);
     if (offset.empty()) return base;
-    if (offset[0] == (sign > 0 ? '+' : '-') && number(offset.substr(1), &value) && value <= SIGRTMAX - SIGRTMIN)
+    if (offset[0] == (sign > 0 ? '+' : '-') && number(offset.substr(1), &value) &&
+        value <= SIGRTMAX - SIGRTMIN)
       return base + sign * static_cast<int>(value);
   }
   return bad_text("signal", text, "no such signal");
@@ -140,7 +147,8 @@ base::Result<std::string> parse_detach_keys(const std::string& text) {
       out += key;
     } else if (key.size() == 6 && key.starts_with("ctrl-")) {
       char c = static_cast<char>(std::toupper(static_cast<unsigned char>(key[5])));
-      if (c < '@' || c > '_') return bad_text("--detach-keys", text, "ctrl- goes with a letter or one of @ [ \\ ] ^ _");
+      if (c < '@' || c > '_')
+        return bad_text("--detach-keys", text, "ctrl- goes with a letter or one of @ [ \\ ] ^ _");
       out += static_cast<char>(c - '@');
     } else {
       return bad_text("--detach-keys", text, "keys are single characters or ctrl-X, with commas between");
@@ -156,7 +164,8 @@ base::Result<Volume> parse_volume(const std::string& text, const std::string& cw
   if (parts.size() == 1) out.destination = parts[0];
   else out.source = parts[0], out.destination = parts[1];
   if (parts.size() > 1 && out.source.empty()) return bad_text("volume", text, "the source is empty");
-  if (out.destination.empty() || out.destination[0] != '/') return bad_text("volume", text, "the destination must be an absolute path");
+  if (out.destination.empty() || out.destination[0] != '/')
+    return bad_text("volume", text, "the destination must be an absolute path");
   if (out.destination == "/") return bad_text("volume", text, "the destination can't be /");
   if (!out.source.empty() && out.source[0] == '.') out.source = cwd + "/" + out.source;
   if (out.named() && !out.source.empty() && out.source.find('/') != std::string::npos)
@@ -167,7 +176,9 @@ base::Result<Volume> parse_volume(const std::string& text, const std::string& cw
     if (std::find(std::begin(kBindOptions), std::end(kBindOptions), option) == std::end(kBindOptions))
       return bad_text("volume", text, "unknown option '" + option + "'");
     has_bind |= option == "bind" || option == "rbind";
-    has_propagation |= option.find("private") != std::string::npos || option.find("shared") != std::string::npos || option.find("slave") != std::string::npos;
+    has_propagation |= option.find("private") != std::string::npos ||
+                       option.find("shared") != std::string::npos ||
+                       option.find("slave") != std::string::npos;
     out.options.push_back(option);
   }
   if (!has_bind) out.options.insert(out.options.begin(), "rbind");
@@ -178,12 +189,15 @@ base::Result<Volume> parse_volume(const std::string& text, const std::string& cw
 base::Result<json::object> parse_tmpfs(const std::string& text) {
   size_t colon = text.find(':');
   std::string destination = text.substr(0, colon);
-  if (destination.empty() || destination[0] != '/') return bad_text("--tmpfs", text, "the destination must be an absolute path");
+  if (destination.empty() || destination[0] != '/')
+    return bad_text("--tmpfs", text, "the destination must be an absolute path");
   json::array options{"nosuid", "nodev"};
-  std::vector<std::string> given = colon == std::string::npos ? std::vector<std::string>() : split_at(text.substr(colon + 1), ',');
+  std::vector<std::string> given =
+      colon == std::string::npos ? std::vector<std::string>() : split_at(text.substr(colon + 1), ',');
   if (std::find(given.begin(), given.end(), "exec") == given.end()) options.emplace_back("noexec");
   for (const std::string& option : given) options.emplace_back(option);
-  return json::object{{"destination", destination}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", std::move(options)}};
+  return json::object{
+      {"destination", destination}, {"type", "tmpfs"}, {"source", "tmpfs"}, {"options", std::move(options)}};
 }
 
 base::Result<json::object> parse_mount(const std::string& text, const std::string& cwd, Volume* volume) {
@@ -191,7 +205,8 @@ base::Result<json::object> parse_mount(const std::string& text, const std::strin
   bool read_only = false;
   for (const std::string& field : split_at(text, ',')) {
     size_t equals = field.find('=');
-    std::string key = field.substr(0, equals), value = equals == std::string::npos ? "" : field.substr(equals + 1);
+    std::string key = field.substr(0, equals),
+                value = equals == std::string::npos ? "" : field.substr(equals + 1);
     if (key == "type") type = value;
     else if (key == "source" || key == "src") source = value;
     else if (key == "target" || key == "destination" || key == "dst") target = value;
@@ -202,10 +217,12 @@ base::Result<json::object> parse_mount(const std::string& text, const std::strin
     else return bad_text("--mount", text, "unknown field '" + key + "'");
   }
   if (type == "tmpfs") return parse_tmpfs(target + ":" + (read_only ? "ro" : "rw") + extra);
-  if (type != "bind" && type != "volume") return bad_text("--mount", text, "the types are bind, volume and tmpfs");
+  if (type != "bind" && type != "volume")
+    return bad_text("--mount", text, "the types are bind, volume and tmpfs");
   if (type == "bind" && (source.empty() || (source[0] != '/' && source[0] != '.')))
     return bad_text("--mount", text, "the source of a bind mount is a path");
-  if (type == "volume" && source.find('/') != std::string::npos) return bad_text("--mount", text, "a volume's name has no /");
+  if (type == "volume" && source.find('/') != std::string::npos)
+    return bad_text("--mount", text, "a volume's name has no /");
   std::string options = (read_only ? "ro" : "rw") + extra;
   *volume = TRY(parse_volume(source.empty() ? target : source + ":" + target + ":" + options, cwd));
   if (source.empty() && read_only) volume->options.emplace_back("ro");
@@ -213,13 +230,16 @@ base::Result<json::object> parse_mount(const std::string& text, const std::strin
 }
 
 base::Result<json::object> parse_ulimit(const std::string& text) {
-  static constexpr const char* kLimits[] = {"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue",
-                                            "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+  static constexpr const char* kLimits[] = {"as",      "core",     "cpu",        "data",   "fsize", "locks",
+                                            "memlock", "msgqueue", "nice",       "nofile", "nproc", "rss",
+                                            "rtprio",  "rttime",   "sigpending", "stack"};
   size_t equals = text.find('=');
   std::string name = text.substr(0, equals);
   std::transform(name.begin(), name.end(), name.begin(), ::tolower);
   if (name.starts_with("rlimit_")) name.erase(0, 7);
-  if (equals == std::string::npos || std::find_if(std::begin(kLimits), std::end(kLimits), [&](const char* k) { return name == k; }) == std::end(kLimits))
+  if (equals == std::string::npos || std::find_if(std::begin(kLimits), std::end(kLimits), [&](const char* k) {
+                                       return name == k;
+                                     }) == std::end(kLimits))
     return bad_text("--ulimit", text, "write it as nofile=SOFT[:HARD]");
   auto values = split_at(text.substr(equals + 1), ':');
   std::vector<uint64_t> limits;
@@ -229,7 +249,8 @@ base::Result<json::object> parse_ulimit(const std::string& text) {
     else if (number(value, &n) && n >= 0) limits.push_back(static_cast<uint64_t>(n));
     else return bad_text("--ulimit", text, "limits are numbers or unlimited");
   }
-  if (limits.empty() || limits.size() > 2 || limits[0] > limits.back()) return bad_text("--ulimit", text, "the soft limit can't be above the hard one");
+  if (limits.empty() || limits.size() > 2 || limits[0] > limits.back())
+    return bad_text("--ulimit", text, "the soft limit can't be above the hard one");
   std::transform(name.begin(), name.end(), name.begin(), ::toupper);
   return json::object{{"type", "RLIMIT_" + name}, {"soft", limits[0]}, {"hard", limits.back()}};
 }

@@ -62,26 +62,37 @@ struct Watched {
   std::optional<Sample> last;
 };
 
-std::string percent(double part, double whole) { return fmt::format("{:.2f}%", whole > 0 ? part / whole * 100 : 0.0); }
+std::string percent(double part, double whole) {
+  return fmt::format("{:.2f}%", whole > 0 ? part / whole * 100 : 0.0);
+}
 
-base::Result<std::map<std::string, std::string>> stats_row(base::Loop& loop, Watched& c, const StatsOptions& o) {
+base::Result<std::map<std::string, std::string>> stats_row(base::Loop& loop, Watched& c,
+                                                           const StatsOptions& o) {
   Sample now;
-  now.use = TRY(await<runtime::Stats>(loop, [&](auto done) { c.seen.pod->stats(kContainer, std::move(done)); }));
+  now.use =
+      TRY(await<runtime::Stats>(loop, [&](auto done) { c.seen.pod->stats(kContainer, std::move(done)); }));
   now.at = std::chrono::steady_clock::now();
   if (c.record.network != "host") read_network(c.seen.state.pid, now);
-  auto limit = static_cast<uint64_t>(base::as_int(base::find_path(c.record.config, "linux", "resources", "memory", "limit")));
+  auto limit = static_cast<uint64_t>(
+      base::as_int(base::find_path(c.record.config, "linux", "resources", "memory", "limit")));
   if (limit == 0) limit = total_memory();
   // Since the last look, or since its start.
   double seconds = std::chrono::duration<double>(base::wall_now() - c.seen.state.started_at).count();
   uint64_t before = 0;
-  if (c.last) seconds = std::chrono::duration<double>(now.at - c.last->at).count(), before = c.last->use.cpu_ns;
+  if (c.last)
+    seconds = std::chrono::duration<double>(now.at - c.last->at).count(), before = c.last->use.cpu_ns;
   double average = std::chrono::duration<double>(base::wall_now() - c.seen.state.started_at).count();
-  double cpu = static_cast<double>(now.use.cpu_ns - before) / 1e9, memory = static_cast<double>(now.use.memory_working_set_bytes);
+  double cpu = static_cast<double>(now.use.cpu_ns - before) / 1e9,
+         memory = static_cast<double>(now.use.memory_working_set_bytes);
   std::map<std::string, std::string> row = {
-      {"ID", o.no_trunc ? c.record.id : short_id(c.record.id)}, {"Name", c.record.name}, {"Container", short_id(c.record.id)},
-      {"CPUPerc", percent(cpu, std::max(seconds, 1e-6))}, {"MemPerc", percent(memory, static_cast<double>(limit))},
+      {"ID", o.no_trunc ? c.record.id : short_id(c.record.id)},
+      {"Name", c.record.name},
+      {"Container", short_id(c.record.id)},
+      {"CPUPerc", percent(cpu, std::max(seconds, 1e-6))},
+      {"MemPerc", percent(memory, static_cast<double>(limit))},
       {"MemUsage", format_size(now.use.memory_working_set_bytes) + " / " + format_size(limit)},
-      {"NetIO", format_size(now.net_in) + " / " + format_size(now.net_out)}, {"PIDs", std::to_string(now.use.pids)},
+      {"NetIO", format_size(now.net_in) + " / " + format_size(now.net_out)},
+      {"PIDs", std::to_string(now.use.pids)},
       {"CPUTime", fmt::format("{:.6f}s", static_cast<double>(now.use.cpu_ns) / 1e9)},
       {"AVGCPU", percent(static_cast<double>(now.use.cpu_ns) / 1e9, std::max(average, 1e-6))}};
   c.last = now;
@@ -98,7 +109,8 @@ base::Result<std::vector<Watched>> watched(base::Loop& loop, const Places& place
     if (!record.ok()) continue;
     Seen seen = TRY(observe_container(loop, places, id));
     if (seen.runs()) out.push_back({std::move(*record), std::move(seen), {}});
-    else if (!o.names.empty()) return base::make_error(Kind::kConflict, "measure container", record->name, "it is not running");
+    else if (!o.names.empty())
+      return base::make_error(Kind::kConflict, "measure container", record->name, "it is not running");
   }
   return out;
 }
@@ -125,16 +137,29 @@ base::Status stats(const Places& places, const StatsOptions& o) {
       }
       text = base::to_json(out) + "\n";
     } else {
-      std::string format = o.format.empty() || o.format == "table" ? "table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.PIDs}}\t{{.CPUTime}}\t{{.AVGCPU}}" : o.format;
-      text = TRY(format_rows(format, rows, {{"Name", "NAME"}, {"CPUPerc", "CPU %"}, {"MemUsage", "MEM USAGE / LIMIT"}, {"MemPerc", "MEM %"},
-                                            {"NetIO", "NET IO"}, {"CPUTime", "CPU TIME"}, {"AVGCPU", "AVG CPU %"}}, true));
+      std::string format = o.format.empty() || o.format == "table"
+                               ? "table "
+                                 "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}"
+                                 "\t{{.PIDs}}\t{{.CPUTime}}\t{{.AVGCPU}}"
+                               : o.format;
+      text = TRY(format_rows(format, rows,
+                             {{"Name", "NAME"},
+                              {"CPUPerc", "CPU %"},
+                              {"MemUsage", "MEM USAGE / LIMIT"},
+                              {"MemPerc", "MEM %"},
+                              {"NetIO", "NET IO"},
+                              {"CPUTime", "CPU TIME"},
+                              {"AVGCPU", "AVG CPU %"}},
+                             true));
     }
     if (terminal && !o.no_stream) print("\033[H\033[J");
     print(text);
     std::fflush(stdout);
     if (o.no_stream || rows.empty()) return {};
     bool due = false;
-    auto timer = loop.after(std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(o.interval_s)), [&] { due = true; });
+    auto timer =
+        loop.after(std::chrono::duration_cast<base::Duration>(std::chrono::duration<double>(o.interval_s)),
+                   [&] { due = true; });
     while (!due) loop.run_once(std::chrono::hours(1));
   }
 }
@@ -150,7 +175,9 @@ std::string user_name(uint32_t uid, const std::string& passwd) {
   for (std::string line; std::getline(lines, line);) {
     std::istringstream fields(line);
     std::string name, x, number;
-    if (std::getline(fields, name, ':') && std::getline(fields, x, ':') && std::getline(fields, number, ':') && number == std::to_string(uid)) return name;
+    if (std::getline(fields, name, ':') && std::getline(fields, x, ':') &&
+        std::getline(fields, number, ':') && number == std::to_string(uid))
+      return name;
   }
   return std::to_string(uid);
 }
@@ -165,7 +192,8 @@ std::string duration_text(double seconds) {
 std::string terminal_name(int number) {
   if (number == 0) return "?";
   int major = number >> 8 & 0xfff, minor = (number & 0xff) | (number >> 12 & 0xfff00);
-  return major >= 136 && major <= 143 ? fmt::format("pts/{}", minor + (major - 136) * 256) : fmt::format("{}:{}", major, minor);
+  return major >= 136 && major <= 143 ? fmt::format("pts/{}", minor + (major - 136) * 256)
+                                      : fmt::format("{}:{}", major, minor);
 }
 
 // As the container sees it: the last number of NSpid; nothing when the process has ended.
@@ -176,7 +204,8 @@ std::optional<ProcessLine> read_process(const std::string& pid, const std::strin
   std::string state;
   int64_t parent = 0, group = 0, session = 0, skip = 0, user = 0, system = 0, start = 0;
   int terminal = 0;
-  fields >> state >> parent >> group >> session >> terminal >> skip >> skip >> skip >> skip >> skip >> skip >> user >> system;
+  fields >> state >> parent >> group >> session >> terminal >> skip >> skip >> skip >> skip >> skip >> skip >>
+      user >> system;
   for (int i = 0; i < 6; ++i) fields >> skip;
   fields >> start;
   std::string inside = pid;
@@ -190,17 +219,22 @@ std::optional<ProcessLine> read_process(const std::string& pid, const std::strin
   std::string parent_inside = "0";
   if (parent_status.ok() && inside != "1") {
     size_t at = parent_status->find("\nNSpid:");
-    std::string line = at == std::string::npos ? "" : parent_status->substr(at + 1, parent_status->find('\n', at + 1) - at - 1);
+    std::string line = at == std::string::npos
+                           ? ""
+                           : parent_status->substr(at + 1, parent_status->find('\n', at + 1) - at - 1);
     // A parent outside has fewer numbers.
     if (std::count(line.begin(), line.end(), '\t') > 1) parent_inside = line.substr(line.rfind('\t') + 1);
   }
   std::string command = sys::read_file("/proc/" + pid + "/cmdline").value_or("");
   std::replace(command.begin(), command.end(), '\0', ' ');
   while (!command.empty() && command.back() == ' ') command.pop_back();
-  if (command.empty()) command = "[" + stat->substr(stat->find('(') + 1, stat->rfind(')') - stat->find('(') - 1) + "]";
+  if (command.empty())
+    command = "[" + stat->substr(stat->find('(') + 1, stat->rfind(')') - stat->find('(') - 1) + "]";
   auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
-  double age = std::max(uptime - static_cast<double>(start) / ticks, 0.001), used = static_cast<double>(user + system) / ticks;
-  return ProcessLine{{user_name(uid, passwd), inside, parent_inside, fmt::format("{:.3f}", used / age * 100), duration_text(age), terminal_name(terminal), duration_text(used), command}};
+  double age = std::max(uptime - static_cast<double>(start) / ticks, 0.001),
+         used = static_cast<double>(user + system) / ticks;
+  return ProcessLine{{user_name(uid, passwd), inside, parent_inside, fmt::format("{:.3f}", used / age * 100),
+                      duration_text(age), terminal_name(terminal), duration_text(used), command}};
 }
 
 base::Status top(const Places& places, const std::string& name) {
@@ -211,10 +245,12 @@ base::Status top(const Places& places, const std::string& name) {
   std::string cgroup = places.cgroup_parent + "/" + id + "/" + kContainer;
   double uptime = std::strtod(sys::read_file("/proc/uptime").value_or("0").c_str(), nullptr);
   std::string passwd = sys::read_file(fmt::format("/proc/{}/root/etc/passwd", seen.state.pid)).value_or("");
-  std::vector<std::vector<std::string>> rows = {{"USER", "PID", "PPID", "%CPU", "ELAPSED", "TTY", "TIME", "COMMAND"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"USER", "PID", "PPID", "%CPU", "ELAPSED", "TTY", "TIME", "COMMAND"}};
   std::vector<long> pids;
   for (const std::string& pid : TRY(sys::list_dir("/proc")))
-    if (pid.find_first_not_of("0123456789") == std::string::npos) pids.push_back(std::strtol(pid.c_str(), nullptr, 10));
+    if (pid.find_first_not_of("0123456789") == std::string::npos)
+      pids.push_back(std::strtol(pid.c_str(), nullptr, 10));
   std::sort(pids.begin(), pids.end());
   for (long number : pids) {
     std::string pid = std::to_string(number);

@@ -20,8 +20,7 @@ void add_store(CLI::App& app, Outcome& outcome) {
   check->add_option("--data-dir", *data_dir, "The master's")->capture_default_str();
   check->callback([data_dir, &outcome] {
     std::string program = program_beside("sampan-master");
-    const char* arguments[] = {program.c_str(), "--data-dir", data_dir->c_str(), "--check-store",
-                               nullptr};
+    const char* arguments[] = {program.c_str(), "--data-dir", data_dir->c_str(), "--check-store", nullptr};
     ::execvp(program.c_str(), const_cast<char**>(arguments));
     outcome.set(base::sys::last_error("run", program, "it is installed on the master's host"));
   });

@@ -43,11 +43,13 @@ WindowSize window_size() {
 }
 
 std::vector<int> passed_signals() {
-  return {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGIO, SIGVTALRM, SIGPROF};
+  return {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,   SIGALRM,
+          SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGIO,   SIGVTALRM, SIGPROF};
 }
 
 Streams::Streams(base::Loop& loop, runtime::Pod::Attached ends, StreamOptions options)
-    : loop_(loop), options_(std::move(options)), terminal_(std::move(ends.terminal)), has_terminal_(terminal_.valid()) {
+    : loop_(loop), options_(std::move(options)), terminal_(std::move(ends.terminal)),
+      has_terminal_(terminal_.valid()) {
   start_output(out_, std::move(ends.out), 1);
   start_output(err_, std::move(ends.err), 2);
   if (terminal_.valid()) {
@@ -65,7 +67,7 @@ Streams::Streams(base::Loop& loop, runtime::Pod::Attached ends, StreamOptions op
   }
   if (!in_.valid()) return;
   ::fcntl(in_.get(), F_SETFL, ::fcntl(in_.get(), F_GETFL) | O_NONBLOCK);
-  struct stat st{};
+  struct stat st {};
   // What epoll does not take never blocks either.
   stdin_is_file_ = ::fstat(0, &st) != 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ||
                    (S_ISCHR(st.st_mode) && !::isatty(0));
@@ -103,7 +105,8 @@ bool Streams::copy(Output& output) {
 
 void Streams::drain() {
   for (Output* output : {&out_, &err_})
-    while (copy(*output)) {}
+    while (copy(*output)) {
+    }
 }
 
 void Streams::resize() {

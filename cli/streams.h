@@ -16,13 +16,13 @@
 namespace cli {
 
 struct WindowSize {
-  int rows = 0, columns = 0;                 // 0: we have no terminal
+  int rows = 0, columns = 0;  // 0: we have no terminal
 };
 WindowSize window_size();
 
 struct StreamOptions {
-  bool interactive = false;                  // our stdin is read
-  std::string detach_keys;                   // as bytes; empty: none
+  bool interactive = false;  // our stdin is read
+  std::string detach_keys;   // as bytes; empty: none
 };
 
 class Streams {
@@ -37,8 +37,8 @@ class Streams {
   bool broken() const { return broken_; }
   // What is there now, for a stream that somebody else may hold open for ever.
   void drain();
-  void resize();                             // after SIGWINCH
-  void restore();                            // the terminal; also done by the destructor
+  void resize();   // after SIGWINCH
+  void restore();  // the terminal; also done by the destructor
 
  private:
   struct Output {
@@ -46,7 +46,7 @@ class Streams {
     int to = -1;
     base::Loop::Handle watch;
   };
-  bool copy(Output& output);                 // false: nothing more now
+  bool copy(Output& output);  // false: nothing more now
   void start_output(Output& output, base::UniqueFd from, int to);
   void read_input();
   void write_input();
@@ -57,9 +57,9 @@ class Streams {
   base::Loop& loop_;
   StreamOptions options_;
   Output out_, err_;
-  base::UniqueFd in_, terminal_;             // in_: what we write to; terminal_: to resize
+  base::UniqueFd in_, terminal_;  // in_: what we write to; terminal_: to resize
   bool has_terminal_ = false, stdin_is_file_ = false, stdin_ended_ = false, broken_ = false;
-  std::string pending_;                      // read, not yet written
+  std::string pending_;  // read, not yet written
   size_t keys_matched_ = 0;
   base::Loop::Handle stdin_watch_, in_watch_, end_again_;
   std::optional<termios> saved_;

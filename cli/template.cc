@@ -12,20 +12,25 @@ namespace json = base::json;
 namespace {
 
 // Calls `field` for what stands in each {{…}}, with "json" taken off.
-base::Result<std::string> expand(const std::string& format, const std::function<base::Result<std::string>(const std::string& path, bool as_json)>& field) {
+base::Result<std::string> expand(
+    const std::string& format,
+    const std::function<base::Result<std::string>(const std::string& path, bool as_json)>& field) {
   std::string out;
   size_t at = 0;
   for (size_t open; (open = format.find("{{", at)) != std::string::npos;) {
     out += format.substr(at, open - at);
     size_t close = format.find("}}", open);
-    if (close == std::string::npos) return base::make_error(base::Kind::kInvalid, "read --format", format, "'{{' is not closed");
+    if (close == std::string::npos)
+      return base::make_error(base::Kind::kInvalid, "read --format", format, "'{{' is not closed");
     std::istringstream words(format.substr(open + 2, close - open - 2));
     std::string word, path;
     bool as_json = false;
     while (words >> word) {
       if (word == "json") as_json = true;
       else if (word.starts_with(".") && path.empty()) path = word.substr(1);
-      else return base::make_error(base::Kind::kInvalid, "read --format", format, "only {{.Field}} and {{json .Field}} are known");
+      else
+        return base::make_error(base::Kind::kInvalid, "read --format", format,
+                                "only {{.Field}} and {{json .Field}} are known");
     }
     out += TRY(field(path, as_json));
     at = close + 2;
@@ -36,11 +41,14 @@ base::Result<std::string> expand(const std::string& format, const std::function<
   return out;
 }
 
-std::string plain(const json::value& value) { return value.is_string() ? std::string(value.get_string()) : base::to_json(value); }
+std::string plain(const json::value& value) {
+  return value.is_string() ? std::string(value.get_string()) : base::to_json(value);
+}
 
 }  // namespace
 
-base::Result<std::string> format_rows(const std::string& format, const std::vector<std::map<std::string, std::string>>& rows,
+base::Result<std::string> format_rows(const std::string& format,
+                                      const std::vector<std::map<std::string, std::string>>& rows,
                                       const std::map<std::string, std::string>& headings, bool heading) {
   bool table = format.starts_with("table ");
   std::string line = table ? format.substr(6) : format;
@@ -60,11 +68,14 @@ base::Result<std::string> format_rows(const std::string& format, const std::vect
       return name;
     }))));
   for (const auto& row : rows) {
-    std::string text = TRY(expand(line, [&](const std::string& path, bool as_json) -> base::Result<std::string> {
-      auto field = row.find(path);
-      if (field == row.end()) return base::make_error(base::Kind::kInvalid, "read --format", format, "there is no field '" + path + "'");
-      return as_json ? base::to_json(json::value(field->second)) : field->second;
-    }));
+    std::string text =
+        TRY(expand(line, [&](const std::string& path, bool as_json) -> base::Result<std::string> {
+          auto field = row.find(path);
+          if (field == row.end())
+            return base::make_error(base::Kind::kInvalid, "read --format", format,
+                                    "there is no field '" + path + "'");
+          return as_json ? base::to_json(json::value(field->second)) : field->second;
+        }));
     if (table) cells.push_back(columns(text));
     else out += text + "\n";
   }
@@ -77,7 +88,9 @@ base::Result<std::string> format_value(const std::string& format, const json::va
     std::istringstream parts(path);
     for (std::string part; std::getline(parts, part, '.');) {
       at = base::find(*at, part);
-      if (!at) return base::make_error(base::Kind::kInvalid, "read --format", format, "there is no field '" + path + "'");
+      if (!at)
+        return base::make_error(base::Kind::kInvalid, "read --format", format,
+                                "there is no field '" + path + "'");
     }
     return as_json ? base::to_json(*at) : plain(*at);
   });

@@ -12,7 +12,8 @@
 namespace cli {
 
 // `headings`: what stands above a column that is not its field's name in capitals.
-base::Result<std::string> format_rows(const std::string& format, const std::vector<std::map<std::string, std::string>>& rows,
+base::Result<std::string> format_rows(const std::string& format,
+                                      const std::vector<std::map<std::string, std::string>>& rows,
                                       const std::map<std::string, std::string>& headings, bool heading);
 base::Result<std::string> format_value(const std::string& format, const base::json::value& value);
 std::string pretty_json(const base::json::value& value, int indent = 0);  // as a person reads it

@@ -1,7 +1,8 @@
 // Who may ask the kubelet's server: a client certificate of the cluster's CA, or a bearer token that the API
-// server knows (TokenReview), and then what the API server lets them do (SubjectAccessReview of nodes/<part>).
-// Answers are kept as long as kube-apiserver's clients keep them. Everything on the loop's thread.
-// Rules: https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/ (fine-grained since 1.36)
+// server knows (TokenReview), and then what the API server lets them do (SubjectAccessReview of
+// nodes/<part>). Answers are kept as long as kube-apiserver's clients keep them. Everything on the loop's
+// thread. Rules: https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/ (fine-grained
+// since 1.36)
 #pragma once
 
 #include <functional>
@@ -18,7 +19,8 @@ namespace kubelet {
 
 // "get" of GET…; "" for methods that are none of the API's.
 std::string_view access_verb(std::string_view method);
-// Subresources of the node any of which allows it, in the order in which they are asked for: "/pods" -> {"pods", "proxy"}.
+// Subresources of the node any of which allows it, in the order in which they are asked for: "/pods" ->
+// {"pods", "proxy"}.
 std::vector<std::string_view> access_parts(std::string_view path);
 
 class Access {
@@ -32,9 +34,9 @@ class Access {
   struct User {
     std::string name, uid;
     std::vector<std::string> groups;
-    base::json::value extra;   // object or null
+    base::json::value extra;  // object or null
   };
-  struct Login {               // of one token, by its SHA-256
+  struct Login {  // of one token, by its SHA-256
     base::Loop::Steady until{};
     bool known = false;
     User user;
@@ -47,7 +49,8 @@ class Access {
   using VerdictDone = std::function<void(base::Result<bool>)>;
   void identify(std::string_view token, LoginDone done);
   void may(const User& user, std::string_view verb, std::string_view part, VerdictDone done);
-  void decide(std::shared_ptr<base::http::Exchange> exchange, User user, size_t part, std::function<void()> allowed);
+  void decide(std::shared_ptr<base::http::Exchange> exchange, User user, size_t part,
+              std::function<void()> allowed);
 
   api::Client& client_;
   std::string node_name_;

@@ -48,7 +48,8 @@ struct Key {
   std::string name, key;
   bool optional;
 };
-base::Result<std::optional<std::string>> key_value(const api::Pod& pod, const Key& ref, const EnvSources& sources) {
+base::Result<std::optional<std::string>> key_value(const api::Pod& pod, const Key& ref,
+                                                   const EnvSources& sources) {
   const auto* data = sources.data ? sources.data(ref.kind, ref.name) : nullptr;
   if (!data) {
     if (ref.optional) return std::optional<std::string>();
@@ -57,8 +58,9 @@ base::Result<std::optional<std::string>> key_value(const api::Pod& pod, const Ke
   auto it = data->find(ref.key);
   if (it != data->end()) return std::optional<std::string>(it->second);
   if (ref.optional) return std::optional<std::string>();
-  return bad_env("couldn't find key " + ref.key + " in " + (ref.kind == ObjectKind::kConfigMap ? "ConfigMap " : "Secret ") +
-             pod.metadata.namespace_ + "/" + ref.name);
+  return bad_env("couldn't find key " + ref.key + " in " +
+                 (ref.kind == ObjectKind::kConfigMap ? "ConfigMap " : "Secret ") + pod.metadata.namespace_ +
+                 "/" + ref.name);
 }
 
 base::Status add_from(const api::Pod&, const api::EnvFromSource& from, const EnvSources& sources, Env& env) {
@@ -78,12 +80,14 @@ base::Status add_from(const api::Pod&, const api::EnvFromSource& from, const Env
 }
 
 base::Result<std::optional<std::string>> from_source(const api::Pod& pod, const api::Container& container,
-                                                     const api::EnvVarSource& from, const EnvSources& sources) {
+                                                     const api::EnvVarSource& from,
+                                                     const EnvSources& sources) {
   if (from.field_ref) return std::optional(TRY(field_value(pod, from.field_ref->field_path, sources)));
   if (from.resource_field_ref)
     return std::optional(TRY(resource_value(pod, *from.resource_field_ref, container.name, sources)));
   if (const auto& ref = from.config_map_key_ref)
-    return key_value(pod, {ObjectKind::kConfigMap, ref->name, ref->key, ref->optional.value_or(false)}, sources);
+    return key_value(pod, {ObjectKind::kConfigMap, ref->name, ref->key, ref->optional.value_or(false)},
+                     sources);
   if (const auto& ref = from.secret_key_ref)
     return key_value(pod, {ObjectKind::kSecret, ref->name, ref->key, ref->optional.value_or(false)}, sources);
   return bad_env("fileKeyRef is not supported by this kubelet: use a ConfigMap");
@@ -91,13 +95,15 @@ base::Result<std::optional<std::string>> from_source(const api::Pod& pod, const 
 
 std::string upper(std::string_view name) {
   std::string out;
-  for (char c : name) out += c == '-' || c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char c : name)
+    out += c == '-' || c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
 }
 
 }  // namespace
 
-std::string expand(std::string_view text, const std::function<const std::string*(const std::string&)>& value) {
+std::string expand(std::string_view text,
+                   const std::function<const std::string*(const std::string&)>& value) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '$' || i + 1 == text.size()) {
@@ -130,9 +136,11 @@ std::string expand(std::string_view text, const std::vector<std::string>& env) {
   });
 }
 
-base::Result<std::string> field_value(const api::Pod& pod, const std::string& path, const EnvSources& sources) {
+base::Result<std::string> field_value(const api::Pod& pod, const std::string& path,
+                                      const EnvSources& sources) {
   const api::ObjectMeta& meta = pod.metadata;
-  auto keyed = [&](std::string_view prefix, const std::map<std::string, std::string>& map) -> std::optional<std::string> {
+  auto keyed = [&](std::string_view prefix,
+                   const std::map<std::string, std::string>& map) -> std::optional<std::string> {
     if (!path.starts_with(prefix) || !path.ends_with("']")) return std::nullopt;
     auto it = map.find(path.substr(prefix.size(), path.size() - prefix.size() - 2));
     return it == map.end() ? "" : it->second;
@@ -181,7 +189,8 @@ base::Result<std::string> resource_value(const api::Pod& pod, const api::Resourc
   const bool cpu = resource == "cpu";
   int64_t milli = 0;
   if (it != map.end()) milli = api::milli_of(it->second);
-  else if (which == "limits") milli = cpu ? sources.node_cpu_milli : resource == "memory" ? sources.node_memory_bytes * 1000 : 0;
+  else if (which == "limits")
+    milli = cpu ? sources.node_cpu_milli : resource == "memory" ? sources.node_memory_bytes * 1000 : 0;
   int64_t divisor = selector.divisor.empty() ? 0 : api::milli_of(selector.divisor);
   if (divisor <= 0) divisor = 1000;
   return std::to_string((milli + divisor - 1) / divisor);
@@ -219,7 +228,8 @@ base::Result<std::vector<std::string>> container_env(const api::Pod& pod, const 
   Env env;
   env.set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   for (const auto& entry : image_env)
-    if (size_t eq = entry.find('='); eq != std::string::npos) env.set(entry.substr(0, eq), entry.substr(eq + 1));
+    if (size_t eq = entry.find('='); eq != std::string::npos)
+      env.set(entry.substr(0, eq), entry.substr(eq + 1));
   if (container.tty.value_or(false) && !env.get("TERM")) env.set("TERM", "xterm");
   const bool links = spec_of(pod).enable_service_links.value_or(true);
   Env services;

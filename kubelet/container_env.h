@@ -44,7 +44,8 @@ std::string expand(std::string_view text, const std::function<const std::string*
 std::string expand(std::string_view text, const std::vector<std::string>& env);
 
 // metadata.name, metadata.labels['x'], status.podIP, spec.nodeName…; kInvalid for others.
-base::Result<std::string> field_value(const api::Pod& pod, const std::string& path, const EnvSources& sources);
+base::Result<std::string> field_value(const api::Pod& pod, const std::string& path,
+                                      const EnvSources& sources);
 // limits.cpu, requests.memory… over divisor, rounded up.
 base::Result<std::string> resource_value(const api::Pod& pod, const api::ResourceFieldSelector& selector,
                                          const std::string& container, const EnvSources& sources);

@@ -20,7 +20,9 @@ bool EventBudget::take(const std::string& uid, base::Time now) {
   auto it = left_.find(uid);
   if (it == left_.end()) {
     if (left_.size() >= kMaxObjects)
-      left_.erase(std::min_element(left_.begin(), left_.end(), [](const auto& a, const auto& b) { return a.second.since < b.second.since; }));
+      left_.erase(std::min_element(left_.begin(), left_.end(), [](const auto& a, const auto& b) {
+        return a.second.since < b.second.since;
+      }));
     it = left_.emplace(uid, Left{kBurst, now}).first;
   }
   auto& [events, since] = it->second;
@@ -49,18 +51,24 @@ void Events::emit(const EventSubject& subject, bool warning, std::string reason,
     // client-go's form: name.<hex of the time>.
     known.name = subject.name + "." + fmt::format("{:x}", now.time_since_epoch().count());
     known.first = now;
-    base::json::object involved{{"kind", subject.kind}, {"name", subject.name}, {"uid", subject.uid}, {"apiVersion", "v1"}};
+    base::json::object involved{
+        {"kind", subject.kind}, {"name", subject.name}, {"uid", subject.uid}, {"apiVersion", "v1"}};
     if (!subject.ns.empty()) involved["namespace"] = subject.ns;
     if (!subject.container.empty())
-      involved["fieldPath"] = std::string(subject.init ? "spec.initContainers{" : "spec.containers{") + subject.container + "}";
-    bodies_[key] = base::json::object{
-        {"apiVersion", "v1"}, {"kind", "Event"},
-        {"metadata", base::json::object{{"name", known.name}, {"namespace", known.ns}}},
-        {"involvedObject", std::move(involved)}, {"reason", reason}, {"message", message},
-        {"type", warning ? "Warning" : "Normal"},
-        {"source", base::json::object{{"component", "kubelet"}, {"host", node_name_}}},
-        {"reportingComponent", "kubelet"}, {"reportingInstance", node_name_},
-        {"firstTimestamp", base::format_time(now)}};
+      involved["fieldPath"] =
+          std::string(subject.init ? "spec.initContainers{" : "spec.containers{") + subject.container + "}";
+    bodies_[key] =
+        base::json::object{{"apiVersion", "v1"},
+                           {"kind", "Event"},
+                           {"metadata", base::json::object{{"name", known.name}, {"namespace", known.ns}}},
+                           {"involvedObject", std::move(involved)},
+                           {"reason", reason},
+                           {"message", message},
+                           {"type", warning ? "Warning" : "Normal"},
+                           {"source", base::json::object{{"component", "kubelet"}, {"host", node_name_}}},
+                           {"reportingComponent", "kubelet"},
+                           {"reportingInstance", node_name_},
+                           {"firstTimestamp", base::format_time(now)}};
     it = known_.emplace(key, std::move(known)).first;
     order_.push_back(key);
   }
@@ -93,25 +101,26 @@ void Events::send(const std::string& key) {
     object["count"] = known.count;
     object["lastTimestamp"] = now;
     known.creating = true;
-    client_.create(api::resources::events, known.ns, std::move(object), [this, key](base::Result<base::json::value> result) {
-      auto found = known_.find(key);
-      if (found == known_.end()) return;
-      found->second.creating = false;
-      if (!result.ok()) {
-        // Lost: an event is worth no retry of its own, the next one like it starts afresh.
-        known_.erase(found);
-        std::erase(order_, key);
-      } else if (found->second.dirty) {
-        send(key);
-      }
-    });
+    client_.create(api::resources::events, known.ns, std::move(object),
+                   [this, key](base::Result<base::json::value> result) {
+                     auto found = known_.find(key);
+                     if (found == known_.end()) return;
+                     found->second.creating = false;
+                     if (!result.ok()) {
+                       // Lost: an event is worth no retry of its own, the next one like it starts afresh.
+                       known_.erase(found);
+                       std::erase(order_, key);
+                     } else if (found->second.dirty) {
+                       send(key);
+                     }
+                   });
     return;
   }
   client_.patch(api::resources::events, known.ns, known.name, "merge",
                 base::json::object{{"count", known.count}, {"lastTimestamp", now}},
                 [this, key](base::Result<base::json::value> result) {
                   if (result.ok()) return;
-                  known_.erase(key);   // expired there: the next one is a new event
+                  known_.erase(key);  // expired there: the next one is a new event
                   std::erase(order_, key);
                 });
 }

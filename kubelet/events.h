@@ -13,7 +13,7 @@
 namespace kubelet {
 
 struct EventSubject {
-  std::string kind = "Pod", ns, name, uid, container;   // container: sets fieldPath
+  std::string kind = "Pod", ns, name, uid, container;  // container: sets fieldPath
   bool init = false;
 };
 
@@ -54,7 +54,7 @@ class Events {
   api::Client& client_;
   std::string node_name_;
   std::map<std::string, Known> known_;
-  std::map<std::string, base::json::object> bodies_;   // waiting to be created
+  std::map<std::string, base::json::object> bodies_;  // waiting to be created
   std::deque<std::string> order_, pending_;
   EventBudget budget_;
   base::Loop::Handle timer_;

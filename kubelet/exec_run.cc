@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kMaxOutput = 10 << 10;
 
 struct PipedState {
-  runtime::Pod* pod = nullptr;    // null once we let go of it
+  runtime::Pod* pod = nullptr;  // null once we let go of it
   std::string exec_id, output;
   base::UniqueFd out;
   base::Loop::Handle reading, timer;
@@ -36,7 +36,8 @@ struct PipedState {
   }
   void kill() {
     if (pod && !exec_id.empty())
-      pod->signal_exec(exec_id, SIGKILL, [](base::Status s) { base::ignore(s, "it may have ended by itself"); });
+      pod->signal_exec(exec_id, SIGKILL,
+                       [](base::Status s) { base::ignore(s, "it may have ended by itself"); });
   }
 };
 
@@ -65,7 +66,9 @@ std::unique_ptr<ExecRun> run_exec(base::Loop& loop, runtime::Pod& pod, const std
   state->done = std::move(done);
   auto pipe = base::sys::pipe();
   if (!pipe.ok()) {
-    state->timer = loop.after({}, [state, message = pipe.error().message()] { state->finish({.success = false, .message = message}); });
+    state->timer = loop.after({}, [state, message = pipe.error().message()] {
+      state->finish({.success = false, .message = message});
+    });
     return std::make_unique<PipedRun>(state);
   }
   state->out = std::move(pipe->read);
@@ -84,20 +87,21 @@ std::unique_ptr<ExecRun> run_exec(base::Loop& loop, runtime::Pod& pod, const std
   exec.container = container;
   exec.process = std::move(process);
   exec.stdout_fd = exec.stderr_fd = pipe->write.get();
-  pod.exec(std::move(exec),
-           [state](base::Result<runtime::Pod::ExecStarted> started) {
-             if (!started.ok()) return state->finish({.success = false, .message = started.error().message()});
-             state->exec_id = started->exec_id;
-             if (state->timed_out || !state->done) state->kill();
-           },
-           [state](int code) {
-             if (!state->done) return;
-             state->drain();
-             std::string message = state->output;
-             while (!message.empty() && message.back() == '\n') message.pop_back();
-             if (message.empty() && code != 0) message = "command ended with code " + std::to_string(code);
-             state->finish({.success = code == 0, .message = code == 0 ? "" : message});
-           });
+  pod.exec(
+      std::move(exec),
+      [state](base::Result<runtime::Pod::ExecStarted> started) {
+        if (!started.ok()) return state->finish({.success = false, .message = started.error().message()});
+        state->exec_id = started->exec_id;
+        if (state->timed_out || !state->done) state->kill();
+      },
+      [state](int code) {
+        if (!state->done) return;
+        state->drain();
+        std::string message = state->output;
+        while (!message.empty() && message.back() == '\n') message.pop_back();
+        if (message.empty() && code != 0) message = "command ended with code " + std::to_string(code);
+        state->finish({.success = code == 0, .message = code == 0 ? "" : message});
+      });
   return std::make_unique<PipedRun>(state);
 }
 

@@ -13,7 +13,7 @@ namespace kubelet {
 
 class ExecRun {
  public:
-  virtual ~ExecRun() = default;   // `done` is not called any more; the command is killed
+  virtual ~ExecRun() = default;  // `done` is not called any more; the command is killed
 };
 // `timeout` zero: none. `pod` must outlive the answer or be lost (then the answer is a failure).
 std::unique_ptr<ExecRun> run_exec(base::Loop& loop, runtime::Pod& pod, const std::string& container,

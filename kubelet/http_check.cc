@@ -12,7 +12,7 @@ namespace {
 
 namespace http = base::http;
 
-constexpr size_t kMaxBodyBytes = 10 << 10;   // what is read of an answer; the rest does not matter
+constexpr size_t kMaxBodyBytes = 10 << 10;  // what is read of an answer; the rest does not matter
 constexpr int kMaxRedirects = 10;
 
 // A probe asks whether the server answers, not who it is (Kubernetes: certificates are not verified).
@@ -28,7 +28,9 @@ class HttpAttempt final : public NetAttempt {
       : loop_(loop), target_(target), address_(std::move(address)), done_(std::move(done)) {
     auto url = probe_url(target.kind == NetTarget::Kind::kHttps, target.host, target.port, target.path);
     if (!url.ok()) {
-      soon_ = loop_.after({}, [this, why = url.error().reason] { finish({.success = false, .message = why, .errored = "unknown"}); });
+      soon_ = loop_.after({}, [this, why = url.error().reason] {
+        finish({.success = false, .message = why, .errored = "unknown"});
+      });
       return;
     }
     url_ = std::move(*url);
@@ -36,7 +38,10 @@ class HttpAttempt final : public NetAttempt {
   }
   Outcome overdue() const override {
     if (!head_) return failed("context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
-    return {.success = false, .message = "context deadline exceeded (Client.Timeout or context cancellation while reading body)", .errored = "failure"};
+    return {
+        .success = false,
+        .message = "context deadline exceeded (Client.Timeout or context cancellation while reading body)",
+        .errored = "failure"};
   }
 
  private:
@@ -48,7 +53,8 @@ class HttpAttempt final : public NetAttempt {
   }
   // The client and the call that are under way may be who calls us.
   void drop_connection() {
-    loop_.post([call = std::shared_ptr<http::Client::Call>(std::move(call_)), client = std::shared_ptr<http::Client>(std::move(client_))] {});
+    loop_.post([call = std::shared_ptr<http::Client::Call>(std::move(call_)),
+                client = std::shared_ptr<http::Client>(std::move(client_))] {});
   }
 
   void ask() {
@@ -64,7 +70,7 @@ class HttpAttempt final : public NetAttempt {
     options.host = address_;
     options.port = url_.port;
     options.server_name = url_.host;
-    options.connect_timeout = std::chrono::hours(1);   // ours is shorter and has its own words
+    options.connect_timeout = std::chrono::hours(1);  // ours is shorter and has its own words
     client_ = std::make_unique<http::Client>(loop_, std::move(context), std::move(options));
     http::Request request;
     request.target = url_.target;
@@ -78,7 +84,7 @@ class HttpAttempt final : public NetAttempt {
           if (call_) head_ = head;
         },
         [this](std::string_view data) {
-          if (!call_ || !done_) return;   // what was asked before a redirect
+          if (!call_ || !done_) return;  // what was asked before a redirect
           body_.append(data.substr(0, kMaxBodyBytes - body_.size()));
           if (body_.size() >= kMaxBodyBytes) answered();
         },
@@ -86,19 +92,25 @@ class HttpAttempt final : public NetAttempt {
   }
 
   void ended(base::Status end) {
-    if (!done_ || !call_) return;   // answered before its end
+    if (!done_ || !call_) return;  // answered before its end
     if (end.ok() && head_) return answered();
     if (head_) return finish({.success = false, .message = "unexpected EOF", .errored = "failure"});
     const base::Error& error = end.error();
     // net/http: server gave HTTP response to HTTPS client; hooks then take what they get.
-    if (url_.tls && target_.hook && error.errno_value == 0 && error.reason.find("wrong version number") != std::string::npos) {
+    if (url_.tls && target_.hook && error.errno_value == 0 &&
+        error.reason.find("wrong version number") != std::string::npos) {
       url_.tls = false;
       drop_connection();
-      std::erase_if(target_.headers, [](const auto& header) { return strcasecmp(header.first.c_str(), "authorization") == 0; });
+      std::erase_if(target_.headers, [](const auto& header) {
+        return strcasecmp(header.first.c_str(), "authorization") == 0;
+      });
       return ask();
     }
-    if (error.errno_value != 0 && error.operation == "connect") return finish(failed(dial_error(url_.host_header(), error.errno_value)));
-    finish(failed(error.reason.starts_with("the server closed the connection") ? "EOF" : error.reason.empty() ? error.message() : error.reason));
+    if (error.errno_value != 0 && error.operation == "connect")
+      return finish(failed(dial_error(url_.host_header(), error.errno_value)));
+    finish(failed(error.reason.starts_with("the server closed the connection") ? "EOF"
+                  : error.reason.empty()                                       ? error.message()
+                                                                               : error.reason));
   }
 
   // Head and body (or enough of it) are here.
@@ -111,23 +123,29 @@ class HttpAttempt final : public NetAttempt {
       auto next = redirect_url(url_, location);
       if (!next.ok()) return finish(failed(next.error().reason));
       if (next->host == target_.host) {
-        if (++redirects_ >= kMaxRedirects)   // net/http names the Location as it came; it has no control characters
-          return finish({.success = false, .message = "Get \"" + location + "\": stopped after 10 redirects"});
+        if (++redirects_ >=
+            kMaxRedirects)  // net/http names the Location as it came; it has no control characters
+          return finish(
+              {.success = false, .message = "Get \"" + location + "\": stopped after 10 redirects"});
         return follow(std::move(*next));
       }
     }
     if (target_.hook) return finish({.success = true, .message = ""});
-    if (status < 200 || status >= 400)   // without the body, which may hold what a Pod's readers must not see
-      return finish({.success = false, .message = "HTTP probe failed with statuscode: " + std::to_string(status)});
+    if (status < 200 || status >= 400)  // without the body, which may hold what a Pod's readers must not see
+      return finish(
+          {.success = false, .message = "HTTP probe failed with statuscode: " + std::to_string(status)});
     if (status >= 300)
-      return finish({.success = true, .message = "Probe terminated redirects, Response body: " + body_, .warning = true});
+      return finish({.success = true,
+                     .message = "Probe terminated redirects, Response body: " + body_,
+                     .warning = true});
     finish({.success = true, .message = ""});
   }
   void follow(ProbeUrl next) {
     drop_connection();
     referer_ = url_.tls && !next.tls ? "" : url_.text();
     if (next.absolute)
-      std::erase_if(target_.headers, [](const auto& header) { return strcasecmp(header.first.c_str(), "host") == 0; });
+      std::erase_if(target_.headers,
+                    [](const auto& header) { return strcasecmp(header.first.c_str(), "host") == 0; });
     url_ = std::move(next);
     soon_ = loop_.after({}, [this] { ask(); });
   }
@@ -147,7 +165,8 @@ class HttpAttempt final : public NetAttempt {
 
 }  // namespace
 
-std::unique_ptr<NetAttempt> ask_http(base::Loop& loop, const NetTarget& target, std::string address, NetDone done) {
+std::unique_ptr<NetAttempt> ask_http(base::Loop& loop, const NetTarget& target, std::string address,
+                                     NetDone done) {
   return std::make_unique<HttpAttempt>(loop, target, std::move(address), std::move(done));
 }
 

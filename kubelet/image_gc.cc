@@ -39,8 +39,7 @@ base::Status run(std::vector<std::string> argv) {
   const base::ExitStatus ended = TRY(base::wait_child(child));
   if (ended.code != 0 || ended.signal != 0)
     return base::make_error(
-        base::Kind::kUnavailable, "run",
-        command.argv[0] + " " + command.argv[1] + " " + command.argv[2],
+        base::Kind::kUnavailable, "run", command.argv[0] + " " + command.argv[1] + " " + command.argv[2],
         "it ended with " + std::to_string(ended.signal ? 128 + ended.signal : ended.code));
   return {};
 }
@@ -67,9 +66,8 @@ void ImageGc::looked(Stage stage, const StoredImages& stored) {
   const auto wanted = bytes_to_free(stored, policy_);
   if (!wanted || *wanted == 0) return;
   if (stage == Stage::kLook) {
-    base::log::info(
-        "image garbage collection: the disk of {} is fuller than {} %: to free: {} bytes",
-        images_.image_root, policy_.high_percent, *wanted);
+    base::log::info("image garbage collection: the disk of {} is fuller than {} %: to free: {} bytes",
+                    images_.image_root, policy_.high_percent, *wanted);
     return act(Stage::kSwept, {});
   }
   if (stage == Stage::kSwept) {
@@ -77,14 +75,13 @@ void ImageGc::looked(Stage stage, const StoredImages& stored) {
     wanted_bytes_ = *wanted;
     eligible_bytes_ = plan.frees_bytes;
     if (!plan.remove.empty()) {
-      for (const auto& name : plan.remove)
-        base::log::info("image garbage collection: removes {}", name);
+      for (const auto& name : plan.remove) base::log::info("image garbage collection: removes {}", name);
       return act(Stage::kRemoved, std::move(plan.remove));
     }
   }
   if (eligible_bytes_ < wanted_bytes_)
-    events_.emit({.kind = "Node", .ns = "", .name = node_name_, .uid = node_name_, .container = ""},
-                 true, "FreeDiskSpaceFailed",
+    events_.emit({.kind = "Node", .ns = "", .name = node_name_, .uid = node_name_, .container = ""}, true,
+                 "FreeDiskSpaceFailed",
                  "Failed to garbage collect required amount of images. Attempted to free " +
                      std::to_string(wanted_bytes_) + " bytes, but only found " +
                      std::to_string(eligible_bytes_) + " bytes eligible to free.");
@@ -92,19 +89,16 @@ void ImageGc::looked(Stage stage, const StoredImages& stored) {
 
 void ImageGc::act(Stage next, std::vector<std::string> names) {
   background_.call<base::Status>(
-      [program = images_.program, root = images_.image_root,
-       names = std::move(names)]() -> base::Status {
+      [program = images_.program, root = images_.image_root, names = std::move(names)]() -> base::Status {
         // One by one: a name that somebody took away meanwhile must not keep the others.
         for (const auto& name : names)
-          if (auto removed = run({program, "image", "rm", "--image-root", root, name});
-              !removed.ok())
+          if (auto removed = run({program, "image", "rm", "--image-root", root, name}); !removed.ok())
             base::log::warning("image garbage collection: {}: {}", name, removed.error().message());
         return run({program, "image", "gc", "--image-root", root});
       },
       [this, next](base::Status status) {
         // While an image is being imported nothing goes; the next pass tries again.
-        if (!status.ok())
-          return base::log::warning("image garbage collection: {}", status.error().message());
+        if (!status.ok()) return base::log::warning("image garbage collection: {}", status.error().message());
         look(next);
       });
 }

@@ -16,12 +16,8 @@ class ImageGc {
  public:
   ImageGc(base::Loop& loop, Background& background, Events& events, const Images::Options& images,
           std::string node_name, ImageGcPolicy policy)
-      : loop_(loop),
-        background_(background),
-        events_(events),
-        images_(images),
-        node_name_(std::move(node_name)),
-        policy_(policy) {}
+      : loop_(loop), background_(background), events_(events), images_(images),
+        node_name_(std::move(node_name)), policy_(policy) {}
   void start();  // and at once, so that a node that comes up full gets room
 
  private:

@@ -8,9 +8,8 @@ void note_images(const StoredImages& stored, base::Time now, ImageSightings& sig
   for (const auto& [digest, image] : stored.by_digest) {
     auto& seen =
         sightings.by_digest
-            .try_emplace(digest,
-                         ImageSightings::Image{.first_seen = sightings.begun ? now : base::Time{},
-                                               .last_used = {}})
+            .try_emplace(digest, ImageSightings::Image{.first_seen = sightings.begun ? now : base::Time{},
+                                                       .last_used = {}})
             .first->second;
     if (stored.used.contains(digest)) seen.last_used = now;
   }
@@ -45,15 +44,13 @@ ImageGcPlan plan_image_gc(const StoredImages& stored, const ImageSightings& sigh
     if (now - seen->second.first_seen < policy.min_age) continue;
     candidates.push_back({seen->second.last_used, seen->second.first_seen, &image});
   }
-  std::stable_sort(
-      candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-        return std::pair(a.last_used, a.first_seen) < std::pair(b.last_used, b.first_seen);
-      });
+  std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return std::pair(a.last_used, a.first_seen) < std::pair(b.last_used, b.first_seen);
+  });
   ImageGcPlan plan;
   for (const Candidate& candidate : candidates) {
     if (plan.frees_bytes >= wanted_bytes) break;
-    plan.remove.insert(plan.remove.end(), candidate.image->names.begin(),
-                       candidate.image->names.end());
+    plan.remove.insert(plan.remove.end(), candidate.image->names.begin(), candidate.image->names.end());
     plan.frees_bytes += candidate.image->size_bytes;
   }
   return plan;

@@ -29,12 +29,13 @@ class Images {
   struct Pulled {
     std::string name, digest;
     base::Duration took{}, waited{};
-    std::optional<size_t> credential;   // which of those given it was done with; none: the node's own, or nobody's
+    std::optional<size_t>
+        credential;  // which of those given it was done with; none: the node's own, or nobody's
   };
   using Done = std::function<void(base::Result<Pulled>)>;
-  // Tried with each of `credentials` in turn, then as the node's registries file says. They go to the child through
-  // a file without a name, never over its command line or environment. Done is called once, later, unless Images is
-  // destroyed before.
+  // Tried with each of `credentials` in turn, then as the node's registries file says. They go to the child
+  // through a file without a name, never over its command line or environment. Done is called once, later,
+  // unless Images is destroyed before.
   void pull(const std::string& name, const std::vector<PullCredential>& credentials, Done done);
   const Options& options() const { return options_; }
 
@@ -51,6 +52,7 @@ class Images {
 };
 
 // The pull program's answer: {"name","digest"} or {"error","kind","message"}. Pure.
-base::Result<Images::Pulled> parse_pull_answer(const std::string& name, const std::string& text, const base::ExitStatus& status);
+base::Result<Images::Pulled> parse_pull_answer(const std::string& name, const std::string& text,
+                                               const base::ExitStatus& status);
 
 }  // namespace kubelet

@@ -26,8 +26,10 @@ HostFacts host_facts(int64_t memory_bytes) {
   std::istringstream lines(sys::read_file("/proc/self/status").value_or(""));
   for (std::string line; std::getline(lines, line);)
     if (line.starts_with("CapBnd:")) out.capabilities = std::strtoull(line.c_str() + 7, nullptr, 16);
-  const bool may_lower = out.capabilities >> 24 & 1;   // CAP_SYS_RESOURCE
-  if (!may_lower) out.min_oom_score_adj = std::max(0, std::atoi(sys::read_file("/proc/self/oom_score_adj").value_or("0").c_str()));
+  const bool may_lower = out.capabilities >> 24 & 1;  // CAP_SYS_RESOURCE
+  if (!may_lower)
+    out.min_oom_score_adj =
+        std::max(0, std::atoi(sys::read_file("/proc/self/oom_score_adj").value_or("0").c_str()));
   return out;
 }
 
@@ -43,23 +45,45 @@ api::ContainerImage image_entry(const runtime::Image& image) {
 
 Kubelet::Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, KubeletOptions options)
     : loop_(loop), options_(std::move(options)), transport_(std::move(transport)),
-      client_(transport_, "sampan-kubelet/" + options_.version), background_(loop), events_(loop, client_, options_.node_name),
-      images_(loop, {.program = options_.image_program, .image_root = options_.image_root, .registries = options_.registries}),
-      objects_(loop, *transport_, [this](const std::string& uid) {
-        if (auto it = workers_.find(uid); it != workers_.end()) it->second->objects_changed();
-      }),
+      client_(transport_, "sampan-kubelet/" + options_.version), background_(loop),
+      events_(loop, client_, options_.node_name), images_(loop, {.program = options_.image_program,
+                                                                 .image_root = options_.image_root,
+                                                                 .registries = options_.registries}),
+      objects_(loop, *transport_,
+               [this](const std::string& uid) {
+                 if (auto it = workers_.find(uid); it != workers_.end()) it->second->objects_changed();
+               }),
       resolver_(loop), pull_records_(background_, options_.root_dir + "/image_manager"),
-      context_{.loop = loop_, .client = client_, .background = background_, .images = images_, .events = events_,
-               .objects = objects_, .resolver = resolver_, .probe_metrics = probe_metrics_, .pull_records = pull_records_, .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
-               .node = {.host_ip = options_.node_ip}, .dns = {}, .host = {}, .node_name = options_.node_name,
-               .pod_program = options_.pod_program, .cgroup_parent = options_.cgroup_parent, .bridge = options_.bridge,
-               .services = {}, .start_pod = {}, .connect_pod = {}, .clean_dead_pod = {}, .attach_pod = {}, .detach_pod = {},
+      context_{.loop = loop_,
+               .client = client_,
+               .background = background_,
+               .images = images_,
+               .events = events_,
+               .objects = objects_,
+               .resolver = resolver_,
+               .probe_metrics = probe_metrics_,
+               .pull_records = pull_records_,
+               .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
+               .node = {.host_ip = options_.node_ip},
+               .dns = {},
+               .host = {},
+               .node_name = options_.node_name,
+               .pod_program = options_.pod_program,
+               .cgroup_parent = options_.cgroup_parent,
+               .bridge = options_.bridge,
+               .services = {},
+               .start_pod = {},
+               .connect_pod = {},
+               .clean_dead_pod = {},
+               .attach_pod = {},
+               .detach_pod = {},
                .default_seccomp = {}} {}
 
 Kubelet::~Kubelet() = default;
 
 base::Status Kubelet::start() {
-  for (const auto& dir : {options_.root_dir, context_.layout.pods(), options_.run_dir, context_.layout.records()})
+  for (const auto& dir :
+       {options_.root_dir, context_.layout.pods(), options_.run_dir, context_.layout.records()})
     TRY_WRAP(sys::mkdir_all(dir, 0755), "make kubelet directory", dir);
   NodeAgent::Options node;
   node.facts = read_machine(options_.root_dir);
@@ -83,12 +107,22 @@ base::Status Kubelet::start() {
   context_.dns.host_resolv_conf = sys::read_file("/etc/resolv.conf").value_or("");
   context_.dns.host_hosts = sys::read_file("/etc/hosts").value_or("127.0.0.1\tlocalhost\n");
   context_.services = [this](const std::string& ns) { return services_of(ns); };
-  context_.start_pod = [this](runtime::SandboxSpec spec, auto done) { runtime::start_pod(loop_, std::move(spec), std::move(done)); };
-  context_.connect_pod = [this](const std::string& uid) { return runtime::connect_pod(loop_, options_.run_dir, uid); };
-  context_.clean_dead_pod = [dir = options_.run_dir](const std::string& uid) { return runtime::clean_dead_pod(dir, uid); };
-  context_.attach_pod = [](const netns::PodLink& link, int ns, int netlink) { return netns::attach_pod(link, ns, netlink); };
+  context_.start_pod = [this](runtime::SandboxSpec spec, auto done) {
+    runtime::start_pod(loop_, std::move(spec), std::move(done));
+  };
+  context_.connect_pod = [this](const std::string& uid) {
+    return runtime::connect_pod(loop_, options_.run_dir, uid);
+  };
+  context_.clean_dead_pod = [dir = options_.run_dir](const std::string& uid) {
+    return runtime::clean_dead_pod(dir, uid);
+  };
+  context_.attach_pod = [](const netns::PodLink& link, int ns, int netlink) {
+    return netns::attach_pod(link, ns, netlink);
+  };
   context_.detach_pod = [](const std::string& link) { return netns::detach_pod(link); };
-  context_.default_seccomp = [](const std::vector<std::string>& capabilities) { return runtime::default_seccomp(capabilities); };
+  context_.default_seccomp = [](const std::vector<std::string>& capabilities) {
+    return runtime::default_seccomp(capabilities);
+  };
   TRY(read_records());
   TRY(pull_records_.load([&](const std::string& image) -> std::optional<std::string> {
     auto found = runtime::find_image(options_.image_root, image);
@@ -109,7 +143,8 @@ base::Status Kubelet::start() {
   options.resource = api::resources::pods;
   options.field_selector = "spec.nodeName=" + options_.node_name;
   pods_ = std::make_unique<api::Informer>(
-      loop_, *transport_, options, [this](api::Informer::Change change, const json::value& object) { pod_changed(change, object); },
+      loop_, *transport_, options,
+      [this](api::Informer::Change change, const json::value& object) { pod_changed(change, object); },
       [this] {
         if (std::exchange(pods_synced_, true)) return;
         remove_orphans();
@@ -117,12 +152,14 @@ base::Status Kubelet::start() {
   api::Informer::Options services;
   services.resource = api::resources::services;
   services_ = std::make_unique<api::Informer>(
-      loop_, *transport_, services, [this](api::Informer::Change change, const json::value& object) { service_changed(change, object); },
+      loop_, *transport_, services,
+      [this](api::Informer::Change change, const json::value& object) { service_changed(change, object); },
       [this] {
         if (std::exchange(services_synced_, true)) return;
         for (auto& [uid, worker] : workers_) worker->look_again();
       });
-  image_gc_ = std::make_unique<ImageGc>(loop_, background_, events_, images_.options(), options_.node_name, options_.image_gc);
+  image_gc_ = std::make_unique<ImageGc>(loop_, background_, events_, images_.options(), options_.node_name,
+                                        options_.image_gc);
   image_gc_->start();
   node_->start();
   pods_->start();
@@ -133,7 +170,8 @@ base::Status Kubelet::start() {
 // ---- Pods ----------------------------------------------------------------------------------------
 
 void Kubelet::pod_changed(api::Informer::Change change, const json::value& object) {
-  const std::string key = std::string(base::string_at(object, "metadata", "namespace")) + "/" + std::string(base::string_at(object, "metadata", "name"));
+  const std::string key = std::string(base::string_at(object, "metadata", "namespace")) + "/" +
+                          std::string(base::string_at(object, "metadata", "name"));
   const std::string uid(base::string_at(object, "metadata", "uid"));
   auto known = by_name_.find(key);
   if (change == api::Informer::Change::kDeleted) {
@@ -142,7 +180,8 @@ void Kubelet::pod_changed(api::Informer::Change change, const json::value& objec
     return;
   }
   if (known != by_name_.end() && known->second != uid)
-    if (auto it = workers_.find(known->second); it != workers_.end()) it->second->gone();   // replaced by a namesake
+    if (auto it = workers_.find(known->second); it != workers_.end())
+      it->second->gone();  // replaced by a namesake
   auto pod = api::decode<api::Pod>(object);
   if (!pod.ok()) return base::log::error("pod {}: {}", key, pod.error().message());
   if (auto it = workers_.find(uid); it != workers_.end()) return it->second->update(std::move(*pod));
@@ -161,7 +200,9 @@ void Kubelet::add(api::Pod pod) {
   workers_[uid] = worker;
   ++started_pods_;
   worker->on_finished = [this, uid] { loop_.post([this, uid] { finished(uid); }); };
-  worker->on_exit = [this] { if (on_exit) on_exit(); };
+  worker->on_exit = [this] {
+    if (on_exit) on_exit();
+  };
   worker->start();
 }
 
@@ -180,14 +221,15 @@ void Kubelet::finished(const std::string& uid) {
   // Logs of a Pod that ended by itself stay until its object goes: now.
   background_.call<base::Status>(
       [layout = context_.layout, uid, holders, root = options_.image_root]() -> base::Status {
-        for (const auto& holder : holders) base::ignore(runtime::unpin_image(root, holder), "image gc drops pins of unknown holders");
+        for (const auto& holder : holders)
+          base::ignore(runtime::unpin_image(root, holder), "image gc drops pins of unknown holders");
         TRY(runtime::clean_dead_pod(layout.run_dir, uid));
         TRY(netns::detach_pod(netns::host_link_name(uid)));
         return remove_pod_directory(layout, uid, true);
       },
       [this, uid, ip](base::Status status) {
         if (!status.ok()) {
-          found_[uid].sandbox.ip = ip;   // still taken
+          found_[uid].sandbox.ip = ip;  // still taken
           return clean_later(uid, "remove", status.error(), 0);
         }
         if (auto address = netns::parse_ipv4(ip); address && pool_) pool_->release(*address);
@@ -197,16 +239,19 @@ void Kubelet::finished(const std::string& uid) {
 void Kubelet::clean_later(const std::string& uid, const char* what, const base::Error& error, int failures) {
   base::log::warning("pod {}: {}: {}: tried again", uid, what, error.message());
   // Of the node: the Pod is gone from the API, and its namespace may be.
-  events_.emit({.kind = "Node", .ns = "", .name = options_.node_name, .uid = options_.node_name, .container = ""}, true,
-               "FailedPodCleanup", "What is left of pod " + uid + " can't be removed: " + error.message());
-  const auto delay = std::min<base::Duration>(std::chrono::seconds(1) * (1 << std::min(failures, 6)), std::chrono::seconds(60));
+  events_.emit(
+      {.kind = "Node", .ns = "", .name = options_.node_name, .uid = options_.node_name, .container = ""},
+      true, "FailedPodCleanup", "What is left of pod " + uid + " can't be removed: " + error.message());
+  const auto delay = std::min<base::Duration>(std::chrono::seconds(1) * (1 << std::min(failures, 6)),
+                                              std::chrono::seconds(60));
   context_.retries[uid] = loop_.after(delay, [this, uid, failures] {
-    auto timer = context_.retries.extract(uid);   // this call is its own
+    auto timer = context_.retries.extract(uid);  // this call is its own
     remove_orphan(uid, failures + 1);
   });
 }
 
-std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::string& name, const std::string& uid) {
+std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::string& name,
+                                         const std::string& uid) {
   auto it = by_name_.find(ns + "/" + name);
   if (it == by_name_.end() || (!uid.empty() && it->second != uid)) return nullptr;
   auto worker = workers_.find(it->second);
@@ -215,12 +260,13 @@ std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::strin
 
 void Kubelet::network_up(const netns::Cidr& cidr) {
   auto pool = netns::AddressPool::of(cidr);
-  if (!pool.ok()) return base::log::error("{}", pool.error().message());   // the node agent has told it already
+  if (!pool.ok())
+    return base::log::error("{}", pool.error().message());  // the node agent has told it already
   pool_ = std::move(*pool);
   auto reserve = [&](const PodObserved& seen) {
     if (seen.sandbox.ip.empty()) return;
     auto address = netns::parse_ipv4(seen.sandbox.ip);
-    if (!address || !cidr.contains(*address)) return;   // of another range: its Pod gets a new one
+    if (!address || !cidr.contains(*address)) return;  // of another range: its Pod gets a new one
     if (auto status = pool_->reserve(*address); !status.ok())
       base::log::warning("reserve Pod address {}: {}", seen.sandbox.ip, status.error().message());
   };
@@ -236,7 +282,7 @@ void Kubelet::network_up(const netns::Cidr& cidr) {
 base::Status Kubelet::read_records() {
   for (const auto& name : TRY(sys::list_dir(context_.layout.records()))) {
     if (!name.ends_with(".json")) {
-      ::unlink((context_.layout.records() + "/" + name).c_str());   // half-written: never renamed
+      ::unlink((context_.layout.records() + "/" + name).c_str());  // half-written: never renamed
       continue;
     }
     const std::string uid = name.substr(0, name.size() - 5);
@@ -263,7 +309,7 @@ void Kubelet::remove_orphans() {
 }
 
 void Kubelet::remove_orphan(const std::string& uid, int failures) {
-  if (workers_.contains(uid)) return;   // it came after all
+  if (workers_.contains(uid)) return;  // it came after all
   if (failures == 0) base::log::info("pod {}: not in the API any more: removing what is left of it", uid);
   std::string ip;
   std::vector<std::string> holders;
@@ -273,8 +319,10 @@ void Kubelet::remove_orphan(const std::string& uid, int failures) {
   }
   auto clean = [this, uid, ip, holders, failures] {
     background_.call<base::Status>(
-        [this_layout = context_.layout, uid, holders, run_dir = options_.run_dir, root = options_.image_root]() -> base::Status {
-          for (const auto& holder : holders) base::ignore(runtime::unpin_image(root, holder), "it only keeps an image longer");
+        [this_layout = context_.layout, uid, holders, run_dir = options_.run_dir,
+         root = options_.image_root]() -> base::Status {
+          for (const auto& holder : holders)
+            base::ignore(runtime::unpin_image(root, holder), "it only keeps an image longer");
           TRY(runtime::clean_dead_pod(run_dir, uid));
           TRY(netns::detach_pod(netns::host_link_name(uid)));
           return remove_pod_directory(this_layout, uid, true);
@@ -299,7 +347,8 @@ void Kubelet::remove_orphan(const std::string& uid, int failures) {
 // ---- services as environment ------------------------------------------------------------------------
 
 void Kubelet::service_changed(api::Informer::Change change, const json::value& object) {
-  const std::string ns(base::string_at(object, "metadata", "namespace")), name(base::string_at(object, "metadata", "name"));
+  const std::string ns(base::string_at(object, "metadata", "namespace")),
+      name(base::string_at(object, "metadata", "name"));
   const std::string ip(base::string_at(object, "spec", "clusterIP"));
   if (ns == "default" && name == "kubernetes") service_lists_.clear();
   else service_lists_.erase(ns);
@@ -312,7 +361,8 @@ void Kubelet::service_changed(api::Informer::Change change, const json::value& o
   link.cluster_ip = ip;
   if (const json::value* ports = base::find_path(object, "spec", "ports"); ports && ports->is_array())
     for (const auto& p : ports->get_array())
-      link.ports.push_back({.name = std::string(base::string_at(p, "name")), .protocol = std::string(base::string_at(p, "protocol")),
+      link.ports.push_back({.name = std::string(base::string_at(p, "name")),
+                            .protocol = std::string(base::string_at(p, "protocol")),
                             .port = static_cast<int>(base::as_int(base::find(p, "port")))});
   service_map_[ns][name] = std::move(link);
 }
@@ -334,8 +384,10 @@ const std::vector<ServiceLink>* Kubelet::services_of(const std::string& ns) {
 json::value Kubelet::pods_json(bool running) const {
   json::array items;
   for (const auto& [uid, worker] : workers_)
-    if (!running || worker->observed().sandbox.step == Step::kDone) items.push_back(api::encode(worker->pod()));
-  return json::object{{"kind", "PodList"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"items", std::move(items)}};
+    if (!running || worker->observed().sandbox.step == Step::kDone)
+      items.push_back(api::encode(worker->pod()));
+  return json::object{
+      {"kind", "PodList"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"items", std::move(items)}};
 }
 
 Kubelet::Counts Kubelet::counts() const {
@@ -353,8 +405,12 @@ Kubelet::Counts Kubelet::counts() const {
 }
 
 CountRequest Kubelet::count_request(bool disks) const {
-  CountRequest out{.node_name = options_.node_name, .root_dir = options_.root_dir, .image_root = options_.image_root,
-                   .cgroup_parent = options_.cgroup_parent, .pods = {}, .disks = disks};
+  CountRequest out{.node_name = options_.node_name,
+                   .root_dir = options_.root_dir,
+                   .image_root = options_.image_root,
+                   .cgroup_parent = options_.cgroup_parent,
+                   .pods = {},
+                   .disks = disks};
   for (const auto& [uid, worker] : workers_) {
     const api::Pod& pod = worker->pod();
     const api::PodSpec& spec = spec_of(pod);
@@ -390,7 +446,8 @@ CountRequest Kubelet::count_request(bool disks) const {
       one.containers.push_back(std::move(counted));
     }
     for (const auto& volume : spec.volumes)
-      if (volume.empty_dir && volume.empty_dir->medium != "Memory") one.volumes.emplace_back(volume.name, context_.layout.volume(uid, volume.name));
+      if (volume.empty_dir && volume.empty_dir->medium != "Memory")
+        one.volumes.emplace_back(volume.name, context_.layout.volume(uid, volume.name));
     out.pods.push_back(std::move(one));
   }
   return out;

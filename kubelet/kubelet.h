@@ -15,8 +15,8 @@
 namespace kubelet {
 
 struct KubeletOptions {
-  std::string node_name, node_ip, root_dir, run_dir, image_root, cgroup_parent, pod_program, image_program, bridge,
-      cluster_dns, cluster_domain, registries, version;
+  std::string node_name, node_ip, root_dir, run_dir, image_root, cgroup_parent, pod_program, image_program,
+      bridge, cluster_dns, cluster_domain, registries, version;
   int port = 10250;
   int mtu = 1500;
   int64_t max_pids = -1, max_pods = 110;
@@ -30,9 +30,10 @@ class Kubelet {
   base::Status start();
 
   // For the server.
-  std::shared_ptr<PodWorker> find(const std::string& ns, const std::string& name, const std::string& uid = {});
-  std::function<void()> on_exit;              // of some container
-  base::json::value pods_json(bool running) const;   // a PodList; of those alone that have a sandbox
+  std::shared_ptr<PodWorker> find(const std::string& ns, const std::string& name,
+                                  const std::string& uid = {});
+  std::function<void()> on_exit;                    // of some container
+  base::json::value pods_json(bool running) const;  // a PodList; of those alone that have a sandbox
   struct Counts {
     size_t running_pods = 0, running_containers = 0, desired_pods = 0, addresses_used = 0;
     uint64_t started_pods = 0;
@@ -75,12 +76,12 @@ class Kubelet {
   std::unique_ptr<ImageGc> image_gc_;
   std::unique_ptr<api::Informer> pods_, services_;
   bool pods_synced_ = false, services_synced_ = false;
-  std::unordered_map<std::string, std::shared_ptr<PodWorker>> workers_;      // by uid
-  std::unordered_map<std::string, std::string> by_name_;                     // "ns/name" -> uid
-  std::map<std::string, PodObserved> found_;                                 // records without a Pod yet
+  std::unordered_map<std::string, std::shared_ptr<PodWorker>> workers_;  // by uid
+  std::unordered_map<std::string, std::string> by_name_;                 // "ns/name" -> uid
+  std::map<std::string, PodObserved> found_;                             // records without a Pod yet
   std::map<std::string, std::unique_ptr<runtime::Pod>> orphans_;
-  std::map<std::string, std::map<std::string, ServiceLink>> service_map_;    // by namespace, by name
-  std::map<std::string, std::vector<ServiceLink>> service_lists_;            // made when asked for
+  std::map<std::string, std::map<std::string, ServiceLink>> service_map_;  // by namespace, by name
+  std::map<std::string, std::vector<ServiceLink>> service_lists_;          // made when asked for
   uint64_t started_pods_ = 0;
 };
 

@@ -14,7 +14,9 @@ struct Layout {
   std::string pods() const { return root_dir + "/pods"; }
   std::string pod(const std::string& uid) const { return pods() + "/" + uid; }
   std::string volumes(const std::string& uid) const { return pod(uid) + "/volumes"; }
-  std::string volume(const std::string& uid, const std::string& name) const { return volumes(uid) + "/" + name; }
+  std::string volume(const std::string& uid, const std::string& name) const {
+    return volumes(uid) + "/" + name;
+  }
   std::string container(const std::string& uid, const std::string& name) const {
     return pod(uid) + "/containers/" + name;
   }

@@ -48,30 +48,43 @@ int main(int argc, char** argv) {
 
   CLI::App app{"sampan-kubelet: runs the Pods of one node. Ending it leaves them running."};
   app.set_version_flag("--version", std::string("sampan-kubelet ") + kVersion);
-  app.add_option("--kubeconfig", kubeconfig, "how to reach the API server; its certificate is also the server's")->required();
+  app.add_option("--kubeconfig", kubeconfig,
+                 "how to reach the API server; its certificate is also the server's")
+      ->required();
   app.add_option("--node-name", options.node_name, "name of the Node object")->required();
   app.add_option("--node-ip", options.node_ip, "address of this node as others reach it")->required();
   app.add_option("--listen", listen, "address:port of the HTTPS server (default: <node-ip>:10250)");
-  app.add_option("--healthz-listen", health, "address:port of /healthz over plain HTTP; \"\": none")->capture_default_str();
+  app.add_option("--healthz-listen", health, "address:port of /healthz over plain HTTP; \"\": none")
+      ->capture_default_str();
   app.add_option("--root-dir", options.root_dir, "directories of Pods: volumes, logs")->capture_default_str();
-  app.add_option("--run-dir", options.run_dir, "sockets of sampan-pod and records; lost at reboot")->capture_default_str();
+  app.add_option("--run-dir", options.run_dir, "sockets of sampan-pod and records; lost at reboot")
+      ->capture_default_str();
   app.add_option("--image-root", options.image_root, "the image store")->capture_default_str();
-  app.add_option("--cgroup-parent", options.cgroup_parent, "parent of the Pods' control groups")->capture_default_str();
+  app.add_option("--cgroup-parent", options.cgroup_parent, "parent of the Pods' control groups")
+      ->capture_default_str();
   app.add_option("--pod-program", options.pod_program, "sampan-pod")->capture_default_str();
   app.add_option("--image-program", options.image_program, "sampan, for image pulls")->capture_default_str();
   app.add_option("--bridge", options.bridge, "bridge of the Pods")->capture_default_str();
   app.add_option("--mtu", options.mtu, "MTU of the bridge and of Pods")->capture_default_str();
   app.add_option("--cluster-dns", options.cluster_dns, "name server of Pods")->capture_default_str();
   app.add_option("--cluster-domain", options.cluster_domain, "domain of Services")->capture_default_str();
-  app.add_option("--registries", options.registries, "file with registries and mirrors, passed to image pulls");
+  app.add_option("--registries", options.registries,
+                 "file with registries and mirrors, passed to image pulls");
   app.add_option("--max-pods", options.max_pods, "Pods this node takes")->capture_default_str();
-  app.add_option("--pod-max-pids", options.max_pids, "processes of one Pod; -1: no limit")->capture_default_str();
-  app.add_option("--image-gc-high-threshold", options.image_gc.high_percent,
-                 "how full (percent) the disk of the image store gets before unused images go; 100: they stay")
-      ->capture_default_str()->check(CLI::Range(0, 100));
-  app.add_option("--image-gc-low-threshold", options.image_gc.low_percent, "how full it is to be then (percent)")
-      ->capture_default_str()->check(CLI::Range(0, 100));
-  app.add_option("--minimum-image-ttl-seconds", min_image_seconds, "an unused image that is younger stays")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--pod-max-pids", options.max_pids, "processes of one Pod; -1: no limit")
+      ->capture_default_str();
+  app.add_option(
+         "--image-gc-high-threshold", options.image_gc.high_percent,
+         "how full (percent) the disk of the image store gets before unused images go; 100: they stay")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100));
+  app.add_option("--image-gc-low-threshold", options.image_gc.low_percent,
+                 "how full it is to be then (percent)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 100));
+  app.add_option("--minimum-image-ttl-seconds", min_image_seconds, "an unused image that is younger stays")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--log-level", level, "debug, info, warning, error")->capture_default_str();
   try {
     app.parse(argc, argv);
@@ -90,7 +103,8 @@ int main(int argc, char** argv) {
   ::umask(0022);
   if (listen.empty()) listen = options.node_ip + ":10250";
   // Without these no Pod could be bounded; better said now than at the first Pod.
-  if (auto status = runtime::require_cgroup_controllers({"cpu", "memory", "pids"}); !status.ok()) return fail(status.error());
+  if (auto status = runtime::require_cgroup_controllers({"cpu", "memory", "pids"}); !status.ok())
+    return fail(status.error());
 
   base::Loop loop;
   auto signals = loop.on_signals({SIGTERM, SIGINT}, [&loop](int) { loop.stop(); });
@@ -100,8 +114,10 @@ int main(int argc, char** argv) {
   auto transport = api::connect(loop, *config);
   if (!transport.ok()) return fail(transport.error());
   if (config->client.certificate_pem.empty())
-    return fail(base::make_error(base::Kind::kInvalid, "read kubeconfig", kubeconfig, "it has no client certificate",
-                                 "make one with: sampan kubeconfig --user system:node:" + options.node_name + " --group system:nodes"));
+    return fail(base::make_error(base::Kind::kInvalid, "read kubeconfig", kubeconfig,
+                                 "it has no client certificate",
+                                 "make one with: sampan kubeconfig --user system:node:" + options.node_name +
+                                     " --group system:nodes"));
   auto context = base::tls::Context::server(config->client, config->ca_pem);
   if (!context.ok()) return fail(context.error());
 

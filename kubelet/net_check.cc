@@ -31,13 +31,16 @@ class TcpAttempt final : public NetAttempt {
       later(loop, base::sys::last_error("socket", where_).message());
       return;
     }
-    if (::connect(fd_.get(), reinterpret_cast<sockaddr*>(&socket->storage), socket->size) != 0 && errno != EINPROGRESS) {
+    if (::connect(fd_.get(), reinterpret_cast<sockaddr*>(&socket->storage), socket->size) != 0 &&
+        errno != EINPROGRESS) {
       later(loop, dial_error(where_, errno));
       return;
     }
     watch_ = loop.watch(fd_.get(), EPOLLOUT, [this](uint32_t) { ready(); });
   }
-  Outcome overdue() const override { return {.success = false, .message = "dial tcp " + where_ + ": i/o timeout"}; }
+  Outcome overdue() const override {
+    return {.success = false, .message = "dial tcp " + where_ + ": i/o timeout"};
+  }
 
  private:
   void ready() {
@@ -45,10 +48,12 @@ class TcpAttempt final : public NetAttempt {
     socklen_t size = sizeof error;
     ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     watch_.cancel();
-    done_(error == 0 ? Outcome{.success = true, .message = ""} : Outcome{.success = false, .message = dial_error(where_, error)});
+    done_(error == 0 ? Outcome{.success = true, .message = ""}
+                     : Outcome{.success = false, .message = dial_error(where_, error)});
   }
   void later(base::Loop& loop, std::string message) {
-    failing_ = loop.after({}, [this, message = std::move(message)] { done_({.success = false, .message = message}); });
+    failing_ = loop.after(
+        {}, [this, message = std::move(message)] { done_({.success = false, .message = message}); });
   }
 
   std::string where_;
@@ -62,9 +67,11 @@ class Check final : public NetCheck {
   Check(base::Loop& loop, base::Resolver& resolver, NetTarget target, base::Duration timeout, NetDone done)
       : loop_(loop), target_(std::move(target)), timeout_(timeout), done_(std::move(done)) {
     if (timeout > base::Duration::zero())
-      timer_ = loop_.after(timeout, [this] { finish(attempt_ ? attempt_->overdue() : failure("lookup " + target_.host + ": i/o timeout")); });
+      timer_ = loop_.after(timeout, [this] {
+        finish(attempt_ ? attempt_->overdue() : failure("lookup " + target_.host + ": i/o timeout"));
+      });
     std::string wrong = target_.error;
-    if (wrong.empty())   // a host that may stand in no URL is not looked up either
+    if (wrong.empty())  // a host that may stand in no URL is not looked up either
       if (auto url = probe_url(false, target_.host, target_.port, "/"); !url.ok()) wrong = url.error().reason;
     if (!wrong.empty()) {
       later({.success = false, .message = wrong, .errored = "unknown"});
@@ -81,14 +88,20 @@ class Check final : public NetCheck {
  private:
   static Outcome failure(std::string message) { return {.success = false, .message = std::move(message)}; }
   void resolved(base::Result<std::string> address) {
-    if (starting_) {   // never before the caller has its handle
-      soon_ = loop_.after({}, [this, address = std::make_shared<base::Result<std::string>>(std::move(address))] { resolved(std::move(*address)); });
+    if (starting_) {  // never before the caller has its handle
+      soon_ =
+          loop_.after({}, [this, address = std::make_shared<base::Result<std::string>>(std::move(address))] {
+            resolved(std::move(*address));
+          });
       return;
     }
-    if (!address.ok()) return finish(failure("dial tcp: lookup " + target_.host + ": " + address.error().reason));
+    if (!address.ok())
+      return finish(failure("dial tcp: lookup " + target_.host + ": " + address.error().reason));
     auto done = [this](Outcome outcome) { finish(std::move(outcome)); };
-    if (target_.kind == NetTarget::Kind::kTcp) attempt_ = std::make_unique<TcpAttempt>(loop_, target_, *address, done);
-    else if (target_.kind == NetTarget::Kind::kGrpc) attempt_ = ask_grpc(loop_, target_, *address, timeout_, done);
+    if (target_.kind == NetTarget::Kind::kTcp)
+      attempt_ = std::make_unique<TcpAttempt>(loop_, target_, *address, done);
+    else if (target_.kind == NetTarget::Kind::kGrpc)
+      attempt_ = ask_grpc(loop_, target_, *address, timeout_, done);
     else attempt_ = ask_http(loop_, target_, *address, done);
   }
   void later(Outcome outcome) {
@@ -100,7 +113,7 @@ class Check final : public NetCheck {
     done_ = nullptr;
     // The attempt may be what calls: it dies when the stack is unwound.
     if (attempt_) loop_.post([dead = std::shared_ptr<NetAttempt>(std::move(attempt_))] {});
-    if (done) done(std::move(outcome));   // may destroy us
+    if (done) done(std::move(outcome));  // may destroy us
   }
 
   base::Loop& loop_;

@@ -13,13 +13,17 @@ using std::chrono::seconds;
 namespace {
 constexpr auto kLeasePeriod = seconds(10);
 constexpr int kLeaseSeconds = 40;
-constexpr int kHealthEvery = 6;   // Leases: conditions are looked at once a minute
+constexpr int kHealthEvery = 6;  // Leases: conditions are looked at once a minute
 }  // namespace
 
-NodeAgent::NodeAgent(base::Loop& loop, api::Client& client, Background& background, Events& events, Options options)
+NodeAgent::NodeAgent(base::Loop& loop, api::Client& client, Background& background, Events& events,
+                     Options options)
     : loop_(loop), client_(client), background_(background), events_(events), options_(std::move(options)),
-      nodes_(loop, client.transport(), {.resource = api::resources::nodes, .ns = "", .label_selector = "", .field_selector = ""},
-             [this](api::Informer::Change change, const json::value& object) { node_changed(change, object); }) {}
+      nodes_(
+          loop, client.transport(),
+          {.resource = api::resources::nodes, .ns = "", .label_selector = "", .field_selector = ""},
+          [this](api::Informer::Change change, const json::value& object) { node_changed(change, object); }) {
+}
 
 void NodeAgent::start() {
   register_node();
@@ -35,26 +39,33 @@ void NodeAgent::register_node() {
     base::log::warning("register node {}: {}", options_.facts.node_name, error.message());
     retry_ = loop_.after(register_backoff_.next(), [this] { register_node(); });
   };
-  client_.create(api::resources::nodes, "", api::encode(make_node(options_.facts)), [this, again](base::Result<json::value> result) {
-    if (result.ok()) {
-      registering_ = false;
-      registered_ = true;
-      base::log::info("node {} registered", options_.facts.node_name);
-      EventSubject subject{.kind = "Node", .ns = "", .name = options_.facts.node_name, .uid = options_.facts.node_name, .container = ""};
-      events_.emit(subject, false, "Starting", "Starting kubelet.");
-      return;   // the informer brings it back
-    }
-    if (result.error().kind != base::Kind::kExists) return again(result.error());
-    // Here before: only the labels that are ours are made right.
-    json::object labels;
-    for (const auto& [key, value] : make_node(options_.facts).metadata.labels) labels[key] = value;
-    client_.patch(api::resources::nodes, "", options_.facts.node_name, "merge",
-                  json::object{{"metadata", json::object{{"labels", std::move(labels)}}}}, [this, again](base::Result<json::value> result) {
-      if (!result.ok()) return again(result.error());
-      registering_ = false;
-      registered_ = true;
-    });
-  });
+  client_.create(api::resources::nodes, "", api::encode(make_node(options_.facts)),
+                 [this, again](base::Result<json::value> result) {
+                   if (result.ok()) {
+                     registering_ = false;
+                     registered_ = true;
+                     base::log::info("node {} registered", options_.facts.node_name);
+                     EventSubject subject{.kind = "Node",
+                                          .ns = "",
+                                          .name = options_.facts.node_name,
+                                          .uid = options_.facts.node_name,
+                                          .container = ""};
+                     events_.emit(subject, false, "Starting", "Starting kubelet.");
+                     return;  // the informer brings it back
+                   }
+                   if (result.error().kind != base::Kind::kExists) return again(result.error());
+                   // Here before: only the labels that are ours are made right.
+                   json::object labels;
+                   for (const auto& [key, value] : make_node(options_.facts).metadata.labels)
+                     labels[key] = value;
+                   client_.patch(api::resources::nodes, "", options_.facts.node_name, "merge",
+                                 json::object{{"metadata", json::object{{"labels", std::move(labels)}}}},
+                                 [this, again](base::Result<json::value> result) {
+                                   if (!result.ok()) return again(result.error());
+                                   registering_ = false;
+                                   registered_ = true;
+                                 });
+                 });
 }
 
 void NodeAgent::node_changed(api::Informer::Change change, const json::value& object) {
@@ -83,22 +94,24 @@ void NodeAgent::node_changed(api::Informer::Change change, const json::value& ob
       } else if (!pod_cidr_) {
         pod_cidr_ = cidr;
       } else if (netns::format_cidr(*pod_cidr_) != netns::format_cidr(*cidr)) {
-        base::log::warning("node {}: spec.podCIDR changed from {} to {}: kept until the kubelet starts again", name,
-                           netns::format_cidr(*pod_cidr_), netns::format_cidr(*cidr));
+        base::log::warning("node {}: spec.podCIDR changed from {} to {}: kept until the kubelet starts again",
+                           name, netns::format_cidr(*pod_cidr_), netns::format_cidr(*cidr));
       }
     }
     sync_status();
     return sync_network();
   }
   std::string address;
-  if (const json::value* addresses = base::find_path(object, "status", "addresses"); addresses && addresses->is_array())
+  if (const json::value* addresses = base::find_path(object, "status", "addresses");
+      addresses && addresses->is_array())
     for (const auto& a : addresses->get_array())
       if (base::string_at(a, "type") == "InternalIP") address = base::string_at(a, "address");
   // As the kernel tells them again: another form of the same network would be added for ever.
   const auto cidr = netns::parse_cidr(base::string_at(object, "spec", "podCIDR"));
   const auto via = netns::parse_ipv4(address);
-  const std::pair<std::string, std::string> route{cidr ? netns::format_cidr(*cidr) : "", via ? netns::format_ipv4(*via) : ""};
-  if (!cidr || !via || cidr->prefix == 0) routes_.erase(name);   // nobody's Pods are the whole world
+  const std::pair<std::string, std::string> route{cidr ? netns::format_cidr(*cidr) : "",
+                                                  via ? netns::format_ipv4(*via) : ""};
+  if (!cidr || !via || cidr->prefix == 0) routes_.erase(name);  // nobody's Pods are the whole world
   else if (routes_[name] == route) return;
   else routes_[name] = route;
   sync_network();
@@ -156,19 +169,22 @@ void NodeAgent::sync_status() {
   const json::value text = api::encode(want);
   if (own_->status && text == api::encode(*own_->status)) return;
   status_busy_ = true;
-  client_.patch(api::resources::nodes, "", options_.facts.node_name, "strategic-merge",
-                json::object{{"status", node_status_patch(own_->status.value_or(api::NodeStatus{}), want)}},
-                [this](base::Result<json::value> result) {
-    status_busy_ = false;
-    if (result.ok()) {
-      status_backoff_.reset();
-      if (auto node = api::decode<api::Node>(*result); node.ok()) own_ = std::move(*node);
-    } else if (result.error().kind != base::Kind::kNotFound) {
-      base::log::warning("node {}: publish status: {}", options_.facts.node_name, result.error().message());
-      status_retry_ = loop_.after(status_backoff_.next(), [this] { sync_status(); });
-    }
-    if (std::exchange(status_again_, false)) sync_status();
-  }, "status");
+  client_.patch(
+      api::resources::nodes, "", options_.facts.node_name, "strategic-merge",
+      json::object{{"status", node_status_patch(own_->status.value_or(api::NodeStatus{}), want)}},
+      [this](base::Result<json::value> result) {
+        status_busy_ = false;
+        if (result.ok()) {
+          status_backoff_.reset();
+          if (auto node = api::decode<api::Node>(*result); node.ok()) own_ = std::move(*node);
+        } else if (result.error().kind != base::Kind::kNotFound) {
+          base::log::warning("node {}: publish status: {}", options_.facts.node_name,
+                             result.error().message());
+          status_retry_ = loop_.after(status_backoff_.next(), [this] { sync_status(); });
+        }
+        if (std::exchange(status_again_, false)) sync_status();
+      },
+      "status");
 }
 
 // KEP-589: the Lease is the heartbeat; its holder is the node.
@@ -189,8 +205,8 @@ void NodeAgent::renew_lease() {
       if (result.ok()) {
         lease_ = std::move(*result);
         lease_backoff_.reset();
-      }
-      else if (result.error().kind == base::Kind::kNotFound || result.error().kind == base::Kind::kConflict) lease_ = nullptr;   // read anew next time
+      } else if (result.error().kind == base::Kind::kNotFound || result.error().kind == base::Kind::kConflict)
+        lease_ = nullptr;  // read anew next time
       else base::log::warning("renew lease: {}", result.error().message());
     });
     return;
@@ -210,21 +226,26 @@ void NodeAgent::renew_lease() {
     }
     lease_busy_ = true;
     json::object metadata{{"name", name}, {"namespace", ns}};
-    if (own_) metadata["ownerReferences"] = json::array{json::object{
-        {"apiVersion", "v1"}, {"kind", "Node"}, {"name", name}, {"uid", own_->metadata.uid}}};
+    if (own_)
+      metadata["ownerReferences"] = json::array{
+          json::object{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", name}, {"uid", own_->metadata.uid}}};
     client_.create(api::resources::leases, ns,
-                   json::object{{"apiVersion", "coordination.k8s.io/v1"}, {"kind", "Lease"}, {"metadata", std::move(metadata)},
-                                {"spec", json::object{{"holderIdentity", name}, {"leaseDurationSeconds", kLeaseSeconds}, {"renewTime", now}}}},
+                   json::object{{"apiVersion", "coordination.k8s.io/v1"},
+                                {"kind", "Lease"},
+                                {"metadata", std::move(metadata)},
+                                {"spec", json::object{{"holderIdentity", name},
+                                                      {"leaseDurationSeconds", kLeaseSeconds},
+                                                      {"renewTime", now}}}},
                    [this](base::Result<json::value> result) {
-      lease_busy_ = false;
-      if (result.ok()) {
-        lease_ = std::move(*result);
-      } else {
-        // The namespace kube-node-lease comes with the master's start.
-        base::log::warning("create lease: {}", result.error().message());
-        lease_timer_ = loop_.after(lease_backoff_.next(), [this] { renew_lease(); });
-      }
-    });
+                     lease_busy_ = false;
+                     if (result.ok()) {
+                       lease_ = std::move(*result);
+                     } else {
+                       // The namespace kube-node-lease comes with the master's start.
+                       base::log::warning("create lease: {}", result.error().message());
+                       lease_timer_ = loop_.after(lease_backoff_.next(), [this] { renew_lease(); });
+                     }
+                   });
   });
 }
 

@@ -29,7 +29,7 @@ class NodeAgent {
   void start();
   // Called once the bridge is up with this node's Pod CIDR.
   std::function<void(const netns::Cidr&)> on_network;
-  std::function<void()> on_tick;   // with the Lease, every 10 s: the node's only timer
+  std::function<void()> on_tick;  // with the Lease, every 10 s: the node's only timer
   bool registered() const { return registered_; }
   const std::optional<netns::Cidr>& pod_cidr() const { return pod_cidr_; }
 
@@ -47,11 +47,12 @@ class NodeAgent {
   Options options_;
   api::Informer nodes_;
   std::optional<api::Node> own_;
-  std::map<std::string, std::pair<std::string, std::string>> routes_;   // by node: Pod CIDR, address
+  std::map<std::string, std::pair<std::string, std::string>> routes_;  // by node: Pod CIDR, address
   std::optional<netns::Cidr> pod_cidr_;
   std::optional<netns::NodeNetwork> applied_;
   std::string network_error_ = "waiting for the node's Pod CIDR: the master assigns spec.podCIDR";
-  bool registered_ = false, registering_ = false, network_busy_ = false, network_again_ = false, network_ready_ = false;
+  bool registered_ = false, registering_ = false, network_busy_ = false, network_again_ = false,
+       network_ready_ = false;
   bool status_busy_ = false, status_again_ = false;
   base::json::value lease_;
   bool lease_busy_ = false;

@@ -34,7 +34,7 @@ std::map<std::string, int64_t> meminfo() {
   return out;
 }
 
-constexpr int64_t kMemoryPressureBytes = 100 << 20;   // the kubelet's usual hard limit
+constexpr int64_t kMemoryPressureBytes = 100 << 20;  // the kubelet's usual hard limit
 constexpr int64_t kPidPressure = 1000;
 
 }  // namespace
@@ -43,12 +43,14 @@ MachineFacts read_machine(const std::string& root_dir) {
   MachineFacts f;
   f.cpus = std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN));
   f.memory_bytes = meminfo()["MemTotal"];
-  struct statvfs fs{};
+  struct statvfs fs {};
   if (::statvfs(root_dir.c_str(), &fs) == 0) f.disk_bytes = static_cast<int64_t>(fs.f_blocks * fs.f_frsize);
   utsname names{};
   ::uname(&names);
   f.kernel_version = names.release;
-  f.architecture = std::string(names.machine) == "x86_64" ? "amd64" : std::string(names.machine) == "aarch64" ? "arm64" : names.machine;
+  f.architecture = std::string(names.machine) == "x86_64"    ? "amd64"
+                   : std::string(names.machine) == "aarch64" ? "arm64"
+                                                             : names.machine;
   std::istringstream release(base::sys::read_file("/etc/os-release").value_or(""));
   for (std::string line; std::getline(release, line);)
     if (line.starts_with("PRETTY_NAME=")) {
@@ -66,12 +68,12 @@ NodeHealth read_health(const std::string& root_dir) {
   NodeHealth h;
   auto memory = meminfo();
   h.memory_available_bytes = memory["MemAvailable"];
-  struct statvfs fs{};
+  struct statvfs fs {};
   if (::statvfs(root_dir.c_str(), &fs) == 0) {
     h.disk_bytes = static_cast<int64_t>(fs.f_blocks * fs.f_frsize);
     h.disk_available_bytes = static_cast<int64_t>(fs.f_bavail * fs.f_frsize);
   }
-  struct sysinfo info{};
+  struct sysinfo info {};
   ::sysinfo(&info);
   h.pids_free = std::atoll(trimmed("/proc/sys/kernel/pid_max").c_str()) - info.procs;
   return h;
@@ -79,7 +81,8 @@ NodeHealth read_health(const std::string& root_dir) {
 
 bool is_extended_resource(std::string_view name) {
   size_t slash = name.find('/');
-  return slash != name.npos && name.substr(0, slash + 1).find("kubernetes.io/") == name.npos && !name.starts_with("requests.");
+  return slash != name.npos && name.substr(0, slash + 1).find("kubernetes.io/") == name.npos &&
+         !name.starts_with("requests.");
 }
 
 base::json::object node_status_patch(const api::NodeStatus& was, const api::NodeStatus& wanted) {
@@ -94,20 +97,27 @@ api::Node make_node(const MachineFacts& f) {
   node.api_version = "v1";
   node.kind = "Node";
   node.metadata.name = f.node_name;
-  node.metadata.labels = {{"kubernetes.io/hostname", f.node_name}, {"kubernetes.io/arch", f.architecture},
-                          {"kubernetes.io/os", "linux"}, {"beta.kubernetes.io/arch", f.architecture}, {"beta.kubernetes.io/os", "linux"}};
+  node.metadata.labels = {{"kubernetes.io/hostname", f.node_name},
+                          {"kubernetes.io/arch", f.architecture},
+                          {"kubernetes.io/os", "linux"},
+                          {"beta.kubernetes.io/arch", f.architecture},
+                          {"beta.kubernetes.io/os", "linux"}};
   node.spec.emplace();
   return node;
 }
 
-api::NodeStatus node_status(const api::Node& node, const MachineFacts& f, const NodeHealth& h, base::Time now) {
+api::NodeStatus node_status(const api::Node& node, const MachineFacts& f, const NodeHealth& h,
+                            base::Time now) {
   api::NodeStatus s = node.status.value_or(api::NodeStatus{});
   s.addresses = {{.address = f.node_ip, .type = "InternalIP"}, {.address = f.node_name, .type = "Hostname"}};
-  s.capacity = {{"cpu", std::to_string(f.cpus)}, {"memory", std::to_string(f.memory_bytes / 1024) + "Ki"},
-                {"pods", std::to_string(f.max_pods)}, {"ephemeral-storage", std::to_string(f.disk_bytes / 1024) + "Ki"},
+  s.capacity = {{"cpu", std::to_string(f.cpus)},
+                {"memory", std::to_string(f.memory_bytes / 1024) + "Ki"},
+                {"pods", std::to_string(f.max_pods)},
+                {"ephemeral-storage", std::to_string(f.disk_bytes / 1024) + "Ki"},
                 {"hugepages-2Mi", "0"}};
   s.allocatable = s.capacity;
-  s.allocatable["memory"] = std::to_string(std::max<int64_t>(0, f.memory_bytes - kMemoryPressureBytes) / 1024) + "Ki";
+  s.allocatable["memory"] =
+      std::to_string(std::max<int64_t>(0, f.memory_bytes - kMemoryPressureBytes) / 1024) + "Ki";
   s.allocatable["ephemeral-storage"] = std::to_string(f.disk_bytes / 10 * 9);
   if (node.status)
     for (const auto& [name, amount] : node.status->capacity)
@@ -128,7 +138,8 @@ api::NodeStatus node_status(const api::Node& node, const MachineFacts& f, const 
 
   bool changed = false;
   auto set = [&](const char* type, bool value, const std::string& reason, const std::string& message) {
-    auto it = std::find_if(s.conditions.begin(), s.conditions.end(), [&](const auto& c) { return c.type == type; });
+    auto it =
+        std::find_if(s.conditions.begin(), s.conditions.end(), [&](const auto& c) { return c.type == type; });
     if (it == s.conditions.end()) {
       it = s.conditions.insert(s.conditions.end(), api::NodeCondition{});
       it->type = type;

@@ -18,7 +18,7 @@ struct MachineFacts {
   std::string architecture, kernel_version, os_image, machine_id, system_uuid, boot_id;
   std::vector<api::ContainerImage> images;
 };
-MachineFacts read_machine(const std::string& root_dir);   // reads /proc, sysconf, os-release
+MachineFacts read_machine(const std::string& root_dir);  // reads /proc, sysconf, os-release
 
 struct NodeHealth {
   bool network_ready = false;
@@ -26,14 +26,16 @@ struct NodeHealth {
   int64_t memory_available_bytes = 0, disk_available_bytes = 0, disk_bytes = 0;
   int64_t pids_free = 0;
 };
-NodeHealth read_health(const std::string& root_dir);      // all but the network
+NodeHealth read_health(const std::string& root_dir);  // all but the network
 
-api::Node make_node(const MachineFacts& facts);           // as registered
+api::Node make_node(const MachineFacts& facts);  // as registered
 // The status for `node` as the API has it: lastTransitionTime kept where nothing changed, heartbeat
 // only with a change (the Lease is the heartbeat).
-// Extended resources that somebody patched into its capacity stay and are allocatable, as by Kubernetes' kubelet.
-api::NodeStatus node_status(const api::Node& node, const MachineFacts& facts, const NodeHealth& health, base::Time now);
-bool is_extended_resource(std::string_view name);         // "example.com/gpu"
+// Extended resources that somebody patched into its capacity stay and are allocatable, as by Kubernetes'
+// kubelet.
+api::NodeStatus node_status(const api::Node& node, const MachineFacts& facts, const NodeHealth& health,
+                            base::Time now);
+bool is_extended_resource(std::string_view name);  // "example.com/gpu"
 // A strategic merge that makes `was` into `wanted`.
 base::json::object node_status_patch(const api::NodeStatus& was, const api::NodeStatus& wanted);
 

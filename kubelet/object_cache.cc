@@ -16,7 +16,8 @@ bool may_be_name(const std::string& name) {
 }
 }  // namespace
 
-void ObjectCache::refer(const std::string& uid, const std::string& ns, const std::vector<Reference>& references) {
+void ObjectCache::refer(const std::string& uid, const std::string& ns,
+                        const std::vector<Reference>& references) {
   std::set<Key> wanted;
   for (const auto& reference : references) wanted.insert({ns, reference});
   auto& held = by_pod_[uid];
@@ -26,20 +27,24 @@ void ObjectCache::refer(const std::string& uid, const std::string& ns, const std
     if (it == entries_.end()) continue;
     it->second.users.erase(uid);
     // Not here: this may run inside the informer's own callback.
-    if (it->second.users.empty()) loop_.post([this, key] {
-      if (auto dead = entries_.find(key); dead != entries_.end() && dead->second.users.empty()) entries_.erase(dead);
-    });
+    if (it->second.users.empty())
+      loop_.post([this, key] {
+        if (auto dead = entries_.find(key); dead != entries_.end() && dead->second.users.empty())
+          entries_.erase(dead);
+      });
   }
   for (const auto& key : wanted) {
     Entry& entry = entries_[key];
     entry.users.insert(uid);
     if (entry.informer || entry.synced) continue;
-    if (!may_be_name(key.second.name)) {   // nothing is called so, and in a selector it would be another question
+    if (!may_be_name(
+            key.second.name)) {  // nothing is called so, and in a selector it would be another question
       entry.synced = true;
       continue;
     }
     api::Informer::Options options;
-    options.resource = key.second.kind == ObjectKind::kConfigMap ? api::resources::config_maps : api::resources::secrets;
+    options.resource =
+        key.second.kind == ObjectKind::kConfigMap ? api::resources::config_maps : api::resources::secrets;
     options.ns = ns;
     options.field_selector = "metadata.name=" + key.second.name;
     entry.informer = std::make_unique<api::Informer>(
@@ -95,13 +100,15 @@ bool ObjectCache::loaded(const std::string& ns, const std::vector<Reference>& re
   return true;
 }
 
-std::optional<ObjectCache::SecretSeen> ObjectCache::secret(const std::string& ns, const std::string& name) const {
+std::optional<ObjectCache::SecretSeen> ObjectCache::secret(const std::string& ns,
+                                                           const std::string& name) const {
   auto it = entries_.find({ns, Reference{ObjectKind::kSecret, name}});
   if (it == entries_.end() || !it->second.present) return std::nullopt;
   return SecretSeen{.uid = it->second.uid, .type = it->second.type, .data = &it->second.data};
 }
 
-const std::map<std::string, std::string>* ObjectCache::data(const std::string& ns, const Reference& reference) const {
+const std::map<std::string, std::string>* ObjectCache::data(const std::string& ns,
+                                                            const Reference& reference) const {
   auto it = entries_.find({ns, reference});
   return it == entries_.end() || !it->second.present ? nullptr : &it->second.data;
 }

@@ -17,7 +17,8 @@ namespace kubelet {
 class ObjectCache {
  public:
   // `changed` tells which Pod (uid) may look again.
-  ObjectCache(base::Loop& loop, api::Transport& transport, std::function<void(const std::string& uid)> changed)
+  ObjectCache(base::Loop& loop, api::Transport& transport,
+              std::function<void(const std::string& uid)> changed)
       : loop_(loop), transport_(transport), changed_(std::move(changed)) {}
 
   // What the Pod refers to from now on; nothing: it is gone.
@@ -29,7 +30,8 @@ class ObjectCache {
     std::string uid, type;
     const std::map<std::string, std::string>* data;
   };
-  std::optional<SecretSeen> secret(const std::string& ns, const std::string& name) const;   // absent or not known: nothing
+  std::optional<SecretSeen> secret(const std::string& ns,
+                                   const std::string& name) const;  // absent or not known: nothing
 
  private:
   struct Entry {

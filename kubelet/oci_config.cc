@@ -15,21 +15,65 @@ namespace json = base::json;
 namespace {
 
 // By number; capabilities(7).
-constexpr const char* kCapabilities[] = {
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-    "CHECKPOINT_RESTORE"};
+constexpr const char* kCapabilities[] = {"CHOWN",
+                                         "DAC_OVERRIDE",
+                                         "DAC_READ_SEARCH",
+                                         "FOWNER",
+                                         "FSETID",
+                                         "KILL",
+                                         "SETGID",
+                                         "SETUID",
+                                         "SETPCAP",
+                                         "LINUX_IMMUTABLE",
+                                         "NET_BIND_SERVICE",
+                                         "NET_BROADCAST",
+                                         "NET_ADMIN",
+                                         "NET_RAW",
+                                         "IPC_LOCK",
+                                         "IPC_OWNER",
+                                         "SYS_MODULE",
+                                         "SYS_RAWIO",
+                                         "SYS_CHROOT",
+                                         "SYS_PTRACE",
+                                         "SYS_PACCT",
+                                         "SYS_ADMIN",
+                                         "SYS_BOOT",
+                                         "SYS_NICE",
+                                         "SYS_RESOURCE",
+                                         "SYS_TIME",
+                                         "SYS_TTY_CONFIG",
+                                         "MKNOD",
+                                         "LEASE",
+                                         "AUDIT_WRITE",
+                                         "AUDIT_CONTROL",
+                                         "SETFCAP",
+                                         "MAC_OVERRIDE",
+                                         "MAC_ADMIN",
+                                         "SYSLOG",
+                                         "WAKE_ALARM",
+                                         "BLOCK_SUSPEND",
+                                         "AUDIT_READ",
+                                         "PERFMON",
+                                         "BPF",
+                                         "CHECKPOINT_RESTORE"};
 constexpr const char* kDefaultCapabilities[] = {
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",
-    "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"};
-constexpr const char* kMasked[] = {
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-    "/sys/devices/virtual/powercap", "/sys/devices/system/cpu/cpu0/thermal_throttle"};
-constexpr const char* kReadOnly[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+    "CHOWN",  "DAC_OVERRIDE", "FSETID",  "FOWNER",           "MKNOD",      "NET_RAW", "SETGID",
+    "SETUID", "SETFCAP",      "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL",    "AUDIT_WRITE"};
+constexpr const char* kMasked[] = {"/proc/acpi",
+                                   "/proc/asound",
+                                   "/proc/interrupts",
+                                   "/proc/kcore",
+                                   "/proc/keys",
+                                   "/proc/latency_stats",
+                                   "/proc/timer_list",
+                                   "/proc/timer_stats",
+                                   "/proc/sched_debug",
+                                   "/proc/scsi",
+                                   "/sys/firmware",
+                                   "/sys/devices/virtual/powercap",
+                                   "/sys/devices/system/cpu/cpu0/thermal_throttle"};
+constexpr const char* kReadOnly[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+                                     "/proc/sysrq-trigger"};
 
 const api::SecurityContext& security_of(const api::Container& c) {
   static const api::SecurityContext none;
@@ -68,12 +112,15 @@ base::Result<json::object> capabilities(const api::SecurityContext& security, ui
     if (security.capabilities) {
       const auto& add = security.capabilities->add;
       const auto& drop = security.capabilities->drop;
-      auto has_all = [](const auto& list) { return std::find(list.begin(), list.end(), "ALL") != list.end(); };
+      auto has_all = [](const auto& list) {
+        return std::find(list.begin(), list.end(), "ALL") != list.end();
+      };
       if (has_all(add)) set = all;
       if (has_all(drop)) set = 0;
       for (const auto& name : add) {
         if (name == "ALL") continue;
-        if (number_of(name) < 0) return bad_container("unknown capability \"" + name + "\": see capabilities(7)");
+        if (number_of(name) < 0)
+          return bad_container("unknown capability \"" + name + "\": see capabilities(7)");
         set |= 1ull << number_of(name);
       }
       for (const auto& name : drop)
@@ -94,7 +141,9 @@ json::object mount(std::string_view destination, std::string_view type, std::str
   return {{"destination", destination}, {"type", type}, {"source", source}, {"options", std::move(list)}};
 }
 
-size_t depth(std::string_view path) { return static_cast<size_t>(std::count(path.begin(), path.end(), '/')) - (path == "/" ? 1 : 0); }
+size_t depth(std::string_view path) {
+  return static_cast<size_t>(std::count(path.begin(), path.end(), '/')) - (path == "/" ? 1 : 0);
+}
 
 // As filepath.Clean does it: "/a//b/" is "/a/b", for what is compared and counted in parts.
 std::string clean_path(const std::string& path) {
@@ -125,7 +174,10 @@ json::array mounts(const std::vector<ContainerMount>& binds, bool privileged) {
                          : m.propagation == "HostToContainer" ? "rslave"
                                                               : "rprivate");
     options.emplace_back(m.recursive_read_only ? "rro" : m.read_only ? "ro" : "rw");
-    out.push_back(json::object{{"destination", m.destination}, {"type", "bind"}, {"source", m.source}, {"options", std::move(options)}});
+    out.push_back(json::object{{"destination", m.destination},
+                               {"type", "bind"},
+                               {"source", m.source},
+                               {"options", std::move(options)}});
   }
   return out;
 }
@@ -167,7 +219,8 @@ base::Result<json::object> process(const api::Pod& pod, const api::Container& c,
     args.insert(args.end(), rest.begin(), rest.end());
   }
   if (args.empty())
-    return bad_container("no command specified: neither the image nor the container says what to run: set command");
+    return bad_container(
+        "no command specified: neither the image nor the container says what to run: set command");
   // The image's own words are not expanded, the Pod's are.
   for (size_t i = 0; i < args.size(); ++i) {
     const bool from_pod = !c.command.empty() || (!c.args.empty() && i >= launch.image.entrypoint.size());
@@ -194,7 +247,8 @@ base::Result<json::object> process(const api::Pod& pod, const api::Container& c,
   if (missing("HOME=")) env.push_back("HOME=" + launch.user.home);
   return json::object{
       {"terminal", c.tty.value_or(false)},
-      {"user", json::object{{"uid", launch.user.uid}, {"gid", launch.user.gid}, {"additionalGids", std::move(gids)}}},
+      {"user",
+       json::object{{"uid", launch.user.uid}, {"gid", launch.user.gid}, {"additionalGids", std::move(gids)}}},
       {"args", strings(args)},
       {"env", strings(env)},
       {"cwd", cwd},
@@ -211,8 +265,12 @@ std::vector<ContainerMount> container_binds(const api::Pod&, const api::Containe
     const bool taken = std::any_of(c.volume_mounts.begin(), c.volume_mounts.end(),
                                    [&](const auto& m) { return clean_path(m.mount_path) == destination; });
     if (source.empty() || taken) return;
-    binds.push_back({.source = std::move(source), .destination = std::move(destination), .read_only = read_only,
-                     .recursive_read_only = false, .propagation = "", .kubelet_owned = false});
+    binds.push_back({.source = std::move(source),
+                     .destination = std::move(destination),
+                     .read_only = read_only,
+                     .recursive_read_only = false,
+                     .propagation = "",
+                     .kubelet_owned = false});
   };
   const bool root_read_only = security_of(c).read_only_root_filesystem.value_or(false);
   own(launch.shm, "/dev/shm", false);
@@ -234,14 +292,15 @@ std::vector<ContainerMount> container_binds(const api::Pod&, const api::Containe
 std::vector<MountPoint> nested_mount_points(const std::vector<ContainerMount>& binds) {
   std::vector<MountPoint> out;
   for (const ContainerMount& inner : binds) {
-    const ContainerMount* parent = nullptr;   // the nearest one: what it hides does not matter
+    const ContainerMount* parent = nullptr;  // the nearest one: what it hides does not matter
     for (const ContainerMount& m : binds)
       if (&m != &inner && lies_below(inner.destination, m.destination) &&
           (!parent || depth(m.destination) >= depth(parent->destination)))
         parent = &m;
     if (!parent || !parent->read_only || !parent->kubelet_owned) continue;
     const size_t skip = parent->destination == "/" ? 1 : parent->destination.size() + 1;
-    out.push_back({.volume = parent->source, .relative = inner.destination.substr(skip), .source = inner.source});
+    out.push_back(
+        {.volume = parent->source, .relative = inner.destination.substr(skip), .source = inner.source});
   }
   return out;
 }
@@ -252,7 +311,8 @@ base::Result<json::value> oci_config(const api::Pod& pod, const api::Container& 
   const bool privileged = security.privileged.value_or(false);
   json::object out{{"ociVersion", "1.2.0"}, {"hostname", launch.hostname}};
   out["process"] = TRY(process(pod, c, launch));
-  out["root"] = json::object{{"path", "rootfs"}, {"readonly", security.read_only_root_filesystem.value_or(false)}};
+  out["root"] =
+      json::object{{"path", "rootfs"}, {"readonly", security.read_only_root_filesystem.value_or(false)}};
   out["mounts"] = mounts(container_binds(pod, c, launch), privileged);
 
   json::object linux_;
@@ -314,7 +374,8 @@ json::value pod_resources(const api::Pod& pod, int64_t max_pids) {
   };
   for (const auto& c : spec.init_containers) look(c, true);
   for (const auto& c : spec.containers) look(c, false);
-  json::object cpu{{"shares", std::max(requests, init_request) ? shares_of(std::max(requests, init_request)) : 2}};
+  json::object cpu{
+      {"shares", std::max(requests, init_request) ? shares_of(std::max(requests, init_request)) : 2}};
   if (cpu_limited) {
     cpu["quota"] = std::max<int64_t>(1000, std::max(cpu_limit, init_cpu) * 100);
     cpu["period"] = 100000;
@@ -325,7 +386,8 @@ json::value pod_resources(const api::Pod& pod, int64_t max_pids) {
   return out;
 }
 
-json::value exec_process(const json::value& container_process, const std::vector<std::string>& args, bool terminal) {
+json::value exec_process(const json::value& container_process, const std::vector<std::string>& args,
+                         bool terminal) {
   json::object out = container_process.is_object() ? container_process.get_object() : json::object();
   out["args"] = strings(args);
   out["terminal"] = terminal;
@@ -334,7 +396,8 @@ json::value exec_process(const json::value& container_process, const std::vector
 
 std::string user_text(const api::Pod& pod, const api::Container& c, const runtime::Image& image) {
   const auto& user = security_of(c).run_as_user ? security_of(c).run_as_user : security_of(pod).run_as_user;
-  const auto& group = security_of(c).run_as_group ? security_of(c).run_as_group : security_of(pod).run_as_group;
+  const auto& group =
+      security_of(c).run_as_group ? security_of(c).run_as_group : security_of(pod).run_as_group;
   std::string text = user ? std::to_string(*user) : image.user;
   if (group) {
     text = text.substr(0, text.find(':'));
@@ -346,24 +409,26 @@ std::string user_text(const api::Pod& pod, const api::Container& c, const runtim
 
 base::Status check_non_root(const api::Pod& pod, const api::Container& c, const runtime::Image& image,
                             const runtime::User& user) {
-  const auto& want = security_of(c).run_as_non_root ? security_of(c).run_as_non_root : security_of(pod).run_as_non_root;
+  const auto& want =
+      security_of(c).run_as_non_root ? security_of(c).run_as_non_root : security_of(pod).run_as_non_root;
   if (!want.value_or(false)) return {};
   const bool given = security_of(c).run_as_user || security_of(pod).run_as_user;
-  const std::string who = "(pod: \"" + pod.metadata.name + "_" + pod.metadata.namespace_ + "(" + pod.metadata.uid +
-                          ")\", container: " + c.name + ")";
-  if (given && user.uid == 0)
-    return bad_container("container's runAsUser breaks non-root policy " + who);
+  const std::string who = "(pod: \"" + pod.metadata.name + "_" + pod.metadata.namespace_ + "(" +
+                          pod.metadata.uid + ")\", container: " + c.name + ")";
+  if (given && user.uid == 0) return bad_container("container's runAsUser breaks non-root policy " + who);
   if (given) return {};
   const std::string name = image.user.substr(0, image.user.find(':'));
   if (name.empty() || user.uid == 0)
     return bad_container("container has runAsNonRoot and image will run as root " + who);
   if (!std::all_of(name.begin(), name.end(), [](char ch) { return ch >= '0' && ch <= '9'; }))
-    return bad_container("container has runAsNonRoot and image has non-numeric user (" + name + "), cannot verify user is non-root " + who);
+    return bad_container("container has runAsNonRoot and image has non-numeric user (" + name +
+                         "), cannot verify user is non-root " + who);
   return {};
 }
 
 api::SeccompProfile seccomp_of(const api::Pod& pod, const api::Container& c) {
-  const auto& profile = security_of(c).seccomp_profile ? security_of(c).seccomp_profile : security_of(pod).seccomp_profile;
+  const auto& profile =
+      security_of(c).seccomp_profile ? security_of(c).seccomp_profile : security_of(pod).seccomp_profile;
   return profile ? *profile : api::SeccompProfile{.localhost_profile = "", .type = "Unconfined"};
 }
 
@@ -375,8 +440,10 @@ int oom_score_adj(const api::Pod& pod, const api::Container& c, const HostFacts&
   } else if (qos == "Burstable") {
     int64_t request = 0;
     if (c.resources)
-      if (const std::string* memory = amount(c.resources->requests, "memory")) request = api::bytes_of(*memory);
-    const double part = host.memory_bytes > 0 ? static_cast<double>(request) / static_cast<double>(host.memory_bytes) : 0;
+      if (const std::string* memory = amount(c.resources->requests, "memory"))
+        request = api::bytes_of(*memory);
+    const double part =
+        host.memory_bytes > 0 ? static_cast<double>(request) / static_cast<double>(host.memory_bytes) : 0;
     // Between the Guaranteed ones and the BestEffort ones, whatever was asked for.
     score = std::clamp(static_cast<int>(1000 - 1000 * part), 3, 999);
   }

@@ -16,8 +16,8 @@ namespace kubelet {
 struct ContainerMount {
   std::string source, destination;
   bool read_only = false, recursive_read_only = false;
-  std::string propagation;        // "", "None", "HostToContainer", "Bidirectional"
-  bool kubelet_owned = false;     // `source` is a volume that the kubelet made
+  std::string propagation;     // "", "None", "HostToContainer", "Bidirectional"
+  bool kubelet_owned = false;  // `source` is a volume that the kubelet made
 };
 
 struct HostFacts {
@@ -29,25 +29,26 @@ struct HostFacts {
 struct Launch {
   int attempt = 0;
   runtime::Image image;
-  runtime::User user;             // of the image or of runAsUser
+  runtime::User user;  // of the image or of runAsUser
   std::vector<std::string> env;
-  std::vector<ContainerMount> mounts;            // volumes, in the Pod's order
+  std::vector<ContainerMount> mounts;  // volumes, in the Pod's order
   std::string hostname, pod_cgroup;
   std::string hosts, etc_hostname, resolv_conf;  // files of the Pod on the host
-  std::string shm;                // directory for /dev/shm; empty: none
-  std::string termination_log;    // file for terminationMessagePath
-  base::json::value seccomp;      // the profile to apply; null: none
-  base::json::array devices;      // linux.devices of a privileged container
+  std::string shm;                               // directory for /dev/shm; empty: none
+  std::string termination_log;                   // file for terminationMessagePath
+  base::json::value seccomp;                     // the profile to apply; null: none
+  base::json::array devices;                     // linux.devices of a privileged container
   HostFacts host;
 };
 
 // What is bound into the container: its volumes and the Pod's own files, parents before children.
-std::vector<ContainerMount> container_binds(const api::Pod& pod, const api::Container& container, const Launch& launch);
+std::vector<ContainerMount> container_binds(const api::Pod& pod, const api::Container& container,
+                                            const Launch& launch);
 // A place inside a volume where something else is mounted. The runtime can't make it in a volume that
 // is mounted read-only, so it is there before (in the volume itself, as in Kubernetes).
 struct MountPoint {
-  std::string volume, relative;   // directory on the host, and the path below it
-  std::string source;             // a directory or a file: so is the mount point
+  std::string volume, relative;  // directory on the host, and the path below it
+  std::string source;            // a directory or a file: so is the mount point
 };
 std::vector<MountPoint> nested_mount_points(const std::vector<ContainerMount>& binds);
 // kInvalid in the words of the container's waiting message.
@@ -56,11 +57,13 @@ base::Result<base::json::value> oci_config(const api::Pod& pod, const api::Conta
 // linux.resources of the Pod's own cgroup; `max_pids` < 0: no limit.
 base::json::value pod_resources(const api::Pod& pod, int64_t max_pids);
 // What runs for an exec or a hook: the container's process object with other arguments.
-base::json::value exec_process(const base::json::value& container_process, const std::vector<std::string>& args, bool terminal);
+base::json::value exec_process(const base::json::value& container_process,
+                               const std::vector<std::string>& args, bool terminal);
 // The user string to look up in the image: "1000", "1000:2000" or the image's own. An Error when
 // runAsNonRoot forbids it as far as that is known without the lookup.
 std::string user_text(const api::Pod& pod, const api::Container& container, const runtime::Image& image);
-base::Status check_non_root(const api::Pod& pod, const api::Container& container, const runtime::Image& image, const runtime::User& user);
+base::Status check_non_root(const api::Pod& pod, const api::Container& container, const runtime::Image& image,
+                            const runtime::User& user);
 // The seccomp profile type asked for: "RuntimeDefault", "Localhost", "Unconfined".
 api::SeccompProfile seccomp_of(const api::Pod& pod, const api::Container& container);
 int oom_score_adj(const api::Pod& pod, const api::Container& container, const HostFacts& host);

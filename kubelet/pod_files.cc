@@ -36,9 +36,12 @@ void add_once(std::vector<std::string>& list, const std::string& item) {
   if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
 }
 
-// One word of a line of words: what has spaces, breaks or a comment sign in it is none, and would be others' lines.
+// One word of a line of words: what has spaces, breaks or a comment sign in it is none, and would be others'
+// lines.
 bool is_word(const std::string& text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != '#' && c != ';'; });
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != '#' && c != ';';
+  });
 }
 
 std::string aliases(const api::Pod& pod) {
@@ -67,7 +70,8 @@ std::string pod_hostname(const api::Pod& pod, const std::string& node_name) {
   return name;
 }
 
-std::string pod_hosts(const api::Pod& pod, const std::string& ip, const DnsFacts& dns, const std::string& node_name) {
+std::string pod_hosts(const api::Pod& pod, const std::string& ip, const DnsFacts& dns,
+                      const std::string& node_name) {
   const api::PodSpec& spec = spec_of(pod);
   if (spec.host_network.value_or(false))
     return "# Kubernetes-managed hosts file (host network).\n" + dns.host_hosts + aliases(pod);
@@ -78,7 +82,8 @@ std::string pod_hosts(const api::Pod& pod, const std::string& ip, const DnsFacts
   if (!ip.empty()) {
     out += ip + "\t";
     if (!spec.subdomain.empty())
-      out += host + "." + spec.subdomain + "." + pod.metadata.namespace_ + ".svc." + dns.cluster_domain + "\t";
+      out +=
+          host + "." + spec.subdomain + "." + pod.metadata.namespace_ + ".svc." + dns.cluster_domain + "\t";
     out += host + "\n";
   }
   return out + aliases(pod);
@@ -95,7 +100,8 @@ std::string pod_resolv_conf(const api::Pod& pod, const DnsFacts& dns) {
     out = host;
   } else if (policy != "None") {
     out.nameservers = {dns.cluster_dns};
-    out.searches = {pod.metadata.namespace_ + ".svc." + dns.cluster_domain, "svc." + dns.cluster_domain, dns.cluster_domain};
+    out.searches = {pod.metadata.namespace_ + ".svc." + dns.cluster_domain, "svc." + dns.cluster_domain,
+                    dns.cluster_domain};
     for (const auto& search : host.searches) add_once(out.searches, search);
     out.options = {"ndots:5"};
   }

@@ -40,8 +40,7 @@ class Planner {
   }
 
   void bring_up() {
-    if (spec_.active_deadline_seconds)
-      wake(seen_.first_seen + seconds(*spec_.active_deadline_seconds));
+    if (spec_.active_deadline_seconds) wake(seen_.first_seen + seconds(*spec_.active_deadline_seconds));
     const bool host_network = spec_.host_network.value_or(false);
     if (!seen_.network_ready && !host_network) return;
     // All that runs in it goes with it; what the Pod needs is started in the next one.
@@ -125,8 +124,8 @@ class Planner {
   bool pull(const api::Container& c, int attempt) {
     const ImageSeen& image = of(c).image;
     const std::string policy = pull_policy(c);
-    const bool needed = policy == "Always" ? image.pulled_attempt < attempt || !image.present
-                                           : !image.present;
+    const bool needed =
+        policy == "Always" ? image.pulled_attempt < attempt || !image.present : !image.present;
     if (!needed) return true;
     if (image.pulling) return false;
     if (!image.reason.empty()) {
@@ -148,8 +147,7 @@ class Planner {
     }
     if (c.lifecycle && c.lifecycle->post_start) {
       if (seen.post_start == Step::kNone) act({.kind = Action::Kind::kPostStart, .container = c.name});
-      if (seen.post_start == Step::kFailed)
-        return stop(c, grace_of(pod_), "FailedPostStartHook");
+      if (seen.post_start == Step::kFailed) return stop(c, grace_of(pod_), "FailedPostStartHook");
       if (seen.post_start != Step::kDone) return;
     }
     if (c.startup_probe && seen.startup.verdict != ProbeSeen::Verdict::kSuccess) {
@@ -174,7 +172,7 @@ class Planner {
 
   int64_t probe_grace(const api::Probe& probe) const {
     return std::min(kForEverSeconds, probe.termination_grace_period_seconds.value_or(
-        spec_.termination_grace_period_seconds.value_or(30)));
+                                         spec_.termination_grace_period_seconds.value_or(30)));
   }
 
   void probe(const api::Container& c, ProbeKind kind, const ProbeSeen& state) {
@@ -197,11 +195,14 @@ class Planner {
   void stop(const api::Container& c, int64_t grace_seconds, const std::string& why) {
     const ContainerSeen& seen = of(c);
     const bool hook = c.lifecycle && c.lifecycle->pre_stop && grace_seconds > 0;
-    std::string signal = c.lifecycle && !c.lifecycle->stop_signal.empty() ? c.lifecycle->stop_signal
-                                                                        : seen.stop_signal;
+    std::string signal =
+        c.lifecycle && !c.lifecycle->stop_signal.empty() ? c.lifecycle->stop_signal : seen.stop_signal;
     if (signal.empty()) signal = "SIGTERM";
-    Action action{.kind = Action::Kind::kSignal, .container = c.name, .signal = signal,
-                  .grace_seconds = grace_seconds, .why = why};
+    Action action{.kind = Action::Kind::kSignal,
+                  .container = c.name,
+                  .signal = signal,
+                  .grace_seconds = grace_seconds,
+                  .why = why};
     if (!seen.stopping) {
       if (hook) action.kind = Action::Kind::kPreStop;
       else if (grace_seconds == 0) action.kind = Action::Kind::kKill;
@@ -219,7 +220,8 @@ class Planner {
     }
     if (seen.killed) return;
     // A container whose hook ate the grace period still gets 2 s after its signal.
-    const Time kill_at = std::max(end, hook && seen.signalled_at != Time{} ? seen.signalled_at + seconds(2) : end);
+    const Time kill_at =
+        std::max(end, hook && seen.signalled_at != Time{} ? seen.signalled_at + seconds(2) : end);
     if (now_ < kill_at) return wake(kill_at);
     action.kind = Action::Kind::kKill;
     act(std::move(action));
@@ -260,8 +262,7 @@ class Planner {
       return;
     }
     if (!is_terminating(pod_) || seen_.removed == Step::kBusy) return;
-    if (seen_.removed == Step::kFailed && now_ < seen_.remove_retry_at)
-      return wake(seen_.remove_retry_at);
+    if (seen_.removed == Step::kFailed && now_ < seen_.remove_retry_at) return wake(seen_.remove_retry_at);
     act({.kind = Action::Kind::kDelete});
   }
 
@@ -377,8 +378,8 @@ bool is_ready(const api::Container& container, const ContainerSeen& seen) {
 bool should_restart(const api::Pod& pod, const api::Container& container, bool init,
                     const ContainerSeen& seen) {
   if (seen.run != Run::kExited) return false;
-  std::string policy = container.restart_policy.empty() ? spec_of(pod).restart_policy
-                                                        : container.restart_policy;
+  std::string policy =
+      container.restart_policy.empty() ? spec_of(pod).restart_policy : container.restart_policy;
   if (policy.empty()) policy = "Always";
   if (init && container.restart_policy.empty() && policy == "Always") policy = "OnFailure";
   return policy == "Always" || (policy == "OnFailure" && seen.exit.code != 0);

@@ -17,26 +17,37 @@ const char* probe_name(ProbeKind kind);
 
 struct Action {
   enum class Kind {
-    kStartSandbox, kMountVolumes, kPull, kStart, kPostStart, kProbe, kPreStop, kSignal, kKill,
-    kRemove, kStopSandbox, kUnmountVolumes, kDelete,
+    kStartSandbox,
+    kMountVolumes,
+    kPull,
+    kStart,
+    kPostStart,
+    kProbe,
+    kPreStop,
+    kSignal,
+    kKill,
+    kRemove,
+    kStopSandbox,
+    kUnmountVolumes,
+    kDelete,
   } kind;
   std::string container = {};
   int attempt = 0;
   std::string image = {};
   std::string signal = {};
   int64_t grace_seconds = 0;
-  std::string why = {};        // of a stop: the sentence of its Killing event
-  Duration backoff{};          // to be recorded with kStart
+  std::string why = {};  // of a stop: the sentence of its Killing event
+  Duration backoff{};    // to be recorded with kStart
   ProbeKind probe = ProbeKind::kReadiness;
 
-  std::string text() const;    // "start web attempt 2"
+  std::string text() const;  // "start web attempt 2"
 };
 
 struct Plan {
   std::vector<Action> actions;
   api::PodStatus status;
   std::optional<Time> wake;
-  bool finished = false;       // nothing of the Pod is left on the node, and the API knows
+  bool finished = false;  // nothing of the Pod is left on the node, and the API knows
 };
 
 struct NodeFacts {

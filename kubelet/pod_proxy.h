@@ -15,7 +15,8 @@ class PodProxy {
  public:
   explicit PodProxy(base::Loop& loop) : loop_(loop) {}
   // `target`: path and query as the Pod shall see them.
-  void handle(std::shared_ptr<base::http::Exchange> exchange, const std::string& ip, int port, std::string target);
+  void handle(std::shared_ptr<base::http::Exchange> exchange, const std::string& ip, int port,
+              std::string target);
 
  private:
   struct Passage {

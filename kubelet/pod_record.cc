@@ -8,11 +8,14 @@ namespace json = base::json;
 namespace {
 
 int64_t ns(Time t) { return t.time_since_epoch().count(); }
-Time time_at(const json::value& in, const char* key) { return Time(Duration(base::as_int(base::find(in, key)))); }
+Time time_at(const json::value& in, const char* key) {
+  return Time(Duration(base::as_int(base::find(in, key))));
+}
 
 json::object put(const Exit& e) {
-  return {{"code", e.code}, {"signal", e.signal}, {"reason", e.reason}, {"message", e.message},
-          {"started", ns(e.started_at)}, {"finished", ns(e.finished_at)}, {"id", e.container_id}};
+  return {{"code", e.code},       {"signal", e.signal},          {"reason", e.reason},
+          {"message", e.message}, {"started", ns(e.started_at)}, {"finished", ns(e.finished_at)},
+          {"id", e.container_id}};
 }
 Exit get_exit(const json::value& in) {
   Exit e;
@@ -26,7 +29,9 @@ Exit get_exit(const json::value& in) {
   return e;
 }
 json::object put(const ProbeSeen& p) {
-  return {{"verdict", static_cast<int>(p.verdict)}, {"streak", p.streak}, {"success", p.last_success},
+  return {{"verdict", static_cast<int>(p.verdict)},
+          {"streak", p.streak},
+          {"success", p.last_success},
           {"started", ns(p.last_started)}};
 }
 ProbeSeen get_probe(const json::value* in) {
@@ -49,12 +54,23 @@ Step get_step(const json::value& in, const char* key) {
 json::value encode_record(const PodObserved& seen) {
   json::object containers;
   for (const auto& [name, c] : seen.containers) {
-    json::object o{{"attempt", c.attempt}, {"sandbox", c.sandbox}, {"run", static_cast<int>(c.run)},
-                   {"started", ns(c.started_at)}, {"remains", c.remains}, {"image", c.image_id},
-                   {"stopSignal", c.stop_signal}, {"backoff", c.backoff.count()}, {"backoffAt", ns(c.backoff_at)},
-                   {"postStart", static_cast<int>(c.post_start)}, {"preStop", static_cast<int>(c.pre_stop)},
-                   {"stopping", c.stopping}, {"signalled", c.signalled}, {"killed", c.killed},
-                   {"stopAt", ns(c.stop_at)}, {"signalledAt", ns(c.signalled_at)}, {"grace", c.grace_seconds},
+    json::object o{{"attempt", c.attempt},
+                   {"sandbox", c.sandbox},
+                   {"run", static_cast<int>(c.run)},
+                   {"started", ns(c.started_at)},
+                   {"remains", c.remains},
+                   {"image", c.image_id},
+                   {"stopSignal", c.stop_signal},
+                   {"backoff", c.backoff.count()},
+                   {"backoffAt", ns(c.backoff_at)},
+                   {"postStart", static_cast<int>(c.post_start)},
+                   {"preStop", static_cast<int>(c.pre_stop)},
+                   {"stopping", c.stopping},
+                   {"signalled", c.signalled},
+                   {"killed", c.killed},
+                   {"stopAt", ns(c.stop_at)},
+                   {"signalledAt", ns(c.signalled_at)},
+                   {"grace", c.grace_seconds},
                    {"pulled", c.image.pulled_attempt}};
     if (c.run == Run::kExited) o["exit"] = put(c.exit);
     if (c.last) o["last"] = put(*c.last);
@@ -65,7 +81,8 @@ json::value encode_record(const PodObserved& seen) {
   }
   return json::object{{"firstSeen", ns(seen.first_seen)},
                       {"sandbox", json::object{{"step", static_cast<int>(seen.sandbox.step)},
-                                               {"attempt", seen.sandbox.attempt}, {"ip", seen.sandbox.ip}}},
+                                               {"attempt", seen.sandbox.attempt},
+                                               {"ip", seen.sandbox.ip}}},
                       {"volumes", static_cast<int>(seen.volumes.step)},
                       {"containers", std::move(containers)}};
 }

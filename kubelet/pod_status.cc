@@ -28,7 +28,6 @@ api::ContainerStateTerminated terminated(const Exit& exit, size_t message_bytes)
   return out;
 }
 
-
 class StatusBuilder {
  public:
   StatusBuilder(const api::Pod& pod, const PodObserved& seen, const NodeFacts& node, Time now)
@@ -38,8 +37,9 @@ class StatusBuilder {
     if (pod_.status) status_ = *pod_.status;
     const std::string before = status_.phase;
     terminal_ = terminal_phase(pod_, seen_, now_);
-    message_bytes_ = kMaxPodMessageBytes /
-                     std::max<size_t>(1, spec_.containers.size() + spec_.init_containers.size() + spec_.ephemeral_containers.size());
+    message_bytes_ =
+        kMaxPodMessageBytes / std::max<size_t>(1, spec_.containers.size() + spec_.init_containers.size() +
+                                                      spec_.ephemeral_containers.size());
     initialized_ = is_initialized(pod_, seen_);
     status_.host_ip = node_.host_ip;
     status_.host_ips = {api::HostIP{.ip = node_.host_ip}};
@@ -64,8 +64,8 @@ class StatusBuilder {
  private:
   void set_ip() {
     const bool host_network = spec_.host_network.value_or(false);
-    const std::string ip = host_network ? (seen_.sandbox.step == Step::kDone ? node_.host_ip : "")
-                                        : seen_.sandbox.ip;
+    const std::string ip =
+        host_network ? (seen_.sandbox.step == Step::kDone ? node_.host_ip : "") : seen_.sandbox.ip;
     if (ip.empty()) return;  // the last known one stays: a finished Pod keeps showing it
     status_.pod_ip = ip;
     status_.pod_ips = {api::PodIP{.ip = ip}};
@@ -94,11 +94,13 @@ class StatusBuilder {
     auto old = std::move(status_.container_statuses);
     status_.init_container_statuses.clear();
     status_.container_statuses.clear();
-    for (const auto& c : spec_.init_containers) status_.init_container_statuses.push_back(container(c, true, old_init));
+    for (const auto& c : spec_.init_containers)
+      status_.init_container_statuses.push_back(container(c, true, old_init));
     for (const auto& c : spec_.containers) status_.container_statuses.push_back(container(c, false, old));
   }
 
-  api::ContainerStatus container(const api::Container& c, bool init, const std::vector<api::ContainerStatus>& old) {
+  api::ContainerStatus container(const api::Container& c, bool init,
+                                 const std::vector<api::ContainerStatus>& old) {
     const ContainerSeen& s = of(c);
     api::ContainerStatus out;
     // Nothing is known of this container here, but the Pod is over: what the API knows stands.
@@ -111,10 +113,12 @@ class StatusBuilder {
     out.restart_count = std::max(0, s.attempt);
     out.started = has_started(c, s);
     out.ready = init && !is_sidecar(c) ? s.run == Run::kExited && s.exit.code == 0 : is_ready(c, s);
-    const std::string id = "sampan://" + pod_.metadata.uid + "/" + container_id(pod_, c.name, std::max(0, s.attempt));
+    const std::string id =
+        "sampan://" + pod_.metadata.uid + "/" + container_id(pod_, c.name, std::max(0, s.attempt));
     if (s.attempt >= 0 && s.run != Run::kNone && s.run != Run::kStarting) out.container_id = id;
     api::ContainerState& state = out.state.emplace();
-    const bool hook_pending = c.lifecycle && c.lifecycle->post_start && s.post_start != Step::kDone && !s.stopping;
+    const bool hook_pending =
+        c.lifecycle && c.lifecycle->post_start && s.post_start != Step::kDone && !s.stopping;
     if (s.run == Run::kRunning && !hook_pending) {
       state.running = api::ContainerStateRunning{.started_at = base::format_time(s.started_at)};
       if (s.last) out.last_state = terminated_state(*s.last);
@@ -131,7 +135,8 @@ class StatusBuilder {
         const auto backoff = std::chrono::duration_cast<std::chrono::seconds>(s.backoff).count();
         state.waiting = api::ContainerStateWaiting{
             .message = "back-off " + duration_text(backoff) + " restarting failed container=" + c.name +
-                       " pod=" + pod_.metadata.name + "_" + pod_.metadata.namespace_ + "(" + pod_.metadata.uid + ")",
+                       " pod=" + pod_.metadata.name + "_" + pod_.metadata.namespace_ + "(" +
+                       pod_.metadata.uid + ")",
             .reason = "CrashLoopBackOff"};
         out.last_state = terminated_state(s.exit);
       } else {
@@ -145,7 +150,8 @@ class StatusBuilder {
       if (!s.config_error.empty()) {
         state.waiting = api::ContainerStateWaiting{.message = s.config_error, .reason = s.config_reason};
       } else {
-        state.waiting = api::ContainerStateWaiting{.message = "", .reason = spec_.init_containers.empty() ? "ContainerCreating" : "PodInitializing"};
+        state.waiting = api::ContainerStateWaiting{
+            .message = "", .reason = spec_.init_containers.empty() ? "ContainerCreating" : "PodInitializing"};
       }
     }
     return out;
@@ -174,7 +180,8 @@ class StatusBuilder {
   std::string phase(const std::string& before) const {
     if (before == "Succeeded" || before == "Failed") return before;
     // Published when nothing runs any more: nobody may replace a Pod that still works.
-    if (!terminal_.empty() && std::none_of(seen_.containers.begin(), seen_.containers.end(), [](const auto& named) {
+    if (!terminal_.empty() &&
+        std::none_of(seen_.containers.begin(), seen_.containers.end(), [](const auto& named) {
           return named.second.run == Run::kRunning || named.second.run == Run::kStarting;
         }))
       return terminal_;
@@ -190,7 +197,8 @@ class StatusBuilder {
       else if (s.run == Run::kExited) any_exited = true, failed |= s.exit.code != 0;
       else if (!s.last) waiting = true;
     }
-    if (is_terminating(pod_) && any_exited && !any_running && !waiting) return failed ? "Failed" : "Succeeded";
+    if (is_terminating(pod_) && any_exited && !any_running && !waiting)
+      return failed ? "Failed" : "Succeeded";
     return waiting ? "Pending" : "Running";
   }
 
@@ -213,7 +221,9 @@ class StatusBuilder {
     set("PodReadyToStartContainers", seen_.sandbox.step == Step::kDone);
     if (incomplete.empty()) set("Initialized", true);
     else if (status_.phase == "Succeeded") set("Initialized", true, "PodCompleted");
-    else set("Initialized", false, "ContainersNotInitialized", "containers with incomplete status: [" + join(incomplete) + "]");
+    else
+      set("Initialized", false, "ContainersNotInitialized",
+          "containers with incomplete status: [" + join(incomplete) + "]");
 
     const std::string unready_text = "containers with unready status: [" + join(unready) + "]";
     const bool containers_ready = !over && unready.empty() && incomplete.empty();
@@ -228,9 +238,11 @@ class StatusBuilder {
         auto it = std::find_if(status_.conditions.begin(), status_.conditions.end(),
                                [&](const auto& c) { return c.type == gate.condition_type; });
         if (it == status_.conditions.end())
-          gates.push_back("corresponding condition of pod readiness gate \"" + gate.condition_type + "\" does not exist.");
+          gates.push_back("corresponding condition of pod readiness gate \"" + gate.condition_type +
+                          "\" does not exist.");
         else if (it->status != "True")
-          gates.push_back("the status of pod readiness gate \"" + gate.condition_type + "\" is not \"True\", but " + it->status);
+          gates.push_back("the status of pod readiness gate \"" + gate.condition_type +
+                          "\" is not \"True\", but " + it->status);
       }
       if (!gates.empty()) {
         ready = false;
@@ -245,7 +257,8 @@ class StatusBuilder {
       set("PodScheduled", true);
   }
 
-  void set(const std::string& type, bool value, const std::string& reason = {}, const std::string& message = {}) {
+  void set(const std::string& type, bool value, const std::string& reason = {},
+           const std::string& message = {}) {
     auto it = std::find_if(status_.conditions.begin(), status_.conditions.end(),
                            [&](const auto& c) { return c.type == type; });
     if (it == status_.conditions.end()) {
@@ -266,7 +279,7 @@ class StatusBuilder {
   const NodeFacts& node_;
   const Time now_;
   std::string terminal_;
-  size_t message_bytes_ = 0;   // of each container's termination message
+  size_t message_bytes_ = 0;  // of each container's termination message
   bool initialized_ = false;
   api::PodStatus status_;
 };
@@ -278,10 +291,14 @@ std::string no_log_text(const api::PodStatus& status, const std::string& pod, co
   for (const auto* list : {&status.init_container_statuses, &status.container_statuses})
     for (const auto& c : *list) {
       if (c.name != container) continue;
-      if (!c.state || !c.state->waiting) return who + (c.state && c.state->terminated ? " is terminated" : " is waiting to start - no logs yet");
+      if (!c.state || !c.state->waiting)
+        return who +
+               (c.state && c.state->terminated ? " is terminated" : " is waiting to start - no logs yet");
       const std::string& reason = c.state->waiting->reason;
       return who + " is waiting to start: " +
-             (reason == "ErrImagePull" ? "image can't be pulled" : reason == "ImagePullBackOff" ? "trying and failing to pull image" : reason);
+             (reason == "ErrImagePull"       ? "image can't be pulled"
+              : reason == "ImagePullBackOff" ? "trying and failing to pull image"
+                                             : reason);
     }
   return who + " is not available";
 }

@@ -17,9 +17,11 @@ namespace json = base::json;
 
 namespace {
 
-constexpr off_t kMaxLogBytes = 10 << 20;   // and one rotated file of that size: the kubelet's usual limit
+constexpr off_t kMaxLogBytes = 10 << 20;  // and one rotated file of that size: the kubelet's usual limit
 
-uint64_t version_of(const api::Pod& pod) { return std::strtoull(pod.metadata.resource_version.c_str(), nullptr, 10); }
+uint64_t version_of(const api::Pod& pod) {
+  return std::strtoull(pod.metadata.resource_version.c_str(), nullptr, 10);
+}
 
 // Not sys::write_file_atomic: a record dies with the machine's processes, so no fsync; the rename
 // keeps a killed writer from leaving half of it.
@@ -86,15 +88,17 @@ void PodWorker::start() {
   // A sampan-pod nobody wrote down: its record was damaged. It knows nothing we could go on from.
   auto stray = context_.connect_pod(uid());
   if (!stray.ok()) return schedule();
-  base::log::warning("pod {}/{}: has a sampan-pod but no record: it is started anew", pod_.metadata.namespace_, pod_.metadata.name);
+  base::log::warning("pod {}/{}: has a sampan-pod but no record: it is started anew",
+                     pod_.metadata.namespace_, pod_.metadata.name);
   seen_.sandbox.step = Step::kDone;
   runtime_ = std::move(*stray);
   stop_sandbox();
 }
 
 void PodWorker::update(api::Pod pod) {
-  if (version_of(pod) < version_of(pod_)) return;   // older than what our own write answered
-  const bool meta_changed = pod.metadata.labels != pod_.metadata.labels || pod.metadata.annotations != pod_.metadata.annotations;
+  if (version_of(pod) < version_of(pod_)) return;  // older than what our own write answered
+  const bool meta_changed =
+      pod.metadata.labels != pod_.metadata.labels || pod.metadata.annotations != pod_.metadata.annotations;
   pod_ = std::move(pod);
   if (meta_changed) refresh_volumes();
   schedule();
@@ -140,7 +144,8 @@ void PodWorker::sync() {
   scheduled_ = false;
   if (recovering_ || finished_) return;
   // On the way down nothing waits for what only a start needs.
-  const bool down = is_terminating(pod_) || seen_.gone_from_api || !terminal_phase(pod_, seen_, base::wall_now()).empty();
+  const bool down =
+      is_terminating(pod_) || seen_.gone_from_api || !terminal_phase(pod_, seen_, base::wall_now()).empty();
   if (down && std::exchange(volumes_waiting_, false)) seen_.volumes.step = Step::kFailed;
   if (down && !unmount_failed_) seen_.volumes.retry_at = {};
   std::string before;
@@ -190,21 +195,23 @@ void PodWorker::act(const Action& action) {
     case Kind::kKill: return signal_container(action);
     case Kind::kRemove: {
       of(action.container).removing = true;
-      if (!runtime_) {   // it went with its sampan-pod
+      if (!runtime_) {  // it went with its sampan-pod
         of(action.container).remains = of(action.container).removing = false;
         return;
       }
-      runtime_->remove(in_pod(action.container, action.attempt),
-                       [weak = weak_from_this(), name = action.container, attempt = action.attempt](base::Status status) {
-        auto self = weak.lock();
-        if (!self) return;
-        ContainerSeen& c = self->of(name);
-        if (c.attempt != attempt) return;
-        if (!status.ok() && status.error().kind != base::Kind::kNotFound)
-          base::log::warning("pod {}: remove container {}: {}", self->pod_.metadata.name, name, status.error().message());
-        c.remains = c.removing = false;
-        self->schedule();
-      });
+      runtime_->remove(
+          in_pod(action.container, action.attempt),
+          [weak = weak_from_this(), name = action.container, attempt = action.attempt](base::Status status) {
+            auto self = weak.lock();
+            if (!self) return;
+            ContainerSeen& c = self->of(name);
+            if (c.attempt != attempt) return;
+            if (!status.ok() && status.error().kind != base::Kind::kNotFound)
+              base::log::warning("pod {}: remove container {}: {}", self->pod_.metadata.name, name,
+                                 status.error().message());
+            c.remains = c.removing = false;
+            self->schedule();
+          });
       return;
     }
     case Kind::kStopSandbox: return stop_sandbox();
@@ -217,8 +224,8 @@ base::Status PodWorker::save() {
   std::string text = base::to_json(encode_record(seen_));
   if (text == saved_) return {};
   if (auto status = write_record(context_.layout.record(uid()), text); !status.ok()) {
-    base::log::error("pod {}: {}: a restart of the kubelet would not know its present state", pod_.metadata.name,
-                     status.error().message());
+    base::log::error("pod {}: {}: a restart of the kubelet would not know its present state",
+                     pod_.metadata.name, status.error().message());
     return base::wrap(std::move(status).error(), "write Pod record", uid());
   }
   saved_ = std::move(text);
@@ -232,8 +239,10 @@ void PodWorker::publish(const api::PodStatus& status) {
       const std::string reason = c.state && c.state->waiting ? c.state->waiting->reason : "";
       std::string& last = waiting_[c.name];
       if (reason != last && reason == "CrashLoopBackOff")
-        event(true, "BackOff", "Back-off restarting failed container " + c.name + " in pod " + pod_.metadata.name + "_" +
-              pod_.metadata.namespace_ + "(" + uid() + ")", c.name);
+        event(true, "BackOff",
+              "Back-off restarting failed container " + c.name + " in pod " + pod_.metadata.name + "_" +
+                  pod_.metadata.namespace_ + "(" + uid() + ")",
+              c.name);
       if (reason != last && reason == "ImagePullBackOff") {
         const api::Container* spec = find_container(pod_, c.name);
         event(false, "BackOff", "Back-off pulling image \"" + (spec ? spec->image : "") + "\"", c.name);
@@ -258,50 +267,56 @@ void PodWorker::publish(const api::PodStatus& status) {
                      {"status", status_patch(api::type_of<api::PodStatus>(), have, want)}};
   status_in_flight_ = true;
   status_again_ = false;
-  context_.client.patch(api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name, "strategic-merge",
-                        std::move(patch), [weak = weak_from_this(), want = std::move(want)](base::Result<json::value> result) {
-    auto self = weak.lock();
-    if (!self) return;
-    self->status_in_flight_ = false;
-    if (result.ok()) {
-      self->status_backoff_.reset();
-      auto pod = api::decode<api::Pod>(*result);
-      if (pod.ok() && pod->metadata.uid == self->uid()) {
-        self->sent_.answered(want, pod->status ? api::encode(*pod->status) : json::value(json::object()));
-        self->update(std::move(*pod));
-      }
-    } else if (result.error().kind != base::Kind::kNotFound && result.error().kind != base::Kind::kConflict) {
-      const Duration delay = self->status_backoff_.next();
-      base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_, self->pod_.metadata.name,
-                         result.error().message());
-      self->status_retry_ = self->context_.loop.after(delay, [weak] {
-        if (auto self = weak.lock()) {
-          self->status_retry_.cancel();
-          self->schedule();
+  context_.client.patch(
+      api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name, "strategic-merge", std::move(patch),
+      [weak = weak_from_this(), want = std::move(want)](base::Result<json::value> result) {
+        auto self = weak.lock();
+        if (!self) return;
+        self->status_in_flight_ = false;
+        if (result.ok()) {
+          self->status_backoff_.reset();
+          auto pod = api::decode<api::Pod>(*result);
+          if (pod.ok() && pod->metadata.uid == self->uid()) {
+            self->sent_.answered(want, pod->status ? api::encode(*pod->status) : json::value(json::object()));
+            self->update(std::move(*pod));
+          }
+        } else if (result.error().kind != base::Kind::kNotFound &&
+                   result.error().kind != base::Kind::kConflict) {
+          const Duration delay = self->status_backoff_.next();
+          base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_,
+                             self->pod_.metadata.name, result.error().message());
+          self->status_retry_ = self->context_.loop.after(delay, [weak] {
+            if (auto self = weak.lock()) {
+              self->status_retry_.cancel();
+              self->schedule();
+            }
+          });
         }
-      });
-    }
-    if (self->status_again_) self->schedule();
-  }, "status");
+        if (self->status_again_) self->schedule();
+      },
+      "status");
 }
 
 void PodWorker::delete_pod() {
   seen_.removed = Step::kBusy;
-  json::object options{{"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"gracePeriodSeconds", 0},
+  json::object options{{"apiVersion", "v1"},
+                       {"kind", "DeleteOptions"},
+                       {"gracePeriodSeconds", 0},
                        {"preconditions", json::object{{"uid", uid()}}}};
-  context_.client.remove(api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name, std::move(options),
-                         [weak = weak_from_this()](base::Result<json::value> result) {
-    auto self = weak.lock();
-    if (!self) return;
-    const bool done = result.ok() || result.error().kind == base::Kind::kNotFound || result.error().kind == base::Kind::kConflict;
-    self->seen_.removed = done ? Step::kDone : Step::kFailed;
-    if (!done) {
-      base::log::warning("pod {}/{}: final delete: {}", self->pod_.metadata.namespace_, self->pod_.metadata.name,
-                         result.error().message());
-      self->seen_.remove_retry_at = base::wall_now() + std::chrono::seconds(1);
-    }
-    self->schedule();
-  });
+  context_.client.remove(api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name,
+                         std::move(options), [weak = weak_from_this()](base::Result<json::value> result) {
+                           auto self = weak.lock();
+                           if (!self) return;
+                           const bool done = result.ok() || result.error().kind == base::Kind::kNotFound ||
+                                             result.error().kind == base::Kind::kConflict;
+                           self->seen_.removed = done ? Step::kDone : Step::kFailed;
+                           if (!done) {
+                             base::log::warning("pod {}/{}: final delete: {}", self->pod_.metadata.namespace_,
+                                                self->pod_.metadata.name, result.error().message());
+                             self->seen_.remove_retry_at = base::wall_now() + std::chrono::seconds(1);
+                           }
+                           self->schedule();
+                         });
 }
 
 void PodWorker::rotate_logs() {
@@ -309,7 +324,7 @@ void PodWorker::rotate_logs() {
   for (const auto& [name, c] : seen_.containers) {
     if (c.run != Run::kRunning) continue;
     const std::string path = context_.layout.log(uid(), name, c.attempt);
-    struct stat st{};
+    struct stat st {};
     if (::stat(path.c_str(), &st) != 0 || st.st_size < kMaxLogBytes) continue;
     if (::rename(path.c_str(), (path + ".1").c_str()) != 0) continue;
     runtime_->reopen_log(in_pod(name, c.attempt), [name = name](base::Status status) {
@@ -332,7 +347,8 @@ void PodWorker::recover() {
   recovering_ = true;
   auto pod = context_.connect_pod(uid());
   if (!pod.ok()) {
-    base::log::info("pod {}/{}: its sampan-pod is gone: {}", pod_.metadata.namespace_, pod_.metadata.name, pod.error().message());
+    base::log::info("pod {}/{}: its sampan-pod is gone: {}", pod_.metadata.namespace_, pod_.metadata.name,
+                    pod.error().message());
     recovering_ = false;
     return sandbox_lost();
   }
@@ -366,9 +382,9 @@ void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
     if (c.attempt < 0) continue;
     auto it = by_id.find(in_pod(name, c.attempt));
     if (it == by_id.end()) {
-      if (c.run == Run::kStarting) c.run = Run::kNone;              // intended, never begun
-      else if (c.run == Run::kExited) c.remains = false;            // removed, not yet noted
-      else if (c.run == Run::kRunning) {                            // somebody removed it behind us
+      if (c.run == Run::kStarting) c.run = Run::kNone;    // intended, never begun
+      else if (c.run == Run::kExited) c.remains = false;  // removed, not yet noted
+      else if (c.run == Run::kRunning) {                  // somebody removed it behind us
         runtime::ContainerState state;
         state.exit_code = 137;
         state.started_at = c.started_at;
@@ -435,40 +451,49 @@ base::Result<PodWorker::Log> PodWorker::log(const std::string& container, bool p
   auto it = seen_.containers.find(container);
   const int attempt = it == seen_.containers.end() ? -1 : it->second.attempt;
   if (!find_container(pod_, container))
-    return base::make_error(base::Kind::kNotFound, "find container", container, "container " + container + " is not valid for pod " + pod_.metadata.name);
+    return base::make_error(base::Kind::kNotFound, "find container", container,
+                            "container " + container + " is not valid for pod " + pod_.metadata.name);
   int wanted = attempt;
   if (previous) {
     wanted = attempt - 1;
     // The one that just ended is "previous" only when the next has begun.
     if (wanted < 0)
       return base::make_error(base::Kind::kInvalid, {}, {},
-                              "previous terminated container \"" + container + "\" in pod \"" + pod_.metadata.name + "\" not found");
+                              "previous terminated container \"" + container + "\" in pod \"" +
+                                  pod_.metadata.name + "\" not found");
   } else if (attempt < 0) {
-    return base::make_error(base::Kind::kInvalid, {}, {},
-                            no_log_text(pod_status(pod_, seen_, context_.node, base::wall_now()), pod_.metadata.name, container));
+    return base::make_error(
+        base::Kind::kInvalid, {}, {},
+        no_log_text(pod_status(pod_, seen_, context_.node, base::wall_now()), pod_.metadata.name, container));
   }
   return Log{.path = context_.layout.log(uid(), container, wanted), .attempt = wanted};
 }
 
 bool PodWorker::log_ended(const std::string& container, int attempt) const {
   auto it = seen_.containers.find(container);
-  return finished_ || it == seen_.containers.end() || it->second.attempt != attempt || it->second.run == Run::kExited;
+  return finished_ || it == seen_.containers.end() || it->second.attempt != attempt ||
+         it->second.run == Run::kExited;
 }
 
 base::Result<std::shared_ptr<runtime::Pod>> PodWorker::sandbox() const {
   if (!runtime_ || seen_.sandbox.step != Step::kDone)
-    return base::make_error(base::Kind::kUnavailable, "find Pod", pod_.metadata.name, "the Pod is not running");
+    return base::make_error(base::Kind::kUnavailable, "find Pod", pod_.metadata.name,
+                            "the Pod is not running");
   return runtime_;
 }
 
 base::Result<PodWorker::Target> PodWorker::target(const std::string& container) {
   if (!find_container(pod_, container))
-    return base::make_error(base::Kind::kNotFound, "find container", container, "container " + container + " is not valid for pod " + pod_.metadata.name);
+    return base::make_error(base::Kind::kNotFound, "find container", container,
+                            "container " + container + " is not valid for pod " + pod_.metadata.name);
   ContainerSeen& c = of(container);
   if (c.run != Run::kRunning || !runtime_)
-    return base::make_error(base::Kind::kUnavailable, "find container", container, "container not running (" + container + ")");
-  return Target{.pod = runtime_, .container_id = in_pod(container, c.attempt),
-                .process = process_of(container, c.attempt), .ip = env_sources().pod_ip};
+    return base::make_error(base::Kind::kUnavailable, "find container", container,
+                            "container not running (" + container + ")");
+  return Target{.pod = runtime_,
+                .container_id = in_pod(container, c.attempt),
+                .process = process_of(container, c.attempt),
+                .ip = env_sources().pod_ip};
 }
 
 }  // namespace kubelet

@@ -38,7 +38,7 @@ struct PodContext {
   Images& images;
   Events& events;
   ObjectCache& objects;
-  base::Resolver& resolver;                  // of hosts that probes and hooks name
+  base::Resolver& resolver;  // of hosts that probes and hooks name
   ProbeMetrics& probe_metrics;
   PullRecords& pull_records;
   Layout layout;
@@ -48,18 +48,19 @@ struct PodContext {
   std::string node_name, pod_program, cgroup_parent, bridge;
   int64_t node_cpu_milli = 0, max_pids = -1;
   int mtu = 1500;
-  netns::AddressPool* pool = nullptr;        // null until the node has its Pod CIDR
+  netns::AddressPool* pool = nullptr;  // null until the node has its Pod CIDR
   netns::Cidr pod_cidr{};
   // Services as environment; null until they are listed once.
   std::function<const std::vector<ServiceLink>*(const std::string& ns)> services;
   // The runtime and the network, replaced by fakes in tests.
-  std::function<void(runtime::SandboxSpec, std::function<void(base::Result<std::unique_ptr<runtime::Pod>>)>)> start_pod;
+  std::function<void(runtime::SandboxSpec, std::function<void(base::Result<std::unique_ptr<runtime::Pod>>)>)>
+      start_pod;
   std::function<base::Result<std::unique_ptr<runtime::Pod>>(const std::string& uid)> connect_pod;
-  std::function<base::Status(const std::string& uid)> clean_dead_pod;                  // blocks
+  std::function<base::Status(const std::string& uid)> clean_dead_pod;                     // blocks
   std::function<base::Status(const netns::PodLink&, int netns, int netlink)> attach_pod;  // blocks
-  std::function<base::Status(const std::string& host_link)> detach_pod;                // blocks
+  std::function<base::Status(const std::string& host_link)> detach_pod;                   // blocks
   std::function<base::json::value(const std::vector<std::string>& capabilities)> default_seccomp;
-  std::map<std::string, base::Loop::Handle> retries = {};   // of cleaning that failed, by what it is about
+  std::map<std::string, base::Loop::Handle> retries = {};  // of cleaning that failed, by what it is about
 };
 
 // Detaches the link of a Pod's address and gives the address back; again and again until that works.
@@ -70,14 +71,14 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // `record`: what an earlier kubelet left of this Pod.
   PodWorker(PodContext& context, api::Pod pod, std::optional<PodObserved> record);
   ~PodWorker();
-  void start();                              // once, after construction
-  void update(api::Pod pod);                 // a newer state from the API
-  void gone();                               // deleted from the API
-  void look_again();                         // something outside changed
-  void objects_changed();                    // a ConfigMap or Secret it refers to
-  void rotate_logs();                        // those that grew past kMaxLogBytes
-  std::function<void()> on_finished;         // nothing is left; may be destroyed (not inside the call)
-  std::function<void()> on_exit;             // of some container: followers of logs look again
+  void start();                       // once, after construction
+  void update(api::Pod pod);          // a newer state from the API
+  void gone();                        // deleted from the API
+  void look_again();                  // something outside changed
+  void objects_changed();             // a ConfigMap or Secret it refers to
+  void rotate_logs();                 // those that grew past kMaxLogBytes
+  std::function<void()> on_finished;  // nothing is left; may be destroyed (not inside the call)
+  std::function<void()> on_exit;      // of some container: followers of logs look again
 
   const api::Pod& pod() const { return pod_; }
   const PodObserved& observed() const { return seen_; }
@@ -86,8 +87,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // For logs, exec, attach and port-forward. kNotFound, kUnavailable say why not.
   struct Target {
     std::shared_ptr<runtime::Pod> pod;
-    std::string container_id;                // in sampan-pod
-    base::json::value process;               // OCI process object to start an exec from
+    std::string container_id;   // in sampan-pod
+    base::json::value process;  // OCI process object to start an exec from
     std::string ip;
   };
   base::Result<Target> target(const std::string& container);
@@ -136,8 +137,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::vector<PullCredential> pull_credentials(const std::string& image, const std::string& container);
   void pulled(const std::string& container, int attempt, const base::Result<Images::Pulled>& result);
   void start_container(const Action& action);
-  base::Result<runtime::ContainerSpec> container_spec(const api::Container& c, int attempt, ContainerSeen& seen,
-                                                      std::vector<std::string>& bound);
+  base::Result<runtime::ContainerSpec> container_spec(const api::Container& c, int attempt,
+                                                      ContainerSeen& seen, std::vector<std::string>& bound);
   void started(const std::string& name, int attempt, base::Result<runtime::ContainerState> result);
   void exited(const runtime::ContainerState& state);
   void record_exit(const std::string& name, ContainerSeen& seen, const runtime::ContainerState& state);
@@ -162,26 +163,26 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   PodObserved seen_;
   bool had_record_ = false, recovering_ = false, scheduled_ = false, finished_ = false;
   std::shared_ptr<runtime::Pod> runtime_;
-  std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;   // shared with a thread that attaches
-  std::string saved_;                        // the record as it is on disk
+  std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;  // shared with a thread that attaches
+  std::string saved_;                                   // the record as it is on disk
   base::Loop::Handle wake_, status_retry_, stop_watch_, clean_retry_;
   bool status_in_flight_ = false, status_again_ = false;
   StatusSent sent_;
   int sandbox_failures_ = 0, volume_failures_ = 0, stop_failures_ = 0;
   base::Backoff status_backoff_{std::chrono::milliseconds(200), std::chrono::seconds(5)};
-  std::map<std::string, std::string> waiting_;   // last waiting reason by container: BackOff events
+  std::map<std::string, std::string> waiting_;  // last waiting reason by container: BackOff events
   std::map<std::string, base::json::value> processes_;
-  std::map<std::string, std::unique_ptr<NetCheck>> net_checks_;   // "web/readiness"
+  std::map<std::string, std::unique_ptr<NetCheck>> net_checks_;  // "web/readiness"
   std::map<std::string, std::unique_ptr<ExecRun>> exec_runs_;
   std::map<std::string, base::Loop::Handle> sleeps_;
   std::map<TokenKey, std::string> tokens_;
   struct TokenState {
-    bool asked = false;                      // the API server was, and has not answered
-    int failures = 0;                        // in a row
+    bool asked = false;  // the API server was, and has not answered
+    int failures = 0;    // in a row
     base::Loop::Handle timer;
   };
   std::map<TokenKey, TokenState> token_states_;
-  bool volumes_waiting_ = false;             // for objects or tokens to arrive
+  bool volumes_waiting_ = false;  // for objects or tokens to arrive
   bool unmount_failed_ = false;
   bool refreshing_ = false, refresh_again_ = false;
 };

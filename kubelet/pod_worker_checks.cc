@@ -13,17 +13,19 @@ using std::chrono::seconds;
 
 json::value PodWorker::process_of(const std::string& name, int attempt) {
   auto& process = processes_[name];
-  if (process.is_null())   // started by an earlier kubelet
+  if (process.is_null())  // started by an earlier kubelet
     if (auto text = base::sys::read_file(context_.layout.process(uid(), name, attempt)); text.ok())
       process = base::parse_json(*text).value_or(json::value());
   return process;
 }
 
-std::optional<NetTarget> PodWorker::net_target(const api::Container& c, const std::optional<api::HTTPGetAction>& http,
+std::optional<NetTarget> PodWorker::net_target(const api::Container& c,
+                                               const std::optional<api::HTTPGetAction>& http,
                                                const std::optional<api::TCPSocketAction>& tcp) const {
   NetTarget target;
   const api::IntOrString* port = nullptr;
-  const std::string own = spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
+  const std::string own =
+      spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
   if (http) {
     target.kind = http->scheme == "HTTPS" ? NetTarget::Kind::kHttps : NetTarget::Kind::kHttp;
     target.host = http->host.empty() ? own : http->host;
@@ -39,10 +41,11 @@ std::optional<NetTarget> PodWorker::net_target(const api::Container& c, const st
   }
   int64_t number = port->number;
   if (port->is_string) {
-    auto named = std::find_if(c.ports.begin(), c.ports.end(), [&](const auto& p) { return p.name == port->text; });
+    auto named =
+        std::find_if(c.ports.begin(), c.ports.end(), [&](const auto& p) { return p.name == port->text; });
     if (named != c.ports.end()) {
       number = named->container_port;
-    } else {   // maybe a number as text
+    } else {  // maybe a number as text
       auto [end, error] = std::from_chars(port->text.data(), port->text.data() + port->text.size(), number);
       if (error != std::errc() || end != port->text.data() + port->text.size()) {
         target.error = "strconv.Atoi: parsing \"" + port->text + "\": invalid syntax";
@@ -66,13 +69,16 @@ void PodWorker::run_probe(const Action& action) {
   state.last_started = base::wall_now();
   const std::string key = action.container + "/" + probe_name(action.probe);
   const Duration timeout = seconds(std::max(1, probe.timeout_seconds.value_or(1)));
-  auto done = [weak = weak_from_this(), name = action.container, attempt = seen.attempt, kind = action.probe](Outcome outcome) {
+  auto done = [weak = weak_from_this(), name = action.container, attempt = seen.attempt,
+               kind = action.probe](Outcome outcome) {
     if (auto self = weak.lock()) self->probe_done(name, attempt, kind, outcome);
   };
   if (probe.exec) {
     if (!runtime_) return done({.success = false, .message = "the Pod is gone"});
-    exec_runs_[key] = run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
-                               exec_process(process_of(action.container, seen.attempt), probe.exec->command, false), timeout, std::move(done));
+    exec_runs_[key] =
+        run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
+                 exec_process(process_of(action.container, seen.attempt), probe.exec->command, false),
+                 timeout, std::move(done));
     return;
   }
   std::optional<NetTarget> target = net_target(*c, probe.http_get, probe.tcp_socket);
@@ -84,28 +90,44 @@ void PodWorker::run_probe(const Action& action) {
     target->service = probe.grpc->service;
   }
   if (!target) {
-    context_.loop.post([done = std::move(done)] { done({.success = false, .message = "missing probe handler"}); });
+    context_.loop.post(
+        [done = std::move(done)] { done({.success = false, .message = "missing probe handler"}); });
     return;
   }
-  net_checks_[key] = check_net(context_.loop, context_.resolver, std::move(*target), timeout, std::move(done));
+  net_checks_[key] =
+      check_net(context_.loop, context_.resolver, std::move(*target), timeout, std::move(done));
 }
 
 void PodWorker::probe_done(const std::string& name, int attempt, ProbeKind kind, const Outcome& outcome) {
   ContainerSeen& seen = of(name);
   const api::Container* c = find_container(pod_, name);
   if (!c || seen.attempt != attempt || seen.run != Run::kRunning) return;
-  ProbeSeen& state = kind == ProbeKind::kStartup ? seen.startup : kind == ProbeKind::kLiveness ? seen.liveness : seen.readiness;
+  ProbeSeen& state = kind == ProbeKind::kStartup    ? seen.startup
+                     : kind == ProbeKind::kLiveness ? seen.liveness
+                                                    : seen.readiness;
   if (!state.in_flight) return;
   state.in_flight = false;
   const api::Probe* probe = probe_of(*c, kind);
   if (!probe) return;
   std::string title = probe_name(kind);
   title[0] = static_cast<char>(title[0] - 'a' + 'A');
-  context_.probe_metrics.count({.type = title, .container = name, .pod = pod_.metadata.name, .ns = pod_.metadata.namespace_, .uid = uid()},
-                               outcome.success ? "successful" : outcome.errored && outcome.errored == std::string_view("unknown") ? "unknown" : "failed", base::wall_now() - state.last_started);
+  context_.probe_metrics.count({.type = title,
+                                .container = name,
+                                .pod = pod_.metadata.name,
+                                .ns = pod_.metadata.namespace_,
+                                .uid = uid()},
+                               outcome.success ? "successful"
+                               : outcome.errored && outcome.errored == std::string_view("unknown") ? "unknown"
+                                                                                                   : "failed",
+                               base::wall_now() - state.last_started);
   if (outcome.warning) event(true, "ProbeWarning", title + " probe warning: " + outcome.message, name);
   if (!outcome.success && !seen.stopping)
-    event(true, "Unhealthy", title + (outcome.errored ? " probe errored and resulted in " + std::string(outcome.errored) + " state: " : " probe failed: ") + outcome.message, name);
+    event(true, "Unhealthy",
+          title +
+              (outcome.errored ? " probe errored and resulted in " + std::string(outcome.errored) + " state: "
+                               : " probe failed: ") +
+              outcome.message,
+          name);
   count_probe(*probe, kind, outcome.success, state);
   schedule();
 }
@@ -125,21 +147,29 @@ void PodWorker::run_hook(const Action& action, bool post_start) {
     seen.pre_stop = Step::kBusy;
   }
   const std::string key = action.container + (post_start ? "/postStart" : "/preStop");
-  auto done = [weak = weak_from_this(), name = action.container, attempt = seen.attempt, post_start](Outcome outcome) {
+  auto done = [weak = weak_from_this(), name = action.container, attempt = seen.attempt,
+               post_start](Outcome outcome) {
     if (auto self = weak.lock()) self->hook_done(name, attempt, post_start, outcome);
   };
   // preStop is cut off by the planner when the grace period is over.
   if (hook.exec) {
-    if (!runtime_) return hook_done(action.container, seen.attempt, post_start, {.success = false, .message = "the Pod is gone"});
-    exec_runs_[key] = run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
-                               exec_process(process_of(action.container, seen.attempt), hook.exec->command, false), Duration::zero(), std::move(done));
+    if (!runtime_)
+      return hook_done(action.container, seen.attempt, post_start,
+                       {.success = false, .message = "the Pod is gone"});
+    exec_runs_[key] =
+        run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
+                 exec_process(process_of(action.container, seen.attempt), hook.exec->command, false),
+                 Duration::zero(), std::move(done));
   } else if (hook.sleep) {
-    sleeps_[key] = context_.loop.after(seconds(std::min(hook.sleep->seconds, grace_of(pod_))), [done] { done({.success = true, .message = ""}); });
+    sleeps_[key] = context_.loop.after(seconds(std::min(hook.sleep->seconds, grace_of(pod_))),
+                                       [done] { done({.success = true, .message = ""}); });
   } else if (auto target = net_target(*c, hook.http_get, std::nullopt)) {
     target->hook = true;
-    net_checks_[key] = check_net(context_.loop, context_.resolver, std::move(*target), seconds(std::max<int64_t>(30, action.grace_seconds)), std::move(done));
+    net_checks_[key] = check_net(context_.loop, context_.resolver, std::move(*target),
+                                 seconds(std::max<int64_t>(30, action.grace_seconds)), std::move(done));
   } else {
-    context_.loop.post([done] { done({.success = false, .message = "invalid handler: exec, httpGet or sleep is needed"}); });
+    context_.loop.post(
+        [done] { done({.success = false, .message = "invalid handler: exec, httpGet or sleep is needed"}); });
   }
 }
 
@@ -154,7 +184,8 @@ void PodWorker::hook_done(const std::string& name, int attempt, bool post_start,
     // A failed preStop does not keep the container from being stopped.
     step = post_start ? Step::kFailed : Step::kDone;
     event(true, post_start ? "FailedPostStartHook" : "FailedPreStopHook",
-          post_start ? "PostStartHook failed: " + outcome.message : "PreStopHook failed: " + outcome.message, name);
+          post_start ? "PostStartHook failed: " + outcome.message : "PreStopHook failed: " + outcome.message,
+          name);
   }
   schedule();
 }

@@ -55,12 +55,13 @@ void PodWorker::pull(const Action& action) {
   };
   auto name = runtime::normalize_image_name(action.image);
   if (!name.ok()) {
-    const std::string text = "Failed to apply default image tag \"" + action.image + "\": couldn't parse image name \"" + action.image + "\": " + name.error().reason;
+    const std::string text = "Failed to apply default image tag \"" + action.image +
+                             "\": couldn't parse image name \"" + action.image + "\": " + name.error().reason;
     event(true, "InspectFailed", text, action.container);
     event(true, "Failed", "Error: InvalidImageName", action.container);
     return fail("InvalidImageName", text, kBackoffMax);
   }
-  if (!pull_secrets_loaded()) return;   // objects_changed() comes back here
+  if (!pull_secrets_loaded()) return;  // objects_changed() comes back here
   std::vector<PullCredential> credentials = pull_credentials(*name, action.container);
   if (policy != "Always") {
     auto image = runtime::find_image(context_.images.options().image_root, *name);
@@ -71,15 +72,20 @@ void PodWorker::pull(const Action& action) {
       c.image = {};
       c.image.present = true;
       c.image.digest = image->digest;
-      event(false, "Pulled", "Container image \"" + action.image + "\" already present on machine and can be accessed by the pod", action.container);
+      event(false, "Pulled",
+            "Container image \"" + action.image +
+                "\" already present on machine and can be accessed by the pod",
+            action.container);
       return;
     }
     if (!here && image.error().kind != base::Kind::kNotFound) {
-      event(true, "Failed", "Failed to inspect image \"" + action.image + "\": " + image.error().message(), action.container);
+      event(true, "Failed", "Failed to inspect image \"" + action.image + "\": " + image.error().message(),
+            action.container);
       return fail("ImageInspectError", image.error().message(), kBackoffFirst);
     }
     if (policy == "Never") {
-      const std::string text = "Container image \"" + action.image + "\" is not present with pull policy of Never";
+      const std::string text =
+          "Container image \"" + action.image + "\" is not present with pull policy of Never";
       if (c.image.reason.empty()) {
         event(true, "ErrImageNeverPull", text, action.container);
         event(true, "Failed", "Error: ErrImageNeverPull", action.container);
@@ -89,27 +95,32 @@ void PodWorker::pull(const Action& action) {
   }
   c.image.pulling = true;
   event(false, "Pulling", "Pulling image \"" + action.image + "\"", action.container);
-  auto done = [weak = weak_from_this(), container = action.container, attempt = action.attempt](base::Result<Images::Pulled> result) {
+  auto done = [weak = weak_from_this(), container = action.container,
+               attempt = action.attempt](base::Result<Images::Pulled> result) {
     if (auto self = weak.lock()) self->pulled(container, attempt, result);
   };
   // The records are the node's: they are kept whatever becomes of this Pod meanwhile.
-  context_.pull_records.begin(*name, [&context = context_, name = *name, credentials, done](base::Status intent) {
-    if (!intent.ok()) {
-      context.pull_records.failed(name);
-      return done(base::wrap(intent.error(), "record image pull intent", name));
-    }
-    context.images.pull(name, credentials, [&context, name, credentials, done](base::Result<Images::Pulled> result) {
-      if (!result.ok()) {
-        context.pull_records.failed(name);
-        return done(std::move(result));
-      }
-      const PullCredential* used = result->credential && *result->credential < credentials.size() ? &credentials[*result->credential] : nullptr;
-      context.pull_records.pulled(name, result->digest, used, [done, result](base::Status status) {
-        if (!status.ok()) base::log::error("keep image pull record: {}", status.error().message());
-        done(result);
+  context_.pull_records.begin(
+      *name, [&context = context_, name = *name, credentials, done](base::Status intent) {
+        if (!intent.ok()) {
+          context.pull_records.failed(name);
+          return done(base::wrap(intent.error(), "record image pull intent", name));
+        }
+        context.images.pull(
+            name, credentials, [&context, name, credentials, done](base::Result<Images::Pulled> result) {
+              if (!result.ok()) {
+                context.pull_records.failed(name);
+                return done(std::move(result));
+              }
+              const PullCredential* used = result->credential && *result->credential < credentials.size()
+                                               ? &credentials[*result->credential]
+                                               : nullptr;
+              context.pull_records.pulled(name, result->digest, used, [done, result](base::Status status) {
+                if (!status.ok()) base::log::error("keep image pull record: {}", status.error().message());
+                done(result);
+              });
+            });
       });
-    });
-  });
 }
 
 bool PodWorker::pull_secrets_loaded() const {
@@ -119,7 +130,8 @@ bool PodWorker::pull_secrets_loaded() const {
   return context_.objects.loaded(pod_.metadata.namespace_, wanted);
 }
 
-std::vector<PullCredential> PodWorker::pull_credentials(const std::string& image, const std::string& container) {
+std::vector<PullCredential> PodWorker::pull_credentials(const std::string& image,
+                                                        const std::string& container) {
   PullKeyring keyring;
   std::string missing;
   for (const auto& secret : spec_of(pod_).image_pull_secrets) {
@@ -129,16 +141,21 @@ std::vector<PullCredential> PodWorker::pull_credentials(const std::string& image
       missing += (missing.empty() ? "" : ", ") + secret.name;
       continue;
     }
-    if (auto status = keyring.add({.ns = pod_.metadata.namespace_, .name = secret.name, .uid = seen->uid}, seen->type, *seen->data); !status.ok())
+    if (auto status = keyring.add({.ns = pod_.metadata.namespace_, .name = secret.name, .uid = seen->uid},
+                                  seen->type, *seen->data);
+        !status.ok())
       event(true, "FailedToRetrieveImagePullSecret", status.error().message(), container);
   }
   if (!missing.empty())
     event(true, "FailedToRetrieveImagePullSecret",
-          "Unable to retrieve some image pull secrets (" + missing + "); attempting to pull the image may not succeed.", container);
+          "Unable to retrieve some image pull secrets (" + missing +
+              "); attempting to pull the image may not succeed.",
+          container);
   return keyring.find(repository_of(image));
 }
 
-void PodWorker::pulled(const std::string& container, int attempt, const base::Result<Images::Pulled>& result) {
+void PodWorker::pulled(const std::string& container, int attempt,
+                       const base::Result<Images::Pulled>& result) {
   ContainerSeen& c = of(container);
   const api::Container* spec = find_container(pod_, container);
   const std::string image = spec ? spec->image : "";
@@ -150,13 +167,17 @@ void PodWorker::pulled(const std::string& container, int attempt, const base::Re
     c.image.reason = "ErrImagePull";
     c.image.message = text;
     c.image.failed_at = base::wall_now();
-    c.image.backoff = c.image.backoff == Duration::zero() ? kBackoffFirst : std::min<Duration>(c.image.backoff * 2, kBackoffMax);
+    c.image.backoff = c.image.backoff == Duration::zero()
+                          ? kBackoffFirst
+                          : std::min<Duration>(c.image.backoff * 2, kBackoffMax);
   } else {
     auto found = runtime::find_image(context_.images.options().image_root, result->name);
     std::string size;
     if (found.ok()) size = " Image size: " + std::to_string(found->size_bytes) + " bytes.";
-    event(false, "Pulled", "Successfully pulled image \"" + image + "\" in " + seconds_text(result->took) + " (" +
-          seconds_text(result->waited) + " including waiting)." + size, container);
+    event(false, "Pulled",
+          "Successfully pulled image \"" + image + "\" in " + seconds_text(result->took) + " (" +
+              seconds_text(result->waited) + " including waiting)." + size,
+          container);
     c.image = {};
     c.image.present = true;
     c.image.digest = result->digest;
@@ -167,7 +188,8 @@ void PodWorker::pulled(const std::string& container, int attempt, const base::Re
 
 // ---- start -------------------------------------------------------------------------------------
 
-base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Container& c, int attempt, ContainerSeen& seen,
+base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Container& c, int attempt,
+                                                               ContainerSeen& seen,
                                                                std::vector<std::string>& bound) {
   Launch launch;
   launch.attempt = attempt;
@@ -191,22 +213,25 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
   for (const auto& m : c.volume_mounts) {
     const auto& volumes = spec_of(pod_).volumes;
     auto v = std::find_if(volumes.begin(), volumes.end(), [&](const auto& v) { return v.name == m.name; });
-    if (v == volumes.end()) return base::make_error(base::Kind::kInvalid, "mount volume", m.name, "the Pod has no such volume");
+    if (v == volumes.end())
+      return base::make_error(base::Kind::kInvalid, "mount volume", m.name, "the Pod has no such volume");
     ContainerMount mount;
     mount.source = v->host_path ? v->host_path->path : layout.volume(uid(), m.name);
     mount.destination = m.mount_path;
     if (mount.destination.empty() || mount.destination[0] != '/') mount.destination = "/" + mount.destination;
-    mount.read_only = m.read_only.value_or(false) || v->config_map || v->secret || v->downward_api || v->projected;
+    mount.read_only =
+        m.read_only.value_or(false) || v->config_map || v->secret || v->downward_api || v->projected;
     // A directory of the host is not ours to put mount points into.
     mount.kubelet_owned = !v->host_path;
-    mount.recursive_read_only = mount.read_only && (m.recursive_read_only == "Enabled" || m.recursive_read_only == "IfPossible");
+    mount.recursive_read_only =
+        mount.read_only && (m.recursive_read_only == "Enabled" || m.recursive_read_only == "IfPossible");
     mount.propagation = m.mount_propagation;
     const std::string sub = m.sub_path_expr.empty() ? m.sub_path : expand(m.sub_path_expr, launch.env);
     if (!sub.empty()) {
       auto fd = TRY(open_sub_path(mount.source, sub));
       mount.source = layout.sub_paths(uid()) + "/" + c.name + "." + std::to_string(launch.mounts.size());
       TRY(sys::mkdir_all(layout.sub_paths(uid()), 0700));
-      unbind_sub_path(mount.source);   // of a start that was cut off
+      unbind_sub_path(mount.source);  // of a start that was cut off
       TRY(bind_sub_path(fd.get(), mount.source));
       bound.push_back(mount.source);
     }
@@ -225,10 +250,11 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
     config.at("linux").as_object()["seccomp"] = context_.default_seccomp(capabilities);
   } else if (profile.type == "Localhost" && !privileged) {
     if (profile.localhost_profile.empty() || profile.localhost_profile.find("..") != std::string::npos)
-      return base::make_error(base::Kind::kInvalid, "read seccomp profile", profile.localhost_profile, "must be a path below the profile directory");
-    config.at("linux").as_object()["seccomp"] =
-        TRY_WRAP(base::parse_json(TRY(sys::read_file(layout.root_dir + "/seccomp/" + profile.localhost_profile))),
-                 "read seccomp profile", profile.localhost_profile);
+      return base::make_error(base::Kind::kInvalid, "read seccomp profile", profile.localhost_profile,
+                              "must be a path below the profile directory");
+    config.at("linux").as_object()["seccomp"] = TRY_WRAP(
+        base::parse_json(TRY(sys::read_file(layout.root_dir + "/seccomp/" + profile.localhost_profile))),
+        "read seccomp profile", profile.localhost_profile);
   }
 
   TRY(sys::mkdir_all(layout.container(uid(), c.name), 0755));
@@ -238,12 +264,14 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
   }
   processes_[c.name] = config.at("process");
   {
-    auto fd = TRY(sys::open(layout.process(uid(), c.name, attempt), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+    auto fd = TRY(
+        sys::open(layout.process(uid(), c.name, attempt), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
     TRY(sys::write_all(fd.get(), base::to_json(config.at("process"))));
   }
   // The newest two attempts keep their files: this one and the one before.
   for (int old = attempt - 2; old >= 0 && old > attempt - 6; --old)
-    for (const auto& path : {layout.log(uid(), c.name, old), layout.log(uid(), c.name, old) + ".1", layout.termination(uid(), c.name, old), layout.process(uid(), c.name, old)})
+    for (const auto& path : {layout.log(uid(), c.name, old), layout.log(uid(), c.name, old) + ".1",
+                             layout.termination(uid(), c.name, old), layout.process(uid(), c.name, old)})
       ::unlink(path.c_str());
 
   runtime::ContainerSpec spec;
@@ -254,8 +282,11 @@ base::Result<runtime::ContainerSpec> PodWorker::container_spec(const api::Contai
   spec.log_path = layout.log(uid(), c.name, attempt);
   spec.open_stdin = c.stdin.value_or(false);
   spec.stdin_once = c.stdin_once.value_or(false);
-  if (auto pinned = runtime::pin_image(context_.images.options().image_root, uid() + "." + c.name, launch.image.digest); !pinned.ok())
-    base::log::warning("pod {}: {}: image gc could take its layers away", pod_.metadata.name, pinned.error().message());
+  if (auto pinned =
+          runtime::pin_image(context_.images.options().image_root, uid() + "." + c.name, launch.image.digest);
+      !pinned.ok())
+    base::log::warning("pod {}: {}: image gc could take its layers away", pod_.metadata.name,
+                       pinned.error().message());
   return spec;
 }
 
@@ -274,10 +305,11 @@ void PodWorker::start_container(const Action& action) {
     for (const auto& path : bound) unbind_sub_path(path);
     const base::Error& error = spec.error();
     if (error.kind == base::Kind::kNotFound && error.operation.find("image") != std::string::npos) {
-      seen.image.present = false;   // taken away meanwhile: pulled again
+      seen.image.present = false;  // taken away meanwhile: pulled again
       return schedule();
     }
-    seen.config_error = error.kind == base::Kind::kInvalid && !error.reason.empty() ? error.reason : error.message();
+    seen.config_error =
+        error.kind == base::Kind::kInvalid && !error.reason.empty() ? error.reason : error.message();
     seen.config_reason = "CreateContainerConfigError";
     seen.config_failed_at = base::wall_now();
     event(true, "Failed", "Error: " + seen.config_error, action.container);
@@ -296,7 +328,7 @@ void PodWorker::start_container(const Action& action) {
   for (auto it = net_checks_.begin(); it != net_checks_.end();)
     it = it->first.starts_with(action.container + "/") ? net_checks_.erase(it) : std::next(it);
   ContainerSeen before = std::exchange(seen, std::move(next));
-  if (auto saved = save(); !saved.ok()) {   // the intent: what is not written down is not begun
+  if (auto saved = save(); !saved.ok()) {  // the intent: what is not written down is not begun
     seen = std::move(before);
     for (const auto& path : bound) unbind_sub_path(path);
     seen.config_error = saved.error().message();
@@ -306,10 +338,12 @@ void PodWorker::start_container(const Action& action) {
     return;
   }
   event(false, "Created", "Created container: " + action.container, action.container);
-  runtime_->start(std::move(*spec), [weak = weak_from_this(), name = action.container, attempt = action.attempt, bound](base::Result<runtime::ContainerState> result) {
-    for (const auto& path : bound) unbind_sub_path(path);
-    if (auto self = weak.lock()) self->started(name, attempt, std::move(result));
-  });
+  runtime_->start(std::move(*spec),
+                  [weak = weak_from_this(), name = action.container, attempt = action.attempt,
+                   bound](base::Result<runtime::ContainerState> result) {
+                    for (const auto& path : bound) unbind_sub_path(path);
+                    if (auto self = weak.lock()) self->started(name, attempt, std::move(result));
+                  });
 }
 
 void PodWorker::started(const std::string& name, int attempt, base::Result<runtime::ContainerState> result) {
@@ -367,7 +401,8 @@ void PodWorker::record_exit(const std::string& name, ContainerSeen& c, const run
 std::string PodWorker::termination_message(const std::string& name, const ContainerSeen& c, int code) const {
   std::string text = termination_file(context_.layout.termination(uid(), name, c.attempt));
   const api::Container* spec = find_container(pod_, name);
-  if (!text.empty() || code == 0 || !spec || spec->termination_message_policy != "FallbackToLogsOnError") return text;
+  if (!text.empty() || code == 0 || !spec || spec->termination_message_policy != "FallbackToLogsOnError")
+    return text;
   return termination_log(context_.layout.log(uid(), name, c.attempt));
 }
 
@@ -388,12 +423,13 @@ void PodWorker::signal_container(const Action& action) {
   if (!runtime_) return;
   runtime_->signal(in_pod(action.container, c.attempt), kill ? SIGKILL : signal_of(action.signal),
                    [weak = weak_from_this(), name = action.container](base::Status status) {
-    if (status.ok()) return;
-    auto self = weak.lock();
-    // It has ended already: its exit is on the way.
-    if (self && status.error().kind != base::Kind::kNotFound)
-      base::log::warning("pod {}: signal container {}: {}", self->pod_.metadata.name, name, status.error().message());
-  });
+                     if (status.ok()) return;
+                     auto self = weak.lock();
+                     // It has ended already: its exit is on the way.
+                     if (self && status.error().kind != base::Kind::kNotFound)
+                       base::log::warning("pod {}: signal container {}: {}", self->pod_.metadata.name, name,
+                                          status.error().message());
+                   });
 }
 
 }  // namespace kubelet

@@ -17,20 +17,22 @@ constexpr auto kDetachRetry = seconds(5);
 
 // The address is free once the link is gone, whoever lives longer; a link that stays keeps it.
 void release_address(PodContext& context, const std::string& link, const std::string& ip) {
-  context.background.call<base::Status>([detach = context.detach_pod, link] { return detach(link); },
-                                        [&context, link, ip](base::Status status) {
-    if (status.ok()) {
-      if (auto address = netns::parse_ipv4(ip); address && context.pool) context.pool->release(*address);
-      return;
-    }
-    base::log::warning("detach Pod address {}: {}: tried again", ip, status.error().message());
-    context.events.emit({.kind = "Node", .ns = "", .name = context.node_name, .uid = context.node_name, .container = ""}, true,
-                        "FailedDetachPodNetwork", "Address " + ip + " stays in use: " + status.error().message());
-    context.retries[link] = context.loop.after(kDetachRetry, [&context, link, ip] {
-      auto timer = context.retries.extract(link);   // this call is its own
-      release_address(context, link, ip);
-    });
-  });
+  context.background.call<base::Status>(
+      [detach = context.detach_pod, link] { return detach(link); },
+      [&context, link, ip](base::Status status) {
+        if (status.ok()) {
+          if (auto address = netns::parse_ipv4(ip); address && context.pool) context.pool->release(*address);
+          return;
+        }
+        base::log::warning("detach Pod address {}: {}: tried again", ip, status.error().message());
+        context.events.emit(
+            {.kind = "Node", .ns = "", .name = context.node_name, .uid = context.node_name, .container = ""},
+            true, "FailedDetachPodNetwork", "Address " + ip + " stays in use: " + status.error().message());
+        context.retries[link] = context.loop.after(kDetachRetry, [&context, link, ip] {
+          auto timer = context.retries.extract(link);  // this call is its own
+          release_address(context, link, ip);
+        });
+      });
 }
 
 // ---- sandbox ---------------------------------------------------------------------------------
@@ -38,7 +40,7 @@ void release_address(PodContext& context, const std::string& link, const std::st
 void PodWorker::start_sandbox() {
   const api::PodSpec& spec = spec_of(pod_);
   const bool host_network = spec.host_network.value_or(false);
-  check_address();   // one of a lost sandbox may be of another range by now
+  check_address();  // one of a lost sandbox may be of another range by now
   seen_.sandbox.stale = false;
   if (!host_network && seen_.sandbox.ip.empty()) {
     auto address = context_.pool->allocate();
@@ -53,8 +55,10 @@ void PodWorker::start_sandbox() {
   for (const auto& c : spec.containers)
     for (const auto& port : c.ports)
       if (port.host_port.value_or(0) != 0 && !host_network)
-        event(true, "HostPortNotSupported", "hostPort " + std::to_string(*port.host_port) + " of container " + c.name +
-              " is not published on the node: use hostNetwork, or a Service of type NodePort", c.name);
+        event(true, "HostPortNotSupported",
+              "hostPort " + std::to_string(*port.host_port) + " of container " + c.name +
+                  " is not published on the node: use hostNetwork, or a Service of type NodePort",
+              c.name);
   runtime::SandboxSpec out;
   out.id = uid();
   out.run_dir = context_.layout.run_dir;
@@ -68,20 +72,21 @@ void PodWorker::start_sandbox() {
   out.share_pid = spec.share_process_namespace.value_or(false);
   if (spec.security_context)
     for (const auto& sysctl : spec.security_context->sysctls) out.sysctls[sysctl.name] = sysctl.value;
-  context_.start_pod(std::move(out), [weak = weak_from_this()](base::Result<std::unique_ptr<runtime::Pod>> pod) {
-    auto self = weak.lock();
-    if (!self) return;
-    if (!pod.ok()) return self->sandbox_failed(pod.error());
-    self->runtime_ = std::move(*pod);
-    self->hook_runtime();
-    self->runtime_->sandbox([weak](base::Result<runtime::Pod::Sandbox> sandbox) {
-      auto self = weak.lock();
-      if (!self || !self->runtime_) return;
-      if (!sandbox.ok()) return self->sandbox_failed(sandbox.error());
-      self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
-      self->attach_network();
-    });
-  });
+  context_.start_pod(std::move(out),
+                     [weak = weak_from_this()](base::Result<std::unique_ptr<runtime::Pod>> pod) {
+                       auto self = weak.lock();
+                       if (!self) return;
+                       if (!pod.ok()) return self->sandbox_failed(pod.error());
+                       self->runtime_ = std::move(*pod);
+                       self->hook_runtime();
+                       self->runtime_->sandbox([weak](base::Result<runtime::Pod::Sandbox> sandbox) {
+                         auto self = weak.lock();
+                         if (!self || !self->runtime_) return;
+                         if (!sandbox.ok()) return self->sandbox_failed(sandbox.error());
+                         self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
+                         self->attach_network();
+                       });
+                     });
 }
 
 void PodWorker::attach_network() {
@@ -112,7 +117,8 @@ void PodWorker::attach_network() {
 
 void PodWorker::sandbox_failed(const base::Error& error) {
   event(true, "FailedCreatePodSandBox", "Failed to create pod sandbox: " + error.message());
-  base::log::warning("pod {}/{}: start sandbox: {}", pod_.metadata.namespace_, pod_.metadata.name, error.message());
+  base::log::warning("pod {}/{}: start sandbox: {}", pod_.metadata.namespace_, pod_.metadata.name,
+                     error.message());
   const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(sandbox_failures_++, 6)), seconds(60));
   auto settle = [this, delay, text = error.message()] {
     seen_.sandbox.step = Step::kFailed;
@@ -123,11 +129,12 @@ void PodWorker::sandbox_failed(const base::Error& error) {
   // What was made so far goes first: the next attempt starts from nothing.
   seen_.sandbox.step = Step::kBusy;
   auto clean = [weak = weak_from_this(), settle, &context = context_, uid = uid()] {
-    context.background.call<base::Status>([clean = context.clean_dead_pod, uid] { return clean(uid); },
-                                          [weak, settle](base::Status status) {
-      base::ignore(status, "nothing may have been left; the next attempt would say what is in its way");
-      if (auto self = weak.lock()) settle();
-    });
+    context.background.call<base::Status>(
+        [clean = context.clean_dead_pod, uid] { return clean(uid); },
+        [weak, settle](base::Status status) {
+          base::ignore(status, "nothing may have been left; the next attempt would say what is in its way");
+          if (auto self = weak.lock()) settle();
+        });
   };
   if (!runtime_) return clean();
   runtime_->on_lost = nullptr;
@@ -137,7 +144,9 @@ void PodWorker::sandbox_failed(const base::Error& error) {
     auto self = weak.lock();
     if (!self) return;
     // Not inside its own callback.
-    self->context_.loop.post([weak] { if (auto self = weak.lock()) self->runtime_.reset(); });
+    self->context_.loop.post([weak] {
+      if (auto self = weak.lock()) self->runtime_.reset();
+    });
     clean();
   });
 }
@@ -164,12 +173,13 @@ void PodWorker::containers_died() {
 
 void PodWorker::sandbox_lost() {
   if (finished_) return;
-  base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_, pod_.metadata.name);
+  base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_,
+                     pod_.metadata.name);
   recovering_ = false;
   containers_died();
   if (seen_.sandbox.step != Step::kNone && !is_terminating(pod_)) say_sandbox_changed();
   ++seen_.sandbox.attempt;
-  seen_.sandbox.step = Step::kBusy;   // until what it left is gone
+  seen_.sandbox.step = Step::kBusy;  // until what it left is gone
   context_.loop.post([weak = weak_from_this()] {
     auto self = weak.lock();
     if (!self) return;
@@ -184,13 +194,17 @@ void PodWorker::sandbox_lost() {
 // What a dead sampan-pod left goes before the next sandbox is made; until it is gone.
 void PodWorker::clean_lost() {
   context_.background.call<base::Status>(
-      [clean = context_.clean_dead_pod, uid = uid()] { return clean(uid); }, [weak = weak_from_this()](base::Status status) {
+      [clean = context_.clean_dead_pod, uid = uid()] { return clean(uid); },
+      [weak = weak_from_this()](base::Status status) {
         auto self = weak.lock();
         if (!self) return;
         if (!status.ok()) {
-          const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(self->stop_failures_++, 6)), seconds(60));
-          base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again", self->pod_.metadata.name, status.error().message());
-          self->event(true, "FailedKillPod", "error killing pod: clean up after its sampan-pod: " + status.error().message());
+          const auto delay =
+              std::min<Duration>(seconds(1) * (1 << std::min(self->stop_failures_++, 6)), seconds(60));
+          base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again",
+                             self->pod_.metadata.name, status.error().message());
+          self->event(true, "FailedKillPod",
+                      "error killing pod: clean up after its sampan-pod: " + status.error().message());
           self->clean_retry_ = self->context_.loop.after(delay, [weak] {
             if (auto self = weak.lock()) self->clean_lost();
           });
@@ -219,8 +233,11 @@ void PodWorker::stop_sandbox() {
     auto self = weak.lock();
     if (!self) return;
     // Of a lost connection: whether its sampan-pod is alive is asked anew.
-    context.loop.post([weak] { if (auto self = weak.lock()) self->runtime_.reset(); });
-    context.background.call<base::Status>([clean = context.clean_dead_pod, uid] { return clean(uid); }, cleaned);
+    context.loop.post([weak] {
+      if (auto self = weak.lock()) self->runtime_.reset();
+    });
+    context.background.call<base::Status>([clean = context.clean_dead_pod, uid] { return clean(uid); },
+                                          cleaned);
   };
   if (!runtime_) {
     if (auto alive = context_.connect_pod(uid()); alive.ok()) runtime_ = std::move(*alive);
@@ -229,21 +246,23 @@ void PodWorker::stop_sandbox() {
   runtime_->on_exit = nullptr;
   runtime_->on_lost = nullptr;
   stop_watch_ = context_.loop.after(kStopSilence, [this] {
-    event(true, "FailedKillPod", "error killing pod: its sampan-pod has not answered for " +
-          std::to_string(kStopSilence.count()) + " s");
+    event(true, "FailedKillPod",
+          "error killing pod: its sampan-pod has not answered for " + std::to_string(kStopSilence.count()) +
+              " s");
   });
   runtime_->shutdown([weak = weak_from_this(), clean, cleaned](base::Status status) {
     auto self = weak.lock();
     if (!self) return;
     self->stop_watch_.cancel();
-    if (!status.ok() && status.error().kind == base::Kind::kUnavailable) return clean();   // it died
+    if (!status.ok() && status.error().kind == base::Kind::kUnavailable) return clean();  // it died
     cleaned(std::move(status));
   });
 }
 
 void PodWorker::stop_failed(const base::Error& error) {
   const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(stop_failures_++, 6)), seconds(60));
-  base::log::warning("pod {}/{}: stop sandbox: {}: tried again", pod_.metadata.namespace_, pod_.metadata.name, error.message());
+  base::log::warning("pod {}/{}: stop sandbox: {}: tried again", pod_.metadata.namespace_, pod_.metadata.name,
+                     error.message());
   event(true, "FailedKillPod", "error killing pod: " + error.message());
   seen_.sandbox.step = Step::kDone;
   seen_.sandbox.stop_retry_at = base::wall_now() + delay;
@@ -261,10 +280,12 @@ void PodWorker::sandbox_stopped() {
   seen_.sandbox.stop_retry_at = {};
   if (std::exchange(seen_.sandbox.stale, false)) {
     ++seen_.sandbox.attempt;
-    seen_.volumes.step = Step::kNone;   // files that name the address are written again
+    seen_.volumes.step = Step::kNone;  // files that name the address are written again
   }
   containers_died();
-  context_.loop.post([weak = weak_from_this()] { if (auto self = weak.lock()) self->runtime_.reset(); });
+  context_.loop.post([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->runtime_.reset();
+  });
   schedule();
 }
 
@@ -287,16 +308,21 @@ void PodWorker::fetch_token(const TokenKey& key) {
   TokenState& state = token_states_[key];
   if (std::exchange(state.asked, true)) return;
   state.timer.cancel();
-  json::object spec{{"expirationSeconds", key.expiration_seconds},
-                    {"boundObjectRef", json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", pod_.metadata.name}, {"uid", uid()}}}};
+  json::object spec{
+      {"expirationSeconds", key.expiration_seconds},
+      {"boundObjectRef",
+       json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", pod_.metadata.name}, {"uid", uid()}}}};
   if (!key.audience.empty()) spec["audiences"] = json::array{key.audience};
-  const std::string account = spec_of(pod_).service_account_name.empty() ? "default" : spec_of(pod_).service_account_name;
-  context_.client.call("POST", api::resources::service_accounts.path(pod_.metadata.namespace_, account, "token"),
-                       "application/json",
-                       base::to_json(json::object{{"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", std::move(spec)}}),
-                       [weak = weak_from_this(), key](base::Result<json::value> result) {
-    if (auto self = weak.lock()) self->token_came(key, result);
-  });
+  const std::string account =
+      spec_of(pod_).service_account_name.empty() ? "default" : spec_of(pod_).service_account_name;
+  context_.client.call(
+      "POST", api::resources::service_accounts.path(pod_.metadata.namespace_, account, "token"),
+      "application/json",
+      base::to_json(json::object{
+          {"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", std::move(spec)}}),
+      [weak = weak_from_this(), key](base::Result<json::value> result) {
+        if (auto self = weak.lock()) self->token_came(key, result);
+      });
 }
 
 void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>& result) {
@@ -308,11 +334,13 @@ void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>&
     state.failures = 0;
     tokens_[key] = base::string_at(*result, "status", "token");
     Duration life = seconds(key.expiration_seconds);
-    if (auto end = base::parse_time(base::string_at(*result, "status", "expirationTimestamp")); end && *end > base::wall_now())
+    if (auto end = base::parse_time(base::string_at(*result, "status", "expirationTimestamp"));
+        end && *end > base::wall_now())
       life = *end - base::wall_now();
     next = token_renewal(life);
   } else {
-    base::log::warning("pod {}/{}: request service account token: {}", pod_.metadata.namespace_, pod_.metadata.name, result.error().message());
+    base::log::warning("pod {}/{}: request service account token: {}", pod_.metadata.namespace_,
+                       pod_.metadata.name, result.error().message());
     next = token_retry(state.failures++);
   }
   // A Pod whose volumes wait for the token asks itself, at its own pace.
@@ -329,11 +357,15 @@ void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>&
 void PodWorker::make_directory() {
   if (!volumes_waiting_) return;
   for (const auto& key : kubelet::tokens(pod_))
-    if (auto it = token_states_.find(key); !tokens_.contains(key) && it != token_states_.end() && it->second.asked) return;
-  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;   // objects_changed() comes back here
+    if (auto it = token_states_.find(key);
+        !tokens_.contains(key) && it != token_states_.end() && it->second.asked)
+      return;
+  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_)))
+    return;  // objects_changed() comes back here
   if (seen_.sandbox.ip.empty() && !spec_of(pod_).host_network.value_or(false)) {
     // The address is chosen by start_sandbox, which is planned before this.
-    return volumes_failed(base::make_error(base::Kind::kUnavailable, "make Pod directory", uid(), "the Pod has no address yet"));
+    return volumes_failed(base::make_error(base::Kind::kUnavailable, "make Pod directory", uid(),
+                                           "the Pod has no address yet"));
   }
   VolumeSources sources{.env = env_sources(), .tokens = tokens_};
   auto volumes = plan_volumes(pod_, sources);
@@ -349,7 +381,9 @@ void PodWorker::make_directory() {
     content.fs_group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
   content.volumes = std::move(*volumes);
   context_.background.call<base::Status>(
-      [layout = context_.layout, uid = uid(), content = std::move(content)] { return make_pod_directory(layout, uid, content); },
+      [layout = context_.layout, uid = uid(), content = std::move(content)] {
+        return make_pod_directory(layout, uid, content);
+      },
       [weak = weak_from_this()](base::Status status) {
         auto self = weak.lock();
         if (!self) return;
@@ -365,7 +399,9 @@ void PodWorker::volumes_failed(const base::Error& error) {
   volumes_waiting_ = false;
   seen_.volumes.step = Step::kFailed;
   seen_.volumes.error = error.reason.starts_with("MountVolume") ? error.reason : error.message();
-  seen_.volumes.retry_at = base::wall_now() + std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
+  seen_.volumes.retry_at =
+      base::wall_now() +
+      std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
   event(true, "FailedMount", seen_.volumes.error);
   schedule();
 }
@@ -382,7 +418,7 @@ void PodWorker::refresh_volumes() {
     if (!tokens_.contains(key)) return fetch_missing_tokens();
   if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;
   auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_});
-  if (!volumes.ok()) return;   // it runs with what it has: only a start needs everything
+  if (!volumes.ok()) return;  // it runs with what it has: only a start needs everything
   std::erase_if(*volumes, [](const auto& v) { return v.kind != VolumeContent::Kind::kFiles; });
   if (volumes->empty()) return;
   std::optional<uint32_t> group;
@@ -398,14 +434,14 @@ void PodWorker::refresh_volumes() {
         auto self = weak.lock();
         if (!self) return;
         self->refreshing_ = false;
-        self->schedule();   // an unmount may wait
+        self->schedule();  // an unmount may wait
         if (!status.ok()) self->event(true, "FailedMount", status.error().message());
         if (std::exchange(self->refresh_again_, false)) self->refresh_volumes();
       });
 }
 
 void PodWorker::unmount_volumes() {
-  if (refreshing_) {   // its thread writes there; it comes back here
+  if (refreshing_) {  // its thread writes there; it comes back here
     seen_.volumes.step = Step::kFailed;
     return;
   }

@@ -31,21 +31,36 @@ std::string ProbeMetrics::page() const {
   std::string durations, totals;
   for (const auto& [uid, of_pod] : series_)
     for (const auto& [key, s] : of_pod) {
-      const std::string names = fmt::format("container=\"{}\",namespace=\"{}\",pod=\"{}\"", label_text(s.probe.container), label_text(s.probe.ns), label_text(s.probe.pod));
+      const std::string names =
+          fmt::format("container=\"{}\",namespace=\"{}\",pod=\"{}\"", label_text(s.probe.container),
+                      label_text(s.probe.ns), label_text(s.probe.pod));
       const std::string labels = names + ",probe_type=\"" + label_text(s.probe.type) + "\"";
       uint64_t so_far = 0;
       for (double bound : kBounds) {
         if (auto it = s.buckets.find(bound); it != s.buckets.end()) so_far += it->second;
-        durations += fmt::format("prober_probe_duration_seconds_bucket{{{},le=\"{}\"}} {}\n", labels, bound, so_far);
+        durations +=
+            fmt::format("prober_probe_duration_seconds_bucket{{{},le=\"{}\"}} {}\n", labels, bound, so_far);
       }
-      durations += fmt::format("prober_probe_duration_seconds_bucket{{{0},le=\"+Inf\"}} {1}\nprober_probe_duration_seconds_sum{{{0}}} {2}\nprober_probe_duration_seconds_count{{{0}}} {1}\n",
-                               labels, s.count, s.sum_s);
+      durations += fmt::format(
+          "prober_probe_duration_seconds_bucket{{{0},le=\"+Inf\"}} "
+          "{1}\nprober_probe_duration_seconds_sum{{{0}}} {2}\nprober_probe_duration_seconds_count{{{0}}} "
+          "{1}\n",
+          labels, s.count, s.sum_s);
       for (const auto& [result, count] : s.results)
-        totals += fmt::format("prober_probe_total{{{},pod_uid=\"{}\",probe_type=\"{}\",result=\"{}\"}} {}\n", names, label_text(uid), label_text(s.probe.type), result, count);
+        totals += fmt::format("prober_probe_total{{{},pod_uid=\"{}\",probe_type=\"{}\",result=\"{}\"}} {}\n",
+                              names, label_text(uid), label_text(s.probe.type), result, count);
     }
   std::string out;
-  if (!durations.empty()) out += "# HELP prober_probe_duration_seconds [ALPHA] Duration in seconds for a probe response.\n# TYPE prober_probe_duration_seconds histogram\n" + durations;
-  if (!totals.empty()) out += "# HELP prober_probe_total [BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.\n# TYPE prober_probe_total counter\n" + totals;
+  if (!durations.empty())
+    out +=
+        "# HELP prober_probe_duration_seconds [ALPHA] Duration in seconds for a probe response.\n# TYPE "
+        "prober_probe_duration_seconds histogram\n" +
+        durations;
+  if (!totals.empty())
+    out +=
+        "# HELP prober_probe_total [BETA] Cumulative number of a liveness, readiness or startup probe for a "
+        "container by result.\n# TYPE prober_probe_total counter\n" +
+        totals;
   return out;
 }
 

@@ -10,7 +10,7 @@
 namespace kubelet {
 
 struct ProbeOf {
-  std::string type;        // "Readiness"
+  std::string type;  // "Readiness"
   std::string container, pod, ns, uid;
 };
 
@@ -25,11 +25,11 @@ class ProbeMetrics {
   struct Series {
     ProbeOf probe;
     std::map<std::string, uint64_t> results;
-    std::map<double, uint64_t> buckets;   // by upper bound, not cumulative
+    std::map<double, uint64_t> buckets;  // by upper bound, not cumulative
     uint64_t count = 0;
     double sum_s = 0;
   };
-  std::map<std::string, std::map<std::string, Series>> series_;   // by uid, by "container/type"
+  std::map<std::string, std::map<std::string, Series>> series_;  // by uid, by "container/type"
 };
 
 }  // namespace kubelet

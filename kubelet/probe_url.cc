@@ -72,15 +72,18 @@ bool split_authority(std::string_view text, std::string* host, int* port) {
   if (!digits.empty()) digits.remove_prefix(1);
   if (!digits.empty()) {
     auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), *port);
-    if (error != std::errc() || end != digits.data() + digits.size() || *port < 1 || *port > 65535) return false;
+    if (error != std::errc() || end != digits.data() + digits.size() || *port < 1 || *port > 65535)
+      return false;
   }
   *host = name;
   return !name.empty();
 }
 bool is_host(std::string_view host) {
   in6_addr address;
-  if (host.find(':') != std::string_view::npos) return ::inet_pton(AF_INET6, std::string(host).c_str(), &address) == 1;
-  return !host.empty() && std::all_of(host.begin(), host.end(), [](char c) { return is_alnum(c) || is_one_of(c, "-._~"); });
+  if (host.find(':') != std::string_view::npos)
+    return ::inet_pton(AF_INET6, std::string(host).c_str(), &address) == 1;
+  return !host.empty() &&
+         std::all_of(host.begin(), host.end(), [](char c) { return is_alnum(c) || is_one_of(c, "-._~"); });
 }
 
 // What Go prints with %q, so that an event has no line break of a stranger.
@@ -88,7 +91,11 @@ std::string go_quoted(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
-    if (is_control(c)) out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    if (is_control(c))
+      out += c == '\n'   ? "\\n"
+             : c == '\r' ? "\\r"
+             : c == '\t' ? "\\t"
+                         : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     else out += c;
   }
   return out + "\"";
@@ -108,7 +115,8 @@ std::string canonical(std::string name) {
   return name;
 }
 bool is_token(std::string_view name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); });
+  return !name.empty() && std::all_of(name.begin(), name.end(),
+                                      [](char c) { return is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); });
 }
 std::string trimmed_value(std::string_view text) {
   while (!text.empty() && is_one_of(text.front(), " \t")) text.remove_prefix(1);
@@ -136,7 +144,7 @@ base::Result<ProbeUrl> probe_url(bool tls, const std::string& host, int port, st
     return out;
   }
   if (scheme != 0) path.remove_prefix(scheme + 1);
-  if (path.starts_with("//")) {   // it names a host, which is not asked
+  if (path.starts_with("//")) {  // it names a host, which is not asked
     path.remove_prefix(2);
     const size_t end = path.find_first_of("/?#");
     path = end == std::string_view::npos ? std::string_view() : path.substr(end);
@@ -146,8 +154,11 @@ base::Result<ProbeUrl> probe_url(bool tls, const std::string& host, int port, st
 }
 
 base::Result<ProbeUrl> redirect_url(const ProbeUrl& from, std::string_view location) {
-  auto fail = [&](const std::string& why) { return bad_url("failed to parse Location header " + go_quoted(location) + ": " + why); };
-  if (std::any_of(location.begin(), location.end(), is_control)) return fail("net/url: invalid control character in URL");
+  auto fail = [&](const std::string& why) {
+    return bad_url("failed to parse Location header " + go_quoted(location) + ": " + why);
+  };
+  if (std::any_of(location.begin(), location.end(), is_control))
+    return fail("net/url: invalid control character in URL");
   if (has_bad_escape(location.substr(0, location.find_first_of("?#")))) return fail("invalid URL escape");
   ProbeUrl out = from;
   out.absolute = false;
@@ -165,7 +176,8 @@ base::Result<ProbeUrl> redirect_url(const ProbeUrl& from, std::string_view locat
     rest.remove_prefix(2);
     const size_t end = std::min(rest.find_first_of("/?#"), rest.size());
     out.port = out.tls ? 443 : 80;
-    if (!split_authority(rest.substr(0, end), &out.host, &out.port) || !is_host(out.host)) return fail("invalid host");
+    if (!split_authority(rest.substr(0, end), &out.host, &out.port) || !is_host(out.host))
+      return fail("invalid host");
     out.target = target_of(rest.substr(end));
     return out;
   }
@@ -180,7 +192,7 @@ base::Result<ProbeUrl> redirect_url(const ProbeUrl& from, std::string_view locat
   std::string clean;
   std::string_view left = std::string_view(out.target).substr(0, question);
   while (!left.empty()) {
-    left.remove_prefix(1);   // '/'
+    left.remove_prefix(1);  // '/'
     const size_t end = std::min(left.find('/'), left.size());
     const std::string_view segment = left.substr(0, end);
     const bool last = end == left.size();
@@ -193,7 +205,8 @@ base::Result<ProbeUrl> redirect_url(const ProbeUrl& from, std::string_view locat
   return out;
 }
 
-base::Result<HeaderList> probe_headers(const ProbeUrl& url, const HeaderList& given, std::string_view purpose) {
+base::Result<HeaderList> probe_headers(const ProbeUrl& url, const HeaderList& given,
+                                       std::string_view purpose) {
   HeaderList out;
   std::string host = url.host_header();
   bool agent = false, accept = false, close = false, host_given = false;
@@ -204,7 +217,8 @@ base::Result<HeaderList> probe_headers(const ProbeUrl& url, const HeaderList& gi
       return bad_url("net/http: invalid header field value for " + go_quoted(key));
     if (key == "Host") {
       if (std::exchange(host_given, true) || text.empty()) continue;
-      if (!std::all_of(text.begin(), text.end(), [](char c) { return is_alnum(c) || is_one_of(c, "!$%&'()*+,-.:;=@[]_~"); }))
+      if (!std::all_of(text.begin(), text.end(),
+                       [](char c) { return is_alnum(c) || is_one_of(c, "!$%&'()*+,-.:;=@[]_~"); }))
         return bad_url("http: invalid Host header");
       host = text;
       continue;

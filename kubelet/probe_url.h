@@ -16,10 +16,10 @@ namespace kubelet {
 
 struct ProbeUrl {
   bool tls = false;
-  std::string host;         // name or address, without brackets
+  std::string host;  // name or address, without brackets
   int port = 0;
-  std::string target = "/";  // path and query, escaped
-  bool absolute = false;     // of a redirect: it named its host, so a given Host header ends here
+  std::string target = "/";         // path and query, escaped
+  bool absolute = false;            // of a redirect: it named its host, so a given Host header ends here
   std::string host_header() const;  // "10.0.0.1:80", "[fd00::1]:80"
   std::string text() const;         // "http://10.0.0.1:80/healthz"
 };
@@ -32,6 +32,7 @@ base::Result<ProbeUrl> redirect_url(const ProbeUrl& from, std::string_view locat
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 // The headers of the request for `url`: those the Pod's author gave, then what is missing.
 // `purpose` ends the user agent: "probe", "lifecycle". kInvalid names the header that is none.
-base::Result<HeaderList> probe_headers(const ProbeUrl& url, const HeaderList& given, std::string_view purpose);
+base::Result<HeaderList> probe_headers(const ProbeUrl& url, const HeaderList& given,
+                                       std::string_view purpose);
 
 }  // namespace kubelet

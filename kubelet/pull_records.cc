@@ -43,38 +43,49 @@ json::value encode_pull_record(const PullRecord& record) {
     if (access.everybody) one["nodePodsAccessible"] = true;
     json::array secrets;
     for (const auto& login : access.logins)
-      secrets.push_back(json::object{{"uid", login.secret.uid}, {"namespace", login.secret.ns}, {"name", login.secret.name}, {"credentialHash", login.hash}});
+      secrets.push_back(json::object{{"uid", login.secret.uid},
+                                     {"namespace", login.secret.ns},
+                                     {"name", login.secret.name},
+                                     {"credentialHash", login.hash}});
     if (!secrets.empty()) one["kubernetesSecrets"] = std::move(secrets);
     mapping[repository] = std::move(one);
   }
-  return json::object{{"kind", "ImagePulledRecord"}, {"apiVersion", kApiVersion}, {"imageRef", record.digest}, {"credentialMapping", std::move(mapping)}};
+  return json::object{{"kind", "ImagePulledRecord"},
+                      {"apiVersion", kApiVersion},
+                      {"imageRef", record.digest},
+                      {"credentialMapping", std::move(mapping)}};
 }
 
 base::Result<PullRecord> decode_pull_record(const json::value& in) {
   PullRecord out;
   out.digest = base::string_at(in, "imageRef");
-  if (out.digest.empty()) return base::make_error(base::Kind::kCorrupt, "read image pull record", {}, "it names no image");
+  if (out.digest.empty())
+    return base::make_error(base::Kind::kCorrupt, "read image pull record", {}, "it names no image");
   for (const auto& [repository, access] : base::map_at(in, "credentialMapping")) {
     auto& one = out.by_repository[std::string(repository)];
     one.everybody = base::as_bool(base::find(access, "nodePodsAccessible"));
     for (const auto& login : base::list_at(access, "kubernetesSecrets"))
-      one.logins.push_back({.secret = {.ns = std::string(base::string_at(login, "namespace")), .name = std::string(base::string_at(login, "name")),
+      one.logins.push_back({.secret = {.ns = std::string(base::string_at(login, "namespace")),
+                                       .name = std::string(base::string_at(login, "name")),
                                        .uid = std::string(base::string_at(login, "uid"))},
                             .hash = std::string(base::string_at(login, "credentialHash"))});
   }
   return out;
 }
 
-bool must_verify(const PullRecord& record, const std::string& repository, const std::vector<PullCredential>& credentials,
+bool must_verify(const PullRecord& record, const std::string& repository,
+                 const std::vector<PullCredential>& credentials,
                  std::optional<PullRecord::Access::Login>* learned) {
   auto it = record.by_repository.find(repository);
   if (it == record.by_repository.end()) return true;
   if (it->second.everybody) return false;
   for (const auto& credential : credentials)
     for (const auto& login : it->second.logins) {
-      const bool same_login = !login.hash.empty() && login.hash == credential.hash, same_secret = login.secret == credential.secret;
+      const bool same_login = !login.hash.empty() && login.hash == credential.hash,
+                 same_secret = login.secret == credential.secret;
       if (!same_login && !same_secret) continue;
-      if (!(same_login && same_secret) && it->second.logins.size() < kMaxLogins) *learned = {credential.secret, credential.hash};
+      if (!(same_login && same_secret) && it->second.logins.size() < kMaxLogins)
+        *learned = {credential.secret, credential.hash};
       return false;
     }
   return true;
@@ -100,10 +111,15 @@ bool add_access(PullRecord& record, const std::string& repository, const PullCre
   return true;
 }
 
-std::string PullRecords::intent_path(const std::string& image) const { return directory_ + "/pulling/" + file_name(image); }
-std::string PullRecords::record_path(const std::string& digest) const { return directory_ + "/pulled/" + file_name(digest); }
+std::string PullRecords::intent_path(const std::string& image) const {
+  return directory_ + "/pulling/" + file_name(image);
+}
+std::string PullRecords::record_path(const std::string& digest) const {
+  return directory_ + "/pulled/" + file_name(digest);
+}
 
-base::Status PullRecords::load(const std::function<std::optional<std::string>(const std::string&)>& digest_of) {
+base::Status PullRecords::load(
+    const std::function<std::optional<std::string>(const std::string&)>& digest_of) {
   for (const char* part : {"/pulling", "/pulled"}) TRY(sys::mkdir_all(directory_ + part, 0700));
   for (const auto& name : TRY(sys::list_dir(directory_ + "/pulled"))) {
     const std::string path = directory_ + "/pulled/" + name;
@@ -111,14 +127,16 @@ base::Status PullRecords::load(const std::function<std::optional<std::string>(co
     auto value = text.ok() ? base::parse_json(*text) : base::Result<json::value>(text.error());
     auto record = value.ok() ? decode_pull_record(*value) : base::Result<PullRecord>(value.error());
     if (record.ok()) records_[record->digest] = std::move(*record);
-    else base::log::warning("{}: {}: Pods show their credentials for its image again", path, record.error().message());
+    else
+      base::log::warning("{}: {}: Pods show their credentials for its image again", path,
+                         record.error().message());
   }
   for (const auto& name : TRY(sys::list_dir(directory_ + "/pulling"))) {
     const std::string path = directory_ + "/pulling/" + name;
     auto text = sys::read_file(path);
     auto value = text.ok() ? base::parse_json(*text) : base::Result<json::value>(text.error());
     const std::string image(value.ok() ? base::string_at(*value, "image") : "");
-    if (image.empty()) {   // torn before the pull began
+    if (image.empty()) {  // torn before the pull began
       TRY(remove_file(path));
       continue;
     }
@@ -136,13 +154,15 @@ base::Status PullRecords::load(const std::function<std::optional<std::string>(co
   return {};
 }
 
-bool PullRecords::must_pull(const std::string& image, const std::string& digest, const std::vector<PullCredential>& credentials) {
+bool PullRecords::must_pull(const std::string& image, const std::string& digest,
+                            const std::vector<PullCredential>& credentials) {
   auto it = records_.find(digest);
   if (it == records_.end()) return pulling_.contains(image) || left_over_.contains(image);
   std::optional<PullRecord::Access::Login> learned;
   if (must_verify(it->second, repository_of(image), credentials, &learned)) return true;
   if (learned) {
-    const PullCredential proved{.username = "", .password = "", .secret = learned->secret, .hash = learned->hash};
+    const PullCredential proved{
+        .username = "", .password = "", .secret = learned->secret, .hash = learned->hash};
     if (add_access(it->second, repository_of(image), &proved))
       write(it->second, [](base::Status status) {
         if (!status.ok()) base::log::warning("keep image pull record: {}", status.error().message());
@@ -153,19 +173,22 @@ bool PullRecords::must_pull(const std::string& image, const std::string& digest,
 
 void PullRecords::begin(const std::string& image, Done done) {
   ++pulling_[image];
-  const std::string text = base::to_json(json::object{{"kind", "ImagePullIntent"}, {"apiVersion", kApiVersion}, {"image", image}});
+  const std::string text =
+      base::to_json(json::object{{"kind", "ImagePullIntent"}, {"apiVersion", kApiVersion}, {"image", image}});
   put(intent_path(image), text, std::move(done));
 }
 
 void PullRecords::put(const std::string& path, std::optional<std::string> text, Done done) {
-  background_.call<base::Status>([files = files_, change = ++changes_, path, text = std::move(text)]() -> base::Status {
-    std::lock_guard hold(files->mutex);
-    uint64_t& last = files->done[path];
-    if (change < last) return {};
-    TRY(text ? sys::write_file_atomic(path, *text, 0600) : remove_file(path));
-    last = change;
-    return {};
-  }, std::move(done));
+  background_.call<base::Status>(
+      [files = files_, change = ++changes_, path, text = std::move(text)]() -> base::Status {
+        std::lock_guard hold(files->mutex);
+        uint64_t& last = files->done[path];
+        if (change < last) return {};
+        TRY(text ? sys::write_file_atomic(path, *text, 0600) : remove_file(path));
+        last = change;
+        return {};
+      },
+      std::move(done));
 }
 
 void PullRecords::end(const std::string& image) {
@@ -181,7 +204,8 @@ void PullRecords::write(const PullRecord& record, Done done) {
   put(record_path(record.digest), base::to_json(encode_pull_record(record)), std::move(done));
 }
 
-void PullRecords::pulled(const std::string& image, const std::string& digest, const PullCredential* used, Done done) {
+void PullRecords::pulled(const std::string& image, const std::string& digest, const PullCredential* used,
+                         Done done) {
   PullRecord& record = records_[digest];
   const bool fresh = record.digest.empty();
   record.digest = digest;

@@ -22,7 +22,7 @@ namespace kubelet {
 // Of one image (by digest of its manifest): who may use it under which repository's name.
 struct PullRecord {
   struct Access {
-    bool everybody = false;                  // pulled without a Pod's credentials
+    bool everybody = false;  // pulled without a Pod's credentials
     struct Login {
       SecretRef secret;
       std::string hash;
@@ -35,23 +35,27 @@ struct PullRecord {
 base::json::value encode_pull_record(const PullRecord& record);
 base::Result<PullRecord> decode_pull_record(const base::json::value& in);
 
-// Whether a Pod with these credentials has to show at the registry that it may have the image. `learned`: a login
-// of the Pod that is proved by another (the same secret rotated, the same login in another secret) and is to be kept.
-bool must_verify(const PullRecord& record, const std::string& repository, const std::vector<PullCredential>& credentials,
+// Whether a Pod with these credentials has to show at the registry that it may have the image. `learned`: a
+// login of the Pod that is proved by another (the same secret rotated, the same login in another secret) and
+// is to be kept.
+bool must_verify(const PullRecord& record, const std::string& repository,
+                 const std::vector<PullCredential>& credentials,
                  std::optional<PullRecord::Access::Login>* learned);
 // What a successful pull adds; null: it was done without a Pod's credentials. False: nothing new.
 bool add_access(PullRecord& record, const std::string& repository, const PullCredential* used);
 
 class PullRecords {
  public:
-  PullRecords(Background& background, std::string directory) : background_(background), directory_(std::move(directory)) {}
+  PullRecords(Background& background, std::string directory)
+      : background_(background), directory_(std::move(directory)) {}
   // Once, before any other call; blocks. A pull that a killed kubelet began leaves a record without access.
   // `digest_of`: of an image in the store by its name; nothing: it is not there.
   base::Status load(const std::function<std::optional<std::string>(const std::string& image)>& digest_of);
   // `image` is normalized, with its tag; `digest` that of the image in the store.
-  bool must_pull(const std::string& image, const std::string& digest, const std::vector<PullCredential>& credentials);
+  bool must_pull(const std::string& image, const std::string& digest,
+                 const std::vector<PullCredential>& credentials);
   using Done = std::function<void(base::Status)>;
-  void begin(const std::string& image, Done done);        // done: the intent is on disk
+  void begin(const std::string& image, Done done);  // done: the intent is on disk
   void pulled(const std::string& image, const std::string& digest, const PullCredential* used, Done done);
   void failed(const std::string& image);
   // Records of images that the store does not have any more.
@@ -67,15 +71,15 @@ class PullRecords {
 
   struct Files {
     std::mutex mutex;
-    std::map<std::string, uint64_t> done;                 // by path: the last change that was made
+    std::map<std::string, uint64_t> done;  // by path: the last change that was made
   };
   Background& background_;
   std::shared_ptr<Files> files_ = std::make_shared<Files>();
   uint64_t changes_ = 0;
   std::string directory_;
-  std::map<std::string, PullRecord> records_;             // by digest
-  std::map<std::string, int> pulling_;                    // by image: pulls under way
-  std::set<std::string> left_over_;                       // images whose intent outlived its kubelet
+  std::map<std::string, PullRecord> records_;  // by digest
+  std::map<std::string, int> pulling_;         // by image: pulls under way
+  std::set<std::string> left_over_;            // images whose intent outlived its kubelet
 };
 
 }  // namespace kubelet

@@ -18,7 +18,8 @@ namespace {
 constexpr std::string_view kDockerHub = "index.docker.io";
 
 base::Error bad_secret(const SecretRef& secret, std::string where) {
-  return base::make_error(base::Kind::kInvalid, "read image pull secret", secret.ns + "/" + secret.name, std::move(where));
+  return base::make_error(base::Kind::kInvalid, "read image pull secret", secret.ns + "/" + secret.name,
+                          std::move(where));
 }
 
 std::string hash_of(std::string_view username, std::string_view password) {
@@ -70,15 +71,17 @@ bool matches(std::string_view place, std::string_view repository) {
   const Place glob = place_of(place), target = place_of(repository);
   if (glob.port != target.port || !target.path.starts_with(glob.path)) return false;
   const auto want = parts_of(glob.host), have = parts_of(target.host);
-  return std::equal(want.begin(), want.end(), have.begin(), have.end(),
-                    [](const auto& a, const auto& b) { return ::fnmatch(a.c_str(), b.c_str(), FNM_PATHNAME) == 0; });
+  return std::equal(want.begin(), want.end(), have.begin(), have.end(), [](const auto& a, const auto& b) {
+    return ::fnmatch(a.c_str(), b.c_str(), FNM_PATHNAME) == 0;
+  });
 }
 
 }  // namespace
 
-base::Status PullKeyring::add(const SecretRef& secret, const std::string& type, const std::map<std::string, std::string>& data) {
+base::Status PullKeyring::add(const SecretRef& secret, const std::string& type,
+                              const std::map<std::string, std::string>& data) {
   const bool config = type == "kubernetes.io/dockerconfigjson";
-  if (!config && type != "kubernetes.io/dockercfg") return {};   // of another kind: it has none
+  if (!config && type != "kubernetes.io/dockercfg") return {};  // of another kind: it has none
   const char* key = config ? ".dockerconfigjson" : ".dockercfg";
   auto text = data.find(key);
   if (text == data.end() || text->second.empty()) return {};
@@ -86,7 +89,8 @@ base::Status PullKeyring::add(const SecretRef& secret, const std::string& type, 
   if (!value.ok()) return bad_secret(secret, std::string(key) + " is no JSON");
   const json::value* places = config ? base::find(*value, "auths") : &*value;
   if (!places || places->is_null()) return {};
-  if (!places->is_object()) return bad_secret(secret, std::string(key) + (config ? ".auths" : "") + " is no object");
+  if (!places->is_object())
+    return bad_secret(secret, std::string(key) + (config ? ".auths" : "") + " is no object");
   for (const auto& [name, item] : places->get_object()) {
     if (!item.is_object()) return bad_secret(secret, std::string(key) + " has an entry that is no object");
     PullCredential credential;
@@ -94,10 +98,13 @@ base::Status PullKeyring::add(const SecretRef& secret, const std::string& type, 
     credential.password = base::string_at(item, "password");
     credential.secret = secret;
     if (std::string packed(base::string_at(item, "auth")); !packed.empty()) {
-      while (packed.size() % 4 != 0) packed += '=';   // some write it without
+      while (packed.size() % 4 != 0) packed += '=';  // some write it without
       auto plain = api::base64_decode(packed);
       const size_t colon = plain ? plain->find(':') : std::string::npos;
-      if (colon == std::string::npos) return bad_secret(secret, std::string(key) + ": unable to parse auth field, must be formatted as base64(username:password)");
+      if (colon == std::string::npos)
+        return bad_secret(secret,
+                          std::string(key) +
+                              ": unable to parse auth field, must be formatted as base64(username:password)");
       credential.username = plain->substr(0, colon);
       credential.password = plain->substr(colon + 1);
     }
@@ -114,14 +121,17 @@ std::vector<PullCredential> PullKeyring::find(std::string_view repository) const
   if (!out.empty()) return out;
   // Docker's hub goes by several names.
   const std::string_view host = repository.substr(0, repository.find('/'));
-  if (auto hub = by_place_.find(std::string(kDockerHub)); hub != by_place_.end() && (host == "docker.io" || host == kDockerHub)) return hub->second;
+  if (auto hub = by_place_.find(std::string(kDockerHub));
+      hub != by_place_.end() && (host == "docker.io" || host == kDockerHub))
+    return hub->second;
   return out;
 }
 
 std::string repository_of(std::string_view image) {
   image = image.substr(0, image.find('@'));
   const size_t slash = image.rfind('/'), colon = image.rfind(':');
-  if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash)) image = image.substr(0, colon);
+  if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash))
+    image = image.substr(0, colon);
   return std::string(image);
 }
 

@@ -20,19 +20,20 @@ struct SecretRef {
 struct PullCredential {
   std::string username, password;
   SecretRef secret;
-  std::string hash;          // SHA-256 of the login, in hex: what may be kept of it
+  std::string hash;  // SHA-256 of the login, in hex: what may be kept of it
 };
 
 class PullKeyring {
  public:
   // Data of a Secret with .dockerconfigjson (kubernetes.io/dockerconfigjson) or .dockercfg
   // (kubernetes.io/dockercfg). kInvalid: not to be read; says where, never what stands there.
-  base::Status add(const SecretRef& secret, const std::string& type, const std::map<std::string, std::string>& data);
+  base::Status add(const SecretRef& secret, const std::string& type,
+                   const std::map<std::string, std::string>& data);
   // `repository`: "docker.io/library/nginx", without tag or digest.
   std::vector<PullCredential> find(std::string_view repository) const;
 
  private:
-  std::map<std::string, std::vector<PullCredential>, std::greater<>> by_place_;   // longer paths first
+  std::map<std::string, std::vector<PullCredential>, std::greater<>> by_place_;  // longer paths first
 };
 
 // "registry.example:5000/team/app" of "registry.example:5000/team/app:v1@sha256:…".

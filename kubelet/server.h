@@ -39,18 +39,18 @@ class Server : private StreamBackend {
   std::string configz() const;
   void set_up_metrics();
 
-  base::Result<StreamTarget> stream_target(const std::string& ns, const std::string& pod, const std::string& uid,
-                                           const std::string& container) override;
-  base::Result<LogTarget> log_target(const std::string& ns, const std::string& pod, const std::string& container,
-                                     bool previous) override;
+  base::Result<StreamTarget> stream_target(const std::string& ns, const std::string& pod,
+                                           const std::string& uid, const std::string& container) override;
+  base::Result<LogTarget> log_target(const std::string& ns, const std::string& pod,
+                                     const std::string& container, bool previous) override;
 
   Kubelet& kubelet_;
   Access access_;
   Streaming streaming_;
   PodProxy pod_proxy_;
   base::metrics::Registry metrics_;
-  std::array<std::vector<StatsDone>, 2> measuring_;            // without and with disks
-  std::shared_ptr<const StatsSeen> last_stats_, before_;       // some ten seconds apart, for rates
+  std::array<std::vector<StatsDone>, 2> measuring_;       // without and with disks
+  std::shared_ptr<const StatsSeen> last_stats_, before_;  // some ten seconds apart, for rates
   std::shared_ptr<char> alive_ = std::make_shared<char>();
   base::http::Server server_;
   std::unique_ptr<base::http::Server> health_server_;

@@ -33,7 +33,7 @@ std::map<std::string, uint64_t> numbers(const char* path, uint64_t unit) {
 }
 
 std::optional<FilesystemSeen> filesystem(const std::string& path) {
-  struct statvfs fs{};
+  struct statvfs fs {};
   if (::statvfs(path.c_str(), &fs) != 0) return std::nullopt;
   FilesystemSeen out;
   out.capacity_bytes = fs.f_blocks * fs.f_frsize;
@@ -54,21 +54,28 @@ bool walk(base::UniqueFd directory, int depth, Walk& w) {
   if (depth > kMaxDepth) return false;
   DIR* open = ::fdopendir(directory.get());
   if (!open) return false;
-  (void)directory.release();   // the stream's from here on
+  (void)directory.release();  // the stream's from here on
   bool whole = true;
   while (const dirent* entry = ::readdir(open)) {
     const std::string name = entry->d_name;
     if (name == "." || name == "..") continue;
-    struct stat st{};
-    if (::fstatat(::dirfd(open), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;   // just removed
-    if (++w.entries > kMaxEntries) { whole = false; break; }
+    struct stat st {};
+    if (::fstatat(::dirfd(open), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // just removed
+    if (++w.entries > kMaxEntries) {
+      whole = false;
+      break;
+    }
     if (st.st_dev != w.device) continue;
     if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 && !w.linked.insert({st.st_dev, st.st_ino}).second) continue;
     w.use.bytes += static_cast<uint64_t>(st.st_blocks) * 512;
     ++w.use.inodes;
     if (!S_ISDIR(st.st_mode)) continue;
-    base::UniqueFd below(::openat(::dirfd(open), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (below.valid() && !walk(std::move(below), depth + 1, w)) { whole = false; break; }
+    base::UniqueFd below(
+        ::openat(::dirfd(open), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (below.valid() && !walk(std::move(below), depth + 1, w)) {
+      whole = false;
+      break;
+    }
   }
   ::closedir(open);
   return whole;
@@ -89,7 +96,7 @@ void observe_node(const CountRequest& request, StatsSeen& seen) {
     std::istringstream words(line);
     std::string key;
     words >> key;
-    if (key == "cpu") {   // user nice system idle iowait irq softirq steal: all but idling
+    if (key == "cpu") {  // user nice system idle iowait irq softirq steal: all but idling
       uint64_t value[8] = {};
       for (uint64_t& v : value) words >> v;
       seen.cpu_ns = (value[0] + value[1] + value[2] + value[5] + value[6] + value[7]) * tick_ns;
@@ -113,9 +120,11 @@ void observe_node(const CountRequest& request, StatsSeen& seen) {
   seen.major_page_faults = vm["pgmajfault"];
   std::istringstream load(sys::read_file("/proc/loadavg").value_or(""));
   std::string word;
-  for (int i = 0; i < 4; ++i) load >> word;   // "1/234": running/all
-  if (size_t slash = word.find('/'); slash != std::string::npos) seen.processes = std::strtoll(word.c_str() + slash + 1, nullptr, 10);
-  seen.max_processes = std::strtoll(sys::read_file("/proc/sys/kernel/pid_max").value_or("").c_str(), nullptr, 10);
+  for (int i = 0; i < 4; ++i) load >> word;  // "1/234": running/all
+  if (size_t slash = word.find('/'); slash != std::string::npos)
+    seen.processes = std::strtoll(word.c_str() + slash + 1, nullptr, 10);
+  seen.max_processes =
+      std::strtoll(sys::read_file("/proc/sys/kernel/pid_max").value_or("").c_str(), nullptr, 10);
   seen.root = filesystem(request.root_dir);
   seen.images = filesystem(request.image_root);
   std::istringstream routes(sys::read_file("/proc/net/route").value_or(""));
@@ -130,7 +139,7 @@ void observe_node(const CountRequest& request, StatsSeen& seen) {
 
 std::optional<DiskUse> disk_use(const std::string& directory) {
   base::UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  struct stat st{};
+  struct stat st {};
   if (!fd.valid() || ::fstat(fd.get(), &st) != 0) return std::nullopt;
   Walk w{.device = st.st_dev, .entries = 0, .use = {}, .linked = {}};
   w.use = {static_cast<uint64_t>(st.st_blocks) * 512, 1};
@@ -173,7 +182,8 @@ StatsSeen observe_stats(const CountRequest& request) {
       ContainerSeenStats one{.of = container, .use = *use, .rootfs = {}, .logs = {}};
       if (request.disks) {
         one.rootfs = disk_use(container.writable);
-        if (struct stat st{}; ::stat(container.log.c_str(), &st) == 0) one.logs = DiskUse{static_cast<uint64_t>(st.st_blocks) * 512, 1};
+        if (struct stat st{}; ::stat(container.log.c_str(), &st) == 0)
+          one.logs = DiskUse{static_cast<uint64_t>(st.st_blocks) * 512, 1};
       }
       out.containers.push_back(std::move(one));
     }

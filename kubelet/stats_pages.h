@@ -10,8 +10,8 @@
 
 namespace kubelet {
 
-std::string resource_page(const StatsSeen& seen);   // /metrics/resource: what metrics-server scrapes
-std::string cadvisor_page(const StatsSeen& seen);   // /metrics/cadvisor
+std::string resource_page(const StatsSeen& seen);  // /metrics/resource: what metrics-server scrapes
+std::string cadvisor_page(const StatsSeen& seen);  // /metrics/cadvisor
 // /stats/summary. `before`: an earlier observation, for usageNanoCores; nothing of it is shown otherwise.
 base::json::value stats_summary(const StatsSeen& seen, const StatsSeen* before, bool only_cpu_and_memory);
 

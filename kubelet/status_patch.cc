@@ -38,8 +38,7 @@ json::array whole(const json::array& want) {
 json::array by_key(const api::Field& field, const json::array& have, const json::array& want) {
   json::array out;
   for (const json::value& item : want) {
-    const json::object* old =
-        find_item(have, field.merge_key, base::string_at(item, field.merge_key));
+    const json::object* old = find_item(have, field.merge_key, base::string_at(item, field.merge_key));
     if (old && *old == item.get_object()) continue;
     json::object changed = item.get_object();
     if (old)
@@ -54,8 +53,7 @@ json::array by_key(const api::Field& field, const json::array& have, const json:
   return out;
 }
 
-void add_list(const api::Field& field, const json::value* old, const json::array& want,
-              json::object& out) {
+void add_list(const api::Field& field, const json::value* old, const json::array& want, json::object& out) {
   const json::array none;
   const json::array& have = old && old->is_array() ? old->get_array() : none;
   if (std::string_view(field.name) != kConditions || !field.merge_key ||
@@ -94,8 +92,7 @@ json::object diff(const api::Type* type, const json::object& have, const json::o
 
 // Without the times of conditions: they are taken from what the API shows, and change when it does.
 json::value without_times(json::value status) {
-  json::value* conditions =
-      status.is_object() ? status.get_object().if_contains(kConditions) : nullptr;
+  json::value* conditions = status.is_object() ? status.get_object().if_contains(kConditions) : nullptr;
   if (conditions && conditions->is_array())
     for (json::value& condition : conditions->get_array())
       if (condition.is_object()) condition.get_object().erase("lastTransitionTime");

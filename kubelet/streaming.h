@@ -13,14 +13,14 @@ namespace kubelet {
 
 struct StreamTarget {
   std::shared_ptr<runtime::Pod> pod;
-  std::string container;             // the runtime's id
-  base::json::value process;         // exec: OCI process (env, cwd, user, capabilities…); args and
-                                     // terminal are set here
-  bool stdin = false, tty = false;   // of the container itself: what attach can have
+  std::string container;            // the runtime's id
+  base::json::value process;        // exec: OCI process (env, cwd, user, capabilities…); args and
+                                    // terminal are set here
+  bool stdin = false, tty = false;  // of the container itself: what attach can have
 };
 struct LogTarget {
-  std::string path;                  // CRI log file
-  std::function<bool()> ended;       // its container has exited: following stops at the end
+  std::string path;             // CRI log file
+  std::function<bool()> ended;  // its container has exited: following stops at the end
 };
 
 class StreamBackend {
@@ -28,9 +28,8 @@ class StreamBackend {
   virtual ~StreamBackend() = default;
   // `uid` may be empty (any), `container` is empty for port-forward. kNotFound becomes 404,
   // kInvalid 400, all else 500.
-  virtual base::Result<StreamTarget> stream_target(const std::string& name_space,
-                                                   const std::string& pod, const std::string& uid,
-                                                   const std::string& container) = 0;
+  virtual base::Result<StreamTarget> stream_target(const std::string& name_space, const std::string& pod,
+                                                   const std::string& uid, const std::string& container) = 0;
   virtual base::Result<LogTarget> log_target(const std::string& name_space, const std::string& pod,
                                              const std::string& container, bool previous) = 0;
 };
@@ -58,12 +57,10 @@ class Streaming {
   void remove(StreamSession* session);
 
  private:
-  void command(const std::shared_ptr<base::http::Exchange>& exchange,
-               const std::vector<std::string>& path, bool attach);
-  void forward(const std::shared_ptr<base::http::Exchange>& exchange,
-               const std::vector<std::string>& path);
-  void logs(const std::shared_ptr<base::http::Exchange>& exchange,
-            const std::vector<std::string>& path);
+  void command(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path,
+               bool attach);
+  void forward(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path);
+  void logs(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path);
 
   base::Loop& loop_;
   StreamBackend& backend_;

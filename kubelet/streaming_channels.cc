@@ -35,9 +35,7 @@ class WebSocketChannels final : public Channels {
  public:
   WebSocketChannels(base::Loop& loop, std::unique_ptr<base::websocket::Connection> connection,
                     StreamOptions options, const std::string& protocol)
-      : loop_(loop),
-        connection_(std::move(connection)),
-        options_(options),
+      : loop_(loop), connection_(std::move(connection)), options_(options),
         knows_close_(protocol == "v5.channel.k8s.io"),
         knows_status_(protocol.starts_with("v4.") || protocol.starts_with("v5.")) {}
 
@@ -127,8 +125,8 @@ class WebSocketChannels final : public Channels {
 
 class SpdyChannels final : public Channels {
  public:
-  SpdyChannels(base::Loop& loop, std::unique_ptr<base::http::ByteStream> stream,
-               StreamOptions options, const std::string& protocol)
+  SpdyChannels(base::Loop& loop, std::unique_ptr<base::http::ByteStream> stream, StreamOptions options,
+               const std::string& protocol)
       : loop_(loop), options_(options), pending_(std::move(stream)) {
     int version = protocol.empty() ? 1 : protocol[1] - '0';
     knows_status_ = version >= 4;
@@ -170,9 +168,8 @@ class SpdyChannels final : public Channels {
  private:
   void opened(std::shared_ptr<base::spdy::Stream> stream) {
     std::string_view type = stream->headers().get("streamtype");
-    static const std::pair<const char*, Channel> types[] = {{"stdin", kStdin}, {"stdout", kStdout},
-                                                            {"stderr", kStderr}, {"error", kError},
-                                                            {"resize", kResize}};
+    static const std::pair<const char*, Channel> types[] = {
+        {"stdin", kStdin}, {"stdout", kStdout}, {"stderr", kStderr}, {"error", kError}, {"resize", kResize}};
     for (auto [name, channel] : types) {
       if (type != name) continue;
       if (streams_[channel]) break;
@@ -241,8 +238,8 @@ bool is_spdy_upgrade(const base::http::Request& request) {
   return request.headers.has_token("Connection", "Upgrade") &&
          request.headers.has_token("Upgrade", "SPDY/3.1");
 }
-bool negotiate_spdy(const std::shared_ptr<Exchange>& exchange,
-                    const std::vector<std::string>& served, std::string* protocol) {
+bool negotiate_spdy(const std::shared_ptr<Exchange>& exchange, const std::vector<std::string>& served,
+                    std::string* protocol) {
   protocol->clear();
   bool offered = false;
   for (const auto& [name, value] : exchange->request().headers.list) {
@@ -281,8 +278,8 @@ std::unique_ptr<Channels> open_channels(base::Loop& loop, const std::shared_ptr<
                                         StreamOptions options) {
   const auto& request = exchange->request();
   if (base::websocket::is_upgrade(request)) {
-    auto accepted = base::websocket::accept(
-        request, {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"});
+    auto accepted =
+        base::websocket::accept(request, {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"});
     if (!accepted.ok()) {
       answer_error(exchange, accepted.error());
       return nullptr;
@@ -290,15 +287,15 @@ std::unique_ptr<Channels> open_channels(base::Loop& loop, const std::shared_ptr<
     auto stream = exchange->upgrade(accepted->headers);
     if (!stream) return nullptr;
     return std::make_unique<WebSocketChannels>(
-        loop, std::make_unique<base::websocket::Connection>(std::move(stream),
-                                                      base::websocket::Role::kServer),
+        loop,
+        std::make_unique<base::websocket::Connection>(std::move(stream), base::websocket::Role::kServer),
         options, accepted->protocol);
   }
   if (is_spdy_upgrade(request)) {
     std::string protocol;
     if (!negotiate_spdy(exchange,
-                        {"v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io",
-                         "v2.channel.k8s.io", "channel.k8s.io"},
+                        {"v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
+                         "channel.k8s.io"},
                         &protocol))
       return nullptr;
     auto stream = upgrade_spdy(exchange, protocol);
@@ -306,9 +303,8 @@ std::unique_ptr<Channels> open_channels(base::Loop& loop, const std::shared_ptr<
     if (protocol == "channel.k8s.io") protocol.clear();
     return std::make_unique<SpdyChannels>(loop, std::move(stream), options, protocol);
   }
-  answer_error(exchange,
-               base::make_error(base::Kind::kInvalid, "unable to upgrade", "",
-                                "Upgrade must be websocket or SPDY/3.1"));
+  answer_error(exchange, base::make_error(base::Kind::kInvalid, "unable to upgrade", "",
+                                          "Upgrade must be websocket or SPDY/3.1"));
   return nullptr;
 }
 

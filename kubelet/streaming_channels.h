@@ -15,14 +15,14 @@ class Channels {
  public:
   enum Channel { kStdin = 0, kStdout = 1, kStderr = 2, kError = 3, kResize = 4 };
   struct Handlers {
-    std::function<void()> ready;                       // all streams are there
+    std::function<void()> ready;  // all streams are there
     std::function<void(std::string_view)> in;
     std::function<void()> in_end;
     std::function<void(uint16_t columns, uint16_t rows)> resize;
-    std::function<void()> closed;                      // the client is gone
+    std::function<void()> closed;  // the client is gone
     std::function<void()> drained;
   };
-  virtual ~Channels() = default;                       // closes at once, without handlers
+  virtual ~Channels() = default;  // closes at once, without handlers
   virtual void start(Handlers handlers) = 0;
   virtual void write(Channel channel, std::string_view data) = 0;
   virtual void end(Channel channel) = 0;
@@ -42,7 +42,7 @@ bool is_spdy_upgrade(const base::http::Request& request);
 // with 403. Absent in the request: "" and true.
 bool negotiate_spdy(const std::shared_ptr<base::http::Exchange>& exchange,
                     const std::vector<std::string>& served, std::string* protocol);
-std::unique_ptr<base::http::ByteStream> upgrade_spdy(
-    const std::shared_ptr<base::http::Exchange>& exchange, const std::string& protocol);
+std::unique_ptr<base::http::ByteStream> upgrade_spdy(const std::shared_ptr<base::http::Exchange>& exchange,
+                                                     const std::string& protocol);
 
 }  // namespace kubelet

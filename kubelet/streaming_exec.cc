@@ -20,15 +20,11 @@ constexpr size_t kHighBytes = 256 << 10;
 // background: output goes on as long as there is some.
 constexpr auto kQuietAfterExit = 1s;
 
-class CommandSession final : public StreamSession,
-                             public std::enable_shared_from_this<CommandSession> {
+class CommandSession final : public StreamSession, public std::enable_shared_from_this<CommandSession> {
  public:
   CommandSession(Streaming& owner, StreamTarget target, std::vector<std::string> command,
                  StreamOptions options, bool attach)
-      : owner_(owner),
-        target_(std::move(target)),
-        command_(std::move(command)),
-        options_(options),
+      : owner_(owner), target_(std::move(target)), command_(std::move(command)), options_(options),
         attach_(attach) {}
 
   void run(std::unique_ptr<Channels> channels) {
@@ -47,20 +43,21 @@ class CommandSession final : public StreamSession,
   void ready() {
     auto weak = weak_from_this();
     if (attach_) {
-      target_.pod->attach(target_.container, runtime::Pod::SlowReader::kLoses, [weak](base::Result<runtime::Pod::Attached> result) {
-        auto self = weak.lock();
-        if (!self || self->over_) return;
-        if (!result.ok()) return self->failed(result.error());
-        self->started_ = true;
-        if (result->terminal.valid()) self->open_terminal(std::move(result->terminal));
-        if (self->options_.in && result->in.valid()) self->open_in(std::move(result->in));
-        if (self->options_.out && result->out.valid())
-          self->open_output(Channels::kStdout, std::move(result->out));
-        if (self->options_.err && result->err.valid())
-          self->open_output(Channels::kStderr, std::move(result->err));
-        self->flush_early();
-        if (self->open_outputs_ == 0 && !self->options_.in) self->finish_success();
-      });
+      target_.pod->attach(target_.container, runtime::Pod::SlowReader::kLoses,
+                          [weak](base::Result<runtime::Pod::Attached> result) {
+                            auto self = weak.lock();
+                            if (!self || self->over_) return;
+                            if (!result.ok()) return self->failed(result.error());
+                            self->started_ = true;
+                            if (result->terminal.valid()) self->open_terminal(std::move(result->terminal));
+                            if (self->options_.in && result->in.valid()) self->open_in(std::move(result->in));
+                            if (self->options_.out && result->out.valid())
+                              self->open_output(Channels::kStdout, std::move(result->out));
+                            if (self->options_.err && result->err.valid())
+                              self->open_output(Channels::kStderr, std::move(result->err));
+                            self->flush_early();
+                            if (self->open_outputs_ == 0 && !self->options_.in) self->finish_success();
+                          });
       return;
     }
     runtime::Pod::Exec exec;
@@ -108,10 +105,8 @@ class CommandSession final : public StreamSession,
           ends->err.write.reset();
           if (result->terminal.valid()) self->open_terminal(std::move(result->terminal));
           if (ends->in.write.valid()) self->open_in(std::move(ends->in.write));
-          if (ends->out.read.valid())
-            self->open_output(Channels::kStdout, std::move(ends->out.read));
-          if (ends->err.read.valid())
-            self->open_output(Channels::kStderr, std::move(ends->err.read));
+          if (ends->out.read.valid()) self->open_output(Channels::kStdout, std::move(ends->out.read));
+          if (ends->err.read.valid()) self->open_output(Channels::kStderr, std::move(ends->err.read));
           self->flush_early();
           self->check_end();
         },
@@ -242,8 +237,7 @@ class CommandSession final : public StreamSession,
   void finish_success() { finish(status_json(true, 0, {}, {}), {}); }
   void failed(const base::Error& error) {
     std::string message = "error executing command in container: " + error.message();
-    finish(status_json(false, 500, "InternalError", "Internal error occurred: " + message),
-           message);
+    finish(status_json(false, 500, "InternalError", "Internal error occurred: " + message), message);
   }
   void finish(const std::string& status, const std::string& plain) {
     over_ = finished_ = true;
@@ -318,13 +312,12 @@ void Streaming::command(const std::shared_ptr<base::http::Exchange>& exchange,
   if (!target.ok()) return answer_error(exchange, target.error());
   if (attach) {
     if (options.tty && !target->tty) return bad("the container has no terminal (spec tty: false)");
-    if (options.in && !target->stdin)
-      return bad("the container does not take stdin (spec stdin: false)");
+    if (options.in && !target->stdin) return bad("the container does not take stdin (spec stdin: false)");
   }
   auto channels = open_channels(loop_, exchange, options);
   if (!channels) return;
-  auto session = std::make_shared<CommandSession>(*this, std::move(*target), std::move(command),
-                                                  options, attach);
+  auto session =
+      std::make_shared<CommandSession>(*this, std::move(*target), std::move(command), options, attach);
   add(session);
   session->run(std::move(channels));
 }

@@ -13,12 +13,11 @@ using base::http::ByteStream;
 using base::spdy::Stream;
 using namespace std::chrono_literals;
 constexpr size_t kHighForwardBytes = 256 << 10;
-constexpr auto kPairTimeout = 30s;   // between the two streams of a request
-constexpr auto kIdleTimeout = 4h;    // the kubelet's streamingConnectionIdleTimeout
+constexpr auto kPairTimeout = 30s;  // between the two streams of a request
+constexpr auto kIdleTimeout = 4h;   // the kubelet's streamingConnectionIdleTimeout
 constexpr const char* kProtocol = "portforward.k8s.io";
 
-class ForwardSession final : public StreamSession,
-                             public std::enable_shared_from_this<ForwardSession> {
+class ForwardSession final : public StreamSession, public std::enable_shared_from_this<ForwardSession> {
  public:
   ForwardSession(Streaming& owner, StreamTarget target, std::string pod)
       : owner_(owner), target_(std::move(target)), pod_(std::move(pod)) {}
@@ -73,8 +72,7 @@ class ForwardSession final : public StreamSession,
       idle();
     }
     auto& slot = type == "data" ? pair->data : pair->error;
-    if (slot || (pair->port != 0 && pair->port != port))
-      return stream->reset(base::spdy::kRefusedStream);
+    if (slot || (pair->port != 0 && pair->port != port)) return stream->reset(base::spdy::kRefusedStream);
     pair->port = static_cast<uint16_t>(port);
     slot = std::move(stream);
     slot->reply();
@@ -136,8 +134,8 @@ class ForwardSession final : public StreamSession,
   }
   void fail(std::shared_ptr<Pair> pair, const std::string& reason) {
     if (!pair) return;
-    pair->error->write("error forwarding port " + std::to_string(pair->port) + " to pod " + pod_ +
-                       ": " + reason);
+    pair->error->write("error forwarding port " + std::to_string(pair->port) + " to pod " + pod_ + ": " +
+                       reason);
     pairs_.erase(pair->id);
     pair->error->finish();
     pair->data->finish();
@@ -182,16 +180,15 @@ void Streaming::forward(const std::shared_ptr<base::http::Exchange>& exchange,
     if (!accepted.ok()) return answer_error(exchange, accepted.error());
     auto upgraded = exchange->upgrade(accepted->headers);
     if (!upgraded) return;
-    stream = base::websocket::tunnel(std::make_unique<base::websocket::Connection>(
-        std::move(upgraded), base::websocket::Role::kServer));
+    stream = base::websocket::tunnel(
+        std::make_unique<base::websocket::Connection>(std::move(upgraded), base::websocket::Role::kServer));
   } else if (is_spdy_upgrade(request)) {
     std::string protocol;
     if (!negotiate_spdy(exchange, {kProtocol}, &protocol)) return;
     stream = upgrade_spdy(exchange, protocol);
   } else {
-    return answer_error(exchange,
-                        base::make_error(base::Kind::kInvalid, "unable to upgrade", "",
-                                         "Upgrade must be websocket or SPDY/3.1"));
+    return answer_error(exchange, base::make_error(base::Kind::kInvalid, "unable to upgrade", "",
+                                                   "Upgrade must be websocket or SPDY/3.1"));
   }
   if (!stream) return;
   auto session = std::make_shared<ForwardSession>(*this, std::move(*target), path[2]);

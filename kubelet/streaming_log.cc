@@ -64,7 +64,8 @@ base::Result<uint64_t> tail_offset(int fd, uint64_t size, int64_t lines) {
   std::optional<uint64_t> closing;
   int64_t seen = 0;
   auto begins = [&](uint64_t piece, std::string_view head) {
-    return closing && ends_line(head.substr(0, std::min<uint64_t>(*closing - piece, kHeadBytes))) && ++seen == lines;
+    return closing && ends_line(head.substr(0, std::min<uint64_t>(*closing - piece, kHeadBytes))) &&
+           ++seen == lines;
   };
   while (end > 0) {
     uint64_t from = end > kReadBytes ? end - kReadBytes : 0;
@@ -182,8 +183,7 @@ bool LogFollower::read_some() {
   ssize_t n = ::pread(file_.get(), block.data(), block.size(), static_cast<off_t>(offset_));
   if (n <= 0) {
     struct stat status;
-    if (n == 0 && ::fstat(file_.get(), &status) == 0 &&
-        static_cast<uint64_t>(status.st_size) < offset_) {
+    if (n == 0 && ::fstat(file_.get(), &status) == 0 && static_cast<uint64_t>(status.st_size) < offset_) {
       offset_ = 0;  // truncated in place
       partial_.clear();
       return status.st_size > 0;
@@ -251,8 +251,7 @@ constexpr size_t kHighLogBytes = 1 << 20;
 
 class LogSession final : public StreamSession {
  public:
-  LogSession(Streaming& owner, std::shared_ptr<Exchange> exchange,
-             std::unique_ptr<LogFollower> follower)
+  LogSession(Streaming& owner, std::shared_ptr<Exchange> exchange, std::unique_ptr<LogFollower> follower)
       : owner_(owner), exchange_(std::move(exchange)), follower_(std::move(follower)) {}
   ~LogSession() override {
     if (exchange_) exchange_->on_close({});
@@ -288,8 +287,7 @@ std::optional<int64_t> number(std::string_view text) {
 }
 }  // namespace
 
-void Streaming::logs(const std::shared_ptr<Exchange>& exchange,
-                     const std::vector<std::string>& path) {
+void Streaming::logs(const std::shared_ptr<Exchange>& exchange, const std::vector<std::string>& path) {
   LogOptions options;
   bool previous = false;
   std::string bad;
@@ -320,12 +318,11 @@ void Streaming::logs(const std::shared_ptr<Exchange>& exchange,
     }
   }
   if (!bad.empty())
-    return answer_error(exchange, base::make_error(base::Kind::kInvalid, "read log",
-                                                   path[2] + "/" + path[3], "bad " + bad));
+    return answer_error(
+        exchange, base::make_error(base::Kind::kInvalid, "read log", path[2] + "/" + path[3], "bad " + bad));
   auto target = backend_.log_target(path[1], path[2], path[3], previous);
   if (!target.ok()) return answer_error(exchange, target.error());
-  auto follower = LogFollower::open(loop_, std::move(target->path), options,
-                                    std::move(target->ended));
+  auto follower = LogFollower::open(loop_, std::move(target->path), options, std::move(target->ended));
   if (!follower.ok()) return answer_error(exchange, follower.error());
   auto session = std::make_shared<LogSession>(*this, exchange, std::move(*follower));
   add(session);

@@ -16,8 +16,8 @@ namespace kubelet {
 struct LogOptions {
   bool follow = false, timestamps = false;
   bool out = true, err = true;
-  int64_t tail_lines = -1;     // < 0: all
-  int64_t limit_bytes = -1;    // < 0: none
+  int64_t tail_lines = -1;   // < 0: all
+  int64_t limit_bytes = -1;  // < 0: none
   std::optional<base::Time> since;
 };
 
@@ -32,8 +32,7 @@ class LogFollower {
   // `ended`: the writer has exited. Opens at once: kNotFound when there is no file and it will not
   // be made any more.
   static base::Result<std::unique_ptr<LogFollower>> open(base::Loop& loop, std::string path,
-                                                         LogOptions options,
-                                                         std::function<bool()> ended);
+                                                         LogOptions options, std::function<bool()> ended);
   // `write` gets rendered text and returns false to be left alone until resume(); `done` is called
   // once at the end. Neither is called inside start().
   void start(std::function<bool(std::string)> write, std::function<void()> done);
@@ -47,8 +46,8 @@ class LogFollower {
   base::Status watch();
   void soon();
   void step();
-  bool read_some();       // false: nothing new
-  bool next_file();       // the file at the path is another one now
+  bool read_some();  // false: nothing new
+  bool next_file();  // the file at the path is another one now
   void render(std::string_view data, std::string* out);
   std::string piece(std::string_view line);
   void finish();
@@ -63,8 +62,8 @@ class LogFollower {
   base::Loop::Handle inotify_watch_, safety_;
   uint64_t offset_ = 0;
   int64_t left_bytes_ = -1;
-  std::string partial_;   // a line whose newline has not been written yet
-  bool line_start_ = true;   // what was printed last ended a line
+  std::string partial_;     // a line whose newline has not been written yet
+  bool line_start_ = true;  // what was printed last ended a line
   bool waiting_ = false, posted_ = false, over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -42,11 +42,9 @@ size_t character(std::string_view text) {
   if (first < 0x80) return 1;
   if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
   if (first >= 0xE0 && first <= 0xEF)
-    return follows(1, first == 0xE0 ? 0xA0 : 0x80, first == 0xED ? 0x9F : 0xBF) && follows(2) ? 3
-                                                                                              : 0;
+    return follows(1, first == 0xE0 ? 0xA0 : 0x80, first == 0xED ? 0x9F : 0xBF) && follows(2) ? 3 : 0;
   if (first >= 0xF0 && first <= 0xF4)
-    return follows(1, first == 0xF0 ? 0x90 : 0x80, first == 0xF4 ? 0x8F : 0xBF) && follows(2) &&
-                   follows(3)
+    return follows(1, first == 0xF0 ? 0x90 : 0x80, first == 0xF4 ? 0x8F : 0xBF) && follows(2) && follows(3)
                ? 4
                : 0;
   return 0;
@@ -88,10 +86,8 @@ std::string valid_utf8(std::string_view text) {
   out.reserve(text.size());
   while (!text.empty()) {
     const size_t size = character(text);
-    if (size == 0)
-      out += "\xEF\xBF\xBD";
-    else
-      out += text.substr(0, size);
+    if (size == 0) out += "\xEF\xBF\xBD";
+    else out += text.substr(0, size);
     text.remove_prefix(std::max<size_t>(size, 1));
   }
   return out;

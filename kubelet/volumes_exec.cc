@@ -22,7 +22,8 @@ namespace sys = base::sys;
 namespace {
 
 base::Result<bool> is_mount_point(const std::string& path) {
-  struct stat at{}, parent{};
+  struct stat at {
+  }, parent{};
   if (::lstat(path.c_str(), &at) != 0) {
     if (errno == ENOENT) return false;
     return sys::last_error("stat", path);
@@ -46,17 +47,18 @@ base::Status own(const std::string& path, uint32_t mode, std::optional<uint32_t>
 }
 
 // Not sys::write_file_atomic: what a reboot may lose is written without fsync.
-base::Status put_file(const std::string& path, const std::string& data, uint32_t mode, std::optional<uint32_t> group,
-                      std::optional<uint32_t> user = {}) {
+base::Status put_file(const std::string& path, const std::string& data, uint32_t mode,
+                      std::optional<uint32_t> group, std::optional<uint32_t> user = {}) {
   auto fd = TRY(sys::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
   TRY_WRAP(sys::write_all(fd.get(), data), "write volume file", path);
-  if ((group || user) && ::fchown(fd.get(), user.value_or(0), group.value_or(0)) != 0) return sys::last_error("chown", path);
+  if ((group || user) && ::fchown(fd.get(), user.value_or(0), group.value_or(0)) != 0)
+    return sys::last_error("chown", path);
   if (::fchmod(fd.get(), group ? mode | 0440 : mode) != 0) return sys::last_error("chmod", path);
   return {};
 }
 
 base::Status check_host_path(const VolumeContent& v) {
-  struct stat at{};
+  struct stat at {};
   const bool there = ::stat(v.host_path.c_str(), &at) == 0;
   auto wrong = [&](const char* what) {
     return base::make_error(base::Kind::kInvalid, "check hostPath", v.host_path,
@@ -103,7 +105,8 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
   const std::string link = directory + "/..data";
   std::string old;
   char buffer[256];
-  if (ssize_t n = ::readlink(link.c_str(), buffer, sizeof buffer); n > 0 && n < static_cast<ssize_t>(sizeof buffer))
+  if (ssize_t n = ::readlink(link.c_str(), buffer, sizeof buffer);
+      n > 0 && n < static_cast<ssize_t>(sizeof buffer))
     old.assign(buffer, static_cast<size_t>(n));
   if (!old.empty() && same_files(directory + "/" + old, files)) return {};
 
@@ -131,10 +134,12 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
   for (const auto& entry : TRY(sys::list_dir(directory))) {
     if (entry == "..data" || entry == name) continue;
     // What is no link is a mount point: removed, it would take the mount in the containers along.
-    struct stat at{};
+    struct stat at {};
     const bool link = ::lstat((directory + "/" + entry).c_str(), &at) == 0 && S_ISLNK(at.st_mode);
-    const bool stale = entry.starts_with("..") || (link && std::find(parts.begin(), parts.end(), entry) == parts.end());
-    if (stale) base::ignore(sys::remove_all(directory + "/" + entry), "stale files hurt nobody and go with the Pod");
+    const bool stale =
+        entry.starts_with("..") || (link && std::find(parts.begin(), parts.end(), entry) == parts.end());
+    if (stale)
+      base::ignore(sys::remove_all(directory + "/" + entry), "stale files hurt nobody and go with the Pod");
   }
   return {};
 }
@@ -186,17 +191,20 @@ base::Status remove_pod_directory(const Layout& layout, const std::string& uid, 
   if (!sys::exists(dir)) return {};
   std::vector<std::string> mounts{dir + "/shm"};
   if (sys::exists(layout.volumes(uid)))
-    for (const auto& name : TRY(sys::list_dir(layout.volumes(uid)))) mounts.push_back(layout.volume(uid, name));
+    for (const auto& name : TRY(sys::list_dir(layout.volumes(uid))))
+      mounts.push_back(layout.volume(uid, name));
   for (const auto& path : mounts)
     // Twice or more when a crash came between two mounts; bounded by what is mounted.
     for (int i = 0; i < 4; ++i) {
       auto mounted = is_mount_point(path);
       if (!mounted.ok() || !*mounted) break;
-      if (::umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0 && ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) != 0)
+      if (::umount2(path.c_str(), UMOUNT_NOFOLLOW) != 0 &&
+          ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) != 0)
         return sys::last_error("umount", path);
     }
   if (sys::exists(layout.sub_paths(uid)))
-    for (const auto& name : TRY(sys::list_dir(layout.sub_paths(uid)))) unbind_sub_path(layout.sub_paths(uid) + "/" + name);
+    for (const auto& name : TRY(sys::list_dir(layout.sub_paths(uid))))
+      unbind_sub_path(layout.sub_paths(uid) + "/" + name);
   if (logs_too) return sys::remove_all(dir);
   TRY(sys::remove_all(layout.volumes(uid)));
   for (const char* name : {"/shm", "/hosts", "/hostname", "/resolv.conf"}) TRY(sys::remove_all(dir + name));
@@ -205,7 +213,7 @@ base::Status remove_pod_directory(const Layout& layout, const std::string& uid, 
 
 base::Status make_mount_point(const MountPoint& point) {
   constexpr uint64_t kResolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  struct stat source{};
+  struct stat source {};
   if (::stat(point.source.c_str(), &source) != 0) return sys::last_error("stat", point.source);
   // Several slashes or a last one: as the mount's destination may be written.
   std::string path;
@@ -216,7 +224,7 @@ base::Status make_mount_point(const MountPoint& point) {
   }
   if (path.empty()) return {};
   auto root = sys::open(point.volume, O_PATH | O_DIRECTORY);
-  if (!root.ok()) return {};   // a subPath that is a file: the runtime says what is wrong with it
+  if (!root.ok()) return {};  // a subPath that is a file: the runtime says what is wrong with it
   if (sys::openat2(root->get(), path, O_PATH | O_CLOEXEC, 0, kResolve).ok()) return {};
   if (S_ISDIR(source.st_mode)) {
     TRY(open_sub_path(point.volume, path));
@@ -225,17 +233,19 @@ base::Status make_mount_point(const MountPoint& point) {
   const size_t slash = path.rfind('/');
   auto parent = TRY(open_sub_path(point.volume, slash == std::string::npos ? "" : path.substr(0, slash)));
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  base::UniqueFd file(::openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  base::UniqueFd file(
+      ::openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!file.valid() && errno != EEXIST) return sys::last_error("make mount point", point.volume + "/" + path);
   return {};
 }
 
 base::Status bind_sub_path(int fd, const std::string& target) {
-  struct stat st{};
+  struct stat st {};
   if (::fstat(fd, &st) != 0) return sys::last_error("stat", target);
   if (S_ISDIR(st.st_mode)) TRY(sys::mkdir_all(target, 0700));
   else TRY_WRAP(sys::open(target, O_WRONLY | O_CREAT, 0600), "make subPath mount point", target);
-  base::UniqueFd tree(static_cast<int>(::syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)));
+  base::UniqueFd tree(static_cast<int>(
+      ::syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)));
   if (!tree.valid()) return sys::last_error("open_tree", target);
   if (::syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0)
     return sys::last_error("move_mount", target);
@@ -260,7 +270,7 @@ base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std:
   std::string done;
   size_t at = 0;
   base::UniqueFd last = TRY(sys::open(volume, O_PATH | O_DIRECTORY));
-  struct stat owner{};
+  struct stat owner {};
   if (::fstat(root.get(), &owner) != 0) return sys::last_error("stat", volume);
   while (at < sub_path.size()) {
     size_t end = std::min(sub_path.find('/', at), sub_path.size());
@@ -274,12 +284,14 @@ base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std:
     if (!next.ok()) {
       if (next.error().kind != base::Kind::kNotFound)
         return base::wrap(std::move(next).error(), "resolve subPath " + sub_path, volume);
-      if (::mkdirat(last.get(), part.c_str(), 0750) != 0 && errno != EEXIST) return sys::last_error("mkdir", volume + "/" + done);
+      if (::mkdirat(last.get(), part.c_str(), 0750) != 0 && errno != EEXIST)
+        return sys::last_error("mkdir", volume + "/" + done);
       next = sys::openat2(root.get(), done, O_PATH | O_CLOEXEC, 0, kResolve);
       if (!next.ok()) return base::wrap(std::move(next).error(), "resolve subPath " + sub_path, volume);
       // As the volume itself: who may write there may write here.
       const std::string self = "/proc/self/fd/" + std::to_string(next->get());
-      if (::chmod(self.c_str(), owner.st_mode & 07777) != 0 || ::chown(self.c_str(), owner.st_uid, owner.st_gid) != 0)
+      if (::chmod(self.c_str(), owner.st_mode & 07777) != 0 ||
+          ::chown(self.c_str(), owner.st_uid, owner.st_gid) != 0)
         return sys::last_error("chmod", volume + "/" + done);
     }
     last = std::move(*next);

@@ -15,13 +15,14 @@
 namespace kubelet {
 
 struct PodDirectory {
-  std::string hosts, resolv_conf, hostname;   // contents
-  bool shm = true;                            // a tmpfs of its own for /dev/shm (not with hostIPC)
+  std::string hosts, resolv_conf, hostname;  // contents
+  bool shm = true;                           // a tmpfs of its own for /dev/shm (not with hostIPC)
   std::optional<uint32_t> fs_group;
   std::vector<VolumeContent> volumes;
 };
 base::Status make_pod_directory(const Layout& layout, const std::string& uid, const PodDirectory& content);
-base::Status make_volume(const std::string& path, const VolumeContent& volume, std::optional<uint32_t> fs_group);
+base::Status make_volume(const std::string& path, const VolumeContent& volume,
+                         std::optional<uint32_t> fs_group);
 // Replaces all files at once behind the ..data symlink; nothing is written when nothing changed.
 // A reader sees the old files or the new ones, never a mixture.
 base::Status write_files(const std::string& directory, const std::vector<VolumeFile>& files,
@@ -38,6 +39,6 @@ base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std:
 // Mounts what the fd holds at `target`, a path no container can reach: the source of the
 // container's bind, which nobody can swap any more (CVE-2017-1002101, CVE-2021-25741).
 base::Status bind_sub_path(int fd, const std::string& target);
-void unbind_sub_path(const std::string& target);   // the container has its own by then
+void unbind_sub_path(const std::string& target);  // the container has its own by then
 
 }  // namespace kubelet

@@ -51,21 +51,26 @@ base::Status add_keys(const Keys& keys, const VolumeSources& sources, std::vecto
       if (keys.optional) continue;
       return bad_volume(std::string(kind) + " references non-existent config key: " + item.key);
     }
-    if (!safe_path(item.path)) return bad_volume("path \"" + item.path + "\" of key " + item.key + " leaves the volume");
-    out.push_back({.path = item.path, .data = it->second,
+    if (!safe_path(item.path))
+      return bad_volume("path \"" + item.path + "\" of key " + item.key + " leaves the volume");
+    out.push_back({.path = item.path,
+                   .data = it->second,
                    .mode = item.mode ? static_cast<uint32_t>(*item.mode) : keys.mode});
   }
   return {};
 }
 
-base::Status add_fields(const api::Pod& pod, const std::vector<api::DownwardAPIVolumeFile>& items, uint32_t mode,
-                        const VolumeSources& sources, std::vector<VolumeFile>& out) {
+base::Status add_fields(const api::Pod& pod, const std::vector<api::DownwardAPIVolumeFile>& items,
+                        uint32_t mode, const VolumeSources& sources, std::vector<VolumeFile>& out) {
   for (const auto& item : items) {
     if (!safe_path(item.path)) return bad_volume("path \"" + item.path + "\" leaves the volume");
     std::string data;
     if (item.field_ref) data = TRY(field_value(pod, item.field_ref->field_path, sources.env));
-    else if (item.resource_field_ref) data = TRY(resource_value(pod, *item.resource_field_ref, "", sources.env));
-    out.push_back({.path = item.path, .data = std::move(data), .mode = item.mode ? static_cast<uint32_t>(*item.mode) : mode});
+    else if (item.resource_field_ref)
+      data = TRY(resource_value(pod, *item.resource_field_ref, "", sources.env));
+    out.push_back({.path = item.path,
+                   .data = std::move(data),
+                   .mode = item.mode ? static_cast<uint32_t>(*item.mode) : mode});
   }
   return {};
 }
@@ -88,10 +93,12 @@ std::optional<uint32_t> token_user(const api::Pod& pod) {
 base::Status add_projection(const api::Pod& pod, const api::VolumeProjection& source, uint32_t mode,
                             const VolumeSources& sources, VolumeContent& out) {
   if (const auto& s = source.config_map)
-    return add_keys({ObjectKind::kConfigMap, s->name, s->items, s->optional.value_or(false), mode}, sources, out.files);
+    return add_keys({ObjectKind::kConfigMap, s->name, s->items, s->optional.value_or(false), mode}, sources,
+                    out.files);
   if (const auto& s = source.secret) {
     out.in_memory = true;
-    return add_keys({ObjectKind::kSecret, s->name, s->items, s->optional.value_or(false), mode}, sources, out.files);
+    return add_keys({ObjectKind::kSecret, s->name, s->items, s->optional.value_or(false), mode}, sources,
+                    out.files);
   }
   if (const auto& s = source.downward_api) return add_fields(pod, s->items, mode, sources, out.files);
   if (const auto& s = source.service_account_token) {
@@ -103,13 +110,16 @@ base::Status add_projection(const api::Pod& pod, const api::VolumeProjection& so
     // as, or (by the volume's ownership, which adds 0040) of the Pod's group. KEP-1205.
     const auto user = token_user(pod);
     const bool group = spec_of(pod).security_context && spec_of(pod).security_context->fs_group;
-    out.files.push_back({.path = s->path, .data = it->second, .mode = user || group ? 0600 : mode, .user = user});
+    out.files.push_back(
+        {.path = s->path, .data = it->second, .mode = user || group ? 0600 : mode, .user = user});
     return {};
   }
-  return bad_volume("unsupported projected source: use configMap, secret, downwardAPI or serviceAccountToken");
+  return bad_volume(
+      "unsupported projected source: use configMap, secret, downwardAPI or serviceAccountToken");
 }
 
-base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& v, const VolumeSources& sources) {
+base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& v,
+                                        const VolumeSources& sources) {
   VolumeContent out;
   out.name = v.name;
   auto mode = [](const std::optional<int32_t>& m) { return m ? static_cast<uint32_t>(*m) : 0644u; };
@@ -119,13 +129,15 @@ base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& 
     out.host_type = v.host_path->type;
   } else if (v.config_map) {
     out.kind = VolumeContent::Kind::kFiles;
-    TRY(add_keys({ObjectKind::kConfigMap, v.config_map->name, v.config_map->items, v.config_map->optional.value_or(false),
-                  mode(v.config_map->default_mode)}, sources, out.files));
+    TRY(add_keys({ObjectKind::kConfigMap, v.config_map->name, v.config_map->items,
+                  v.config_map->optional.value_or(false), mode(v.config_map->default_mode)},
+                 sources, out.files));
   } else if (v.secret) {
     out.kind = VolumeContent::Kind::kFiles;
     out.in_memory = true;
-    TRY(add_keys({ObjectKind::kSecret, v.secret->secret_name, v.secret->items, v.secret->optional.value_or(false),
-                  mode(v.secret->default_mode)}, sources, out.files));
+    TRY(add_keys({ObjectKind::kSecret, v.secret->secret_name, v.secret->items,
+                  v.secret->optional.value_or(false), mode(v.secret->default_mode)},
+                 sources, out.files));
   } else if (v.downward_api) {
     out.kind = VolumeContent::Kind::kFiles;
     TRY(add_fields(pod, v.downward_api->items, mode(v.downward_api->default_mode), sources, out.files));
@@ -133,14 +145,18 @@ base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& 
     out.kind = VolumeContent::Kind::kFiles;
     for (const auto& source : v.projected->sources)
       TRY(add_projection(pod, source, mode(v.projected->default_mode), sources, out));
-  } else if (v.persistent_volume_claim || v.csi || v.nfs || v.ephemeral || v.iscsi || v.image || v.fc || v.rbd || v.cephfs) {
-    return bad_volume("this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or projected");
+  } else if (v.persistent_volume_claim || v.csi || v.nfs || v.ephemeral || v.iscsi || v.image || v.fc ||
+             v.rbd || v.cephfs) {
+    return bad_volume(
+        "this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or "
+        "projected");
   } else {  // as in the API: no source means emptyDir
     const bool memory = v.empty_dir && v.empty_dir->medium == "Memory";
     if (v.empty_dir && !v.empty_dir->medium.empty() && !memory)
       return bad_volume("unknown storage medium \"" + v.empty_dir->medium + "\": use \"\" or Memory");
     out.kind = memory ? VolumeContent::Kind::kMemory : VolumeContent::Kind::kEmpty;
-    if (v.empty_dir && !v.empty_dir->size_limit.empty()) out.size_limit_bytes = api::bytes_of(v.empty_dir->size_limit);
+    if (v.empty_dir && !v.empty_dir->size_limit.empty())
+      out.size_limit_bytes = api::bytes_of(v.empty_dir->size_limit);
   }
   return out;
 }
@@ -187,7 +203,8 @@ std::vector<TokenKey> tokens(const api::Pod& pod) {
     if (v.projected)
       for (const auto& s : v.projected->sources)
         if (s.service_account_token)
-          out.push_back({s.service_account_token->audience, s.service_account_token->expiration_seconds.value_or(3600)});
+          out.push_back({s.service_account_token->audience,
+                         s.service_account_token->expiration_seconds.value_or(3600)});
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
@@ -197,7 +214,8 @@ base::Duration token_renewal(base::Duration life) {
   return std::clamp<base::Duration>(life * 4 / 5, std::chrono::seconds(1), std::chrono::hours(24));
 }
 base::Duration token_retry(int failures_before) {
-  return std::min<base::Duration>(std::chrono::seconds(1) * (1 << std::min(failures_before, 6)), std::chrono::seconds(60));
+  return std::min<base::Duration>(std::chrono::seconds(1) * (1 << std::min(failures_before, 6)),
+                                  std::chrono::seconds(60));
 }
 
 base::Result<std::vector<VolumeContent>> plan_volumes(const api::Pod& pod, const VolumeSources& sources) {

@@ -14,15 +14,15 @@ namespace kubelet {
 struct VolumeFile {
   std::string path, data;
   uint32_t mode = 0644;
-  std::optional<uint32_t> user = {};   // who owns it; root else
+  std::optional<uint32_t> user = {};  // who owns it; root else
   bool operator==(const VolumeFile&) const = default;
 };
 struct VolumeContent {
   enum class Kind { kEmpty, kMemory, kFiles, kHost } kind = Kind::kEmpty;
   std::string name;
-  std::vector<VolumeFile> files;   // kFiles
-  bool in_memory = false;          // kFiles: secrets and tokens never reach a disk
-  int64_t size_limit_bytes = 0;    // kMemory; 0: none
+  std::vector<VolumeFile> files;  // kFiles
+  bool in_memory = false;         // kFiles: secrets and tokens never reach a disk
+  int64_t size_limit_bytes = 0;   // kMemory; 0: none
   std::string host_path, host_type;
 };
 

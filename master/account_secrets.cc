@@ -11,12 +11,14 @@ using base::string_at;
 
 namespace {
 constexpr std::string_view kType = "kubernetes.io/service-account-token";
-constexpr const char *kName = "kubernetes.io/service-account.name", *kUid = "kubernetes.io/service-account.uid";
+constexpr const char *kName = "kubernetes.io/service-account.name",
+                     *kUid = "kubernetes.io/service-account.uid";
 }  // namespace
 
 AccountSecrets::AccountSecrets(ApiServer& server, std::string ca_pem)
     : server_(server), ca_pem_(std::move(ca_pem)),
-      client_(server.local_transport({"system:kube-controller-manager", {"system:authenticated"}}), "sampan-master"),
+      client_(server.local_transport({"system:kube-controller-manager", {"system:authenticated"}}),
+              "sampan-master"),
       secrets_(server.cache("", "secrets")), accounts_(server.cache("", "serviceaccounts")),
       queue_(server.loop(), [this](const std::string& key) { sync(key); }) {
   for (const auto& [key, secret] : secrets_.objects()) look(*secret);
@@ -43,14 +45,16 @@ void AccountSecrets::sync(const std::string& key) {
   ObjectRef object = secrets_.find(key);
   if (!object) return;
   json::value secret = parse_object(*object->text);
-  std::string ns(object->ns()), name(object->name()), account_name(string_at(secret, "metadata", "annotations", kName));
+  std::string ns(object->ns()), name(object->name()),
+      account_name(string_at(secret, "metadata", "annotations", kName));
   if (find_path(secret, "metadata", "deletionTimestamp")) return;
   ObjectRef found = accounts_.find(object_key(ns, account_name));
   std::string uid(found ? string_at(parse_object(*found->text), "metadata", "uid") : std::string_view());
   std::string bound(string_at(secret, "metadata", "annotations", kUid));
   auto done = [this, key, name](base::Result<json::value> result) {
     if (result.ok() || result.error().kind == base::Kind::kNotFound) return queue_.succeeded(key);
-    if (result.error().kind != base::Kind::kConflict) base::log::warning("token Secret {}: {}", key, result.error().message());
+    if (result.error().kind != base::Kind::kConflict)
+      base::log::warning("token Secret {}: {}", key, result.error().message());
     queue_.failed(key);
   };
   if (!found || (!bound.empty() && bound != uid)) {
@@ -60,7 +64,8 @@ void AccountSecrets::sync(const std::string& key) {
     return client_.remove(api::resources::secrets, ns, name, std::move(same), done);
   }
   bool complete = !bound.empty();
-  for (const char* part : {"token", "ca.crt", "namespace"}) complete &= !string_at(secret, "data", part).empty();
+  for (const char* part : {"token", "ca.crt", "namespace"})
+    complete &= !string_at(secret, "data", part).empty();
   if (complete) return;
   json::object& root = secret.get_object();
   base::object_at(root, "metadata", "annotations")[kUid] = uid;

@@ -22,12 +22,12 @@ std::string_view to_string(Operation operation);  // "CREATE"…
 // One write on its way. Kept until the write ended; `object` and `old` are in their stored form.
 struct AdmissionAttributes {
   Operation operation = Operation::kCreate;
-  RequestPtr request;                 // who asks, and how
-  ResourcePtr resource;               // the stored version of what is written
+  RequestPtr request;    // who asks, and how
+  ResourcePtr resource;  // the stored version of what is written
   std::string subresource, ns, name;
-  base::json::value object;           // null for kDelete
-  base::json::value old;              // null for kCreate; for kConnect: the object connected to
-  base::json::value options;          // CreateOptions…, for webhooks
+  base::json::value object;   // null for kDelete
+  base::json::value old;      // null for kCreate; for kConnect: the object connected to
+  base::json::value options;  // CreateOptions…, for webhooks
   bool dry_run = false;
   // Called once: the write is in the store, or never will be. For what a plugin reserved.
   std::vector<std::function<void(bool committed)>> on_end;
@@ -55,7 +55,9 @@ class AdmissionChain {
   using Done = AdmissionPlugin::Done;
   void add(std::unique_ptr<AdmissionPlugin> plugin) { plugins_.push_back(std::move(plugin)); }
   void mutate(AttributesPtr attributes, Done done) { run(std::move(attributes), true, 0, std::move(done)); }
-  void validate(AttributesPtr attributes, Done done) { run(std::move(attributes), false, 0, std::move(done)); }
+  void validate(AttributesPtr attributes, Done done) {
+    run(std::move(attributes), false, 0, std::move(done));
+  }
 
  private:
   void run(AttributesPtr attributes, bool mutating, size_t index, Done done);

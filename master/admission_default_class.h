@@ -12,7 +12,9 @@ class DefaultClass final : public AdmissionPlugin {
  public:
   enum class Kind : uint8_t { kStorage, kIngress };
   DefaultClass(ApiServer& server, Kind kind) : server_(server), kind_(kind) {}
-  std::string_view name() const override { return kind_ == Kind::kStorage ? "DefaultStorageClass" : "DefaultIngressClass"; }
+  std::string_view name() const override {
+    return kind_ == Kind::kStorage ? "DefaultStorageClass" : "DefaultIngressClass";
+  }
   base::json::value mutate(AdmissionAttributes& attributes) override;
 
  private:

@@ -13,9 +13,10 @@ namespace {
 constexpr uint64_t kConditionsBudget = 2'500'000;  // as upstream: a quarter of a policy's
 }
 
-ExpressionInput::ExpressionInput(ApiServer& server, AttributesPtr attributes, const ResourceInfo& shown, json::value object, json::value old,
-                                 json::value namespace_object)
-    : server_(server), attributes_(std::move(attributes)), object_(std::move(object)), old_(std::move(old)), namespace_object_(std::move(namespace_object)) {
+ExpressionInput::ExpressionInput(ApiServer& server, AttributesPtr attributes, const ResourceInfo& shown,
+                                 json::value object, json::value old, json::value namespace_object)
+    : server_(server), attributes_(std::move(attributes)), object_(std::move(object)), old_(std::move(old)),
+      namespace_object_(std::move(namespace_object)) {
   json::value review = admission_review(*attributes_, shown, "v1", "", nullptr, nullptr);
   request_ = std::move(review.at("request"));
 }
@@ -56,7 +57,8 @@ bool ExpressionInput::allows(const cel::Question& question, std::string* reason)
   return server_.authorizer().allows(user, access, reason);
 }
 
-Match matches(const std::vector<api::MatchCondition>& conditions, const std::vector<cel::Value>& values, std::string* error) {
+Match matches(const std::vector<api::MatchCondition>& conditions, const std::vector<cel::Value>& values,
+              std::string* error) {
   uint64_t left = kConditionsBudget;
   for (const api::MatchCondition& condition : conditions) {
     auto fail = [&](const std::string& why) {

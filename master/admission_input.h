@@ -13,8 +13,8 @@ class ApiServer;
 class ExpressionInput final : public api::cel::Authorizer {
  public:
   // `object` and `old` as `shown` has them.
-  ExpressionInput(ApiServer& server, AttributesPtr attributes, const ResourceInfo& shown, base::json::value object, base::json::value old,
-                  base::json::value namespace_object);
+  ExpressionInput(ApiServer& server, AttributesPtr attributes, const ResourceInfo& shown,
+                  base::json::value object, base::json::value old, base::json::value namespace_object);
   // In the order of api::admission_variables(). They look into this and into `params`.
   std::vector<api::cel::Value> values(const base::json::value* params) const;
   bool allows(const api::cel::Question& question, std::string* reason) const override;
@@ -27,6 +27,7 @@ class ExpressionInput final : public api::cel::Authorizer {
 
 // False of one condition is no match, whatever the others say; then an error; else all are true.
 enum class Match : uint8_t { kYes, kNo, kError };
-Match matches(const std::vector<api::MatchCondition>& conditions, const std::vector<api::cel::Value>& values, std::string* error);
+Match matches(const std::vector<api::MatchCondition>& conditions, const std::vector<api::cel::Value>& values,
+              std::string* error);
 
 }  // namespace master

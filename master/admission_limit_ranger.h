@@ -15,7 +15,8 @@ class ApiServer;
 // Pure parts. Fills what the containers of `pod` leave out, and notes it in an annotation.
 void apply_limit_defaults(const base::json::value& limit_range, base::json::value& pod);
 // What a Pod (or, for items of type PersistentVolumeClaim, a claim) asks too much or too little.
-std::vector<std::string> check_limits(const base::json::value& limit_range, const base::json::value& object, bool is_claim);
+std::vector<std::string> check_limits(const base::json::value& limit_range, const base::json::value& object,
+                                      bool is_claim);
 
 class LimitRanger final : public AdmissionPlugin {
  public:

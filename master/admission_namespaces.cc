@@ -13,9 +13,12 @@ json::value NamespaceLifecycle::mutate(AdmissionAttributes& attributes) {
   ObjectRef ns = namespaces->objects->find(object_key("", attributes.ns));
   if (!ns) return api::not_found(namespaces->named(), attributes.ns);
   if (ns->text->find("\"deletionTimestamp\":") == std::string::npos) return nullptr;
-  json::value refusal = api::forbidden(attributes.resource->named(), attributes.name,
-                                       "unable to create new content in namespace " + attributes.ns + " because it is being terminated");
-  json::object cause{{"reason", "NamespaceTerminating"}, {"message", "namespace " + attributes.ns + " is being terminated"}, {"field", "metadata.namespace"}};
+  json::value refusal = api::forbidden(
+      attributes.resource->named(), attributes.name,
+      "unable to create new content in namespace " + attributes.ns + " because it is being terminated");
+  json::object cause{{"reason", "NamespaceTerminating"},
+                     {"message", "namespace " + attributes.ns + " is being terminated"},
+                     {"field", "metadata.namespace"}};
   base::object_at(refusal.get_object(), "details")["causes"] = json::array{std::move(cause)};
   return refusal;
 }

@@ -12,7 +12,7 @@ class NamespaceLifecycle final : public AdmissionPlugin {
  public:
   explicit NamespaceLifecycle(ApiServer& server) : server_(server) {}
   std::string_view name() const override { return "NamespaceLifecycle"; }
-  base::json::value mutate(AdmissionAttributes& attributes) override;    // creates: before anything else looks
+  base::json::value mutate(AdmissionAttributes& attributes) override;  // creates: before anything else looks
   base::json::value validate(AdmissionAttributes& attributes) override;  // deletions of namespaces
 
  private:

@@ -20,7 +20,8 @@ void add_admission_plugins(ApiServer& server) {
   auto webhooks = std::make_shared<WebhookClient>(server);
   chain.add(std::make_unique<NamespaceLifecycle>(server));
   chain.add(std::make_unique<LimitRanger>(server));
-  if (server.options().admits_accounts) chain.add(make_service_account_admission(server.loop(), server.cache("", "serviceaccounts")));
+  if (server.options().admits_accounts)
+    chain.add(make_service_account_admission(server.loop(), server.cache("", "serviceaccounts")));
   chain.add(std::make_unique<PodSecurity>(server));
   chain.add(std::make_unique<Priority>(server));
   chain.add(std::make_unique<DefaultTolerationSeconds>());

@@ -16,7 +16,8 @@ constexpr size_t kMaxExisting = 3000;  // Pods that are looked at when a namespa
 
 const json::value* pod_template_of(const ResourceInfo& resource, const json::value& object) {
   if (resource.is("", "podtemplates")) return base::find(object, "template");
-  if (resource.is("batch", "cronjobs")) return base::find_path(object, "spec", "jobTemplate", "spec", "template");
+  if (resource.is("batch", "cronjobs"))
+    return base::find_path(object, "spec", "jobTemplate", "spec", "template");
   bool workload = resource.is("", "replicationcontrollers") || resource.is("batch", "jobs") ||
                   (resource.group == "apps" && resource.plural != "controllerrevisions");
   return workload ? base::find_path(object, "spec", "template") : nullptr;
@@ -29,29 +30,38 @@ PodSecurityPolicy PodSecurity::policy_of(std::string_view ns) const {
 }
 
 json::value PodSecurity::validate(AdmissionAttributes& attributes) {
-  if (attributes.operation != Operation::kCreate && attributes.operation != Operation::kUpdate) return nullptr;
-  if (attributes.is("", "namespaces")) return attributes.subresource.empty() ? check_namespace(attributes) : json::value();
+  if (attributes.operation != Operation::kCreate && attributes.operation != Operation::kUpdate)
+    return nullptr;
+  if (attributes.is("", "namespaces"))
+    return attributes.subresource.empty() ? check_namespace(attributes) : json::value();
   if (attributes.is("", "pods")) return check_pod(attributes);
-  const json::value* pods = attributes.subresource.empty() ? pod_template_of(*attributes.resource, attributes.object) : nullptr;
+  const json::value* pods =
+      attributes.subresource.empty() ? pod_template_of(*attributes.resource, attributes.object) : nullptr;
   if (!pods) return nullptr;
   tell(attributes, policy_of(attributes.ns), *pods, true);
   return nullptr;
 }
 
 // What the labels `audit` and `warn` ask for.
-void PodSecurity::tell(AdmissionAttributes& attributes, const PodSecurityPolicy& policy, const json::value& pod, bool warn) {
+void PodSecurity::tell(AdmissionAttributes& attributes, const PodSecurityPolicy& policy,
+                       const json::value& pod, bool warn) {
   auto said = [&](const PodSecurityLevel& level) {
     auto found = violations(level, pod);
-    return found.empty() ? std::string() : "would violate PodSecurity \"" + level.text() + "\": " + detail_text(found);
+    return found.empty() ? std::string()
+                         : "would violate PodSecurity \"" + level.text() + "\": " + detail_text(found);
   };
   if (attributes.request->audit_annotations)
-    if (std::string text = said(policy.audit); !text.empty()) attributes.request->annotate("pod-security.kubernetes.io/audit-violations", std::move(text));
+    if (std::string text = said(policy.audit); !text.empty())
+      attributes.request->annotate("pod-security.kubernetes.io/audit-violations", std::move(text));
   if (!warn) return;
-  if (std::string text = said(policy.warn); !text.empty()) attributes.request->warnings.push_back(std::move(text));
+  if (std::string text = said(policy.warn); !text.empty())
+    attributes.request->warnings.push_back(std::move(text));
 }
 
 json::value PodSecurity::check_pod(AdmissionAttributes& attributes) {
-  if (!attributes.subresource.empty() && attributes.subresource != "ephemeralcontainers" && attributes.subresource != "resize") return nullptr;
+  if (!attributes.subresource.empty() && attributes.subresource != "ephemeralcontainers" &&
+      attributes.subresource != "resize")
+    return nullptr;
   PodSecurityPolicy policy = policy_of(attributes.ns);
   attributes.request->annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.text());
   if (policy == PodSecurityPolicy()) return nullptr;
@@ -71,7 +81,8 @@ json::value PodSecurity::check_namespace(AdmissionAttributes& attributes) {
   const json::value* labels = base::find_path(attributes.object, "metadata", "labels");
   api::FieldErrors errors;
   for (const BadLabel& bad : check_pod_security_labels(labels))
-    errors.push_back({api::FieldError::Type::invalid, "metadata.labels[" + bad.label + "]", base::to_json(json::value(bad.value)), bad.why});
+    errors.push_back({api::FieldError::Type::invalid, "metadata.labels[" + bad.label + "]",
+                      base::to_json(json::value(bad.value)), bad.why});
   if (!errors.empty()) return api::invalid("", "Namespace", attributes.name, errors);
   if (attributes.operation != Operation::kUpdate) return nullptr;
   PodSecurityLevel now = read_pod_security(labels).enforce;
@@ -98,12 +109,18 @@ void PodSecurity::warn_of_existing(AdmissionAttributes& attributes, const PodSec
   }
   std::vector<std::string>& warnings = attributes.request->warnings;
   if (looked < total)
-    warnings.push_back("new PodSecurity enforce level only checked against the first " + std::to_string(looked) + " of " + std::to_string(total) + " existing pods");
+    warnings.push_back("new PodSecurity enforce level only checked against the first " +
+                       std::to_string(looked) + " of " + std::to_string(total) + " existing pods");
   if (by_reason.empty()) return;
-  warnings.push_back("existing pods in namespace \"" + attributes.name + "\" violate the new PodSecurity enforce level \"" + level.text() + "\"");
+  warnings.push_back("existing pods in namespace \"" + attributes.name +
+                     "\" violate the new PodSecurity enforce level \"" + level.text() + "\"");
   std::vector<std::string> lines;
   for (const auto& [reason, seen] : by_reason)
-    lines.push_back(seen.pod + (seen.more == 0 ? "" : seen.more == 1 ? " (and 1 other pod)" : " (and " + std::to_string(seen.more) + " other pods)") + ": " + reason);
+    lines.push_back(seen.pod +
+                    (seen.more == 0   ? ""
+                     : seen.more == 1 ? " (and 1 other pod)"
+                                      : " (and " + std::to_string(seen.more) + " other pods)") +
+                    ": " + reason);
   std::sort(lines.begin(), lines.end());
   warnings.insert(warnings.end(), lines.begin(), lines.end());
 }

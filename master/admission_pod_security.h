@@ -19,7 +19,8 @@ class PodSecurity final : public AdmissionPlugin {
  private:
   base::json::value check_namespace(AdmissionAttributes& attributes);
   base::json::value check_pod(AdmissionAttributes& attributes);
-  static void tell(AdmissionAttributes& attributes, const PodSecurityPolicy& policy, const base::json::value& pod, bool warn);
+  static void tell(AdmissionAttributes& attributes, const PodSecurityPolicy& policy,
+                   const base::json::value& pod, bool warn);
   PodSecurityPolicy policy_of(std::string_view ns) const;
   void warn_of_existing(AdmissionAttributes& attributes, const PodSecurityLevel& level);
 

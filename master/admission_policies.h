@@ -39,10 +39,13 @@ class ValidatingPolicies final : public AdmissionPlugin {
   const std::vector<std::shared_ptr<const Policy>>& policies();
   void next(std::shared_ptr<Round> round);
   void ask(Round& round, const Policy& policy, ExpressionInput& input);
-  void ask_binding(Round& round, const Policy& policy, const Binding& binding, const std::vector<api::cel::Value>& values);
+  void ask_binding(Round& round, const Policy& policy, const Binding& binding,
+                   const std::vector<api::cel::Value>& values);
   // The objects that a binding names; false with the reason when there are none and that is a failure.
-  bool find_params(const AdmissionAttributes& attributes, const Policy& policy, const Binding& binding, std::vector<base::json::value>* out, std::string* why);
-  static void failed(Round& round, const Policy& policy, const Binding& binding, size_t index, const std::string& reason, std::string message);
+  bool find_params(const AdmissionAttributes& attributes, const Policy& policy, const Binding& binding,
+                   std::vector<base::json::value>* out, std::string* why);
+  static void failed(Round& round, const Policy& policy, const Binding& binding, size_t index,
+                     const std::string& reason, std::string message);
 
   ApiServer& server_;
   std::shared_ptr<ObjectCache> policy_objects_, binding_objects_;

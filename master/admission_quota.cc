@@ -14,13 +14,15 @@ namespace json = base::json;
 namespace {
 // What usage_of() and in_scope() look at: of most kinds, that there is one.
 json::value object_for(const ResourceInfo& resource, const ObjectRef& object) {
-  bool has_amounts = resource.is("", "pods") || resource.is("", "services") || resource.is("", "persistentvolumeclaims");
+  bool has_amounts =
+      resource.is("", "pods") || resource.is("", "services") || resource.is("", "persistentvolumeclaims");
   return has_amounts ? parse_object(*object->text) : json::value(json::object());
 }
 }  // namespace
 
 ResourceQuota::ResourceQuota(ApiServer& server)
-    : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})), client_(transport_, "sampan-quota"),
+    : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})),
+      client_(transport_, "sampan-quota"),
       queue_(server.loop(), [this](const std::string& key) { publish(key); }),
       quotas_(server.resources().find_stored("", "resourcequotas")->objects) {
   for (const auto& [key, object] : quotas_->objects()) open(key, parse_object(*object->text));
@@ -61,7 +63,8 @@ void ResourceQuota::open(const std::string& key, const json::value& object) {
     auto [it, end] = counted->second.objects->range(ns);
     for (; it != end; ++it) {
       json::value each = object_for(resource, it->second);
-      if (in_scope(account->quota, resource, each)) account->used += limited(account->quota, usage_of(resource, each));
+      if (in_scope(account->quota, resource, each))
+        account->used += limited(account->quota, usage_of(resource, each));
     }
   }
   queue_.add(key);
@@ -79,13 +82,15 @@ void ResourceQuota::follow(const std::string& group, const std::string& plural) 
   Counted& counted = counted_[group + "/" + plural];
   counted.resource = resource;
   counted.objects = resource->objects;
-  counted.listener = resource->objects->subscribe([this, resource](const WatchEvent& event) { count(*resource, event); });
+  counted.listener =
+      resource->objects->subscribe([this, resource](const WatchEvent& event) { count(*resource, event); });
 }
 
 void ResourceQuota::count(const ResourceInfo& resource, const WatchEvent& event) {
   std::string prefix = object_key(event.object->ns(), ""), kind = resource.group + "/" + resource.plural;
   std::optional<json::value> now_object, before_object;
-  for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix); ++it) {
+  for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix);
+       ++it) {
     Account& account = *it->second;
     auto counted_to = account.counted_to.find(kind);
     if (counted_to == account.counted_to.end() || event.revision <= counted_to->second) continue;
@@ -93,7 +98,8 @@ void ResourceQuota::count(const ResourceInfo& resource, const WatchEvent& event)
     auto of = [&](const ObjectRef& object, std::optional<json::value>& parsed) {
       if (!object) return Usage();
       if (!parsed) parsed = object_for(resource, object);
-      return in_scope(account.quota, resource, *parsed) ? limited(account.quota, usage_of(resource, *parsed)) : Usage();
+      return in_scope(account.quota, resource, *parsed) ? limited(account.quota, usage_of(resource, *parsed))
+                                                        : Usage();
     };
     Usage now, before = of(event.previous, before_object);
     if (event.type != WatchEvent::Type::kDeleted) now = of(event.object, now_object);
@@ -111,21 +117,26 @@ void ResourceQuota::follow_new(const ResourceInfo& resource, const std::string& 
   auto known = counted_.find(kind);
   if (known != counted_.end() && known->second.objects == resource.stored().objects) return;
   std::pair<std::string, std::string> named{resource.group, resource.plural};
-  for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix); ++it) {
+  for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix);
+       ++it) {
     auto counts = counted_resources(it->second->quota);
     ObjectRef quota = quotas_->find(it->first);
-    if (quota && std::find(counts.begin(), counts.end(), named) != counts.end()) open(it->first, parse_object(*quota->text));
+    if (quota && std::find(counts.begin(), counts.end(), named) != counts.end())
+      open(it->first, parse_object(*quota->text));
   }
 }
 
 json::value ResourceQuota::validate(AdmissionAttributes& attributes) {
-  if (!attributes.subresource.empty() || attributes.operation == Operation::kDelete || !attributes.resource->namespaced) return nullptr;
+  if (!attributes.subresource.empty() || attributes.operation == Operation::kDelete ||
+      !attributes.resource->namespaced)
+    return nullptr;
   const ResourceInfo& resource = *attributes.resource;
   std::string prefix = object_key(attributes.ns, "");
   follow_new(resource, prefix);
   std::vector<std::pair<std::shared_ptr<Account>, Usage>> taken;
   std::string missing, over;
-  for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix); ++it) {
+  for (auto it = accounts_.lower_bound(prefix); it != accounts_.end() && it->first.starts_with(prefix);
+       ++it) {
     const std::shared_ptr<Account>& account = it->second;
     if (!in_scope(account->quota, resource, attributes.object)) continue;
     Usage wanted = limited(account->quota, usage_of(resource, attributes.object));
@@ -137,7 +148,8 @@ json::value ResourceQuota::validate(AdmissionAttributes& attributes) {
     }
     Usage used = account->used;
     used += account->reserved;
-    if (std::string text = exceeded(account->quota, used, wanted); !text.empty()) over += (over.empty() ? "" : ", ") + text;
+    if (std::string text = exceeded(account->quota, used, wanted); !text.empty())
+      over += (over.empty() ? "" : ", ") + text;
     else if (!wanted.empty()) taken.emplace_back(account, std::move(wanted));
   }
   if (!missing.empty()) return api::forbidden(resource.named(), attributes.name, missing);
@@ -155,17 +167,21 @@ void ResourceQuota::publish(const std::string& key) {
   auto it = accounts_.find(key);
   ObjectRef object = quotas_->find(key);
   if (it == accounts_.end() || !object) return queue_.succeeded(key);
-  json::value wanted = parse_object(*object->text), status = quota_status(it->second->quota, it->second->used);
-  if (const json::value* old = base::find(wanted, "status"); old && *old == status) return queue_.succeeded(key);
+  json::value wanted = parse_object(*object->text),
+              status = quota_status(it->second->quota, it->second->used);
+  if (const json::value* old = base::find(wanted, "status"); old && *old == status)
+    return queue_.succeeded(key);
   wanted.get_object()["status"] = std::move(status);
   static const api::Resource kQuotas{"", "v1", "resourcequotas", "ResourceQuota", true};
-  client_.update(kQuotas, object->ns(), object->name(), std::move(wanted),
-                 [this, key](base::Result<json::value> result) {
-                   if (result.ok() || result.error().kind == base::Kind::kNotFound) return queue_.succeeded(key);
-                   if (result.error().kind != base::Kind::kConflict) base::log::warning("quota {}: {}", key, result.error().message());
-                   queue_.failed(key);
-                 },
-                 "status");
+  client_.update(
+      kQuotas, object->ns(), object->name(), std::move(wanted),
+      [this, key](base::Result<json::value> result) {
+        if (result.ok() || result.error().kind == base::Kind::kNotFound) return queue_.succeeded(key);
+        if (result.error().kind != base::Kind::kConflict)
+          base::log::warning("quota {}: {}", key, result.error().message());
+        queue_.failed(key);
+      },
+      "status");
 }
 
 }  // namespace master

@@ -12,7 +12,8 @@ class DefaultTolerationSeconds final : public AdmissionPlugin {
  public:
   std::string_view name() const override { return "DefaultTolerationSeconds"; }
   base::json::value mutate(AdmissionAttributes& attributes) override {
-    if (attributes.is("", "pods") && attributes.operation == Operation::kCreate && attributes.subresource.empty())
+    if (attributes.is("", "pods") && attributes.operation == Operation::kCreate &&
+        attributes.subresource.empty())
       add_default_tolerations(attributes.object);
     return nullptr;
   }

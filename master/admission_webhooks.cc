@@ -27,8 +27,9 @@ struct AdmissionWebhooks::Round {
 
 AdmissionWebhooks::AdmissionWebhooks(ApiServer& server, std::shared_ptr<WebhookClient> client, bool mutating)
     : server_(server), client_(std::move(client)), mutating_(mutating) {
-  ResourcePtr row = server.resources().find_stored("admissionregistration.k8s.io",
-                                                   mutating ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations");
+  ResourcePtr row = server.resources().find_stored(
+      "admissionregistration.k8s.io",
+      mutating ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations");
   configurations_ = row->objects;
 }
 
@@ -37,7 +38,8 @@ const std::vector<std::shared_ptr<const Webhook>>& AdmissionWebhooks::hooks() {
   read_at_ = configurations_->last_revision();
   hooks_.clear();
   for (const auto& [key, object] : configurations_->objects())  // sorted by name, as they are called
-    for (Webhook& hook : read_webhooks(parse_object(*object->text))) hooks_.push_back(std::make_shared<Webhook>(std::move(hook)));
+    for (Webhook& hook : read_webhooks(parse_object(*object->text)))
+      hooks_.push_back(std::make_shared<Webhook>(std::move(hook)));
   return hooks_;
 }
 
@@ -54,62 +56,84 @@ std::vector<AdmissionWebhooks::Call> AdmissionWebhooks::select(const AdmissionAt
 }
 
 void AdmissionWebhooks::ask(const Call& call, const AttributesPtr& attributes, Answered done) {
-  if (attributes->dry_run && call.hook->has_side_effects) return done(dry_run_unsupported(call.hook->name), {}, nullptr);
+  if (attributes->dry_run && call.hook->has_side_effects)
+    return done(dry_run_unsupported(call.hook->name), {}, nullptr);
   const auto& conversion = call.shown->conversion;
   if (!conversion || call.shown == attributes->resource) {
-    auto shown = [&](const json::value& object) { return object.is_null() ? json::value() : served_form(*call.shown, object); };
+    auto shown = [&](const json::value& object) {
+      return object.is_null() ? json::value() : served_form(*call.shown, object);
+    };
     return post(call, attributes, shown(attributes->object), shown(attributes->old), std::move(done));
   }
   std::vector<json::value> objects;
   for (const json::value* one : {&attributes->object, &attributes->old})
     if (!one->is_null()) objects.push_back(*one);
-  conversion->convert(*call.shown, std::move(objects), [this, call, attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
-    if (!result.ok()) return done(CustomConversion::refusal(result.error()), {}, nullptr);
-    json::value object, old;
-    if (!attributes->old.is_null()) old = std::move(result->back());
-    if (!attributes->object.is_null()) object = std::move(result->front());
-    post(call, attributes, std::move(object), std::move(old), done);
-  });
+  conversion->convert(
+      *call.shown, std::move(objects),
+      [this, call, attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
+        if (!result.ok()) return done(CustomConversion::refusal(result.error()), {}, nullptr);
+        json::value object, old;
+        if (!attributes->old.is_null()) old = std::move(result->back());
+        if (!attributes->object.is_null()) object = std::move(result->front());
+        post(call, attributes, std::move(object), std::move(old), done);
+      });
 }
 
-void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, json::value object, json::value old, Answered done) {
+void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, json::value object,
+                             json::value old, Answered done) {
   if (!call.hook->conditions.empty()) {
     ExpressionInput input(server_, attributes, *call.shown, object, old, nullptr);
     std::string error;
     Match match = matches(call.hook->conditions, input.values(nullptr), &error);
     if (match == Match::kError && !call.hook->ignores_failure)
-      return done(api::forbidden(attributes->request->resource->named(), attributes->name, error), {}, nullptr);
+      return done(api::forbidden(attributes->request->resource->named(), attributes->name, error), {},
+                  nullptr);
     if (match != Match::kYes) return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
   }
   const std::string& version = call.hook->review_version;
   if (version.empty()) {
     if (call.hook->ignores_failure) return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
-    return done(webhook_failure(call.hook->name, base::make_error(base::Kind::kInvalid, "", "", "webhook does not accept known AdmissionReview versions (v1, v1beta1)")), {}, nullptr);
+    return done(webhook_failure(
+                    call.hook->name,
+                    base::make_error(base::Kind::kInvalid, "", "",
+                                     "webhook does not accept known AdmissionReview versions (v1, v1beta1)")),
+                {}, nullptr);
   }
   std::string uid = new_uid();
   json::value review = admission_review(*attributes, *call.shown, version, uid, object, std::move(old));
-  client_->post(call.hook->client_config, base::to_json(review), std::chrono::seconds(call.hook->timeout_seconds),
-                [hook = call.hook, uid, attributes, object = std::move(object), done = std::move(done)](base::Result<base::http::Response> result) mutable {
-                  auto answer = result.ok() ? read_review(hook->name, hook->review_version, uid, result->body) : base::Result<ReviewAnswer>(result.error());
+  client_->post(call.hook->client_config, base::to_json(review),
+                std::chrono::seconds(call.hook->timeout_seconds),
+                [hook = call.hook, uid, attributes, object = std::move(object),
+                 done = std::move(done)](base::Result<base::http::Response> result) mutable {
+                  auto answer = result.ok() ? read_review(hook->name, hook->review_version, uid, result->body)
+                                            : base::Result<ReviewAnswer>(result.error());
                   if (!answer.ok()) {
-                    base::log::warning("admission webhook {} of {}: {}", hook->name, hook->configuration, answer.error().message());
-                    if (!hook->ignores_failure) return done(webhook_failure(hook->name, answer.error()), {}, nullptr);
+                    base::log::warning("admission webhook {} of {}: {}", hook->name, hook->configuration,
+                                       answer.error().message());
+                    if (!hook->ignores_failure)
+                      return done(webhook_failure(hook->name, answer.error()), {}, nullptr);
                     return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
                   }
-                  for (std::string& warning : answer->warnings) attributes->request->warnings.push_back(std::move(warning));
-                  for (auto& [key, value] : answer->audit_annotations) attributes->request->annotate(hook->name + "/" + key, std::move(value));
+                  for (std::string& warning : answer->warnings)
+                    attributes->request->warnings.push_back(std::move(warning));
+                  for (auto& [key, value] : answer->audit_annotations)
+                    attributes->request->annotate(hook->name + "/" + key, std::move(value));
                   json::value refusal = answer->allowed ? json::value() : answer->refusal;
                   done(std::move(refusal), std::move(*answer), std::move(object));
                 });
 }
 
 // `before` is the object as the webhook saw it.
-void AdmissionWebhooks::take_patch(const Call& call, const AttributesPtr& attributes, json::value before, const json::value& patch, Taken done) {
+void AdmissionWebhooks::take_patch(const Call& call, const AttributesPtr& attributes, json::value before,
+                                   const json::value& patch, Taken done) {
   auto patched = api::json_patch(before, patch);
-  auto refuse = [&](const std::string& why) { done(api::internal_error("admission webhook \"" + call.hook->name + "\": " + why), false); };
+  auto refuse = [&](const std::string& why) {
+    done(api::internal_error("admission webhook \"" + call.hook->name + "\": " + why), false);
+  };
   if (!patched.ok()) return refuse(patched.error().message());
   if (*patched == before) return done(nullptr, false);
-  if (auto status = api::check_types(*call.shown->type, *patched); !status.ok()) return refuse(status.error().message());
+  if (auto status = api::check_types(*call.shown->type, *patched); !status.ok())
+    return refuse(status.error().message());
   api::prune(*call.shown->type, *patched);
   if (call.shown->type->custom) api::apply_defaults(*call.shown->type, *patched);
   else api::defaults(call.shown->gvk(), *patched);
@@ -120,11 +144,13 @@ void AdmissionWebhooks::take_patch(const Call& call, const AttributesPtr& attrib
     attributes->object = stored_form(*call.shown, std::move(*patched));
     return done(nullptr, true);
   }
-  call.shown->conversion->convert(*attributes->resource, {std::move(*patched)}, [attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
-    if (!result.ok()) return done(CustomConversion::refusal(result.error()), false);
-    attributes->object = std::move(result->front());
-    done(nullptr, true);
-  });
+  call.shown->conversion->convert(
+      *attributes->resource, {std::move(*patched)},
+      [attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
+        if (!result.ok()) return done(CustomConversion::refusal(result.error()), false);
+        attributes->object = std::move(result->front());
+        done(nullptr, true);
+      });
 }
 
 void AdmissionWebhooks::mutate(AttributesPtr attributes, Done done) {
@@ -140,7 +166,9 @@ void AdmissionWebhooks::mutate(AttributesPtr attributes, Done done) {
 
 void AdmissionWebhooks::next(std::shared_ptr<Round> round) {
   if (round->again)
-    while (round->at < round->calls.size() && !(round->calls[round->at].hook->reinvoked && round->at + 1 < round->last_change)) ++round->at;
+    while (round->at < round->calls.size() &&
+           !(round->calls[round->at].hook->reinvoked && round->at + 1 < round->last_change))
+      ++round->at;
   if (round->at == round->calls.size()) {
     bool stale = false;
     for (size_t i = 0; i + 1 < round->last_change; ++i) stale |= round->calls[i].hook->reinvoked;
@@ -156,10 +184,13 @@ void AdmissionWebhooks::next(std::shared_ptr<Round> round) {
     if (changed && !round->again) round->last_change = round->at;
     next(round);
   };
-  ask(call, round->attributes, [this, round, &call, taken = std::move(taken)](json::value refusal, ReviewAnswer answer, json::value seen) {
-    if (!refusal.is_null() || !answer.patch || round->attributes->object.is_null()) return taken(std::move(refusal), false);
-    take_patch(call, round->attributes, std::move(seen), *answer.patch, taken);
-  });
+  ask(call, round->attributes,
+      [this, round, &call, taken = std::move(taken)](json::value refusal, ReviewAnswer answer,
+                                                     json::value seen) {
+        if (!refusal.is_null() || !answer.patch || round->attributes->object.is_null())
+          return taken(std::move(refusal), false);
+        take_patch(call, round->attributes, std::move(seen), *answer.patch, taken);
+      });
 }
 
 void AdmissionWebhooks::validate(AttributesPtr attributes, Done done) {

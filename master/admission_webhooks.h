@@ -19,7 +19,9 @@ class ApiServer;
 class AdmissionWebhooks final : public AdmissionPlugin {
  public:
   AdmissionWebhooks(ApiServer& server, std::shared_ptr<WebhookClient> client, bool mutating);
-  std::string_view name() const override { return mutating_ ? "MutatingAdmissionWebhook" : "ValidatingAdmissionWebhook"; }
+  std::string_view name() const override {
+    return mutating_ ? "MutatingAdmissionWebhook" : "ValidatingAdmissionWebhook";
+  }
   void mutate(AttributesPtr attributes, Done done) override;
   void validate(AttributesPtr attributes, Done done) override;
 
@@ -33,12 +35,15 @@ class AdmissionWebhooks final : public AdmissionPlugin {
   std::vector<Call> select(const AdmissionAttributes& attributes);
   const std::vector<std::shared_ptr<const Webhook>>& hooks();
   // `seen` is the object as it was shown; what a patch is for.
-  using Answered = std::function<void(base::json::value refusal, ReviewAnswer answer, base::json::value seen)>;
+  using Answered =
+      std::function<void(base::json::value refusal, ReviewAnswer answer, base::json::value seen)>;
   using Taken = std::function<void(base::json::value refusal, bool changed)>;
   void ask(const Call& call, const AttributesPtr& attributes, Answered done);
   void next(std::shared_ptr<Round> round);
-  void post(const Call& call, const AttributesPtr& attributes, base::json::value object, base::json::value old, Answered done);
-  void take_patch(const Call& call, const AttributesPtr& attributes, base::json::value before, const base::json::value& patch, Taken done);
+  void post(const Call& call, const AttributesPtr& attributes, base::json::value object,
+            base::json::value old, Answered done);
+  void take_patch(const Call& call, const AttributesPtr& attributes, base::json::value before,
+                  const base::json::value& patch, Taken done);
 
   ApiServer& server_;
   std::shared_ptr<WebhookClient> client_;

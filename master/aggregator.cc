@@ -37,11 +37,13 @@ Aggregator::Aggregator(ApiServer& server, api::Client& client, api::WorkQueue& q
   services_listener_ = server_.cache("", "services").subscribe([this](const WatchEvent& event) {
     if (!remotes_.empty()) wake_users_of(std::string(event.object->ns()), event.object->name());
   });
-  slices_listener_ = server_.cache("discovery.k8s.io", "endpointslices").subscribe([this](const WatchEvent& event) {
-    if (remotes_.empty()) return;
-    auto label = event.object->labels.find("kubernetes.io/service-name");
-    if (label != event.object->labels.end()) wake_users_of(std::string(event.object->ns()), label->second);
-  });
+  slices_listener_ =
+      server_.cache("discovery.k8s.io", "endpointslices").subscribe([this](const WatchEvent& event) {
+        if (remotes_.empty()) return;
+        auto label = event.object->labels.find("kubernetes.io/service-name");
+        if (label != event.object->labels.end())
+          wake_users_of(std::string(event.object->ns()), label->second);
+      });
 }
 Aggregator::~Aggregator() {
   server_.cache("", "services").unsubscribe(services_listener_);
@@ -89,8 +91,9 @@ void Aggregator::drop(const std::string& name) {
 
 base::Result<std::shared_ptr<Client>> Aggregator::client_for(Remote& remote, const ServiceEndpoint& to) {
   if (!remote.context)
-    remote.context = remote.spec.insecure ? TRY(base::tls::unverified_client(server_.options().front_proxy))
-                                          : TRY(base::tls::Context::client(remote.spec.ca_pem, server_.options().front_proxy));
+    remote.context = remote.spec.insecure
+                         ? TRY(base::tls::unverified_client(server_.options().front_proxy))
+                         : TRY(base::tls::Context::client(remote.spec.ca_pem, server_.options().front_proxy));
   auto& client = remote.clients[to.address + ":" + std::to_string(to.port)];
   if (!client) {
     Client::Options options;
@@ -140,24 +143,29 @@ bool Aggregator::serve(const RequestPtr& request) {
   request->exchange->on_close(forget);
   base::http::ForwardOptions options;
   options.started = std::make_shared<bool>(false);
-  options.change_headers = [&](base::http::Headers& headers) { name_user(headers, request->user, request->http().peer.address); };
+  options.change_headers = [&](base::http::Headers& headers) {
+    name_user(headers, request->user, request->http().peer.address);
+  };
   Call& call = (*calls_)[id];
   call.client = *client;
   bool endless = long_running(*request) || !request->http().headers.get("Upgrade").empty();
   if (!endless)
-    call.deadline = server_.loop().after(kPatience, [request, forget, started = options.started, weak = std::weak_ptr(calls_), id] {
-      auto calls = weak.lock();
-      if (!calls || *started) return;
-      auto it = calls->find(id);
-      if (it == calls->end()) return;
-      it->second.call.reset();  // nothing of it comes any more
-      answer_refused(request, 504, "the server behind this API did not answer in time");
-      forget();
-    });
+    call.deadline = server_.loop().after(
+        kPatience, [request, forget, started = options.started, weak = std::weak_ptr(calls_), id] {
+          auto calls = weak.lock();
+          if (!calls || *started) return;
+          auto it = calls->find(id);
+          if (it == calls->end()) return;
+          it->second.call.reset();  // nothing of it comes any more
+          answer_refused(request, 504, "the server behind this API did not answer in time");
+          forget();
+        });
   call.call = base::http::forward(
       **client, request->exchange, request->http().target,
-      [this, request, forget, name = remote->name, weak = std::weak_ptr(calls_)](base::Status status, bool answered) {
-        if (!status.ok() && !answered) answer_refused(request, 503, "error trying to reach service: " + status.error().message());
+      [this, request, forget, name = remote->name, weak = std::weak_ptr(calls_)](base::Status status,
+                                                                                 bool answered) {
+        if (!status.ok() && !answered)
+          answer_refused(request, 503, "error trying to reach service: " + status.error().message());
         if (!status.ok() && !weak.expired()) wake(name);  // not only this request may fail
         forget();
       },

@@ -30,9 +30,9 @@ class Aggregator {
   struct Remote {
     RemoteService spec;
     bool available = false;
-    base::json::value resources;     // its APIResourceList; null: not seen yet
-    std::string openapi_v3_url;      // "/openapi/v3/apis/…?hash=…"; "": it has none
-    base::http::Bytes openapi_v2;    // null: not seen yet
+    base::json::value resources;   // its APIResourceList; null: not seen yet
+    std::string openapi_v3_url;    // "/openapi/v3/apis/…?hash=…"; "": it has none
+    base::http::Bytes openapi_v2;  // null: not seen yet
 
    private:
     friend class Aggregator;

@@ -20,7 +20,8 @@ void copy_if(const json::value& from, const char* name, json::object& to, const 
 json::object kind_of(const RemoteService& remote, const json::value& row) {
   std::string_view group = base::string_at(row, "group"), version = base::string_at(row, "version");
   return {{"group", version.empty() ? std::string_view(remote.group) : group},
-          {"version", version.empty() ? std::string_view(remote.version) : version}, {"kind", base::string_at(row, "kind")}};
+          {"version", version.empty() ? std::string_view(remote.version) : version},
+          {"kind", base::string_at(row, "kind")}};
 }
 
 }  // namespace
@@ -52,23 +53,32 @@ bool is_available(const json::value& api_service) {
 
 std::optional<Availability> unreachable(const RemoteService& remote, const ServiceLookup& found) {
   std::string where = "service/" + remote.service + " in \"" + remote.ns + "\"";
-  auto because = [&](std::string message) { return Availability{false, std::string(found.reason), std::move(message)}; };
+  auto because = [&](std::string message) {
+    return Availability{false, std::string(found.reason), std::move(message)};
+  };
   if (found.reason == "ServiceNotFound") return because(where + " is not present");
-  if (found.reason == "ServicePortError") return because(where + " is not listening on port " + std::to_string(remote.port));
+  if (found.reason == "ServicePortError")
+    return because(where + " is not listening on port " + std::to_string(remote.port));
   if (found.reason == "EndpointsNotFound") return because("cannot find endpointslices for " + where);
-  if (found.reason == "MissingEndpoints") return because("endpointslices for " + where + " have no addresses with port name \"" + found.port_name + "\"");
+  if (found.reason == "MissingEndpoints")
+    return because("endpointslices for " + where + " have no addresses with port name \"" + found.port_name +
+                   "\"");
   return std::nullopt;
 }
 
 json::value with_availability(const json::value& api_service, const Availability& now_is, base::Time now) {
-  json::object fresh{{"type", kAvailable}, {"status", now_is.available ? "True" : "False"}, {"reason", now_is.reason},
-                     {"message", now_is.message}, {"lastTransitionTime", base::format_time(now)}};
+  json::object fresh{{"type", kAvailable},
+                     {"status", now_is.available ? "True" : "False"},
+                     {"reason", now_is.reason},
+                     {"message", now_is.message},
+                     {"lastTransitionTime", base::format_time(now)}};
   json::value out = api_service;
   json::value& list = base::object_at(out.get_object(), "status")["conditions"];
   if (!list.is_array()) list = json::array();
   for (json::value& one : list.get_array()) {
     if (base::string_at(one, "type") != kAvailable) continue;
-    if (base::string_at(one, "status") == base::as_string(&fresh["status"])) copy_if(one, "lastTransitionTime", fresh, "lastTransitionTime");
+    if (base::string_at(one, "status") == base::as_string(&fresh["status"]))
+      copy_if(one, "lastTransitionTime", fresh, "lastTransitionTime");
     if (one == json::value(fresh)) return nullptr;
     one = std::move(fresh);
     return out;
@@ -84,10 +94,12 @@ void name_user(base::http::Headers& headers, const User& user, std::string_view 
       passed_by.append(passed_by.empty() ? "" : ", ").append(header.second);
       return true;
     }
-    return base::http::starts_with_nocase(header.first, "X-Remote-") || base::http::starts_with_nocase(header.first, "Impersonate-") ||
+    return base::http::starts_with_nocase(header.first, "X-Remote-") ||
+           base::http::starts_with_nocase(header.first, "Impersonate-") ||
            base::http::starts_with_nocase(header.first, "Authorization");
   });
-  if (size_t colon = client_address.rfind(':'); colon != client_address.npos) client_address = client_address.substr(0, colon);
+  if (size_t colon = client_address.rfind(':'); colon != client_address.npos)
+    client_address = client_address.substr(0, colon);
   if (!client_address.empty()) passed_by.append(passed_by.empty() ? "" : ", ").append(client_address);
   if (!passed_by.empty()) headers.add("X-Forwarded-For", std::move(passed_by));
   headers.add("X-Remote-User", user.name);
@@ -106,8 +118,11 @@ json::array aggregated_resources(const RemoteService& remote, const json::value&
     std::string parent(name.substr(0, slash));
     auto [known, is_new] = by_name.try_emplace(parent, out.size());
     if (is_new)  // also for a subresource without its resource, as "pods/exec" alone
-      out.push_back(json::object{{"resource", parent}, {"scope", base::as_bool(base::find(row, "namespaced")) ? "Namespaced" : "Cluster"},
-                                 {"singularResource", ""}, {"verbs", json::array()}});
+      out.push_back(
+          json::object{{"resource", parent},
+                       {"scope", base::as_bool(base::find(row, "namespaced")) ? "Namespaced" : "Cluster"},
+                       {"singularResource", ""},
+                       {"verbs", json::array()}});
     json::object& resource = out[known->second].get_object();
     if (slash != name.npos) {
       json::value& subs = resource["subresources"];
@@ -133,15 +148,19 @@ void merge_openapi_v2(const RemoteService& remote, const json::value& from, json
     if (!in || !in->is_object()) return;
     json::object& out = base::object_at(into.get_object(), part);
     for (const auto& item : in->get_object())
-      if (wanted(std::string_view(item.key().data(), item.key().size())) && !out.contains(item.key())) out[item.key()] = item.value();
+      if (wanted(std::string_view(item.key().data(), item.key().size())) && !out.contains(item.key()))
+        out[item.key()] = item.value();
   };
   merge("paths", [&](std::string_view path) { return path == group || path.starts_with(prefix); });
   merge("definitions", [](std::string_view) { return true; });
 }
 
-json::object authentication_config_map(const std::string& client_ca_pem, const std::string& front_proxy_ca_pem) {
-  return {{"apiVersion", "v1"}, {"kind", "ConfigMap"},
-          {"metadata", json::object{{"name", "extension-apiserver-authentication"}, {"namespace", "kube-system"}}},
+json::object authentication_config_map(const std::string& client_ca_pem,
+                                       const std::string& front_proxy_ca_pem) {
+  return {{"apiVersion", "v1"},
+          {"kind", "ConfigMap"},
+          {"metadata",
+           json::object{{"name", "extension-apiserver-authentication"}, {"namespace", "kube-system"}}},
           {"data", json::object{{"client-ca-file", client_ca_pem},
                                 {"requestheader-allowed-names", R"(["front-proxy-client"])"},
                                 {"requestheader-client-ca-file", front_proxy_ca_pem},

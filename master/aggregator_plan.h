@@ -34,7 +34,8 @@ bool is_available(const base::json::value& api_service);
 // What is known without asking the server; nullopt when it must be asked.
 std::optional<Availability> unreachable(const RemoteService& remote, const ServiceLookup& found);
 // The object with the condition in its status; null when it says so already.
-base::json::value with_availability(const base::json::value& api_service, const Availability& now_is, base::Time now);
+base::json::value with_availability(const base::json::value& api_service, const Availability& now_is,
+                                    base::Time now);
 
 // The headers that go on: without what only a front proxy may say, with who asks.
 void name_user(base::http::Headers& headers, const User& user, std::string_view client_address);
@@ -45,6 +46,7 @@ base::json::array aggregated_resources(const RemoteService& remote, const base::
 void merge_openapi_v2(const RemoteService& remote, const base::json::value& from, base::json::value& into);
 
 // The ConfigMap kube-system/extension-apiserver-authentication: whom such a server shall trust.
-base::json::object authentication_config_map(const std::string& client_ca_pem, const std::string& front_proxy_ca_pem);
+base::json::object authentication_config_map(const std::string& client_ca_pem,
+                                             const std::string& front_proxy_ca_pem);
 
 }  // namespace master

@@ -25,10 +25,13 @@ const json::array* ports_of(const json::value& service) {
   const json::value* ports = base::find_path(service, "spec", "ports");
   return ports ? ports->if_array() : nullptr;
 }
-std::string_view cluster_ip(const json::value& service) { return base::string_at(service, "spec", "clusterIP"); }
+std::string_view cluster_ip(const json::value& service) {
+  return base::string_at(service, "spec", "clusterIP");
+}
 bool is_address(std::string_view ip) { return !ip.empty() && ip != "None"; }
 std::string owner_of(const json::value& service) {
-  return std::string(base::string_at(service, "metadata", "namespace")) + "/" + std::string(base::string_at(service, "metadata", "name"));
+  return std::string(base::string_at(service, "metadata", "namespace")) + "/" +
+         std::string(base::string_at(service, "metadata", "name"));
 }
 template <typename Map>
 void drop(Map& map, const typename Map::key_type& key, const std::string& owner) {
@@ -53,7 +56,8 @@ std::string_view ServiceAllocator::reserved_for(uint32_t address) const {
 std::string ServiceAllocator::first_address() const { return format(base_ + 1); }
 std::map<std::string, std::string> ServiceAllocator::reserved() const {
   std::map<std::string, std::string> out;
-  for (uint32_t address : {base_ + 1, dns_.value_or(base_ + 1)}) out.emplace(format(address), reserved_for(address));
+  for (uint32_t address : {base_ + 1, dns_.value_or(base_ + 1)})
+    out.emplace(format(address), reserved_for(address));
   return out;
 }
 
@@ -62,7 +66,8 @@ std::optional<uint32_t> ServiceAllocator::free_address() {
     // Freed addresses come round last; multiplicative stepping spreads them over the range.
     next_ = (next_ + 1) % size_;
     uint32_t address = base_ + next_;
-    if (next_ < 16 || next_ == size_ - 1 || addresses_.count(address) || !reserved_for(address).empty()) continue;
+    if (next_ < 16 || next_ == size_ - 1 || addresses_.count(address) || !reserved_for(address).empty())
+      continue;
     return address;
   }
   return std::nullopt;
@@ -86,25 +91,27 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
   if (ip.empty()) {
     auto address = free_address();
     if (!address)
-      return base::make_error(base::Kind::kExhausted, "allocate a cluster IP", "", "the service range is full",
-                              "delete Services or widen --service-cidr");
+      return base::make_error(base::Kind::kExhausted, "allocate a cluster IP", "",
+                              "the service range is full", "delete Services or widen --service-cidr");
     ip = format(*address);
   } else if (is_address(ip) && ip != had) {
     auto address = parse(ip);
     if (!address || *address < base_ || *address >= base_ + size_)
-      return base::make_error(base::Kind::kInvalid, "", "spec.clusterIPs", "failed to allocate IP " + ip +
-                              ": the provided IP is not in the valid range");
+      return base::make_error(base::Kind::kInvalid, "", "spec.clusterIPs",
+                              "failed to allocate IP " + ip + ": the provided IP is not in the valid range");
     std::string_view only = reserved_for(*address);
     if (only.empty() ? addresses_.contains(*address) : only != owner)
-      return base::make_error(base::Kind::kInvalid, "", "spec.clusterIPs", "failed to allocate IP " + ip +
-                              ": provided IP is already allocated");
+      return base::make_error(base::Kind::kInvalid, "", "spec.clusterIPs",
+                              "failed to allocate IP " + ip + ": provided IP is already allocated");
   }
   std::set<int> mine, seen;
   if (before.is_object())
     if (const json::array* ports = ports_of(before))
-      for (const json::value& port : *ports) mine.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
+      for (const json::value& port : *ports)
+        mine.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
   bool uses_ports = type == "NodePort" || type == "LoadBalancer";
-  bool wants_ports = type == "NodePort" || (uses_ports && base::as_bool(spec.if_contains("allocateLoadBalancerNodePorts"), true));
+  bool wants_ports = type == "NodePort" ||
+                     (uses_ports && base::as_bool(spec.if_contains("allocateLoadBalancerNodePorts"), true));
   if (json::value* list = spec.if_contains("ports"); list && list->is_array()) {
     size_t index = 0;
     for (json::value& port : list->get_array()) {
@@ -121,8 +128,9 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
       } else if (wanted != 0 && uses_ports && !mine.count(wanted)) {
         std::string field = "spec.ports[" + std::to_string(index) + "].nodePort";
         if (wanted < kFirstPort || wanted > kLastPort)
-          return base::make_error(base::Kind::kInvalid, "", field,
-                                  "provided port is not in the valid range. The range of valid ports is 30000-32767");
+          return base::make_error(
+              base::Kind::kInvalid, "", field,
+              "provided port is not in the valid range. The range of valid ports is 30000-32767");
         if (ports_.contains(wanted))
           return base::make_error(base::Kind::kInvalid, "", field, "provided port is already allocated");
       }
@@ -142,14 +150,16 @@ void ServiceAllocator::take(const json::value& service) {
   if (auto address = parse(cluster_ip(service))) addresses_[*address].insert(owner);
   if (const json::array* ports = ports_of(service))
     for (const json::value& port : *ports)
-      if (int number = static_cast<int>(base::as_int(base::find(port, "nodePort")))) ports_[number].insert(owner);
+      if (int number = static_cast<int>(base::as_int(base::find(port, "nodePort"))))
+        ports_[number].insert(owner);
 }
 void ServiceAllocator::release_difference(const json::value& before, const json::value& after) {
   if (cluster_ip(before) != cluster_ip(after))
     if (auto address = parse(cluster_ip(before))) drop(addresses_, *address, owner_of(before));
   std::set<int> kept;
   if (const json::array* ports = ports_of(after))
-    for (const json::value& port : *ports) kept.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
+    for (const json::value& port : *ports)
+      kept.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
   if (const json::array* ports = ports_of(before))
     for (const json::value& port : *ports) {
       int number = static_cast<int>(base::as_int(base::find(port, "nodePort")));

@@ -27,10 +27,10 @@ class ServiceAllocator {
   // is free. `before` is the stored Service or null: what it has stays taken, and is kept when
   // `service` leaves it out.
   base::Status allocate(base::json::value& service, const base::json::value& before);
-  void take(const base::json::value& service);     // a stored Service, at start
+  void take(const base::json::value& service);  // a stored Service, at start
   // What `before` had and `after` has no more; null for no Service.
   void release_difference(const base::json::value& before, const base::json::value& after);
-  std::string first_address() const;               // of the Service "kubernetes"
+  std::string first_address() const;                    // of the Service "kubernetes"
   std::map<std::string, std::string> reserved() const;  // address -> "ns/name"
 
  private:

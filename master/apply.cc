@@ -27,7 +27,8 @@ std::string manager_name(const RequestInfo& request) {
   return std::string(agent.substr(0, std::min(agent.find('/'), kMaxManagerName)));
 }
 api::FieldManager field_manager(const RequestInfo& request) {
-  return {manager_name(request), std::string(request.resource->worked().group_version()), request.subresource, base::wall_now()};
+  return {manager_name(request), std::string(request.resource->worked().group_version()), request.subresource,
+          base::wall_now()};
 }
 
 // The manifest's own field errors: unlike in other writes, an unknown field is always refused.
@@ -35,19 +36,27 @@ json::value check_manifest(const RequestInfo& request, json::value& manifest) {
   const ResourceInfo& resource = *request.resource;
   auto refuse = [&](std::string_view why) {
     std::string name = request.ns.empty() ? "/" + request.name : request.ns + "/" + request.name;
-    return api::bad_request("failed to create typed patch object (" + name + "; " + std::string(resource.group_version()) +
-                            ", Kind=" + resource.kind + "): " + std::string(why));
+    return api::bad_request("failed to create typed patch object (" + name + "; " +
+                            std::string(resource.group_version()) + ", Kind=" + resource.kind +
+                            "): " + std::string(why));
   };
   if (base::string_at(manifest, "kind").empty() || base::string_at(manifest, "apiVersion").empty())
     return api::bad_request("Object 'Kind' and 'apiVersion' must be set in the applied configuration");
-  if (base::string_at(manifest, "kind") != resource.kind || base::string_at(manifest, "apiVersion") != resource.group_version())
-    return api::bad_request(std::string(base::string_at(manifest, "apiVersion")) + ", Kind=" + std::string(base::string_at(manifest, "kind")) +
-                            " cannot be applied to " + std::string(resource.group_version()) + ", Kind=" + resource.kind);
-  if (std::string_view name = base::string_at(manifest, "metadata", "name"); !name.empty() && name != request.name)
-    return api::bad_request("the name of the object (" + std::string(name) + ") does not match the name on the URL (" + request.name + ")");
-  if (std::string_view ns = base::string_at(manifest, "metadata", "namespace"); resource.namespaced && !ns.empty() && ns != request.ns)
-    return api::bad_request("the namespace of the object (" + std::string(ns) + ") does not match the namespace on the URL (" + request.ns + ")");
-  if (auto status = api::check_types(*resource.type, manifest); !status.ok()) return refuse(status.error().message());
+  if (base::string_at(manifest, "kind") != resource.kind ||
+      base::string_at(manifest, "apiVersion") != resource.group_version())
+    return api::bad_request(std::string(base::string_at(manifest, "apiVersion")) + ", Kind=" +
+                            std::string(base::string_at(manifest, "kind")) + " cannot be applied to " +
+                            std::string(resource.group_version()) + ", Kind=" + resource.kind);
+  if (std::string_view name = base::string_at(manifest, "metadata", "name");
+      !name.empty() && name != request.name)
+    return api::bad_request("the name of the object (" + std::string(name) +
+                            ") does not match the name on the URL (" + request.name + ")");
+  if (std::string_view ns = base::string_at(manifest, "metadata", "namespace");
+      resource.namespaced && !ns.empty() && ns != request.ns)
+    return api::bad_request("the namespace of the object (" + std::string(ns) +
+                            ") does not match the namespace on the URL (" + request.ns + ")");
+  if (auto status = api::check_types(*resource.type, manifest); !status.ok())
+    return refuse(status.error().message());
   std::vector<std::string> unknown;
   api::prune(*resource.type, manifest, &unknown);
   if (!unknown.empty()) return refuse("." + unknown[0] + ": field not declared in schema");
@@ -66,7 +75,8 @@ json::value check_manifest(const RequestInfo& request, json::value& manifest) {
 json::value refusal_of(const api::Applied& applied) {
   std::vector<api::FieldError> causes;
   for (const api::ApplyConflict& conflict : applied.conflicts)
-    causes.push_back({api::FieldError::Type::invalid, conflict.field, "", "conflict with " + conflict.manager});
+    causes.push_back(
+        {api::FieldError::Type::invalid, conflict.field, "", "conflict with " + conflict.manager});
   return api::apply_conflict(causes, api::conflict_text(applied.conflicts));
 }
 
@@ -80,10 +90,11 @@ void ApiServer::track_fields(const RequestInfo& request, const json::value& befo
                    : resource.has_status           ? api::Part::kAllButStatus
                                                    : api::Part::kAll;
   api::track_update(*resource.type, before, after, field_manager(request), part);
-  // The owners' paths are some levels deeper than the fields: as in Kubernetes, an object whose owners can't be
-  // kept is kept without.
+  // The owners' paths are some levels deeper than the fields: as in Kubernetes, an object whose owners can't
+  // be kept is kept without.
   json::object& metadata = base::object_at(after.get_object(), "metadata");
-  if (const json::value* managed = metadata.if_contains("managedFields"); managed && !base::nests_within(*managed, base::kMaxJsonDepth - 2))
+  if (const json::value* managed = metadata.if_contains("managedFields");
+      managed && !base::nests_within(*managed, base::kMaxJsonDepth - 2))
     metadata.erase("managedFields");
 }
 
@@ -92,7 +103,9 @@ void ApiServer::apply(RequestPtr request) {
   base::Result<std::vector<json::value>> documents = std::vector<json::value>();
   base::compute([&] { documents = api::parse_yaml(request->http().body); });
   if (!documents.ok() || documents->size() != 1 || !documents->front().is_object())
-    return request->reply_status(api::bad_request("error decoding YAML: " + (documents.ok() ? std::string("the body is not one object") : documents.error().message())));
+    return request->reply_status(
+        api::bad_request("error decoding YAML: " + (documents.ok() ? std::string("the body is not one object")
+                                                                   : documents.error().message())));
   json::value manifest = std::move(documents->front());
   json::value wrong;
   base::compute([&] {
@@ -104,17 +117,24 @@ void ApiServer::apply(RequestPtr request) {
   bool force = request->flag("force");
 
   if (!cache(resource).find(object_key(request->ns, request->name)) && request->subresource.empty()) {
-    if (json::value refusal = check_may_create(*request); !refusal.is_null()) return request->reply_status(refusal);
+    if (json::value refusal = check_may_create(*request); !refusal.is_null())
+      return request->reply_status(refusal);
     if (!base::string_at(manifest, "metadata", "uid").empty())
-      return request->reply_status(api::conflict(resource.named(), request->name, "uid mismatch: the provided object specified uid " +
-                                                 std::string(base::string_at(manifest, "metadata", "uid")) + ", and no existing object was found"));
+      return request->reply_status(
+          api::conflict(resource.named(), request->name,
+                        "uid mismatch: the provided object specified uid " +
+                            std::string(base::string_at(manifest, "metadata", "uid")) +
+                            ", and no existing object was found"));
     base::Result<api::Applied> applied = api::Applied();
-    base::compute([&] { applied = api::apply_patch(*resource.type, nullptr, manifest, field_manager(*request), force); });
+    base::compute([&] {
+      applied = api::apply_patch(*resource.type, nullptr, manifest, field_manager(*request), force);
+    });
     if (!applied.ok()) return request->reply_status(api::bad_request(applied.error().reason));
     auto sent = std::make_shared<json::value>(std::move(manifest));
     return create_object(request, std::move(applied->object), [this, request, force, sent](Outcome outcome) {
       // Somebody else made it meanwhile: then it is an update.
-      if (base::string_at(outcome.status, "reason") == "AlreadyExists") return go_on(loop_, request, [this, request, sent, force] { apply_to_live(request, sent, force); });
+      if (base::string_at(outcome.status, "reason") == "AlreadyExists")
+        return go_on(loop_, request, [this, request, sent, force] { apply_to_live(request, sent, force); });
       reply_written(request, 201, outcome);
     });
   }
@@ -125,7 +145,8 @@ void ApiServer::apply_to_live(RequestPtr request, std::shared_ptr<const json::va
   update_object(
       request, request->subresource,
       [request, manifest, force](const json::value& current, json::value* updated) -> json::value {
-        auto applied = api::apply_patch(*request->resource->worked().type, current, *manifest, field_manager(*request), force);
+        auto applied = api::apply_patch(*request->resource->worked().type, current, *manifest,
+                                        field_manager(*request), force);
         if (!applied.ok()) return api::bad_request(applied.error().reason);
         if (!applied->conflicts.empty()) return refusal_of(*applied);
         *updated = std::move(applied->object);

@@ -26,7 +26,8 @@ const json::array* array_in(const json::value& object, std::string_view key) {
   return array && !array->empty() ? array : nullptr;
 }
 bool lists(const json::array& list, std::string_view text) {
-  return std::any_of(list.begin(), list.end(), [&](const json::value& item) { return base::as_string(&item) == text; });
+  return std::any_of(list.begin(), list.end(),
+                     [&](const json::value& item) { return base::as_string(&item) == text; });
 }
 // "pods", "pods/log", "pods/*", "*", "*/scale"
 bool audited_resource(std::string_view pattern, std::string_view plural, std::string_view subresource) {
@@ -34,7 +35,8 @@ bool audited_resource(std::string_view pattern, std::string_view plural, std::st
   size_t slash = pattern.find('/');
   std::string_view resource = pattern.substr(0, slash);
   std::string_view sub = slash == std::string_view::npos ? std::string_view() : pattern.substr(slash + 1);
-  return (resource == "*" || resource == plural) && (slash == std::string_view::npos ? subresource.empty() : sub == "*" || sub == subresource);
+  return (resource == "*" || resource == plural) &&
+         (slash == std::string_view::npos ? subresource.empty() : sub == "*" || sub == subresource);
 }
 bool audited_path(std::string_view pattern, std::string_view path) {
   if (pattern.ends_with('*')) return path.starts_with(pattern.substr(0, pattern.size() - 1));
@@ -42,7 +44,8 @@ bool audited_path(std::string_view pattern, std::string_view path) {
 }
 
 bool rule_matches(const json::value& rule, const RequestInfo& request) {
-  if (const json::array* users = array_in(rule, "users"); users && !lists(*users, request.user.name)) return false;
+  if (const json::array* users = array_in(rule, "users"); users && !lists(*users, request.user.name))
+    return false;
   if (const json::array* groups = array_in(rule, "userGroups")) {
     bool any = false;
     for (const std::string& group : request.user.groups) any = any || lists(*groups, group);
@@ -54,19 +57,22 @@ bool rule_matches(const json::value& rule, const RequestInfo& request) {
   if (!resources && !namespaces && !paths) return true;
   if (!request.resource) {
     if (!paths) return false;
-    return std::any_of(paths->begin(), paths->end(),
-                       [&](const json::value& path) { return audited_path(base::as_string(&path), request.http().path()); });
+    return std::any_of(paths->begin(), paths->end(), [&](const json::value& path) {
+      return audited_path(base::as_string(&path), request.http().path());
+    });
   }
   if (paths && !resources && !namespaces) return false;
   if (namespaces && !lists(*namespaces, request.ns)) return false;
   if (!resources) return true;
   for (const json::value& one : *resources) {
     if (base::string_at(one, "group") != request.resource->group) continue;
-    if (const json::array* names = array_in(one, "resourceNames"); names && !lists(*names, request.name)) continue;
+    if (const json::array* names = array_in(one, "resourceNames"); names && !lists(*names, request.name))
+      continue;
     const json::array* plurals = array_in(one, "resources");
     if (!plurals) return true;
     for (const json::value& plural : *plurals)
-      if (audited_resource(base::as_string(&plural), request.resource->plural, request.subresource)) return true;
+      if (audited_resource(base::as_string(&plural), request.resource->plural, request.subresource))
+        return true;
   }
   return false;
 }
@@ -81,7 +87,8 @@ void put_body(json::object& event, const char* key, std::string_view body, bool 
   auto parsed = base::parse_json_carrier(body);
   if (!parsed.ok() || !parsed->is_object()) return;
   if (omit_managed_fields)
-    if (json::value* metadata = parsed->get_object().if_contains("metadata"); metadata && metadata->is_object())
+    if (json::value* metadata = parsed->get_object().if_contains("metadata");
+        metadata && metadata->is_object())
       metadata->get_object().erase("managedFields");
   event[key] = std::move(*parsed);
 }
@@ -105,13 +112,15 @@ bool AuditPolicy::Decision::omits(std::string_view stage) const {
 
 base::Result<AuditPolicy> AuditPolicy::parse(std::string_view yaml) {
   auto bad = [](std::string why) {
-    return base::make_error(base::Kind::kInvalid, "read audit policy", "", std::move(why), "see audit.k8s.io/v1 Policy");
+    return base::make_error(base::Kind::kInvalid, "read audit policy", "", std::move(why),
+                            "see audit.k8s.io/v1 Policy");
   };
   std::vector<json::value> documents = TRY(api::parse_yaml(yaml));
   if (documents.size() != 1 || !documents[0].is_object()) return bad("expected one object");
   AuditPolicy policy;
   policy.policy_ = std::move(documents[0]);
-  if (base::string_at(policy.policy_, "apiVersion") != "audit.k8s.io/v1" || base::string_at(policy.policy_, "kind") != "Policy")
+  if (base::string_at(policy.policy_, "apiVersion") != "audit.k8s.io/v1" ||
+      base::string_at(policy.policy_, "kind") != "Policy")
     return bad("it is no Policy of audit.k8s.io/v1");
   const json::array* rules = array_in(policy.policy_, "rules");
   if (!rules) return bad("it has no rules");
@@ -119,7 +128,9 @@ base::Result<AuditPolicy> AuditPolicy::parse(std::string_view yaml) {
     std::vector<std::string> stages;
     take_stages(from, &stages);
     for (const std::string& stage : stages)
-      if (stage != kRequestReceived && stage != kResponseStarted && stage != kResponseComplete && stage != "Panic") return false;
+      if (stage != kRequestReceived && stage != kResponseStarted && stage != kResponseComplete &&
+          stage != "Panic")
+        return false;
     return true;
   };
   if (!check_stages(policy.policy_)) return bad("omitStages: unknown stage");
@@ -147,13 +158,15 @@ AuditPolicy::Decision AuditPolicy::decide(const RequestInfo& request) const {
     take_stages(policy_, &decision.omit_stages);
     take_stages(rule, &decision.omit_stages);
     const json::value* omit = base::find(rule, "omitManagedFields");
-    decision.omit_managed_fields = base::as_bool(omit && omit->is_bool() ? omit : base::find(policy_, "omitManagedFields"));
+    decision.omit_managed_fields =
+        base::as_bool(omit && omit->is_bool() ? omit : base::find(policy_, "omitManagedFields"));
     return decision;
   }
   return decision;
 }
 
-std::string audit_event(std::string_view stage, const RequestInfo& request, const AuditedRequest& audited, base::Time now) {
+std::string audit_event(std::string_view stage, const RequestInfo& request, const AuditedRequest& audited,
+                        base::Time now) {
   AuditLevel level = audited.decision.level;
   const base::http::Request& http = request.http();
   std::string_view address = http.peer.address;
@@ -193,14 +206,16 @@ std::string audit_event(std::string_view stage, const RequestInfo& request, cons
           if (const json::value* value = base::find(*parsed, key)) status[key] = *value;
     }
     event["responseStatus"] = std::move(status);
-    if (level >= AuditLevel::kRequest) put_body(event, "requestObject", http.body, audited.decision.omit_managed_fields);
+    if (level >= AuditLevel::kRequest)
+      put_body(event, "requestObject", http.body, audited.decision.omit_managed_fields);
     if (level == AuditLevel::kRequestResponse)
       put_body(event, "responseObject", audited.response, audited.decision.omit_managed_fields);
   }
   event["requestReceivedTimestamp"] = base::format_micro_time(audited.received);
   event["stageTimestamp"] = base::format_micro_time(now);
   json::object annotations;
-  if (audited.code != 0) annotations["authorization.k8s.io/decision"] = audited.code == 403 ? "forbid" : "allow";
+  if (audited.code != 0)
+    annotations["authorization.k8s.io/decision"] = audited.code == 403 ? "forbid" : "allow";
   if (request.audit_annotations)
     for (const auto& [key, value] : *request.audit_annotations) annotations[key] = value;
   if (!annotations.empty()) event["annotations"] = std::move(annotations);
@@ -244,7 +259,9 @@ void AuditLog::append(std::string line) {
 
 void AuditLog::write() {
   if (gathered_.empty()) return;
-  if (options_.path != "-" && size_ > 0 && size_ + static_cast<int64_t>(gathered_.size()) > options_.max_size_bytes) rotate();
+  if (options_.path != "-" && size_ > 0 &&
+      size_ + static_cast<int64_t>(gathered_.size()) > options_.max_size_bytes)
+    rotate();
   if (auto status = sys::write_all(fd_.get(), gathered_); !status.ok()) {
     // Once, not for each line of a full disk.
     if (errors_ == 0) base::log::error("audit log: {}", status.error().message());
@@ -282,13 +299,16 @@ void AuditLog::remove_old() {
   if (!names.ok()) return;
   std::vector<std::string> backups;  // sorted by name, that is by time
   for (const std::string& one : *names)
-    if (one.starts_with(stem) && one.ends_with(extension) && one.size() == stem.size() + 26 + extension.size()) backups.push_back(one);
+    if (one.starts_with(stem) && one.ends_with(extension) &&
+        one.size() == stem.size() + 26 + extension.size())
+      backups.push_back(one);
   auto now = base::wall_now();
   for (size_t i = 0; i < backups.size(); ++i) {
     std::string path = directory + "/" + backups[i];
     struct stat status;
     bool old = options_.max_age_days > 0 && ::stat(path.c_str(), &status) == 0 &&
-               now - base::Time(std::chrono::seconds(status.st_mtime)) > std::chrono::hours(24) * options_.max_age_days;
+               now - base::Time(std::chrono::seconds(status.st_mtime)) >
+                   std::chrono::hours(24) * options_.max_age_days;
     bool many = options_.max_backups > 0 && backups.size() - i > static_cast<size_t>(options_.max_backups);
     if (old || many) ::unlink(path.c_str());
   }

@@ -33,21 +33,22 @@ class AuditPolicy {
 // What is known of one audited request; grows from stage to stage.
 struct AuditedRequest {
   AuditPolicy::Decision decision;
-  std::string id;         // Audit-ID
+  std::string id;  // Audit-ID
   base::Time received;
-  int code = 0;           // of the answer; 0: none yet
-  std::string response;   // its body at kRequestResponse, or where it is a Status
+  int code = 0;          // of the answer; 0: none yet
+  std::string response;  // its body at kRequestResponse, or where it is a Status
 };
 constexpr std::string_view kRequestReceived = "RequestReceived", kResponseStarted = "ResponseStarted",
                            kResponseComplete = "ResponseComplete";
-std::string audit_event(std::string_view stage, const RequestInfo& request, const AuditedRequest& audited, base::Time now);
+std::string audit_event(std::string_view stage, const RequestInfo& request, const AuditedRequest& audited,
+                        base::Time now);
 
 class AuditLog {
  public:
   struct Options {
-    std::string path;            // "-": standard output, never rotated
-    int max_age_days = 0;        // of rotated files; 0: any
-    int max_backups = 0;         // rotated files kept; 0: all
+    std::string path;      // "-": standard output, never rotated
+    int max_age_days = 0;  // of rotated files; 0: any
+    int max_backups = 0;   // rotated files kept; 0: all
     int64_t max_size_bytes = 100 << 20;
   };
   static base::Result<std::unique_ptr<AuditLog>> open(base::Loop& loop, Options options);

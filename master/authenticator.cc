@@ -14,7 +14,9 @@ using base::string_at;
 
 namespace {
 
-base::Error denied(std::string why) { return base::make_error(base::Kind::kDenied, "authenticate", "", std::move(why)); }
+base::Error denied(std::string why) {
+  return base::make_error(base::Kind::kDenied, "authenticate", "", std::move(why));
+}
 
 // One line of comma-separated values; a value in double quotes may hold commas, "" is a quote.
 std::vector<std::string> split_csv(std::string_view line) {
@@ -52,7 +54,8 @@ bool same_secret(std::string_view a, std::string_view b) {
 
 bool is_bootstrap_token(std::string_view token) {
   if (token.size() != 23 || token[6] != '.') return false;
-  return std::all_of(token.begin(), token.end(), [](char c) { return c == '.' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
+  return std::all_of(token.begin(), token.end(),
+                     [](char c) { return c == '.' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
 }
 
 // "Bearer TOKEN"; "" when there is none.
@@ -79,7 +82,8 @@ Result<std::map<std::string, User>> read_token_file(std::string_view text) {
     if (line.empty() || line.starts_with('#')) continue;
     std::vector<std::string> values = split_csv(line);
     if (values.size() < 3 || values[0].empty() || values[1].empty())
-      return base::make_error(base::Kind::kInvalid, "read --token-auth-file", "line " + std::to_string(number),
+      return base::make_error(base::Kind::kInvalid, "read --token-auth-file",
+                              "line " + std::to_string(number),
                               "expected token,user,uid and perhaps \"group1,group2\"");
     User user{values[1], values.size() > 3 ? split_list(values[3]) : std::vector<std::string>(), values[2]};
     user.groups.emplace_back("system:authenticated");
@@ -93,15 +97,20 @@ Result<User> Authenticator::check_bootstrap_token(std::string_view token) const 
   ObjectRef object = secrets_.find("kube-system/bootstrap-token-" + id);
   if (!object) return denied("unknown bootstrap token");
   json::value secret = parse_object(*object->text);
-  auto data = [&](const char* key) { return api::base64_decode(string_at(secret, "data", key)).value_or(""); };
-  if (string_at(secret, "type") != "bootstrap.kubernetes.io/token" || base::find_path(secret, "metadata", "deletionTimestamp"))
+  auto data = [&](const char* key) {
+    return api::base64_decode(string_at(secret, "data", key)).value_or("");
+  };
+  if (string_at(secret, "type") != "bootstrap.kubernetes.io/token" ||
+      base::find_path(secret, "metadata", "deletionTimestamp"))
     return denied("unknown bootstrap token");
-  if (data("token-id") != id || !same_secret(data("token-secret"), token.substr(7))) return denied("wrong bootstrap token");
+  if (data("token-id") != id || !same_secret(data("token-secret"), token.substr(7)))
+    return denied("wrong bootstrap token");
   if (std::string expires = data("expiration"); !expires.empty()) {
     auto time = base::parse_time(expires);
     if (!time || *time <= base::wall_now()) return denied("bootstrap token has expired");
   }
-  if (data("usage-bootstrap-authentication") != "true") return denied("the bootstrap token is not for authentication");
+  if (data("usage-bootstrap-authentication") != "true")
+    return denied("the bootstrap token is not for authentication");
   User user{"system:bootstrap:" + id, {"system:bootstrappers"}};
   for (std::string& group : split_list(data("auth-extra-groups")))
     if (group.starts_with("system:bootstrappers:")) user.groups.push_back(std::move(group));
@@ -110,7 +119,8 @@ Result<User> Authenticator::check_bootstrap_token(std::string_view token) const 
 }
 
 Result<ServiceAccountTokens::Identity> Authenticator::check_token(const std::string& token) {
-  if (auto it = static_tokens_.find(token); it != static_tokens_.end()) return ServiceAccountTokens::Identity{it->second, {}};
+  if (auto it = static_tokens_.find(token); it != static_tokens_.end())
+    return ServiceAccountTokens::Identity{it->second, {}};
   if (is_bootstrap_token(token)) return ServiceAccountTokens::Identity{TRY(check_bootstrap_token(token)), {}};
   if (!tokens_) return denied("unknown token");
   return tokens_->check(token);

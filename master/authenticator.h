@@ -22,7 +22,8 @@ base::Result<std::map<std::string, User>> read_token_file(std::string_view text)
 class Authenticator {
  public:
   // Neither may end before this. `tokens` may be null.
-  Authenticator(std::map<std::string, User> static_tokens, ServiceAccountTokens* tokens, const ObjectCache& secrets)
+  Authenticator(std::map<std::string, User> static_tokens, ServiceAccountTokens* tokens,
+                const ObjectCache& secrets)
       : static_tokens_(std::move(static_tokens)), tokens_(tokens), secrets_(secrets) {}
 
   // kDenied: what was sent proves nothing.

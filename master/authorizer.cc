@@ -46,22 +46,26 @@ Access access_of(const RequestInfo& request) {
   access.field_selector = request.param("fieldSelector");
   // A namespace is in itself: who may read within it may read it.
   if (request.resource->is("", "namespaces")) access.ns = request.name;
-  if (access.name.empty() && !access.field_selector.empty()) access.name = selected_name(access.field_selector);
+  if (access.name.empty() && !access.field_selector.empty())
+    access.name = selected_name(access.field_selector);
   return access;
 }
 
 Authorizer::Authorizer(const ResourceTable& resources) : nodes_(default_cluster_role_rules("system:node")) {
   constexpr std::string_view kGroup = "rbac.authorization.k8s.io";
   rbac_.follow(*cache_of(resources, kGroup, "roles"), *cache_of(resources, kGroup, "clusterroles"),
-               *cache_of(resources, kGroup, "rolebindings"), *cache_of(resources, kGroup, "clusterrolebindings"));
+               *cache_of(resources, kGroup, "rolebindings"),
+               *cache_of(resources, kGroup, "clusterrolebindings"));
   nodes_.follow(*cache_of(resources, "", "pods"));
-  nodes_.look_up(cache_of(resources, "", "persistentvolumes"), cache_of(resources, "storage.k8s.io", "volumeattachments"),
+  nodes_.look_up(cache_of(resources, "", "persistentvolumes"),
+                 cache_of(resources, "storage.k8s.io", "volumeattachments"),
                  cache_of(resources, "resource.k8s.io", "resourceslices"));
 }
 
 bool Authorizer::allows(const User& user, const Access& access, std::string* reason) const {
   if (user.in_group("system:masters")) return true;
-  if (std::string_view node = node_of(user); !node.empty() && nodes_.allows(node, access, reason)) return true;
+  if (std::string_view node = node_of(user); !node.empty() && nodes_.allows(node, access, reason))
+    return true;
   const RbacIndex::Grant* grant = rbac_.allowing(user, access);
   if (grant && reason) *reason = "RBAC: allowed by " + grant->text();
   return grant != nullptr;
@@ -73,7 +77,8 @@ std::string forbidden_text(const User& user, const Access& access) {
   std::string resource(access.resource);
   if (!access.subresource.empty()) resource.append("/").append(access.subresource);
   text += " resource " + base::quoted(resource) + " in API group " + base::quoted(access.group);
-  return access.ns.empty() ? text + " at the cluster scope" : text + " in the namespace " + base::quoted(access.ns);
+  return access.ns.empty() ? text + " at the cluster scope"
+                           : text + " in the namespace " + base::quoted(access.ns);
 }
 
 json::value forbidden(const User& user, const Access& access, std::string_view reason) {

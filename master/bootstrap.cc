@@ -30,9 +30,12 @@ class SelfExchange final : public base::http::WholeAnswerExchange {
 void ApiServer::load_component_statuses() {
   ResourceInfo& resource = *resources_.find("", "v1", "componentstatuses");
   for (const char* name : {"controller-manager", "etcd-0", "scheduler"}) {
-    json::value object = json::object{
-        {"apiVersion", "v1"}, {"kind", "ComponentStatus"}, {"metadata", json::object{{"name", name}, {"creationTimestamp", nullptr}}},
-        {"conditions", json::array{json::object{{"type", "Healthy"}, {"status", "True"}, {"message", "ok"}}}}};
+    json::value object =
+        json::object{{"apiVersion", "v1"},
+                     {"kind", "ComponentStatus"},
+                     {"metadata", json::object{{"name", name}, {"creationTimestamp", nullptr}}},
+                     {"conditions",
+                      json::array{json::object{{"type", "Healthy"}, {"status", "True"}, {"message", "ok"}}}}};
     cache(resource).load(make_object(resource, object_key("", name), to_stored_text(object), 1));
   }
 }
@@ -63,29 +66,39 @@ void ApiServer::bootstrap() {
   }
 
   for (json::object& each : system_priority_classes())
-    if (!cache("scheduling.k8s.io", "priorityclasses").find(object_key("", base::string_at(json::value(each), "metadata", "name"))))
+    if (!cache("scheduling.k8s.io", "priorityclasses")
+             .find(object_key("", base::string_at(json::value(each), "metadata", "name"))))
       send("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", each);
 
   // The rest needs the namespaces, which the first start is just writing, in this order.
   constexpr std::string_view kLast = "kube-node-lease";
   std::string ip = allocator_.first_address();
   json::object labels{{"component", "apiserver"}, {"provider", "kubernetes"}};
-  json::object service{{"metadata", json::object{{"name", "kubernetes"}, {"labels", labels}}},
-                       {"spec", json::object{{"clusterIP", ip},
-                                             {"ports", json::array{json::object{{"name", "https"}, {"port", 443}, {"protocol", "TCP"},
-                                                                                {"targetPort", options_.advertise_port}}}}}}};
+  json::object service{
+      {"metadata", json::object{{"name", "kubernetes"}, {"labels", labels}}},
+      {"spec", json::object{{"clusterIP", ip},
+                            {"ports", json::array{json::object{{"name", "https"},
+                                                               {"port", 443},
+                                                               {"protocol", "TCP"},
+                                                               {"targetPort", options_.advertise_port}}}}}}};
   json::object port{{"name", "https"}, {"port", options_.advertise_port}, {"protocol", "TCP"}};
-  json::object endpoints{{"metadata", json::object{{"name", "kubernetes"},
-                                                   {"labels", json::object{{"endpointslice.kubernetes.io/skip-mirror", "true"}}}}},
-                         {"subsets", json::array{json::object{{"addresses", json::array{json::object{{"ip", options_.advertise_address}}}},
-                                                              {"ports", json::array{port}}}}}};
-  json::object slice{{"metadata", json::object{{"name", "kubernetes"},
-                                               {"labels", json::object{{"kubernetes.io/service-name", "kubernetes"}}}}},
-                     {"addressType", "IPv4"},
-                     {"endpoints", json::array{json::object{{"addresses", json::array{json::value(options_.advertise_address)}},
-                                                            {"conditions", json::object{{"ready", true}}}}}},
-                     {"ports", json::array{port}}};
-  auto ensure = [this, send](const char* group, const char* plural, std::string collection, json::object object) {
+  json::object endpoints{
+      {"metadata",
+       json::object{{"name", "kubernetes"},
+                    {"labels", json::object{{"endpointslice.kubernetes.io/skip-mirror", "true"}}}}},
+      {"subsets",
+       json::array{json::object{{"addresses", json::array{json::object{{"ip", options_.advertise_address}}}},
+                                {"ports", json::array{port}}}}}};
+  json::object slice{
+      {"metadata", json::object{{"name", "kubernetes"},
+                                {"labels", json::object{{"kubernetes.io/service-name", "kubernetes"}}}}},
+      {"addressType", "IPv4"},
+      {"endpoints",
+       json::array{json::object{{"addresses", json::array{json::value(options_.advertise_address)}},
+                                {"conditions", json::object{{"ready", true}}}}}},
+      {"ports", json::array{port}}};
+  auto ensure = [this, send](const char* group, const char* plural, std::string collection,
+                             json::object object) {
     ObjectRef current = cache(group, plural).find(object_key("default", "kubernetes"));
     if (!current) return send("POST", collection, object);
     json::value stored = parse_object(*current->text);
@@ -97,17 +110,21 @@ void ApiServer::bootstrap() {
   // Endpoints may not be loopback addresses (Kubernetes' own rule): Pods could not reach one.
   bool reachable = !options_.advertise_address.starts_with("127.");
   if (!reachable)
-    base::log::warning("Pods can't reach the API server at {}: give --advertise-address an address of this host's network",
-                       options_.advertise_address);
+    base::log::warning(
+        "Pods can't reach the API server at {}: give --advertise-address an address of this host's network",
+        options_.advertise_address);
   auto rest = [this, ensure, service, endpoints, slice, reachable] {
     rbac_controller_ = std::make_unique<RbacController>(*this);
     rbac_controller_->start([this] { bootstrapped(); });
     ensure("", "services", "/api/v1/namespaces/default/services", service);
     if (!reachable) return;
     ensure("", "endpoints", "/api/v1/namespaces/default/endpoints", endpoints);
-    ensure("discovery.k8s.io", "endpointslices", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
+    ensure("discovery.k8s.io", "endpointslices",
+           "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
   };
-  if (namespaces.find(object_key("", kLast)) || set_aside_.contains(record_key(*resources_.find_stored("", "namespaces"), object_key("", kLast)))) return rest();
+  if (namespaces.find(object_key("", kLast)) ||
+      set_aside_.contains(record_key(*resources_.find_stored("", "namespaces"), object_key("", kLast))))
+    return rest();
   auto id = std::make_shared<uint64_t>(0);
   *id = namespaces.subscribe([this, id, rest, &namespaces](const WatchEvent& event) {
     if (event.object->name() != kLast || *id == 0) return;

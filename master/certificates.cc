@@ -20,11 +20,14 @@ using base::string_at;
 namespace {
 
 constexpr const char* kCertificatesGroup = "certificates.k8s.io";
-constexpr std::string_view kClient = "kubernetes.io/kube-apiserver-client", kKubeletClient = "kubernetes.io/kube-apiserver-client-kubelet",
-                           kKubeletServing = "kubernetes.io/kubelet-serving", kLegacy = "kubernetes.io/legacy-unknown";
+constexpr std::string_view kClient = "kubernetes.io/kube-apiserver-client",
+                           kKubeletClient = "kubernetes.io/kube-apiserver-client-kubelet",
+                           kKubeletServing = "kubernetes.io/kubelet-serving",
+                           kLegacy = "kubernetes.io/legacy-unknown";
 constexpr auto kLifetime = std::chrono::hours(24 * 365);
 constexpr auto kKeepDecided = std::chrono::hours(1), kKeepPending = std::chrono::hours(24);
-const api::Resource kRequests{kCertificatesGroup, "v1", "certificatesigningrequests", "CertificateSigningRequest", false};
+const api::Resource kRequests{kCertificatesGroup, "v1", "certificatesigningrequests",
+                              "CertificateSigningRequest", false};
 
 bool usages_are(const CertificateSpec& spec, const char* what) {
   std::set<std::string> usages(spec.usages.begin(), spec.usages.end());
@@ -43,7 +46,9 @@ json::array& conditions_of(json::value& object) {
   if (!list.is_array()) list = json::array();
   return list.get_array();
 }
-bool signs_here(std::string_view signer) { return signer == kClient || signer == kKubeletClient || signer == kKubeletServing; }
+bool signs_here(std::string_view signer) {
+  return signer == kClient || signer == kKubeletClient || signer == kKubeletServing;
+}
 
 class CertificateAdmission final : public AdmissionPlugin {
  public:
@@ -53,7 +58,8 @@ class CertificateAdmission final : public AdmissionPlugin {
   using AdmissionPlugin::validate;
 
   json::value mutate(AdmissionAttributes& attributes) override {
-    if (!attributes.is(kCertificatesGroup, "certificatesigningrequests") || !attributes.object.is_object()) return nullptr;
+    if (!attributes.is(kCertificatesGroup, "certificatesigningrequests") || !attributes.object.is_object())
+      return nullptr;
     json::object& object = attributes.object.get_object();
     if (attributes.operation == Operation::kUpdate) {
       if (const json::value* spec = find(attributes.old, "spec")) object["spec"] = *spec;
@@ -69,13 +75,15 @@ class CertificateAdmission final : public AdmissionPlugin {
         if (!item.is_object()) continue;
         json::object& condition = item.get_object();
         for (const char* time : {"lastUpdateTime", "lastTransitionTime"})
-          if (base::as_string(condition.if_contains(time)).empty()) condition[time] = base::format_time(base::wall_now());
+          if (base::as_string(condition.if_contains(time)).empty())
+            condition[time] = base::format_time(base::wall_now());
       }
     return nullptr;
   }
 
   json::value validate(AdmissionAttributes& attributes) override {
-    if (!attributes.is(kCertificatesGroup, "certificatesigningrequests") || !attributes.object.is_object()) return nullptr;
+    if (!attributes.is(kCertificatesGroup, "certificatesigningrequests") || !attributes.object.is_object())
+      return nullptr;
     const ResourceInfo& resource = *attributes.resource;
     CertificateSpec spec = read_certificate_spec(attributes.object);
     auto may = [&](const char* verb, std::string_view signer) {
@@ -85,20 +93,26 @@ class CertificateAdmission final : public AdmissionPlugin {
     auto permitted = [&](const char* verb) {
       return may(verb, spec.signer) || may(verb, spec.signer.substr(0, spec.signer.find('/')) + "/*");
     };
-    auto refuse = [&](const std::string& text) { return api::forbidden(resource.named(), attributes.name, text); };
+    auto refuse = [&](const std::string& text) {
+      return api::forbidden(resource.named(), attributes.name, text);
+    };
     if (attributes.operation == Operation::kCreate) {
       base::tls::RequestedName name;
-      if (api::FieldErrors errors = check_spec(spec, &name); !errors.empty()) return api::invalid(resource.group, resource.kind, attributes.name, errors);
+      if (api::FieldErrors errors = check_spec(spec, &name); !errors.empty())
+        return api::invalid(resource.group, resource.kind, attributes.name, errors);
       const auto& groups = name.organizations;
       if (spec.signer == kClient && std::find(groups.begin(), groups.end(), "system:masters") != groups.end())
-        return refuse("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed");
+        return refuse(
+            "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed");
       return nullptr;
     }
     if (attributes.subresource == "approval") {
       if (condition(attributes.object, "Approved") && condition(attributes.object, "Denied"))
         return api::invalid(resource.group, resource.kind, attributes.name,
-                            {{FieldError::Type::invalid, "status.conditions", "\"Denied\"", "Approved and Denied conditions are mutually exclusive"}});
-      if (!permitted("approve")) return refuse("user not permitted to approve requests with signerName \"" + spec.signer + "\"");
+                            {{FieldError::Type::invalid, "status.conditions", "\"Denied\"",
+                              "Approved and Denied conditions are mutually exclusive"}});
+      if (!permitted("approve"))
+        return refuse("user not permitted to approve requests with signerName \"" + spec.signer + "\"");
     }
     const json::value *before = find(attributes.old, "status"), *after = find(attributes.object, "status");
     bool changed = before && after ? *before != *after : before != after;
@@ -119,17 +133,24 @@ class CertificateAdmission final : public AdmissionPlugin {
     else invalid("spec.request", quoted(api::base64_encode(spec.request_pem)), parsed.error().message());
     size_t slash = spec.signer.find('/');
     if (slash == spec.signer.npos || slash == 0 || slash + 1 == spec.signer.size())
-      invalid("spec.signerName", quoted(spec.signer), "must be a fully qualified domain and path of the form 'example.com/signer-name'");
-    if (spec.signer == kLegacy) invalid("spec.signerName", quoted(spec.signer), "the legacy signerName is not allowed via this API version");
-    if (spec.usages.empty()) errors.push_back({FieldError::Type::required, "spec.usages", "", "usages must be specified"});
+      invalid("spec.signerName", quoted(spec.signer),
+              "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+    if (spec.signer == kLegacy)
+      invalid("spec.signerName", quoted(spec.signer),
+              "the legacy signerName is not allowed via this API version");
+    if (spec.usages.empty())
+      errors.push_back({FieldError::Type::required, "spec.usages", "", "usages must be specified"});
     std::set<std::string> seen;
     for (size_t i = 0; i < spec.usages.size(); ++i) {
       std::string path = "spec.usages[" + std::to_string(i) + "]";
-      if (!base::tls::known_usage(spec.usages[i])) errors.push_back({FieldError::Type::not_supported, path, quoted(spec.usages[i]), ""});
-      if (!seen.insert(spec.usages[i]).second) errors.push_back({FieldError::Type::duplicate, path, quoted(spec.usages[i]), ""});
+      if (!base::tls::known_usage(spec.usages[i]))
+        errors.push_back({FieldError::Type::not_supported, path, quoted(spec.usages[i]), ""});
+      if (!seen.insert(spec.usages[i]).second)
+        errors.push_back({FieldError::Type::duplicate, path, quoted(spec.usages[i]), ""});
     }
     if (spec.seconds != 0 && spec.seconds < 600)
-      invalid("spec.expirationSeconds", std::to_string(spec.seconds), "may not specify a duration less than 600 seconds (10 minutes)");
+      invalid("spec.expirationSeconds", std::to_string(spec.seconds),
+              "may not specify a duration less than 600 seconds (10 minutes)");
     return errors;
   }
 
@@ -143,11 +164,13 @@ CertificateSpec read_certificate_spec(const json::value& object) {
   const json::value* spec = find(object, "spec");
   if (!spec) spec = &none;
   return {std::string(string_at(*spec, "signerName")), std::string(string_at(*spec, "username")),
-          api::base64_decode(string_at(*spec, "request")).value_or(""), base::texts_of(find(*spec, "usages")), base::as_int(find(*spec, "expirationSeconds"))};
+          api::base64_decode(string_at(*spec, "request")).value_or(""), base::texts_of(find(*spec, "usages")),
+          base::as_int(find(*spec, "expirationSeconds"))};
 }
 
 std::string signer_objection(const CertificateSpec& spec, const base::tls::RequestedName& name) {
-  bool no_names = name.dns_names.empty() && name.ip_addresses.empty() && name.emails.empty() && name.uris.empty();
+  bool no_names =
+      name.dns_names.empty() && name.ip_addresses.empty() && name.emails.empty() && name.uris.empty();
   bool of_node = name.organizations == std::vector<std::string>{"system:nodes"};
   bool named_node = name.common_name.starts_with("system:node:") && name.common_name.size() > 12;
   if (spec.signer == kClient) {
@@ -181,7 +204,8 @@ std::unique_ptr<AdmissionPlugin> make_certificate_admission(const Authorizer& au
 
 CertificateController::CertificateController(ApiServer& server, base::tls::KeyPair ca)
     : server_(server), ca_(std::move(ca)),
-      client_(server.local_transport({"system:serviceaccount:kube-system:certificate-controller", {"system:serviceaccounts", "system:authenticated"}}),
+      client_(server.local_transport({"system:serviceaccount:kube-system:certificate-controller",
+                                      {"system:serviceaccounts", "system:authenticated"}}),
               "sampan-master"),
       requests_(server.cache(kCertificatesGroup, "certificatesigningrequests")),
       queue_(server.loop(), [this](const std::string& key) { sync(key); }) {
@@ -194,27 +218,39 @@ CertificateController::~CertificateController() { requests_.unsubscribe(listener
 
 void CertificateController::write(const std::string& name, json::value object, std::string_view subresource) {
   std::string key = object_key("", name);
-  client_.update(kRequests, "", name, std::move(object), [this, key](base::Result<json::value> result) {
-    if (result.ok() || result.error().kind == base::Kind::kNotFound) return queue_.succeeded(key);
-    if (result.error().kind != base::Kind::kConflict) base::log::warning("CertificateSigningRequest {}: {}", key.substr(1), result.error().message());
-    queue_.failed(key);
-  }, subresource);
+  client_.update(
+      kRequests, "", name, std::move(object),
+      [this, key](base::Result<json::value> result) {
+        if (result.ok() || result.error().kind == base::Kind::kNotFound) return queue_.succeeded(key);
+        if (result.error().kind != base::Kind::kConflict)
+          base::log::warning("CertificateSigningRequest {}: {}", key.substr(1), result.error().message());
+        queue_.failed(key);
+      },
+      subresource);
 }
 
-void CertificateController::approve(const std::string& name, json::value object, std::string_view right, json::value& spec) {
-  User asker{std::string(string_at(spec, "username")), base::texts_of(find(spec, "groups")), std::string(string_at(spec, "uid"))};
+void CertificateController::approve(const std::string& name, json::value object, std::string_view right,
+                                    json::value& spec) {
+  User asker{std::string(string_at(spec, "username")), base::texts_of(find(spec, "groups")),
+             std::string(string_at(spec, "uid"))};
   Access access{true, "create", "", kCertificatesGroup, "certificatesigningrequests", right, "", {}, {}};
   if (!server_.authorizer().allows(asker, access)) return;
-  std::string message = right == "selfnodeclient" ? "Auto approving self kubelet client certificate after SubjectAccessReview."
-                                                  : "Auto approving kubelet client certificate after SubjectAccessReview.";
-  conditions_of(object).push_back(json::object{{"type", "Approved"}, {"status", "True"}, {"reason", "AutoApproved"}, {"message", std::move(message)}});
+  std::string message = right == "selfnodeclient"
+                            ? "Auto approving self kubelet client certificate after SubjectAccessReview."
+                            : "Auto approving kubelet client certificate after SubjectAccessReview.";
+  conditions_of(object).push_back(json::object{
+      {"type", "Approved"}, {"status", "True"}, {"reason", "AutoApproved"}, {"message", std::move(message)}});
   write(name, std::move(object), "approval");
 }
 
 void CertificateController::fail(json::value& object, const std::string& reason, const std::string& message) {
   std::string now = base::format_time(base::wall_now());
-  conditions_of(object).push_back(json::object{{"type", "Failed"}, {"status", "True"}, {"reason", reason}, {"message", message},
-                                               {"lastUpdateTime", now}, {"lastTransitionTime", now}});
+  conditions_of(object).push_back(json::object{{"type", "Failed"},
+                                               {"status", "True"},
+                                               {"reason", reason},
+                                               {"message", message},
+                                               {"lastUpdateTime", now},
+                                               {"lastTransitionTime", now}});
 }
 
 void CertificateController::sync(const std::string& key) {
@@ -222,11 +258,14 @@ void CertificateController::sync(const std::string& key) {
   if (!stored) return;
   json::value object = parse_object(*stored->text);
   std::string name(stored->name());
-  bool approved = condition(object, "Approved"), over = condition(object, "Denied") || condition(object, "Failed") ||
+  bool approved = condition(object, "Approved"), over = condition(object, "Denied") ||
+                                                        condition(object, "Failed") ||
                                                         !string_at(object, "status", "certificate").empty();
   // Nobody needs one that was answered an hour ago, or that nobody looked at for a day.
-  base::Time made = base::parse_time(string_at(object, "metadata", "creationTimestamp")).value_or(base::wall_now());
-  base::Duration age = base::wall_now() - made, keep = approved || over ? base::Duration(kKeepDecided) : base::Duration(kKeepPending);
+  base::Time made =
+      base::parse_time(string_at(object, "metadata", "creationTimestamp")).value_or(base::wall_now());
+  base::Duration age = base::wall_now() - made,
+                 keep = approved || over ? base::Duration(kKeepDecided) : base::Duration(kKeepPending);
   if (age >= keep) {
     return client_.remove(kRequests, "", name, nullptr, [](base::Result<json::value> result) {
       base::ignore(result, "gone already, or its next change brings us back");
@@ -248,9 +287,12 @@ void CertificateController::sync(const std::string& key) {
     fail(object, "SignerValidationFailure", objection);
     return write(name, std::move(object), "status");
   }
-  base::Duration lifetime = spec.seconds > 0 ? std::min<base::Duration>(std::chrono::seconds(spec.seconds), kLifetime) : base::Duration(kLifetime);
+  base::Duration lifetime = spec.seconds > 0
+                                ? std::min<base::Duration>(std::chrono::seconds(spec.seconds), kLifetime)
+                                : base::Duration(kLifetime);
   auto certificate = base::tls::sign_request(ca_, spec.request_pem, spec.usages, lifetime);
-  if (certificate.ok()) base::object_at(object.get_object(), "status")["certificate"] = api::base64_encode(*certificate);
+  if (certificate.ok())
+    base::object_at(object.get_object(), "status")["certificate"] = api::base64_encode(*certificate);
   else fail(object, "SigningFailure", certificate.error().message());
   write(name, std::move(object), "status");
 }

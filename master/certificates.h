@@ -38,7 +38,8 @@ class CertificateController {
 
  private:
   void sync(const std::string& key);
-  void approve(const std::string& name, base::json::value object, std::string_view right, base::json::value& spec);
+  void approve(const std::string& name, base::json::value object, std::string_view right,
+               base::json::value& spec);
   static void fail(base::json::value& object, const std::string& reason, const std::string& message);
   void write(const std::string& name, base::json::value object, std::string_view subresource);
 

@@ -29,11 +29,13 @@ json::value renamed(json::value in, Renames names, bool backwards) {
   return out;
 }
 
-constexpr std::pair<const char*, const char*> kEventNames[] = {
-    {"regarding", "involvedObject"},        {"note", "message"},
-    {"reportingController", "reportingComponent"}, {"deprecatedSource", "source"},
-    {"deprecatedFirstTimestamp", "firstTimestamp"}, {"deprecatedLastTimestamp", "lastTimestamp"},
-    {"deprecatedCount", "count"}};
+constexpr std::pair<const char*, const char*> kEventNames[] = {{"regarding", "involvedObject"},
+                                                               {"note", "message"},
+                                                               {"reportingController", "reportingComponent"},
+                                                               {"deprecatedSource", "source"},
+                                                               {"deprecatedFirstTimestamp", "firstTimestamp"},
+                                                               {"deprecatedLastTimestamp", "lastTimestamp"},
+                                                               {"deprecatedCount", "count"}};
 
 // ---- autoscalers -------------------------------------------------------------------------------
 constexpr const char* kMetrics = "autoscaling.alpha.kubernetes.io/metrics";
@@ -50,23 +52,25 @@ void put_path(json::object& to, const char* outer, const char* inner, const json
 
 // Where the same number stands in a metric's source of either version.
 struct MetricForm {
-  const char* type;        // "Resource"
-  const char* member;      // "resource"
-  const char* utilization; // v1 names; null: this source has none
+  const char* type;         // "Resource"
+  const char* member;       // "resource"
+  const char* utilization;  // v1 names; null: this source has none
   const char* average;
   const char* value;
-  const char* name;        // of the metric
+  const char* name;  // of the metric
   const char* selector;
 };
 constexpr MetricForm kSpecForms[] = {
     {"Resource", "resource", "targetAverageUtilization", "targetAverageValue", nullptr, nullptr, nullptr},
-    {"ContainerResource", "containerResource", "targetAverageUtilization", "targetAverageValue", nullptr, nullptr, nullptr},
+    {"ContainerResource", "containerResource", "targetAverageUtilization", "targetAverageValue", nullptr,
+     nullptr, nullptr},
     {"Pods", "pods", nullptr, "targetAverageValue", nullptr, "metricName", "selector"},
     {"Object", "object", nullptr, "averageValue", "targetValue", "metricName", "selector"},
     {"External", "external", nullptr, "targetAverageValue", "targetValue", "metricName", "metricSelector"}};
 constexpr MetricForm kStatusForms[] = {
     {"Resource", "resource", "currentAverageUtilization", "currentAverageValue", nullptr, nullptr, nullptr},
-    {"ContainerResource", "containerResource", "currentAverageUtilization", "currentAverageValue", nullptr, nullptr, nullptr},
+    {"ContainerResource", "containerResource", "currentAverageUtilization", "currentAverageValue", nullptr,
+     nullptr, nullptr},
     {"Pods", "pods", nullptr, "currentAverageValue", nullptr, "metricName", "selector"},
     {"Object", "object", nullptr, "averageValue", "currentValue", "metricName", "selector"},
     {"External", "external", nullptr, "currentAverageValue", "currentValue", "metricName", "metricSelector"}};
@@ -82,7 +86,8 @@ json::value metric_to_v1(const json::value& in, std::span<const MetricForm> form
     copy_as(base::find(*source, "describedObject"), made, "target");
     if (form.name) copy_as(base::find_path(*source, "metric", "name"), made, form.name);
     if (form.selector) copy_as(base::find_path(*source, "metric", "selector"), made, form.selector);
-    if (form.utilization) copy_as(base::find_path(*source, amount, "averageUtilization"), made, form.utilization);
+    if (form.utilization)
+      copy_as(base::find_path(*source, amount, "averageUtilization"), made, form.utilization);
     if (form.average) copy_as(base::find_path(*source, amount, "averageValue"), made, form.average);
     if (form.value) copy_as(base::find_path(*source, amount, "value"), made, form.value);
     out[form.member] = std::move(made);
@@ -97,7 +102,8 @@ json::value metric_to_v2(const json::value& in, std::span<const MetricForm> form
     json::object made;
     for (const char* same : {"name", "container"}) copy_as(base::find(*source, same), made, same);
     // Only an Object's is a reference; of other members it is a word that v1 does not have.
-    if (std::string_view(form.member) == "object") copy_as(base::find(*source, "target"), made, "describedObject");
+    if (std::string_view(form.member) == "object")
+      copy_as(base::find(*source, "target"), made, "describedObject");
     if (form.name) put_path(made, "metric", "name", base::find(*source, form.name));
     if (form.selector) put_path(made, "metric", "selector", base::find(*source, form.selector));
     const json::value* utilization = form.utilization ? base::find(*source, form.utilization) : nullptr;
@@ -107,19 +113,22 @@ json::value metric_to_v2(const json::value& in, std::span<const MetricForm> form
     put_path(made, amount, "averageValue", average);
     put_path(made, amount, "value", value);
     if (std::string_view(amount) == "target")
-      base::object_at(made, amount)["type"] = utilization ? "Utilization" : average ? "AverageValue" : "Value";
+      base::object_at(made, amount)["type"] = utilization ? "Utilization"
+                                              : average   ? "AverageValue"
+                                                          : "Value";
     out[form.member] = std::move(made);
   }
   return out;
 }
 bool is_cpu_share(const json::value& metric, const char* amount) {
-  return base::string_at(metric, "type") == "Resource" && base::string_at(metric, "resource", "name") == "cpu" &&
+  return base::string_at(metric, "type") == "Resource" &&
+         base::string_at(metric, "resource", "name") == "cpu" &&
          base::find_path(metric, "resource", amount, "averageUtilization") != nullptr;
 }
 
 // A list of v2 metrics as v1 shows it: processor utilization in a field, the rest in an annotation.
-void list_to_v1(json::object& part, const char* list_name, std::span<const MetricForm> forms, const char* amount,
-                const char* field, json::object& metadata, const char* annotation) {
+void list_to_v1(json::object& part, const char* list_name, std::span<const MetricForm> forms,
+                const char* amount, const char* field, json::object& metadata, const char* annotation) {
   json::value* in = part.if_contains(list_name);
   if (!in) return;
   json::value list = std::move(*in);
@@ -143,13 +152,14 @@ json::value take_annotation(json::object& metadata, const char* name) {
   if (all->get_object().empty()) metadata.erase("annotations");
   return parsed.ok() ? std::move(*parsed) : json::value(nullptr);  // not ours: dropped, as by Kubernetes
 }
-void list_to_v2(json::object& part, const char* list_name, std::span<const MetricForm> forms, const char* amount,
-                const char* field, json::value annotated) {
+void list_to_v2(json::object& part, const char* list_name, std::span<const MetricForm> forms,
+                const char* amount, const char* field, json::value annotated) {
   json::array list;
   if (const json::value* share = part.if_contains(field); share && !share->is_null()) {
     json::object number{{"averageUtilization", *share}};
     if (std::string_view(amount) == "target") number["type"] = "Utilization";
-    list.push_back(json::object{{"type", "Resource"}, {"resource", json::object{{"name", "cpu"}, {amount, std::move(number)}}}});
+    list.push_back(json::object{{"type", "Resource"},
+                                {"resource", json::object{{"name", "cpu"}, {amount, std::move(number)}}}});
   }
   part.erase(field);
   if (annotated.is_array())
@@ -172,13 +182,15 @@ json::value to_v2(json::value autoscaler, bool with_annotations) {
   root["metadata"] = std::move(kept);
   if (!with_annotations) metrics = current = conditions = behavior = nullptr;
   if (json::value* spec = root.if_contains("spec"); spec && spec->is_object()) {
-    list_to_v2(spec->get_object(), "metrics", kSpecForms, "target", "targetCPUUtilizationPercentage", std::move(metrics));
+    list_to_v2(spec->get_object(), "metrics", kSpecForms, "target", "targetCPUUtilizationPercentage",
+               std::move(metrics));
     if (behavior.is_object()) spec->get_object()["behavior"] = std::move(behavior);
   }
   bool has_status = root.contains("status") || current.is_array() || conditions.is_array();
   if (!has_status) return autoscaler;
   json::object& status = base::object_at(root, "status");
-  list_to_v2(status, "currentMetrics", kStatusForms, "current", "currentCPUUtilizationPercentage", std::move(current));
+  list_to_v2(status, "currentMetrics", kStatusForms, "current", "currentCPUUtilizationPercentage",
+             std::move(current));
   if (conditions.is_array()) status["conditions"] = std::move(conditions);
   return autoscaler;
 }
@@ -208,7 +220,8 @@ json::value autoscaler_to_v1(json::value autoscaler) {
   }
   if (json::value* status = root.if_contains("status"); status && status->is_object()) {
     json::object& in = status->get_object();
-    list_to_v1(in, "currentMetrics", kStatusForms, "current", "currentCPUUtilizationPercentage", metadata, kCurrentMetrics);
+    list_to_v1(in, "currentMetrics", kStatusForms, "current", "currentCPUUtilizationPercentage", metadata,
+               kCurrentMetrics);
     if (const json::value* conditions = in.if_contains("conditions")) {
       base::object_at(metadata, "annotations")[kConditions] = base::to_json(*conditions);
       in.erase("conditions");

@@ -27,7 +27,9 @@ std::string_view api_version_of(const StoredObject& object) {
 
 }  // namespace
 
-json::value CustomConversion::refusal(const base::Error& error) { return api::make_status(500, "", error.reason); }
+json::value CustomConversion::refusal(const base::Error& error) {
+  return api::make_status(500, "", error.reason);
+}
 
 void CustomConversion::convert(const ResourceInfo& to, std::vector<json::value> objects, Converted done) {
   std::vector<json::value> asked;
@@ -40,13 +42,17 @@ void CustomConversion::convert(const ResourceInfo& to, std::vector<json::value> 
   if (asked.empty()) return done(std::move(objects));
   std::string uid = new_uid(), version(to.group_version());
   if (review_version_.empty())
-    return done(conversion_failed(asked[0], "webhook does not accept known ConversionReview versions (v1, v1beta1)"));
+    return done(
+        conversion_failed(asked[0], "webhook does not accept known ConversionReview versions (v1, v1beta1)"));
   json::value review = conversion_review(review_version_, uid, version, asked);
   client_->post(config_, base::to_json(review), kTimeout,
-                [self = shared_from_this(), uid, version, type = to.type, owner = to.type_owner, asked = std::move(asked), places = std::move(places),
-                 objects = std::move(objects), done = std::move(done)](base::Result<base::http::Response> answer) mutable {
-                  auto converted = answer.ok() ? read_conversion(self->review_version_, uid, version, asked, answer->body)
-                                               : base::Result<std::vector<json::value>>(conversion_failed(asked[0], answer.error().message()));
+                [self = shared_from_this(), uid, version, type = to.type, owner = to.type_owner,
+                 asked = std::move(asked), places = std::move(places), objects = std::move(objects),
+                 done = std::move(done)](base::Result<base::http::Response> answer) mutable {
+                  auto converted =
+                      answer.ok() ? read_conversion(self->review_version_, uid, version, asked, answer->body)
+                                  : base::Result<std::vector<json::value>>(
+                                        conversion_failed(asked[0], answer.error().message()));
                   if (!converted.ok()) {
                     base::log::warning("{}", converted.error().reason);
                     return done(converted.error());
@@ -96,17 +102,21 @@ void CustomConversion::show(const ResourcePtr& in, const std::vector<ObjectRef>&
   if (fresh->objects.empty()) return;
   std::vector<json::value> parsed;
   for (const ObjectRef& object : fresh->objects) parsed.push_back(parse_object(*object->text));
-  convert(*in, std::move(parsed), [self = shared_from_this(), in, fresh](base::Result<std::vector<json::value>> result) {
-    self->land(in, fresh, std::move(result));
-  });
+  convert(*in, std::move(parsed),
+          [self = shared_from_this(), in, fresh](base::Result<std::vector<json::value>> result) {
+            self->land(in, fresh, std::move(result));
+          });
 }
 
-void CustomConversion::land(const ResourcePtr& in, const FlightRef& flight, base::Result<std::vector<json::value>> result) {
+void CustomConversion::land(const ResourcePtr& in, const FlightRef& flight,
+                            base::Result<std::vector<json::value>> result) {
   std::string version(in->group_version());
   for (size_t i = 0; i < flight->objects.size(); ++i) {
     const StoredObject& object = *flight->objects[i];
     flights_.erase({version, &object});
-    if (result.ok()) object.converted.emplace_back(version, base::http::bytes(with_revision(to_stored_text((*result)[i]), object.revision)));
+    if (result.ok())
+      object.converted.emplace_back(
+          version, base::http::bytes(with_revision(to_stored_text((*result)[i]), object.revision)));
   }
   json::value refused = result.ok() ? json::value() : refusal(result.error());
   for (Shown& waiting : std::exchange(flight->waiting, {})) waiting(refused);

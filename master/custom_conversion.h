@@ -19,9 +19,12 @@ namespace master {
 
 class CustomConversion : public std::enable_shared_from_this<CustomConversion> {
  public:
-  // `review_version`: "v1" or "v1beta1"; "" when the webhook speaks none that is known, and every conversion fails.
-  CustomConversion(std::shared_ptr<WebhookClient> client, base::json::value client_config, std::string review_version)
-      : client_(std::move(client)), config_(std::move(client_config)), review_version_(std::move(review_version)) {}
+  // `review_version`: "v1" or "v1beta1"; "" when the webhook speaks none that is known, and every conversion
+  // fails.
+  CustomConversion(std::shared_ptr<WebhookClient> client, base::json::value client_config,
+                   std::string review_version)
+      : client_(std::move(client)), config_(std::move(client_config)),
+        review_version_(std::move(review_version)) {}
 
   // All to the version `to` (pruned and with its defaults) in one review; what is in it already stays.
   using Converted = std::function<void(base::Result<std::vector<base::json::value>>)>;
@@ -41,7 +44,8 @@ class CustomConversion : public std::enable_shared_from_this<CustomConversion> {
     std::vector<Shown> waiting;
   };
   using FlightRef = std::shared_ptr<Flight>;
-  void land(const ResourcePtr& in, const FlightRef& flight, base::Result<std::vector<base::json::value>> result);
+  void land(const ResourcePtr& in, const FlightRef& flight,
+            base::Result<std::vector<base::json::value>> result);
 
   std::shared_ptr<WebhookClient> client_;
   base::json::value config_;

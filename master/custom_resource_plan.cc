@@ -18,16 +18,20 @@ std::string_view condition_status(const json::value& definition, std::string_vie
   return {};
 }
 
-void set_condition(json::object& status, std::string_view type, bool holds, std::string_view reason, std::string_view message,
-                   base::Time now) {
+void set_condition(json::object& status, std::string_view type, bool holds, std::string_view reason,
+                   std::string_view message, base::Time now) {
   json::value& list = status["conditions"];
   if (!list.is_array()) list = json::array();
-  json::object fresh{{"type", type}, {"status", holds ? "True" : "False"}, {"lastTransitionTime", base::format_time(now)},
-                     {"reason", reason}, {"message", message}};
+  json::object fresh{{"type", type},
+                     {"status", holds ? "True" : "False"},
+                     {"lastTransitionTime", base::format_time(now)},
+                     {"reason", reason},
+                     {"message", message}};
   for (json::value& one : list.get_array()) {
     if (base::string_at(one, "type") != type) continue;
     if (base::string_at(one, "status") == (holds ? "True" : "False"))
-      if (const json::value* when = base::find(one, "lastTransitionTime")) fresh["lastTransitionTime"] = *when;
+      if (const json::value* when = base::find(one, "lastTransitionTime"))
+        fresh["lastTransitionTime"] = *when;
     one = std::move(fresh);
     return;
   }
@@ -35,7 +39,8 @@ void set_condition(json::object& status, std::string_view type, bool holds, std:
 }
 
 // The reason and sentence of the first conflict, empty when all names are free.
-std::pair<std::string, std::string> accept_names(const json::value& wanted, json::object& accepted, const TakenNames& others) {
+std::pair<std::string, std::string> accept_names(const json::value& wanted, json::object& accepted,
+                                                 const TakenNames& others) {
   std::pair<std::string, std::string> conflict;
   auto in_use = [](std::string_view name) { return "\"" + std::string(name) + "\" is already in use"; };
   auto one = [&](const char* member, const std::set<std::string, std::less<>>& taken, const char* reason) {
@@ -52,7 +57,8 @@ std::pair<std::string, std::string> accept_names(const json::value& wanted, json
   std::string taken;
   if (const json::value* list = base::find(wanted, "shortNames"); list && list->is_array())
     for (const json::value& name : list->get_array())
-      if (others.resources.contains(base::as_string(&name))) taken += (taken.empty() ? "" : ", ") + in_use(base::as_string(&name));
+      if (others.resources.contains(base::as_string(&name)))
+        taken += (taken.empty() ? "" : ", ") + in_use(base::as_string(&name));
   if (!taken.empty()) conflict = {"ShortNamesConflict", taken};
   for (const char* member : kListNames) {
     if (member == kListNames[0] && !taken.empty()) continue;
@@ -92,7 +98,9 @@ std::string DefinitionPlan::text() const {
   return out;
 }
 
-bool is_established(const json::value& definition) { return condition_status(definition, "Established") == "True"; }
+bool is_established(const json::value& definition) {
+  return condition_status(definition, "Established") == "True";
+}
 
 std::string_view storage_version(const json::value& definition) {
   const json::value* list = base::find_path(definition, "spec", "versions");
@@ -102,7 +110,8 @@ std::string_view storage_version(const json::value& definition) {
   return {};
 }
 
-DefinitionPlan plan_definition(const json::value& definition, const TakenNames& others, bool has_instances, base::Time now) {
+DefinitionPlan plan_definition(const json::value& definition, const TakenNames& others, bool has_instances,
+                               base::Time now) {
   DefinitionPlan plan;
   const json::value* old = base::find(definition, "status");
   json::value status = old && old->is_object() ? *old : json::value(json::object());
@@ -114,15 +123,20 @@ DefinitionPlan plan_definition(const json::value& definition, const TakenNames& 
   if (accepted) set_condition(object, "NamesAccepted", true, "NoConflicts", "no conflicts found", now);
   else set_condition(object, "NamesAccepted", false, conflict.first, conflict.second, now);
   if (!established) {
-    if (accepted) set_condition(object, "Established", true, "InitialNamesAccepted", "the initial names have been accepted", now);
+    if (accepted)
+      set_condition(object, "Established", true, "InitialNamesAccepted",
+                    "the initial names have been accepted", now);
     else set_condition(object, "Established", false, "NotAccepted", "not all names are accepted", now);
   }
   plan.serve = established || accepted;
   if (base::find_path(definition, "metadata", "deletionTimestamp") && has_finalizer(definition)) {
     plan.empties = has_instances;
     plan.drops_finalizer = !has_instances;
-    if (has_instances) set_condition(object, "Terminating", true, "InstanceDeletionInProgress", "CustomResource deletion is in progress", now);
-    else set_condition(object, "Terminating", false, "InstanceDeletionCompleted", "removed all instances", now);
+    if (has_instances)
+      set_condition(object, "Terminating", true, "InstanceDeletionInProgress",
+                    "CustomResource deletion is in progress", now);
+    else
+      set_condition(object, "Terminating", false, "InstanceDeletionCompleted", "removed all instances", now);
   }
   if (!old || status != *old) plan.status = std::move(status);
   return plan;
@@ -143,7 +157,8 @@ void prepare_definition_update(const json::value& current, json::value& updated)
   std::string_view version = storage_version(updated);
   for (const json::value& one : stored.get_array())
     if (base::as_string(&one) == version) return;
-  if (storage_version(current) != version || stored.get_array().empty()) stored.get_array().push_back(json::value(version));
+  if (storage_version(current) != version || stored.get_array().empty())
+    stored.get_array().push_back(json::value(version));
 }
 
 void prepare_custom_create(bool has_status, json::value& object) {
@@ -152,7 +167,8 @@ void prepare_custom_create(bool has_status, json::value& object) {
   base::object_at(root, "metadata")["generation"] = 1;
 }
 
-void prepare_custom_update(bool has_status, std::string_view subresource, const json::value& current, json::value& updated) {
+void prepare_custom_update(bool has_status, std::string_view subresource, const json::value& current,
+                           json::value& updated) {
   const json::object& old = current.get_object();
   const json::object& old_metadata = current.at("metadata").get_object();
   if (subresource == "status") {
@@ -165,8 +181,8 @@ void prepare_custom_update(bool has_status, std::string_view subresource, const 
   }
   json::object& fresh = updated.get_object();
   json::object& metadata = base::object_at(fresh, "metadata");
-  for (const char* owned : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
-                            "generateName", "namespace", "name"})
+  for (const char* owned : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+                            "generation", "generateName", "namespace", "name"})
     base::copy_member(old_metadata, metadata, owned);
   if (has_status) base::copy_member(old, fresh, "status");
   // Everything but metadata and a status that has its own door counts as what is wanted.

@@ -28,8 +28,8 @@ struct DefinitionPlan {
   std::string text() const;      // one line, for tests and logs
 };
 // `has_instances`: of an established definition.
-DefinitionPlan plan_definition(const base::json::value& definition, const TakenNames& others, bool has_instances,
-                               base::Time now);
+DefinitionPlan plan_definition(const base::json::value& definition, const TakenNames& others,
+                               bool has_instances, base::Time now);
 
 // What the registry does to a definition that is written: generation and status.storedVersions.
 void prepare_definition_create(base::json::value& definition);

@@ -16,12 +16,14 @@ namespace json = base::json;
 
 namespace {
 
-const api::Resource kDefinitions{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false};
+const api::Resource kDefinitions{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
+                                 "CustomResourceDefinition", false};
 
 std::string joined_texts(const json::value* list) {
   std::string out;
   if (list && list->is_array())
-    for (const json::value& one : list->get_array()) out.append(out.empty() ? "" : ",").append(base::as_string(&one));
+    for (const json::value& one : list->get_array())
+      out.append(out.empty() ? "" : ",").append(base::as_string(&one));
   return out;
 }
 
@@ -54,8 +56,9 @@ base::Result<ResourceInfo> row_of(const json::value& definition, const json::val
 }
 
 // Collections are deleted namespace by namespace.
-void remove_instances(const std::string& group, const std::string& version, const std::string& plural, const ObjectCache& objects,
-                      api::Client& client, std::function<void(const base::Status&)> done) {
+void remove_instances(const std::string& group, const std::string& version, const std::string& plural,
+                      const ObjectCache& objects, api::Client& client,
+                      std::function<void(const base::Status&)> done) {
   std::set<std::string> namespaces;
   for (const auto& [key, object] : objects.objects()) namespaces.emplace(object->ns());
   struct Progress {
@@ -64,9 +67,11 @@ void remove_instances(const std::string& group, const std::string& version, cons
   };
   auto progress = std::make_shared<Progress>(Progress{namespaces.size(), {}});
   for (const std::string& ns : namespaces)
-    client.call("DELETE", "/apis/" + group + "/" + version + (ns.empty() ? "/" : "/namespaces/" + ns + "/") + plural, "", "",
-                [progress, done](base::Result<json::value> result) {
-                  if (!result.ok() && result.error().kind != base::Kind::kNotFound) progress->failure = result.error();
+    client.call("DELETE",
+                "/apis/" + group + "/" + version + (ns.empty() ? "/" : "/namespaces/" + ns + "/") + plural,
+                "", "", [progress, done](base::Result<json::value> result) {
+                  if (!result.ok() && result.error().kind != base::Kind::kNotFound)
+                    progress->failure = result.error();
                   if (--progress->left == 0) done(progress->failure);
                 });
 }
@@ -76,8 +81,10 @@ void remove_instances(const std::string& group, const std::string& version, cons
 CustomResources::CustomResources(ApiServer& server)
     : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})),
       client_(transport_, "sampan-custom-resources"),
-      queue_(server.loop(), [this](const std::string& name) { reconcile(name); }), webhooks_(std::make_shared<WebhookClient>(server)),
-      definitions_(server.resources().find_stored("apiextensions.k8s.io", "customresourcedefinitions")->objects) {}
+      queue_(server.loop(), [this](const std::string& name) { reconcile(name); }),
+      webhooks_(std::make_shared<WebhookClient>(server)),
+      definitions_(
+          server.resources().find_stored("apiextensions.k8s.io", "customresourcedefinitions")->objects) {}
 
 CustomResources::~CustomResources() {
   if (listener_) definitions_->unsubscribe(listener_);
@@ -94,11 +101,13 @@ void CustomResources::load() {
 }
 
 void CustomResources::start() {
-  listener_ = definitions_->subscribe([this](const WatchEvent& event) { queue_.add(std::string(event.object->name())); });
+  listener_ = definitions_->subscribe(
+      [this](const WatchEvent& event) { queue_.add(std::string(event.object->name())); });
   for (const auto& [key, object] : definitions_->objects()) queue_.add(std::string(object->name()));
 }
 
-ObjectRef CustomResources::reform(const ResourceInfo& stored, std::string key, json::value object, int64_t revision) {
+ObjectRef CustomResources::reform(const ResourceInfo& stored, std::string key, json::value object,
+                                  int64_t revision) {
   // Where a webhook converts, an object stays in the version it was written in, until it is written again.
   if (stored.conversion && base::string_at(object, "apiVersion") != stored.group_version())
     return make_object(stored, std::move(key), to_stored_text(object), revision);
@@ -132,7 +141,8 @@ void CustomResources::wake_group(std::string_view group) {
 void CustomResources::conclude(const std::string& name, const base::Status& status) {
   if (status.ok() || status.error().kind == base::Kind::kNotFound) return queue_.succeeded(name);
   // A conflict means that somebody wrote: that event brings the name back.
-  if (status.error().kind != base::Kind::kConflict) base::log::warning("custom resource definition {}: {}", name, status.error().message());
+  if (status.error().kind != base::Kind::kConflict)
+    base::log::warning("custom resource definition {}: {}", name, status.error().message());
   queue_.failed(name);
 }
 
@@ -162,29 +172,37 @@ void CustomResources::look(const std::string& name) {
   base::compute([&] { definition = parse_object(*object->text); });
   auto served = served_.find(name);
   bool has_instances = served != served_.end() && !served->second.objects->objects().empty();
-  DefinitionPlan plan = plan_definition(definition, taken_by_others(name, base::string_at(definition, "spec", "group")),
-                                        has_instances, base::wall_now());
+  DefinitionPlan plan =
+      plan_definition(definition, taken_by_others(name, base::string_at(definition, "spec", "group")),
+                      has_instances, base::wall_now());
   base::log::debug("custom resource definition {}: {}", name, plan.text());
   act(name, definition, plan);
 }
 
-void CustomResources::act(const std::string& name, const json::value& definition, const DefinitionPlan& plan) {
+void CustomResources::act(const std::string& name, const json::value& definition,
+                          const DefinitionPlan& plan) {
   json::value wanted = definition;
   if (!plan.status.is_null()) wanted.get_object()["status"] = plan.status;
   // Served first: whoever reads "Established" can use it.
   if (plan.serve)
     if (auto status = serve(name, wanted); !status.ok()) return conclude(name, status);
   if (!plan.status.is_null())
-    return client_.update(kDefinitions, "", name, std::move(wanted),
-                          [this, name](base::Result<json::value> result) { conclude(name, result.ok() ? base::Status() : base::Status(result.error())); },
-                          "status");  // its event brings us back for the rest
-  if (plan.empties && served_.at(name).objects->objects().empty()) return queue_.add(name);  // they went meanwhile
-  if (plan.empties) return remove_instances(served_.at(name).group, served_.at(name).versions.front(), served_.at(name).plural,
-                                             *served_.at(name).objects, client_,
-                                             [this, name](const base::Status& status) { conclude(name, status); });
+    return client_.update(
+        kDefinitions, "", name, std::move(wanted),
+        [this, name](base::Result<json::value> result) {
+          conclude(name, result.ok() ? base::Status() : base::Status(result.error()));
+        },
+        "status");  // its event brings us back for the rest
+  if (plan.empties && served_.at(name).objects->objects().empty())
+    return queue_.add(name);  // they went meanwhile
+  if (plan.empties)
+    return remove_instances(served_.at(name).group, served_.at(name).versions.front(),
+                            served_.at(name).plural, *served_.at(name).objects, client_,
+                            [this, name](const base::Status& status) { conclude(name, status); });
   if (!plan.drops_finalizer) return queue_.succeeded(name);
   json::array kept;
-  if (const json::value* list = base::find_path(definition, "metadata", "finalizers"); list && list->is_array())
+  if (const json::value* list = base::find_path(definition, "metadata", "finalizers");
+      list && list->is_array())
     for (const json::value& one : list->get_array())
       if (base::as_string(&one) != kCleanupFinalizer) kept.push_back(one);
   wanted.at("metadata").get_object()["finalizers"] = std::move(kept);
@@ -204,9 +222,12 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   }
   std::shared_ptr<CustomConversion> conversion;
   if (base::string_at(definition, "spec", "conversion", "strategy") == "Webhook")
-    if (const json::value* config = base::find_path(definition, "spec", "conversion", "webhook", "clientConfig"))
+    if (const json::value* config =
+            base::find_path(definition, "spec", "conversion", "webhook", "clientConfig"))
       conversion = std::make_shared<CustomConversion>(
-          webhooks_, *config, known_review_version(base::find_path(definition, "spec", "conversion", "webhook", "conversionReviewVersions")));
+          webhooks_, *config,
+          known_review_version(
+              base::find_path(definition, "spec", "conversion", "webhook", "conversionReviewVersions")));
   std::vector<ResourceInfo> rows;
   const json::value* versions = base::find_path(definition, "spec", "versions");
   if (versions && versions->is_array())
@@ -221,7 +242,8 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   if (rows.empty()) return base::make_error(base::Kind::kInvalid, "serve", name, "no version is stored");
   // Validated when it was written; a row of another name might take the place of a built-in one.
   if (rows[0].group.empty() || name != rows[0].plural + "." + rows[0].group)
-    return base::make_error(base::Kind::kInvalid, "serve", name, "its name is not <spec.names.plural>.<spec.group>");
+    return base::make_error(base::Kind::kInvalid, "serve", name,
+                            "its name is not <spec.names.plural>.<spec.group>");
 
   Served& served = served_[name];
   std::shared_ptr<ObjectCache> objects = served.objects;
@@ -244,7 +266,8 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   served.objects = stored->objects;
   if (objects) {  // what is cached was made with the schema before
     for (const auto& [key, object] : ObjectCache::Map(objects->objects())) {
-      if (objects->find(key) == object) objects->load(reform(*stored, key, parse_object(*object->text), object->revision));
+      if (objects->find(key) == object)
+        objects->load(reform(*stored, key, parse_object(*object->text), object->revision));
       base::give_way();
     }
     server_.end_watches(*objects);
@@ -253,7 +276,8 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   served.objects->set_loaded(server_.durable_revision());
   served.listener = served.objects->subscribe([this, name](const WatchEvent& event) {
     auto it = served_.find(name);
-    if (it != served_.end() && it->second.terminating && event.type == WatchEvent::Type::kDeleted && it->second.objects->objects().empty())
+    if (it != served_.end() && it->second.terminating && event.type == WatchEvent::Type::kDeleted &&
+        it->second.objects->objects().empty())
       queue_.add(name);
   });
   return {};
@@ -264,7 +288,8 @@ void CustomResources::withdraw(const std::string& name) {
   if (it == served_.end()) return;
   Served served = std::move(it->second);
   served_.erase(it);
-  for (const std::string& version : served.versions) server_.resources().remove(served.group, version, served.plural);
+  for (const std::string& version : served.versions)
+    server_.resources().remove(served.group, version, served.plural);
   served.objects->unsubscribe(served.listener);
   server_.end_watches(*served.objects);
 }

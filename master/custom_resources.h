@@ -28,7 +28,8 @@ class CustomResources {
   void start();
   // An object as the store had it, in the form in which the cache keeps it: today's storage version,
   // pruned and with the schema's defaults.
-  static ObjectRef reform(const ResourceInfo& stored, std::string key, base::json::value object, int64_t revision);
+  static ObjectRef reform(const ResourceInfo& stored, std::string key, base::json::value object,
+                          int64_t revision);
 
  private:
   struct Served {

@@ -35,14 +35,20 @@ json::value resource_list(const ResourceTable& table, std::string_view group, st
   for (const ResourcePtr& each : table.all()) {
     const ResourceInfo& r = *each;
     if (!r.served || r.group != group || r.version != version) continue;
-    json::object row{{"name", r.plural}, {"singularName", r.singular}, {"namespaced", r.namespaced},
-                     {"kind", r.kind}, {"verbs", to_array(verbs_of(r))}};
+    json::object row{{"name", r.plural},
+                     {"singularName", r.singular},
+                     {"namespaced", r.namespaced},
+                     {"kind", r.kind},
+                     {"verbs", to_array(verbs_of(r))}};
     if (!r.short_names.empty()) row["shortNames"] = split_words(r.short_names);
     if (!r.categories.empty()) row["categories"] = split_words(r.categories);
     list.push_back(std::move(row));
     for (const Subresource& s : subresources_of(r)) {
-      json::object sub{{"name", std::string(r.plural) + "/" + std::string(s.name)}, {"singularName", ""},
-                       {"namespaced", r.namespaced}, {"kind", s.kind}, {"verbs", to_array(s.verbs)}};
+      json::object sub{{"name", std::string(r.plural) + "/" + std::string(s.name)},
+                       {"singularName", ""},
+                       {"namespaced", r.namespaced},
+                       {"kind", s.kind},
+                       {"verbs", to_array(s.verbs)}};
       if (s.group != r.group || s.version != r.version) {
         sub["group"] = s.group;
         sub["version"] = s.version;
@@ -51,8 +57,10 @@ json::value resource_list(const ResourceTable& table, std::string_view group, st
     }
   }
   if (list.empty()) return nullptr;
-  return json::object{{"kind", "APIResourceList"}, {"apiVersion", "v1"},
-                      {"groupVersion", group.empty() ? std::string(version) : std::string(group) + "/" + std::string(version)},
+  return json::object{{"kind", "APIResourceList"},
+                      {"apiVersion", "v1"},
+                      {"groupVersion", group.empty() ? std::string(version)
+                                                     : std::string(group) + "/" + std::string(version)},
                       {"resources", std::move(list)}};
 }
 
@@ -70,14 +78,17 @@ std::vector<Listed> listed(const ResourceTable& table, const Aggregator& aggrega
     bool custom = std::any_of(table.all().begin(), table.all().end(), [&](const ResourcePtr& row) {
       return row->type->custom && row->served && row->group == group && row->version == version;
     });
-    out.push_back({group, version, group == "apiregistration.k8s.io" ? 1 << 20 : group_priority(group), version_priority(group, version, custom), nullptr});
+    out.push_back({group, version, group == "apiregistration.k8s.io" ? 1 << 20 : group_priority(group),
+                   version_priority(group, version, custom), nullptr});
   }
   for (const auto& [name, remote] : aggregator.remotes())
-    out.push_back({remote->spec.group, remote->spec.version, remote->spec.group_priority, remote->spec.version_priority, remote});
+    out.push_back({remote->spec.group, remote->spec.version, remote->spec.group_priority,
+                   remote->spec.version_priority, remote});
   std::map<std::string, int64_t> highest;  // of the groups: the list moves while it is sorted
   for (const Listed& one : out) highest[one.group] = std::max(highest[one.group], one.group_priority);
   std::stable_sort(out.begin(), out.end(), [&](const Listed& a, const Listed& b) {
-    if (a.group != b.group) return highest[a.group] != highest[b.group] ? highest[a.group] > highest[b.group] : a.group < b.group;
+    if (a.group != b.group)
+      return highest[a.group] != highest[b.group] ? highest[a.group] > highest[b.group] : a.group < b.group;
     if (a.version_priority != b.version_priority) return a.version_priority > b.version_priority;
     return newer_version(a.version, b.version);
   });
@@ -87,7 +98,9 @@ std::vector<Listed> listed(const ResourceTable& table, const Aggregator& aggrega
 json::object api_group(const std::vector<Listed>& all, std::string_view group) {
   json::array versions;
   for (const Listed& one : all)
-    if (one.group == group) versions.push_back(json::object{{"groupVersion", one.group + "/" + one.version}, {"version", one.version}});
+    if (one.group == group)
+      versions.push_back(
+          json::object{{"groupVersion", one.group + "/" + one.version}, {"version", one.version}});
   json::value preferred = versions.empty() ? json::value() : versions[0];
   return {{"name", group}, {"versions", std::move(versions)}, {"preferredVersion", std::move(preferred)}};
 }
@@ -96,14 +109,18 @@ json::object aggregated_resource(const ResourceInfo& r) {
   auto kind = [](std::string_view group, std::string_view version, std::string_view name) {
     return json::object{{"group", group}, {"version", version}, {"kind", name}};
   };
-  json::object row{{"resource", r.plural}, {"responseKind", kind(r.group, r.version, r.kind)},
-                   {"scope", r.namespaced ? "Namespaced" : "Cluster"}, {"singularResource", r.singular},
+  json::object row{{"resource", r.plural},
+                   {"responseKind", kind(r.group, r.version, r.kind)},
+                   {"scope", r.namespaced ? "Namespaced" : "Cluster"},
+                   {"singularResource", r.singular},
                    {"verbs", to_array(verbs_of(r))}};
   if (!r.short_names.empty()) row["shortNames"] = split_words(r.short_names);
   if (!r.categories.empty()) row["categories"] = split_words(r.categories);
   json::array subs;
   for (const Subresource& s : subresources_of(r))
-    subs.push_back(json::object{{"subresource", s.name}, {"responseKind", kind(s.group, s.version, s.kind)}, {"verbs", to_array(s.verbs)}});
+    subs.push_back(json::object{{"subresource", s.name},
+                                {"responseKind", kind(s.group, s.version, s.kind)},
+                                {"verbs", to_array(s.verbs)}});
   if (!subs.empty()) row["subresources"] = std::move(subs);
   return row;
 }
@@ -116,9 +133,11 @@ json::object aggregated_version(const ResourceTable& table, const Listed& one) {
     current = one.remote->available && !one.remote->resources.is_null();
   } else {
     for (const ResourcePtr& r : table.all())
-      if (r->served && r->group == one.group && r->version == one.version) list.push_back(aggregated_resource(*r));
+      if (r->served && r->group == one.group && r->version == one.version)
+        list.push_back(aggregated_resource(*r));
   }
-  return {{"version", one.version}, {"resources", std::move(list)}, {"freshness", current ? "Current" : "Stale"}};
+  return {
+      {"version", one.version}, {"resources", std::move(list)}, {"freshness", current ? "Current" : "Stale"}};
 }
 // APIGroupDiscoveryList v2 (KEP-3352): everything in one answer.
 json::value aggregated(const ResourceTable& table, const std::vector<Listed>& all, bool core) {
@@ -126,11 +145,15 @@ json::value aggregated(const ResourceTable& table, const std::vector<Listed>& al
   for (const Listed& one : all) {
     if (one.group.empty() != core) continue;
     if (groups.empty() || base::string_at(groups.back(), "metadata", "name") != one.group)
-      groups.push_back(json::object{{"metadata", json::object{{"name", one.group}, {"creationTimestamp", nullptr}}}, {"versions", json::array()}});
+      groups.push_back(
+          json::object{{"metadata", json::object{{"name", one.group}, {"creationTimestamp", nullptr}}},
+                       {"versions", json::array()}});
     groups.back().get_object()["versions"].get_array().push_back(aggregated_version(table, one));
   }
-  return json::object{{"kind", "APIGroupDiscoveryList"}, {"apiVersion", "apidiscovery.k8s.io/v2"},
-                      {"metadata", json::object()}, {"items", std::move(groups)}};
+  return json::object{{"kind", "APIGroupDiscoveryList"},
+                      {"apiVersion", "apidiscovery.k8s.io/v2"},
+                      {"metadata", json::object()},
+                      {"items", std::move(groups)}};
 }
 
 // What OpenAPI tells beside the group versions.
@@ -141,8 +164,10 @@ std::vector<api::ServedPage> pages(const ResourceTable& table) {
       {"apis", "/apis/", "get available API versions", "getAPIVersions", kMeta, "APIGroupList"},
       {"version", "/version/", "get the version information for this server", "getCodeVersion", "", "object"},
       {".well-known/openid-configuration", "/.well-known/openid-configuration",
-       "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'", "getServiceAccountIssuerOpenIDConfiguration", "", ""},
-      {"openid/v1/jwks", "/openid/v1/jwks", "get the keys that verify service account tokens", "getServiceAccountIssuerOpenIDKeyset", "", ""}};
+       "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'",
+       "getServiceAccountIssuerOpenIDConfiguration", "", ""},
+      {"openid/v1/jwks", "/openid/v1/jwks", "get the keys that verify service account tokens",
+       "getServiceAccountIssuerOpenIDKeyset", "", ""}};
   for (const auto& [group, version] : table.group_versions()) {
     std::string path = "apis/" + group;
     if (group.empty() || out.back().document == path) continue;
@@ -151,7 +176,8 @@ std::vector<api::ServedPage> pages(const ResourceTable& table) {
       if (c != '.') word += upper ? static_cast<char>(std::toupper(static_cast<unsigned char>(c))) : c;
       upper = c == '.';
     }
-    out.push_back({path, "/" + path + "/", "get information of a group", "get" + word + "APIGroup", kMeta, "APIGroup"});
+    out.push_back(
+        {path, "/" + path + "/", "get information of a group", "get" + word + "APIGroup", kMeta, "APIGroup"});
   }
   return out;
 }
@@ -162,7 +188,8 @@ std::vector<ResourcePtr> rows_of(const ResourceTable& table, const std::pair<std
     if (r->served && r->group == gv.first && r->version == gv.second) out.push_back(r);
   return out;
 }
-api::ServedGroupVersion served(const std::pair<std::string, std::string>& gv, const std::vector<ResourcePtr>& rows) {
+api::ServedGroupVersion served(const std::pair<std::string, std::string>& gv,
+                               const std::vector<ResourcePtr>& rows) {
   api::ServedGroupVersion group{gv.first, gv.second, {}};
   for (const ResourcePtr& each : rows) {
     const ResourceInfo& r = *each;
@@ -171,9 +198,10 @@ api::ServedGroupVersion served(const std::pair<std::string, std::string>& gv, co
     group.resources.push_back({r.plural, "", r.kind, r.gvk(), r.namespaced, verbs, r.type});
     for (const Subresource& s : subresources_of(r)) {
       std::vector<std::string> sub_verbs(s.verbs.begin(), s.verbs.end());
-      std::string sub_gvk = (s.group.empty() ? "" : std::string(s.group) + "/") + std::string(s.version) + "/" + std::string(s.kind);
-      group.resources.push_back({r.plural, std::string(s.name), std::string(s.kind), sub_gvk, r.namespaced, sub_verbs,
-                                 s.kind == r.kind ? r.type : nullptr});
+      std::string sub_gvk = (s.group.empty() ? "" : std::string(s.group) + "/") + std::string(s.version) +
+                            "/" + std::string(s.kind);
+      group.resources.push_back({r.plural, std::string(s.name), std::string(s.kind), sub_gvk, r.namespaced,
+                                 sub_verbs, s.kind == r.kind ? r.type : nullptr});
     }
   }
   return group;
@@ -191,7 +219,8 @@ std::string hash_of(std::string_view text) {
     return hash;
   };
   char out[40];
-  std::snprintf(out, sizeof out, "%016llX%016llX", static_cast<unsigned long long>(fnv(0xcbf29ce484222325ull)),
+  std::snprintf(out, sizeof out, "%016llX%016llX",
+                static_cast<unsigned long long>(fnv(0xcbf29ce484222325ull)),
                 static_cast<unsigned long long>(fnv(0x84222325cbf29ce4ull)));
   return out;
 }
@@ -245,8 +274,8 @@ struct Sources {
 };
 }  // namespace
 
-// Made at the first request after something changed, and kept. Schemas are megabytes where large custom resources
-// are served, so they are made aside (heavy_requests.h).
+// Made at the first request after something changed, and kept. Schemas are megabytes where large custom
+// resources are served, so they are made aside (heavy_requests.h).
 struct ApiServer::Documents {
   enum class Form { kV3, kV2Text, kV2Protobuf };
   using Then = std::function<void(const Made&)>;
@@ -255,7 +284,8 @@ struct ApiServer::Documents {
 
   // Calls `then` with documents of now or later that have the form asked for.
   void when_made(Form form, Then then) {
-    Asked asked{form, server_.resources_.generation(), form == Form::kV3 ? 0 : server_.aggregator().generation(), std::move(then)};
+    Asked asked{form, server_.resources_.generation(),
+                form == Form::kV3 ? 0 : server_.aggregator().generation(), std::move(then)};
     if (asked.answered_by(*made_)) return asked.then(*made_);
     waiting_.push_back(std::move(asked));
     if (!std::exchange(making_, true)) run_aside(server_.loop_, "openapi", [this] { make(); });
@@ -283,8 +313,12 @@ struct ApiServer::Documents {
         next->v2_text = before->v2_text;
         next->v2_protobuf = before->v2_protobuf;
       }
-      auto wanted = [this](Form form) { return std::any_of(waiting_.begin(), waiting_.end(), [form](const Asked& asked) { return asked.form == form; }); };
-      bool text = !next->v2_text && wanted(Form::kV2Text), protobuf = !next->v2_protobuf && wanted(Form::kV2Protobuf);
+      auto wanted = [this](Form form) {
+        return std::any_of(waiting_.begin(), waiting_.end(),
+                           [form](const Asked& asked) { return asked.form == form; });
+      };
+      bool text = !next->v2_text && wanted(Form::kV2Text),
+           protobuf = !next->v2_protobuf && wanted(Form::kV2Protobuf);
       Sources sources(server_.resources_, server_.aggregator());
       base::compute([&] {
         next->v3 = sources.v3(before->v3);
@@ -295,7 +329,8 @@ struct ApiServer::Documents {
       });
       made_ = next;
       // Who came meanwhile may want what is newer still.
-      auto middle = std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Asked& asked) { return !asked.answered_by(*next); });
+      auto middle = std::stable_partition(waiting_.begin(), waiting_.end(),
+                                          [&](const Asked& asked) { return !asked.answered_by(*next); });
       std::vector<Asked> answered(std::make_move_iterator(middle), std::make_move_iterator(waiting_.end()));
       waiting_.erase(middle, waiting_.end());
       for (Asked& asked : answered) asked.then(*next);
@@ -322,13 +357,16 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   bool wants_aggregated = accept.find("as=APIGroupDiscoveryList") != std::string_view::npos &&
                           accept.find("v=v2;") != std::string_view::npos;
   auto reply_aggregated = [&](bool core) {
-    request->reply_bytes(200, {base::http::bytes(base::to_json(aggregated(resources_, listed(resources_, aggregator()), core)))},
-                         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    request->reply_bytes(
+        200,
+        {base::http::bytes(base::to_json(aggregated(resources_, listed(resources_, aggregator()), core)))},
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     return true;
   };
   if (path == "/") {
     json::array paths;
-    for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"})
+    for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
+                          "/openapi/v3", "/readyz", "/version"})
       paths.push_back(json::value(p));
     for (const Listed& one : listed(resources_, aggregator()))
       if (!one.group.empty()) paths.push_back(json::value("/apis/" + one.group + "/" + one.version));
@@ -337,9 +375,13 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   }
   if (path == "/api") {
     if (wants_aggregated) return reply_aggregated(true);
-    request->reply(200, json::object{{"kind", "APIVersions"}, {"versions", json::array{"v1"}},
-                                     {"serverAddressByClientCIDRs", json::array{json::object{
-                                         {"clientCIDR", "0.0.0.0/0"}, {"serverAddress", options_.advertise_address + ":" + std::to_string(options_.advertise_port)}}}}});
+    request->reply(200, json::object{{"kind", "APIVersions"},
+                                     {"versions", json::array{"v1"}},
+                                     {"serverAddressByClientCIDRs",
+                                      json::array{json::object{
+                                          {"clientCIDR", "0.0.0.0/0"},
+                                          {"serverAddress", options_.advertise_address + ":" +
+                                                                std::to_string(options_.advertise_port)}}}}});
     return true;
   }
   if (path == "/apis") {
@@ -352,7 +394,8 @@ bool ApiServer::serve_discovery(RequestPtr request) {
         groups.push_back(api_group(all, one.group));
         last = one.group;
       }
-    request->reply(200, json::object{{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
+    request->reply(
+        200, json::object{{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
     return true;
   }
   if (path == "/openapi/v3") {
@@ -362,13 +405,15 @@ bool ApiServer::serve_discovery(RequestPtr request) {
       json::value page = api::openapi_v3_index(index);
       for (const auto& [name, remote] : aggregator().remotes())
         if (remote->available && !remote->openapi_v3_url.empty())
-          base::object_at(page.get_object(), "paths")["apis/" + remote->spec.group_version()] = json::object{{"serverRelativeURL", remote->openapi_v3_url}};
+          base::object_at(page.get_object(), "paths")["apis/" + remote->spec.group_version()] =
+              json::object{{"serverRelativeURL", remote->openapi_v3_url}};
       request->reply(200, page);
     });
     return true;
   }
   if (path.starts_with("/openapi/v3/")) {
-    documents().when_made(Documents::Form::kV3, [request, name = std::string(path.substr(12))](const Made& made) {
+    documents().when_made(Documents::Form::kV3, [request,
+                                                 name = std::string(path.substr(12))](const Made& made) {
       auto it = made.v3.find(name);
       if (it == made.v3.end()) return request->reply_status(api::no_such_path());
       base::http::Headers headers;
@@ -397,7 +442,8 @@ bool ApiServer::serve_discovery(RequestPtr request) {
       request->reply(200, group);
       return true;
     }
-    json::value list = core ? resource_list(resources_, "", rest) : resource_list(resources_, rest.substr(0, slash), rest.substr(slash + 1));
+    json::value list = core ? resource_list(resources_, "", rest)
+                            : resource_list(resources_, rest.substr(0, slash), rest.substr(slash + 1));
     if (list.is_null()) return false;
     request->reply(200, list);
     return true;
@@ -411,8 +457,11 @@ void ApiServer::serve_openapi_v2(const RequestPtr& request) {
   std::string_view accept = request->http().headers.get("Accept");
   if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos ||
       accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos)
-    return documents().when_made(Documents::Form::kV2Protobuf, [request, kProtobuf](const Made& made) { request->reply_bytes(200, {made.v2_protobuf}, kProtobuf); });
-  documents().when_made(Documents::Form::kV2Text, [request](const Made& made) { request->reply_bytes(200, {made.v2_text}); });
+    return documents().when_made(Documents::Form::kV2Protobuf, [request, kProtobuf](const Made& made) {
+      request->reply_bytes(200, {made.v2_protobuf}, kProtobuf);
+    });
+  documents().when_made(Documents::Form::kV2Text,
+                        [request](const Made& made) { request->reply_bytes(200, {made.v2_text}); });
 }
 
 }  // namespace master

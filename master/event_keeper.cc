@@ -17,8 +17,8 @@ base::Time last_written(const StoredObject& event, base::Time fallback) {
 }
 }  // namespace
 
-std::vector<std::string> events_to_remove(const std::map<std::string, base::Time>& written, const EventLimits& limits,
-                                          base::Time now) {
+std::vector<std::string> events_to_remove(const std::map<std::string, base::Time>& written,
+                                          const EventLimits& limits, base::Time now) {
   std::vector<std::pair<base::Time, std::string>> left;
   std::vector<std::string> out;
   for (const auto& [key, time] : written) {

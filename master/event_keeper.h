@@ -36,7 +36,7 @@ class EventKeeper {
 };
 
 // Pure: which of the events have to go, given when each was last written (nanoseconds by key).
-std::vector<std::string> events_to_remove(const std::map<std::string, base::Time>& written, const EventLimits& limits,
-                                          base::Time now);
+std::vector<std::string> events_to_remove(const std::map<std::string, base::Time>& written,
+                                          const EventLimits& limits, base::Time now);
 
 }  // namespace master

@@ -44,7 +44,9 @@ std::string label_text(const json::value* value) {
 
 // The first label with this path.
 size_t first_of(const ResourceInfo& info, size_t index) {
-  return static_cast<size_t>(std::find(info.selector_paths.begin(), info.selector_paths.end(), info.selector_paths[index]) - info.selector_paths.begin());
+  return static_cast<size_t>(
+      std::find(info.selector_paths.begin(), info.selector_paths.end(), info.selector_paths[index]) -
+      info.selector_paths.begin());
 }
 
 }  // namespace
@@ -52,14 +54,16 @@ size_t first_of(const ResourceInfo& info, size_t index) {
 void read_field_labels(ResourceInfo& info) {
   each_part(info.field_selectors, ',', [&](std::string_view entry) {
     size_t equals = entry.find('=');
-    std::string_view sources = equals == entry.npos ? entry : entry.substr(equals + 1), first = sources.substr(0, sources.find('|'));
+    std::string_view sources = equals == entry.npos ? entry : entry.substr(equals + 1),
+                     first = sources.substr(0, sources.find('|'));
     Path path;
     each_part(sources, '|', [&](std::string_view source) {
       if (!path.empty()) path.push_back("|");
       each_part(source, '.', [&](std::string_view part) { path.push_back(part); });
     });
     if (!info.type->custom && !first.empty())
-      if (std::string_view zero = zero_text(*info.type, first); !zero.empty()) path.insert(path.end(), {"=", zero});
+      if (std::string_view zero = zero_text(*info.type, first); !zero.empty())
+        path.insert(path.end(), {"=", zero});
     info.selector_names.push_back(entry.substr(0, equals));
     info.selector_paths.push_back(std::move(path));
   });
@@ -74,7 +78,9 @@ std::optional<int> field_index(const ResourceInfo& info, std::string_view label)
 
 size_t kept_fields(const ResourceInfo& info) {
   size_t count = 0;
-  while (count < info.selector_paths.size() && !info.selector_paths[count].empty() && first_of(info, count) == count) ++count;
+  while (count < info.selector_paths.size() && !info.selector_paths[count].empty() &&
+         first_of(info, count) == count)
+    ++count;
   return count;
 }
 

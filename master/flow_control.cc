@@ -43,8 +43,11 @@ json::value object_named(std::string_view kind, std::string_view name, json::val
 json::value limited(std::string_view name, int shares, int lendable, int queues, int hand) {
   json::object limit{{"nominalConcurrencyShares", shares}, {"lendablePercent", lendable}};
   if (queues == 0) limit["limitResponse"] = {{"type", "Reject"}};
-  else limit["limitResponse"] = {{"type", "Queue"}, {"queuing", {{"queues", queues}, {"handSize", hand}, {"queueLengthLimit", 50}}}};
-  return object_named("PriorityLevelConfiguration", name, {{"type", "Limited"}, {"limited", std::move(limit)}});
+  else
+    limit["limitResponse"] = {
+        {"type", "Queue"}, {"queuing", {{"queues", queues}, {"handSize", hand}, {"queueLengthLimit", 50}}}};
+  return object_named("PriorityLevelConfiguration", name,
+                      {{"type", "Limited"}, {"limited", std::move(limit)}});
 }
 
 json::value group(std::string_view name) { return {{"kind", "Group"}, {"group", {{"name", name}}}}; }
@@ -52,20 +55,25 @@ json::value user(std::string_view name) { return {{"kind", "User"}, {"user", {{"
 json::value account(std::string_view name) {
   return {{"kind", "ServiceAccount"}, {"serviceAccount", {{"name", name}, {"namespace", "kube-system"}}}};
 }
-json::value resources(json::array verbs, json::array groups, json::array names, json::array namespaces, bool cluster = false) {
-  json::object rule{{"verbs", std::move(verbs)}, {"apiGroups", std::move(groups)}, {"resources", std::move(names)}};
+json::value resources(json::array verbs, json::array groups, json::array names, json::array namespaces,
+                      bool cluster = false) {
+  json::object rule{
+      {"verbs", std::move(verbs)}, {"apiGroups", std::move(groups)}, {"resources", std::move(names)}};
   if (cluster) rule["clusterScope"] = true;
   if (!namespaces.empty()) rule["namespaces"] = std::move(namespaces);
   return rule;
 }
 const json::value kAllPaths = {{"verbs", {"*"}}, {"nonResourceURLs", {"*"}}};
 json::value all_resources() { return resources({"*"}, {"*"}, {"*"}, {"*"}, true); }
-json::value schema(std::string_view name, std::string_view level, int precedence, std::string_view distinguisher,
-                   json::array subjects, json::array resource_rules, json::array path_rules) {
+json::value schema(std::string_view name, std::string_view level, int precedence,
+                   std::string_view distinguisher, json::array subjects, json::array resource_rules,
+                   json::array path_rules) {
   json::object rule{{"subjects", std::move(subjects)}};
   if (!resource_rules.empty()) rule["resourceRules"] = std::move(resource_rules);
   if (!path_rules.empty()) rule["nonResourceRules"] = std::move(path_rules);
-  json::object spec{{"priorityLevelConfiguration", {{"name", level}}}, {"matchingPrecedence", precedence}, {"rules", json::array{std::move(rule)}}};
+  json::object spec{{"priorityLevelConfiguration", {{"name", level}}},
+                    {"matchingPrecedence", precedence},
+                    {"rules", json::array{std::move(rule)}}};
   if (!distinguisher.empty()) spec["distinguisherMethod"] = {{"type", distinguisher}};
   return object_named("FlowSchema", name, std::move(spec));
 }
@@ -77,9 +85,9 @@ struct FlowControl::Level {
   bool exempt = false, rejects = false;
   double shares = 5;
   int seats = 1, executing = 0;
-  size_t queue_limit = 0, queued = 0;   // of all flows together
-  size_t flow_limit = 0;                // of one flow
-  double virtual_time = 0;              // seconds of the loop over shares
+  size_t queue_limit = 0, queued = 0;  // of all flows together
+  size_t flow_limit = 0;               // of one flow
+  double virtual_time = 0;             // seconds of the loop over shares
   uint64_t dispatched = 0, rejected = 0;
   // Flows with waiting requests, the next to run first.
   struct Waiting {
@@ -105,26 +113,34 @@ struct FlowControl::Schema {
       std::string_view name = base::string_at(subject, "group", "name");
       return name == "*" || user.in_group(name);
     }
-    std::string_view ns = base::string_at(subject, "serviceAccount", "namespace"), name = base::string_at(subject, "serviceAccount", "name");
+    std::string_view ns = base::string_at(subject, "serviceAccount", "namespace"),
+                     name = base::string_at(subject, "serviceAccount", "name");
     std::string prefix = "system:serviceaccount:" + std::string(ns) + ":";
-    return user.name.starts_with(prefix) && (name == "*" || std::string_view(user.name).substr(prefix.size()) == name);
+    return user.name.starts_with(prefix) &&
+           (name == "*" || std::string_view(user.name).substr(prefix.size()) == name);
   }
   bool rule_matches(const json::value& rule, const RequestInfo& request) const {
     bool subject = false;
-    for (const json::value& one : list_at(rule, "subjects")) subject = subject || subject_matches(one, request.user);
+    for (const json::value& one : list_at(rule, "subjects"))
+      subject = subject || subject_matches(one, request.user);
     if (!subject) return false;
     if (!request.resource) {
       for (const json::value& one : list_at(rule, "nonResourceRules"))
-        if (lists_or_star(base::find(one, "verbs"), request.verb) && has_path(base::find(one, "nonResourceURLs"), request.http().path())) return true;
+        if (lists_or_star(base::find(one, "verbs"), request.verb) &&
+            has_path(base::find(one, "nonResourceURLs"), request.http().path()))
+          return true;
       return false;
     }
     std::string resource = request.resource->plural;
     if (!request.subresource.empty()) resource += "/" + request.subresource;
     for (const json::value& one : list_at(rule, "resourceRules")) {
-      if (!lists_or_star(base::find(one, "verbs"), request.verb) || !lists_or_star(base::find(one, "apiGroups"), request.resource->group) ||
+      if (!lists_or_star(base::find(one, "verbs"), request.verb) ||
+          !lists_or_star(base::find(one, "apiGroups"), request.resource->group) ||
           !lists_or_star(base::find(one, "resources"), resource))
         continue;
-      if (request.ns.empty() ? base::as_bool(base::find(one, "clusterScope")) : lists_or_star(base::find(one, "namespaces"), request.ns)) return true;
+      if (request.ns.empty() ? base::as_bool(base::find(one, "clusterScope"))
+                             : lists_or_star(base::find(one, "namespaces"), request.ns))
+        return true;
     }
     return false;
   }
@@ -138,7 +154,8 @@ struct FlowControl::Schema {
 // As kube-apiserver creates them (pkg/apis/flowcontrol/bootstrap of Kubernetes 1.29 and later).
 std::vector<json::value> FlowControl::default_levels() {
   json::object exempt{{"nominalConcurrencyShares", 0}, {"lendablePercent", 0}};
-  return {object_named("PriorityLevelConfiguration", "exempt", {{"type", "Exempt"}, {"exempt", std::move(exempt)}}),
+  return {object_named("PriorityLevelConfiguration", "exempt",
+                       {{"type", "Exempt"}, {"exempt", std::move(exempt)}}),
           limited("catch-all", 5, 0, 0, 0),
           limited("system", 30, 33, 64, 6),
           limited("node-high", 40, 25, 64, 6),
@@ -153,21 +170,30 @@ std::vector<json::value> FlowControl::default_schemas() {
   json::array all{all_resources()}, paths{kAllPaths};
   return {
       schema("exempt", "exempt", 1, "", {group("system:masters")}, all, paths),
-      schema("probes", "exempt", 2, "", everybody, {}, {{{"verbs", {"get"}}, {"nonResourceURLs", {"/healthz", "/readyz", "/livez"}}}}),
+      schema("probes", "exempt", 2, "", everybody, {},
+             {{{"verbs", {"get"}}, {"nonResourceURLs", {"/healthz", "/readyz", "/livez"}}}}),
       schema("system-leader-election", "leader-election", 100, "ByUser",
-             {user("system:kube-controller-manager"), user("system:kube-scheduler"), account("*")}, leases, {}),
+             {user("system:kube-controller-manager"), user("system:kube-scheduler"), account("*")}, leases,
+             {}),
       schema("endpoint-controller", "workload-high", 150, "ByUser",
-             {user("system:kube-controller-manager"), account("endpoint-controller"), account("endpointslicemirroring-controller")},
+             {user("system:kube-controller-manager"), account("endpoint-controller"),
+              account("endpointslicemirroring-controller")},
              {resources({"get", "create", "update"}, {""}, {"endpoints"}, {"*"}),
-              resources({"get", "create", "update"}, {"discovery.k8s.io"}, {"endpointslices"}, {"*"})}, {}),
+              resources({"get", "create", "update"}, {"discovery.k8s.io"}, {"endpointslices"}, {"*"})},
+             {}),
       schema("workload-leader-election", "leader-election", 200, "ByUser", {account("*")}, leases, {}),
       schema("system-node-high", "node-high", 400, "ByUser", {group("system:nodes")},
-             {resources({"*"}, {""}, {"nodes", "nodes/status"}, {}, true), resources({"*"}, {"coordination.k8s.io"}, {"leases"}, {"*"})}, {}),
+             {resources({"*"}, {""}, {"nodes", "nodes/status"}, {}, true),
+              resources({"*"}, {"coordination.k8s.io"}, {"leases"}, {"*"})},
+             {}),
       schema("system-nodes", "system", 500, "ByUser", {group("system:nodes")}, all, paths),
-      schema("kube-controller-manager", "workload-high", 800, "ByNamespace", {user("system:kube-controller-manager")}, all, paths),
-      schema("kube-scheduler", "workload-high", 800, "ByNamespace", {user("system:kube-scheduler")}, all, paths),
+      schema("kube-controller-manager", "workload-high", 800, "ByNamespace",
+             {user("system:kube-controller-manager")}, all, paths),
+      schema("kube-scheduler", "workload-high", 800, "ByNamespace", {user("system:kube-scheduler")}, all,
+             paths),
       schema("kube-system-service-accounts", "workload-high", 900, "ByNamespace", {account("*")}, all, paths),
-      schema("service-accounts", "workload-low", 9000, "ByUser", {group("system:serviceaccounts")}, all, paths),
+      schema("service-accounts", "workload-low", 9000, "ByUser", {group("system:serviceaccounts")}, all,
+             paths),
       schema("global-default", "global-default", 9900, "ByUser", everybody, all, paths),
       schema("catch-all", "catch-all", 10000, "ByUser", everybody, all, paths),
   };
@@ -187,11 +213,13 @@ void FlowControl::configure(const std::vector<json::value>& schemas, const std::
     level->name = name;
     level->uid = base::string_at(object, "metadata", "uid");
     level->exempt = base::string_at(object, "spec", "type") == "Exempt";
-    level->shares = static_cast<double>(base::as_int(base::find_path(object, "spec", "limited", "nominalConcurrencyShares"), 30));
+    level->shares = static_cast<double>(
+        base::as_int(base::find_path(object, "spec", "limited", "nominalConcurrencyShares"), 30));
     level->rejects = base::string_at(object, "spec", "limited", "limitResponse", "type") != "Queue";
     const json::value* queuing = base::find_path(object, "spec", "limited", "limitResponse", "queuing");
     auto setting = [&](std::string_view key, int64_t fallback) {
-      return static_cast<size_t>(std::clamp<int64_t>(queuing ? base::as_int(base::find(*queuing, key), fallback) : fallback, 1, 1 << 20));
+      return static_cast<size_t>(std::clamp<int64_t>(
+          queuing ? base::as_int(base::find(*queuing, key), fallback) : fallback, 1, 1 << 20));
     };
     // A flow has its hand of queues for itself at most.
     level->flow_limit = setting("handSize", 8) * setting("queueLengthLimit", 50);
@@ -200,12 +228,16 @@ void FlowControl::configure(const std::vector<json::value>& schemas, const std::
   };
   for (const json::value& object : levels) take(object);
   for (const json::value& object : default_levels())
-    if (std::string_view name = base::string_at(object, "metadata", "name"); name == "exempt" || name == "catch-all") take(object);
+    if (std::string_view name = base::string_at(object, "metadata", "name");
+        name == "exempt" || name == "catch-all")
+      take(object);
   double sum = 0;
   for (const auto& [name, level] : made)
     if (!level->exempt) sum += level->shares;
   for (const auto& [name, level] : made)
-    level->seats = std::max(1, static_cast<int>(std::min(1e6, static_cast<double>(total_seats_) * level->shares / std::max(1.0, sum) + 0.999)));
+    level->seats = std::max(
+        1, static_cast<int>(std::min(
+               1e6, static_cast<double>(total_seats_) * level->shares / std::max(1.0, sum) + 0.999)));
 
   std::vector<std::shared_ptr<Schema>> sorted;
   auto take_schema = [&](const json::value& object) {
@@ -222,9 +254,12 @@ void FlowControl::configure(const std::vector<json::value>& schemas, const std::
   };
   for (const json::value& object : schemas) take_schema(object);
   for (const json::value& object : default_schemas())
-    if (std::string_view name = base::string_at(object, "metadata", "name"); name == "exempt" || name == "catch-all") take_schema(object);
+    if (std::string_view name = base::string_at(object, "metadata", "name");
+        name == "exempt" || name == "catch-all")
+      take_schema(object);
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
-    return std::pair<int64_t, std::string_view>(a->precedence, a->name) < std::pair<int64_t, std::string_view>(b->precedence, b->name);
+    return std::pair<int64_t, std::string_view>(a->precedence, a->name) <
+           std::pair<int64_t, std::string_view>(b->precedence, b->name);
   });
   // Requests that wait in a level which is gone go on in catch-all.
   for (auto& [name, level] : levels_) {
@@ -278,7 +313,8 @@ void FlowControl::run_one(const std::shared_ptr<Level>& level, std::function<voi
   }
 }
 
-void FlowControl::admit(const Flow& flow, std::function<void(Seat)> run, const std::function<void()>& refuse) {
+void FlowControl::admit(const Flow& flow, std::function<void(Seat)> run,
+                        const std::function<void()>& refuse) {
   const std::shared_ptr<Level>& level = flow.level;
   if (level->exempt) {
     ++level->dispatched;
@@ -290,7 +326,8 @@ void FlowControl::admit(const Flow& flow, std::function<void(Seat)> run, const s
     return run_one(level, std::move(run));
   }
   std::string key = flow.schema + "/" + flow.distinguisher;
-  auto waiting = std::find_if(level->flows.begin(), level->flows.end(), [&](const Level::Waiting& w) { return w.flow == key; });
+  auto waiting = std::find_if(level->flows.begin(), level->flows.end(),
+                              [&](const Level::Waiting& w) { return w.flow == key; });
   size_t in_flow = waiting == level->flows.end() ? 0 : waiting->requests.size();
   // A level without queues refuses what has no seat; that the loop is busy for a moment is no reason.
   bool full = level->rejects ? level->executing >= level->seats || in_flow >= 64
@@ -300,7 +337,8 @@ void FlowControl::admit(const Flow& flow, std::function<void(Seat)> run, const s
     return refuse();
   }
   if (level->queued == 0) level->virtual_time = std::max(level->virtual_time, virtual_time_);
-  if (waiting == level->flows.end()) waiting = level->flows.insert(level->flows.end(), Level::Waiting{std::move(key), {}});
+  if (waiting == level->flows.end())
+    waiting = level->flows.insert(level->flows.end(), Level::Waiting{std::move(key), {}});
   waiting->requests.push_back(std::move(run));
   ++level->queued;
   pump_later();

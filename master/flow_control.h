@@ -66,8 +66,8 @@ class FlowControl {
   const int total_seats_;
   std::vector<std::shared_ptr<Schema>> schemas_;  // by precedence
   std::map<std::string, std::shared_ptr<Level>, std::less<>> levels_;
-  double virtual_time_ = 0;     // of the level that ran last
-  Clock::duration used_{};      // by this turn of the loop
+  double virtual_time_ = 0;  // of the level that ran last
+  Clock::duration used_{};   // by this turn of the loop
   Clock::time_point turn_{};
   bool pumping_ = false, pump_posted_ = false, turn_posted_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -63,8 +63,10 @@ HealthAnswer answer_health(const std::vector<HealthCheck>& checks, std::string_v
   }
   std::string unmatched;
   for (const std::string& name : excluded)
-    if (std::find(used.begin(), used.end(), name) == used.end()) unmatched += (unmatched.empty() ? "\"" : ",\"") + name + "\"";
-  if (!unmatched.empty()) body += "warn: some health checks cannot be excluded: no matches for " + unmatched + "\n";
+    if (std::find(used.begin(), used.end(), name) == used.end())
+      unmatched += (unmatched.empty() ? "\"" : ",\"") + name + "\"";
+  if (!unmatched.empty())
+    body += "warn: some health checks cannot be excluded: no matches for " + unmatched + "\n";
   std::string name(endpoint.substr(1));
   if (failed) return {500, body + name + " check failed\n"};
   if (!verbose) return {200, "ok"};

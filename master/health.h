@@ -10,13 +10,13 @@
 namespace master {
 
 struct HealthCheck {
-  std::string name;                    // "ping", "poststarthook/start-controllers"
-  bool live = true;                    // asked by /livez and /healthz; /readyz asks all
+  std::string name;  // "ping", "poststarthook/start-controllers"
+  bool live = true;  // asked by /livez and /healthz; /readyz asks all
   std::function<bool()> healthy;
 };
 struct HealthAnswer {
-  int status = 404;                    // 404: `path` is no health endpoint or names no check
-  std::string body;                    // text/plain
+  int status = 404;  // 404: `path` is no health endpoint or names no check
+  std::string body;  // text/plain
 };
 // `path` without query: "/readyz", "/livez/ping". `query` as parse_query() gives it.
 HealthAnswer answer_health(const std::vector<HealthCheck>& checks, std::string_view path,

@@ -34,7 +34,8 @@ Wanted read_headers(const base::http::Headers& headers) {
     else if (what == "group") out.user.groups.push_back(value);
     else if (what == "uid") out.user.uid = value;
     else if (what.starts_with("extra-"))
-      if (auto key = base::http::unescape(std::string_view(what).substr(6)); key.ok()) out.user.extra[lower(*key)].push_back(value);
+      if (auto key = base::http::unescape(std::string_view(what).substr(6)); key.ok())
+        out.user.extra[lower(*key)].push_back(value);
   }
   return out;
 }
@@ -44,7 +45,8 @@ bool split_account(std::string_view user, std::string_view* ns, std::string_view
   if (!user.starts_with(kAccount)) return false;
   user.remove_prefix(kAccount.size());
   size_t colon = user.find(':');
-  if (colon == user.npos || colon == 0 || colon + 1 == user.size() || user.find(':', colon + 1) != user.npos) return false;
+  if (colon == user.npos || colon == 0 || colon + 1 == user.size() || user.find(':', colon + 1) != user.npos)
+    return false;
   *ns = user.substr(0, colon);
   *name = user.substr(colon + 1);
   return true;
@@ -56,9 +58,11 @@ json::value impersonate(const Authorizer& authorizer, RequestInfo& request) {
   Wanted wanted = read_headers(request.http().headers);
   if (!wanted.any) return nullptr;
   User& user = wanted.user;
-  if (user.name.empty()) return api::internal_error("requested groups, uid or extra without impersonating a user");
+  if (user.name.empty())
+    return api::internal_error("requested groups, uid or extra without impersonating a user");
   json::value refusal;
-  auto check = [&](std::string_view group, std::string_view resource, std::string_view subresource, std::string_view ns, std::string_view name) {
+  auto check = [&](std::string_view group, std::string_view resource, std::string_view subresource,
+                   std::string_view ns, std::string_view name) {
     Access access{true, "impersonate", ns, group, resource, subresource, name, {}, {}};
     std::string reason;
     if (!refusal.is_null() || authorizer.allows(request.user, access, &reason)) return;
@@ -75,10 +79,12 @@ json::value impersonate(const Authorizer& authorizer, RequestInfo& request) {
   if (!user.uid.empty()) check(kGroup, "uids", "", "", user.uid);
   if (!refusal.is_null()) return refusal;
 
-  if (account && user.groups.empty()) user.groups = {"system:serviceaccounts", "system:serviceaccounts:" + std::string(ns)};
+  if (account && user.groups.empty())
+    user.groups = {"system:serviceaccounts", "system:serviceaccounts:" + std::string(ns)};
   bool anonymous = user.name == "system:anonymous";
   const char* own = anonymous ? "system:unauthenticated" : "system:authenticated";
-  if (!user.in_group("system:authenticated") && !user.in_group("system:unauthenticated")) user.groups.emplace_back(own);
+  if (!user.in_group("system:authenticated") && !user.in_group("system:unauthenticated"))
+    user.groups.emplace_back(own);
   request.impersonator = std::make_shared<const User>(std::move(request.user));
   request.user = std::move(user);
   return nullptr;

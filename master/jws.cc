@@ -43,9 +43,11 @@ std::optional<std::string> decode(std::string_view text) {
 // OpenSSL's form of an ECDSA signature (DER) to that of JWS (two numbers), and back.
 Result<std::string> raw_of_der(const std::string& der) {
   const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  std::unique_ptr<ECDSA_SIG, tls::Freer<ECDSA_SIG_free>> signature(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
+  std::unique_ptr<ECDSA_SIG, tls::Freer<ECDSA_SIG_free>> signature(
+      d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
   if (!signature) return tls::openssl_error("sign token");
-  return number_bytes(ECDSA_SIG_get0_r(signature.get()), kPart) + number_bytes(ECDSA_SIG_get0_s(signature.get()), kPart);
+  return number_bytes(ECDSA_SIG_get0_r(signature.get()), kPart) +
+         number_bytes(ECDSA_SIG_get0_s(signature.get()), kPart);
 }
 std::string der_of_raw(std::string_view raw) {
   std::unique_ptr<ECDSA_SIG, tls::Freer<ECDSA_SIG_free>> signature(ECDSA_SIG_new());
@@ -66,10 +68,13 @@ bool split_token(std::string_view token, Parts* out) {
   size_t first = token.find('.');
   size_t second = first == token.npos ? first : token.find('.', first + 1);
   if (second == token.npos || token.find('.', second + 1) != token.npos) return false;
-  *out = {token.substr(0, first), token.substr(first + 1, second - first - 1), token.substr(second + 1), token.substr(0, second)};
+  *out = {token.substr(0, first), token.substr(first + 1, second - first - 1), token.substr(second + 1),
+          token.substr(0, second)};
   return true;
 }
-base::Error no_token() { return base::make_error(base::Kind::kInvalid, "read token", "", "it is not a signed JSON web token"); }
+base::Error no_token() {
+  return base::make_error(base::Kind::kInvalid, "read token", "", "it is not a signed JSON web token");
+}
 
 }  // namespace
 
@@ -96,7 +101,8 @@ Result<Key> Key::read(const std::string& pem) {
     out.private_ = true;
   } else {
     key.reset(PEM_read_bio_PUBKEY(tls::bio_of(pem).get(), nullptr, nullptr, nullptr));
-    if (!key) return tls::openssl_error("read key", "of service accounts", "it must be PEM without a password");
+    if (!key)
+      return tls::openssl_error("read key", "of service accounts", "it must be PEM without a password");
   }
   out.rsa_ = EVP_PKEY_is_a(key.get(), "RSA") == 1;
   if (!out.rsa_ && (EVP_PKEY_is_a(key.get(), "EC") != 1 || EVP_PKEY_get_bits(key.get()) != 256))
@@ -126,7 +132,8 @@ json::object Key::jwk() const {
 }
 
 Result<std::string> Key::sign(std::string_view payload) const {
-  std::string text = base64url("{\"alg\":\"" + std::string(algorithm()) + "\",\"kid\":\"" + id_ + "\"}") + "." + base64url(payload);
+  std::string text = base64url("{\"alg\":\"" + std::string(algorithm()) + "\",\"kid\":\"" + id_ + "\"}") +
+                     "." + base64url(payload);
   std::unique_ptr<EVP_MD_CTX, tls::Freer<EVP_MD_CTX_free>> context(EVP_MD_CTX_new());
   size_t size = 0;
   auto* data = reinterpret_cast<const unsigned char*>(text.data());
@@ -134,7 +141,8 @@ Result<std::string> Key::sign(std::string_view payload) const {
       EVP_DigestSign(context.get(), nullptr, &size, data, text.size()) != 1)
     return tls::openssl_error("sign token");
   std::string signature(size, '\0');
-  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, data, text.size()) != 1)
+  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, data,
+                     text.size()) != 1)
     return tls::openssl_error("sign token");
   signature.resize(size);
   if (!rsa_) signature = TRY(raw_of_der(signature));
@@ -145,9 +153,10 @@ bool Key::verify(std::string_view signed_text, std::string_view signature) const
   if (!rsa_ && signature.size() != 2 * kPart) return false;
   std::string der = rsa_ ? std::string(signature) : der_of_raw(signature);
   std::unique_ptr<EVP_MD_CTX, tls::Freer<EVP_MD_CTX_free>> context(EVP_MD_CTX_new());
-  bool good = EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, pkey(key_)) == 1 &&
-              EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(der.data()), der.size(),
-                               reinterpret_cast<const unsigned char*>(signed_text.data()), signed_text.size()) == 1;
+  bool good =
+      EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, pkey(key_)) == 1 &&
+      EVP_DigestVerify(context.get(), reinterpret_cast<const unsigned char*>(der.data()), der.size(),
+                       reinterpret_cast<const unsigned char*>(signed_text.data()), signed_text.size()) == 1;
   ERR_clear_error();
   return good;
 }
@@ -165,14 +174,18 @@ Result<json::value> peek(std::string_view token) {
 Result<std::string> verify(std::string_view token, const std::vector<Key>& keys) {
   Parts parts;
   if (!split_token(token, &parts)) return no_token();
-  auto header_text = decode(parts.header), payload = decode(parts.payload), signature = decode(parts.signature);
+  auto header_text = decode(parts.header), payload = decode(parts.payload),
+       signature = decode(parts.signature);
   if (!header_text || !payload || !signature) return no_token();
   json::value header = TRY(base::parse_json(*header_text));
   std::string_view id = base::string_at(header, "kid"), algorithm = base::string_at(header, "alg");
   for (const Key& key : keys)
     // The key decides what algorithm is right, never the token alone (RFC 8725 section 3.1).
-    if (algorithm == key.algorithm() && (id.empty() || id == key.id()) && key.verify(parts.signed_text, *signature)) return std::move(*payload);
-  return base::make_error(base::Kind::kDenied, "verify token", std::string(id), "no key of this cluster signed it");
+    if (algorithm == key.algorithm() && (id.empty() || id == key.id()) &&
+        key.verify(parts.signed_text, *signature))
+      return std::move(*payload);
+  return base::make_error(base::Kind::kDenied, "verify token", std::string(id),
+                          "no key of this cluster signed it");
 }
 
 }  // namespace master::jws

@@ -34,15 +34,15 @@ enum class VersionMatch : uint8_t { kUnset, kExact, kNotOlderThan };
 
 struct ListOptions {
   Filter filter;
-  std::optional<int64_t> version;      // ?resourceVersion=; unset and 0 differ
+  std::optional<int64_t> version;  // ?resourceVersion=; unset and 0 differ
   VersionMatch match = VersionMatch::kUnset;
-  size_t limit = 0;                    // 0: none
-  bool continues = false;              // a continue token was given:
-  int64_t continue_revision = 0;       // -1: the newest, whatever the earlier pages showed
-  std::string continue_from;           // first key of the page
+  size_t limit = 0;               // 0: none
+  bool continues = false;         // a continue token was given:
+  int64_t continue_revision = 0;  // -1: the newest, whatever the earlier pages showed
+  std::string continue_from;      // first key of the page
   std::optional<bool> send_initial_events;
   bool bookmarks = false;
-  int timeout_s = 0;                   // 0: the server's own; -1: over already
+  int timeout_s = 0;  // 0: the server's own; -1: over already
 };
 
 // Null and *out set, or the Status that refuses. `watch`: for the verb watch.

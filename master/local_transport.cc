@@ -12,7 +12,7 @@ using base::http::Headers;
 // One request from inside. The caller's Call object and the server's Exchange share it.
 struct State {
   base::Loop* loop;
-  api::Transport::Done done;                      // a call
+  api::Transport::Done done;                           // a call
   std::function<void(const api::WatchLine&)> on_line;  // a watch
   std::function<void(base::Status)> on_end;
   std::function<void()> on_open, closed;
@@ -46,7 +46,8 @@ struct State {
 
 // A line of a watch with the bytes it stands in.
 struct Line {
-  explicit Line(Bytes chunk) : bytes(std::move(chunk)), text(std::string_view(*bytes).substr(0, bytes->size() - 1)) {}
+  explicit Line(Bytes chunk)
+      : bytes(std::move(chunk)), text(std::string_view(*bytes).substr(0, bytes->size() - 1)) {}
   const Bytes bytes;
   const api::WatchLine text;
 };
@@ -127,7 +128,8 @@ class LocalTransport final : public api::Transport {
     return send(std::move(state), std::move(request));
   }
   std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const api::WatchLine&)> on_line,
-                              std::function<void(base::Status)> on_end, std::function<void()> on_open) override {
+                              std::function<void(base::Status)> on_end,
+                              std::function<void()> on_open) override {
     auto state = std::make_shared<State>();
     state->loop = &server_.loop_;
     state->on_line = std::move(on_line);

@@ -51,20 +51,26 @@ base::Result<std::string> first_service_address(const std::string& cidr) {
   size_t slash = cidr.find('/');
   unsigned a, b, c, d;
   if (slash == std::string::npos || std::sscanf(cidr.c_str(), "%u.%u.%u.%u", &a, &b, &c, &d) != 4)
-    return base::make_error(base::Kind::kInvalid, "read --service-cidr", cidr, "not an IPv4 CIDR", "give one like 10.96.0.0/16");
+    return base::make_error(base::Kind::kInvalid, "read --service-cidr", cidr, "not an IPv4 CIDR",
+                            "give one like 10.96.0.0/16");
   return master::ServiceAllocator(cidr, "").first_address();
 }
 
 Status run(const Flags& flags) {
   base::Loop loop;
   std::function<void()> stop = [&] { loop.stop(); };  // replaced below, even while it runs
-  auto signals = TRY(loop.on_signals({SIGTERM, SIGINT}, [&](int) { auto now = stop; now(); }));
+  auto signals = TRY(loop.on_signals({SIGTERM, SIGINT}, [&](int) {
+    auto now = stop;
+    now();
+  }));
   std::string service_ip = TRY(first_service_address(flags.service_cidr));
   TRY(base::sys::mkdir_all(flags.data_dir, 0700));
   std::string domain = flags.cluster_domain;
-  master::Pki pki = TRY(master::load_or_make_pki(
-      flags.data_dir, {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + domain},
-      {"127.0.0.1", "::1", flags.advertise_address, service_ip}));
+  master::Pki pki =
+      TRY(master::load_or_make_pki(flags.data_dir,
+                                   {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+                                    "kubernetes.default.svc." + domain},
+                                   {"127.0.0.1", "::1", flags.advertise_address, service_ip}));
 
   master::ServerOptions options;
   options.service_cidr = flags.service_cidr;
@@ -93,22 +99,27 @@ Status run(const Flags& flags) {
   std::unique_ptr<master::ApiServer> api;
   base::http::Server::Options http_options;
   http_options.refusal = [&](int status, const std::string& text) {
-    base::json::value told = status == 413 ? api::too_large(http_options.max_body_bytes)
-                                           : api::make_status(status, status == 400 ? "BadRequest" : "", text);
+    base::json::value told = status == 413
+                                 ? api::too_large(http_options.max_body_bytes)
+                                 : api::make_status(status, status == 400 ? "BadRequest" : "", text);
     return std::pair<std::string, std::string>("application/json", base::to_json(told));
   };
-  base::http::Server http(loop, context, http_options, [&](std::shared_ptr<base::http::Exchange> exchange) { api->handle(std::move(exchange)); });
+  base::http::Server http(loop, context, http_options, [&](std::shared_ptr<base::http::Exchange> exchange) {
+    api->handle(std::move(exchange));
+  });
   for (const std::string& address : flags.listen) TRY(http.listen(address));
   for (int i = 0; i < inherited_sockets(); ++i) TRY(http.adopt(base::UniqueFd(3 + i)));
   if (http.ports().empty())
-    return base::make_error(base::Kind::kInvalid, "start", "", "nothing to listen on", "give --listen ADDRESS:PORT");
+    return base::make_error(base::Kind::kInvalid, "start", "", "nothing to listen on",
+                            "give --listen ADDRESS:PORT");
   options.advertise_port = http.ports()[0];
 
   auto store = TRY(master::open_sqlite_store(loop, flags.data_dir + "/store.db", flags.store));
   api = std::make_unique<master::ApiServer>(loop, std::move(store), options);
   if (!flags.audit_policy_file.empty() && !flags.audit_log.path.empty()) {
     std::string text = TRY(base::sys::read_file(flags.audit_policy_file));
-    auto policy = TRY_WRAP(master::AuditPolicy::parse(text), "read --audit-policy-file", flags.audit_policy_file);
+    auto policy =
+        TRY_WRAP(master::AuditPolicy::parse(text), "read --audit-policy-file", flags.audit_policy_file);
     master::AuditLog::Options log = flags.audit_log;
     log.max_size_bytes = flags.audit_log_max_size_mib << 20;
     api->front().audit(std::move(policy), TRY(master::AuditLog::open(loop, std::move(log))));
@@ -118,10 +129,12 @@ Status run(const Flags& flags) {
   api::KubeConfig admin;
   // A socket that was handed in is the user's own door (on the host's loopback); prefer it.
   int admin_port = http.ports()[flags.listen.size() < http.ports().size() ? flags.listen.size() : 0];
-  admin.server = "https://" + std::string(inherited_sockets() ? "127.0.0.1" : flags.advertise_address) + ":" + std::to_string(admin_port);
+  admin.server = "https://" + std::string(inherited_sockets() ? "127.0.0.1" : flags.advertise_address) + ":" +
+                 std::to_string(admin_port);
   admin.ca_pem = pki.ca.certificate_pem;
   admin.client = pki.admin;
-  TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf", api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
+  TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf",
+                                   api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
 
   std::unique_ptr<master::AccountSecrets> account_secrets;
   std::unique_ptr<master::CertificateController> certificates;
@@ -132,11 +145,14 @@ Status run(const Flags& flags) {
   controller_options.cluster_domain = domain;
   controller_options.transport_of = [&](const std::string& account) {
     constexpr const char* kGroup = "system:serviceaccounts";
-    return api->local_transport({"system:serviceaccount:kube-system:" + account, {kGroup, std::string(kGroup) + ":kube-system", "system:authenticated"}});
+    return api->local_transport({"system:serviceaccount:kube-system:" + account,
+                                 {kGroup, std::string(kGroup) + ":kube-system", "system:authenticated"}});
   };
   master::controllers::Controllers controllers(
-      loop, api->local_transport({"system:kube-controller-manager", {"system:authenticated"}}), controller_options);
-  master::scheduler::Scheduler scheduler(loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}));
+      loop, api->local_transport({"system:kube-controller-manager", {"system:authenticated"}}),
+      controller_options);
+  master::scheduler::Scheduler scheduler(
+      loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}));
   // Their rights come from the default roles.
   api->when_bootstrapped([&] {
     account_secrets = std::make_unique<master::AccountSecrets>(*api, pki.ca.certificate_pem);
@@ -146,7 +162,8 @@ Status run(const Flags& flags) {
     scheduler.start();
     api->set_ready();
     base::notify_ready();
-    base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(), http.ports()[0], flags.data_dir);
+    base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(),
+                    http.ports()[0], flags.data_dir);
   });
   // What is under way is answered first; a second signal ends it at once.
   stop = [&] {
@@ -167,28 +184,54 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "sampan-master 0.1.0");
   app.add_option("--data-dir", flags.data_dir, "store, certificates and admin.conf")->capture_default_str();
   app.add_option("--listen", flags.listen, "ADDRESS:PORT to serve on; may be given again");
-  app.add_option("--advertise-address", flags.advertise_address, "address by which nodes and Pods reach this server")->capture_default_str();
+  app.add_option("--advertise-address", flags.advertise_address,
+                 "address by which nodes and Pods reach this server")
+      ->capture_default_str();
   app.add_option("--service-cidr", flags.service_cidr, "cluster IPs of Services")->capture_default_str();
-  app.add_option("--cluster-cidr", flags.cluster_cidr, "Pod addresses; a /24 of it for each node")->capture_default_str();
-  app.add_option("--cluster-dns", flags.cluster_dns, "address of the nodes' DNS servers; never given to a Service")->capture_default_str();
+  app.add_option("--cluster-cidr", flags.cluster_cidr, "Pod addresses; a /24 of it for each node")
+      ->capture_default_str();
+  app.add_option("--cluster-dns", flags.cluster_dns,
+                 "address of the nodes' DNS servers; never given to a Service")
+      ->capture_default_str();
   app.add_option("--cluster-domain", flags.cluster_domain, "DNS domain of Services")->capture_default_str();
-  app.add_option("--token-auth-file", flags.token_auth_file, "bearer tokens: a line token,user,uid,\"group1,group2\" each");
-  app.add_option("--service-account-issuer", flags.account_issuers, "issuer of service accounts' tokens; given again, one whose tokens are taken as well; "
-                                                                  "https://kubernetes.default.svc.DOMAIN when absent");
-  app.add_option("--service-account-jwks-uri", flags.account_jwks_uri, "where the OIDC discovery document says the tokens' keys are");
-  app.add_option("--api-audiences", flags.api_audiences, "audiences of this server, one of which a token must have; its issuer when absent")->delimiter(',');
+  app.add_option("--token-auth-file", flags.token_auth_file,
+                 "bearer tokens: a line token,user,uid,\"group1,group2\" each");
+  app.add_option("--service-account-issuer", flags.account_issuers,
+                 "issuer of service accounts' tokens; given again, one whose tokens are taken as well; "
+                 "https://kubernetes.default.svc.DOMAIN when absent");
+  app.add_option("--service-account-jwks-uri", flags.account_jwks_uri,
+                 "where the OIDC discovery document says the tokens' keys are");
+  app.add_option("--api-audiences", flags.api_audiences,
+                 "audiences of this server, one of which a token must have; its issuer when absent")
+      ->delimiter(',');
   app.add_option("--enable-admission-plugins", flags.admission_plugins,
-                 "plugins beside those that every cluster has: DenyServiceExternalIPs (no Service may name new external addresses)")
-      ->delimiter(',')->check(CLI::IsMember({"DenyServiceExternalIPs"}));
-  app.add_option("--audit-policy-file", flags.audit_policy_file, "audit.k8s.io/v1 Policy; with --audit-log-path, requests are audited");
-  app.add_option("--audit-log-path", flags.audit_log.path, "file of audit events, one JSON object a line; - is standard output");
-  app.add_option("--audit-log-maxsize", flags.audit_log_max_size_mib, "MiB after which the audit log is rotated")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  app.add_option("--audit-log-maxbackup", flags.audit_log.max_backups, "rotated audit logs kept; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
-  app.add_option("--audit-log-maxage", flags.audit_log.max_age_days, "days that a rotated audit log is kept; 0: any")->check(CLI::NonNegativeNumber)->capture_default_str();
+                 "plugins beside those that every cluster has: DenyServiceExternalIPs (no Service may name "
+                 "new external addresses)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"DenyServiceExternalIPs"}));
+  app.add_option("--audit-policy-file", flags.audit_policy_file,
+                 "audit.k8s.io/v1 Policy; with --audit-log-path, requests are audited");
+  app.add_option("--audit-log-path", flags.audit_log.path,
+                 "file of audit events, one JSON object a line; - is standard output");
+  app.add_option("--audit-log-maxsize", flags.audit_log_max_size_mib,
+                 "MiB after which the audit log is rotated")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--audit-log-maxbackup", flags.audit_log.max_backups, "rotated audit logs kept; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--audit-log-maxage", flags.audit_log.max_age_days,
+                 "days that a rotated audit log is kept; 0: any")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
-  app.add_flag("--accept-data-loss", flags.store.accept_data_loss, "start although writes that were acknowledged are missing from the store; what is replaced is kept beside it");
-  app.add_flag("--check-store", flags.check_store, "only look at the store of --data-dir and say what a start would; 0: whole, 3: records would be set aside, "
-                                                   "4: it would not start, 1: it could not be looked at");
+  app.add_flag("--accept-data-loss", flags.store.accept_data_loss,
+               "start although writes that were acknowledged are missing from the store; what is replaced is "
+               "kept beside it");
+  app.add_flag("--check-store", flags.check_store,
+               "only look at the store of --data-dir and say what a start would; 0: whole, 3: records would "
+               "be set aside, "
+               "4: it would not start, 1: it could not be looked at");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -196,7 +239,8 @@ int main(int argc, char** argv) {
   }
   base::log::Level level = base::log::Level::kInfo;
   if (!base::log::parse_level(flags.log_level, &level)) {
-    std::fprintf(stderr, "sampan-master: --log-level %s: expected debug, info, warning or error\n", flags.log_level.c_str());
+    std::fprintf(stderr, "sampan-master: --log-level %s: expected debug, info, warning or error\n",
+                 flags.log_level.c_str());
     return 2;
   }
   base::log::init("sampan-master", level);

@@ -7,8 +7,8 @@
 namespace master {
 
 namespace json = base::json;
-using base::list_at;
 using base::find_path;
+using base::list_at;
 using base::string_at;
 
 namespace {
@@ -81,11 +81,16 @@ std::vector<std::string> pod_references(const json::value& pod) {
   const json::value* spec = base::find(pod, "spec");
   if (!spec) return out;
   for (const char* list : {"initContainers", "containers", "ephemeralContainers"})
-    for (const json::value& container : list_at(base::find(*spec, list))) container_references(container, add);
-  for (const json::value& volume : list_at(base::find(*spec, "volumes"))) volume_references(volume, string_at(pod, "metadata", "name"), add);
-  for (const json::value& item : list_at(base::find(*spec, "imagePullSecrets"))) add("secrets", string_at(item, "name"));
-  for (const json::value& item : list_at(base::find(*spec, "resourceClaims"))) add("resourceclaims", string_at(item, "resourceClaimName"));
-  for (const json::value& item : list_at(find_path(pod, "status", "resourceClaimStatuses"))) add("resourceclaims", string_at(item, "resourceClaimName"));
+    for (const json::value& container : list_at(base::find(*spec, list)))
+      container_references(container, add);
+  for (const json::value& volume : list_at(base::find(*spec, "volumes")))
+    volume_references(volume, string_at(pod, "metadata", "name"), add);
+  for (const json::value& item : list_at(base::find(*spec, "imagePullSecrets")))
+    add("secrets", string_at(item, "name"));
+  for (const json::value& item : list_at(base::find(*spec, "resourceClaims")))
+    add("resourceclaims", string_at(item, "resourceClaimName"));
+  for (const json::value& item : list_at(find_path(pod, "status", "resourceClaimStatuses")))
+    add("resourceclaims", string_at(item, "resourceClaimName"));
   add("serviceaccounts", string_at(*spec, "serviceAccountName"));
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
@@ -104,7 +109,8 @@ void NodeAuthorizer::forget(const std::string& pod_key) {
   pods_.erase(it);
 }
 
-void NodeAuthorizer::bind(const std::string& pod_key, std::string_view node, std::vector<std::string> references) {
+void NodeAuthorizer::bind(const std::string& pod_key, std::string_view node,
+                          std::vector<std::string> references) {
   forget(pod_key);
   for (const std::string& reference : references) ++uses_[reference][std::string(node)];
   pods_[pod_key] = {std::string(node), std::move(references)};
@@ -128,12 +134,14 @@ void NodeAuthorizer::follow(ObjectCache& pods) {
   });
 }
 
-bool NodeAuthorizer::refers(std::string_view node, std::string_view kind, std::string_view ns, std::string_view name) const {
+bool NodeAuthorizer::refers(std::string_view node, std::string_view kind, std::string_view ns,
+                            std::string_view name) const {
   auto it = uses_.find(std::string(kind).append("/").append(ns).append("/").append(name));
   return it != uses_.end() && it->second.contains(node);
 }
 
-bool NodeAuthorizer::related(std::string_view node, std::string_view kind, const Access& access, std::string* reason) const {
+bool NodeAuthorizer::related(std::string_view node, std::string_view kind, const Access& access,
+                             std::string* reason) const {
   if (access.name.empty()) return no(reason, "No Object name found");
   if (refers(node, kind, access.ns, access.name)) return true;
   return no(reason, "no relationship found between node '" + std::string(node) + "' and this object");
@@ -159,12 +167,15 @@ bool NodeAuthorizer::allows_node(std::string_view node, const Access& access, st
   if (one_of(access.verb, {"create", "update", "patch"})) return true;
   if (!one_of(access.verb, {"get", "list", "watch"})) return false;
   if (access.name == node) return true;
-  if (access.name.empty()) return no(reason, "node '" + std::string(node) + "' cannot read all nodes, only its own Node object");
-  return no(reason, "node '" + std::string(node) + "' cannot read '" + std::string(access.name) + "', only its own Node object");
+  if (access.name.empty())
+    return no(reason, "node '" + std::string(node) + "' cannot read all nodes, only its own Node object");
+  return no(reason, "node '" + std::string(node) + "' cannot read '" + std::string(access.name) +
+                        "', only its own Node object");
 }
 
 // Leases and CSINodes bear the node's name.
-bool NodeAuthorizer::allows_own(std::string_view node, std::string_view what, const Access& access, std::string* reason) const {
+bool NodeAuthorizer::allows_own(std::string_view node, std::string_view what, const Access& access,
+                                std::string* reason) const {
   std::string text(what);
   if (!one_of(access.verb, {"get", "create", "update", "patch", "delete"}))
     return no(reason, "can only get, create, update, patch, or delete a " + text);
@@ -185,10 +196,14 @@ bool NodeAuthorizer::allows_slice(std::string_view node, const Access& access, s
     return no(reason, "no relationship found between node '" + std::string(node) + "' and this object");
   }
   if (one_of(access.verb, {"watch", "list", "deletecollection"})) {
-    if (selects(access.field_selector, "spec.nodeName", node) || selects(access.field_selector, "nodeName", node)) return true;
+    if (selects(access.field_selector, "spec.nodeName", node) ||
+        selects(access.field_selector, "nodeName", node))
+      return true;
     return no(reason, "can only list/watch/deletecollection resourceslices with nodeName field selector");
   }
-  return no(reason, "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection");
+  return no(reason,
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, "
+            "patch, delete, deletecollection");
 }
 
 bool NodeAuthorizer::allows_volume(std::string_view node, const Access& access) const {
@@ -197,7 +212,8 @@ bool NodeAuthorizer::allows_volume(std::string_view node, const Access& access) 
     if (volumes_) object = volumes_->find(object_key("", access.name));
     if (!object) return false;
     json::value claim = parse_object(*object->text);
-    return refers(node, "persistentvolumeclaims", string_at(claim, "spec", "claimRef", "namespace"), string_at(claim, "spec", "claimRef", "name"));
+    return refers(node, "persistentvolumeclaims", string_at(claim, "spec", "claimRef", "namespace"),
+                  string_at(claim, "spec", "claimRef", "name"));
   }
   if (attachments_) object = attachments_->find(object_key("", access.name));
   return object && string_at(parse_object(*object->text), "spec", "nodeName") == node;
@@ -206,14 +222,16 @@ bool NodeAuthorizer::allows_volume(std::string_view node, const Access& access) 
 bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::string* reason) const {
   if (access.is_resource && access.group.empty()) {
     if (access.resource == "secrets" || access.resource == "configmaps") {
-      if (!one_of(access.verb, {"get", "list", "watch"})) return no(reason, "can only read resources of this type");
+      if (!one_of(access.verb, {"get", "list", "watch"}))
+        return no(reason, "can only read resources of this type");
       if (!access.subresource.empty()) return no(reason, "cannot read subresource");
       if (access.ns.empty()) return no(reason, "can only read namespaced object of this type");
       return related(node, access.resource, access, reason);
     }
     if (access.resource == "persistentvolumeclaims") {
       if (access.subresource == "status") {
-        if (!one_of(access.verb, {"update", "patch"})) return no(reason, "can only get/update/patch this type");
+        if (!one_of(access.verb, {"update", "patch"}))
+          return no(reason, "can only get/update/patch this type");
       } else {
         if (access.verb != "get") return no(reason, "can only get individual resources of this type");
         if (!access.subresource.empty()) return no(reason, "cannot get subresource");
@@ -229,8 +247,9 @@ bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::st
     if (access.resource == "pods") return allows_pod(node, access, reason);
     if (access.resource == "nodes") return allows_node(node, access, reason);
   }
-  bool volume = access.is_resource && ((access.group.empty() && access.resource == "persistentvolumes") ||
-                                       (access.group == "storage.k8s.io" && access.resource == "volumeattachments"));
+  bool volume =
+      access.is_resource && ((access.group.empty() && access.resource == "persistentvolumes") ||
+                             (access.group == "storage.k8s.io" && access.resource == "volumeattachments"));
   if (volume) {
     if (access.verb != "get") return no(reason, "can only get individual resources of this type");
     if (!access.subresource.empty()) return no(reason, "cannot get subresource");
@@ -245,12 +264,14 @@ bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::st
   if (access.is_resource && access.group == "resource.k8s.io" && access.resource == "resourceslices")
     return allows_slice(node, access, reason);
   if (access.is_resource && access.group == "coordination.k8s.io" && access.resource == "leases") {
-    if (access.ns != "kube-node-lease") return no(reason, "can only access leases in the \"kube-node-lease\" system namespace");
+    if (access.ns != "kube-node-lease")
+      return no(reason, "can only access leases in the \"kube-node-lease\" system namespace");
     return allows_own(node, "node lease", access, reason);
   }
   if (access.is_resource && access.group == "storage.k8s.io" && access.resource == "csinodes")
     return allows_own(node, "CSINode", access, reason);
-  return std::any_of(rules_.begin(), rules_.end(), [&](const PolicyRule& rule) { return master::allows(rule, access); });
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [&](const PolicyRule& rule) { return master::allows(rule, access); });
 }
 
 }  // namespace master

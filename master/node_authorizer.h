@@ -27,7 +27,8 @@ class NodeAuthorizer {
   // `rules`: of ClusterRole system:node, for everything that is not told apart by object.
   explicit NodeAuthorizer(std::vector<PolicyRule> rules) : rules_(std::move(rules)) {}
   void follow(ObjectCache& pods);
-  // Persistent volumes, attachments and resource slices are looked at when they are asked for. Null where not served.
+  // Persistent volumes, attachments and resource slices are looked at when they are asked for. Null where not
+  // served.
   void look_up(const ObjectCache* volumes, const ObjectCache* attachments, const ObjectCache* slices) {
     volumes_ = volumes;
     attachments_ = attachments;
@@ -44,7 +45,8 @@ class NodeAuthorizer {
   bool refers(std::string_view node, std::string_view kind, std::string_view ns, std::string_view name) const;
   bool allows_pod(std::string_view node, const Access& access, std::string* reason) const;
   bool allows_node(std::string_view node, const Access& access, std::string* reason) const;
-  bool allows_own(std::string_view node, std::string_view what, const Access& access, std::string* reason) const;
+  bool allows_own(std::string_view node, std::string_view what, const Access& access,
+                  std::string* reason) const;
   bool allows_slice(std::string_view node, const Access& access, std::string* reason) const;
   bool allows_volume(std::string_view node, const Access& access) const;
 
@@ -53,8 +55,9 @@ class NodeAuthorizer {
     std::string node;
     std::vector<std::string> references;
   };
-  std::unordered_map<std::string, Pod> pods_;                         // bound ones, by key
-  std::unordered_map<std::string, std::map<std::string, int, std::less<>>> uses_;  // reference -> node -> Pods
+  std::unordered_map<std::string, Pod> pods_;  // bound ones, by key
+  std::unordered_map<std::string, std::map<std::string, int, std::less<>>>
+      uses_;  // reference -> node -> Pods
   const ObjectCache* volumes_ = nullptr;
   const ObjectCache* attachments_ = nullptr;
   const ObjectCache* slices_ = nullptr;

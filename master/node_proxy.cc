@@ -15,8 +15,13 @@ using base::http::Client;
 namespace {
 
 // Headers of an upgrade that the other side must see.
-constexpr const char* kUpgradeHeaders[] = {"Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
-                                           "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Sec-WebSocket-Accept",
+constexpr const char* kUpgradeHeaders[] = {"Upgrade",
+                                           "Connection",
+                                           "Sec-WebSocket-Key",
+                                           "Sec-WebSocket-Version",
+                                           "Sec-WebSocket-Protocol",
+                                           "Sec-WebSocket-Extensions",
+                                           "Sec-WebSocket-Accept",
                                            "X-Stream-Protocol-Version"};
 
 base::http::Headers upgrade_headers(const base::http::Headers& in) {
@@ -43,11 +48,13 @@ std::string choose_container(const RequestInfo& request, const json::value& pod,
   if (wanted.empty() && names.size() == 1) return names[0];
   if (wanted.empty()) {
     // The author's word, but for one of the Pod's: it becomes a part of the URL at the kubelet.
-    std::string annotated(base::string_at(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container"));
+    std::string annotated(
+        base::string_at(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container"));
     if (std::find(names.begin(), names.end(), annotated) != names.end()) return annotated;
     std::string all;
     for (const std::string& name : names) all += (all.empty() ? "" : " ") + name;
-    *refusal = api::bad_request("a container name must be specified for pod " + request.name + ", choose one of: [" + all + "]");
+    *refusal = api::bad_request("a container name must be specified for pod " + request.name +
+                                ", choose one of: [" + all + "]");
   } else {
     *refusal = api::bad_request("container " + wanted + " is not valid for pod " + request.name);
   }
@@ -66,14 +73,18 @@ Client* ApiServer::node_client(const std::string& node, json::value* refusal) {
   std::string address;
   if (const json::value* list = base::find_path(parsed, "status", "addresses"); list && list->is_array())
     for (const json::value& item : list->get_array())
-      if (base::string_at(item, "type") == "InternalIP" && address.empty()) address = base::string_at(item, "address");
-  int port = static_cast<int>(base::as_int(base::find_path(parsed, "status", "daemonEndpoints", "kubeletEndpoint", "Port"), 10250));
+      if (base::string_at(item, "type") == "InternalIP" && address.empty())
+        address = base::string_at(item, "address");
+  int port = static_cast<int>(
+      base::as_int(base::find_path(parsed, "status", "daemonEndpoints", "kubeletEndpoint", "Port"), 10250));
   // What a node says of itself: an address, not a socket of this host, nor a name that would be waited for.
   unsigned char bytes[16];
-  if (::inet_pton(AF_INET, address.c_str(), bytes) != 1 && ::inet_pton(AF_INET6, address.c_str(), bytes) != 1) address.clear();
+  if (::inet_pton(AF_INET, address.c_str(), bytes) != 1 && ::inet_pton(AF_INET6, address.c_str(), bytes) != 1)
+    address.clear();
   if (port < 1 || port > 65535) port = 10250;
   if (address.empty() || !options_.node_client) {
-    *refusal = api::unavailable("node \"" + node + "\" has no InternalIP in its status: is its kubelet running?");
+    *refusal =
+        api::unavailable("node \"" + node + "\" has no InternalIP in its status: is its kubelet running?");
     return nullptr;
   }
   Node& slot = nodes_[node];
@@ -114,17 +125,25 @@ void ApiServer::pod_stream(RequestPtr request) {
     if (key == "container") continue;
     bool on = is_true(value);
     // The kubelet's own names for these, since the first Kubernetes.
-    if (key == "stdin" && !log) { if (on) add("input", "1"); }
-    else if (key == "stdout" && !log) { if (on) add("output", "1"); }
-    else if (key == "stderr" && !log) { if (on) add("error", "1"); }
-    else if (key == "tty") { if (on) add("tty", "1"); }
-    else if (key == "follow" || key == "previous" || key == "timestamps") add(key, on ? "true" : "false");
+    if (key == "stdin" && !log) {
+      if (on) add("input", "1");
+    } else if (key == "stdout" && !log) {
+      if (on) add("output", "1");
+    } else if (key == "stderr" && !log) {
+      if (on) add("error", "1");
+    } else if (key == "tty") {
+      if (on) add("tty", "1");
+    } else if (key == "follow" || key == "previous" || key == "timestamps") add(key, on ? "true" : "false");
     else add(key, value);
   }
-  const std::string pod_path = "/" + base::http::escape(request->ns) + "/" + base::http::escape(request->name);
+  const std::string pod_path =
+      "/" + base::http::escape(request->ns) + "/" + base::http::escape(request->name);
   if (log) target = "/containerLogs" + pod_path + "/" + base::http::escape(container);
-  else if (request->subresource == "portforward") target = "/portForward" + pod_path + "/" + base::http::escape(uid);
-  else target = "/" + request->subresource + pod_path + "/" + base::http::escape(uid) + "/" + base::http::escape(container);
+  else if (request->subresource == "portforward")
+    target = "/portForward" + pod_path + "/" + base::http::escape(uid);
+  else
+    target = "/" + request->subresource + pod_path + "/" + base::http::escape(uid) + "/" +
+             base::http::escape(container);
 
   base::http::Request onward;
   onward.method = request->http().method;
@@ -159,17 +178,19 @@ void ApiServer::pod_stream(RequestPtr request) {
     return request->reply_status(api::bad_request("Upgrade request required"));
   onward.headers = upgrade_headers(request->http().headers);
   request->exchange->on_close(forget);
-  calls_[id] = client->upgrade(std::move(onward), [request, forget, unreachable](base::Result<Client::Upgraded> result) {
-    forget();
-    if (!result.ok()) return request->reply_status(unreachable(result.error()));
-    if (!result->stream) {
-      base::http::Headers headers;
-      headers.add("Content-Type", std::string(result->response.headers.get("Content-Type")));
-      return request->exchange->respond(result->response.status, std::move(headers), std::move(result->response.body));
-    }
-    auto near = request->exchange->upgrade(upgrade_headers(result->response.headers));
-    if (near) base::http::splice(std::move(near), std::move(result->stream));
-  });
+  calls_[id] = client->upgrade(
+      std::move(onward), [request, forget, unreachable](base::Result<Client::Upgraded> result) {
+        forget();
+        if (!result.ok()) return request->reply_status(unreachable(result.error()));
+        if (!result->stream) {
+          base::http::Headers headers;
+          headers.add("Content-Type", std::string(result->response.headers.get("Content-Type")));
+          return request->exchange->respond(result->response.status, std::move(headers),
+                                            std::move(result->response.body));
+        }
+        auto near = request->exchange->upgrade(upgrade_headers(result->response.headers));
+        if (near) base::http::splice(std::move(near), std::move(result->stream));
+      });
 }
 
 }  // namespace master

@@ -14,6 +14,7 @@ namespace master {
 std::unique_ptr<AdmissionPlugin> make_node_restriction(const ObjectCache& pods, const ObjectCache& nodes);
 
 // Labels that differ between two label maps (null: none) and that no node may change, sorted.
-std::vector<std::string> labels_not_for_nodes(const base::json::value* before, const base::json::value* after);
+std::vector<std::string> labels_not_for_nodes(const base::json::value* before,
+                                              const base::json::value* after);
 
 }  // namespace master

@@ -46,7 +46,9 @@ std::string_view deprecation_of(const ResourceInfo& resource) {
 }
 std::string idle_notice(const ResourceInfo& resource) {
   for (const Idle& row : kIdle)
-    if (resource.is(row.group, row.plural)) return "this version of Sampan has no controller for " + resource.kind + ": the object is stored, and nothing acts on it";
+    if (resource.is(row.group, row.plural))
+      return "this version of Sampan has no controller for " + resource.kind +
+             ": the object is stored, and nothing acts on it";
   return {};
 }
 

@@ -33,13 +33,16 @@ std::string record_key(const ResourceInfo& resource, std::string_view key) {
   return "/" + resource.group + "/" + resource.plural + "/" + std::string(key);
 }
 StoredPlace place_of(std::string_view record) {
-  size_t group_end = record.find('/', 1), plural_end = group_end == record.npos ? record.npos : record.find('/', group_end + 1);
+  size_t group_end = record.find('/', 1),
+         plural_end = group_end == record.npos ? record.npos : record.find('/', group_end + 1);
   if (!record.starts_with('/') || plural_end == record.npos) return {};
-  return {record.substr(1, group_end - 1), record.substr(group_end + 1, plural_end - group_end - 1), record.substr(plural_end + 1)};
+  return {record.substr(1, group_end - 1), record.substr(group_end + 1, plural_end - group_end - 1),
+          record.substr(plural_end + 1)};
 }
 std::string shown_record(std::string_view record) {
   std::string out;
-  for (unsigned char c : record.substr(0, 600)) out += c > 0x20 && c < 0x7f ? std::string(1, static_cast<char>(c)) : fmt::format("\\x{:02x}", c);
+  for (unsigned char c : record.substr(0, 600))
+    out += c > 0x20 && c < 0x7f ? std::string(1, static_cast<char>(c)) : fmt::format("\\x{:02x}", c);
   return record.empty() ? "\"\"" : out;
 }
 
@@ -69,7 +72,8 @@ std::string to_stored_text(const json::value& object) {
       if (item.key() != "resourceVersion") append(item.key(), item.value());
   out += '}';
   for (const auto& item : in)
-    if (item.key() != "apiVersion" && item.key() != "kind" && item.key() != "metadata") append(item.key(), item.value());
+    if (item.key() != "apiVersion" && item.key() != "kind" && item.key() != "metadata")
+      append(item.key(), item.value());
   out += '}';
   return out;
 }
@@ -89,7 +93,8 @@ std::string with_revision(std::string_view stored, int64_t revision) {
 }
 
 base::Result<std::string> to_storable_text(const std::string& key, const json::value& object) {
-  if (!base::nests_within(object)) return base::make_error(base::Kind::kInvalid, "store", key, base::kTooDeep);
+  if (!base::nests_within(object))
+    return base::make_error(base::Kind::kInvalid, "store", key, base::kTooDeep);
   return to_stored_text(object);
 }
 
@@ -105,31 +110,39 @@ base::Result<json::value> read_record(std::string_view key, std::string_view sto
   if (!metadata || !metadata->is_object()) return unreadable(key, "it has no metadata");
   // As to_stored_text() writes it: what is spliced in later goes to the first of these places.
   size_t at = stored.find(kMetadata);
-  if (at == std::string_view::npos || stored.find('{', 1) != at + kMetadata.size() - 1) return unreadable(key, "its metadata is not where a master puts it");
-  if (object_key(base::string_at(*metadata, "namespace"), base::string_at(*metadata, "name")) != key) return unreadable(key, "it is an object of another name");
+  if (at == std::string_view::npos || stored.find('{', 1) != at + kMetadata.size() - 1)
+    return unreadable(key, "its metadata is not where a master puts it");
+  if (object_key(base::string_at(*metadata, "namespace"), base::string_at(*metadata, "name")) != key)
+    return unreadable(key, "it is an object of another name");
   return object;
 }
 
-base::Result<json::value> read_stored(const ResourceInfo& resource, std::string_view key, std::string_view stored) {
+base::Result<json::value> read_stored(const ResourceInfo& resource, std::string_view key,
+                                      std::string_view stored) {
   json::value object = TRY(read_record(key, stored));
   std::string_view version = base::string_at(object, "apiVersion"), kind = base::string_at(object, "kind");
   std::string_view group = version.substr(0, version.rfind('/') == version.npos ? 0 : version.rfind('/'));
-  if (kind != resource.kind || group != resource.group) return unreadable(key, "it is of another kind: " + shown_record(version) + " " + shown_record(kind));
+  if (kind != resource.kind || group != resource.group)
+    return unreadable(key, "it is of another kind: " + shown_record(version) + " " + shown_record(kind));
   // A custom resource's schema may have changed since; nobody here relies on it.
-  if (!resource.type->custom && version == resource.group_version()) TRY(api::check_types(*resource.type, object));
+  if (!resource.type->custom && version == resource.group_version())
+    TRY(api::check_types(*resource.type, object));
   return object;
 }
 
 json::value parse_object(std::string_view text, json::storage_ptr storage) {
   auto parsed = base::parse_checked_json(text, storage);
-  if (parsed.ok() && base::find(*parsed, "metadata") && base::find(*parsed, "metadata")->is_object()) return std::move(*parsed);
-  base::log::error("an object of {} bytes can't be read back: {}", text.size(), parsed.ok() ? "it has no metadata" : parsed.error().message());
+  if (parsed.ok() && base::find(*parsed, "metadata") && base::find(*parsed, "metadata")->is_object())
+    return std::move(*parsed);
+  base::log::error("an object of {} bytes can't be read back: {}", text.size(),
+                   parsed.ok() ? "it has no metadata" : parsed.error().message());
   return json::value(json::object{{"metadata", json::object()}}, storage);
 }
 
 SelectorValues selector_values(const ResourceInfo& resource, const json::value& object) {
   SelectorValues out;
-  if (const json::value* labels = base::find_path(object, "metadata", "labels"); labels && labels->is_object()) {
+  if (const json::value* labels = base::find_path(object, "metadata", "labels");
+      labels && labels->is_object()) {
     for (const auto& label : labels->get_object())
       if (label.value().is_string())
         out.labels.emplace(std::string(label.key()), std::string(label.value().get_string()));
@@ -149,7 +162,8 @@ ObjectRef make_object(std::string key, std::string_view stored, int64_t revision
   object->fields = std::move(values.fields);
   return object;
 }
-ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision) {
+ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored,
+                      int64_t revision) {
   json::monotonic_resource arena;
   json::value parsed = parse_object(stored, &arena);
   return make_object(std::move(key), stored, revision, selector_values(resource, parsed));
@@ -164,7 +178,7 @@ std::string_view metadata_text(std::string_view text) {
     char c = text[i];
     if (c == '"') {
       // Ends at a quotation mark with an even number of backslashes before it.
-      for (size_t backslashes = 1; backslashes % 2; ) {
+      for (size_t backslashes = 1; backslashes % 2;) {
         i = text.find('"', i + 1);
         SAMPAN_CHECK(i != std::string_view::npos);
         for (backslashes = 0; text[i - 1 - backslashes] == '\\';) ++backslashes;
@@ -188,7 +202,9 @@ Bytes event_line(std::string_view type, std::string_view object_json) {
 
 const Bytes& WatchEvent::line() const {
   if (!line_)
-    line_ = event_line(type == Type::kAdded ? "ADDED" : type == Type::kModified ? "MODIFIED" : "DELETED",
+    line_ = event_line(type == Type::kAdded      ? "ADDED"
+                       : type == Type::kModified ? "MODIFIED"
+                                                 : "DELETED",
                        *object->text);
   return line_;
 }
@@ -234,7 +250,8 @@ void ObjectCache::put(ObjectRef object) {
   SAMPAN_CHECK(object->revision > last_revision_);
   snapshot_.reset();
   ObjectRef& slot = objects_[object->key];
-  WatchEvent event{slot ? WatchEvent::Type::kModified : WatchEvent::Type::kAdded, object->revision, object, slot};
+  WatchEvent event{slot ? WatchEvent::Type::kModified : WatchEvent::Type::kAdded, object->revision, object,
+                   slot};
   slot = std::move(object);
   publish(std::move(event));
 }

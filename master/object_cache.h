@@ -20,9 +20,9 @@ using base::http::Bytes;
 // One state of one object. Immutable and shared by the cache, the history and the answers that
 // are being written.
 struct StoredObject {
-  std::string key;       // "default/web", "/node-1" for cluster-scoped
+  std::string key;  // "default/web", "/node-1" for cluster-scoped
   int64_t revision = 0;
-  Bytes text;            // JSON with apiVersion, kind, metadata first and resourceVersion set
+  Bytes text;  // JSON with apiVersion, kind, metadata first and resourceVersion set
   std::map<std::string, std::string> labels;
   std::vector<std::string> fields;  // values of ResourceInfo::selector_names
   // The same in the versions a conversion webhook was asked for, by apiVersion; each made once.
@@ -40,7 +40,7 @@ std::string record_key(const ResourceInfo& resource, std::string_view key);
 struct StoredPlace {
   std::string_view group, plural, key;
 };
-StoredPlace place_of(std::string_view record);     // and back; of empty texts where it is no such key
+StoredPlace place_of(std::string_view record);      // and back; of empty texts where it is no such key
 std::string shown_record(std::string_view record);  // fit for a line of a log, whatever bytes it has
 // What goes into the store: canonical order, no resourceVersion; and what comes out of it.
 std::string to_stored_text(const base::json::value& object);
@@ -50,9 +50,10 @@ base::Result<std::string> to_storable_text(const std::string& key, const base::j
 // What a record of the store holds. An error says why it can't be served: no JSON, not the object that its
 // key names; the second also: of another kind, or of other types than `resource` has.
 base::Result<base::json::value> read_record(std::string_view key, std::string_view stored);
-base::Result<base::json::value> read_stored(const ResourceInfo& resource, std::string_view key, std::string_view stored);
-// The object of a text out of a cache, all of which passed read_stored() or were made from objects. Should one
-// be damaged after all, an object of no name, which no caller stumbles over.
+base::Result<base::json::value> read_stored(const ResourceInfo& resource, std::string_view key,
+                                            std::string_view stored);
+// The object of a text out of a cache, all of which passed read_stored() or were made from objects. Should
+// one be damaged after all, an object of no name, which no caller stumbles over.
 base::json::value parse_object(std::string_view text, base::json::storage_ptr storage = {});
 // What selectors look at, when the object is at hand and need not be parsed again.
 struct SelectorValues {
@@ -63,7 +64,8 @@ SelectorValues selector_values(const ResourceInfo& resource, const base::json::v
 ObjectRef make_object(std::string key, std::string_view stored, int64_t revision, SelectorValues values);
 // The metadata of an object's text, as it stands there: a rendering copies it without parsing.
 std::string_view metadata_text(std::string_view text);
-ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored, int64_t revision);
+ObjectRef make_object(const ResourceInfo& resource, std::string key, std::string_view stored,
+                      int64_t revision);
 
 class WatchEvent {
  public:
@@ -96,8 +98,8 @@ class ObjectCache {
   // The part of one that is a namespace's, as indices; everything when `ns` is empty.
   static std::pair<size_t, size_t> range(const Snapshot& snapshot, std::string_view ns);
 
-  void load(ObjectRef object);        // at start: no event
-  void put(ObjectRef object);         // revisions must rise
+  void load(ObjectRef object);  // at start: no event
+  void put(ObjectRef object);   // revisions must rise
   void erase(std::string_view key, int64_t revision);
 
   // Revision of the last change of this resource.

@@ -34,13 +34,15 @@ Result<KeyPair> load_or_make_ca(const std::string& stem, const std::string& name
 }
 // Reads <stem>.{crt,key}; makes and writes them when absent, when older than they may be, or when
 // the names they are for (in <stem>.names) differ.
-Result<KeyPair> load_or_sign(const std::string& stem, const KeyPair& ca, const base::tls::CertificateRequest& request) {
+Result<KeyPair> load_or_sign(const std::string& stem, const KeyPair& ca,
+                             const base::tls::CertificateRequest& request) {
   std::string names;
   for (const auto& name : request.dns_names) names += name + "\n";
   for (const auto& address : request.ip_addresses) names += address + "\n";
   struct stat info;
-  bool fresh = ::stat((stem + ".crt").c_str(), &info) == 0 &&
-               base::wall_now() - base::Time(std::chrono::seconds(info.st_mtime)) < kLeafLifetime - kRenewBefore;
+  bool fresh =
+      ::stat((stem + ".crt").c_str(), &info) == 0 &&
+      base::wall_now() - base::Time(std::chrono::seconds(info.st_mtime)) < kLeafLifetime - kRenewBefore;
   auto had = sys::read_file(stem + ".names");
   if (fresh && had.ok() && *had == names)
     if (auto pair = read_pair(stem); pair.ok()) return pair;

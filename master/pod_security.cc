@@ -23,9 +23,13 @@ std::string quoted_names(const Names& names) {
   for (const std::string& name : names) out += (out.empty() ? "\"" : ", \"") + name + "\"";
   return out;
 }
-std::string quoted_names(const std::set<std::string>& names) { return quoted_names(Names(names.begin(), names.end())); }
+std::string quoted_names(const std::set<std::string>& names) {
+  return quoted_names(Names(names.begin(), names.end()));
+}
 std::string plural(const char* one, size_t count) { return count == 1 ? one : std::string(one) + "s"; }
-std::string containers(const Names& names) { return plural("container", names.size()) + " " + quoted_names(names); }
+std::string containers(const Names& names) {
+  return plural("container", names.size()) + " " + quoted_names(names);
+}
 std::string joined(const Names& parts, const char* between) {
   std::string out;
   for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
@@ -38,7 +42,9 @@ struct Subject {
   int minor;
 
   const json::value* spec(const char* name) const { return base::find_path(pod, "spec", name); }
-  const json::value* security(const char* name) const { return base::find_path(pod, "spec", "securityContext", name); }
+  const json::value* security(const char* name) const {
+    return base::find_path(pod, "spec", "securityContext", name);
+  }
   void each_container(const std::function<void(const json::value&, const std::string& name)>& visit) const {
     for (const char* list : {"initContainers", "containers", "ephemeralContainers"})
       for (const json::value& c : list_at(spec(list))) visit(c, std::string(base::string_at(c, "name")));
@@ -58,7 +64,9 @@ struct Subject {
     return host_users && host_users->is_bool() && !host_users->get_bool();
   }
 };
-const json::value* context(const json::value& container, const char* name) { return base::find_path(container, "securityContext", name); }
+const json::value* context(const json::value& container, const char* name) {
+  return base::find_path(container, "securityContext", name);
+}
 // Who set something bad, as "pod and container "a"".
 Names setters(bool pod, const Names& bad) {
   Names out;
@@ -79,32 +87,39 @@ Found app_armor(const Subject& s) {
     return true;
   };
   bool pod = bad(s.security("appArmorProfile"));
-  Names who = setters(pod, s.containers_where([&](const json::value& c) { return bad(context(c, "appArmorProfile")); }));
+  Names who = setters(
+      pod, s.containers_where([&](const json::value& c) { return bad(context(c, "appArmorProfile")); }));
   Names list(values.begin(), values.end()), annotations;
   if (const json::value* all = base::find_path(s.pod, "metadata", "annotations"); all && all->is_object())
     for (const auto& item : all->get_object()) {
       std::string_view key(item.key().data(), item.key().size()), value = base::as_string(&item.value());
-      if (key.starts_with("container.apparmor.security.beta.kubernetes.io/") && !value.empty() && value != "runtime/default" && !value.starts_with("localhost/"))
+      if (key.starts_with("container.apparmor.security.beta.kubernetes.io/") && !value.empty() &&
+          value != "runtime/default" && !value.starts_with("localhost/"))
         annotations.push_back(std::string(key) + "=\"" + std::string(value) + "\"");
     }
   std::sort(annotations.begin(), annotations.end());
   if (!annotations.empty()) who.push_back(plural("annotation", annotations.size()));
   list.insert(list.end(), annotations.begin(), annotations.end());
   if (who.empty()) return {};
-  return Violation{plural("forbidden AppArmor profile", list.size()), joined(who, " and ") + " must not set AppArmor profile type to " + quoted_names(list)};
+  return Violation{plural("forbidden AppArmor profile", list.size()),
+                   joined(who, " and ") + " must not set AppArmor profile type to " + quoted_names(list)};
 }
 Found capabilities_baseline(const Subject& s) {
-  static const std::set<std::string_view> kAllowed = {"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
-                                                      "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"};
+  static const std::set<std::string_view> kAllowed = {
+      "AUDIT_WRITE",      "CHOWN",   "DAC_OVERRIDE", "FOWNER",  "FSETID", "KILL",      "MKNOD",
+      "NET_BIND_SERVICE", "SETFCAP", "SETGID",       "SETPCAP", "SETUID", "SYS_CHROOT"};
   std::set<std::string> forbidden;
   Names bad = s.containers_where([&](const json::value& c) {
     bool any = false;
     for (const json::value& one : list_at(base::find_path(c, "securityContext", "capabilities", "add")))
-      if (!kAllowed.contains(base::as_string(&one))) any = forbidden.emplace(base::as_string(&one)).second || true;
+      if (!kAllowed.contains(base::as_string(&one)))
+        any = forbidden.emplace(base::as_string(&one)).second || true;
     return any;
   });
   if (bad.empty()) return {};
-  return Violation{"non-default capabilities", containers(bad) + " must not include " + quoted_names(forbidden) + " in securityContext.capabilities.add"};
+  return Violation{"non-default capabilities", containers(bad) + " must not include " +
+                                                   quoted_names(forbidden) +
+                                                   " in securityContext.capabilities.add"};
 }
 Found host_namespaces(const Subject& s) {
   Names used;
@@ -125,11 +140,13 @@ Found host_ports(const Subject& s) {
   Names bad = s.containers_where([&](const json::value& c) {
     bool any = false;
     for (const json::value& port : list_at(base::find(c, "ports")))
-      if (int64_t number = base::as_int(base::find(port, "hostPort"))) any = ports.insert(std::to_string(number)).second || true;
+      if (int64_t number = base::as_int(base::find(port, "hostPort")))
+        any = ports.insert(std::to_string(number)).second || true;
     return any;
   });
   if (bad.empty()) return {};
-  return Violation{"hostPort", containers(bad) + (bad.size() == 1 ? " uses " : " use ") + plural("hostPort", ports.size()) + " " +
+  return Violation{"hostPort", containers(bad) + (bad.size() == 1 ? " uses " : " use ") +
+                                   plural("hostPort", ports.size()) + " " +
                                    joined(Names(ports.begin(), ports.end()), ", ")};
 }
 Found host_probes(const Subject& s) {
@@ -138,17 +155,20 @@ Found host_probes(const Subject& s) {
     auto look = [&](const json::value* handler) {
       if (!handler) return;
       for (const char* kind : {"httpGet", "tcpSocket"})
-        if (std::string_view host = base::string_at(*handler, kind, "host"); !host.empty()) hosts.emplace(host), bad.insert(name);
+        if (std::string_view host = base::string_at(*handler, kind, "host"); !host.empty())
+          hosts.emplace(host), bad.insert(name);
     };
     for (const char* probe : {"livenessProbe", "readinessProbe", "startupProbe"}) look(base::find(c, probe));
     for (const char* hook : {"postStart", "preStop"}) look(base::find_path(c, "lifecycle", hook));
   });
   if (bad.empty()) return {};
-  return Violation{"probe or lifecycle host", containers(Names(bad.begin(), bad.end())) + (bad.size() == 1 ? " uses " : " use ") +
-                                                  plural("probe or lifecycle host", hosts.size()) + " " + quoted_names(hosts)};
+  return Violation{"probe or lifecycle host",
+                   containers(Names(bad.begin(), bad.end())) + (bad.size() == 1 ? " uses " : " use ") +
+                       plural("probe or lifecycle host", hosts.size()) + " " + quoted_names(hosts)};
 }
 Found privileged(const Subject& s) {
-  Names bad = s.containers_where([](const json::value& c) { return base::as_bool(context(c, "privileged")); });
+  Names bad =
+      s.containers_where([](const json::value& c) { return base::as_bool(context(c, "privileged")); });
   if (bad.empty()) return {};
   return Violation{"privileged", containers(bad) + " must not set securityContext.privileged=true"};
 }
@@ -159,29 +179,37 @@ Found proc_mount(const Subject& s) {
     return !type.empty() && type != "Default" && (types.emplace(type), true);
   });
   if (bad.empty()) return {};
-  return Violation{"procMount", containers(bad) + " must not set securityContext.procMount to " + quoted_names(types)};
+  return Violation{"procMount",
+                   containers(bad) + " must not set securityContext.procMount to " + quoted_names(types)};
 }
-Found proc_mount_baseline(const Subject& s) { return s.minor >= 35 && s.own_users() ? Found() : proc_mount(s); }
+Found proc_mount_baseline(const Subject& s) {
+  return s.minor >= 35 && s.own_users() ? Found() : proc_mount(s);
+}
 Found selinux(const Subject& s) {
   std::set<std::string> types;
   bool user = false, role = false;
   auto bad = [&](const json::value* options) {
     if (!options || !options->is_object()) return false;
     std::string type(base::string_at(*options, "type"));
-    bool wrong = !type.empty() && type != "container_t" && type != "container_init_t" && type != "container_kvm_t" &&
-                 !(s.minor >= 31 && type == "container_engine_t");
+    bool wrong = !type.empty() && type != "container_t" && type != "container_init_t" &&
+                 type != "container_kvm_t" && !(s.minor >= 31 && type == "container_engine_t");
     if (wrong) types.insert(type);
-    bool has_user = !base::string_at(*options, "user").empty(), has_role = !base::string_at(*options, "role").empty();
+    bool has_user = !base::string_at(*options, "user").empty(),
+         has_role = !base::string_at(*options, "role").empty();
     user |= has_user, role |= has_role;
     return wrong || has_user || has_role;
   };
   bool pod = bad(s.security("seLinuxOptions"));
-  Names who = setters(pod, s.containers_where([&](const json::value& c) { return bad(context(c, "seLinuxOptions")); })), what;
+  Names who = setters(
+            pod, s.containers_where([&](const json::value&c) { return bad(context(c, "seLinuxOptions")); })),
+        what;
   if (who.empty()) return {};
   if (!types.empty()) what.push_back(plural("type", types.size()) + " " + quoted_names(types));
   if (user) what.push_back("user may not be set");
   if (role) what.push_back("role may not be set");
-  return Violation{"seLinuxOptions", joined(who, " and ") + " set forbidden securityContext.seLinuxOptions: " + joined(what, "; ")};
+  return Violation{
+      "seLinuxOptions",
+      joined(who, " and ") + " set forbidden securityContext.seLinuxOptions: " + joined(what, "; ")};
 }
 // Explicitly bad seccomp profiles; *pod_set: the Pod sets a good one, *unset: containers without one.
 Found seccomp_set(const Subject& s, bool* pod_set, Names* unset) {
@@ -203,7 +231,9 @@ Found seccomp_set(const Subject& s, bool* pod_set, Names* unset) {
   });
   Names who = setters(pod_bad, bad);
   if (who.empty()) return {};
-  return Violation{"seccompProfile", joined(who, " and ") + " must not set securityContext.seccompProfile.type to " + quoted_names(values)};
+  return Violation{
+      "seccompProfile",
+      joined(who, " and ") + " must not set securityContext.seccompProfile.type to " + quoted_names(values)};
 }
 Found seccomp_annotations(const Subject& s) {  // before 1.19
   std::set<std::string> forbidden;
@@ -215,9 +245,12 @@ Found seccomp_annotations(const Subject& s) {  // before 1.19
       forbidden.insert(key + "=\"" + std::string(text) + "\"");
   };
   look("seccomp.security.alpha.kubernetes.io/pod");
-  s.each_container([&](const json::value&, const std::string& name) { look("container.seccomp.security.alpha.kubernetes.io/" + name); });
+  s.each_container([&](const json::value&, const std::string& name) {
+    look("container.seccomp.security.alpha.kubernetes.io/" + name);
+  });
   if (forbidden.empty()) return {};
-  return Violation{"seccompProfile", "forbidden " + plural("annotation", forbidden.size()) + " " + joined(Names(forbidden.begin(), forbidden.end()), ", ")};
+  return Violation{"seccompProfile", "forbidden " + plural("annotation", forbidden.size()) + " " +
+                                         joined(Names(forbidden.begin(), forbidden.end()), ", ")};
 }
 Found seccomp_baseline(const Subject& s) {
   if (s.minor < 19) return seccomp_annotations(s);
@@ -227,24 +260,33 @@ Found seccomp_baseline(const Subject& s) {
 }
 Found sysctls(const Subject& s) {
   static const std::vector<std::pair<int, std::set<std::string_view>>> kAllowed = {
-      {0, {"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start"}},
+      {0,
+       {"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
+        "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start"}},
       {27, {"net.ipv4.ip_local_reserved_ports"}},
-      {29, {"net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes"}},
+      {29,
+       {"net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes"}},
       {32, {"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"}}};
   Names bad;
   for (const json::value& sysctl : list_at(s.security("sysctls"))) {
     bool allowed = false;
-    for (const auto& [since, names] : kAllowed) allowed |= s.minor >= since && names.contains(base::string_at(sysctl, "name"));
+    for (const auto& [since, names] : kAllowed)
+      allowed |= s.minor >= since && names.contains(base::string_at(sysctl, "name"));
     if (!allowed) bad.emplace_back(base::string_at(sysctl, "name"));
   }
   if (bad.empty()) return {};
   return Violation{"forbidden sysctls", joined(bad, ", ")};
 }
 Found windows_host_process(const Subject& s) {
-  bool pod = base::as_bool(base::find_path(s.pod, "spec", "securityContext", "windowsOptions", "hostProcess"));
-  Names who = setters(pod, s.containers_where([](const json::value& c) { return base::as_bool(base::find_path(c, "securityContext", "windowsOptions", "hostProcess")); }));
+  bool pod =
+      base::as_bool(base::find_path(s.pod, "spec", "securityContext", "windowsOptions", "hostProcess"));
+  Names who = setters(pod, s.containers_where([](const json::value& c) {
+    return base::as_bool(base::find_path(c, "securityContext", "windowsOptions", "hostProcess"));
+  }));
   if (who.empty()) return {};
-  return Violation{"hostProcess", joined(who, " and ") + " must not set securityContext.windowsOptions.hostProcess=true"};
+  return Violation{"hostProcess",
+                   joined(who, " and ") + " must not set securityContext.windowsOptions.hostProcess=true"};
 }
 
 // ---- restricted ------------------------------------------------------------------------------------
@@ -255,7 +297,8 @@ Found privilege_escalation(const Subject& s) {
     return !allowed || !allowed->is_bool() || allowed->get_bool();
   });
   if (bad.empty()) return {};
-  return Violation{"allowPrivilegeEscalation != false", containers(bad) + " must set securityContext.allowPrivilegeEscalation=false"};
+  return Violation{"allowPrivilegeEscalation != false",
+                   containers(bad) + " must set securityContext.allowPrivilegeEscalation=false"};
 }
 Found capabilities_restricted(const Subject& s) {
   if (s.minor >= 25 && s.windows()) return {};
@@ -263,20 +306,26 @@ Found capabilities_restricted(const Subject& s) {
   std::set<std::string> forbidden;
   s.each_container([&](const json::value& c, const std::string& name) {
     bool dropped = false, added = false;
-    for (const json::value& one : list_at(base::find_path(c, "securityContext", "capabilities", "drop"))) dropped |= base::as_string(&one) == "ALL";
+    for (const json::value& one : list_at(base::find_path(c, "securityContext", "capabilities", "drop")))
+      dropped |= base::as_string(&one) == "ALL";
     for (const json::value& one : list_at(base::find_path(c, "securityContext", "capabilities", "add")))
       if (base::as_string(&one) != "NET_BIND_SERVICE") forbidden.emplace(base::as_string(&one)), added = true;
     if (!dropped) keeping.push_back(name);
     if (added) adding.push_back(name);
   });
   Names details;
-  if (!keeping.empty()) details.push_back(containers(keeping) + " must set securityContext.capabilities.drop=[\"ALL\"]");
-  if (!adding.empty()) details.push_back(containers(adding) + " must not include " + quoted_names(forbidden) + " in securityContext.capabilities.add");
+  if (!keeping.empty())
+    details.push_back(containers(keeping) + " must set securityContext.capabilities.drop=[\"ALL\"]");
+  if (!adding.empty())
+    details.push_back(containers(adding) + " must not include " + quoted_names(forbidden) +
+                      " in securityContext.capabilities.add");
   if (details.empty()) return {};
   return Violation{"unrestricted capabilities", joined(details, "; ")};
 }
 Found restricted_volumes(const Subject& s) {
-  static const std::set<std::string_view> kAllowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"};
+  static const std::set<std::string_view> kAllowed = {
+      "configMap", "csi",   "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim",
+      "projected", "secret"};
   Names bad;
   std::set<std::string> types;
   for (const json::value& volume : list_at(s.spec("volumes"))) {
@@ -293,26 +342,37 @@ Found restricted_volumes(const Subject& s) {
     types.insert(type);
   }
   if (bad.empty()) return {};
-  return Violation{"restricted volume types", plural("volume", bad.size()) + " " + quoted_names(bad) + (bad.size() == 1 ? " uses " : " use ") +
-                                                  plural("restricted volume type", types.size()) + " " + quoted_names(types)};
+  return Violation{"restricted volume types", plural("volume", bad.size()) + " " + quoted_names(bad) +
+                                                  (bad.size() == 1 ? " uses " : " use ") +
+                                                  plural("restricted volume type", types.size()) + " " +
+                                                  quoted_names(types)};
 }
 Found run_as_non_root(const Subject& s) {
   if (s.minor >= 35 && s.own_users()) return {};
-  auto set_to = [](const json::value* in, bool wanted) { return in && in->is_bool() && in->get_bool() == wanted; };
-  Names who = setters(set_to(s.security("runAsNonRoot"), false), s.containers_where([&](const json::value& c) { return set_to(context(c, "runAsNonRoot"), false); }));
-  if (!who.empty()) return Violation{"runAsNonRoot != true", joined(who, " and ") + " must not set securityContext.runAsNonRoot=false"};
+  auto set_to = [](const json::value* in, bool wanted) {
+    return in && in->is_bool() && in->get_bool() == wanted;
+  };
+  Names who = setters(
+      set_to(s.security("runAsNonRoot"), false),
+      s.containers_where([&](const json::value& c) { return set_to(context(c, "runAsNonRoot"), false); }));
+  if (!who.empty())
+    return Violation{"runAsNonRoot != true",
+                     joined(who, " and ") + " must not set securityContext.runAsNonRoot=false"};
   if (set_to(s.security("runAsNonRoot"), true)) return {};
   Names bad = s.containers_where([](const json::value& c) {
     const json::value* own = context(c, "runAsNonRoot");
     return !own || !own->is_bool();
   });
   if (bad.empty()) return {};
-  return Violation{"runAsNonRoot != true", "pod or " + containers(bad) + " must set securityContext.runAsNonRoot=true"};
+  return Violation{"runAsNonRoot != true",
+                   "pod or " + containers(bad) + " must set securityContext.runAsNonRoot=true"};
 }
 Found run_as_user(const Subject& s) {
   if (s.minor >= 35 && s.own_users()) return {};
   auto zero = [](const json::value* in) { return in && in->is_int64() && in->get_int64() == 0; };
-  Names who = setters(zero(s.security("runAsUser")), s.containers_where([&](const json::value& c) { return zero(context(c, "runAsUser")); }));
+  Names who =
+      setters(zero(s.security("runAsUser")),
+              s.containers_where([&](const json::value& c) { return zero(context(c, "runAsUser")); }));
   if (who.empty()) return {};
   return Violation{"runAsUser=0", joined(who, " and ") + " must not set runAsUser=0"};
 }
@@ -322,7 +382,10 @@ Found seccomp_restricted(const Subject& s) {
   Names unset;
   if (Found bad = seccomp_set(s, &pod_set, &unset)) return bad;
   if (pod_set || unset.empty()) return {};
-  return Violation{"seccompProfile", "pod or " + containers(unset) + " must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\""};
+  return Violation{
+      "seccompProfile",
+      "pod or " + containers(unset) +
+          " must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\""};
 }
 
 // In the order of messages: baseline, then restricted, each by name. `since`: first version that has
@@ -369,12 +432,15 @@ bool read_version(std::string_view text, int* minor) {
   auto [end, error] = std::from_chars(text.data() + 3, text.data() + text.size(), *minor);
   return error == std::errc() && end == text.data() + text.size() && *minor >= 0;
 }
-const json::value* label(const json::value* labels, const std::string& name) { return labels ? base::find(*labels, std::string(kLabelPrefix) + name) : nullptr; }
+const json::value* label(const json::value* labels, const std::string& name) {
+  return labels ? base::find(*labels, std::string(kLabelPrefix) + name) : nullptr;
+}
 // A level that cannot be read: what enforces is strict, what only tells says nothing.
 PodSecurityLevel read_mode(const json::value* labels, const std::string& mode, bool strict) {
   PodSecurityLevel out;
   const json::value *level = label(labels, mode), *version = label(labels, mode + "-version");
-  if (level && !read_level(base::as_string(level), &out.level)) out.level = strict ? Level::kRestricted : Level::kPrivileged;
+  if (level && !read_level(base::as_string(level), &out.level))
+    out.level = strict ? Level::kRestricted : Level::kPrivileged;
   if (version && !read_version(base::as_string(version), &out.minor)) out.minor = -1;
   return out;
 }
@@ -382,16 +448,20 @@ PodSecurityLevel read_mode(const json::value* labels, const std::string& mode, b
 }  // namespace
 
 std::string PodSecurityLevel::text() const {
-  const char* name = level == Level::kPrivileged ? "privileged" : level == Level::kBaseline ? "baseline" : "restricted";
+  const char* name = level == Level::kPrivileged ? "privileged"
+                     : level == Level::kBaseline ? "baseline"
+                                                 : "restricted";
   return std::string(name) + ":" + (minor < 0 ? "latest" : "v1." + std::to_string(minor));
 }
 
 PodSecurityPolicy read_pod_security(const json::value* labels) {
-  PodSecurityPolicy out{read_mode(labels, "enforce", true), read_mode(labels, "audit", false), read_mode(labels, "warn", false)};
+  PodSecurityPolicy out{read_mode(labels, "enforce", true), read_mode(labels, "audit", false),
+                        read_mode(labels, "warn", false)};
   // What is refused is also worth a warning where only a template of it is written.
   Level enforced;
   const json::value* enforce = label(labels, "enforce");
-  if (!label(labels, "warn") && enforce && read_level(base::as_string(enforce), &enforced) && enforced > out.warn.level) {
+  if (!label(labels, "warn") && enforce && read_level(base::as_string(enforce), &enforced) &&
+      enforced > out.warn.level) {
     out.warn.level = enforced;
     if (!label(labels, "warn-version")) out.warn.minor = out.enforce.minor;
   }
@@ -403,9 +473,12 @@ std::vector<BadLabel> check_pod_security_labels(const json::value* labels) {
     Level level;
     int minor;
     if (const json::value* value = label(labels, mode); value && !read_level(base::as_string(value), &level))
-      out.push_back({std::string(kLabelPrefix) + mode, std::string(base::as_string(value)), "must be one of privileged, baseline, restricted"});
-    if (const json::value* value = label(labels, mode + "-version"); value && !read_version(base::as_string(value), &minor))
-      out.push_back({std::string(kLabelPrefix) + mode + "-version", std::string(base::as_string(value)), "must be \"latest\" or \"v1.x\""});
+      out.push_back({std::string(kLabelPrefix) + mode, std::string(base::as_string(value)),
+                     "must be one of privileged, baseline, restricted"});
+    if (const json::value* value = label(labels, mode + "-version");
+        value && !read_version(base::as_string(value), &minor))
+      out.push_back({std::string(kLabelPrefix) + mode + "-version", std::string(base::as_string(value)),
+                     "must be \"latest\" or \"v1.x\""});
   }
   return out;
 }
@@ -417,7 +490,8 @@ std::vector<Violation> violations(const PodSecurityLevel& level, const json::val
   bool restricted = level.level == Level::kRestricted;
   for (const Check& check : kChecks) {
     if (subject.minor < check.since || (check.level == Level::kRestricted && !restricted)) continue;
-    if (restricted && check.level == Level::kBaseline && check.until >= 0 && subject.minor >= check.until) continue;
+    if (restricted && check.level == Level::kBaseline && check.until >= 0 && subject.minor >= check.until)
+      continue;
     if (Found found = check.run(subject)) out.push_back(std::move(*found));
   }
   return out;

@@ -13,7 +13,7 @@ namespace master {
 
 struct PodSecurityLevel {
   enum class Level : uint8_t { kPrivileged, kBaseline, kRestricted } level = Level::kPrivileged;
-  int minor = -1;  // of 1.MINOR; -1: latest
+  int minor = -1;            // of 1.MINOR; -1: latest
   std::string text() const;  // "restricted:latest", "baseline:v1.24"
   bool operator==(const PodSecurityLevel&) const = default;
 };

@@ -17,13 +17,15 @@ constexpr const char* kViolates = "Cannot evict pod as it would violate the pod'
 bool ready(const json::value& pod) {
   if (const json::value* list = base::find_path(pod, "status", "conditions"); list && list->is_array())
     for (const json::value& condition : list->get_array())
-      if (base::string_at(condition, "type") == "Ready") return base::string_at(condition, "status") == "True";
+      if (base::string_at(condition, "type") == "Ready")
+        return base::string_at(condition, "status") == "True";
   return false;
 }
 // A Pod whose end nobody can miss: no budget protects it.
 bool unprotected(const json::value& pod) {
   std::string_view phase = base::string_at(pod, "status", "phase");
-  return phase == "Succeeded" || phase == "Failed" || phase == "Pending" || base::find_path(pod, "metadata", "deletionTimestamp");
+  return phase == "Succeeded" || phase == "Failed" || phase == "Pending" ||
+         base::find_path(pod, "metadata", "deletionTimestamp");
 }
 json::value over_budget(std::string_view why) {
   json::array causes;
@@ -40,11 +42,15 @@ json::value take_disruption(const json::value& budget, std::string_view pod, jso
   if (number("observedGeneration") < base::as_int(base::find_path(budget, "metadata", "generation")))
     return over_budget("The disruption budget " + name + " is still being processed by the server.");
   int64_t left = number("disruptionsAllowed");
-  if (left < 0) return api::forbidden({"policy", "poddisruptionbudgets"}, name, "pdb disruptions allowed is negative");
-  if (const json::value* map = base::find_path(budget, "status", "disruptedPods"); map && map->is_object() && map->get_object().size() > kMaxDisrupted)
-    return api::forbidden({"policy", "poddisruptionbudgets"}, name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+  if (left < 0)
+    return api::forbidden({"policy", "poddisruptionbudgets"}, name, "pdb disruptions allowed is negative");
+  if (const json::value* map = base::find_path(budget, "status", "disruptedPods");
+      map && map->is_object() && map->get_object().size() > kMaxDisrupted)
+    return api::forbidden({"policy", "poddisruptionbudgets"}, name,
+                          "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
   if (left == 0)
-    return over_budget("The disruption budget " + name + " needs " + std::to_string(number("desiredHealthy")) + " healthy pods and has " +
+    return over_budget("The disruption budget " + name + " needs " +
+                       std::to_string(number("desiredHealthy")) + " healthy pods and has " +
                        std::to_string(number("currentHealthy")) + " currently");
   *updated = budget;
   json::object& status = base::object_at(updated->get_object(), "status");
@@ -62,7 +68,9 @@ void ApiServer::create_binding(RequestPtr request) {
   if (!decode_body(*request, *type, "Binding", &binding)) return;
   request->name = base::string_at(binding, "metadata", "name");
   if (request->name.empty())
-    return request->reply_status(api::invalid("", "Binding", "", {{api::FieldError::Type::required, "metadata.name", "", "name or generateName is required"}}));
+    return request->reply_status(api::invalid(
+        "", "Binding", "",
+        {{api::FieldError::Type::required, "metadata.name", "", "name or generateName is required"}}));
   request->resource = resources_.find("", "v1", "pods");
   request->subresource = "binding";
   bind_pod(std::move(request));
@@ -73,7 +81,8 @@ void ApiServer::evict_pod(RequestPtr request) {
   static const api::Type* type = api::find_type("io.k8s.api.policy.v1", "Eviction");
   base::Result<json::value> body = json::value();
   base::compute([&] { body = base::parse_json(request->http().body); });
-  if (!body.ok() || !body->is_object()) return request->reply_status(api::bad_request("the body is no Eviction"));
+  if (!body.ok() || !body->is_object())
+    return request->reply_status(api::bad_request("the body is no Eviction"));
   if (auto status = api::check_types(*type, *body); !status.ok())
     return request->reply_status(api::cannot_decode("policy/v1", "Eviction", status.error().message()));
   base::compute([&] { api::prune(*type, *body); });
@@ -81,7 +90,8 @@ void ApiServer::evict_pod(RequestPtr request) {
   if (!name.empty() && name != request->name)
     return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));
   ObjectRef object = cache("", "pods").find(object_key(request->ns, request->name));
-  if (!object) return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
+  if (!object)
+    return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
   json::value pod = parse_object(*object->text);
   const json::value* sent = base::find(*body, "deleteOptions");
   json::value options = sent && sent->is_object() ? *sent : json::value(json::object());
@@ -97,13 +107,16 @@ void ApiServer::evict_pod(RequestPtr request) {
     }
   }
   if (budgets.size() > 1)
-    return request->reply_status(api::internal_error("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
+    return request->reply_status(api::internal_error(
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
   if (budgets.empty()) return delete_evicted(std::move(request), std::move(options));
   json::value budget = parse_object(*budgets[0]->text);
   if (!ready(pod)) {  // it helps nobody to keep what does not work
-    int64_t healthy = base::as_int(base::find_path(budget, "status", "currentHealthy")), wanted = base::as_int(base::find_path(budget, "status", "desiredHealthy"));
+    int64_t healthy = base::as_int(base::find_path(budget, "status", "currentHealthy")),
+            wanted = base::as_int(base::find_path(budget, "status", "desiredHealthy"));
     bool always = base::string_at(budget, "spec", "unhealthyPodEvictionPolicy") == "AlwaysAllow";
-    if (always || (wanted > 0 && healthy >= wanted)) return delete_evicted(std::move(request), std::move(options));
+    if (always || (wanted > 0 && healthy >= wanted))
+      return delete_evicted(std::move(request), std::move(options));
   }
   auto asks = std::make_shared<RequestInfo>(*request);
   asks->resource = resources_.find("policy", "v1", "poddisruptionbudgets");
@@ -111,7 +124,9 @@ void ApiServer::evict_pod(RequestPtr request) {
   asks->subresource = "status";
   update_object(
       asks, "status",
-      [pod_name = request->name](const json::value& current, json::value* updated) { return take_disruption(current, pod_name, updated); },
+      [pod_name = request->name](const json::value& current, json::value* updated) {
+        return take_disruption(current, pod_name, updated);
+      },
       [this, request, options](Outcome outcome) {
         if (!outcome.status.is_null()) return request->reply_status(outcome.status);
         delete_evicted(request, options);
@@ -119,12 +134,13 @@ void ApiServer::evict_pod(RequestPtr request) {
 }
 
 void ApiServer::delete_evicted(RequestPtr request, json::value options) {
-  remove_object(request, object_key(request->ns, request->name), std::move(options), [request](Outcome outcome) {
-    if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-    json::value success = api::make_success();
-    success.get_object()["code"] = 201;
-    request->reply_status(success);
-  });
+  remove_object(request, object_key(request->ns, request->name), std::move(options),
+                [request](Outcome outcome) {
+                  if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+                  json::value success = api::make_success();
+                  success.get_object()["code"] = 201;
+                  request->reply_status(success);
+                });
 }
 
 // GET, PUT and PATCH of a part of a Pod that its other writes leave alone.
@@ -150,11 +166,15 @@ void ApiServer::bind_pod(RequestPtr request) {
       [request, node, uid](const json::value& current, json::value* updated) {
         const ResourceInfo& resource = *request->resource;
         if (!uid.empty() && uid != base::string_at(current, "metadata", "uid"))
-          return api::conflict(resource.named(), request->name, "the pod was replaced by another of the same name");
+          return api::conflict(resource.named(), request->name,
+                               "the pod was replaced by another of the same name");
         if (base::find_path(current, "metadata", "deletionTimestamp"))
-          return api::conflict(resource.named(), request->name, "pod " + request->name + " is being deleted, cannot be assigned to a host");
+          return api::conflict(resource.named(), request->name,
+                               "pod " + request->name + " is being deleted, cannot be assigned to a host");
         if (std::string_view has = base::string_at(current, "spec", "nodeName"); !has.empty())
-          return api::conflict(resource.named(), request->name, "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
+          return api::conflict(
+              resource.named(), request->name,
+              "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
         *updated = current;
         base::object_at(updated->get_object(), "spec")["nodeName"] = node;
         json::object& status = base::object_at(updated->get_object(), "status");
@@ -162,7 +182,8 @@ void ApiServer::bind_pod(RequestPtr request) {
         if (const json::value* old = status.if_contains("conditions"); old && old->is_array())
           for (const json::value& condition : old->get_array())
             if (base::string_at(condition, "type") != "PodScheduled") conditions.push_back(condition);
-        conditions.push_back(json::object{{"type", "PodScheduled"}, {"status", "True"},
+        conditions.push_back(json::object{{"type", "PodScheduled"},
+                                          {"status", "True"},
                                           {"lastTransitionTime", base::format_time(base::wall_now())}});
         status["conditions"] = std::move(conditions);
         return json::value(nullptr);

@@ -46,8 +46,10 @@ void ApiServer::proxy(RequestPtr request) {
   if (request->resource->is("", "nodes")) return proxy_to_node(request, request->name, std::move(target));
   ProxyName wanted = split_name(request->name);
   if (!wanted.scheme.empty() && wanted.scheme != "http")
-    return request->reply_status(api::bad_request("invalid proxy scheme \"" + wanted.scheme + "\": only http is passed on"));
-  if (request->resource->is("", "services")) return proxy_to_service(request, wanted.name, wanted.port, std::move(target));
+    return request->reply_status(
+        api::bad_request("invalid proxy scheme \"" + wanted.scheme + "\": only http is passed on"));
+  if (request->resource->is("", "services"))
+    return proxy_to_service(request, wanted.name, wanted.port, std::move(target));
   ObjectRef object = cache("", "pods").find(object_key(request->ns, wanted.name));
   if (!object) return request->reply_status(api::not_found({"", "pods"}, wanted.name));
   json::value pod = parse_object(*object->text);
@@ -60,19 +62,24 @@ void ApiServer::proxy(RequestPtr request) {
       }
   }
   if (wanted.port.size() > 5 || wanted.port.find_first_not_of("0123456789") != std::string::npos)
-    return request->reply_status(api::bad_request("invalid port \"" + wanted.port + "\" of pod " + wanted.name));
+    return request->reply_status(
+        api::bad_request("invalid port \"" + wanted.port + "\" of pod " + wanted.name));
   std::string node(base::string_at(pod, "spec", "nodeName"));
-  if (node.empty()) return request->reply_status(api::bad_request("pod " + wanted.name + " does not have a host assigned"));
+  if (node.empty())
+    return request->reply_status(api::bad_request("pod " + wanted.name + " does not have a host assigned"));
   proxy_to_node(request, node, "/podProxy/" + request->ns + "/" + wanted.name + "/" + wanted.port + target);
 }
 
-void ApiServer::proxy_to_service(RequestPtr request, const std::string& name, std::string port, std::string target) {
+void ApiServer::proxy_to_service(RequestPtr request, const std::string& name, std::string port,
+                                 std::string target) {
   ServiceLookup found = look_up_service(*this, request->ns, name, port);
   if (found.reason == "ServiceNotFound") return request->reply_status(api::not_found({"", "services"}, name));
   std::erase_if(found.endpoints, [](const ServiceEndpoint& one) { return one.pod.empty(); });
-  if (found.endpoints.empty()) return request->reply_status(api::unavailable(found.text(name, "\"" + port + "\"")));
+  if (found.endpoints.empty())
+    return request->reply_status(api::unavailable(found.text(name, "\"" + port + "\"")));
   const ServiceEndpoint& chosen = found.endpoints[next_call_ % found.endpoints.size()];
-  proxy_to_node(request, chosen.node, "/podProxy/" + request->ns + "/" + chosen.pod + "/" + std::to_string(chosen.port) + target);
+  proxy_to_node(request, chosen.node,
+                "/podProxy/" + request->ns + "/" + chosen.pod + "/" + std::to_string(chosen.port) + target);
 }
 
 void ApiServer::proxy_to_node(RequestPtr request, const std::string& node, std::string target) {
@@ -82,11 +89,14 @@ void ApiServer::proxy_to_node(RequestPtr request, const std::string& node, std::
   uint64_t id = next_call_++;
   auto forget = [this, id] { loop_.post([this, id] { calls_.erase(id); }); };
   request->exchange->on_close(forget);
-  calls_[id] = base::http::forward(*client, request->exchange, std::move(target), [request, node, forget](base::Status status, bool answered) {
-    if (!status.ok() && !answered)
-      request->reply_status(api::unavailable("error trying to reach node \"" + node + "\": " + status.error().message()));
-    forget();
-  });
+  calls_[id] =
+      base::http::forward(*client, request->exchange, std::move(target),
+                          [request, node, forget](base::Status status, bool answered) {
+                            if (!status.ok() && !answered)
+                              request->reply_status(api::unavailable("error trying to reach node \"" + node +
+                                                                     "\": " + status.error().message()));
+                            forget();
+                          });
 }
 
 }  // namespace master

@@ -8,8 +8,8 @@
 namespace master {
 
 namespace json = base::json;
-using base::list_at;
 using api::Quantity;
+using base::list_at;
 
 namespace {
 
@@ -17,15 +17,19 @@ Usage amounts(const json::value* in) {
   Usage out;
   if (in && in->is_object())
     for (const auto& item : in->get_object())
-      if (auto quantity = Quantity::parse(base::as_string(&item.value())); quantity.ok()) out.emplace(std::string(item.key()), *quantity);
+      if (auto quantity = Quantity::parse(base::as_string(&item.value())); quantity.ok())
+        out.emplace(std::string(item.key()), *quantity);
   return out;
 }
-bool is_native(std::string_view name) { return name == "cpu" || name == "memory" || name == "ephemeral-storage" || name.starts_with("hugepages-"); }
+bool is_native(std::string_view name) {
+  return name == "cpu" || name == "memory" || name == "ephemeral-storage" || name.starts_with("hugepages-");
+}
 
 // Containers add up; init containers run one after the other, except those that stay (sidecars).
 Usage pod_total(const json::value& pod, const char* member) {
   Usage total, peak, stay;
-  for (const json::value& c : list_at(base::find_path(pod, "spec", "containers"))) total += amounts(base::find_path(c, "resources", member));
+  for (const json::value& c : list_at(base::find_path(pod, "spec", "containers")))
+    total += amounts(base::find_path(c, "resources", member));
   for (const json::value& c : list_at(base::find_path(pod, "spec", "initContainers"))) {
     Usage own = amounts(base::find_path(c, "resources", member));
     if (base::string_at(c, "restartPolicy") == "Always") {
@@ -102,7 +106,9 @@ std::string usage_text(const Usage& usage, const Usage& of) {
   }
   return out;
 }
-constexpr std::string_view kPlainCounts[] = {"configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets", "services"};
+constexpr std::string_view kPlainCounts[] = {
+    "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets",
+    "services"};
 
 }  // namespace
 
@@ -126,7 +132,8 @@ Usage usage_of(const ResourceInfo& resource, const json::value& object) {
   if (resource.is("", "pods")) return pod_usage(object);
   if (resource.is("", "services")) out = service_usage(object);
   else if (resource.is("", "persistentvolumeclaims")) out = claim_usage(object);
-  else if (resource.group.empty() && std::find(std::begin(kPlainCounts), std::end(kPlainCounts), resource.plural) != std::end(kPlainCounts))
+  else if (resource.group.empty() && std::find(std::begin(kPlainCounts), std::end(kPlainCounts),
+                                               resource.plural) != std::end(kPlainCounts))
     out[resource.plural] = Quantity::of(1);
   out["count/" + resource.qualified()] = Quantity::of(1);
   return out;
@@ -164,8 +171,10 @@ bool in_scope(const Quota& quota, const ResourceInfo& resource, const json::valu
     }
     std::string_view own = base::string_at(object, "spec", "priorityClassName");
     bool listed = false;
-    for (const json::value& value : list_at(base::find(e, "values"))) listed |= base::as_string(&value) == own;
-    if (op == "Exists" ? own.empty() : op == "DoesNotExist" ? !own.empty() : op == "In" ? !listed : listed) return false;
+    for (const json::value& value : list_at(base::find(e, "values")))
+      listed |= base::as_string(&value) == own;
+    if (op == "Exists" ? own.empty() : op == "DoesNotExist" ? !own.empty() : op == "In" ? !listed : listed)
+      return false;
   }
   return true;
 }
@@ -186,8 +195,8 @@ std::string exceeded(const Quota& quota, const Usage& used, const Usage& wanted)
     if (limit->second < (have == used.end() ? amount : have->second + amount)) over.emplace(name, amount);
   }
   if (over.empty()) return {};
-  return "exceeded quota: " + quota.name + ", requested: " + usage_text(wanted, over) + ", used: " + usage_text(used, over) +
-         ", limited: " + usage_text(quota.hard, over);
+  return "exceeded quota: " + quota.name + ", requested: " + usage_text(wanted, over) +
+         ", used: " + usage_text(used, over) + ", limited: " + usage_text(quota.hard, over);
 }
 
 std::string unspecified(const Quota& quota, const ResourceInfo& resource, const json::value& object) {
@@ -200,7 +209,8 @@ std::string unspecified(const Quota& quota, const ResourceInfo& resource, const 
     std::set<std::string> missing;
     for (const char* list : {"containers", "initContainers"})
       for (const json::value& c : list_at(base::find_path(object, "spec", list)))
-        if (!base::find_path(c, "resources", limit ? "limits" : "requests", name)) missing.emplace(base::string_at(c, "name"));
+        if (!base::find_path(c, "resources", limit ? "limits" : "requests", name))
+          missing.emplace(base::string_at(c, "name"));
     if (missing.empty()) continue;
     std::string names;
     for (const std::string& one : missing) names += (names.empty() ? "" : ",") + one;

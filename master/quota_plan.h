@@ -13,7 +13,8 @@
 
 namespace master {
 
-using Usage = std::map<std::string, api::Quantity, std::less<>>;  // "pods", "requests.cpu", "count/jobs.batch"
+using Usage =
+    std::map<std::string, api::Quantity, std::less<>>;  // "pods", "requests.cpu", "count/jobs.batch"
 Usage& operator+=(Usage& into, const Usage& other);
 Usage& operator-=(Usage& into, const Usage& other);
 

@@ -23,7 +23,8 @@ User aggregation_account() {
 }  // namespace
 
 RbacController::RbacController(ApiServer& server)
-    : server_(server), defaults_(server.local_transport({"system:apiserver", {"system:masters"}}), "sampan-master"),
+    : server_(server),
+      defaults_(server.local_transport({"system:apiserver", {"system:masters"}}), "sampan-master"),
       aggregation_(server.local_transport(aggregation_account()), "sampan-master"),
       cluster_roles_(server.cache(kRbacGroup, "clusterroles")) {}
 RbacController::~RbacController() {
@@ -57,7 +58,8 @@ void RbacController::ensure(const json::value& wanted) {
 
 void RbacController::finished(const json::value& wanted, const base::Status& status) {
   if (!status.ok())
-    base::log::error("default {} {}: {}", string_at(wanted, "kind"), string_at(wanted, "metadata", "name"), status.error().message());
+    base::log::error("default {} {}: {}", string_at(wanted, "kind"), string_at(wanted, "metadata", "name"),
+                     status.error().message());
   if (--pending_ > 0 || !done_) return;
   listener_ = cluster_roles_.subscribe([this](const WatchEvent&) {
     if (std::exchange(aggregation_due_, true)) return;
@@ -78,17 +80,21 @@ void RbacController::aggregate() {
     if (!rule || !rule->is_object()) continue;
     std::vector<PolicyRule> rules = aggregated_rules(role, roles);
     if (rules == read_rules(base::find(role, "rules"))) continue;
-    // Applied, so that the rules alone are the controller's; tools know the conflict with its name. The uid keeps
-    // a role that is gone from being made again.
+    // Applied, so that the rules alone are the controller's; tools know the conflict with its name. The uid
+    // keeps a role that is gone from being made again.
     std::string name(string_at(role, "metadata", "name"));
-    json::value applied = json::object{{"apiVersion", std::string(kGroup) + "/v1"}, {"kind", "ClusterRole"},
-                                       {"metadata", json::object{{"name", name}, {"uid", string_at(role, "metadata", "uid")}}},
-                                       {"rules", to_json(rules)}};
-    aggregation_.call("PATCH", resource_of(role).path("", name) + "?fieldManager=clusterrole-aggregation-controller&force=true",
-                      "application/apply-patch+yaml", base::to_json(applied), [name](base::Result<json::value> result) {
-      if (!result.ok() && result.error().kind != base::Kind::kConflict)
-        base::log::warning("aggregate ClusterRole {}: {}", name, result.error().message());
-    });
+    json::value applied =
+        json::object{{"apiVersion", std::string(kGroup) + "/v1"},
+                     {"kind", "ClusterRole"},
+                     {"metadata", json::object{{"name", name}, {"uid", string_at(role, "metadata", "uid")}}},
+                     {"rules", to_json(rules)}};
+    aggregation_.call(
+        "PATCH",
+        resource_of(role).path("", name) + "?fieldManager=clusterrole-aggregation-controller&force=true",
+        "application/apply-patch+yaml", base::to_json(applied), [name](base::Result<json::value> result) {
+          if (!result.ok() && result.error().kind != base::Kind::kConflict)
+            base::log::warning("aggregate ClusterRole {}: {}", name, result.error().message());
+        });
   }
 }
 

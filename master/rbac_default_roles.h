@@ -11,7 +11,8 @@
 namespace master {
 
 // What a binding names comes before it, in this order.
-extern const std::string_view kControllerRoles;  // system:controller:*; each is bound to the account of its name
-extern const std::string_view kDefaultRoles;     // everybody else's, and the bindings
+extern const std::string_view
+    kControllerRoles;                         // system:controller:*; each is bound to the account of its name
+extern const std::string_view kDefaultRoles;  // everybody else's, and the bindings
 
 }  // namespace master

@@ -28,7 +28,8 @@ std::vector<std::string> split_row(std::string_view text, char separator) {
 std::vector<std::string> verbs_of_word(const std::string& word) {
   if (word == "read") return {"get", "list", "watch"};
   if (word == "write") return {"create", "delete", "deletecollection", "patch", "update"};
-  if (word == "all") return {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
+  if (word == "all")
+    return {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
   return split_row(word, ',');
 }
 
@@ -39,7 +40,8 @@ PolicyRule rule_of(const std::vector<std::string>& words) {
     rule.non_resource_urls = split_row(words[2], ',');
     return rule;
   }
-  for (const std::string& group : split_row(words[1], ',')) rule.api_groups.push_back(group == "core" ? "" : group);
+  for (const std::string& group : split_row(words[1], ','))
+    rule.api_groups.push_back(group == "core" ? "" : group);
   rule.resources = split_row(words[2], ',');
   if (words.size() > 3) rule.resource_names = split_row(words[3], ',');
   return rule;
@@ -104,7 +106,8 @@ json::array subjects_json(const std::vector<std::string>& subjects) {
       continue;
     }
     size_t slash = name.find('/');
-    out.push_back(json::object{{"kind", kind}, {"name", name.substr(slash + 1)}, {"namespace", name.substr(0, slash)}});
+    out.push_back(
+        json::object{{"kind", kind}, {"name", name.substr(slash + 1)}, {"namespace", name.substr(0, slash)}});
   }
   return out;
 }
@@ -117,7 +120,9 @@ json::value object_of(const Default& item) {
   metadata["labels"] = std::move(labels);
   metadata["annotations"] = json::object{{kAutoUpdate, "true"}};
   std::string role_kind = item.ns.empty() ? "ClusterRole" : "Role";
-  json::object out{{"apiVersion", std::string(kRbacGroup) + "/v1"}, {"kind", role_kind + (item.is_binding ? "Binding" : "")}, {"metadata", std::move(metadata)}};
+  json::object out{{"apiVersion", std::string(kRbacGroup) + "/v1"},
+                   {"kind", role_kind + (item.is_binding ? "Binding" : "")},
+                   {"metadata", std::move(metadata)}};
   if (item.is_binding) {
     out["roleRef"] = json::object{{"apiGroup", kRbacGroup}, {"kind", role_kind}, {"name", item.role}};
     if (!item.subjects.empty()) out["subjects"] = subjects_json(item.subjects);
@@ -176,7 +181,8 @@ bool reconcile_default(const json::value& wanted, json::value& stored) {
     for (const json::value& rule : to_json(missing)) base::list_in(object, "rules").push_back(rule);
     changed |= !missing.empty();
   }
-  if (const json::value* rule = find(wanted, "aggregationRule"); rule && !object.contains("aggregationRule")) {
+  if (const json::value* rule = find(wanted, "aggregationRule");
+      rule && !object.contains("aggregationRule")) {
     object["aggregationRule"] = *rule;
     changed = true;
   }
@@ -184,7 +190,8 @@ bool reconcile_default(const json::value& wanted, json::value& stored) {
     for (const json::value& subject : subjects->get_array()) {
       json::array& have = base::list_in(object, "subjects");
       bool there = std::any_of(have.begin(), have.end(), [&](const json::value& h) {
-        return string_at(h, "kind") == string_at(subject, "kind") && string_at(h, "name") == string_at(subject, "name") &&
+        return string_at(h, "kind") == string_at(subject, "kind") &&
+               string_at(h, "name") == string_at(subject, "name") &&
                string_at(h, "namespace") == string_at(subject, "namespace");
       });
       if (there) continue;

@@ -24,6 +24,7 @@ bool reconcile_default(const base::json::value& wanted, base::json::value& store
 
 // The rules of an aggregated ClusterRole: those of the selected ones in the order of their names,
 // each once. `all` are the other ClusterRoles.
-std::vector<PolicyRule> aggregated_rules(const base::json::value& aggregated, const std::vector<base::json::value>& all);
+std::vector<PolicyRule> aggregated_rules(const base::json::value& aggregated,
+                                         const std::vector<base::json::value>& all);
 
 }  // namespace master

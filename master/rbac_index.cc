@@ -21,7 +21,8 @@ RbacBinding read_binding(const json::value& object) {
   out.role_name = string_at(object, "roleRef", "name");
   if (const json::value* list = base::find(object, "subjects"); list && list->is_array())
     for (const json::value& item : list->get_array())
-      out.subjects.push_back({std::string(string_at(item, "kind")), std::string(string_at(item, "name")), std::string(string_at(item, "namespace"))});
+      out.subjects.push_back({std::string(string_at(item, "kind")), std::string(string_at(item, "name")),
+                              std::string(string_at(item, "namespace"))});
   return out;
 }
 
@@ -30,8 +31,10 @@ std::string RbacIndex::Grant::text() const {
   std::string who = subject.kind == "ServiceAccount"
                         ? base::quoted(subject.name + "/" + (subject.ns.empty() ? binding_ns : subject.ns))
                         : base::quoted(subject.name);
-  return std::string(cluster ? "ClusterRoleBinding " : "RoleBinding ") + base::quoted(cluster ? binding_name : binding_name + "/" + binding_ns) +
-         " of " + (role->ns.empty() ? "ClusterRole " : "Role ") + base::quoted(role->name) + " to " + subject.kind + " " + who;
+  return std::string(cluster ? "ClusterRoleBinding " : "RoleBinding ") +
+         base::quoted(cluster ? binding_name : binding_name + "/" + binding_ns) + " of " +
+         (role->ns.empty() ? "ClusterRole " : "Role ") + base::quoted(role->name) + " to " + subject.kind +
+         " " + who;
 }
 
 std::shared_ptr<RbacIndex::Role> RbacIndex::role_slot(std::string_view ns, std::string_view name) {
@@ -61,13 +64,15 @@ void RbacIndex::remove_role(std::string_view ns, std::string_view name) {
 void RbacIndex::set_binding(const RbacBinding& binding) {
   remove_binding(binding.ns, binding.name);
   if (binding.role_kind != "Role" && binding.role_kind != "ClusterRole") return;
-  auto role = role_slot(binding.role_kind == "Role" ? std::string_view(binding.ns) : std::string_view(), binding.role_name);
+  auto role = role_slot(binding.role_kind == "Role" ? std::string_view(binding.ns) : std::string_view(),
+                        binding.role_name);
   Scope& scope = scopes_[binding.ns];
   for (const RbacSubject& subject : binding.subjects) {
     auto grant = std::make_shared<Grant>(Grant{binding.ns, binding.name, subject, role});
     if (subject.kind == "User") scope.users[subject.name].push_back(std::move(grant));
     else if (subject.kind == "Group") scope.groups[subject.name].push_back(std::move(grant));
-    else if (std::string_view ns = subject.ns.empty() ? binding.ns : subject.ns; subject.kind == "ServiceAccount" && !ns.empty())
+    else if (std::string_view ns = subject.ns.empty() ? binding.ns : subject.ns;
+             subject.kind == "ServiceAccount" && !ns.empty())
       scope.users[account_name_of(ns, subject.name)].push_back(std::move(grant));
   }
   bindings_[object_key(binding.ns, binding.name)] = binding;
@@ -92,7 +97,8 @@ void RbacIndex::remove_binding(std::string_view ns, std::string_view name) {
   }
   if (scope.users.empty() && scope.groups.empty()) scopes_.erase(old.ns);
   // A slot that only this binding kept: what it named is not there.
-  auto role = roles_.find(object_key(old.role_kind == "Role" ? std::string_view(old.ns) : std::string_view(), old.role_name));
+  auto role = roles_.find(
+      object_key(old.role_kind == "Role" ? std::string_view(old.ns) : std::string_view(), old.role_name));
   if (role != roles_.end() && !role->second->present && role->second.use_count() == 1) roles_.erase(role);
 }
 
@@ -110,7 +116,8 @@ bool RbacIndex::visit(const Scope& scope, const User& user, const auto& each) co
 }
 
 void RbacIndex::each_rule(const User& user, std::string_view ns, const Each& each) const {
-  if (auto it = scopes_.find(std::string_view()); it != scopes_.end() && !visit(it->second, user, each)) return;
+  if (auto it = scopes_.find(std::string_view()); it != scopes_.end() && !visit(it->second, user, each))
+    return;
   if (ns.empty()) return;
   if (auto it = scopes_.find(ns); it != scopes_.end()) visit(it->second, user, each);
 }
@@ -122,23 +129,28 @@ const RbacIndex::Grant* RbacIndex::allowing(const User& user, const Access& acce
     found = &grant;
     return false;
   };
-  if (auto it = scopes_.find(std::string_view()); it != scopes_.end() && !visit(it->second, user, each)) return found;
+  if (auto it = scopes_.find(std::string_view()); it != scopes_.end() && !visit(it->second, user, each))
+    return found;
   if (access.is_resource && !access.ns.empty())
     if (auto it = scopes_.find(access.ns); it != scopes_.end()) visit(it->second, user, each);
   return found;
 }
 
-const RbacIndex::Role* RbacIndex::find_role(std::string_view kind, std::string_view ns, std::string_view name) const {
+const RbacIndex::Role* RbacIndex::find_role(std::string_view kind, std::string_view ns,
+                                            std::string_view name) const {
   auto it = roles_.find(object_key(kind == "Role" ? ns : std::string_view(), name));
   return it == roles_.end() || !it->second->present ? nullptr : it->second.get();
 }
 
-void RbacIndex::follow(ObjectCache& roles, ObjectCache& cluster_roles, ObjectCache& role_bindings, ObjectCache& cluster_role_bindings) {
+void RbacIndex::follow(ObjectCache& roles, ObjectCache& cluster_roles, ObjectCache& role_bindings,
+                       ObjectCache& cluster_role_bindings) {
   auto role = [this](const StoredObject& object) {
     json::value parsed = parse_object(*object.text);
     set_role(object.ns(), object.name(), read_rules(base::find(parsed, "rules")));
   };
-  auto binding = [this](const StoredObject& object) { set_binding(read_binding(parse_object(*object.text))); };
+  auto binding = [this](const StoredObject& object) {
+    set_binding(read_binding(parse_object(*object.text)));
+  };
   for (ObjectCache* cache : {&roles, &cluster_roles}) {
     for (const auto& [key, object] : cache->objects()) role(*object);
     cache->subscribe([this, role](const WatchEvent& event) {

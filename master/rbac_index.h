@@ -19,7 +19,7 @@ struct RbacSubject {
   std::string kind, name, ns;  // kind: User, Group, ServiceAccount
 };
 struct RbacBinding {
-  std::string ns, name;        // ns "": a ClusterRoleBinding
+  std::string ns, name;  // ns "": a ClusterRoleBinding
   std::string role_kind, role_name;
   std::vector<RbacSubject> subjects;
 };
@@ -55,7 +55,8 @@ class RbacIndex {
   // Null when there is no such role. A binding in `ns` names Roles of its namespace.
   const Role* find_role(std::string_view kind, std::string_view ns, std::string_view name) const;
 
-  void follow(ObjectCache& roles, ObjectCache& cluster_roles, ObjectCache& role_bindings, ObjectCache& cluster_role_bindings);
+  void follow(ObjectCache& roles, ObjectCache& cluster_roles, ObjectCache& role_bindings,
+              ObjectCache& cluster_role_bindings);
 
  private:
   struct Hash {
@@ -71,9 +72,9 @@ class RbacIndex {
   // False when `each` ended it.
   bool visit(const Scope& scope, const User& user, const auto& each) const;
 
-  Table<std::shared_ptr<Role>> roles_;      // by object_key()
-  Table<RbacBinding> bindings_;             // by object_key()
-  Table<Scope> scopes_;                     // by namespace, "" for the cluster's
+  Table<std::shared_ptr<Role>> roles_;  // by object_key()
+  Table<RbacBinding> bindings_;         // by object_key()
+  Table<Scope> scopes_;                 // by namespace, "" for the cluster's
 };
 
 }  // namespace master

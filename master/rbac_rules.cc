@@ -9,8 +9,9 @@ namespace json = base::json;
 
 namespace {
 
-constexpr std::string_view kVerbs[] = {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection",
-                                       "post", "put", "head", "options", "impersonate", "bind", "escalate"};
+constexpr std::string_view kVerbs[] = {
+    "get",  "list", "watch", "create",  "update",      "patch", "delete",  "deletecollection",
+    "post", "put",  "head",  "options", "impersonate", "bind",  "escalate"};
 constexpr uint32_t kAllVerbs = ~uint32_t{0};
 
 bool has(const std::vector<std::string>& list, std::string_view value) {
@@ -55,7 +56,8 @@ void each_atom(const PolicyRule& rule, const auto& each) {
     for (const std::string& group : rule.api_groups)
       for (const std::string& resource : rule.resources) {
         if (rule.resource_names.empty()) each(PolicyRule{{verb}, {group}, {resource}, {}, {}});
-        for (const std::string& name : rule.resource_names) each(PolicyRule{{verb}, {group}, {resource}, {name}, {}});
+        for (const std::string& name : rule.resource_names)
+          each(PolicyRule{{verb}, {group}, {resource}, {name}, {}});
       }
   }
 }
@@ -89,7 +91,8 @@ void PolicyRule::compile() {
 
 bool allows(const PolicyRule& rule, const Access& access) {
   uint32_t bit = verb_bit(access.verb);
-  if (rule.verb_bits != kAllVerbs && (bit ? (rule.verb_bits & bit) == 0 : !has(rule.verbs, access.verb))) return false;
+  if (rule.verb_bits != kAllVerbs && (bit ? (rule.verb_bits & bit) == 0 : !has(rule.verbs, access.verb)))
+    return false;
   if (!access.is_resource)
     return std::any_of(rule.non_resource_urls.begin(), rule.non_resource_urls.end(),
                        [&](const std::string& pattern) { return url_matches(pattern, access.path); });
@@ -105,8 +108,10 @@ std::vector<PolicyRule> read_rules(const json::value* list) {
   std::vector<PolicyRule> out;
   if (!list || !list->is_array()) return out;
   for (const json::value& item : list->get_array()) {
-    PolicyRule rule{only_strings(base::find(item, "verbs")), only_strings(base::find(item, "apiGroups")), only_strings(base::find(item, "resources")),
-                    only_strings(base::find(item, "resourceNames")), only_strings(base::find(item, "nonResourceURLs"))};
+    PolicyRule rule{only_strings(base::find(item, "verbs")), only_strings(base::find(item, "apiGroups")),
+                    only_strings(base::find(item, "resources")),
+                    only_strings(base::find(item, "resourceNames")),
+                    only_strings(base::find(item, "nonResourceURLs"))};
     rule.compile();
     out.push_back(std::move(rule));
   }
@@ -129,18 +134,21 @@ json::array to_json(const std::vector<PolicyRule>& rules) {
   return out;
 }
 
-std::vector<PolicyRule> not_covered(const std::vector<PolicyRule>& held, const std::vector<PolicyRule>& wanted) {
+std::vector<PolicyRule> not_covered(const std::vector<PolicyRule>& held,
+                                    const std::vector<PolicyRule>& wanted) {
   std::vector<PolicyRule> out;
   for (const PolicyRule& rule : wanted)
     each_atom(rule, [&](PolicyRule atom) {
-      if (std::none_of(held.begin(), held.end(), [&](const PolicyRule& h) { return covers(h, atom); })) out.push_back(std::move(atom));
+      if (std::none_of(held.begin(), held.end(), [&](const PolicyRule& h) { return covers(h, atom); }))
+        out.push_back(std::move(atom));
     });
   return out;
 }
 
 std::string quoted_list(const std::vector<std::string>& values) {
   std::string out = "[";
-  for (const std::string& value : values) out += (out.size() > 1 ? " " : "") + base::to_json(json::value(value));
+  for (const std::string& value : values)
+    out += (out.size() > 1 ? " " : "") + base::to_json(json::value(value));
   return out + "]";
 }
 
@@ -148,8 +156,8 @@ std::string describe(const std::vector<PolicyRule>& rules) {
   std::vector<PolicyRule> merged;
   for (const PolicyRule& rule : rules) {
     auto same = std::find_if(merged.begin(), merged.end(), [&](const PolicyRule& m) {
-      return m.api_groups == rule.api_groups && m.resources == rule.resources && m.resource_names == rule.resource_names &&
-             m.non_resource_urls == rule.non_resource_urls;
+      return m.api_groups == rule.api_groups && m.resources == rule.resources &&
+             m.resource_names == rule.resource_names && m.non_resource_urls == rule.non_resource_urls;
     });
     if (same == merged.end()) {
       merged.push_back(rule);
@@ -162,7 +170,8 @@ std::string describe(const std::vector<PolicyRule>& rules) {
   for (const PolicyRule& rule : merged) {
     std::string line;
     auto add = [&](const char* name, const std::vector<std::string>& values) {
-      if (!values.empty()) line += (line.empty() ? "{" : ", ") + std::string(name) + ":" + quoted_list(values);
+      if (!values.empty())
+        line += (line.empty() ? "{" : ", ") + std::string(name) + ":" + quoted_list(values);
     };
     add("APIGroups", rule.api_groups);
     add("Resources", rule.resources);

@@ -16,8 +16,8 @@ constexpr std::string_view kRbacGroup = "rbac.authorization.k8s.io";
 // What is asked for, without who asks. Views into the request.
 struct Access {
   bool is_resource = true;
-  std::string_view verb;            // "list"; of a path the HTTP method in lower case
-  std::string_view ns;              // "": all namespaces, or a resource that is in none
+  std::string_view verb;  // "list"; of a path the HTTP method in lower case
+  std::string_view ns;    // "": all namespaces, or a resource that is in none
   std::string_view group, resource, subresource;
   std::string_view name;            // also of a list with the field selector metadata.name
   std::string_view field_selector;  // as sent
@@ -45,7 +45,8 @@ std::vector<PolicyRule> read_rules(const base::json::value* list);
 base::json::array to_json(const std::vector<PolicyRule>& rules);
 
 // The parts of `wanted` that `held` does not include, one verb, group and resource each.
-std::vector<PolicyRule> not_covered(const std::vector<PolicyRule>& held, const std::vector<PolicyRule>& wanted);
+std::vector<PolicyRule> not_covered(const std::vector<PolicyRule>& held,
+                                    const std::vector<PolicyRule>& wanted);
 // One line a rule, as a refusal of an escalation shows them: rules that differ in their verb only
 // are one, lines are sorted.
 std::string describe(const std::vector<PolicyRule>& rules);

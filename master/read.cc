@@ -67,8 +67,12 @@ void append_row(std::string& out, const RequestInfo& request, const StoredObject
 // Up to the rows, which "]}" ends.
 std::string table(const RequestInfo& request, const json::object& metadata, bool with_columns) {
   const api::CustomKind* custom = request.resource->type->custom;
-  return R"({"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":)" + json::serialize(metadata) + R"(,"columnDefinitions":)" +
-         (with_columns ? json::serialize(custom ? api::table_columns(*custom) : api::table_columns(request.resource->gvk())) : "null") + R"(,"rows":[)";
+  return R"({"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":)" + json::serialize(metadata) +
+         R"(,"columnDefinitions":)" +
+         (with_columns ? json::serialize(custom ? api::table_columns(*custom)
+                                                : api::table_columns(request.resource->gvk()))
+                       : "null") +
+         R"(,"rows":[)";
 }
 
 }  // namespace
@@ -103,13 +107,15 @@ int64_t ApiServer::current_revision(const ResourceInfo& resource) const {
 void ApiServer::get(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   ListOptions options;
-  if (json::value refusal = read_list_options(*request, false, &options); !refusal.is_null()) return request->reply_status(refusal);
+  if (json::value refusal = read_list_options(*request, false, &options); !refusal.is_null())
+    return request->reply_status(refusal);
   if (int64_t current = current_revision(resource); options.version.value_or(0) > current)
     return request->reply_status(version_too_large(*options.version, current));
   ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
   if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
   if (!resource.conversion) return request->reply_bytes(200, {render(*request, *object, true)});
-  when_shown(request, {object}, [this, request, object] { request->reply_bytes(200, {render(*request, *object, true)}); });
+  when_shown(request, {object},
+             [this, request, object] { request->reply_bytes(200, {render(*request, *object, true)}); });
 }
 
 json::value ApiServer::select(const RequestInfo& request, std::vector<ObjectRef>* out) const {
@@ -117,24 +123,32 @@ json::value ApiServer::select(const RequestInfo& request, std::vector<ObjectRef>
   if (json::value refusal = read_list_options(request, false, &options); !refusal.is_null()) return refusal;
   auto [it, end] = cache(*request.resource).range(options.filter.ns);
   for (; it != end; ++it) out->push_back(it->second);
-  if (!options.filter.selects_all()) base::compute([&] { std::erase_if(*out, [&](const ObjectRef& object) { return !options.filter.matches(*object); }); });
+  if (!options.filter.selects_all())
+    base::compute([&] {
+      std::erase_if(*out, [&](const ObjectRef& object) { return !options.filter.matches(*object); });
+    });
   return nullptr;
 }
 
 // The revision that a list shows; null or the Status that refuses.
-json::value ApiServer::list_revision(const RequestInfo& request, const ListOptions& options, int64_t* out) const {
+json::value ApiServer::list_revision(const RequestInfo& request, const ListOptions& options,
+                                     int64_t* out) const {
   const ObjectCache& objects = cache(*request.resource);
   int64_t current = current_revision(*request.resource);
   *out = current;
   if (options.continues) {
     if (options.continue_revision == -1) return nullptr;
     *out = options.continue_revision;
-    if (*out > current) return api::bad_request("continue key is not valid: it names a revision that was never given");
+    if (*out > current)
+      return api::bad_request("continue key is not valid: it names a revision that was never given");
     if (*out >= objects.oldest_revision()) return nullptr;
     json::value refusal = api::expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue "
-        "parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token "
-        "results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and "
+        "The provided continue parameter is too old to display a consistent list result. You can start a new "
+        "list without the continue "
+        "parameter, or use the continue token in this response to retrieve the remainder of the results. "
+        "Continuing with the provided token "
+        "results in an inconsistent list - objects that were created, modified, or deleted between the time "
+        "the first chunk was returned and "
         "now may show up in the list.");
     base::object_at(refusal.get_object(), "metadata")["continue"] = continue_token(-1, options.continue_from);
     return refusal;
@@ -143,15 +157,19 @@ json::value ApiServer::list_revision(const RequestInfo& request, const ListOptio
   if (asked > current) return version_too_large(asked, current);
   if (options.match != VersionMatch::kExact) return nullptr;
   *out = asked;
-  return asked >= objects.oldest_revision() ? json::value(nullptr) : api::expired("The resourceVersion for the provided list is too old.");
+  return asked >= objects.oldest_revision()
+             ? json::value(nullptr)
+             : api::expired("The resourceVersion for the provided list is too old.");
 }
 
 void ApiServer::list(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   ListOptions options;
-  if (json::value refusal = read_list_options(*request, false, &options); !refusal.is_null()) return request->reply_status(refusal);
+  if (json::value refusal = read_list_options(*request, false, &options); !refusal.is_null())
+    return request->reply_status(refusal);
   int64_t revision;
-  if (json::value refusal = list_revision(*request, options, &revision); !refusal.is_null()) return request->reply_status(refusal);
+  if (json::value refusal = list_revision(*request, options, &revision); !refusal.is_null())
+    return request->reply_status(refusal);
 
   const Filter& filter = options.filter;
   bool all = filter.selects_all();
@@ -168,12 +186,15 @@ void ApiServer::list(RequestPtr request) {
   };
   if (base::on_fiber()) {  // a selector that costs: beside the loop
     std::vector<ObjectRef> objects;
-    cache(resource).state_at(revision, filter.ns, options.continue_from, [&](const ObjectRef& object) { return objects.push_back(object), true; });
-    base::compute([&] { std::erase_if(objects, [&](const ObjectRef& object) { return !filter.matches(*object); }); });
+    cache(resource).state_at(revision, filter.ns, options.continue_from,
+                             [&](const ObjectRef& object) { return objects.push_back(object), true; });
+    base::compute(
+        [&] { std::erase_if(objects, [&](const ObjectRef& object) { return !filter.matches(*object); }); });
     (void)std::all_of(objects.begin(), objects.end(), take);
   } else {
-    cache(resource).state_at(revision, filter.ns, options.continue_from,
-                             [&](const ObjectRef& object) { return (!all && !filter.matches(*object)) || take(object); });
+    cache(resource).state_at(revision, filter.ns, options.continue_from, [&](const ObjectRef& object) {
+      return (!all && !filter.matches(*object)) || take(object);
+    });
   }
   json::object metadata{{"resourceVersion", std::to_string(revision)}};
   if (left != 0) {
@@ -181,7 +202,8 @@ void ApiServer::list(RequestPtr request) {
     if (all) metadata["remainingItemCount"] = left;
   }
   if (!resource.conversion) return reply_list(std::move(request), std::move(metadata), std::move(matched));
-  when_shown(request, matched, [this, request, metadata, matched] { reply_list(request, metadata, matched); });
+  when_shown(request, matched,
+             [this, request, metadata, matched] { reply_list(request, metadata, matched); });
 }
 
 // A list in the request's rendering, piece by piece.
@@ -196,7 +218,8 @@ struct ApiServer::ListText {
     const ResourceInfo& resource = *request->resource;
     std::string out = request->rendering == Rendering::kPartialMetadata
                           ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\""
-                          : "{\"kind\":\"" + resource.list_kind + "\",\"apiVersion\":\"" + std::string(resource.group_version()) + "\"";
+                          : "{\"kind\":\"" + resource.list_kind + "\",\"apiVersion\":\"" +
+                                std::string(resource.group_version()) + "\"";
     return out + ",\"metadata\":" + json::serialize(metadata) + ",\"items\":[";
   }
   void append(std::string& out, size_t i) const {
@@ -206,7 +229,8 @@ struct ApiServer::ListText {
   }
   // Too long, or too much work, to be made in one go.
   bool is_long() const {
-    bool copies = request->rendering == Rendering::kObject && (!request->resource->stored_version || request->resource->conversion);
+    bool copies = request->rendering == Rendering::kObject &&
+                  (!request->resource->stored_version || request->resource->conversion);
     if (!copies && objects.size() > kWholeRows) return true;
     size_t size = 0;
     for (const ObjectRef& object : objects)
@@ -224,7 +248,8 @@ void ApiServer::reply_list(RequestPtr request, json::object metadata, std::vecto
     for (size_t i = 0; i < text.objects.size(); ++i) {
       text.append(out, i);
       if (out.size() < kPiece) continue;
-      body.push_back(base::http::bytes(std::exchange(out, {})));  // none so large that its memory comes from the kernel anew
+      body.push_back(base::http::bytes(
+          std::exchange(out, {})));  // none so large that its memory comes from the kernel anew
       out.reserve(kPiece + kPiece / 4);
     }
     body.push_back(base::http::bytes(out + "]}"));

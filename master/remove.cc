@@ -37,7 +37,8 @@ json::value check_options(const json::value& options) {
   if (orphans && !orphans->is_null() && !policy.empty())
     errors.push_back({Type::invalid, "propagationPolicy", "\"" + std::string(policy) + "\"",
                       "orphanDependents and deletionPropagation cannot be both set"});
-  if (const json::value* grace = base::find(options, "gracePeriodSeconds"); grace && !grace->is_null() && !grace->is_int64())
+  if (const json::value* grace = base::find(options, "gracePeriodSeconds");
+      grace && !grace->is_null() && !grace->is_int64())
     errors.push_back({Type::invalid, "gracePeriodSeconds", base::to_json(*grace), "must be an integer"});
   if (const json::value* list = base::find(options, "dryRun"); list && list->is_array())
     for (const json::value& value : list->get_array())
@@ -52,14 +53,18 @@ void tidy(json::value& options, const api::Type& type) {
   json::object* object = options.if_object();
   if (!object) return;
   for (auto& member : *object)
-    if (json::string* text = member.value().if_string(); text && text->size() > kLongestText) text->resize(kLongestText);
-  if (json::value* preconditions = object->if_contains("preconditions"); preconditions && preconditions->is_object())
+    if (json::string* text = member.value().if_string(); text && text->size() > kLongestText)
+      text->resize(kLongestText);
+  if (json::value* preconditions = object->if_contains("preconditions");
+      preconditions && preconditions->is_object())
     for (auto& member : preconditions->get_object())  // longer than any, so it matches none
-      if (json::string* text = member.value().if_string(); text && text->size() > kLongestText) text->resize(kLongestText);
+      if (json::string* text = member.value().if_string(); text && text->size() > kLongestText)
+        text->resize(kLongestText);
   if (json::value* dry_run = object->if_contains("dryRun"); dry_run && dry_run->is_array()) {
     json::array& list = dry_run->get_array();
     if (list.size() <= 8) return;
-    auto other = std::find_if(list.begin(), list.end(), [](const json::value& one) { return base::as_string(&one) != "All"; });
+    auto other = std::find_if(list.begin(), list.end(),
+                              [](const json::value& one) { return base::as_string(&one) != "All"; });
     *dry_run = json::array{other == list.end() ? list.front() : *other};
   }
 }
@@ -72,11 +77,13 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
     bool is_protobuf = request.http().headers.get("Content-Type").starts_with(api::kProtobufMediaType);
     base::Result<json::value> parsed = json::value();
     base::compute([&] {
-      parsed = is_protobuf ? api::protobuf_to_json(*type, request.http().body) : base::parse_json(request.http().body);
+      parsed = is_protobuf ? api::protobuf_to_json(*type, request.http().body)
+                           : base::parse_json(request.http().body);
       if (parsed.ok()) tidy(*parsed, *type);
     });
     if (!parsed.ok() || !parsed->is_object()) {
-      *refusal = api::bad_request("could not decode DeleteOptions: " + (parsed.ok() ? std::string("not an object") : parsed.error().message()));
+      *refusal = api::bad_request("could not decode DeleteOptions: " +
+                                  (parsed.ok() ? std::string("not an object") : parsed.error().message()));
       return options;
     }
     options = std::move(*parsed);
@@ -84,11 +91,15 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
   json::object& object = options.get_object();
   if (std::string_view grace = request.param("gracePeriodSeconds"); !grace.empty())
     object["gracePeriodSeconds"] = std::atoll(std::string(grace).c_str());
-  if (std::string_view policy = request.param("propagationPolicy"); !policy.empty()) object["propagationPolicy"] = policy;
-  if (request.flag("ignoreStoreReadErrorWithClusterBreakingPotential")) object["ignoreStoreReadErrorWithClusterBreakingPotential"] = true;
+  if (std::string_view policy = request.param("propagationPolicy"); !policy.empty())
+    object["propagationPolicy"] = policy;
+  if (request.flag("ignoreStoreReadErrorWithClusterBreakingPotential"))
+    object["ignoreStoreReadErrorWithClusterBreakingPotential"] = true;
   if (!request.param("dryRun").empty()) object["dryRun"] = json::array{json::value(request.param("dryRun"))};
   // A negative time is one second, since 1.27.
-  if (json::value* grace = object.if_contains("gracePeriodSeconds"); grace && grace->is_int64() && grace->get_int64() < 0) *grace = 1;
+  if (json::value* grace = object.if_contains("gracePeriodSeconds");
+      grace && grace->is_int64() && grace->get_int64() < 0)
+    *grace = 1;
   *refusal = check_options(options);
   return options;
 }
@@ -113,50 +124,68 @@ void ApiServer::remove(RequestPtr request) {
   if (!refusal.is_null()) return request->reply_status(refusal);
   ResourceInfo& resource = *request->resource;
   std::string key = object_key(request->ns, request->name);
-  if (base::as_bool(base::find(options, "ignoreStoreReadErrorWithClusterBreakingPotential")) && set_aside_.contains(record_key(resource, key)))
+  if (base::as_bool(base::find(options, "ignoreStoreReadErrorWithClusterBreakingPotential")) &&
+      set_aside_.contains(record_key(resource, key)))
     return remove_record(request, key);
   remove_object(request, std::move(key), std::move(options), [this, request, &resource](Outcome outcome) {
     if (!outcome.status.is_null()) return request->reply_status(outcome.status);
     // As kube-apiserver: what is still there, and Pods, come back whole; the rest as a Status.
     if (!outcome.deleted || resource.is("", "pods")) return reply_written(request, 200, outcome);
     json::value object = parse_object(*outcome.object->text);
-    json::object details{{"name", outcome.object->name()}, {"kind", resource.plural}, {"uid", base::string_at(object, "metadata", "uid")}};
+    json::object details{{"name", outcome.object->name()},
+                         {"kind", resource.plural},
+                         {"uid", base::string_at(object, "metadata", "uid")}};
     if (!resource.group.empty()) details["group"] = resource.group;
     request->reply_status(api::make_success(std::move(details)));
   });
 }
 
-void ApiServer::remove_object(RequestPtr request, std::string key, json::value options, Written done, int tries) {
+void ApiServer::remove_object(RequestPtr request, std::string key, json::value options, Written done,
+                              int tries) {
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(key);
   if (!current) return done({nullptr, absent(resource, key), false});
   CustomConversion* conversion = request->resource->conversion.get();
-  if (!conversion) return remove_current(std::move(request), std::move(current), std::move(options), std::move(done), tries);
-  conversion->show(request->resource, {current}, [this, request, current, options = std::move(options), done = std::move(done), tries](json::value refusal) {
-    if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
-    remove_current(request, current, options, done, tries);
-  });
+  if (!conversion)
+    return remove_current(std::move(request), std::move(current), std::move(options), std::move(done), tries);
+  conversion->show(request->resource, {current},
+                   [this, request, current, options = std::move(options), done = std::move(done),
+                    tries](json::value refusal) {
+                     if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
+                     remove_current(request, current, options, done, tries);
+                   });
 }
 
-void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::value options, Written done, int tries) {
+void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::value options, Written done,
+                               int tries) {
   ResourceInfo& resource = request->resource->stored();
   std::string name(current->name());
   json::value before, updated;
   compute_if_large(*current, [&] { updated = before = parse_object(*current->text); });
 
-  if (std::string_view uid = base::string_at(options, "preconditions", "uid"); !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
-    return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: UID in precondition: " + std::string(uid) +
-                                        ", UID in object meta: " + std::string(base::string_at(before, "metadata", "uid"))), false});
+  if (std::string_view uid = base::string_at(options, "preconditions", "uid");
+      !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
+    return done({nullptr,
+                 api::conflict(
+                     resource.named(), name,
+                     "Precondition failed: UID in precondition: " + std::string(uid) +
+                         ", UID in object meta: " + std::string(base::string_at(before, "metadata", "uid"))),
+                 false});
   if (std::string_view version = base::string_at(options, "preconditions", "resourceVersion");
       !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
-    return done({nullptr, api::conflict(resource.named(), name, "Precondition failed: ResourceVersion in precondition: " + std::string(version)), false});
+    return done(
+        {nullptr,
+         api::conflict(resource.named(), name,
+                       "Precondition failed: ResourceVersion in precondition: " + std::string(version)),
+         false});
 
   json::object& metadata = updated.at("metadata").get_object();
   set_deletion_finalizers(default_dependents(resource), options, metadata);
   int64_t asked = base::as_int(base::find(options, "gracePeriodSeconds"), -1);
   int64_t grace = grace_seconds(resource, updated, asked);
   bool is_namespace = resource.is("", "namespaces");
-  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions") && !metadata.contains("deletionTimestamp"))
+  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions") &&
+      !metadata.contains("deletionTimestamp"))
     add_finalizer(metadata, kCleanupFinalizer);  // until its instances are gone
   bool waits = has_items(metadata.if_contains("finalizers")) ||
                (is_namespace && has_items(base::find_path(updated, "spec", "finalizers")));
@@ -184,12 +213,16 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
   AttributesPtr attributes = attributes_of(request, Operation::kDelete, "", name);
   attributes->ns = current->ns();
   // Only metadata changes, so what is written needs no conversion; what plugins see does.
-  attributes->old = request->resource->conversion ? parse_object(*CustomConversion::text(*request->resource, *current)) : std::move(before);
+  attributes->old = request->resource->conversion
+                        ? parse_object(*CustomConversion::text(*request->resource, *current))
+                        : std::move(before);
   attributes->options = options;
   attributes->dry_run = dry_run(*request, options);
-  admission_.mutate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value refused) mutable {
+  admission_.mutate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated),
+                                 done = std::move(done)](json::value refused) mutable {
     if (!refused.is_null()) return done({nullptr, std::move(refused), false});
-    admission_.validate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated), done = std::move(done)](json::value denied) mutable {
+    admission_.validate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated),
+                                     done = std::move(done)](json::value denied) mutable {
       if (!denied.is_null()) return done({nullptr, std::move(denied), false});
       commit_removal(attributes, current, std::move(updated), removes, std::move(done), tries);
     });
@@ -197,13 +230,17 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
 }
 
 // `updated` is what is left while the deletion waits; with `removes` the object goes at once.
-void ApiServer::commit_removal(AttributesPtr attributes, ObjectRef current, json::value updated, bool removes, Written done, int tries) {
+void ApiServer::commit_removal(AttributesPtr attributes, ObjectRef current, json::value updated, bool removes,
+                               Written done, int tries) {
   ResourceInfo& resource = attributes->resource->stored();
   if (attributes->dry_run)
-    return done({removes ? current : make_object(resource, current->key, to_stored_text(updated), current->revision), nullptr, removes});
+    return done(
+        {removes ? current : make_object(resource, current->key, to_stored_text(updated), current->revision),
+         nullptr, removes});
   if (removes) hold_addresses(*attributes);
   commit(resource, current->key, removes ? json::value(nullptr) : updated, current,
-         [this, attributes, key = current->key, done = std::move(done), tries, removes](base::Result<ObjectRef> result) {
+         [this, attributes, key = current->key, done = std::move(done), tries,
+          removes](base::Result<ObjectRef> result) {
            attributes->end(result.ok());
            if (result.ok()) return done({std::move(*result), nullptr, removes});
            if (result.error().kind == base::Kind::kConflict && tries < 16)
@@ -242,8 +279,10 @@ void ApiServer::remove_collection(RequestPtr request) {
         base::compute([&] {
           json::array items;
           for (const Bytes& text : texts) items.push_back(served_form(resource, parse_object(*text)));
-          list = json::object{{"kind", resource.list_kind}, {"apiVersion", resource.group_version()},
-                              {"metadata", json::object()}, {"items", std::move(items)}};
+          list = json::object{{"kind", resource.list_kind},
+                              {"apiVersion", resource.group_version()},
+                              {"metadata", json::object()},
+                              {"items", std::move(items)}};
         });
         request->reply(200, list);
       });
@@ -252,7 +291,8 @@ void ApiServer::remove_collection(RequestPtr request) {
   for (const ObjectRef& object : selected) {
     remove_object(request, object->key, options, [progress, finish](Outcome outcome) {
       // Gone meanwhile is what was asked for.
-      if (!outcome.status.is_null() && base::as_int(base::find(outcome.status, "code")) != 404) progress->failure = outcome.status;
+      if (!outcome.status.is_null() && base::as_int(base::find(outcome.status, "code")) != 404)
+        progress->failure = outcome.status;
       if (outcome.object) progress->objects.push_back(std::move(outcome.object));
       finish();
     });

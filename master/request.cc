@@ -54,13 +54,16 @@ std::string_view RequestInfo::param(std::string_view key) const {
 }
 bool RequestInfo::flag(std::string_view key) const { return is_true(param(key)); }
 bool is_true(std::string_view value) {
-  return value == "true" || value == "1" || value == "True" || value == "TRUE" || value == "t" || value == "T";
+  return value == "true" || value == "1" || value == "True" || value == "TRUE" || value == "t" ||
+         value == "T";
 }
 
 std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnings) {
   constexpr size_t kTotal = 4096, kEach = 256;  // characters, not bytes
   auto starts = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; };
-  auto length = [&](std::string_view text) { return static_cast<size_t>(std::count_if(text.begin(), text.end(), starts)); };
+  auto length = [&](std::string_view text) {
+    return static_cast<size_t>(std::count_if(text.begin(), text.end(), starts));
+  };
   std::vector<std::string> out;
   std::unordered_set<std::string_view> told;
   size_t written = 0;
@@ -99,7 +102,8 @@ base::http::Headers RequestInfo::headers(std::string_view content_type) const {
   }
   return headers;
 }
-void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body, std::string_view content_type) {
+void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body,
+                              std::string_view content_type) {
   exchange->respond(status, headers(content_type), std::move(body));
 }
 void RequestInfo::reply(int status, const base::json::value& body) {
@@ -112,7 +116,8 @@ void RequestInfo::reply_status(const base::json::value& status) {
   reply(static_cast<int>(base::as_int(base::find(status, "code"), success ? 200 : 500)), status);
 }
 
-bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method, RequestInfo* info) {
+bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method,
+                         RequestInfo* info) {
   std::vector<std::string_view> parts = segments(path);
   size_t at = 0;
   std::string_view group, version;

@@ -31,9 +31,9 @@ struct RequestInfo {
   std::shared_ptr<base::http::Exchange> exchange;
   User user;
   std::shared_ptr<const User> impersonator = {};  // who asks in the name of `user`
-  std::string verb;                  // "get", "list", "watch", "create"…, for authorization
-  ResourcePtr resource;              // null: not a resource path
-  std::string ns, name, subresource, rest;  // rest: behind the subresource
+  std::string verb;                               // "get", "list", "watch", "create"…, for authorization
+  ResourcePtr resource;                           // null: not a resource path
+  std::string ns, name, subresource, rest;        // rest: behind the subresource
   std::vector<std::pair<std::string, std::string>> query;
   Rendering rendering = Rendering::kObject;
   std::vector<std::string> warnings;
@@ -64,7 +64,8 @@ std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnin
 
 // Splits the path into resource, namespace, name…; false when the path is no resource path of ours.
 // `method` decides the verb together with ?watch=.
-bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method, RequestInfo* info);
+bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method,
+                         RequestInfo* info);
 // False when nothing acceptable is asked for.
 bool negotiate(std::string_view accept, Rendering* rendering);
 

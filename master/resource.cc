@@ -51,8 +51,9 @@ base::json::value served_form(const ResourceInfo& resource, base::json::value ob
 ResourceTable::ResourceTable() {
   for (ResourceInfo& row : builtin_resources()) {
     // AllowCreateOnUpdate() of their strategies in Kubernetes.
-    for (std::string_view plural : {"clusterrolebindings", "clusterroles", "endpoints", "events", "leases", "limitranges", "podtemplates",
-                                    "rolebindings", "roles", "runtimeclasses", "services"})
+    for (std::string_view plural :
+         {"clusterrolebindings", "clusterroles", "endpoints", "events", "leases", "limitranges",
+          "podtemplates", "rolebindings", "roles", "runtimeclasses", "services"})
       row.creates_on_update |= row.plural == plural;
     add(std::move(row));
   }
@@ -69,8 +70,10 @@ ResourcePtr ResourceTable::add(ResourceInfo row) {
   std::string path = path_of(info.group, info.version, info.plural);
   ResourcePtr& slot = by_path_[path];
   if (info.stored_as.empty()) {
-    if (info.objects) {}  // the ones it had under another version
-    else if (slot && slot->objects) info.objects = slot->objects;
+    if (info.objects) {
+    }  // the ones it had under another version
+    else if (slot && slot->objects)
+      info.objects = slot->objects;
     else if (info.verbs != "create") info.objects = std::make_shared<ObjectCache>();
   } else {
     size_t slash = info.stored_as.find('/');
@@ -97,7 +100,8 @@ void ResourceTable::remove(std::string_view group, std::string_view version, std
   if (changed_) changed_();
 }
 
-ResourcePtr ResourceTable::find(std::string_view group, std::string_view version, std::string_view plural) const {
+ResourcePtr ResourceTable::find(std::string_view group, std::string_view version,
+                                std::string_view plural) const {
   auto it = by_path_.find(path_of(group, version, plural));
   if (it != by_path_.end()) return it->second->served ? it->second : nullptr;
   if (remote_.empty()) return nullptr;
@@ -118,7 +122,8 @@ std::vector<std::pair<std::string, std::string>> ResourceTable::group_versions()
     if (!info->served) continue;
     auto [it, is_new] = versions.try_emplace(info->group);
     if (is_new) groups.push_back(info->group);
-    if (std::find(it->second.begin(), it->second.end(), info->version) == it->second.end()) it->second.push_back(info->version);
+    if (std::find(it->second.begin(), it->second.end(), info->version) == it->second.end())
+      it->second.push_back(info->version);
   }
   std::vector<std::pair<std::string, std::string>> out;
   for (std::string_view group : groups) {
@@ -186,9 +191,11 @@ std::vector<Subresource> subresources_of(const ResourceInfo& resource) {
       {"", {"portforward", "", "v1", "PodPortForwardOptions", {"create", "get"}}},
       {"nodes", {"proxy", "", "v1", "NodeProxyOptions", {"create", "delete", "get", "patch", "update"}}},
       {"pods", {"proxy", "", "v1", "PodProxyOptions", {"create", "delete", "get", "patch", "update"}}},
-      {"services", {"proxy", "", "v1", "ServiceProxyOptions", {"create", "delete", "get", "patch", "update"}}},
+      {"services",
+       {"proxy", "", "v1", "ServiceProxyOptions", {"create", "delete", "get", "patch", "update"}}},
       {"serviceaccounts", {"token", "authentication.k8s.io", "v1", "TokenRequest", {"create"}}},
-      {"certificatesigningrequests", {"approval", "certificates.k8s.io", "v1", "CertificateSigningRequest", {"get", "patch", "update"}}},
+      {"certificatesigningrequests",
+       {"approval", "certificates.k8s.io", "v1", "CertificateSigningRequest", {"get", "patch", "update"}}},
       {"", {"resize", "", "v1", "Pod", {"get", "patch", "update"}}},
   };
   std::vector<Subresource> out;

@@ -22,9 +22,9 @@ class CustomConversion;
 class ObjectCache;
 
 struct ResourceInfo {
-  std::string group;        // "" for core
+  std::string group;  // "" for core
   std::string version;
-  std::string plural;       // "pods"
+  std::string plural;  // "pods"
   std::string singular;
   std::string kind;         // "Pod"
   std::string short_names;  // "po", "rs,…"; "" for none
@@ -32,8 +32,8 @@ struct ResourceInfo {
   bool namespaced = false;
   bool has_status = false;  // a status subresource; create and update keep status out
   bool has_scale = false;
-  bool is_volatile = false; // lives in memory only (leases)
-  std::string package;      // of its type in the tables
+  bool is_volatile = false;     // lives in memory only (leases)
+  std::string package;          // of its type in the tables
   std::string field_selectors;  // "spec.nodeName,status.phase" besides metadata.name/namespace
   std::string subresources;     // further ones: "log,exec,binding"
   // What clients may do, "create" for reviews that are answered and never stored; "": everything.
@@ -61,11 +61,11 @@ struct ResourceInfo {
   std::vector<std::string_view> selector_names = {};
   std::string group_version_text = {};
   std::shared_ptr<ResourceInfo> stored_version = {};  // null: itself
-  std::shared_ptr<ObjectCache> objects = {};   // shared by all versions; null for reviews
+  std::shared_ptr<ObjectCache> objects = {};          // shared by all versions; null for reviews
 
   std::string_view group_version() const { return group_version_text; }  // "v1", "apps/v1"
-  std::string gvk() const { return group_version_text + "/" + kind; }  // "v1/Pod": as api/ names kinds
-  api::GroupResource named() const { return {group, plural}; }         // for Status objects
+  std::string gvk() const { return group_version_text + "/" + kind; }    // "v1/Pod": as api/ names kinds
+  api::GroupResource named() const { return {group, plural}; }           // for Status objects
   std::string qualified() const;  // "pods", "deployments.apps": as messages name it
   bool is(std::string_view g, std::string_view p) const { return plural == p && group == g; }
   ResourceInfo& stored() { return stored_version ? *stored_version : *this; }

@@ -55,12 +55,14 @@ api::FieldErrors check_spec(const json::value& spec, bool names_user) {
   bool resource = given("resourceAttributes"), path = given("nonResourceAttributes");
   if (resource == path)
     errors.push_back({api::FieldError::Type::invalid, "spec.resourceAttributes", "null",
-                      resource ? "cannot be specified in combination with nonResourceAttributes"
-                               : "exactly one of nonResourceAttributes or resourceAttributes must be specified"});
+                      resource
+                          ? "cannot be specified in combination with nonResourceAttributes"
+                          : "exactly one of nonResourceAttributes or resourceAttributes must be specified"});
   const json::value* groups = find(spec, "groups");
   bool has_groups = groups && groups->is_array() && !groups->get_array().empty();
   if (names_user && string_at(spec, "user").empty() && !has_groups)
-    errors.push_back({api::FieldError::Type::invalid, "spec.user", "\"\"", "at least one of user or group must be specified"});
+    errors.push_back({api::FieldError::Type::invalid, "spec.user", "\"\"",
+                      "at least one of user or group must be specified"});
   return errors;
 }
 
@@ -90,7 +92,8 @@ void ApiServer::review_access(RequestPtr request) {
   api::FieldErrors errors = check_spec(spec, !self);
   if (resource.namespaced && string_at(spec, "resourceAttributes", "namespace") != request->ns)
     errors.push_back({api::FieldError::Type::invalid, "spec.resourceAttributes.namespace",
-                      base::to_json(json::value(string_at(spec, "resourceAttributes", "namespace"))), "must match metadata.namespace"});
+                      base::to_json(json::value(string_at(spec, "resourceAttributes", "namespace"))),
+                      "must match metadata.namespace"});
   if (!errors.empty()) return request->reply_status(api::invalid(resource.group, resource.kind, "", errors));
   std::string reason;
   bool allowed = false;
@@ -137,7 +140,8 @@ void ApiServer::review_rules(RequestPtr request) {
     return true;
   });
   bool node = !node_of(request->user).empty();
-  json::object status{{"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(paths)}, {"incomplete", node}};
+  json::object status{
+      {"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(paths)}, {"incomplete", node}};
   if (node) status["evaluationError"] = "node authorizer does not support user rule resolution";
   review.get_object()["status"] = std::move(status);
   base::object_at(review.get_object(), "metadata");

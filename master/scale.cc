@@ -4,8 +4,8 @@
 #include "api/status.h"
 #include "api/structural.h"
 #include "api/validate.h"
-#include "master/custom_conversion.h"
 #include "base/fiber.h"
+#include "master/custom_conversion.h"
 #include "master/server.h"
 
 namespace master {
@@ -26,7 +26,8 @@ const json::value* value_at(const json::value& object, const std::string& path) 
 }
 void set_replicas(const ResourceInfo& resource, json::value& object, int64_t count) {
   const api::CustomKind* custom = resource.type->custom;
-  std::vector<std::string> names = custom ? names_of(custom->spec_replicas_path) : std::vector<std::string>{"spec", "replicas"};
+  std::vector<std::string> names =
+      custom ? names_of(custom->spec_replicas_path) : std::vector<std::string>{"spec", "replicas"};
   if (names.empty()) return;
   json::object* at = &object.get_object();
   for (size_t i = 0; i + 1 < names.size(); ++i) at = &base::object_at(*at, names[i]);
@@ -39,11 +40,15 @@ json::value to_scale(const ResourceInfo& resource, const json::value& object) {
     if (const json::value* value = base::find_path(object, "metadata", key)) metadata[key] = *value;
   if (const api::CustomKind* custom = resource.type->custom) {
     json::object status{{"replicas", base::as_int(value_at(object, custom->status_replicas_path))}};
-    if (std::string_view selector = base::as_string(value_at(object, custom->label_selector_path)); !selector.empty())
+    if (std::string_view selector = base::as_string(value_at(object, custom->label_selector_path));
+        !selector.empty())
       status["selector"] = selector;
-    return json::object{{"kind", "Scale"}, {"apiVersion", "autoscaling/v1"}, {"metadata", std::move(metadata)},
-                        {"spec", json::object{{"replicas", base::as_int(value_at(object, custom->spec_replicas_path))}}},
-                        {"status", std::move(status)}};
+    return json::object{
+        {"kind", "Scale"},
+        {"apiVersion", "autoscaling/v1"},
+        {"metadata", std::move(metadata)},
+        {"spec", json::object{{"replicas", base::as_int(value_at(object, custom->spec_replicas_path))}}},
+        {"status", std::move(status)}};
   }
   json::object status{{"replicas", base::as_int(base::find_path(object, "status", "replicas"))}};
   const json::value* selector = base::find_path(object, "spec", "selector");
@@ -52,9 +57,12 @@ json::value to_scale(const ResourceInfo& resource, const json::value& object) {
     if (plain) status["selector"] = api::selector_of_map(selector).text();
     else if (auto parsed = api::selector_of_json(selector); parsed.ok()) status["selector"] = parsed->text();
   }
-  return json::object{{"kind", "Scale"}, {"apiVersion", "autoscaling/v1"}, {"metadata", std::move(metadata)},
-                      {"spec", json::object{{"replicas", base::as_int(base::find_path(object, "spec", "replicas"))}}},
-                      {"status", std::move(status)}};
+  return json::object{
+      {"kind", "Scale"},
+      {"apiVersion", "autoscaling/v1"},
+      {"metadata", std::move(metadata)},
+      {"spec", json::object{{"replicas", base::as_int(base::find_path(object, "spec", "replicas"))}}},
+      {"status", std::move(status)}};
 }
 
 }  // namespace
@@ -74,12 +82,14 @@ void ApiServer::scale(RequestPtr request) {
     if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
     return reply({object, nullptr, false});
   }
-  auto take = [request, &resource](const json::value& wanted, const json::value& current, json::value* updated) -> json::value {
+  auto take = [request, &resource](const json::value& wanted, const json::value& current,
+                                   json::value* updated) -> json::value {
     const json::value* replicas = base::find_path(wanted, "spec", "replicas");
     int64_t count = base::as_int(replicas);
     if (count < 0 || (replicas && !replicas->is_int64()))
       return api::invalid("autoscaling", "Scale", request->name,
-                          {{api::FieldError::Type::invalid, "spec.replicas", replicas ? base::to_json(*replicas) : "", "must be greater than or equal to 0"}});
+                          {{api::FieldError::Type::invalid, "spec.replicas",
+                            replicas ? base::to_json(*replicas) : "", "must be greater than or equal to 0"}});
     std::string_view version = base::string_at(wanted, "metadata", "resourceVersion");
     *updated = current;
     set_replicas(resource, *updated, count);
@@ -90,15 +100,23 @@ void ApiServer::scale(RequestPtr request) {
     json::value wanted;
     if (!decode_body(*request, *type, "Scale", &wanted)) return;
     auto sent = std::make_shared<json::value>(std::move(wanted));  // functions are copied
-    return update_object(request, "", [take, sent](const json::value& current, json::value* updated) { return take(*sent, current, updated); }, reply);
+    return update_object(
+        request, "",
+        [take, sent](const json::value& current, json::value* updated) {
+          return take(*sent, current, updated);
+        },
+        reply);
   }
   base::Result<json::value> body = json::value();
   base::compute([&] { body = base::parse_json(request->http().body); });
-  if (!body.ok()) return request->reply_status(api::bad_request("error decoding patch: " + body.error().message()));
+  if (!body.ok())
+    return request->reply_status(api::bad_request("error decoding patch: " + body.error().message()));
   std::string_view media = request->http().headers.get("Content-Type");
   bool is_json = media.starts_with("application/json-patch+json");
-  if (!is_json && !media.starts_with("application/merge-patch+json") && !media.starts_with("application/strategic-merge-patch+json"))
-    return request->reply_status(api::unsupported_media_type("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"));
+  if (!is_json && !media.starts_with("application/merge-patch+json") &&
+      !media.starts_with("application/strategic-merge-patch+json"))
+    return request->reply_status(api::unsupported_media_type(
+        "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"));
   auto patch = std::make_shared<json::value>(std::move(*body));
   update_object(
       request, "",

@@ -38,50 +38,63 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
   handle_with("", "pods", "binding", [this](RequestPtr request) { bind_pod(std::move(request)); });
   for (const char* stream : {"attach", "exec", "log", "portforward"})
     handle_with("", "pods", stream, [this](RequestPtr request) { pod_stream(std::move(request)); });
-  handle_with("", "namespaces", "finalize", [this](RequestPtr request) { finalize_namespace(std::move(request)); });
+  handle_with("", "namespaces", "finalize",
+              [this](RequestPtr request) { finalize_namespace(std::move(request)); });
   constexpr std::string_view kAuthorization = "authorization.k8s.io";
   for (const char* review : {"subjectaccessreviews", "localsubjectaccessreviews", "selfsubjectaccessreviews"})
-    handle_with(kAuthorization, review, "", [this](RequestPtr request) { review_access(std::move(request)); });
-  handle_with(kAuthorization, "selfsubjectrulesreviews", "", [this](RequestPtr request) { review_rules(std::move(request)); });
-  handle_with("", "serviceaccounts", "token", [this](RequestPtr request) { request_token(std::move(request)); });
-  handle_with("authentication.k8s.io", "tokenreviews", "", [this](RequestPtr request) { review_token(std::move(request)); });
-  handle_with("authentication.k8s.io", "selfsubjectreviews", "", [this](RequestPtr request) { review_self(std::move(request)); });
+    handle_with(kAuthorization, review, "",
+                [this](RequestPtr request) { review_access(std::move(request)); });
+  handle_with(kAuthorization, "selfsubjectrulesreviews", "",
+              [this](RequestPtr request) { review_rules(std::move(request)); });
+  handle_with("", "serviceaccounts", "token",
+              [this](RequestPtr request) { request_token(std::move(request)); });
+  handle_with("authentication.k8s.io", "tokenreviews", "",
+              [this](RequestPtr request) { review_token(std::move(request)); });
+  handle_with("authentication.k8s.io", "selfsubjectreviews", "",
+              [this](RequestPtr request) { review_self(std::move(request)); });
 }
 ApiServer::~ApiServer() { finish_heavy_requests(loop_); }
 Aggregator& ApiServer::aggregator() { return api_services_->aggregator(); }
 
-void ApiServer::handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler) {
+void ApiServer::handle_with(std::string_view group, std::string_view plural, std::string_view subresource,
+                            Handler handler) {
   handlers_[handler_key(group, plural, subresource)] = std::move(handler);
 }
 
-
 base::Status ApiServer::start() {
   std::vector<Unclaimed> unclaimed;
-  TRY(store_->load([&](std::string key, std::string value, int64_t revision) {
-    StoredPlace place = place_of(key);
-    ResourcePtr resource = resources_.find_stored(place.group, place.plural);
-    if (resource && resource->objects) load_object(*resource, key, place.key, value, revision);
-    else unclaimed.push_back({std::move(key), std::move(value), revision});
-  }, [this](const std::string& record, int64_t revision, const base::Error& why) { set_aside(record, revision, why); }));
+  TRY(store_->load(
+      [&](std::string key, std::string value, int64_t revision) {
+        StoredPlace place = place_of(key);
+        ResourcePtr resource = resources_.find_stored(place.group, place.plural);
+        if (resource && resource->objects) load_object(*resource, key, place.key, value, revision);
+        else unclaimed.push_back({std::move(key), std::move(value), revision});
+      },
+      [this](const std::string& record, int64_t revision, const base::Error& why) {
+        set_aside(record, revision, why);
+      }));
   durable_revision_ = store_->loaded_revision();
   load_component_statuses();
   custom_resources_ = std::make_unique<CustomResources>(*this);
   load_custom(std::move(unclaimed));
   for (const ResourcePtr& resource : resources_.all())
     if (resource->objects) resource->objects->set_loaded(durable_revision_);
-  tokens_ = std::make_unique<ServiceAccountTokens>(options_.tokens, cache("", "serviceaccounts"), cache("", "pods"), cache("", "secrets"),
-                                                   cache("", "nodes"));
-  authenticator_ = std::make_unique<Authenticator>(options_.static_tokens, tokens_.get(), cache("", "secrets"));
+  tokens_ =
+      std::make_unique<ServiceAccountTokens>(options_.tokens, cache("", "serviceaccounts"), cache("", "pods"),
+                                             cache("", "secrets"), cache("", "nodes"));
+  authenticator_ =
+      std::make_unique<Authenticator>(options_.static_tokens, tokens_.get(), cache("", "secrets"));
   authorizer_ = std::make_unique<Authorizer>(resources_);
   admission_.add(make_node_restriction(cache("", "pods"), cache("", "nodes")));
   admission_.add(make_rbac_admission(*authorizer_));
   admission_.add(make_certificate_admission(*authorizer_));
   ResourceInfo& events = *resources_.find("", "v1", "events");
-  event_keeper_ = std::make_unique<EventKeeper>(loop_, cache(events), EventLimits{}, [this, &events](const ObjectRef& event) {
-    commit(events, event->key, nullptr, event, [](base::Result<ObjectRef> result) {
-      base::ignore(result, "changed or gone meanwhile: the next sweep sees it again");
-    });
-  });
+  event_keeper_ = std::make_unique<EventKeeper>(
+      loop_, cache(events), EventLimits{}, [this, &events](const ObjectRef& event) {
+        commit(events, event->key, nullptr, event, [](base::Result<ObjectRef> result) {
+          base::ignore(result, "changed or gone meanwhile: the next sweep sees it again");
+        });
+      });
   event_keeper_->sweep();
   add_metrics_and_checks();
   follow_flow_control();
@@ -98,21 +111,30 @@ void ApiServer::load_custom(std::vector<Unclaimed> unclaimed) {
   for (Unclaimed& each : unclaimed) {
     StoredPlace place = place_of(each.key);
     ResourcePtr resource = resources_.find_stored(place.group, place.plural);
-    if (resource && resource->type->custom) load_object(*resource, each.key, place.key, each.value, each.revision);
-    else set_aside(each.key, each.revision, base::make_error(base::Kind::kUnsupported, "serve", {}, "nothing here serves such objects"));
+    if (resource && resource->type->custom)
+      load_object(*resource, each.key, place.key, each.value, each.revision);
+    else
+      set_aside(each.key, each.revision,
+                base::make_error(base::Kind::kUnsupported, "serve", {}, "nothing here serves such objects"));
   }
 }
 
-void ApiServer::load_object(ResourceInfo& resource, const std::string& record, std::string_view key, std::string_view text, int64_t revision) {
+void ApiServer::load_object(ResourceInfo& resource, const std::string& record, std::string_view key,
+                            std::string_view text, int64_t revision) {
   auto object = read_stored(resource, key, text);
   if (!object.ok()) return set_aside(record, revision, object.error());
-  if (resource.type->custom) return cache(resource).load(CustomResources::reform(resource, std::string(key), std::move(*object), revision));
+  if (resource.type->custom)
+    return cache(resource).load(
+        CustomResources::reform(resource, std::string(key), std::move(*object), revision));
   std::string version(base::string_at(*object, "apiVersion"));
   if (version != resource.group_version()) {  // by a master that stored another
     size_t slash = version.find('/');
-    ResourcePtr written = resources_.find(resource.group, slash == version.npos ? version : version.substr(slash + 1), resource.plural);
+    ResourcePtr written = resources_.find(
+        resource.group, slash == version.npos ? version : version.substr(slash + 1), resource.plural);
     if (!written || written->remote)
-      return set_aside(record, revision, base::make_error(base::Kind::kUnsupported, "read stored object", std::string(key), "its version " + version + " is not known here"));
+      return set_aside(record, revision,
+                       base::make_error(base::Kind::kUnsupported, "read stored object", std::string(key),
+                                        "its version " + version + " is not known here"));
     object = stored_form(*written, std::move(*object));
     cache(resource).load(make_object(resource, std::string(key), to_stored_text(*object), revision));
   } else {
@@ -125,17 +147,23 @@ void ApiServer::load_object(ResourceInfo& resource, const std::string& record, s
 // told that it is not there: its dependents would be taken for orphans.
 void ApiServer::set_aside(const std::string& record, int64_t revision, const base::Error& why) {
   constexpr size_t kNamed = 100;
-  if (set_aside_.size() == kNamed) base::log::error("store: further records are set aside: `sampan store check` lists them while no master runs");
+  if (set_aside_.size() == kNamed)
+    base::log::error(
+        "store: further records are set aside: `sampan store check` lists them while no master runs");
   if (set_aside_.size() < kNamed)
-    base::log::error("store: record {} is set aside and not served: {}: it stays in the store: start the sampan-master that wrote it, "
-                   "or restore the store from a backup; `sampan store check` lists all", shown_record(record), why.message());
+    base::log::error(
+        "store: record {} is set aside and not served: {}: it stays in the store: start the sampan-master "
+        "that wrote it, "
+        "or restore the store from a backup; `sampan store check` lists all",
+        shown_record(record), why.message());
   set_aside_.emplace(record, SetAside{revision, why.message()});
 }
 
 json::value ApiServer::absent(const ResourceInfo& resource, std::string_view key) const {
   auto aside = set_aside_.find(record_key(resource, key));
   if (aside == set_aside_.end()) return api::not_found(resource.named(), key.substr(key.find('/') + 1));
-  return api::internal_error("the record of " + resource.qualified() + " \"" + std::string(key.substr(key.find('/') + 1)) +
+  return api::internal_error("the record of " + resource.qualified() + " \"" +
+                             std::string(key.substr(key.find('/') + 1)) +
                              "\" in the store can't be served: " + aside->second.why);
 }
 
@@ -144,14 +172,19 @@ void ApiServer::remove_record(const RequestPtr& request, std::string_view key) {
   Access access = access_of(*request);
   access.verb = "unsafe-delete-ignore-read-errors";
   std::string reason, record = record_key(resource, key);
-  if (!authorizer_->allows(request->user, access, &reason)) return request->reply_status(forbidden(request->user, access, reason));
-  base::log::warning("store: record {} is deleted unread, as {} asks", shown_record(record), request->user.name);
-  store_->submit({record, "", set_aside_.at(record).revision}, [this, request, record, &resource](base::Result<int64_t> result) {
-    if (!result.ok()) return request->reply_status(api::internal_error(result.error().message()));
-    set_aside_.erase(record);
-    durable_revision_ = *result;
-    request->reply_status(api::make_success({{"name", request->name}, {"group", resource.group}, {"kind", resource.plural}}));
-  });
+  if (!authorizer_->allows(request->user, access, &reason))
+    return request->reply_status(forbidden(request->user, access, reason));
+  base::log::warning("store: record {} is deleted unread, as {} asks", shown_record(record),
+                     request->user.name);
+  store_->submit({record, "", set_aside_.at(record).revision},
+                 [this, request, record, &resource](base::Result<int64_t> result) {
+                   if (!result.ok())
+                     return request->reply_status(api::internal_error(result.error().message()));
+                   set_aside_.erase(record);
+                   durable_revision_ = *result;
+                   request->reply_status(api::make_success(
+                       {{"name", request->name}, {"group", resource.group}, {"kind", resource.plural}}));
+                 });
 }
 
 void ApiServer::commit(ResourceInfo& resource, std::string key, const json::value& object, ObjectRef current,
@@ -196,28 +229,34 @@ void ApiServer::commit(ResourceInfo& resource, std::string key, const json::valu
   }
   StoreWrite write{record_key(resource, key), text, current ? current->revision : 0};
   if (auto aside = set_aside_.find(write.key); !current && aside != set_aside_.end())
-    return done(base::make_error(base::Kind::kCorrupt, "write", key, "the store holds a record of this name that can't be served: " + aside->second.why));
-  store_->submit(std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current, done = std::move(done),
-                                    values = std::move(values),
-                                    began = std::chrono::steady_clock::now()](base::Result<int64_t> result) mutable {
-    front_.observe_store(text.empty() ? "delete" : current ? "update" : "create", resource.qualified(),
-                         std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
-    store_failed_ = !result.ok() && result.error().kind != base::Kind::kConflict;
-    if (!result.ok()) {
-      done(result.error());
-      return;
-    }
-    ObjectCache& objects = cache(resource);
-    durable_revision_ = *result;
-    if (text.empty()) {
-      objects.erase(key, *result);
-      done(current);
-      return;
-    }
-    ObjectRef made = make_object(key, text, *result, std::move(values));
-    objects.put(made);
-    done(std::move(made));
-  });
+    return done(
+        base::make_error(base::Kind::kCorrupt, "write", key,
+                         "the store holds a record of this name that can't be served: " + aside->second.why));
+  store_->submit(
+      std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current,
+                         done = std::move(done), values = std::move(values),
+                         began = std::chrono::steady_clock::now()](base::Result<int64_t> result) mutable {
+        front_.observe_store(text.empty() ? "delete"
+                             : current    ? "update"
+                                          : "create",
+                             resource.qualified(),
+                             std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+        store_failed_ = !result.ok() && result.error().kind != base::Kind::kConflict;
+        if (!result.ok()) {
+          done(result.error());
+          return;
+        }
+        ObjectCache& objects = cache(resource);
+        durable_revision_ = *result;
+        if (text.empty()) {
+          objects.erase(key, *result);
+          done(current);
+          return;
+        }
+        ObjectRef made = make_object(key, text, *result, std::move(values));
+        objects.put(made);
+        done(std::move(made));
+      });
 }
 
 void ApiServer::handle(std::shared_ptr<base::http::Exchange> exchange) {
@@ -248,15 +287,18 @@ void ApiServer::read_target(RequestInfo& request) const {
 
 void ApiServer::dispatch(RequestPtr request, bool is_local) {
   read_target(*request);
-  if (json::value refusal = impersonate(*authorizer_, *request); !refusal.is_null()) return request->reply_status(refusal);
-  front_.enter(request, is_local, [this, request] { go_on(loop_, request, [this, request] { serve(request); }); });
+  if (json::value refusal = impersonate(*authorizer_, *request); !refusal.is_null())
+    return request->reply_status(refusal);
+  front_.enter(request, is_local,
+               [this, request] { go_on(loop_, request, [this, request] { serve(request); }); });
 }
 
 void ApiServer::serve(RequestPtr request) {
   if (serve_plain(request)) return;
   Access access = access_of(*request);
   std::string reason;
-  if (!authorizer_->allows(request->user, access, &reason)) return request->reply_status(forbidden(request->user, access, reason));
+  if (!authorizer_->allows(request->user, access, &reason))
+    return request->reply_status(forbidden(request->user, access, reason));
   if (request->user.name != kAnonymous) return serve_whole(std::move(request));
   auto exchange = request->exchange;
   exchange->receive([this, request] { go_on(loop_, request, [this, request] { serve_whole(request); }); });
@@ -269,7 +311,8 @@ void ApiServer::serve_whole(RequestPtr request) {
   }
   if (aggregator().serve(request)) return;
   if (request->http().path() == "/version" || request->http().path() == "/version/")
-    return request->reply_bytes(405, {base::http::bytes("405: Method Not Allowed")}, "text/plain; charset=utf-8");
+    return request->reply_bytes(405, {base::http::bytes("405: Method Not Allowed")},
+                                "text/plain; charset=utf-8");
   if (!request->resource) {
     if (!serve_openid(request) && !serve_discovery(request)) request->reply_status(api::no_such_path());
     return;
@@ -289,9 +332,15 @@ bool ApiServer::serve_plain(RequestPtr request) {
     return text(answer.status, std::move(answer.body));
   }
   if ((path == "/version" || path == "/version/") && request->http().method == "GET") {
-    request->reply(200, {{"major", "1"}, {"minor", "36"}, {"gitVersion", "v1.36.0+sampan"}, {"gitCommit", ""},
-                         {"gitTreeState", "clean"}, {"buildDate", "1970-01-01T00:00:00Z"}, {"goVersion", ""},
-                         {"compiler", "gcc"}, {"platform", "linux/amd64"}});
+    request->reply(200, {{"major", "1"},
+                         {"minor", "36"},
+                         {"gitVersion", "v1.36.0+sampan"},
+                         {"gitCommit", ""},
+                         {"gitTreeState", "clean"},
+                         {"buildDate", "1970-01-01T00:00:00Z"},
+                         {"goVersion", ""},
+                         {"compiler", "gcc"},
+                         {"platform", "linux/amd64"}});
     return true;
   }
   return false;
@@ -302,7 +351,8 @@ void ApiServer::add_metrics_and_checks() {
     for (const ResourcePtr& resource : resources_.all())
       if (resource->objects && !resource->stored_version)
         front_.metrics()
-            .gauge("apiserver_storage_objects", "Number of stored objects at the time of last check split by kind.",
+            .gauge("apiserver_storage_objects",
+                   "Number of stored objects at the time of last check split by kind.",
                    {{"resource", resource->qualified()}})
             .set(static_cast<double>(resource->objects->objects().size()));
   });
@@ -316,7 +366,8 @@ void ApiServer::add_metrics_and_checks() {
 // The objects of flowcontrol.apiserver.k8s.io decide who waits; read again a turn after they changed.
 void ApiServer::follow_flow_control() {
   constexpr std::string_view kGroup = "flowcontrol.apiserver.k8s.io";
-  ResourcePtr schemas = resources_.find_stored(kGroup, "flowschemas"), levels = resources_.find_stored(kGroup, "prioritylevelconfigurations");
+  ResourcePtr schemas = resources_.find_stored(kGroup, "flowschemas"),
+              levels = resources_.find_stored(kGroup, "prioritylevelconfigurations");
   if (!schemas || !levels) return;
   auto posted = std::make_shared<bool>(false);
   auto read = [this, posted, schemas, levels] {
@@ -349,10 +400,12 @@ void ApiServer::serve_resource(RequestPtr request) {
   if (std::string_view said = deprecation_of(resource); !said.empty()) request->warnings.emplace_back(said);
   if (sub.empty()) {
     std::vector<std::string_view> verbs = verbs_of(resource);
-    bool outside = resource.namespaced && request->ns.empty() && (verb == "create" || verb == "deletecollection");
+    bool outside =
+        resource.namespaced && request->ns.empty() && (verb == "create" || verb == "deletecollection");
     if (outside || std::find(verbs.begin(), verbs.end(), verb) == verbs.end())
       return request->reply_status(api::method_not_allowed(named, verb));
-    if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, "")); handler != handlers_.end())
+    if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, ""));
+        handler != handlers_.end())
       return handler->second(request);
     if (verb == "get") return get(request);
     if (verb == "list") return list(request);
@@ -373,7 +426,8 @@ void ApiServer::serve_resource(RequestPtr request) {
   if (!known) return request->reply_status(api::no_such_path());
   if (!verb_known && sub != "proxy")  // which passes on any method
     return request->reply_status(api::method_not_allowed(named, verb));
-  if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, sub)); handler != handlers_.end())
+  if (auto handler = handlers_.find(handler_key(resource.group, resource.plural, sub));
+      handler != handlers_.end())
     return handler->second(request);
   if (sub == "scale") return scale(request);
   if (sub == "status" || sub == "approval") {

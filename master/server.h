@@ -39,7 +39,7 @@ struct ServerOptions {
   base::tls::KeyPair front_proxy;
   std::string front_proxy_ca_pem, client_ca_pem;
   bool deny_external_ips = false;  // in Services: the plugin DenyServiceExternalIPs
-  bool admits_accounts = false;  // ServiceAccount admission: needs the controllers that make accounts
+  bool admits_accounts = false;    // ServiceAccount admission: needs the controllers that make accounts
 };
 
 class Aggregator;
@@ -60,13 +60,16 @@ class ApiServer {
   ResourceTable& resources() { return resources_; }
   static ObjectCache& cache(const ResourceInfo& resource) { return *resource.objects; }
   // The stored objects of a built-in resource.
-  ObjectCache& cache(std::string_view group, std::string_view plural) { return *resources_.find_stored(group, plural)->objects; }
+  ObjectCache& cache(std::string_view group, std::string_view plural) {
+    return *resources_.find_stored(group, plural)->objects;
+  }
   AdmissionChain& admission() { return admission_; }
   const ServiceAccountTokens& tokens() const { return *tokens_; }
   const Authorizer& authorizer() const { return *authorizer_; }
   // Code that answers for a subresource, or (subresource "") for a resource that is never stored.
   using Handler = std::function<void(RequestPtr)>;
-  void handle_with(std::string_view group, std::string_view plural, std::string_view subresource, Handler handler);
+  void handle_with(std::string_view group, std::string_view plural, std::string_view subresource,
+                   Handler handler);
   base::Loop& loop() { return loop_; }
   Front& front() { return front_; }
   const ServerOptions& options() const { return options_; }
@@ -138,19 +141,23 @@ class ApiServer {
   // Runs `mutate` on the current state (stored form) until the write meets no other one; mutate
   // returns null or the Status that refuses.
   void update_object(RequestPtr request, std::string subresource, Mutate mutate, Written done, int tries = 0);
-  void update_current(RequestPtr request, std::string subresource, ObjectRef current, Mutate mutate, Written done, int tries);
+  void update_current(RequestPtr request, std::string subresource, ObjectRef current, Mutate mutate,
+                      Written done, int tries);
   // Writes what was admitted, in its stored form; a conversion that fails is an Outcome.
   using Committed = std::function<void(base::Result<ObjectRef>)>;
-  void commit_worked(AttributesPtr attributes, std::string key, ObjectRef current, Written refused, Committed done);
+  void commit_worked(AttributesPtr attributes, std::string key, ObjectRef current, Written refused,
+                     Committed done);
   using Retry = std::function<void()>;
   void commit_update(AttributesPtr attributes, ObjectRef current, Written done, Retry retry);
   json_value validate_updated(const AdmissionAttributes& attributes);
-  static AttributesPtr attributes_of(RequestPtr request, Operation operation, std::string subresource, std::string name);
+  static AttributesPtr attributes_of(RequestPtr request, Operation operation, std::string subresource,
+                                     std::string name);
   // What a dry run ends with.
-  static Outcome would_write(const ResourceInfo& resource, const std::string& key, const json_value& object, int64_t revision);
+  static Outcome would_write(const ResourceInfo& resource, const std::string& key, const json_value& object,
+                             int64_t revision);
   void reply_written(RequestPtr request, int code, const Outcome& outcome);
-  json_value prepare_update(RequestInfo& request, const std::string& subresource,
-                            const json_value& current, json_value* updated);
+  json_value prepare_update(RequestInfo& request, const std::string& subresource, const json_value& current,
+                            json_value* updated);
   void bind_pod(RequestPtr request);
   // apply.cc
   void apply(RequestPtr request);
@@ -164,7 +171,8 @@ class ApiServer {
   void remove_collection(RequestPtr request);
   void remove_object(RequestPtr request, std::string key, json_value options, Written done, int tries = 0);
   void remove_current(RequestPtr request, ObjectRef current, json_value options, Written done, int tries);
-  void commit_removal(AttributesPtr attributes, ObjectRef current, json_value updated, bool removes, Written done, int tries);
+  void commit_removal(AttributesPtr attributes, ObjectRef current, json_value updated, bool removes,
+                      Written done, int tries);
 
   // scale.cc
   void scale(RequestPtr request);
@@ -214,7 +222,8 @@ class ApiServer {
   };
   void load_custom(std::vector<Unclaimed> unclaimed);
   // One record of the store, into its cache or aside.
-  void load_object(ResourceInfo& resource, const std::string& record, std::string_view key, std::string_view text, int64_t revision);
+  void load_object(ResourceInfo& resource, const std::string& record, std::string_view key,
+                   std::string_view text, int64_t revision);
   void set_aside(const std::string& record, int64_t revision, const base::Error& why);
   // The Status for an object that is in no cache.
   json_value absent(const ResourceInfo& resource, std::string_view key) const;

@@ -10,23 +10,30 @@
 namespace master {
 
 namespace json = base::json;
-using base::list_at;
 using base::find;
 using base::find_path;
+using base::list_at;
 using base::string_at;
 
 namespace {
 
-constexpr std::string_view kMountPath = "/var/run/secrets/kubernetes.io/serviceaccount", kVolumePrefix = "kube-api-access-";
+constexpr std::string_view kMountPath = "/var/run/secrets/kubernetes.io/serviceaccount",
+                           kVolumePrefix = "kube-api-access-";
 constexpr auto kTokenPatience = std::chrono::seconds(1);
 
 json::object token_volume(const std::string& name) {
   json::object token{{"serviceAccountToken", json::object{{"expirationSeconds", 3607}, {"path", "token"}}}};
-  json::object ca{{"configMap", json::object{{"items", json::array{json::object{{"key", "ca.crt"}, {"path", "ca.crt"}}}}, {"name", "kube-root-ca.crt"}}}};
+  json::object ca{
+      {"configMap", json::object{{"items", json::array{json::object{{"key", "ca.crt"}, {"path", "ca.crt"}}}},
+                                 {"name", "kube-root-ca.crt"}}}};
   json::object field{{"apiVersion", "v1"}, {"fieldPath", "metadata.namespace"}};
-  json::object ns{{"downwardAPI", json::object{{"items", json::array{json::object{{"fieldRef", std::move(field)}, {"path", "namespace"}}}}}}};
-  return {{"name", name},
-          {"projected", json::object{{"defaultMode", 0644}, {"sources", json::array{std::move(token), std::move(ca), std::move(ns)}}}}};
+  json::object ns{
+      {"downwardAPI", json::object{{"items", json::array{json::object{{"fieldRef", std::move(field)},
+                                                                      {"path", "namespace"}}}}}}};
+  return {
+      {"name", name},
+      {"projected", json::object{{"defaultMode", 0644},
+                                 {"sources", json::array{std::move(token), std::move(ca), std::move(ns)}}}}};
 }
 
 // True when one of the containers of `list` mounts the volume now.
@@ -37,7 +44,9 @@ bool mount_in(json::object& spec, const char* list, const std::string& volume) {
   for (json::value& container : containers->get_array()) {
     if (!container.is_object()) continue;
     json::array& mounts = base::list_in(container.get_object(), "volumeMounts");
-    if (std::any_of(mounts.begin(), mounts.end(), [](const json::value& m) { return string_at(m, "mountPath") == kMountPath; })) continue;
+    if (std::any_of(mounts.begin(), mounts.end(),
+                    [](const json::value& m) { return string_at(m, "mountPath") == kMountPath; }))
+      continue;
     mounts.push_back(json::object{{"mountPath", kMountPath}, {"name", volume}, {"readOnly", true}});
     mounted = true;
   }
@@ -45,7 +54,8 @@ bool mount_in(json::object& spec, const char* list, const std::string& volume) {
 }
 
 bool wants_token(const json::value& pod, const json::value& account) {
-  if (const json::value* own = find_path(pod, "spec", "automountServiceAccountToken"); own && own->is_bool()) return own->get_bool();
+  if (const json::value* own = find_path(pod, "spec", "automountServiceAccountToken"); own && own->is_bool())
+    return own->get_bool();
   return base::as_bool(find(account, "automountServiceAccountToken"), true);
 }
 
@@ -55,7 +65,8 @@ class ServiceAccountAdmission final : public AdmissionPlugin {
     listener_ = accounts_.subscribe([this](const WatchEvent& event) {
       if (event.type == WatchEvent::Type::kDeleted) return;
       for (auto& [id, waiting] : waiting_)
-        if (waiting.key == event.object->key) waiting.timer = loop_.after(base::Duration(0), [this, number = id] { resume(number); });
+        if (waiting.key == event.object->key)
+          waiting.timer = loop_.after(base::Duration(0), [this, number = id] { resume(number); });
     });
   }
   ~ServiceAccountAdmission() override { accounts_.unsubscribe(listener_); }
@@ -65,13 +76,16 @@ class ServiceAccountAdmission final : public AdmissionPlugin {
 
   void mutate(AttributesPtr attributes, Done done) override {
     if (!attributes->is("", "pods") || !attributes->object.is_object()) return done(nullptr);
-    if (attributes->operation == Operation::kUpdate && attributes->subresource == "ephemeralcontainers") return mount_ephemeral(*attributes, done);
+    if (attributes->operation == Operation::kUpdate && attributes->subresource == "ephemeralcontainers")
+      return mount_ephemeral(*attributes, done);
     if (attributes->operation != Operation::kCreate || !attributes->subresource.empty()) return done(nullptr);
-    if (find_path(attributes->object, "metadata", "annotations", "kubernetes.io/config.mirror")) return done(nullptr);
+    if (find_path(attributes->object, "metadata", "annotations", "kubernetes.io/config.mirror"))
+      return done(nullptr);
     std::string key = object_key(attributes->ns, string_at(attributes->object, "spec", "serviceAccountName"));
     if (accounts_.find(key) || !key.ends_with("/default")) return done(admit(*attributes, key));
     uint64_t id = next_++;
-    waiting_[id] = {std::move(attributes), std::move(done), key, loop_.after(kTokenPatience, [this, id] { resume(id); })};
+    waiting_[id] = {std::move(attributes), std::move(done), key,
+                    loop_.after(kTokenPatience, [this, id] { resume(id); })};
   }
 
  private:
@@ -93,12 +107,15 @@ class ServiceAccountAdmission final : public AdmissionPlugin {
     ObjectRef object = accounts_.find(key);
     std::string name = key.substr(key.find('/') + 1);
     if (!object)
-      return api::forbidden(attributes.resource->named(), attributes.name,
-                            "error looking up service account " + key + ": serviceaccount \"" + name + "\" not found");
+      return api::forbidden(
+          attributes.resource->named(), attributes.name,
+          "error looking up service account " + key + ": serviceaccount \"" + name + "\" not found");
     json::value account = parse_object(*object->text);
     json::object& spec = base::object_at(attributes.object.get_object(), "spec");
-    if (wants_token(attributes.object, account)) mount_account_token(attributes.object, std::string(kVolumePrefix) + random_suffix());
-    if (const json::array& secrets = list_at(find(account, "imagePullSecrets")); list_at(spec.if_contains("imagePullSecrets")).empty() && !secrets.empty())
+    if (wants_token(attributes.object, account))
+      mount_account_token(attributes.object, std::string(kVolumePrefix) + random_suffix());
+    if (const json::array& secrets = list_at(find(account, "imagePullSecrets"));
+        list_at(spec.if_contains("imagePullSecrets")).empty() && !secrets.empty())
       spec["imagePullSecrets"] = secrets;
     return nullptr;
   }

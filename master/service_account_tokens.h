@@ -18,11 +18,12 @@
 namespace master {
 
 struct TokenKeys {
-  std::string issuer;            // "https://kubernetes.default.svc.cluster.local": of the tokens that are made
-  std::vector<jws::Key> keys;    // the first signs; all verify. Empty: no tokens are made or taken
-  std::vector<std::string> former_issuers = {};  // whose tokens are taken as well: what a change of issuer leaves
-  std::vector<std::string> audiences = {};       // of the API; empty: the issuer
-  std::string jwks_uri = {};                     // in the OIDC discovery document; "": this server's
+  std::string issuer;          // "https://kubernetes.default.svc.cluster.local": of the tokens that are made
+  std::vector<jws::Key> keys;  // the first signs; all verify. Empty: no tokens are made or taken
+  std::vector<std::string> former_issuers =
+      {};                                   // whose tokens are taken as well: what a change of issuer leaves
+  std::vector<std::string> audiences = {};  // of the API; empty: the issuer
+  std::string jwks_uri = {};                // in the OIDC discovery document; "": this server's
 };
 // <dir>/sa.key, made when absent, and sa-old.key, which verifies only, when there is one: what a
 // rotation leaves until the last token it signed is gone.
@@ -41,13 +42,15 @@ struct TokenClaims {
 
 class ServiceAccountTokens {
  public:
-  ServiceAccountTokens(TokenKeys keys, const ObjectCache& accounts, const ObjectCache& pods, const ObjectCache& secrets,
-                       const ObjectCache& nodes, std::function<base::Time()> now = base::wall_now);
+  ServiceAccountTokens(TokenKeys keys, const ObjectCache& accounts, const ObjectCache& pods,
+                       const ObjectCache& secrets, const ObjectCache& nodes,
+                       std::function<base::Time()> now = base::wall_now);
 
   const TokenKeys& keys() const { return keys_; }  // with its audiences filled in
   base::Result<std::string> issue(const TokenClaims& claims) const;
   // The kind without an end, for a Secret.
-  base::Result<std::string> issue_for_secret(const std::string& ns, const TokenClaims::Named& account, const std::string& secret) const;
+  base::Result<std::string> issue_for_secret(const std::string& ns, const TokenClaims::Named& account,
+                                             const std::string& secret) const;
 
   struct Identity {
     User user;

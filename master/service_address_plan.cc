@@ -61,16 +61,21 @@ ServiceClaims read_claims(const json::value& object) {
   out.name = base::string_at(object, "metadata", "name");
   out.uid = base::string_at(object, "metadata", "uid");
   out.created = base::string_at(object, "metadata", "creationTimestamp");
-  std::string_view type = base::string_at(object, "spec", "type"), ip = base::string_at(object, "spec", "clusterIP");
+  std::string_view type = base::string_at(object, "spec", "type"),
+                   ip = base::string_at(object, "spec", "clusterIP");
   if (type == "ExternalName" || ip == "None") return out;
   out.cluster_ip = ip;
-  for (const json::value& one : base::list_at(base::find_path(object, "spec", "externalIPs"))) out.external_ips.emplace_back(base::as_string(&one));
+  for (const json::value& one : base::list_at(base::find_path(object, "spec", "externalIPs")))
+    out.external_ips.emplace_back(base::as_string(&one));
   if (type == "LoadBalancer")
     for (const json::value& one : base::list_at(base::find_path(object, "status", "loadBalancer", "ingress")))
-      if (std::string_view at = base::string_at(one, "ip"); !at.empty() && base::string_at(one, "ipMode") != "Proxy") out.ingress_ips.emplace_back(at);
+      if (std::string_view at = base::string_at(one, "ip");
+          !at.empty() && base::string_at(one, "ipMode") != "Proxy")
+        out.ingress_ips.emplace_back(at);
   for (const json::value& one : base::list_at(base::find_path(object, "spec", "ports"))) {
     std::string_view protocol = base::string_at(one, "protocol");
-    out.ports.push_back({std::string(protocol.empty() ? "TCP" : protocol), static_cast<int>(base::as_int(base::find(one, "port"))),
+    out.ports.push_back({std::string(protocol.empty() ? "TCP" : protocol),
+                         static_cast<int>(base::as_int(base::find(one, "port"))),
                          static_cast<int>(base::as_int(base::find(one, "nodePort")))});
   }
   return out;
@@ -114,7 +119,8 @@ const ServiceClaims* AddressBook::find(const std::string& key) const {
   return it == known_.end() ? nullptr : &it->second;
 }
 
-std::set<AddressEvent> AddressBook::refused(const ServiceClaims& service, const ClusterAddresses& cluster) const {
+std::set<AddressEvent> AddressBook::refused(const ServiceClaims& service,
+                                            const ClusterAddresses& cluster) const {
   std::set<AddressEvent> out;
   if (service.cluster_ip.empty()) return out;
   const std::string key = service.key();
@@ -124,18 +130,24 @@ std::set<AddressEvent> AddressBook::refused(const ServiceClaims& service, const 
   };
   auto owner = cluster.cluster_ips.find(service.cluster_ip);
   if (owner != cluster.cluster_ips.end() ? owner->second != key : !is_first("ip " + service.cluster_ip))
-    out.insert({"ClusterIPAlreadyAllocated", "Cluster IP [IPv4]:" + service.cluster_ip + " was assigned to multiple services; please recreate service"});
+    out.insert(
+        {"ClusterIPAlreadyAllocated", "Cluster IP [IPv4]:" + service.cluster_ip +
+                                          " was assigned to multiple services; please recreate service"});
   for (const ServiceClaims::Port& port : service.ports) {
     if (port.node_port && !is_first("port " + std::to_string(port.node_port)))
-      out.insert({"PortAlreadyAllocated", "Port " + std::to_string(port.node_port) + " was assigned to multiple services; please recreate service"});
+      out.insert({"PortAlreadyAllocated", "Port " + std::to_string(port.node_port) +
+                                              " was assigned to multiple services; please recreate service"});
     for (const auto* list : {&service.external_ips, &service.ingress_ips})
       for (const std::string& ip : *list) {
         std::string to = external_claim(ip, port);
-        if (!is_first("to " + to)) out.insert({"ExternalAddressInUse", to + " belongs to an older Service: nothing sent there reaches this one"});
+        if (!is_first("to " + to))
+          out.insert({"ExternalAddressInUse",
+                      to + " belongs to an older Service: nothing sent there reaches this one"});
       }
   }
   for (const std::string& ip : service.external_ips)
-    if (std::string why = cluster.refusal(ip); !why.empty()) out.insert({"ExternalAddressNotAllowed", "spec.externalIPs: " + ip + " " + why + ": it is not served"});
+    if (std::string why = cluster.refusal(ip); !why.empty())
+      out.insert({"ExternalAddressNotAllowed", "spec.externalIPs: " + ip + " " + why + ": it is not served"});
   return out;
 }
 

@@ -13,10 +13,10 @@ namespace master {
 
 // Addresses that are parts of the cluster itself.
 struct ClusterAddresses {
-  std::string service_cidr, pod_cidr;               // "10.96.0.0/16"; of another family: matches nothing
+  std::string service_cidr, pod_cidr;  // "10.96.0.0/16"; of another family: matches nothing
   std::string dns;
   std::set<std::string> masters, nodes;
-  std::map<std::string, std::string> cluster_ips;   // given by name: address -> "ns/name"
+  std::map<std::string, std::string> cluster_ips;  // given by name: address -> "ns/name"
   // Why nobody may name `ip` in spec.externalIPs: "may not be …"; "" when it is free to use.
   std::string refusal(const std::string& ip) const;
 };
@@ -26,8 +26,8 @@ struct ServiceClaims {
     std::string protocol;
     int port = 0, node_port = 0;
   };
-  std::string ns, name, uid, created;               // creationTimestamp as it stands: they sort by time
-  std::string cluster_ip;                           // "": headless, or no proxy's
+  std::string ns, name, uid, created;  // creationTimestamp as it stands: they sort by time
+  std::string cluster_ip;              // "": headless, or no proxy's
   std::vector<std::string> external_ips, ingress_ips;
   std::vector<Port> ports;
   std::string key() const { return ns + "/" + name; }
@@ -58,7 +58,7 @@ class AddressBook {
     auto operator<=>(const Place&) const = default;
   };
   void neighbours(const std::string& claim, std::set<std::string>& concerned) const;
-  std::map<std::string, std::set<Place>> claims_;   // "ip 10.96.0.5", "port 30080", "to 203.0.113.7:80/TCP"
+  std::map<std::string, std::set<Place>> claims_;  // "ip 10.96.0.5", "port 30080", "to 203.0.113.7:80/TCP"
   std::map<std::string, ServiceClaims> known_;
   std::set<std::string> with_external_;
 };

@@ -13,7 +13,8 @@ namespace json = base::json;
 namespace {
 
 ClusterAddresses reserved_addresses(const ServerOptions& options) {
-  ClusterAddresses out{options.service_cidr, options.cluster_cidr, options.cluster_dns, {options.advertise_address}, {}, {}};
+  ClusterAddresses out{
+      options.service_cidr, options.cluster_cidr, options.cluster_dns, {options.advertise_address}, {}, {}};
   out.cluster_ips = ServiceAllocator(options.service_cidr, options.cluster_dns).reserved();
   return out;
 }
@@ -21,7 +22,8 @@ ClusterAddresses reserved_addresses(const ServerOptions& options) {
 }  // namespace
 
 FollowedAddresses::FollowedAddresses(ApiServer& server, std::function<void()> changed)
-    : nodes_(server.cache("", "nodes")), changed_(std::move(changed)), cluster_(reserved_addresses(server.options())) {
+    : nodes_(server.cache("", "nodes")), changed_(std::move(changed)),
+      cluster_(reserved_addresses(server.options())) {
   for (const auto& [key, node] : nodes_.objects()) count_node(*node, 1);
   listener_ = nodes_.subscribe([this](const WatchEvent& event) {
     std::set<std::string> before = cluster_.nodes;
@@ -46,32 +48,37 @@ void FollowedAddresses::count_node(const StoredObject& node, int by) {
   }
 }
 
-ServiceAddressAdmission::ServiceAddressAdmission(ApiServer& server) : cluster_(server), deny_all_(server.options().deny_external_ips) {}
+ServiceAddressAdmission::ServiceAddressAdmission(ApiServer& server)
+    : cluster_(server), deny_all_(server.options().deny_external_ips) {}
 
 json::value ServiceAddressAdmission::validate(AdmissionAttributes& attributes) {
   if (!attributes.is("", "services") || !attributes.subresource.empty()) return nullptr;
-  if (attributes.operation != Operation::kCreate && attributes.operation != Operation::kUpdate) return nullptr;
+  if (attributes.operation != Operation::kCreate && attributes.operation != Operation::kUpdate)
+    return nullptr;
   const json::array& had = base::list_at(base::find_path(attributes.old, "spec", "externalIPs"));
   api::FieldErrors errors;
   size_t index = 0;
   for (const json::value& one : base::list_at(base::find_path(attributes.object, "spec", "externalIPs"))) {
     std::string field = "spec.externalIPs[" + std::to_string(index++) + "]", ip(base::as_string(&one));
     if (std::find(had.begin(), had.end(), one) != had.end()) continue;
-    if (deny_all_) return api::forbidden(attributes.resource->named(), attributes.name, "Use of external IPs is denied by admission control");
+    if (deny_all_)
+      return api::forbidden(attributes.resource->named(), attributes.name,
+                            "Use of external IPs is denied by admission control");
     if (std::string why = cluster_.now().refusal(ip); !why.empty())
-      errors.push_back({api::FieldError::Type::invalid, std::move(field), base::to_json(one), std::move(why)});
+      errors.push_back(
+          {api::FieldError::Type::invalid, std::move(field), base::to_json(one), std::move(why)});
   }
   return errors.empty() ? json::value() : api::invalid("", "Service", attributes.name, errors);
 }
 
 ServiceAddressController::ServiceAddressController(ApiServer& server)
     : services_(server.cache("", "services")),
-      client_(server.local_transport({"system:serviceaccount:kube-system:service-controller",
-                                      {"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}}),
+      client_(server.local_transport(
+                  {"system:serviceaccount:kube-system:service-controller",
+                   {"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}}),
               "sampan-master"),
       events_(client_, "service-controller", base::wall_now),
-      queue_(server.loop(), [this](const std::string& key) { sync(key); }),
-      cluster_(server, [this] {
+      queue_(server.loop(), [this](const std::string& key) { sync(key); }), cluster_(server, [this] {
         for (const std::string& key : book_.with_external()) queue_.add(key);
       }) {
   for (const auto& [key, service] : services_.objects()) follow(*service);
@@ -96,7 +103,9 @@ void ServiceAddressController::sync(const std::string& key) {
   std::set<AddressEvent> refused = book_.refused(*service, cluster_.now());
   std::set<AddressEvent>& said = said_[key];
   for (const AddressEvent& event : refused)
-    if (!said.contains(event)) events_.record({"v1", "Service", service->ns, service->name, service->uid}, "Warning", event.reason, event.message);
+    if (!said.contains(event))
+      events_.record({"v1", "Service", service->ns, service->name, service->uid}, "Warning", event.reason,
+                     event.message);
   said = std::move(refused);
   if (said.empty()) said_.erase(key);
 }

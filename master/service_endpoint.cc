@@ -18,8 +18,10 @@ void add_ready(const json::value& slice, std::string_view port_name, std::vector
       if (!base::as_bool(base::find_path(endpoint, "conditions", "ready"), true)) continue;
       bool is_pod = base::string_at(endpoint, "targetRef", "kind") == "Pod";
       for (const json::value& address : list_at(base::find(endpoint, "addresses")))
-        out.push_back({std::string(base::as_string(&address)), number, std::string(base::string_at(endpoint, "nodeName")),
-                       std::string(is_pod ? base::string_at(endpoint, "targetRef", "name") : std::string_view())});
+        out.push_back(
+            {std::string(base::as_string(&address)), number,
+             std::string(base::string_at(endpoint, "nodeName")),
+             std::string(is_pod ? base::string_at(endpoint, "targetRef", "name") : std::string_view())});
     }
   }
 }
@@ -33,7 +35,8 @@ std::string ServiceLookup::text(std::string_view service, std::string_view port)
   return "no endpoints available for " + quoted;
 }
 
-ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const std::string& service, std::string_view port) {
+ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const std::string& service,
+                              std::string_view port) {
   ServiceLookup out;
   ObjectRef found = server.cache("", "services").find(object_key(ns, service));
   if (!found) {
@@ -43,7 +46,8 @@ ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const st
   bool has_port = port.empty();
   json::value object = parse_object(*found->text);
   for (const json::value& one : list_at(base::find_path(object, "spec", "ports"))) {
-    if (std::to_string(base::as_int(base::find(one, "port"))) != port && base::string_at(one, "name") != port) continue;
+    if (std::to_string(base::as_int(base::find(one, "port"))) != port && base::string_at(one, "name") != port)
+      continue;
     out.port_name = base::string_at(one, "name");
     has_port = true;
     break;

@@ -25,6 +25,7 @@ struct ServiceLookup {
   std::string text(std::string_view service, std::string_view port) const;
 };
 // `port` is the number or the name of one of the Service's ports; "": the port without a name.
-ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const std::string& service, std::string_view port);
+ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const std::string& service,
+                              std::string_view port);
 
 }  // namespace master

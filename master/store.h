@@ -15,9 +15,9 @@
 namespace master {
 
 struct StoreWrite {
-  std::string key;             // "/pods/default/web"; see object_key()
-  std::string value;           // empty: delete
-  int64_t expected_revision;   // what the key must be at; 0: absent
+  std::string key;            // "/pods/default/web"; see object_key()
+  std::string value;          // empty: delete
+  int64_t expected_revision;  // what the key must be at; 0: absent
 };
 
 class Store {
@@ -39,12 +39,13 @@ class Store {
 };
 
 struct StoreOptions {
-  // Go on with what is there, or with nothing, where acknowledged writes are missing. What is replaced is kept
-  // beside it.
+  // Go on with what is there, or with nothing, where acknowledged writes are missing. What is replaced is
+  // kept beside it.
   bool accept_data_loss = false;
   bool only_look = false;  // load() alone; nothing is changed, made or deleted
 };
 // `path` is the database file; made if absent (mode 0600), unless a store was there before.
-base::Result<std::unique_ptr<Store>> open_sqlite_store(base::Loop& loop, const std::string& path, StoreOptions options = {});
+base::Result<std::unique_ptr<Store>> open_sqlite_store(base::Loop& loop, const std::string& path,
+                                                       StoreOptions options = {});
 
 }  // namespace master

@@ -21,12 +21,10 @@ base::Status check_structure(const std::string& path) {
   sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   execute(db.get(), "PRAGMA locking_mode=EXCLUSIVE");
   SqliteStatement check = prepare(db.get(), "PRAGMA integrity_check(1)");
-  if (!check || sqlite3_step(check.get()) != SQLITE_ROW)
-    return sqlite_error(db.get(), "check store", path);
+  if (!check || sqlite3_step(check.get()) != SQLITE_ROW) return sqlite_error(db.get(), "check store", path);
   std::string found(column_bytes(check.get(), 0));
   if (found == "ok") return {};
-  return base::make_error(base::Kind::kCorrupt, "check store", path,
-                          found.substr(0, found.find('\n')),
+  return base::make_error(base::Kind::kCorrupt, "check store", path, found.substr(0, found.find('\n')),
                           "restore the whole directory from a backup, or start once with "
                           "--accept-data-loss to go on with what can be read of it");
 }
@@ -41,25 +39,20 @@ void look_at(const std::vector<Record>& records, StoreReport* report) {
   std::set<std::string, std::less<>> defined;  // "plural.group"
   constexpr std::string_view kDefinitions = "/apiextensions.k8s.io/customresourcedefinitions//";
   for (const Record& record : records)
-    if (record.key.starts_with(kDefinitions))
-      defined.insert(record.key.substr(kDefinitions.size()));
+    if (record.key.starts_with(kDefinitions)) defined.insert(record.key.substr(kDefinitions.size()));
   for (const auto& [key, value] : records) {
     StoredPlace place = place_of(key);
     ResourcePtr resource = table.find_stored(place.group, place.plural);
     base::Status status;
     if (resource && resource->objects) {
-      if (auto object = read_stored(*resource, place.key, value); !object.ok())
-        status = object.error();
+      if (auto object = read_stored(*resource, place.key, value); !object.ok()) status = object.error();
     } else if (defined.contains(fmt::format("{}.{}", place.plural, place.group))) {
       if (auto object = read_record(place.key, value); !object.ok()) status = object.error();
     } else {
-      status = base::make_error(base::Kind::kUnsupported, "serve", {},
-                                "nothing here serves such objects");
+      status = base::make_error(base::Kind::kUnsupported, "serve", {}, "nothing here serves such objects");
     }
-    if (status.ok())
-      ++report->records;
-    else
-      report->aside.emplace_back(key, status.error().message());
+    if (status.ok()) ++report->records;
+    else report->aside.emplace_back(key, status.error().message());
   }
 }
 
@@ -95,13 +88,10 @@ base::Result<StoreReport> check_store(const std::string& path) {
   return report;
 }
 
-int exit_code(const StoreReport& report) {
-  return report.refusal ? 4 : report.aside.empty() ? 0 : 3;
-}
+int exit_code(const StoreReport& report) { return report.refusal ? 4 : report.aside.empty() ? 0 : 3; }
 
 std::string to_text(const StoreReport& report, const std::string& path) {
-  std::string out =
-      fmt::format("{}: {} records, last revision {}\n", path, report.records, report.revision);
+  std::string out = fmt::format("{}: {} records, last revision {}\n", path, report.records, report.revision);
   for (const auto& [key, why] : report.aside)
     out += fmt::format("set aside: {}: {}\n", shown_record(key), why);
   if (!report.aside.empty())
@@ -109,10 +99,8 @@ std::string to_text(const StoreReport& report, const std::string& path) {
         "{} records are not served and stay in the store: start the sampan-master that wrote them, "
         "or restore a backup\n",
         report.aside.size());
-  if (report.refusal)
-    out += "sampan-master does not start on it: " + report.refusal->message() + "\n";
-  else if (report.aside.empty())
-    out += "whole\n";
+  if (report.refusal) out += "sampan-master does not start on it: " + report.refusal->message() + "\n";
+  else if (report.aside.empty()) out += "whole\n";
   return out;
 }
 

@@ -13,11 +13,10 @@
 namespace master {
 
 struct StoreReport {
-  size_t records = 0;                  // those that are whole
-  int64_t revision = 0;                // of the last write
-  std::optional<base::Error> refusal;  // why a master does not start
-  std::vector<std::pair<std::string, std::string>>
-      aside;  // a record's key, and why it is not served
+  size_t records = 0;                                      // those that are whole
+  int64_t revision = 0;                                    // of the last write
+  std::optional<base::Error> refusal;                      // why a master does not start
+  std::vector<std::pair<std::string, std::string>> aside;  // a record's key, and why it is not served
 };
 // An error: nothing could be looked at, since there is no store or somebody works on it.
 base::Result<StoreReport> check_store(const std::string& path);

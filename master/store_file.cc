@@ -37,8 +37,7 @@ void add_functions(sqlite3* db) {
           return std::string_view(static_cast<const char*>(data),
                                   static_cast<size_t>(sqlite3_value_bytes(value)));
         };
-        sqlite3_result_int64(out,
-                             record_sum(bytes(in[0]), sqlite3_value_int64(in[1]), bytes(in[2])));
+        sqlite3_result_int64(out, record_sum(bytes(in[0]), sqlite3_value_int64(in[1]), bytes(in[2])));
       },
       nullptr, nullptr, nullptr);
 }
@@ -65,12 +64,11 @@ Status take_over(const std::string& from, const std::string& to) {
 // Records one by one, each by the next id, so that what can't be read costs no more than itself.
 size_t copy_records(sqlite3* from, sqlite3* to) {
   bool has_sums =
-      query_number(from, "SELECT COUNT(*) FROM pragma_table_info('object') WHERE name='sum'", 0) >
-      0;
+      query_number(from, "SELECT COUNT(*) FROM pragma_table_info('object') WHERE name='sum'", 0) > 0;
   std::string sum = has_sums ? "sum" : "record_sum(key, revision, value)";
-  SqliteStatement next = prepare(from, ("SELECT id, key, revision, value, " + sum +
-                                        " FROM object WHERE id > ?1 ORDER BY id LIMIT 1")
-                                           .c_str());
+  SqliteStatement next = prepare(
+      from,
+      ("SELECT id, key, revision, value, " + sum + " FROM object WHERE id > ?1 ORDER BY id LIMIT 1").c_str());
   SqliteStatement put =
       prepare(to, "INSERT INTO object(id, key, revision, value, sum) VALUES(?1, ?2, ?3, ?4, ?5)");
   size_t copied = 0;
@@ -125,8 +123,7 @@ SqliteStatement prepare(sqlite3* db, const char* sql) {
 
 int64_t query_number(sqlite3* db, const char* sql, int64_t fallback) {
   SqliteStatement query = prepare(db, sql);
-  return query && sqlite3_step(query.get()) == SQLITE_ROW ? sqlite3_column_int64(query.get(), 0)
-                                                          : fallback;
+  return query && sqlite3_step(query.get()) == SQLITE_ROW ? sqlite3_column_int64(query.get(), 0) : fallback;
 }
 
 std::string_view column_bytes(sqlite3_stmt* row, int column) {
@@ -146,9 +143,7 @@ int64_t record_sum(std::string_view key, int64_t revision, std::string_view valu
       add(add(add(0, key.data(), key.size()), number, sizeof number), value.data(), value.size()));
 }
 
-Result<Sqlite> open_store_file(const std::string& path) {
-  return open_file(path, SQLITE_OPEN_READWRITE);
-}
+Result<Sqlite> open_store_file(const std::string& path) { return open_file(path, SQLITE_OPEN_READWRITE); }
 
 Status create_store_file(const std::string& path) {
   std::string fresh = path + ".new";
@@ -162,25 +157,21 @@ Status create_store_file(const std::string& path) {
 
 Status bring_up_to_layout(sqlite3* db, const std::string& path) {
   SqliteStatement query = prepare(db, "PRAGMA user_version");
-  if (!query || sqlite3_step(query.get()) != SQLITE_ROW)
-    return sqlite_error(db, "open store", path);
+  if (!query || sqlite3_step(query.get()) != SQLITE_ROW) return sqlite_error(db, "open store", path);
   int64_t layout = sqlite3_column_int64(query.get(), 0);
   query.reset();
   if (layout > kStoreLayout)
     return base::make_error(Kind::kUnsupported, "open store", path,
-                            "its layout " + std::to_string(layout) +
-                                " is newer than this program's " + std::to_string(kStoreLayout),
+                            "its layout " + std::to_string(layout) + " is newer than this program's " +
+                                std::to_string(kStoreLayout),
                             "start the sampan-master that wrote it");
   if (layout == kStoreLayout) return {};
   bool has_objects = query_number(db, "SELECT COUNT(*) FROM pragma_table_info('object')", 0) > 0;
-  bool by_key =
-      has_objects &&
-      query_number(db, "SELECT COUNT(*) FROM pragma_table_info('object') WHERE name='id'", 0) == 0;
+  bool by_key = has_objects &&
+                query_number(db, "SELECT COUNT(*) FROM pragma_table_info('object') WHERE name='id'", 0) == 0;
   std::vector<std::string> steps = {"BEGIN IMMEDIATE"};
-  if (by_key)
-    steps.push_back("ALTER TABLE object RENAME TO former_object");
-  else if (has_objects)
-    steps.push_back("ALTER TABLE object ADD COLUMN sum INTEGER NOT NULL DEFAULT 0");
+  if (by_key) steps.push_back("ALTER TABLE object RENAME TO former_object");
+  else if (has_objects) steps.push_back("ALTER TABLE object ADD COLUMN sum INTEGER NOT NULL DEFAULT 0");
   steps.push_back(kObjects);
   if (by_key) {
     steps.push_back(
@@ -206,8 +197,7 @@ Status bring_up_to_layout(sqlite3* db, const std::string& path) {
 }
 
 Result<size_t> rebuild_store_file(const std::string& path) {
-  std::string rebuilt = path + ".rebuilt",
-              kept = path + ".damaged-" + std::to_string(::time(nullptr));
+  std::string rebuilt = path + ".rebuilt", kept = path + ".damaged-" + std::to_string(::time(nullptr));
   ::unlink(rebuilt.c_str());
   TRY(create_store_file(rebuilt));
   size_t copied = 0;
@@ -221,8 +211,7 @@ Result<size_t> rebuild_store_file(const std::string& path) {
       for (const char* name : {"id", "revision", "deleted"}) {
         std::string of = std::string(" FROM meta WHERE name='") + name + "'";
         if (int64_t value = query_number(from->get(), ("SELECT value" + of).c_str(), 0); value > 0)
-          execute(to.get(),
-                  "UPDATE meta SET value=" + std::to_string(value) + " WHERE name='" + name + "'");
+          execute(to.get(), "UPDATE meta SET value=" + std::to_string(value) + " WHERE name='" + name + "'");
       }
       if (!execute(to.get(), "COMMIT")) return sqlite_error(to.get(), "rebuild store", rebuilt);
     }
@@ -230,8 +219,8 @@ Result<size_t> rebuild_store_file(const std::string& path) {
   for (const char* end : {"-wal", "-shm", ""})
     if (base::sys::exists(path + end)) TRY(take_over(path + end, kept + end));
   TRY(take_over(rebuilt, path));
-  base::log::warning("store {}: {} records could be read; the damaged file is kept as {}", path,
-                     copied, kept);
+  base::log::warning("store {}: {} records could be read; the damaged file is kept as {}", path, copied,
+                     kept);
   return copied;
 }
 

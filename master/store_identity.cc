@@ -32,8 +32,7 @@ base::Error lost(const std::string& path, std::string why) {
 }  // namespace
 
 std::string to_text(const StoreIdentity& identity) {
-  return fmt::format(kForm, static_cast<uint64_t>(identity.id), identity.revision,
-                     identity.reserved);
+  return fmt::format(kForm, static_cast<uint64_t>(identity.id), identity.revision, identity.reserved);
 }
 
 std::optional<StoreIdentity> parse_identity(std::string_view text) {
@@ -51,9 +50,8 @@ std::optional<StoreIdentity> parse_identity(std::string_view text) {
   out.id = number(text.substr(6, 16), 16);
   out.revision = number(text.substr(32, 20), 10);
   out.reserved = number(text.substr(62, 20), 10);
-  return out.id < 0 || out.revision < 0 || out.reserved < 0 || to_text(out) != text
-             ? std::nullopt
-             : std::optional(out);
+  return out.id < 0 || out.revision < 0 || out.reserved < 0 || to_text(out) != text ? std::nullopt
+                                                                                    : std::optional(out);
 }
 
 StoreFacts observe_store(const std::string& path) {
@@ -75,8 +73,7 @@ base::Status check_present(const std::string& path, const StoreFacts& facts) {
   if (!facts.bytes && facts.has_log)
     return lost(path, "the file is missing, but its log " + path + "-wal is there");
   if (facts.bytes && *facts.bytes == 0)
-    return lost(path, "the file is empty" +
-                          (known.empty() ? ", which no store ever is" : ", but " + known));
+    return lost(path, "the file is empty" + (known.empty() ? ", which no store ever is" : ", but " + known));
   return {};
 }
 

@@ -39,7 +39,8 @@ constexpr int kMaxWalPages = 1000;  // 4 MiB are copied from the log into the da
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(base::Loop& loop, std::string path, StoreOptions options) : loop_(loop), path_(std::move(path)), options_(options) {}
+  SqliteStore(base::Loop& loop, std::string path, StoreOptions options)
+      : loop_(loop), path_(std::move(path)), options_(options) {}
   ~SqliteStore() override {
     hand_over();
     {
@@ -60,7 +61,8 @@ class SqliteStore final : public Store {
       TRY(put_away_rest());
       facts.bytes.reset();
     }
-    if (!facts.bytes && options_.only_look) return base::make_error(Kind::kNotFound, "open store", path_, "there is none");
+    if (!facts.bytes && options_.only_look)
+      return base::make_error(Kind::kNotFound, "open store", path_, "there is none");
     if (!facts.bytes) TRY(create_store_file(path_));
     Status opened = open_file();
     if (opened.ok() || opened.error().kind != Kind::kCorrupt || !options_.accept_data_loss) return opened;
@@ -72,7 +74,8 @@ class SqliteStore final : public Store {
   Status load(const Each& each, const Damaged& damaged) override {
     std::string told;
     bool any = false;
-    auto once = [&](std::string key, std::string value, int64_t revision) {  // in order of the keys, also after a second start
+    auto once = [&](std::string key, std::string value,
+                    int64_t revision) {  // in order of the keys, also after a second start
       if (any && key <= told) return;
       any = true;
       told = key;
@@ -93,7 +96,8 @@ class SqliteStore final : public Store {
     }
     if (options_.only_look) return {};
     // Clients know revisions that are lost: those to come are greater.
-    loaded_revision_ = std::max({query_number(db_.get(), "SELECT value FROM meta WHERE name='revision'", 0), last_, known_ ? std::max(known_->revision, known_->reserved) : 0});
+    loaded_revision_ = std::max({query_number(db_.get(), "SELECT value FROM meta WHERE name='revision'", 0),
+                                 last_, known_ ? std::max(known_->revision, known_->reserved) : 0});
     revision_ = loaded_revision_;
     int64_t limit = reserve();
     if (limit == 0) return sqlite_error(db_.get(), "reserve revisions in store", path_);
@@ -118,7 +122,9 @@ class SqliteStore final : public Store {
     int64_t limit = reserved_.load(), last = revision_.load();
     if (last >= limit - kReserve / 2) wake_for_reserve();
     do {
-      if (last + 1 >= limit) return base::make_error(Kind::kExhausted, "reserve revisions in store", path_, "the disk takes no writes", "free disk space");
+      if (last + 1 >= limit)
+        return base::make_error(Kind::kExhausted, "reserve revisions in store", path_,
+                                "the disk takes no writes", "free disk space");
     } while (!revision_.compare_exchange_weak(last, last + 1));
     return last + 1;
   }
@@ -158,7 +164,9 @@ class SqliteStore final : public Store {
   // Puts away what is left of a store whose file is gone: SQLite would take a log as its own, or delete it.
   Status put_away_rest() {
     for (const char* end : {"", "-wal", "-shm"})
-      if (std::string from = path_ + end; base::sys::exists(from) && ::rename(from.c_str(), (from + ".lost-" + std::to_string(::time(nullptr))).c_str()) != 0)
+      if (std::string from = path_ + end;
+          base::sys::exists(from) &&
+          ::rename(from.c_str(), (from + ".lost-" + std::to_string(::time(nullptr))).c_str()) != 0)
         return base::sys::last_error("rename", from);
     return {};
   }
@@ -166,7 +174,8 @@ class SqliteStore final : public Store {
   Status keep_log() {
     std::string from = path_ + "-wal", to = from + ".lost-" + std::to_string(::time(nullptr));
     if (!base::sys::exists(from)) return {};
-    base::UniqueFd in = TRY(base::sys::open(from, O_RDONLY)), out = TRY(base::sys::open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    base::UniqueFd in = TRY(base::sys::open(from, O_RDONLY)),
+                   out = TRY(base::sys::open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600));
     std::vector<char> piece(1 << 20);
     for (ssize_t n; (n = ::read(in.get(), piece.data(), piece.size())) != 0;) {
       if (n < 0) return base::sys::last_error("read", from);
@@ -197,7 +206,8 @@ class SqliteStore final : public Store {
           "PRAGMA cache_size=-2048", "PRAGMA wal_autocheckpoint=0"})
       if (!execute(db_.get(), sql)) return sqlite_error(db_.get(), "prepare store", path_);
     if (options_.only_look && query_number(db_.get(), "PRAGMA user_version", kStoreLayout) < kStoreLayout)
-      return base::make_error(Kind::kUnsupported, "open store", path_, "it is of a former layout", "start sampan-master on it once");
+      return base::make_error(Kind::kUnsupported, "open store", path_, "it is of a former layout",
+                              "start sampan-master on it once");
     TRY(bring_up_to_layout(db_.get(), path_));
     struct {
       const char* sql;
@@ -211,10 +221,13 @@ class SqliteStore final : public Store {
     };
     for (auto& s : statements)
       if (!(*s.statement = prepare(db_.get(), s.sql))) return sqlite_error(db_.get(), "prepare store", path_);
-    sqlite3_wal_hook(db_.get(), [](void* self, sqlite3*, const char*, int pages) {
-      static_cast<SqliteStore*>(self)->wal_pages_ = pages;
-      return SQLITE_OK;
-    }, this);
+    sqlite3_wal_hook(
+        db_.get(),
+        [](void* self, sqlite3*, const char*, int pages) {
+          static_cast<SqliteStore*>(self)->wal_pages_ = pages;
+          return SQLITE_OK;
+        },
+        this);
     return {};
   }
 
@@ -240,13 +253,17 @@ class SqliteStore final : public Store {
       if (sqlite3_step(row.get()) != SQLITE_ROW) return sqlite_error(db_.get(), "read store", path_);
       std::string_view value = column_bytes(row.get(), 0);
       int64_t revision = sqlite3_column_int64(row.get(), 1);
-      bool checks_out = sqlite3_column_int64(row.get(), 2) == record_sum(key, revision, value), again = before && *before == key;
+      bool checks_out = sqlite3_column_int64(row.get(), 2) == record_sum(key, revision, value),
+           again = before && *before == key;
       before = &key;
       if (!again) rows_.emplace(std::hash<std::string>()(key), id);
       // A damaged number may be any; one that was acknowledged is likely the record's.
       if (checks_out || (known_ && revision <= known_->revision)) last_ = std::max(last_, revision);
       if (checks_out && !again) each(key, std::string(value), revision);
-      else if (damaged) damaged(key, revision, base::make_error(Kind::kCorrupt, "read record of " + path_, {}, again ? "another record has its key" : "its bytes are damaged"));
+      else if (damaged)
+        damaged(key, revision,
+                base::make_error(Kind::kCorrupt, "read record of " + path_, {},
+                                 again ? "another record has its key" : "its bytes are damaged"));
       sqlite3_reset(row.get());
     }
     return {};
@@ -276,10 +293,12 @@ class SqliteStore final : public Store {
     sqlite3_bind_int64(statement, 1, id);
     if (statement != remove_.get()) {
       sqlite3_bind_int64(statement, 2, next);
-      sqlite3_bind_blob(statement, 3, write.value.data(), static_cast<int>(write.value.size()), SQLITE_STATIC);
+      sqlite3_bind_blob(statement, 3, write.value.data(), static_cast<int>(write.value.size()),
+                        SQLITE_STATIC);
       sqlite3_bind_int64(statement, 6, record_sum(write.key, next, write.value));
     }
-    if (inserts) sqlite3_bind_text(statement, 5, write.key.data(), static_cast<int>(write.key.size()), SQLITE_STATIC);
+    if (inserts)
+      sqlite3_bind_text(statement, 5, write.key.data(), static_cast<int>(write.key.size()), SQLITE_STATIC);
     else sqlite3_bind_int64(statement, 4, write.expected_revision);
     int code = sqlite3_step(statement);
     sqlite3_reset(statement);
@@ -327,14 +346,16 @@ class SqliteStore final : public Store {
         if (queue_.empty() && stopping_) return;
         want_reserve = std::exchange(want_reserve_, false);
         size_t count = std::min(queue_.size(), kMaxBatch);
-        batch.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.begin() + static_cast<long>(count)));
+        batch.assign(std::make_move_iterator(queue_.begin()),
+                     std::make_move_iterator(queue_.begin() + static_cast<long>(count)));
         queue_.erase(queue_.begin(), queue_.begin() + static_cast<long>(count));
       }
       commit(batch, want_reserve);
       batch.clear();
       // After the answers, and often, so that the next commit waits for little. What fails leaves a longer
       // log, and is tried again behind the next commit.
-      if (wal_pages_ > kMaxWalPages) sqlite3_wal_checkpoint_v2(db_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+      if (wal_pages_ > kMaxWalPages)
+        sqlite3_wal_checkpoint_v2(db_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     }
   }
 
@@ -344,7 +365,8 @@ class SqliteStore final : public Store {
     bool ok = execute(db_.get(), "BEGIN IMMEDIATE"), deleted_last = false;
     int64_t limit = 0, last = 0;
     auto reserve_more = [&] { ok = (limit = reserve()) != 0; };
-    if (ok && (want_reserve || revision_.load() + static_cast<int64_t>(kMaxBatch) * 2 > reserved_.load())) reserve_more();
+    if (ok && (want_reserve || revision_.load() + static_cast<int64_t>(kMaxBatch) * 2 > reserved_.load()))
+      reserve_more();
     for (Pending& pending : batch) {
       int64_t revision = ok ? apply(pending.write) : -1;
       if (revision < 0) ok = false;
@@ -383,10 +405,10 @@ class SqliteStore final : public Store {
   Sqlite db_;
   SqliteStatement insert_, update_, remove_, is_row_, meta_;
   Rows rows_;
-  std::vector<Change> changes_;       // of rows_ by this transaction
-  int64_t last_id_ = 0, last_ = 0;    // last_: what read_all() found
+  std::vector<Change> changes_;     // of rows_ by this transaction
+  int64_t last_id_ = 0, last_ = 0;  // last_: what read_all() found
   int64_t loaded_revision_ = 0;
-  int wal_pages_ = 0;                 // in the log after the last commit
+  int wal_pages_ = 0;  // in the log after the last commit
   std::atomic<int64_t> revision_{0};
   std::atomic<int64_t> reserved_{0};  // on disk: revisions below it may be given out
   std::vector<Pending> round_;        // submitted in this round of the loop; its thread's alone
@@ -401,7 +423,8 @@ class SqliteStore final : public Store {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> open_sqlite_store(base::Loop& loop, const std::string& path, StoreOptions options) {
+Result<std::unique_ptr<Store>> open_sqlite_store(base::Loop& loop, const std::string& path,
+                                                 StoreOptions options) {
   auto store = std::make_unique<SqliteStore>(loop, path, options);
   TRY(store->open());
   return std::unique_ptr<Store>(std::move(store));

@@ -32,11 +32,15 @@ void create_job(json::value& job) {
   if (base::as_bool(spec.if_contains("manualSelector"))) return;
   std::string uid(base::string_at(job, "metadata", "uid")), name(base::string_at(job, "metadata", "name"));
   json::object& labels = base::object_at(spec, "template", "metadata", "labels");
-  for (const auto& [key, value] : {std::pair<const char*, std::string>{"batch.kubernetes.io/controller-uid", uid}, {"batch.kubernetes.io/job-name", name},
-                                   {"controller-uid", uid}, {"job-name", name}})
+  for (const auto& [key, value] :
+       {std::pair<const char*, std::string>{"batch.kubernetes.io/controller-uid", uid},
+        {"batch.kubernetes.io/job-name", name},
+        {"controller-uid", uid},
+        {"job-name", name}})
     if (!labels.contains(key)) labels[key] = value;
   json::object& selector = base::object_at(spec, "selector", "matchLabels");
-  if (!selector.contains("batch.kubernetes.io/controller-uid")) selector["batch.kubernetes.io/controller-uid"] = uid;
+  if (!selector.contains("batch.kubernetes.io/controller-uid"))
+    selector["batch.kubernetes.io/controller-uid"] = uid;
 }
 
 // Only /finalize takes these away.
@@ -51,13 +55,15 @@ struct Strategy {
   const char* new_status = nullptr;  // JSON; null: {}
   void (*create)(json::value& object) = nullptr;
   void (*update)(const json::value& current, json::value& updated) = nullptr;
-  bool keeps_status = false;         // a create may bring one
-  // What a write to /status leaves of metadata; most kinds take labels, annotations, finalizers and owners there.
+  bool keeps_status = false;  // a create may bring one
+  // What a write to /status leaves of metadata; most kinds take labels, annotations, finalizers and owners
+  // there.
   std::span<const char* const> kept_by_status = {};
   Dependents dependents = Dependents::kDelete;
 };
 
-constexpr const char* kAllMetadata[] = {"labels", "annotations", "finalizers", "ownerReferences"};  // ResetObjectMetaForStatus()
+constexpr const char* kAllMetadata[] = {"labels", "annotations", "finalizers",
+                                        "ownerReferences"};  // ResetObjectMetaForStatus()
 constexpr const char* kLabels[] = {"labels"};
 constexpr const char* kOwners[] = {"ownerReferences"};  // which old kubelets spoiled
 
@@ -68,12 +74,19 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
       {"nodes", {false, nullptr, nullptr, nullptr, true}},
       {"persistentvolumeclaims", {false, R"({"phase":"Pending"})"}},
       {"persistentvolumes", {false, R"({"phase":"Pending"})"}},
-      {"pods", {.counts_generation = true, .new_status = R"({"phase":"Pending"})", .create = create_pod, .kept_by_status = kOwners}},
+      {"pods",
+       {.counts_generation = true,
+        .new_status = R"({"phase":"Pending"})",
+        .create = create_pod,
+        .kept_by_status = kOwners}},
       {"podtemplates", kCounted},
       {"events", {.dependents = Dependents::kUnsupported}},
-      {"replicationcontrollers", {.counts_generation = true, .new_status = R"({"replicas":0})", .dependents = Dependents::kOrphan}},
+      {"replicationcontrollers",
+       {.counts_generation = true, .new_status = R"({"replicas":0})", .dependents = Dependents::kOrphan}},
       {"services", {.new_status = R"({"loadBalancer":{}})", .update = clear_load_balancer}},
-      {"daemonsets.apps", {true, R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})"}},
+      {"daemonsets.apps",
+       {true,
+        R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})"}},
       {"deployments.apps", {.counts_generation = true, .kept_by_status = kLabels}},
       {"replicasets.apps", {true, R"({"replicas":0})"}},
       {"statefulsets.apps", {true, R"({"replicas":0,"availableReplicas":0})"}},
@@ -81,23 +94,28 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
       {"cronjobs.batch", kCounted},
       {"jobs.batch", {.counts_generation = true, .create = create_job, .dependents = Dependents::kOrphan}},
       {"endpointslices.discovery.k8s.io", kCounted},
-      {"flowschemas.flowcontrol.apiserver.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
-      {"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
+      {"flowschemas.flowcontrol.apiserver.k8s.io",
+       {.counts_generation = true, .kept_by_status = kAllMetadata}},
+      {"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+       {.counts_generation = true, .kept_by_status = kAllMetadata}},
       {"apiservices.apiregistration.k8s.io", {.kept_by_status = kAllMetadata}},
       {"resourceclaims.resource.k8s.io", {.kept_by_status = kAllMetadata}},
       {"ingressclasses.networking.k8s.io", kCounted},
       {"ingresses.networking.k8s.io", {true, R"({"loadBalancer":{}})"}},
       {"networkpolicies.networking.k8s.io", kCounted},
-      {"poddisruptionbudgets.policy", {true, R"({"currentHealthy":0,"desiredHealthy":0,"disruptionsAllowed":0,"expectedPods":0})"}},
+      {"poddisruptionbudgets.policy",
+       {true, R"({"currentHealthy":0,"desiredHealthy":0,"disruptionsAllowed":0,"expectedPods":0})"}},
       {"deviceclasses.resource.k8s.io", kCounted},
       {"resourceslices.resource.k8s.io", kCounted},
       {"priorityclasses.scheduling.k8s.io", kCounted},
       {"csidrivers.storage.k8s.io", kCounted},
-      {"volumeattachments.storage.k8s.io", {.new_status = R"({"attached":false})", .kept_by_status = kAllMetadata}},
+      {"volumeattachments.storage.k8s.io",
+       {.new_status = R"({"attached":false})", .kept_by_status = kAllMetadata}},
       {"mutatingadmissionpolicies.admissionregistration.k8s.io", kCounted},
       {"mutatingadmissionpolicybindings.admissionregistration.k8s.io", kCounted},
       {"mutatingwebhookconfigurations.admissionregistration.k8s.io", kCounted},
-      {"validatingadmissionpolicies.admissionregistration.k8s.io", {.counts_generation = true, .kept_by_status = kAllMetadata}},
+      {"validatingadmissionpolicies.admissionregistration.k8s.io",
+       {.counts_generation = true, .kept_by_status = kAllMetadata}},
       {"validatingadmissionpolicybindings.admissionregistration.k8s.io", kCounted},
       {"validatingwebhookconfigurations.admissionregistration.k8s.io", kCounted},
   };
@@ -107,32 +125,41 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
 }
 
 // Of every update.
-constexpr const char* kOwnedMetadata[] = {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-                                          "generation", "generateName", "namespace", "name"};
+constexpr const char* kOwnedMetadata[] = {
+    "uid",        "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "generation", "generateName",      "namespace",         "name"};
 
-// The metadata of an object after a write to its /status that brought `sent`. What is equal stays in its place, so
-// that a write which changes nothing is seen to be one.
-json::object status_metadata(const json::object& current, const json::object& sent, std::span<const char* const> kept) {
+// The metadata of an object after a write to its /status that brought `sent`. What is equal stays in its
+// place, so that a write which changes nothing is seen to be one.
+json::object status_metadata(const json::object& current, const json::object& sent,
+                             std::span<const char* const> kept) {
   json::object out = current;
   for (const char* member : kAllMetadata) {
-    if (std::find_if(kept.begin(), kept.end(), [&](const char* one) { return std::string_view(one) == member; }) != kept.end()) continue;
+    if (std::find_if(kept.begin(), kept.end(),
+                     [&](const char* one) { return std::string_view(one) == member; }) != kept.end())
+      continue;
     const json::value *now = sent.if_contains(member), *was = current.if_contains(member);
     if (!now || now->is_null()) out.erase(member);
     else if (!was || *was != *now) out[member] = *now;
   }
   // Not sent, it stays: only an empty list takes it away.
-  if (const json::value* managers = sent.if_contains("managedFields"); managers && managers->is_array()) out["managedFields"] = *managers;
+  if (const json::value* managers = sent.if_contains("managedFields"); managers && managers->is_array())
+    out["managedFields"] = *managers;
   return out;
 }
 
 // Whether anything differs but metadata and status.
 bool content_changed(const json::value& before, const json::value& after) {
-  auto content = [](std::string_view key) { return key != "apiVersion" && key != "kind" && key != "metadata" && key != "status"; };
+  auto content = [](std::string_view key) {
+    return key != "apiVersion" && key != "kind" && key != "metadata" && key != "status";
+  };
   for (const auto& item : before.get_object())
     if (content({item.key().data(), item.key().size()}))
-      if (const json::value* now = after.get_object().if_contains(item.key()); !now || *now != item.value()) return true;
+      if (const json::value* now = after.get_object().if_contains(item.key()); !now || *now != item.value())
+        return true;
   for (const auto& item : after.get_object())
-    if (content({item.key().data(), item.key().size()}) && !before.get_object().contains(item.key())) return true;
+    if (content({item.key().data(), item.key().size()}) && !before.get_object().contains(item.key()))
+      return true;
   return false;
 }
 
@@ -143,7 +170,8 @@ json::value pod_part(std::string_view subresource, const json::value& current, c
   const json::value* wanted = base::find(sent, "spec");
   if (!wanted) return spec;
   if (subresource == "ephemeralcontainers") {
-    base::copy_member(wanted->is_object() ? wanted->get_object() : json::object(), spec.get_object(), "ephemeralContainers");
+    base::copy_member(wanted->is_object() ? wanted->get_object() : json::object(), spec.get_object(),
+                      "ephemeralContainers");
     return spec;
   }
   for (const char* kind : {"containers", "initContainers"}) {
@@ -153,7 +181,8 @@ json::value pod_part(std::string_view subresource, const json::value& current, c
     for (json::value& container : list->get_array())
       for (const json::value& other : sent_list->get_array())
         if (other.is_object() && base::string_at(other, "name") == base::string_at(container, "name"))
-          for (const char* member : {"resources", "resizePolicy"}) base::copy_member(other.get_object(), container.get_object(), member);
+          for (const char* member : {"resources", "resizePolicy"})
+            base::copy_member(other.get_object(), container.get_object(), member);
   }
   return spec;
 }
@@ -186,13 +215,15 @@ std::string random_suffix() {
 void stamp_new(json::object& metadata, base::Time now) {
   metadata["uid"] = new_uid();
   metadata["creationTimestamp"] = base::format_time(now);
-  for (const char* owned : {"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"})
+  for (const char* owned :
+       {"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"})
     metadata.erase(owned);
 }
 
 void prepare_create(const ResourceInfo& resource, json::value& object) {
   if (resource.type->custom) return prepare_custom_create(resource.has_status, object);
-  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions")) return prepare_definition_create(object);
+  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions"))
+    return prepare_definition_create(object);
   const Strategy& own = strategy_of(resource);
   json::object& root = object.get_object();
   if (resource.has_status && !own.keeps_status) {
@@ -212,7 +243,8 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
   if (subresource == "status" || subresource == "approval") {
     // The status (its conditions alone, of an approval) and metadata are taken.
     json::value status = fresh.contains("status") ? std::move(fresh["status"]) : json::value(json::object());
-    json::object metadata = status_metadata(old_metadata, object_in(updated, "metadata"), strategy_of(resource).kept_by_status);
+    json::object metadata =
+        status_metadata(old_metadata, object_in(updated, "metadata"), strategy_of(resource).kept_by_status);
     updated = current;
     if (subresource == "status") {
       updated.get_object()["status"] = std::move(status);
@@ -228,9 +260,11 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
     json::value sent_metadata = updated.at("metadata");
     updated = current;
     updated.get_object()["spec"] = std::move(spec);
-    if (const json::value* managers = base::find(sent_metadata, "managedFields")) object_in(updated, "metadata")["managedFields"] = *managers;
+    if (const json::value* managers = base::find(sent_metadata, "managedFields"))
+      object_in(updated, "metadata")["managedFields"] = *managers;
     if (content_changed(current, updated))
-      object_in(updated, "metadata")["generation"] = base::as_int(base::find_path(current, "metadata", "generation")) + 1;
+      object_in(updated, "metadata")["generation"] =
+          base::as_int(base::find_path(current, "metadata", "generation")) + 1;
     return;
   }
   json::object& metadata = object_in(updated, "metadata");
@@ -238,27 +272,40 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
   if (resource.has_status) base::copy_member(old, fresh, "status");
   if (const Strategy& own = strategy_of(resource); own.update) own.update(current, updated);
   if (const json::value* generation = old_metadata.if_contains("generation"))
-    if (content_changed(current, updated)) object_in(updated, "metadata")["generation"] = base::as_int(generation) + 1;
-  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions")) prepare_definition_update(current, updated);
+    if (content_changed(current, updated))
+      object_in(updated, "metadata")["generation"] = base::as_int(generation) + 1;
+  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions"))
+    prepare_definition_update(current, updated);
 }
 
 bool needs_version(const ResourceInfo& resource) {
   static const std::set<std::string_view> kKinds = {
-      "apiservices.apiregistration.k8s.io", "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io", "csistoragecapacities.storage.k8s.io",
-      "customresourcedefinitions.apiextensions.k8s.io", "leases.coordination.k8s.io",
-      "mutatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
-      "mutatingwebhookconfigurations.admissionregistration.k8s.io", "poddisruptionbudgets.policy", "runtimeclasses.node.k8s.io",
-      "validatingadmissionpolicies.admissionregistration.k8s.io", "validatingadmissionpolicybindings.admissionregistration.k8s.io",
-      "validatingwebhookconfigurations.admissionregistration.k8s.io", "volumeattachments.storage.k8s.io"};
+      "apiservices.apiregistration.k8s.io",
+      "csidrivers.storage.k8s.io",
+      "csinodes.storage.k8s.io",
+      "csistoragecapacities.storage.k8s.io",
+      "customresourcedefinitions.apiextensions.k8s.io",
+      "leases.coordination.k8s.io",
+      "mutatingadmissionpolicies.admissionregistration.k8s.io",
+      "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+      "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+      "poddisruptionbudgets.policy",
+      "runtimeclasses.node.k8s.io",
+      "validatingadmissionpolicies.admissionregistration.k8s.io",
+      "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+      "validatingwebhookconfigurations.admissionregistration.k8s.io",
+      "volumeattachments.storage.k8s.io"};
   return resource.type->custom || kKinds.contains(resource.qualified());
 }
 
 std::span<const char* const> kept_by_status(const ResourceInfo& resource) {
-  return resource.type->custom ? std::span<const char* const>(kAllMetadata) : strategy_of(resource).kept_by_status;
+  return resource.type->custom ? std::span<const char* const>(kAllMetadata)
+                               : strategy_of(resource).kept_by_status;
 }
 
 Dependents default_dependents(const ResourceInfo& resource) {
-  return resource.type && resource.type->custom ? Dependents::kDelete : strategy_of(resource.stored()).dependents;
+  return resource.type && resource.type->custom ? Dependents::kDelete
+                                                : strategy_of(resource.stored()).dependents;
 }
 
 void set_deletion_finalizers(Dependents by_default, const json::value& options, json::object& metadata) {
@@ -292,7 +339,8 @@ int64_t grace_seconds(const ResourceInfo& resource, const json::value& object, i
   if (!resource.is("", "pods")) return 0;
   std::string_view phase = base::string_at(object, "status", "phase");
   // Nobody runs it: nothing to wait for.
-  if (base::string_at(object, "spec", "nodeName").empty() || phase == "Failed" || phase == "Succeeded") return 0;
+  if (base::string_at(object, "spec", "nodeName").empty() || phase == "Failed" || phase == "Succeeded")
+    return 0;
   if (asked >= 0) return asked;
   return base::as_int(base::find_path(object, "spec", "terminationGracePeriodSeconds"), 30);
 }

@@ -22,7 +22,8 @@ void prepare_create(const ResourceInfo& resource, base::json::value& object);
 void prepare_update(const ResourceInfo& resource, std::string_view subresource,
                     const base::json::value& current, base::json::value& updated);
 
-// Whether an update must name the version that it changes (AllowUnconditionalUpdate() of the kind's strategy is false).
+// Whether an update must name the version that it changes (AllowUnconditionalUpdate() of the kind's strategy
+// is false).
 bool needs_version(const ResourceInfo& resource);
 // Members of metadata that a write to /status leaves as they are, besides those that no update may change.
 std::span<const char* const> kept_by_status(const ResourceInfo& resource);
@@ -32,7 +33,8 @@ enum class Dependents { kDelete, kOrphan, kUnsupported };
 Dependents default_dependents(const ResourceInfo& resource);
 // metadata.finalizers "orphan" and "foregroundDeletion" as a deletion with these DeleteOptions leaves them
 // (registry/generic/registry, deletionFinalizersForGarbageCollection).
-void set_deletion_finalizers(Dependents by_default, const base::json::value& options, base::json::object& metadata);
+void set_deletion_finalizers(Dependents by_default, const base::json::value& options,
+                             base::json::object& metadata);
 
 // Seconds that a deletion of `object` waits for its agent; 0: gone at once. `asked` is
 // DeleteOptions.gracePeriodSeconds or -1.

@@ -27,7 +27,8 @@ json::value found_object(const ObjectCache& cache, std::string_view ns, std::str
   return object ? parse_object(*object->text) : json::value(nullptr);
 }
 TokenClaims::Named named(const json::value& object) {
-  return {std::string(string_at(object, "metadata", "name")), std::string(string_at(object, "metadata", "uid"))};
+  return {std::string(string_at(object, "metadata", "name")),
+          std::string(string_at(object, "metadata", "uid"))};
 }
 
 api::FieldErrors check_seconds(const json::value& request) {
@@ -35,9 +36,11 @@ api::FieldErrors check_seconds(const json::value& request) {
   int64_t seconds = base::as_int(asked, 3600);
   api::FieldErrors errors;
   if (seconds < kMinSeconds)
-    errors.push_back({api::FieldError::Type::invalid, "spec.expirationSeconds", std::to_string(seconds), "may not specify a duration less than 10 minutes"});
+    errors.push_back({api::FieldError::Type::invalid, "spec.expirationSeconds", std::to_string(seconds),
+                      "may not specify a duration less than 10 minutes"});
   if (seconds > kMaxSeconds)
-    errors.push_back({api::FieldError::Type::invalid, "spec.expirationSeconds", std::to_string(seconds), "may not specify a duration larger than 2^32 seconds"});
+    errors.push_back({api::FieldError::Type::invalid, "spec.expirationSeconds", std::to_string(seconds),
+                      "may not specify a duration larger than 2^32 seconds"});
   return errors;
 }
 
@@ -45,25 +48,35 @@ api::FieldErrors check_seconds(const json::value& request) {
 
 // The object that the token shall live and die with, into the claims; null or the Status that refuses.
 json::value ApiServer::bind_token(const std::string& ns, const json::value& reference, TokenClaims* claims) {
-  std::string_view kind = string_at(reference, "kind"), version = string_at(reference, "apiVersion"), name = string_at(reference, "name");
-  const char* plural = kind == "Pod" ? "pods" : kind == "Secret" ? "secrets" : kind == "Node" ? "nodes" : nullptr;
+  std::string_view kind = string_at(reference, "kind"), version = string_at(reference, "apiVersion"),
+                   name = string_at(reference, "name");
+  const char* plural = kind == "Pod"      ? "pods"
+                       : kind == "Secret" ? "secrets"
+                       : kind == "Node"   ? "nodes"
+                                          : nullptr;
   if (!plural || version != "v1")
-    return api::bad_request("cannot bind token to object of type " + std::string(version) + ", Kind=" + std::string(kind));
-  json::value object = found_object(cache("", plural), kind == "Node" ? std::string_view() : std::string_view(ns), name);
+    return api::bad_request("cannot bind token to object of type " + std::string(version) +
+                            ", Kind=" + std::string(kind));
+  json::value object =
+      found_object(cache("", plural), kind == "Node" ? std::string_view() : std::string_view(ns), name);
   if (object.is_null()) return api::not_found({"", plural}, name);
   TokenClaims::Named bound = named(object);
   if (std::string_view uid = string_at(reference, "uid"); !uid.empty() && uid != bound.uid)
-    return api::conflict({"", kind}, name, "the UID in the bound object reference (" + std::string(uid) + ") does not match the UID in record (" +
-                                               bound.uid + "). The object might have been deleted and then recreated");
+    return api::conflict({"", kind}, name,
+                         "the UID in the bound object reference (" + std::string(uid) +
+                             ") does not match the UID in record (" + bound.uid +
+                             "). The object might have been deleted and then recreated");
   if (kind == "Secret") claims->secret = bound;
   else if (kind == "Node") claims->node = bound;
   else {
     std::string_view account = string_at(object, "spec", "serviceAccountName");
     if (account != claims->account.name)
-      return api::bad_request("cannot bind token for serviceaccount \"" + claims->account.name + "\" to pod running with different serviceaccount name.");
+      return api::bad_request("cannot bind token for serviceaccount \"" + claims->account.name +
+                              "\" to pod running with different serviceaccount name.");
     claims->pod = bound;
     if (std::string_view node = string_at(object, "spec", "nodeName"); !node.empty())
-      if (json::value on = found_object(cache("", "nodes"), "", node); !on.is_null()) claims->node = named(on);
+      if (json::value on = found_object(cache("", "nodes"), "", node); !on.is_null())
+        claims->node = named(on);
   }
   return nullptr;
 }
@@ -73,7 +86,8 @@ void ApiServer::request_token(RequestPtr request) {
   json::value sent;
   if (!decode_body(*request, *type, "TokenRequest", &sent)) return;
   json::value account = found_object(cache("", "serviceaccounts"), request->ns, request->name);
-  if (account.is_null()) return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
+  if (account.is_null())
+    return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
   if (api::FieldErrors errors = check_seconds(sent); !errors.empty())
     return request->reply_status(api::invalid("authentication.k8s.io", "TokenRequest", "", errors));
   AttributesPtr attributes = attributes_of(request, Operation::kCreate, "token", request->name);
@@ -96,8 +110,10 @@ void ApiServer::issue_token(AdmissionAttributes& attributes, const json::value& 
   if (claims.audiences.empty()) claims.audiences = tokens_->keys().audiences;
   claims.seconds = base::as_int(find_path(object, "spec", "expirationSeconds"), 3600);
   RequestInfo& request = *attributes.request;
-  if (const json::value* reference = find_path(object, "spec", "boundObjectRef"); reference && reference->is_object())
-    if (json::value refusal = bind_token(claims.ns, *reference, &claims); !refusal.is_null()) return request.reply_status(refusal);
+  if (const json::value* reference = find_path(object, "spec", "boundObjectRef");
+      reference && reference->is_object())
+    if (json::value refusal = bind_token(claims.ns, *reference, &claims); !refusal.is_null())
+      return request.reply_status(refusal);
   base::Time expires = base::wall_now() + std::chrono::seconds(claims.seconds);
   json::object& spec = base::object_at(object.get_object(), "spec");
   spec["audiences"] = json::value_from(claims.audiences);
@@ -112,7 +128,8 @@ void ApiServer::issue_token(AdmissionAttributes& attributes, const json::value& 
   metadata["name"] = claims.account.name;
   metadata["namespace"] = claims.ns;
   metadata["creationTimestamp"] = base::format_time(base::wall_now());
-  object.get_object()["status"] = json::object{{"token", std::move(*token)}, {"expirationTimestamp", base::format_time(expires)}};
+  object.get_object()["status"] =
+      json::object{{"token", std::move(*token)}, {"expirationTimestamp", base::format_time(expires)}};
   request.reply(201, object);
 }
 
@@ -121,8 +138,10 @@ void ApiServer::review_token(RequestPtr request) {
   json::value review;
   if (!decode_body(*request, *resource.type, resource.kind, &review)) return;
   std::string token(string_at(review, "spec", "token"));
-  if (token.empty()) return request->reply_status(api::bad_request("token is required for TokenReview in authentication"));
-  std::vector<std::string> wanted = base::texts_of(find_path(review, "spec", "audiences")), own = tokens_->keys().audiences, common;
+  if (token.empty())
+    return request->reply_status(api::bad_request("token is required for TokenReview in authentication"));
+  std::vector<std::string> wanted = base::texts_of(find_path(review, "spec", "audiences")),
+                           own = tokens_->keys().audiences, common;
   if (wanted.empty()) wanted = own;
   json::object status;
   auto identity = authenticator_->check_token(token);
@@ -137,7 +156,8 @@ void ApiServer::review_token(RequestPtr request) {
     status["audiences"] = json::value_from(common);
   } else {
     status["user"] = json::object();
-    status["error"] = identity.ok() ? std::string("[invalid bearer token, token audiences do not match]") : "[invalid bearer token, " + identity.error().reason + "]";
+    status["error"] = identity.ok() ? std::string("[invalid bearer token, token audiences do not match]")
+                                    : "[invalid bearer token, " + identity.error().reason + "]";
   }
   review.get_object()["status"] = std::move(status);
   base::object_at(review.get_object(), "metadata");
@@ -150,15 +170,20 @@ bool ApiServer::serve_openid(RequestPtr request) {
   if (path == "/openid/v1/jwks") {
     json::array keys;
     for (const jws::Key& key : tokens_->keys().keys) keys.push_back(key.jwk());
-    request->reply_bytes(200, {base::http::bytes(json::serialize(json::object{{"keys", std::move(keys)}}))}, "application/jwk-set+json");
+    request->reply_bytes(200, {base::http::bytes(json::serialize(json::object{{"keys", std::move(keys)}}))},
+                         "application/jwk-set+json");
     return true;
   }
   if (path != "/.well-known/openid-configuration") return false;
   json::array algorithms;
   for (const jws::Key& key : tokens_->keys().keys)
-    if (json::value name(key.algorithm()); std::find(algorithms.begin(), algorithms.end(), name) == algorithms.end()) algorithms.push_back(name);
+    if (json::value name(key.algorithm());
+        std::find(algorithms.begin(), algorithms.end(), name) == algorithms.end())
+      algorithms.push_back(name);
   std::string keys_at = tokens_->keys().jwks_uri;
-  if (keys_at.empty()) keys_at = "https://" + options_.advertise_address + ":" + std::to_string(options_.advertise_port) + "/openid/v1/jwks";
+  if (keys_at.empty())
+    keys_at = "https://" + options_.advertise_address + ":" + std::to_string(options_.advertise_port) +
+              "/openid/v1/jwks";
   request->reply(200, json::object{{"issuer", tokens_->keys().issuer},
                                    {"jwks_uri", keys_at},
                                    {"response_types_supported", json::array{"id_token"}},

@@ -19,8 +19,8 @@ constexpr auto kBookmarkInterval = std::chrono::seconds(60);
 constexpr int kDefaultWatchSeconds = 3600;
 // Of objects that changed while a client was still reading; most are shared with others and the history.
 constexpr size_t kMaxWaitingBytes = 64u << 20;
-constexpr int kPassedAtOnce = 1000;         // objects that a selector does not select
-constexpr size_t kConvertedAtOnce = 500;    // in one review
+constexpr int kPassedAtOnce = 1000;       // objects that a selector does not select
+constexpr size_t kConvertedAtOnce = 500;  // in one review
 
 }  // namespace
 
@@ -83,7 +83,8 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
     if (shares_lines()) event.line();  // made once, for all who have to wait
     waiting_bytes += event.object->text->size();
     waiting.push_back(event);
-    if (waiting_bytes > kMaxWaitingBytes) return end(true);  // it falls behind for good, and has to list again
+    if (waiting_bytes > kMaxWaitingBytes)
+      return end(true);  // it falls behind for good, and has to list again
     feed->run();
   }
   // Writes a piece of what is owed; false when nothing is, or it waits for a webhook.
@@ -130,21 +131,22 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
   // Has a webhook convert them; then `done` of the state, or of what waits, is.
   void show(const std::vector<ObjectRef>& objects, size_t done) {
     converting = true;
-    request->resource->conversion->show(request->resource, objects, [weak = weak_from_this(), done](json::value refusal) {
-      auto self = weak.lock();
-      if (!self) return;
-      self->converting = false;
-      if (refusal.is_null()) {
-        self->shown = done;
-        return self->feed->run();
-      }
-      if (self->begun) {
-        self->request->exchange->write(event_line("ERROR", json::serialize(refusal)));
-        return self->end(true);
-      }
-      self->request->reply_status(refusal);
-      self->end(false);
-    });
+    request->resource->conversion->show(
+        request->resource, objects, [weak = weak_from_this(), done](json::value refusal) {
+          auto self = weak.lock();
+          if (!self) return;
+          self->converting = false;
+          if (refusal.is_null()) {
+            self->shown = done;
+            return self->feed->run();
+          }
+          if (self->begun) {
+            self->request->exchange->write(event_line("ERROR", json::serialize(refusal)));
+            return self->end(true);
+          }
+          self->request->reply_status(refusal);
+          self->end(false);
+        });
   }
   void begin() {
     base::http::Headers headers = request->headers("application/json");
@@ -157,7 +159,8 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
     if (after < objects->oldest_revision()) {
       // Clients that resume get the refusal as an event, as from kube-apiserver's cache.
       request->exchange->write(event_line(
-          "ERROR", json::serialize(api::gone_version(static_cast<uint64_t>(after), static_cast<uint64_t>(objects->oldest_revision())))));
+          "ERROR", json::serialize(api::gone_version(static_cast<uint64_t>(after),
+                                                     static_cast<uint64_t>(objects->oldest_revision())))));
       end(true);
       return false;
     }
@@ -173,9 +176,11 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
     if (initial_end) metadata["annotations"] = json::object{{"k8s.io/initial-events-end", "true"}};
     json::object object;
     if (request->rendering == Rendering::kTable) {
-      object = json::object{{"kind", "Table"}, {"apiVersion", "meta.k8s.io/v1"},
+      object = json::object{{"kind", "Table"},
+                            {"apiVersion", "meta.k8s.io/v1"},
                             {"metadata", json::object{{"resourceVersion", std::to_string(now)}}},
-                            {"columnDefinitions", nullptr}, {"rows", json::array()}};
+                            {"columnDefinitions", nullptr},
+                            {"rows", json::array()}};
     } else {
       bool partial = request->rendering == Rendering::kPartialMetadata;
       object["kind"] = partial ? "PartialObjectMetadata" : request->resource->kind;
@@ -199,7 +204,8 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
 void ApiServer::watch(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   ListOptions options;
-  if (json::value refusal = read_list_options(*request, true, &options); !refusal.is_null()) return request->reply_status(refusal);
+  if (json::value refusal = read_list_options(*request, true, &options); !refusal.is_null())
+    return request->reply_status(refusal);
   auto watcher = std::make_shared<Watcher>();
   watcher->server = this;
   watcher->request = request;
@@ -212,7 +218,8 @@ void ApiServer::watch(RequestPtr request) {
   watcher->revision = current_revision(resource);
   bool send_initial = options.send_initial_events.value_or(false);
   bool wants_state = options.send_initial_events.value_or(after == 0);
-  if (send_initial && after > watcher->revision) return request->reply_status(version_too_large(after, watcher->revision));
+  if (send_initial && after > watcher->revision)
+    return request->reply_status(version_too_large(after, watcher->revision));
   watcher->id = next_watcher_++;
   watchers_[watcher->id] = watcher;
   std::weak_ptr<Watcher> weak = watcher;
@@ -234,14 +241,16 @@ void ApiServer::watch(RequestPtr request) {
   if (!wants_state && after != 0 && !watcher->replay(after)) return;
   watcher->listener = objects.subscribe([this, weak](const WatchEvent& event) {
     if (auto w = weak.lock()) w->follow(event);
-    if (!bookmark_timer_.active()) bookmark_timer_ = loop_.after(kBookmarkInterval, [this] { send_bookmarks(); });
+    if (!bookmark_timer_.active())
+      bookmark_timer_ = loop_.after(kBookmarkInterval, [this] { send_bookmarks(); });
   });
   // A time that is over already ends it at once, as a context's deadline does.
   int seconds = options.timeout_s != 0 ? std::max(options.timeout_s, 0) : kDefaultWatchSeconds;
   watcher->timeout = loop_.after(std::chrono::seconds(seconds), [this, weak] {
     if (auto w = weak.lock()) {
       int64_t now = current_revision(*w->request->resource);
-      if (w->bookmarks && w->told_all() && w->sent_revision < now && !w->request->resource->is_volatile) w->bookmark(now, false);
+      if (w->bookmarks && w->told_all() && w->sent_revision < now && !w->request->resource->is_volatile)
+        w->bookmark(now, false);
       w->end(true);
     }
   });
@@ -261,7 +270,8 @@ void ApiServer::send_bookmarks() {
   for (auto& [id, watcher] : watchers_) all.push_back(watcher);
   for (auto& watcher : all) {
     int64_t revision = current_revision(*watcher->request->resource);
-    if (watcher->bookmarks && watcher->sent_revision < revision && watcher->told_all()) watcher->bookmark(revision, false);
+    if (watcher->bookmarks && watcher->sent_revision < revision && watcher->told_all())
+      watcher->bookmark(revision, false);
   }
 }
 

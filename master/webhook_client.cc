@@ -20,7 +20,9 @@ base::Error unreachable(std::string what, std::string why) {
 }
 base::Result<Destination> of_url(std::string_view url) {
   constexpr std::string_view kScheme = "https://";
-  auto bad = [&](std::string why) { return base::make_error(base::Kind::kInvalid, "read url", std::string(url), std::move(why)); };
+  auto bad = [&](std::string why) {
+    return base::make_error(base::Kind::kInvalid, "read url", std::string(url), std::move(why));
+  };
   if (!url.starts_with(kScheme)) return bad("it must begin with https://");
   std::string_view rest = url.substr(kScheme.size());
   size_t slash = rest.find('/');
@@ -39,7 +41,8 @@ base::Result<Destination> of_url(std::string_view url) {
   }
   if (!port.empty()) {
     auto [end, error] = std::from_chars(port.data() + 1, port.data() + port.size(), out.port);
-    if (error != std::errc() || end != port.data() + port.size() || out.port < 1 || out.port > 65535) return bad("the port is no number");
+    if (error != std::errc() || end != port.data() + port.size() || out.port < 1 || out.port > 65535)
+      return bad("the port is no number");
   }
   out.server_name = out.host;
   if (out.host.empty()) return bad("it has no host");
@@ -52,10 +55,12 @@ base::Result<Destination> of_url(std::string_view url) {
 WebhookClient::WebhookClient(ApiServer& server) : server_(server), resolver_(server.loop()) {}
 WebhookClient::~WebhookClient() = default;
 
-base::Result<Destination> WebhookClient::endpoint_of(const std::string& ns, const std::string& service, int port) {
+base::Result<Destination> WebhookClient::endpoint_of(const std::string& ns, const std::string& service,
+                                                     int port) {
   std::string number = std::to_string(port);
   ServiceLookup found = look_up_service(server_, ns, service, number);
-  if (found.endpoints.empty()) return unreachable("service " + ns + "/" + service, found.text(service, number));
+  if (found.endpoints.empty())
+    return unreachable("service " + ns + "/" + service, found.text(service, number));
   ServiceEndpoint& chosen = found.endpoints[next_++ % found.endpoints.size()];
   return Destination{std::move(chosen.address), service + "." + ns + ".svc", "/", "", chosen.port};
 }
@@ -66,7 +71,8 @@ base::Result<Destination> WebhookClient::destination(const json::value& config) 
     out = TRY(of_url(url));
   } else {
     int port = static_cast<int>(base::as_int(base::find_path(config, "service", "port"), 443));
-    out = TRY(endpoint_of(std::string(base::string_at(config, "service", "namespace")), std::string(base::string_at(config, "service", "name")), port));
+    out = TRY(endpoint_of(std::string(base::string_at(config, "service", "namespace")),
+                          std::string(base::string_at(config, "service", "name")), port));
     if (std::string_view path = base::string_at(config, "service", "path"); !path.empty()) out.path = path;
   }
   auto ca = api::base64_decode(base::string_at(config, "caBundle"));
@@ -87,7 +93,8 @@ base::Result<std::shared_ptr<WebhookClient::Pool>> WebhookClient::pool_for(const
     if (pools_.size() >= kMaxPools) {
       auto oldest = pools_.end();
       for (auto each = pools_.begin(); each != pools_.end(); ++each)
-        if (each->second->open == 0 && (oldest == pools_.end() || each->second->used < oldest->second->used)) oldest = each;
+        if (each->second->open == 0 && (oldest == pools_.end() || each->second->used < oldest->second->used))
+          oldest = each;
       if (oldest != pools_.end()) pools_.erase(oldest);
     }
     auto pool = std::make_shared<Pool>();
@@ -98,7 +105,8 @@ base::Result<std::shared_ptr<WebhookClient::Pool>> WebhookClient::pool_for(const
   return it->second;
 }
 
-void WebhookClient::post(const json::value& client_config, std::string body, base::Duration timeout, Done done) {
+void WebhookClient::post(const json::value& client_config, std::string body, base::Duration timeout,
+                         Done done) {
   auto to = destination(client_config);
   if (!to.ok()) return done(to.error());
   // The name is looked up within the time that the call has.
@@ -106,10 +114,12 @@ void WebhookClient::post(const json::value& client_config, std::string body, bas
   uint64_t id = next_++;
   auto waiting = std::make_shared<Done>(std::move(done));
   auto late = server_.loop().after(timeout, [waiting, host = to->host] {
-    if (Done told = std::exchange(*waiting, nullptr)) told(base::make_error(base::Kind::kTimeout, "resolve", host, "no answer in time"));
+    if (Done told = std::exchange(*waiting, nullptr))
+      told(base::make_error(base::Kind::kTimeout, "resolve", host, "no answer in time"));
   });
   timeouts_[id] = std::move(late);
-  resolver_.resolve(to->host, [this, id, to = *to, began, timeout, waiting, body = std::move(body)](base::Result<std::string> address) mutable {
+  resolver_.resolve(to->host, [this, id, to = *to, began, timeout, waiting,
+                               body = std::move(body)](base::Result<std::string> address) mutable {
     timeouts_.erase(id);
     Done told = std::exchange(*waiting, nullptr);
     if (!told) return;
@@ -119,7 +129,8 @@ void WebhookClient::post(const json::value& client_config, std::string body, bas
   });
 }
 
-void WebhookClient::send(const Destination& to, std::string body, base::Duration timeout, base::Duration left, Done done) {
+void WebhookClient::send(const Destination& to, std::string body, base::Duration timeout, base::Duration left,
+                         Done done) {
   auto pool = pool_for(to);
   if (!pool.ok()) return done(pool.error());
   base::http::Request request;
@@ -133,15 +144,18 @@ void WebhookClient::send(const Destination& to, std::string body, base::Duration
   request.body = std::move(body);
   uint64_t id = next_++;
   ++(*pool)->open;
-  calls_[id] = (*pool)->client->call(std::move(request), std::max(left, base::Duration(std::chrono::milliseconds(1))),
-                                     [this, id, pool = *pool, done = std::move(done)](base::Result<base::http::Response> result) {
-    auto keep = std::move(calls_[id]);  // the call ends after its callback
-    calls_.erase(id);
-    --pool->open;
-    if (result.ok() && result->status != 200)
-      return done(base::make_error(base::Kind::kUnavailable, "call", "webhook", "the server answered " + std::to_string(result->status) + ": " + result->body.substr(0, 200)));
-    done(std::move(result));
-  });
+  calls_[id] = (*pool)->client->call(
+      std::move(request), std::max(left, base::Duration(std::chrono::milliseconds(1))),
+      [this, id, pool = *pool, done = std::move(done)](base::Result<base::http::Response> result) {
+        auto keep = std::move(calls_[id]);  // the call ends after its callback
+        calls_.erase(id);
+        --pool->open;
+        if (result.ok() && result->status != 200)
+          return done(base::make_error(
+              base::Kind::kUnavailable, "call", "webhook",
+              "the server answered " + std::to_string(result->status) + ": " + result->body.substr(0, 200)));
+        done(std::move(result));
+      });
 }
 
 }  // namespace master

@@ -33,17 +33,24 @@ api::Selector selector(const json::value& in, const char* name) {
 bool names_resource(const std::string& pattern, std::string_view resource, std::string_view subresource) {
   size_t slash = pattern.find('/');
   std::string_view left = std::string_view(pattern).substr(0, slash);
-  std::string_view right = slash == pattern.npos ? std::string_view() : std::string_view(pattern).substr(slash + 1);
+  std::string_view right =
+      slash == pattern.npos ? std::string_view() : std::string_view(pattern).substr(slash + 1);
   if (left != "*" && left != resource) return false;
   return right == subresource || right == "*";
 }
-json::object kind_object(const ResourceInfo& r) { return {{"group", r.group}, {"version", r.version}, {"kind", r.kind}}; }
-json::object resource_object(const ResourceInfo& r) { return {{"group", r.group}, {"version", r.version}, {"resource", r.plural}}; }
+json::object kind_object(const ResourceInfo& r) {
+  return {{"group", r.group}, {"version", r.version}, {"kind", r.kind}};
+}
+json::object resource_object(const ResourceInfo& r) {
+  return {{"group", r.group}, {"version", r.version}, {"resource", r.plural}};
+}
 
 json::value options_of(const AdmissionAttributes& attributes) {
   json::object out;
   if (const json::object* given = attributes.options.if_object()) out = *given;
-  const char* kind = attributes.operation == Operation::kCreate ? "CreateOptions" : attributes.operation == Operation::kUpdate ? "UpdateOptions" : "DeleteOptions";
+  const char* kind = attributes.operation == Operation::kCreate   ? "CreateOptions"
+                     : attributes.operation == Operation::kUpdate ? "UpdateOptions"
+                                                                  : "DeleteOptions";
   out["kind"] = kind;
   out["apiVersion"] = "meta.k8s.io/v1";
   if (attributes.dry_run) out["dryRun"] = json::array{"All"};
@@ -57,8 +64,9 @@ Webhook read_match_resources(const json::value* match, const char* rules_name) {
   if (!match) return out;
   if (const json::value* rules = base::find(*match, rules_name); rules && rules->is_array())
     for (const json::value& rule : rules->get_array())
-      out.rules.push_back({texts(rule, "apiGroups"), texts(rule, "apiVersions"), texts(rule, "resources"), texts(rule, "operations"),
-                           std::string(base::string_at(rule, "scope")), texts(rule, "resourceNames")});
+      out.rules.push_back({texts(rule, "apiGroups"), texts(rule, "apiVersions"), texts(rule, "resources"),
+                           texts(rule, "operations"), std::string(base::string_at(rule, "scope")),
+                           texts(rule, "resourceNames")});
   out.namespaces = selector(*match, "namespaceSelector");
   out.objects = selector(*match, "objectSelector");
   out.exact = base::string_at(*match, "matchPolicy") == "Exact";
@@ -80,72 +88,100 @@ std::vector<Webhook> read_webhooks(const json::value& configuration) {
     hook.timeout_seconds = static_cast<int>(base::as_int(base::find(in, "timeoutSeconds"), 10));
     hook.review_version = known_review_version(base::find(in, "admissionReviewVersions"));
     if (const json::value* config = base::find(in, "clientConfig")) hook.client_config = *config;
-    hook.conditions = api::compile_match_conditions(base::find(in, "matchConditions"), api::admission_variables({}));
+    hook.conditions =
+        api::compile_match_conditions(base::find(in, "matchConditions"), api::admission_variables({}));
     out.push_back(std::move(hook));
   }
   return out;
 }
 
 bool rule_matches(const Webhook::Rule& rule, const WriteSubject& subject) {
-  if (!has_or_star(rule.operations, to_string(subject.operation)) || !has_or_star(rule.groups, subject.group) || !has_or_star(rule.versions, subject.version)) return false;
-  if (!rule.names.empty() && std::find(rule.names.begin(), rule.names.end(), subject.name) == rule.names.end()) return false;
+  if (!has_or_star(rule.operations, to_string(subject.operation)) ||
+      !has_or_star(rule.groups, subject.group) || !has_or_star(rule.versions, subject.version))
+    return false;
+  if (!rule.names.empty() &&
+      std::find(rule.names.begin(), rule.names.end(), subject.name) == rule.names.end())
+    return false;
   if (rule.scope == "Cluster" && subject.namespaced) return false;
   if (rule.scope == "Namespaced" && !subject.namespaced) return false;
-  return std::any_of(rule.resources.begin(), rule.resources.end(),
-                     [&](const std::string& pattern) { return names_resource(pattern, subject.resource, subject.subresource); });
+  return std::any_of(rule.resources.begin(), rule.resources.end(), [&](const std::string& pattern) {
+    return names_resource(pattern, subject.resource, subject.subresource);
+  });
 }
 
-bool selectors_match(const Webhook& hook, const json::value* namespace_labels, bool namespaced, const json::value& object, const json::value& old) {
+bool selectors_match(const Webhook& hook, const json::value* namespace_labels, bool namespaced,
+                     const json::value& object, const json::value& old) {
   if (namespaced && !hook.namespaces.everything() && !hook.namespaces.matches(namespace_labels)) return false;
   if (hook.objects.everything()) return true;
-  auto matches = [&](const json::value& one) { return !one.is_null() && hook.objects.matches(base::find_path(one, "metadata", "labels")); };
+  auto matches = [&](const json::value& one) {
+    return !one.is_null() && hook.objects.matches(base::find_path(one, "metadata", "labels"));
+  };
   return matches(object) || matches(old);
 }
 
 std::string known_review_version(const json::value* versions) {
   if (versions && versions->is_array())
     for (const json::value& one : versions->get_array())
-      if (std::string_view name = base::as_string(&one); name == "v1" || name == "v1beta1") return std::string(name);
+      if (std::string_view name = base::as_string(&one); name == "v1" || name == "v1beta1")
+        return std::string(name);
   return {};
 }
 
-json::value admission_review(const AdmissionAttributes& attributes, const ResourceInfo& shown, std::string_view review_version, std::string_view uid,
-                             json::value object, json::value old) {
+json::value admission_review(const AdmissionAttributes& attributes, const ResourceInfo& shown,
+                             std::string_view review_version, std::string_view uid, json::value object,
+                             json::value old) {
   const RequestInfo& request = *attributes.request;
   json::array groups;
   for (const std::string& group : request.user.groups) groups.push_back(json::value(group));
   json::object user{{"username", request.user.name}, {"groups", std::move(groups)}};
   if (!request.user.uid.empty()) user["uid"] = request.user.uid;
-  for (const auto& [name, values] : request.user.extra) base::object_at(user, "extra")[name] = json::array(values.begin(), values.end());
-  json::object asked{{"uid", uid}, {"kind", kind_object(shown)}, {"resource", resource_object(shown)},
-                     {"requestKind", kind_object(*request.resource)}, {"requestResource", resource_object(*request.resource)},
+  for (const auto& [name, values] : request.user.extra)
+    base::object_at(user, "extra")[name] = json::array(values.begin(), values.end());
+  json::object asked{{"uid", uid},
+                     {"kind", kind_object(shown)},
+                     {"resource", resource_object(shown)},
+                     {"requestKind", kind_object(*request.resource)},
+                     {"requestResource", resource_object(*request.resource)},
                      {"operation", to_string(attributes.operation)},
                      {"userInfo", std::move(user)},
-                     {"object", std::move(object)}, {"oldObject", std::move(old)}, {"dryRun", attributes.dry_run},
+                     {"object", std::move(object)},
+                     {"oldObject", std::move(old)},
+                     {"dryRun", attributes.dry_run},
                      {"options", options_of(attributes)}};
-  if (!attributes.subresource.empty()) asked["subResource"] = asked["requestSubResource"] = attributes.subresource;
+  if (!attributes.subresource.empty())
+    asked["subResource"] = asked["requestSubResource"] = attributes.subresource;
   if (!attributes.name.empty()) asked["name"] = attributes.name;
   if (!attributes.ns.empty()) asked["namespace"] = attributes.ns;
-  return json::object{{"kind", "AdmissionReview"}, {"apiVersion", "admission.k8s.io/" + std::string(review_version)}, {"request", std::move(asked)}};
+  return json::object{{"kind", "AdmissionReview"},
+                      {"apiVersion", "admission.k8s.io/" + std::string(review_version)},
+                      {"request", std::move(asked)}};
 }
 
-base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view review_version, std::string_view uid, std::string_view body) {
+base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view review_version,
+                                       std::string_view uid, std::string_view body) {
   bool strict = review_version == "v1";
-  auto bad = [&](std::string why) { return base::make_error(base::Kind::kInvalid, "read AdmissionReview", std::string(webhook), std::move(why)); };
+  auto bad = [&](std::string why) {
+    return base::make_error(base::Kind::kInvalid, "read AdmissionReview", std::string(webhook),
+                            std::move(why));
+  };
   json::value review = TRY(base::parse_json_carrier(body));
   const json::value* response = base::find(review, "response");
   if (!response || !response->is_object()) return bad("webhook response was absent");
-  if (strict && (base::string_at(review, "kind") != "AdmissionReview" || base::string_at(review, "apiVersion") != "admission.k8s.io/v1"))
-    return bad("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got " + std::string(base::string_at(review, "apiVersion")) +
+  if (strict && (base::string_at(review, "kind") != "AdmissionReview" ||
+                 base::string_at(review, "apiVersion") != "admission.k8s.io/v1"))
+    return bad("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got " +
+               std::string(base::string_at(review, "apiVersion")) +
                ", Kind=" + std::string(base::string_at(review, "kind")));
   if (strict && base::string_at(*response, "uid") != uid)
-    return bad("expected response.uid=\"" + std::string(uid) + "\", got \"" + std::string(base::string_at(*response, "uid")) + "\"");
+    return bad("expected response.uid=\"" + std::string(uid) + "\", got \"" +
+               std::string(base::string_at(*response, "uid")) + "\"");
   ReviewAnswer out;
   out.allowed = base::as_bool(base::find(*response, "allowed"));
   for (std::string& warning : texts(*response, "warnings")) out.warnings.push_back(warning.substr(0, 256));
   if (out.warnings.size() > 32) out.warnings.resize(32);
   if (const json::value* noted = base::find(*response, "auditAnnotations"); noted && noted->is_object())
-    for (const auto& item : noted->get_object()) out.audit_annotations.emplace(item.key(), base::as_string(&item.value()));
+    for (const auto& item : noted->get_object())
+      out.audit_annotations.emplace(item.key(), base::as_string(&item.value()));
   if (!out.allowed) {
     const json::value* status = base::find(*response, "status");
     json::value refusal = status && status->is_object() ? *status : json::value(json::object());
@@ -173,7 +209,8 @@ base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_vie
 }
 
 json::value webhook_failure(std::string_view webhook, const base::Error& error) {
-  return api::internal_error("failed calling webhook \"" + std::string(webhook) + "\": failed to call webhook: " + error.message());
+  return api::internal_error("failed calling webhook \"" + std::string(webhook) +
+                             "\": failed to call webhook: " + error.message());
 }
 json::value dry_run_unsupported(std::string_view webhook) {
   return api::bad_request("admission webhook \"" + std::string(webhook) + "\" does not support dry run");

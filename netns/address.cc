@@ -29,8 +29,7 @@ std::optional<uint32_t> parse_ipv4(std::string_view text) {
   return address;
 }
 std::string format_ipv4(uint32_t address) {
-  return fmt::format("{}.{}.{}.{}", address >> 24, address >> 16 & 255, address >> 8 & 255,
-                     address & 255);
+  return fmt::format("{}.{}.{}.{}", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
 }
 std::optional<Cidr> parse_cidr(std::string_view text) {
   size_t slash = text.find('/');
@@ -39,8 +38,7 @@ std::optional<Cidr> parse_cidr(std::string_view text) {
   std::string_view digits = text.substr(slash + 1);
   int prefix = -1;
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
-  if (!address || error != std::errc() || end != digits.data() + digits.size() || prefix < 0 ||
-      prefix > 32)
+  if (!address || error != std::errc() || end != digits.data() + digits.size() || prefix < 0 || prefix > 32)
     return std::nullopt;
   return Cidr{prefix == 0 ? 0 : *address & ~0u << (32 - prefix), prefix};
 }
@@ -50,10 +48,10 @@ std::string format_cidr(const Cidr& cidr) {
 
 base::Result<AddressPool> AddressPool::of(Cidr cidr) {
   if (cidr.prefix < 8 || cidr.prefix > 30)
-    return base::make_error(base::Kind::kInvalid, "use Pod CIDR", format_cidr(cidr),
-                            "it is a /" + std::to_string(cidr.prefix) +
-                                ", and the bridge, Pods and broadcast need a /8 to a /30",
-                            "give the node another spec.podCIDR");
+    return base::make_error(
+        base::Kind::kInvalid, "use Pod CIDR", format_cidr(cidr),
+        "it is a /" + std::to_string(cidr.prefix) + ", and the bridge, Pods and broadcast need a /8 to a /30",
+        "give the node another spec.podCIDR");
   return AddressPool(cidr);
 }
 uint32_t AddressPool::gateway() const { return cidr_.address + 1; }
@@ -73,8 +71,7 @@ base::Result<uint32_t> AddressPool::allocate() {
   return address;
 }
 base::Status AddressPool::reserve(uint32_t address) {
-  if (!cidr_.contains(address) || address < cidr_.address + 2 ||
-      address > cidr_.address + cidr_.size() - 2)
+  if (!cidr_.contains(address) || address < cidr_.address + 2 || address > cidr_.address + cidr_.size() - 2)
     return base::make_error(base::Kind::kInvalid, "reserve Pod address", format_ipv4(address),
                             "not a Pod address of " + format_cidr(cidr_));
   if (!used_.insert(address).second)

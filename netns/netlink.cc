@@ -26,8 +26,8 @@ uint32_t next_sequence() {
 base::Status send_bytes(int fd, const std::string& bytes) {
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  ssize_t sent = ::sendto(fd, bytes.data(), bytes.size(), 0,
-                          reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
+  ssize_t sent =
+      ::sendto(fd, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel);
   if (sent < 0) return base::sys::last_error("send netlink");
   SAMPAN_CHECK(static_cast<size_t>(sent) == bytes.size());
   return {};
@@ -69,8 +69,7 @@ base::Result<base::UniqueFd> open_netlink() {
   return fd;
 }
 
-void Batch::add(Message message, std::string operation, std::string subject,
-                std::set<int> accepted) {
+void Batch::add(Message message, std::string operation, std::string subject, std::set<int> accepted) {
   nlmsghdr* header = nlmsg_hdr(message.get());
   header->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
   bytes_.append(reinterpret_cast<char*>(header), header->nlmsg_len);
@@ -113,8 +112,7 @@ base::Status dump(int netlink_fd, Message request, const std::string& operation,
     if (answer->nlmsg_seq != header->nlmsg_seq) return false;
     if (answer->nlmsg_type == NLMSG_DONE) return true;
     if (answer->nlmsg_type == NLMSG_ERROR)
-      return base::sys::error_from_errno(-static_cast<nlmsgerr*>(nlmsg_data(answer))->error,
-                                         operation);
+      return base::sys::error_from_errno(-static_cast<nlmsgerr*>(nlmsg_data(answer))->error, operation);
     each(answer);
     return false;
   });
@@ -136,8 +134,8 @@ base::Result<std::optional<Link>> find_link(int netlink_fd, const std::string& n
     }
     auto* info = static_cast<ifinfomsg*>(nlmsg_data(answer));
     nlattr* mtu = nlmsg_find_attr(answer, sizeof *info, IFLA_MTU);
-    found = Link{info->ifi_index, (info->ifi_flags & IFF_UP) != 0,
-                 mtu ? static_cast<int>(nla_get_u32(mtu)) : 0};
+    found =
+        Link{info->ifi_index, (info->ifi_flags & IFF_UP) != 0, mtu ? static_cast<int>(nla_get_u32(mtu)) : 0};
     return true;
   }));
   return found;

@@ -28,8 +28,7 @@ template <typename Header>
 Message make_message(int type, int flags, const Header& header) {
   Message message(nlmsg_alloc_simple(type, NLM_F_REQUEST | flags));
   SAMPAN_CHECK(message != nullptr);
-  SAMPAN_CHECK(nlmsg_append(message.get(), const_cast<Header*>(&header), sizeof header,
-                            NLMSG_ALIGNTO) == 0);
+  SAMPAN_CHECK(nlmsg_append(message.get(), const_cast<Header*>(&header), sizeof header, NLMSG_ALIGNTO) == 0);
   return message;
 }
 void put_u8(Message& message, int attribute, uint8_t value);
@@ -42,8 +41,7 @@ base::Result<base::UniqueFd> open_netlink();  // NETLINK_ROUTE in the calling th
 class Batch {
  public:
   // `operation` and `subject` name the message in an error; errnos in `accepted` count as success.
-  void add(Message message, std::string operation, std::string subject,
-           std::set<int> accepted = {});
+  void add(Message message, std::string operation, std::string subject, std::set<int> accepted = {});
   // Sends all in one datagram. The kernel runs every message even when one fails; the first
   // failure is returned.
   base::Status run(int netlink_fd);

@@ -33,8 +33,8 @@ class AddressPool {
  public:
   // kInvalid: it has no address for a Pod (/31, /32), or is wider than anybody's network (below /8).
   static base::Result<AddressPool> of(Cidr cidr);
-  base::Result<uint32_t> allocate();          // kExhausted names the CIDR
-  base::Status reserve(uint32_t address);     // found in use at start
+  base::Result<uint32_t> allocate();       // kExhausted names the CIDR
+  base::Status reserve(uint32_t address);  // found in use at start
   void release(uint32_t address);
   uint32_t gateway() const;
   size_t used() const;
@@ -47,30 +47,40 @@ class AddressPool {
 };
 
 // ---- the node's network: observe, plan, act -------------------------------------------------
-struct NodeNetwork {                         // desired
+struct NodeNetwork {  // desired
   std::string bridge = "sampan0";
-  Cidr pod_cidr;                             // the bridge gets its first address
+  Cidr pod_cidr;  // the bridge gets its first address
   int mtu = 1500;
-  std::map<std::string, std::string> routes; // other nodes: "10.244.1.0/24" -> "192.0.2.12"
+  std::map<std::string, std::string> routes;  // other nodes: "10.244.1.0/24" -> "192.0.2.12"
 };
 struct Observed {
   bool bridge_exists = false, bridge_up = false;
   int bridge_mtu = 0;
-  std::vector<std::string> bridge_addresses; // "10.244.0.1/24"
-  std::map<std::string, std::string> routes; // ours alone: those with protocol kRouteProtocol
+  std::vector<std::string> bridge_addresses;  // "10.244.0.1/24"
+  std::map<std::string, std::string> routes;  // ours alone: those with protocol kRouteProtocol
   bool forwarding = false;
   // No ICMP redirects out of the bridge: a Pod told to send to its neighbour directly would bypass
   // this node's connection tracking, and with it the way back through a Service.
   bool redirects_off = false;
-  bool ports_pinned = true;                  // no Pod can send in another's name (port_pins.h)
+  bool ports_pinned = true;  // no Pod can send in another's name (port_pins.h)
 };
 struct Action {
-  enum class Kind { kAddBridge, kSetMtu, kUp, kAddAddress, kRemoveAddress, kAddRoute, kRemoveRoute,
-                    kEnableForwarding, kDisableRedirects, kPinPorts } kind;
+  enum class Kind {
+    kAddBridge,
+    kSetMtu,
+    kUp,
+    kAddAddress,
+    kRemoveAddress,
+    kAddRoute,
+    kRemoveRoute,
+    kEnableForwarding,
+    kDisableRedirects,
+    kPinPorts
+  } kind;
   std::string subject, value;
-  std::string text() const;                  // "add-route 10.244.1.0/24 via 192.0.2.12"
+  std::string text() const;  // "add-route 10.244.1.0/24 via 192.0.2.12"
 };
-constexpr int kRouteProtocol = 83;           // rtm_protocol of our routes; see /etc/iproute2/rt_protos
+constexpr int kRouteProtocol = 83;  // rtm_protocol of our routes; see /etc/iproute2/rt_protos
 base::Result<Observed> observe(const std::string& bridge);
 std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed);
 base::Status act(const NodeNetwork& desired, const std::vector<Action>& actions);
@@ -78,12 +88,12 @@ base::Status remove_bridge(const std::string& bridge);  // absent is fine
 
 // ---- one Pod --------------------------------------------------------------------------------
 struct PodLink {
-  std::string host_name;                     // "veth" + 11 characters derived from the Pod's uid
+  std::string host_name;  // "veth" + 11 characters derived from the Pod's uid
   std::string bridge = "sampan0";
-  std::string address;                       // "10.244.0.5/24"
-  std::string gateway;                       // "10.244.0.1"
+  std::string address;  // "10.244.0.5/24"
+  std::string gateway;  // "10.244.0.1"
   int mtu = 1500;
-  bool hairpin = true;                       // a Pod may reach itself through its Service
+  bool hairpin = true;  // a Pod may reach itself through its Service
 };
 std::string host_link_name(std::string_view pod_uid);
 // Makes the veth pair (peer "eth0" born inside `netns`), attaches it, sets the address and the
@@ -93,15 +103,15 @@ std::string host_link_name(std::string_view pod_uid);
 base::Status attach_pod(const PodLink& link, int netns, int pod_netlink);
 base::Status detach_pod(const std::string& host_name);  // absent is fine
 struct PodAddress {
-  std::string host_name, address;            // as configured inside, without the prefix length
+  std::string host_name, address;  // as configured inside, without the prefix length
 };
 base::Result<std::optional<std::string>> pod_address(int pod_netlink);  // eth0's, if any
 
 // ---- addresses of the node itself -----------------------------------------------------------
-struct DummyLink {                           // the DNS server's address, the route to Services
-  std::string name;                          // "sampan-dns"
-  std::vector<std::string> addresses;        // "10.96.0.10/32"
-  std::vector<std::string> routes;           // "10.96.0.0/16": so that local sockets find a route
+struct DummyLink {                     // the DNS server's address, the route to Services
+  std::string name;                    // "sampan-dns"
+  std::vector<std::string> addresses;  // "10.96.0.10/32"
+  std::vector<std::string> routes;     // "10.96.0.0/16": so that local sockets find a route
 };
 // Makes the link if it is absent and adds what it lacks. Idempotent.
 base::Status ensure_dummy_link(const DummyLink& link);

@@ -71,13 +71,13 @@ base::Result<Message> address_message(int type, int flags, int index, const std:
   return message;
 }
 
-base::Result<Message> route_message(int type, int flags, const std::string& to,
-                                    const std::string& via, int index) {
+base::Result<Message> route_message(int type, int flags, const std::string& to, const std::string& via,
+                                    int index) {
   auto cidr = parse_cidr(to);
   auto gateway = parse_ipv4(via);
   if (!cidr || (!via.empty() && !gateway))
-    return base::make_error(base::Kind::kInvalid, "parse route", to + " via " + via,
-                            "not an IPv4 route", "write it as 10.244.1.0/24 via 192.0.2.12");
+    return base::make_error(base::Kind::kInvalid, "parse route", to + " via " + via, "not an IPv4 route",
+                            "write it as 10.244.1.0/24 via 192.0.2.12");
   rtmsg header{};
   header.rtm_family = AF_INET;
   header.rtm_dst_len = static_cast<uint8_t>(cidr->prefix);
@@ -140,36 +140,31 @@ base::Status act_one(int fd, const Action& action) {
       batch.add(std::move(message), "set MTU " + action.value, action.subject);
       break;
     }
-    case Kind::kUp:
-      batch.add(link_up(action.subject), "bring up link", action.subject);
-      break;
+    case Kind::kUp: batch.add(link_up(action.subject), "bring up link", action.subject); break;
     case Kind::kAddAddress:
-      batch.add(TRY(address_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL,
-                                    TRY(index_of(fd, action.subject)), action.value)),
+      batch.add(TRY(address_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, TRY(index_of(fd, action.subject)),
+                                    action.value)),
                 "add address " + action.value, action.subject, {EEXIST});
       break;
     case Kind::kRemoveAddress:
-      batch.add(TRY(address_message(RTM_DELADDR, 0, TRY(index_of(fd, action.subject)),
-                                    action.value)),
+      batch.add(TRY(address_message(RTM_DELADDR, 0, TRY(index_of(fd, action.subject)), action.value)),
                 "remove address " + action.value, action.subject, {EADDRNOTAVAIL});
       break;
     case Kind::kAddRoute:
-      batch.add(TRY(route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, action.subject,
-                                  action.value, 0)),
-                "add route via " + action.value, action.subject);
+      batch.add(
+          TRY(route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, action.subject, action.value, 0)),
+          "add route via " + action.value, action.subject);
       break;
     case Kind::kRemoveRoute:
-      batch.add(TRY(route_message(RTM_DELROUTE, 0, action.subject, "", 0)), "remove route",
-                action.subject, {ESRCH});
+      batch.add(TRY(route_message(RTM_DELROUTE, 0, action.subject, "", 0)), "remove route", action.subject,
+                {ESRCH});
       break;
-    case Kind::kEnableForwarding:
-      return base::sys::write_control(kForwarding, "1");
+    case Kind::kEnableForwarding: return base::sys::write_control(kForwarding, "1");
     case Kind::kDisableRedirects:
       // The kernel sends them when either switch is on; other links keep their own (1 by default).
       TRY(base::sys::write_control(redirects_path("all"), "0"));
       return base::sys::write_control(redirects_path(action.subject), "0");
-    case Kind::kPinPorts:
-      return pin_ports(fd);
+    case Kind::kPinPorts: return pin_ports(fd);
   }
   return batch.run(fd);
 }

@@ -40,8 +40,8 @@ std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed) {
   if (observed.bridge_mtu != desired.mtu) add(Kind::kSetMtu, bridge, std::to_string(desired.mtu));
   if (!observed.redirects_off) add(Kind::kDisableRedirects, bridge);
 
-  std::string address = format_ipv4(desired.pod_cidr.address + 1) + "/" +
-                        std::to_string(desired.pod_cidr.prefix);
+  std::string address =
+      format_ipv4(desired.pod_cidr.address + 1) + "/" + std::to_string(desired.pod_cidr.prefix);
   bool has_address = false;
   for (const std::string& have : observed.bridge_addresses) {
     if (have == address) has_address = true;

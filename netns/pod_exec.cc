@@ -21,8 +21,12 @@ namespace {
 constexpr const char* kPodLink = "eth0";
 
 void put_mac(Message& message, uint32_t address) {
-  uint8_t mac[6] = {0x0a, 0x58, static_cast<uint8_t>(address >> 24), static_cast<uint8_t>(address >> 16),
-                    static_cast<uint8_t>(address >> 8), static_cast<uint8_t>(address)};
+  uint8_t mac[6] = {0x0a,
+                    0x58,
+                    static_cast<uint8_t>(address >> 24),
+                    static_cast<uint8_t>(address >> 16),
+                    static_cast<uint8_t>(address >> 8),
+                    static_cast<uint8_t>(address)};
   SAMPAN_CHECK(nla_put(message.get(), IFLA_ADDRESS, sizeof mac, mac) == 0);
 }
 
@@ -82,8 +86,7 @@ base::Result<Addresses> parse_addresses(const PodLink& link) {
   auto gateway = parse_ipv4(link.gateway);
   if (!address || !cidr || !gateway)
     return base::make_error(base::Kind::kInvalid, "configure Pod network", link.host_name,
-                            "address " + link.address + " or gateway " + link.gateway +
-                                " is not IPv4");
+                            "address " + link.address + " or gateway " + link.gateway + " is not IPv4");
   return Addresses{*address, *gateway, *cidr};
 }
 
@@ -134,8 +137,8 @@ base::Status attach_pod(const PodLink& link, int netns, int pod_netlink) {
   base::UniqueFd fd = TRY(open_netlink());
   auto bridge = TRY(find_link(fd.get(), link.bridge));
   if (!bridge)
-    return base::make_error(base::Kind::kNotFound, "attach Pod", link.host_name,
-                            "no bridge " + link.bridge, "the node's network is set up first");
+    return base::make_error(base::Kind::kNotFound, "attach Pod", link.host_name, "no bridge " + link.bridge,
+                            "the node's network is set up first");
   Addresses addresses = TRY(parse_addresses(link));
   TRY(pin_port(fd.get(), {link.host_name, addresses.own}));
   base::Status made = make_veth(fd.get(), link, addresses.own, bridge->index, netns);
@@ -170,13 +173,12 @@ base::Result<std::optional<std::string>> pod_address(int pod_netlink) {
   ifaddrmsg header{};
   header.ifa_family = AF_INET;
   std::optional<std::string> found;
-  TRY(dump(pod_netlink, make_message(RTM_GETADDR, 0, header), "list Pod addresses",
-           [&](nlmsghdr* answer) {
-             auto* info = static_cast<ifaddrmsg*>(nlmsg_data(answer));
-             nlattr* local = nlmsg_find_attr(answer, sizeof *info, IFA_LOCAL);
-             if (static_cast<int>(info->ifa_index) == eth0->index && local && !found)
-               found = format_ipv4(ntohl(nla_get_u32(local)));
-           }));
+  TRY(dump(pod_netlink, make_message(RTM_GETADDR, 0, header), "list Pod addresses", [&](nlmsghdr* answer) {
+    auto* info = static_cast<ifaddrmsg*>(nlmsg_data(answer));
+    nlattr* local = nlmsg_find_attr(answer, sizeof *info, IFA_LOCAL);
+    if (static_cast<int>(info->ifa_index) == eth0->index && local && !found)
+      found = format_ipv4(ntohl(nla_get_u32(local)));
+  }));
   return found;
 }
 

@@ -97,7 +97,8 @@ std::string address_key(const PortPin& pin) {
 }
 
 // One transaction; the first failure is returned.
-base::Status transact(int fd, std::vector<Message> messages, const std::string& operation, const std::string& subject) {
+base::Status transact(int fd, std::vector<Message> messages, const std::string& operation,
+                      const std::string& subject) {
   std::string bytes;
   auto add = [&](Message message, bool ack) {
     nlmsghdr* header = nlmsg_hdr(message.get());
@@ -122,10 +123,12 @@ base::Status transact(int fd, std::vector<Message> messages, const std::string& 
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return base::sys::last_error(operation, subject);
     int size = static_cast<int>(n);
-    for (auto* at = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(at, size); at = nlmsg_next(at, &size)) {
+    for (auto* at = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(at, size);
+         at = nlmsg_next(at, &size)) {
       if (at->nlmsg_type != NLMSG_ERROR) continue;
       if (left > 0) --left;
-      if (int failed = -static_cast<nlmsgerr*>(nlmsg_data(at))->error; failed != 0 && error == 0) error = failed;
+      if (int failed = -static_cast<nlmsgerr*>(nlmsg_data(at))->error; failed != 0 && error == 0)
+        error = failed;
     }
   }
   return error ? base::Status(base::sys::error_from_errno(error, operation, subject)) : base::Status();
@@ -134,11 +137,13 @@ base::Status transact(int fd, std::vector<Message> messages, const std::string& 
 }  // namespace
 
 std::string pod_mac(uint32_t address) {
-  return fmt::format("0a:58:{:02x}:{:02x}:{:02x}:{:02x}", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
+  return fmt::format("0a:58:{:02x}:{:02x}:{:02x}:{:02x}", address >> 24, address >> 16 & 255,
+                     address >> 8 & 255, address & 255);
 }
 std::string pin_alias(uint32_t address) { return std::string(kAlias) + format_ipv4(address); }
 bool parse_pin_alias(const std::string& alias, uint32_t* address) {
-  auto ip = alias.starts_with(kAlias) ? parse_ipv4(std::string_view(alias).substr(kAlias.size())) : std::nullopt;
+  auto ip =
+      alias.starts_with(kAlias) ? parse_ipv4(std::string_view(alias).substr(kAlias.size())) : std::nullopt;
   if (ip) *address = *ip;
   return ip.has_value();
 }
@@ -148,14 +153,20 @@ std::string pins_text(const std::vector<PortPin>& pins, bool replace) {
   for (const PortPin& pin : pins) {
     const char* comma = ports.empty() ? "" : ", ";
     ports += fmt::format("{}\"{}\"", comma, pin.link);
-    addresses += fmt::format("{}\"{}\" . {} . {}", comma, pin.link, pod_mac(pin.address), format_ipv4(pin.address));
+    addresses +=
+        fmt::format("{}\"{}\" . {} . {}", comma, pin.link, pod_mac(pin.address), format_ipv4(pin.address));
   }
-  auto elements = [](const std::string& list) { return list.empty() ? std::string() : " elements = { " + list + " }"; };
+  auto elements = [](const std::string& list) {
+    return list.empty() ? std::string() : " elements = { " + list + " }";
+  };
   const std::string name = addresses_set(), word = "ADDRESSES";
   std::string rules = kRules;
   for (size_t at = 0; (at = rules.find(word)) != std::string::npos;) rules.replace(at, word.size(), name);
-  return fmt::format(fmt::runtime(std::string(replace ? "add table bridge {0}\ndelete table bridge {0}\n" : "create table bridge {0}\n") + "table bridge {0} {{\n"
-                     "  set ports {{ type ifname;{1} }}\n  set {2} {{ type ifname . ether_addr . ipv4_addr;{3} }}{4}}}\n"),
+  return fmt::format(fmt::runtime(std::string(replace ? "add table bridge {0}\ndelete table bridge {0}\n"
+                                                      : "create table bridge {0}\n") +
+                                  "table bridge {0} {{\n"
+                                  "  set ports {{ type ifname;{1} }}\n  set {2} {{ type ifname . ether_addr "
+                                  ". ipv4_addr;{3} }}{4}}}\n"),
                      kTable, elements(ports), name, elements(addresses), rules);
 }
 
@@ -189,13 +200,15 @@ base::Result<std::optional<std::set<std::string>>> keys_of(int fd, const std::st
     nlattr* element;
     int left;
     nla_for_each_nested(element, elements, left) {
-      nlattr *key = nla_find(static_cast<nlattr*>(nla_data(element)), nla_len(element), NFTA_SET_ELEM_KEY), *value = nullptr;
+      nlattr *key = nla_find(static_cast<nlattr*>(nla_data(element)), nla_len(element), NFTA_SET_ELEM_KEY),
+             *value = nullptr;
       if (key) value = nla_find(static_cast<nlattr*>(nla_data(key)), nla_len(key), NFTA_DATA_VALUE);
       if (value) keys.emplace(static_cast<char*>(nla_data(value)), static_cast<size_t>(nla_len(value)));
     }
   });
   if (read.ok()) return std::optional(std::move(keys));
-  if (read.error().errno_value == ENOENT || read.error().errno_value == EOPNOTSUPP) return std::optional<std::set<std::string>>();
+  if (read.error().errno_value == ENOENT || read.error().errno_value == EOPNOTSUPP)
+    return std::optional<std::set<std::string>>();
   return read.error();
 }
 
@@ -211,10 +224,12 @@ base::Result<size_t> rules_loaded(int fd) {
 
 base::Status load_pins(int netlink_fd, bool replace) {
   const std::vector<PortPin> pins = TRY(pods_links(netlink_fd));
-  auto output = TRY_WRAP(base::run_command({"nft", "-f", "-"}, pins_text(pins, replace)), "load nftables table bridge", kTable);
+  auto output = TRY_WRAP(base::run_command({"nft", "-f", "-"}, pins_text(pins, replace)),
+                         "load nftables table bridge", kTable);
   bool there = !replace && output.err.find("File exists") != std::string::npos;
   if (output.status.code == 0 || there) return {};
-  return base::make_error(base::Kind::kUnsupported, "load nftables table bridge", kTable, output.err.substr(0, output.err.find('\n')),
+  return base::make_error(base::Kind::kUnsupported, "load nftables table bridge", kTable,
+                          output.err.substr(0, output.err.find('\n')),
                           "the kernel needs CONFIG_NF_TABLES_BRIDGE");
 }
 
@@ -242,14 +257,16 @@ base::Status pin_port(int netlink_fd, const PortPin& pin) {
     std::vector<Message> messages;
     messages.push_back(elements_message(NFT_MSG_NEWSETELEM, addresses_set(), {address_key(pin)}));
     messages.push_back(elements_message(NFT_MSG_NEWSETELEM, "ports", {port_key(pin.link)}));
-    return transact(fd.get(), std::move(messages), "pin bridge port to " + format_ipv4(pin.address), pin.link);
+    return transact(fd.get(), std::move(messages), "pin bridge port to " + format_ipv4(pin.address),
+                    pin.link);
   };
   std::lock_guard lock(changing);
   base::Status pinned = pin_it();
   // One that another process made meanwhile holds what he pinned before his link had its alias: only a
   // table of other rules is replaced.
   for (bool replace : {false, true}) {
-    if (pinned.ok() || (pinned.error().errno_value != ENOENT && pinned.error().errno_value != EOPNOTSUPP)) break;
+    if (pinned.ok() || (pinned.error().errno_value != ENOENT && pinned.error().errno_value != EOPNOTSUPP))
+      break;
     TRY(load_pins(netlink_fd, replace));  // says what the kernel lacks
     pinned = pin_it();
   }
@@ -262,7 +279,8 @@ base::Status unpin_port(const std::string& link) {
   auto found = TRY(keys_of(fd.get(), addresses_set()));
   if (!found) return {};
   std::vector<std::string> keys;
-  for (auto at = found->lower_bound(port); at != found->end() && at->starts_with(port); ++at) keys.push_back(*at);
+  for (auto at = found->lower_bound(port); at != found->end() && at->starts_with(port); ++at)
+    keys.push_back(*at);
   // What stands in the set may be a stranger's, so there may be any number: a message holds a page.
   constexpr size_t kKeysPerMessage = 32;
   for (size_t first = 0; first < keys.size(); first += kKeysPerMessage) {

@@ -20,7 +20,7 @@ struct PortPin {
 };
 // 0a:58: and the address, as other network plugins have it.
 std::string pod_mac(uint32_t address);
-std::string pin_alias(uint32_t address);                                  // "sampan-pod 10.244.0.5"
+std::string pin_alias(uint32_t address);  // "sampan-pod 10.244.0.5"
 bool parse_pin_alias(const std::string& alias, uint32_t* address);
 
 // The table of family bridge with all its elements, for `nft -f -`; fails when there is one, or replaces
@@ -29,10 +29,10 @@ std::string pins_text(const std::vector<PortPin>& pins, bool replace);
 
 // Loads the table when there is none of these rules; `netlink_fd` lists the links.
 base::Status pin_port(int netlink_fd, const PortPin& pin);
-base::Status unpin_port(const std::string& link); // absent is fine
+base::Status unpin_port(const std::string& link);  // absent is fine
 
 // Whether all links with a Pod's alias are pinned by the rules of today; true when there is none.
 base::Result<bool> ports_pinned(int netlink_fd);
-base::Status pin_ports(int netlink_fd);            // the table anew, from the links' aliases
+base::Status pin_ports(int netlink_fd);  // the table anew, from the links' aliases
 
 }  // namespace netns

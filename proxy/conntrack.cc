@@ -44,9 +44,8 @@ Tuple parse_tuple(std::string_view bytes) {
 
 }  // namespace
 
-base::Result<size_t> remove_stale_udp(
-    const std::set<Key>& services,
-    const std::function<bool(const Key&, Ip, uint16_t)>& is_valid) {
+base::Result<size_t> remove_stale_udp(const std::set<Key>& services,
+                                      const std::function<bool(const Key&, Ip, uint16_t)>& is_valid) {
   if (services.empty()) return size_t{0};
   base::UniqueFd fd = TRY(open_netfilter());
   std::vector<std::pair<std::string, std::string>> stale;  // original tuple, zone

@@ -16,8 +16,8 @@ constexpr size_t kMaxConnections = 512, kMaxQueued = 256 << 10, kTcpBytes = 0xff
 constexpr size_t kConnectionsOfOne = 32, kWaitingOfOne = 200;  // of one client address
 constexpr auto kIdle = std::chrono::seconds(10);  // between whole queries: a slow one is as good as none
 constexpr auto kSecond = std::chrono::seconds(1);
-constexpr int kQueriesPerSecond = 1000;           // of one connection
-constexpr int kPerWake = 512;                      // datagrams taken from the socket at once
+constexpr int kQueriesPerSecond = 1000;  // of one connection
+constexpr int kPerWake = 512;            // datagrams taken from the socket at once
 constexpr size_t kQueuedOfOne = 64, kMaxClients = 4096;
 constexpr auto kTurn = std::chrono::milliseconds(2);  // then other events have theirs
 
@@ -68,7 +68,9 @@ base::Status Server::listen(const std::string& ip, uint16_t port) {
 }
 void Server::start() {
   udp_ready_ = loop_.watch(udp_.get(), EPOLLIN, [this](uint32_t) { on_udp(); });
-  acceptor_.emplace(loop_, tcp_.get(), SOCK_NONBLOCK, [this](base::UniqueFd fd, const sockaddr_storage& from) { on_accept(std::move(fd), from); });
+  acceptor_.emplace(
+      loop_, tcp_.get(), SOCK_NONBLOCK,
+      [this](base::UniqueFd fd, const sockaddr_storage& from) { on_accept(std::move(fd), from); });
 }
 
 void Server::handle(std::string_view wire, Client client, size_t limit, Reply reply) {
@@ -100,19 +102,18 @@ void Server::handle(std::string_view wire, Client client, size_t limit, Reply re
       return reply(encode_answer(query, found, config_, limit, static_cast<uint32_t>(queries_)));
     }
   }
-  if (!upstream_.has_servers() || !query.recursion_desired)
-    return reply(encode_error(query, kRefused));
+  if (!upstream_.has_servers() || !query.recursion_desired) return reply(encode_error(query, kRefused));
   // One that asks for what nobody answers must not take the place of all others.
   if (waiting_[client] >= kWaitingOfOne) return reply(encode_error(query, kRefused));
   ++waiting_[client];
   upstream_.resolve(query, outside,
                     [this, client, query, limit, before, reply = std::move(reply), alive = alive_](
                         std::string_view answer, uint32_t age) {
-    if (!*alive) return;
-    if (--waiting_[client] == 0) waiting_.erase(client);
-    reply(answer.empty() ? encode_error(query, kServFail)
-                         : adapt_upstream(answer, query, age, limit, before));
-  });
+                      if (!*alive) return;
+                      if (--waiting_[client] == 0) waiting_.erase(client);
+                      reply(answer.empty() ? encode_error(query, kServFail)
+                                           : adapt_upstream(answer, query, age, limit, before));
+                    });
 }
 
 void Server::on_udp() {
@@ -120,8 +121,7 @@ void Server::on_udp() {
   for (int i = 0; i < kPerWake; ++i) {
     sockaddr_in from{};
     socklen_t size = sizeof from;
-    ssize_t n = ::recvfrom(udp_.get(), buffer, sizeof buffer, 0,
-                           reinterpret_cast<sockaddr*>(&from), &size);
+    ssize_t n = ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &size);
     if (n < 0) break;  // EAGAIN, or an ICMP error of an earlier answer: the next round reads on
     Client client = from.sin_addr.s_addr;
     if (turns_.size() >= kMaxClients && !queued_.contains(client)) continue;
@@ -157,7 +157,8 @@ void Server::serve_turns() {
 }
 
 void Server::on_accept(base::UniqueFd fd, const sockaddr_storage& from) {
-  const Client client = from.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in&>(from).sin_addr.s_addr : 0;
+  const Client client =
+      from.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in&>(from).sin_addr.s_addr : 0;
   if (connections_.size() >= kMaxConnections || connections_of(client) >= kConnectionsOfOne) return;
   auto connection = std::make_shared<Connection>();
   int number = fd.get();

@@ -65,7 +65,7 @@ class Server {
     std::string wire;
   };
   std::unordered_map<Client, std::deque<Datagram>> queued_;
-  std::deque<Client> turns_;                    // those with something queued
+  std::deque<Client> turns_;  // those with something queued
   base::Loop::Handle next_turn_;
   std::unordered_map<Client, size_t> waiting_;  // for upstream
 };

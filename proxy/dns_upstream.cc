@@ -16,8 +16,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr int kAttempts = 3;
-constexpr int kMaxGuesses = 8;           // packets that were no answer: somebody tries ids (RFC 5452)
-constexpr size_t kMaxKept = 8 << 10;     // bytes of an answer that is remembered
+constexpr int kMaxGuesses = 8;        // packets that were no answer: somebody tries ids (RFC 5452)
+constexpr size_t kMaxKept = 8 << 10;  // bytes of an answer that is remembered
 
 uint16_t random_id() {
   uint16_t id = 0;
@@ -69,7 +69,7 @@ Upstream::Upstream(base::Loop& loop, Options options) : loop_(loop), options_(st
 Upstream::~Upstream() = default;
 
 bool Upstream::has_servers() {
-  struct stat info{};
+  struct stat info {};
   if (options_.resolv_conf.empty() || ::stat(options_.resolv_conf.c_str(), &info) != 0)
     return !servers_.empty();
   std::pair<int64_t, int64_t> changed{info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
@@ -156,8 +156,8 @@ void Upstream::start_tcp(InFlight& flight) {
   flight.out = {static_cast<char>(wire.size() >> 8), static_cast<char>(wire.size())};
   flight.out += wire;
   flight.in.clear();
-  flight.ready = loop_.watch(flight.fd.get(), EPOLLOUT,
-                             [this, &flight](uint32_t events) { on_tcp(flight, events); });
+  flight.ready =
+      loop_.watch(flight.fd.get(), EPOLLOUT, [this, &flight](uint32_t events) { on_tcp(flight, events); });
 }
 
 void Upstream::on_tcp(InFlight& flight, uint32_t) {
@@ -174,8 +174,8 @@ void Upstream::on_tcp(InFlight& flight, uint32_t) {
   if (n <= 0) return next_server(flight);
   flight.in.append(buffer, static_cast<size_t>(n));
   if (flight.in.size() < 2) return;
-  size_t length = static_cast<size_t>(static_cast<uint8_t>(flight.in[0])) << 8 |
-                  static_cast<uint8_t>(flight.in[1]);
+  size_t length =
+      static_cast<size_t>(static_cast<uint8_t>(flight.in[0])) << 8 | static_cast<uint8_t>(flight.in[1]);
   if (flight.in.size() < 2 + length) return;
   std::string wire = flight.in.substr(2, length);
   auto checked = check_upstream(wire, flight.id, flight.name, flight.query.type, flight.query.dns_class);
@@ -200,13 +200,13 @@ void Upstream::forget(std::unordered_map<std::string, Entry>::iterator entry) {
 void Upstream::remember(const std::string& key, std::string wire, uint32_t keep_seconds) {
   if (auto old = cache_.find(key); old != cache_.end()) forget(old);
   if (wire.size() > kMaxKept) return;
-  while (!cache_.empty() && (cache_.size() >= options_.max_entries || bytes_ + wire.size() > options_.max_bytes))
+  while (!cache_.empty() &&
+         (cache_.size() >= options_.max_entries || bytes_ + wire.size() > options_.max_bytes))
     forget(cache_.find(by_age_.front()));
   auto now = Clock::now();
   by_age_.push_back(key);
   bytes_ += wire.size();
-  cache_[key] = {std::move(wire), now, now + std::chrono::seconds(keep_seconds),
-                 std::prev(by_age_.end())};
+  cache_[key] = {std::move(wire), now, now + std::chrono::seconds(keep_seconds), std::prev(by_age_.end())};
 }
 
 }  // namespace proxy::dns

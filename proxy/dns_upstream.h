@@ -1,6 +1,7 @@
 // Names outside the cluster: asks the servers of a resolv.conf, over UDP from a fresh port with a
 // random id, over TCP when the answer was cut or somebody guesses at it, the next server after a silence;
-// and remembers the answers, each for its own question alone. On the loop's thread. With no server it never sends a byte.
+// and remembers the answers, each for its own question alone. On the loop's thread. With no server it never
+// sends a byte.
 #pragma once
 
 #include <chrono>
@@ -24,7 +25,7 @@ std::vector<std::string> parse_resolv_conf(std::string_view text, const std::str
 class Upstream {
  public:
   struct Options {
-    std::string resolv_conf;   // path; "" = no upstream. Read anew when its time of change differs.
+    std::string resolv_conf;  // path; "" = no upstream. Read anew when its time of change differs.
     std::string own_address;
     uint16_t port = 53;
     std::chrono::milliseconds timeout{1500};  // of one attempt; three in all
@@ -62,8 +63,8 @@ class Upstream {
   std::vector<std::string> servers_;
   std::pair<int64_t, int64_t> read_at_{0, 0};  // the file's mtime
   std::unordered_map<std::string, Entry> cache_;
-  std::list<std::string> by_age_;              // keys, oldest first
-  size_t bytes_ = 0;                           // of all answers
+  std::list<std::string> by_age_;  // keys, oldest first
+  size_t bytes_ = 0;               // of all answers
   std::map<std::string, std::unique_ptr<InFlight>> in_flight_;
   uint64_t hits_ = 0;
 };

@@ -23,8 +23,7 @@ using Packet = std::unique_ptr<ldns_pkt, PacketFree>;
 
 Packet parse(std::string_view wire) {
   ldns_pkt* packet = nullptr;
-  if (ldns_wire2pkt(&packet, reinterpret_cast<const uint8_t*>(wire.data()), wire.size()) !=
-      LDNS_STATUS_OK)
+  if (ldns_wire2pkt(&packet, reinterpret_cast<const uint8_t*>(wire.data()), wire.size()) != LDNS_STATUS_OK)
     return nullptr;
   return Packet(packet);
 }
@@ -65,18 +64,14 @@ void push_u32(ldns_rr* rr, ldns_rdf_type type, uint32_t value) {
 ldns_rr* to_rr(const Record& record, const std::string& asked) {
   ldns_rr* rr = new_rr(record.name.empty() ? asked : record.name, record.type, kTtlSeconds);
   switch (record.type) {
-    case kA:
-      ldns_rr_push_rdf(rr, ldns_rdf_new_frm_str(LDNS_RDF_TYPE_A, record.data.c_str()));
-      break;
+    case kA: ldns_rr_push_rdf(rr, ldns_rdf_new_frm_str(LDNS_RDF_TYPE_A, record.data.c_str())); break;
     case kSrv:
       push_u16(rr, 0);    // priority
       push_u16(rr, 100);  // weight
       push_u16(rr, record.srv_port);
       ldns_rr_push_rdf(rr, dname(record.data));
       break;
-    case kTxt:
-      ldns_rr_push_rdf(rr, ldns_rdf_new_frm_str(LDNS_RDF_TYPE_STR, record.data.c_str()));
-      break;
+    case kTxt: ldns_rr_push_rdf(rr, ldns_rdf_new_frm_str(LDNS_RDF_TYPE_STR, record.data.c_str())); break;
     default: ldns_rr_push_rdf(rr, dname(record.data)); break;
   }
   return rr;
@@ -114,14 +109,15 @@ class Writer {
  public:
   enum Section { kQuestion, kAnswer, kAuthority, kAdditional };
   struct Flags {
-    bool response = true, authoritative = false, truncated = false, recursion_desired = false, recursion_available = false,
-         authentic = false;
+    bool response = true, authoritative = false, truncated = false, recursion_desired = false,
+         recursion_available = false, authentic = false;
     uint8_t opcode = 0, code = 0;
   };
   Writer(uint16_t id, const Flags& flags) {
     put(id);
-    put(static_cast<uint16_t>(flags.response << 15 | flags.opcode << 11 | flags.authoritative << 10 | flags.truncated << 9 |
-                              flags.recursion_desired << 8 | flags.recursion_available << 7 | flags.authentic << 5 | flags.code));
+    put(static_cast<uint16_t>(flags.response << 15 | flags.opcode << 11 | flags.authoritative << 10 |
+                              flags.truncated << 9 | flags.recursion_desired << 8 |
+                              flags.recursion_available << 7 | flags.authentic << 5 | flags.code));
     wire_.append(8, '\0');
   }
   void add(Section section, const ldns_rr* rr) {
@@ -130,7 +126,8 @@ class Writer {
     if (!buffer || ldns_rr2buffer_wire(buffer.get(), rr, as) != LDNS_STATUS_OK) return;
     const ldns_rdf* owner = ldns_rr_owner(rr);
     std::string name(bytes_of(owner));
-    std::string_view bytes(reinterpret_cast<const char*>(ldns_buffer_begin(buffer.get())), ldns_buffer_position(buffer.get()));
+    std::string_view bytes(reinterpret_cast<const char*>(ldns_buffer_begin(buffer.get())),
+                           ldns_buffer_position(buffer.get()));
     auto known = owners_.find(name);
     if (known != owners_.end()) put(static_cast<uint16_t>(0xc000 | known->second));
     else wire_ += name;
@@ -219,7 +216,8 @@ std::vector<ldns_rr*> chain_of(const ldns_rr* question, const ldns_rr_list* answ
     });
     if (!leads) continue;
     kept.push_back(rr);
-    if (type == LDNS_RR_TYPE_CNAME && ldns_rr_rd_count(rr) == 1 && names.size() < 16) names.push_back(bytes_of(ldns_rr_rdf(rr, 0)));
+    if (type == LDNS_RR_TYPE_CNAME && ldns_rr_rd_count(rr) == 1 && names.size() < 16)
+      names.push_back(bytes_of(ldns_rr_rdf(rr, 0)));
   }
   return kept;
 }
@@ -242,8 +240,7 @@ base::Result<Query> parse_query(std::string_view wire) {
   if (query.edns) {
     query.edns_version = ldns_pkt_edns_version(packet.get());
     query.dnssec_ok = ldns_pkt_edns_do(packet.get());
-    query.udp_bytes = std::clamp<size_t>(ldns_pkt_edns_udp_size(packet.get()), kPlainUdpBytes,
-                                         kOurUdpBytes);
+    query.udp_bytes = std::clamp<size_t>(ldns_pkt_edns_udp_size(packet.get()), kPlainUdpBytes, kOurUdpBytes);
   }
   if (ldns_pkt_qdcount(packet.get()) == 1) {
     ldns_rr* question = ldns_rr_list_rr(ldns_pkt_question(packet.get()), 0);
@@ -256,18 +253,21 @@ base::Result<Query> parse_query(std::string_view wire) {
   return query;
 }
 
-std::string encode_answer(const Query& query, const Answer& answer, const Config& config,
-                          size_t limit_bytes, uint32_t rotation) {
+std::string encode_answer(const Query& query, const Answer& answer, const Config& config, size_t limit_bytes,
+                          uint32_t rotation) {
   Reply reply(query, {.authoritative = true, .code = answer.code}, limit_bytes);
   size_t n = answer.answers.size();
   for (size_t i = 0; i < n; ++i)
-    if (!reply.add(Writer::kAnswer, OwnedRecord(to_rr(answer.answers[(i + rotation) % n], query.name)).get())) return reply.take();
+    if (!reply.add(Writer::kAnswer, OwnedRecord(to_rr(answer.answers[(i + rotation) % n], query.name)).get()))
+      return reply.take();
   if (n == 0) reply.add(Writer::kAuthority, OwnedRecord(soa(config)).get());
   for (const Record& record : answer.additional)
     if (!reply.add(Writer::kAdditional, OwnedRecord(to_rr(record, query.name)).get())) break;
   return reply.take();
 }
-std::string encode_error(const Query& query, uint8_t code) { return Reply(query, {.code = code}, kPlainUdpBytes).take(); }
+std::string encode_error(const Query& query, uint8_t code) {
+  return Reply(query, {.code = code}, kPlainUdpBytes).take();
+}
 std::string encode_format_error(std::string_view wire) {
   if (wire.size() < 12 || (wire[2] & 0x80)) return {};  // no header, or an answer itself
   std::string reply(wire.substr(0, 2));
@@ -295,8 +295,8 @@ Packet parse_upstream(std::string_view wire) {
 }
 }  // namespace
 
-std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id, const std::string& name, uint16_t type,
-                                             uint16_t dns_class) {
+std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id, const std::string& name,
+                                             uint16_t type, uint16_t dns_class) {
   if (wire.size() < 12 || word(wire, 0) != id || !(wire[2] & 0x80)) return std::nullopt;
   Packet packet = parse_upstream(wire);
   if (!packet) return std::nullopt;
@@ -329,7 +329,8 @@ std::string adapt_upstream(std::string_view wire, const Query& query, uint32_t a
   Packet from = parse_upstream(wire);
   if (!from) return encode_error(query, kServFail);
   Reply reply(query,
-              {.truncated = static_cast<bool>(ldns_pkt_tc(from.get())), .authentic = static_cast<bool>(ldns_pkt_ad(from.get())),
+              {.truncated = static_cast<bool>(ldns_pkt_tc(from.get())),
+               .authentic = static_cast<bool>(ldns_pkt_ad(from.get())),
                .code = static_cast<uint8_t>(ldns_pkt_get_rcode(from.get()))},
               limit_bytes, query.dnssec_ok);
   for (const Record& record : before)

@@ -17,7 +17,7 @@ struct Query {
   uint16_t id = 0;
   uint8_t opcode = 0;
   bool recursion_desired = false, has_question = false;
-  std::string name;         // as sent, without the final dot
+  std::string name;  // as sent, without the final dot
   std::string lower_name;
   uint16_t type = 0, dns_class = 1;
   bool edns = false, dnssec_ok = false;
@@ -29,8 +29,8 @@ base::Result<Query> parse_query(std::string_view wire);
 // The answer's bytes; over `limit_bytes` the records are left out and TC is set. NXDOMAIN and empty
 // answers carry the SOA, so that resolvers remember them for kTtlSeconds. `rotation` turns the order
 // of the addresses, so that clients that take the first spread.
-std::string encode_answer(const Query& query, const Answer& answer, const Config& config,
-                          size_t limit_bytes, uint32_t rotation = 0);
+std::string encode_answer(const Query& query, const Answer& answer, const Config& config, size_t limit_bytes,
+                          uint32_t rotation = 0);
 std::string encode_error(const Query& query, uint8_t code);
 // For bytes that do not even parse; empty when there is no id to answer to.
 std::string encode_format_error(std::string_view wire);
@@ -43,8 +43,8 @@ struct UpstreamAnswer {
   bool truncated = false;
   uint32_t keep_seconds = 0;
 };
-std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id, const std::string& name, uint16_t type,
-                                             uint16_t dns_class);
+std::optional<UpstreamAnswer> check_upstream(std::string_view wire, uint16_t id, const std::string& name,
+                                             uint16_t type, uint16_t dns_class);
 // An upstream's answer for this client: its id, its spelling of the name, TTLs less `age_seconds`,
 // `before` (the CNAME of an ExternalName) in front; only what the question leads to.
 std::string adapt_upstream(std::string_view wire, const Query& query, uint32_t age_seconds,

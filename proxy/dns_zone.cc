@@ -16,8 +16,7 @@ std::vector<std::string_view> labels_of(std::string_view name) {
 // "a.b.cluster.local" under "cluster.local" -> "a.b"; the domain itself -> "".
 bool strip_suffix(std::string_view& name, std::string_view suffix) {
   if (name == suffix) return name = {}, true;
-  if (name.size() <= suffix.size() || !name.ends_with(suffix) ||
-      name[name.size() - suffix.size() - 1] != '.')
+  if (name.size() <= suffix.size() || !name.ends_with(suffix) || name[name.size() - suffix.size() - 1] != '.')
     return false;
   name.remove_suffix(suffix.size() + 1);
   return true;
@@ -42,8 +41,7 @@ template <typename Each>  // each(slice, endpoint) for those that may be named
 void each_endpoint(const Cluster& cluster, const std::string& key, Each each) {
   for (const EndpointSlice* slice : cluster.slices(key))
     for (const Endpoint& endpoint : slice->endpoints)
-      if (endpoint.ready && !endpoint.addresses.empty() &&
-          netns::parse_ipv4(endpoint.addresses[0]))
+      if (endpoint.ready && !endpoint.addresses.empty() && netns::parse_ipv4(endpoint.addresses[0]))
         each(*slice, endpoint);
 }
 
@@ -149,7 +147,8 @@ class Zone {
     std::set<std::string> addresses;
     std::string address = undashed(host);
     each_endpoint(cluster_, key_, [&](const EndpointSlice&, const Endpoint& e) {
-      if (e.hostname.empty() ? e.addresses[0] == address : e.hostname == host) addresses.insert(e.addresses[0]);
+      if (e.hostname.empty() ? e.addresses[0] == address : e.hostname == host)
+        addresses.insert(e.addresses[0]);
     });
     if (addresses.empty()) return no_such_name();
     std::vector<Record> records;

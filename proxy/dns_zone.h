@@ -18,13 +18,13 @@ constexpr uint8_t kNoError = 0, kFormErr = 1, kServFail = 2, kNxDomain = 3, kNot
 constexpr uint32_t kTtlSeconds = 5;
 
 struct Record {
-  std::string name;       // without the final dot; empty: the name that was asked
+  std::string name;  // without the final dot; empty: the name that was asked
   uint16_t type = kA;
-  std::string data;       // kA: "10.96.0.5"; kSrv, kPtr, kCname: a name; kTxt: the text
+  std::string data;  // kA: "10.96.0.5"; kSrv, kPtr, kCname: a name; kTxt: the text
   uint16_t srv_port = 0;
 };
 struct Answer {
-  bool ours = false;      // false: a name outside the cluster, for an upstream server
+  bool ours = false;  // false: a name outside the cluster, for an upstream server
   uint8_t code = kNoError;
   std::vector<Record> answers, additional;
   // An ExternalName leads outside: answers holds the CNAME, this name is to be resolved upstream.

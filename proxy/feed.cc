@@ -32,8 +32,8 @@ Service service_from(const value& object) {
   s.created = text(base::find_path(object, "metadata", "creationTimestamp"));
   s.uid = text(base::find_path(object, "metadata", "uid"));
   // Another proxy's (KEP-2447): known to DNS, without rules.
-  bool other_proxy = base::find_path(object, "metadata", "labels",
-                                     "service.kubernetes.io/service-proxy-name") != nullptr;
+  bool other_proxy =
+      base::find_path(object, "metadata", "labels", "service.kubernetes.io/service-proxy-name") != nullptr;
   const value* found = base::find(object, "spec");
   if (!found) return s;
   const value& spec = *found;
@@ -51,16 +51,17 @@ Service service_from(const value& object) {
   s.external_local = base::string_at(spec, "externalTrafficPolicy") == "Local";
   s.internal_local = base::string_at(spec, "internalTrafficPolicy") == "Local";
   if (base::string_at(spec, "sessionAffinity") == "ClientIP") {
-    int64_t seconds = base::as_int(
-        base::find_path(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds"), 10800);
+    int64_t seconds =
+        base::as_int(base::find_path(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds"), 10800);
     s.affinity_seconds = static_cast<uint32_t>(std::clamp<int64_t>(seconds, 1, 86400));
   }
   each(base::find(spec, "externalIPs"), [&](const value& ip) { s.external_ips.push_back(text(&ip)); });
-  if (s.type == "LoadBalancer") each(base::find_path(object, "status", "loadBalancer", "ingress"), [&](const value& ingress) {
-    // ipMode Proxy (KEP-1860): the balancer itself must see the traffic.
-    if (base::string_at(ingress, "ipMode") != "Proxy" && !base::string_at(ingress, "ip").empty())
-      s.load_balancer_ips.push_back(text(base::find(ingress, "ip")));
-  });
+  if (s.type == "LoadBalancer")
+    each(base::find_path(object, "status", "loadBalancer", "ingress"), [&](const value& ingress) {
+      // ipMode Proxy (KEP-1860): the balancer itself must see the traffic.
+      if (base::string_at(ingress, "ipMode") != "Proxy" && !base::string_at(ingress, "ip").empty())
+        s.load_balancer_ips.push_back(text(base::find(ingress, "ip")));
+    });
   return s;
 }
 
@@ -94,7 +95,8 @@ Node node_from(const value& object) {
     (base::string_at(address, "type") == "InternalIP" ? node.addresses : node.other_addresses)
         .push_back(text(base::find(address, "address")));
   });
-  node.kubelet_port = port_of(base::find_path(object, "status", "daemonEndpoints", "kubeletEndpoint", "Port"));
+  node.kubelet_port =
+      port_of(base::find_path(object, "status", "daemonEndpoints", "kubeletEndpoint", "Port"));
   return node;
 }
 

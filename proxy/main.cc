@@ -33,27 +33,36 @@ std::string metrics(const Proxier& proxier, const dns::Server& dns, const dns::U
   auto add = [&](const char* type, const char* name, const char* help, double value) {
     out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n{0} {3}\n", name, help, type, value);
   };
-  add("gauge", "sampan_proxy_services", "Services known.", static_cast<double>(proxier.cluster().services().size()));
-  add("gauge", "sampan_proxy_elements", "Elements wanted in the nftables table.", static_cast<double>(proxier.elements()));
-  add("counter", "sampan_proxy_rounds_total", "Rounds that wrote to the kernel or tried to.", static_cast<double>(c.rounds));
+  add("gauge", "sampan_proxy_services", "Services known.",
+      static_cast<double>(proxier.cluster().services().size()));
+  add("gauge", "sampan_proxy_elements", "Elements wanted in the nftables table.",
+      static_cast<double>(proxier.elements()));
+  add("counter", "sampan_proxy_rounds_total", "Rounds that wrote to the kernel or tried to.",
+      static_cast<double>(c.rounds));
   add("counter", "sampan_proxy_failures_total", "Rounds that failed.", static_cast<double>(c.failures));
-  add("counter", "sampan_proxy_actions_total", "Elements and chains changed.", static_cast<double>(c.actions));
-  add("counter", "sampan_proxy_stale_udp_total", "UDP connections removed.", static_cast<double>(c.stale_udp));
-  add("counter", "sampan_proxy_interferences_total", "Changes of our table by others.", static_cast<double>(c.interferences));
+  add("counter", "sampan_proxy_actions_total", "Elements and chains changed.",
+      static_cast<double>(c.actions));
+  add("counter", "sampan_proxy_stale_udp_total", "UDP connections removed.",
+      static_cast<double>(c.stale_udp));
+  add("counter", "sampan_proxy_interferences_total", "Changes of our table by others.",
+      static_cast<double>(c.interferences));
   add("gauge", "sampan_proxy_last_round_seconds", "How long the last round took.", c.last_round_seconds);
   add("counter", "sampan_dns_queries_total", "DNS queries received.", static_cast<double>(dns.queries()));
-  add("counter", "sampan_dns_cache_hits_total", "Upstream answers given from memory.", static_cast<double>(upstream.hits()));
-  add("gauge", "sampan_dns_cache_bytes", "Bytes of upstream answers in memory.", static_cast<double>(upstream.bytes()));
-  add("gauge", "sampan_dns_cache_entries", "Upstream answers in memory.", static_cast<double>(upstream.entries()));
+  add("counter", "sampan_dns_cache_hits_total", "Upstream answers given from memory.",
+      static_cast<double>(upstream.hits()));
+  add("gauge", "sampan_dns_cache_bytes", "Bytes of upstream answers in memory.",
+      static_cast<double>(upstream.bytes()));
+  add("gauge", "sampan_dns_cache_entries", "Upstream answers in memory.",
+      static_cast<double>(upstream.entries()));
   return out;
 }
 
 base::Status check(const Options& o) {
-  for (const auto& [flag, text] : {std::pair{"--cluster-cidr", o.table.cluster_cidr},
-                                   {"--service-cidr", o.table.service_cidr}})
+  for (const auto& [flag, text] :
+       {std::pair{"--cluster-cidr", o.table.cluster_cidr}, {"--service-cidr", o.table.service_cidr}})
     if (!netns::parse_cidr(text))
-      return base::make_error(base::Kind::kInvalid, "read flag", flag,
-                              "'" + text + "' is not an IPv4 CIDR", "write it as 10.96.0.0/16");
+      return base::make_error(base::Kind::kInvalid, "read flag", flag, "'" + text + "' is not an IPv4 CIDR",
+                              "write it as 10.96.0.0/16");
   if (!netns::parse_ipv4(o.table.cluster_dns))
     return base::make_error(base::Kind::kInvalid, "read flag", "--cluster-dns",
                             "'" + o.table.cluster_dns + "' is not an IPv4 address");
@@ -80,8 +89,10 @@ base::Status serve(const Options& o) {
   Nftables nft(o.table);
   TRY(nft.open());
   Proxier proxier(loop, nft, o.node_name,
-                  {netns::parse_cidr(o.table.service_cidr), netns::parse_cidr(o.table.cluster_cidr),
-                   *netns::parse_ipv4(o.table.cluster_dns), {}});
+                  {netns::parse_cidr(o.table.service_cidr),
+                   netns::parse_cidr(o.table.cluster_cidr),
+                   *netns::parse_ipv4(o.table.cluster_dns),
+                   {}});
 
   TRY(netns::ensure_dummy_link({o.dns_link, {o.table.cluster_dns + "/32"}, {o.table.service_cidr}}));
   dns::Config zone{o.cluster_domain, *netns::parse_cidr(o.table.service_cidr),
@@ -95,14 +106,12 @@ base::Status serve(const Options& o) {
   base::http::Server health(loop, nullptr, {}, [&](std::shared_ptr<base::http::Exchange> exchange) {
     std::string_view path = exchange->request().path();
     const std::string& error = proxier.counters().last_error;
-    if (path == "/metrics")
-      exchange->respond(200, {}, metrics(proxier, dns, upstream));
+    if (path == "/metrics") exchange->respond(200, {}, metrics(proxier, dns, upstream));
     else if (path == "/livez" || ((path == "/healthz" || path == "/readyz") && proxier.converged()))
       exchange->respond(200, {}, std::string("ok\n"));
     else if (path == "/healthz" || path == "/readyz")
       exchange->respond(503, {}, (error.empty() ? "waiting for the API server" : error) + "\n");
-    else
-      exchange->respond(404, {}, std::string("not found\n"));
+    else exchange->respond(404, {}, std::string("not found\n"));
   });
   if (!o.health_listen.empty()) TRY(health.listen(o.health_listen));
 
@@ -121,25 +130,30 @@ base::Status serve(const Options& o) {
     return std::pair{std::string(base::string_at(object, "metadata", "namespace")),
                      std::string(base::string_at(object, "metadata", "name"))};
   };
-  api::Informer services(loop, *transport, {api::resources::services, "", "", ""},
-                         [&](Change change, const base::json::value& object) {
-    auto [ns, name] = name_of(object);
-    if (change == Change::kDeleted) proxier.remove_service(ns, name);
-    else proxier.set_service(service_from(object));
-  }, [&] { synced(0); });
-  api::Informer slices(loop, *transport, {api::resources::endpoint_slices, "", "", ""},
-                       [&](Change change, const base::json::value& object) {
-    auto [ns, name] = name_of(object);
-    std::optional<EndpointSlice> slice;
-    if (change != Change::kDeleted) slice = slice_from(object);
-    if (slice) proxier.set_slice(*std::move(slice));
-    else proxier.remove_slice(ns, name);
-  }, [&] { synced(1); });
-  api::Informer nodes(loop, *transport,
-                      {api::resources::nodes, "", "", "metadata.name=" + o.node_name},
-                      [&](Change change, const base::json::value& object) {
-    if (change == Change::kSet) proxier.set_node(node_from(object));
-  }, [&] { synced(2); });
+  api::Informer services(
+      loop, *transport, {api::resources::services, "", "", ""},
+      [&](Change change, const base::json::value& object) {
+        auto [ns, name] = name_of(object);
+        if (change == Change::kDeleted) proxier.remove_service(ns, name);
+        else proxier.set_service(service_from(object));
+      },
+      [&] { synced(0); });
+  api::Informer slices(
+      loop, *transport, {api::resources::endpoint_slices, "", "", ""},
+      [&](Change change, const base::json::value& object) {
+        auto [ns, name] = name_of(object);
+        std::optional<EndpointSlice> slice;
+        if (change != Change::kDeleted) slice = slice_from(object);
+        if (slice) proxier.set_slice(*std::move(slice));
+        else proxier.remove_slice(ns, name);
+      },
+      [&] { synced(1); });
+  api::Informer nodes(
+      loop, *transport, {api::resources::nodes, "", "", "metadata.name=" + o.node_name},
+      [&](Change change, const base::json::value& object) {
+        if (change == Change::kSet) proxier.set_node(node_from(object));
+      },
+      [&] { synced(2); });
   services.start();
   slices.start();
   nodes.start();
@@ -162,7 +176,8 @@ int run(int argc, char** argv) {
   app.add_option("--run-dir", o.run_dir, "Unused so far: the proxy keeps no state")->capture_default_str();
   app.add_option("--resolv-conf", o.resolv_conf, "Servers for names outside the cluster; none: REFUSED");
   app.add_option("--dns-link", o.dns_link, "The link that holds the DNS address")->capture_default_str();
-  app.add_option("--health-listen", o.health_listen, "/healthz and /metrics; empty: none")->capture_default_str();
+  app.add_option("--health-listen", o.health_listen, "/healthz and /metrics; empty: none")
+      ->capture_default_str();
   app.add_option("--log-level", o.log_level, "debug, info, warning, error")->capture_default_str();
   app.add_flag("--cleanup", o.cleanup, "Remove the table and the link, and end");
   try {

@@ -55,9 +55,7 @@ void put_value(Attributes& at, const Value& value, bool padded) {
   at.end(data);
 }
 
-bool is_sticky(Set set) {
-  return set == Set::kEndpointsSticky || set == Set::kEndpointsLocalSticky;
-}
+bool is_sticky(Set set) { return set == Set::kEndpointsSticky || set == Set::kEndpointsLocalSticky; }
 
 class Encoder {
  public:
@@ -106,10 +104,11 @@ class Encoder {
         e.jump(c.mode == Class::Mode::kCluster ? "from_outside" : "from_anywhere");
       });
     if (c.sticky_seconds) sticky_rules(c, action);
-    else rule(c, action, [&](Expressions& e) {
-      random_endpoint(e, c, 4);
-      e.dnat(4, 5);
-    });
+    else
+      rule(c, action, [&](Expressions& e) {
+        random_endpoint(e, c, 4);
+        e.dnat(4, 5);
+      });
   }
   // `update` makes the client's element with a random endpoint, or, when it has one already, keeps
   // that and only starts its timeout anew; then the element is what counts.
@@ -117,13 +116,16 @@ class Encoder {
   // data begins with a word of padding: it is looked up into register 3 and fills 4 and 5, which
   // nft believes to hold the zeros loaded before.
   void sticky_rules(const Class& c, size_t action) {
-    rule(c, action, [&](Expressions& e) {
-      e.immediate_zero(4, 4);
-      e.immediate_zero(5, 2);
-      random_endpoint(e, c, 3);
-      client_key(e, 8);
-      e.update("affinity", 8, 4, uint64_t{c.sticky_seconds} * 1000);
-    }, "the data is a random element of @" + c.map());
+    rule(
+        c, action,
+        [&](Expressions& e) {
+          e.immediate_zero(4, 4);
+          e.immediate_zero(5, 2);
+          random_endpoint(e, c, 3);
+          client_key(e, 8);
+          e.update("affinity", 8, 4, uint64_t{c.sticky_seconds} * 1000);
+        },
+        "the data is a random element of @" + c.map());
     rule(c, action, [&](Expressions& e) {
       client_key(e, 0);
       e.lookup("affinity", 0, 4);
@@ -173,8 +175,7 @@ class Encoder {
     at.put_text(NFTA_SET_ELEM_LIST_TABLE, table_);
     at.put_text(NFTA_SET_ELEM_LIST_SET, head.element.set_name());
     size_t list = at.begin(NFTA_SET_ELEM_LIST_ELEMENTS), i = first;
-    for (; i < actions.size() && actions[i].kind == head.kind &&
-           actions[i].element.set == head.element.set &&
+    for (; i < actions.size() && actions[i].kind == head.kind && actions[i].element.set == head.element.set &&
            actions[i].element.count == head.element.count && at.size() - list < kMessageLimit;
          ++i) {
       out_.parts.push_back({at.size(), i});
@@ -198,8 +199,7 @@ class Encoder {
 
 }  // namespace
 
-Transaction encode(const std::string& table, const std::vector<Action>& actions,
-                   uint32_t generation) {
+Transaction encode(const std::string& table, const std::vector<Action>& actions, uint32_t generation) {
   Transaction out;
   Encoder(table, out).run(actions, generation);
   return out;

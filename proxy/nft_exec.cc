@@ -93,8 +93,7 @@ class Nftables::Deaf {
  private:
   void membership(int option) {
     int group = NFNLGRP_NFTABLES;
-    if (::setsockopt(nft_.watch_.get(), SOL_NETLINK, option, &group, sizeof group) != 0)
-      nft_.missed_ = true;
+    if (::setsockopt(nft_.watch_.get(), SOL_NETLINK, option, &group, sizeof group) != 0) nft_.missed_ = true;
   }
   Nftables& nft_;
   uint32_t before_ = 0;
@@ -126,8 +125,8 @@ Nftables::Interference Nftables::read_interference() {
         continue;
       const char* body = reinterpret_cast<char*>(at) + NLMSG_HDRLEN;
       // Every kind of message names its table in attribute 1.
-      std::string_view table = find_attribute({body + sizeof(nfgenmsg), at->nlmsg_len - NLMSG_HDRLEN - sizeof(nfgenmsg)},
-                                         NFTA_TABLE_NAME);
+      std::string_view table = find_attribute(
+          {body + sizeof(nfgenmsg), at->nlmsg_len - NLMSG_HDRLEN - sizeof(nfgenmsg)}, NFTA_TABLE_NAME);
       if (reinterpret_cast<const nfgenmsg*>(body)->nfgen_family != NFPROTO_IPV4 ||
           text_of(table) != config_.table)
         continue;
@@ -150,11 +149,10 @@ base::Result<uint32_t> Nftables::generation() {
 base::Status Nftables::dump(uint8_t message, const std::string& set,
                             const std::function<void(const char*, size_t)>& each) {
   bool elements = message == NFT_MSG_GETSETELEM;
-  return dump_netfilter(fd_.get(),
-                        request(message, NLM_F_DUMP, elements ? config_.table : std::string(),
-                                NFTA_SET_ELEM_LIST_TABLE, set),
-                        "read nftables table " + config_.table + (set.empty() ? "" : " set " + set),
-                        each);
+  return dump_netfilter(
+      fd_.get(),
+      request(message, NLM_F_DUMP, elements ? config_.table : std::string(), NFTA_SET_ELEM_LIST_TABLE, set),
+      "read nftables table " + config_.table + (set.empty() ? "" : " set " + set), each);
 }
 
 base::Result<std::vector<std::string>> Nftables::chains() {
@@ -176,8 +174,8 @@ base::Status Nftables::load_skeleton() {
   auto output = TRY(base::run_command({"nft", "-f", "-"}, skeleton(config_)));
   deaf.transactions = output.status.code == 0;
   if (output.status.code != 0)
-    return base::make_error(base::Kind::kUnsupported, "load nftables table", config_.table,
-                            output.err, "the kernel needs nf_tables with NAT (CONFIG_NFT_NAT)");
+    return base::make_error(base::Kind::kUnsupported, "load nftables table", config_.table, output.err,
+                            "the kernel needs nf_tables with NAT (CONFIG_NFT_NAT)");
   return {};
 }
 
@@ -187,8 +185,8 @@ base::Result<Observed> Nftables::observe() {
     uint32_t before = TRY(generation());
     Observed observed;
     base::Status status = [&]() -> base::Status {
-      std::set<std::pair<Set, uint16_t>> sets = {{Set::kServices, 0}, {Set::kExternalLocal, 0},
-                                                 {Set::kBlocked, 0}, {Set::kHairpin, 0}};
+      std::set<std::pair<Set, uint16_t>> sets = {
+          {Set::kServices, 0}, {Set::kExternalLocal, 0}, {Set::kBlocked, 0}, {Set::kHairpin, 0}};
       for (const std::string& name : TRY(chains()))
         if (auto found = parse_class(name)) {
           observed.classes.insert(*found);
@@ -199,11 +197,11 @@ base::Result<Observed> Nftables::observe() {
                  [&, set = set, count = count](const char* at, size_t size) {
                    each_attribute(find_attribute({at, size}, NFTA_SET_ELEM_LIST_ELEMENTS),
                                   [&](uint16_t, std::string_view element) {
-                     std::string_view key =
-                         find_attribute(find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
-                     observed.elements[parse_element(set, count, key)] =
-                         parse_value(find_attribute(element, NFTA_SET_ELEM_DATA));
-                   });
+                                    std::string_view key = find_attribute(
+                                        find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
+                                    observed.elements[parse_element(set, count, key)] =
+                                        parse_value(find_attribute(element, NFTA_SET_ELEM_DATA));
+                                  });
                  }));
       return {};
     }();
@@ -225,12 +223,11 @@ base::Status Nftables::act(const std::vector<Action>& actions, uint32_t generati
   deaf.transactions = failures.empty();
   if (failures.empty()) return {};
   const NetlinkFailure& failure = failures.front();
-  if (failure.error == ERESTART || failure.sequence == 0 ||
-      failure.sequence > transaction.messages.size())
-    return base::make_error(base::Kind::kConflict, "change nftables table", config_.table,
-                            failure.error == ERESTART ? "rules changed since they were read"
-                                                      : std::strerror(failure.error),
-                            "it is read again");
+  if (failure.error == ERESTART || failure.sequence == 0 || failure.sequence > transaction.messages.size())
+    return base::make_error(
+        base::Kind::kConflict, "change nftables table", config_.table,
+        failure.error == ERESTART ? "rules changed since they were read" : std::strerror(failure.error),
+        "it is read again");
   // The action whose bytes hold the attribute that the kernel points at.
   size_t at = transaction.messages[failure.sequence - 1] + failure.offset;
   auto part = std::upper_bound(transaction.parts.begin(), transaction.parts.end(), at,
@@ -243,18 +240,17 @@ base::Status Nftables::act(const std::vector<Action>& actions, uint32_t generati
   return error;
 }
 
-base::Status Nftables::purge_affinity(
-    const std::function<bool(const Key&, Ip, uint16_t)>& is_valid) {
+base::Status Nftables::purge_affinity(const std::function<bool(const Key&, Ip, uint16_t)>& is_valid) {
   std::vector<std::string> stale;
   TRY(dump(NFT_MSG_GETSETELEM, "affinity", [&](const char* at, size_t size) {
-    each_attribute(find_attribute({at, size}, NFTA_SET_ELEM_LIST_ELEMENTS),
-                   [&](uint16_t, std::string_view element) {
-      std::string_view key = find_attribute(find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
-      std::string_view to = find_attribute(find_attribute(element, NFTA_SET_ELEM_DATA), NFTA_DATA_VALUE);
-      if (key.size() < 16 || to.size() < 8) return;
-      Key service{ntohl(word(key, 4)), static_cast<uint8_t>(key[8]), port_at(key, 12)};
-      if (!is_valid(service, ntohl(word(to, 0)), port_at(to, 4))) stale.emplace_back(key);
-    });
+    each_attribute(
+        find_attribute({at, size}, NFTA_SET_ELEM_LIST_ELEMENTS), [&](uint16_t, std::string_view element) {
+          std::string_view key = find_attribute(find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
+          std::string_view to = find_attribute(find_attribute(element, NFTA_SET_ELEM_DATA), NFTA_DATA_VALUE);
+          if (key.size() < 16 || to.size() < 8) return;
+          Key service{ntohl(word(key, 4)), static_cast<uint8_t>(key[8]), port_at(key, 12)};
+          if (!is_valid(service, ntohl(word(to, 0)), port_at(to, 4))) stale.emplace_back(key);
+        });
   }));
   if (stale.empty()) return {};
   Deaf deaf(*this);

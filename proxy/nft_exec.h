@@ -60,7 +60,7 @@ class Nftables {
 struct Transaction {
   std::string bytes;
   struct Part {
-    size_t begin;        // offset of the element or message in bytes
+    size_t begin;  // offset of the element or message in bytes
     size_t action;
   };
   std::vector<Part> parts;

@@ -21,7 +21,7 @@ class Attributes {
   void put_text(uint16_t type, std::string_view text);  // with the terminating zero
   void put_u32(uint16_t type, uint32_t value);          // big-endian, as nfnetlink wants numbers
   void put_u64(uint16_t type, uint64_t value);
-  size_t begin(uint16_t type);                          // a nested one, closed by end()
+  size_t begin(uint16_t type);  // a nested one, closed by end()
   void end(size_t begun);
   size_t size() const { return bytes_.size(); }
 

@@ -19,8 +19,7 @@ base::Status send_all(int fd, const std::string& bytes, const std::string& opera
     return base::sys::last_error(operation, "SO_SNDBUFFORCE", "run as root");
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  if (::sendto(fd, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel),
-               sizeof kernel) < 0)
+  if (::sendto(fd, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel) < 0)
     return base::sys::last_error(operation, std::to_string(bytes.size()) + " bytes of netlink");
   return {};
 }

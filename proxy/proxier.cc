@@ -11,8 +11,8 @@ namespace proxy {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto kGather = 2ms;           // events of one change come close together
-constexpr auto kSlowResync = 5min;      // the net below: somebody changed our table by hand
+constexpr auto kGather = 2ms;       // events of one change come close together
+constexpr auto kSlowResync = 5min;  // the net below: somebody changed our table by hand
 constexpr auto kFirstRetry = 50ms;
 constexpr auto kLastRetry = 30s;
 
@@ -110,9 +110,9 @@ base::Status Proxier::converge() {
   dirty.swap(dirty_);
   for (const std::string& key : dirty) {
     const Service* service = cluster_.service(key);
-    auto changed = table_.set(
-        key, service ? elements_of(*service, cluster_.slices(key), node_, reserved_) : Elements(),
-        service ? service->rank() : std::string());
+    auto changed =
+        table_.set(key, service ? elements_of(*service, cluster_.slices(key), node_, reserved_) : Elements(),
+                   service ? service->rank() : std::string());
     planned.insert(planned.end(), changed.begin(), changed.end());
   }
   // What a repair finds in place already counts as changed: who did it may not have come this far.

@@ -55,7 +55,7 @@ class Proxier {
   Cluster cluster_;
   Table table_;
   Reserved reserved_;
-  std::set<std::string> dirty_;      // "ns/name" of Services
+  std::set<std::string> dirty_;  // "ns/name" of Services
   // Whose connections may lead to endpoints that are gone: kept until they were looked through.
   std::set<Key> stale_udp_;
   bool stale_affinity_ = false;

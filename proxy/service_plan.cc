@@ -26,13 +26,10 @@ Targets targets_of(const std::string& port_name, uint8_t protocol,
       if (port.name != port_name || port.protocol != protocol || port.port == 0) continue;
       for (const Endpoint& endpoint : slice->endpoints) {
         // An endpoint's addresses are interchangeable: the first is used (discovery/v1).
-        auto ip = endpoint.addresses.empty() ? std::nullopt
-                                             : netns::parse_ipv4(endpoint.addresses[0]);
+        auto ip = endpoint.addresses.empty() ? std::nullopt : netns::parse_ipv4(endpoint.addresses[0]);
         if (!ip || is_special(*ip)) continue;  // another family's slice; no host's address
         bool is_local = !node.empty() && endpoint.node == node;
-        Targets* to = endpoint.ready                               ? &ready
-                      : endpoint.serving && endpoint.terminating ? &ending
-                                                                   : nullptr;
+        Targets* to = endpoint.ready ? &ready : endpoint.serving && endpoint.terminating ? &ending : nullptr;
         if (!to) continue;
         to->all.insert({*ip, port.port});
         if (is_local) {
@@ -42,8 +39,7 @@ Targets targets_of(const std::string& port_name, uint8_t protocol,
       }
     }
   }
-  return {ready.all.empty() ? ending.all : ready.all,
-          ready.local.empty() ? ending.local : ready.local};
+  return {ready.all.empty() ? ending.all : ready.all, ready.local.empty() ? ending.local : ready.local};
 }
 
 class Builder {
@@ -75,9 +71,7 @@ void add_internal(Builder& builder, const Key& key, const Targets& targets, bool
   if (!usable.empty())
     builder.add(Set::kServices, key, Value::Kind::kClass,
                 builder.add_endpoints(key, usable, Class::Mode::kCluster));
-  else
-    builder.add(Set::kBlocked, key,
-                targets.all.empty() ? Value::Kind::kRefuse : Value::Kind::kDrop);
+  else builder.add(Set::kBlocked, key, targets.all.empty() ? Value::Kind::kRefuse : Value::Kind::kDrop);
 }
 
 void add_external(Builder& builder, const Key& key, const Targets& targets, bool keep_source) {
@@ -86,9 +80,9 @@ void add_external(Builder& builder, const Key& key, const Targets& targets, bool
     return;
   }
   // With externalTrafficPolicy Local, Pods and the node itself still reach every endpoint.
-  builder.add(Set::kServices, key, Value::Kind::kClass,
-              builder.add_endpoints(key, targets.all, keep_source ? Class::Mode::kCluster
-                                                                  : Class::Mode::kExternal));
+  builder.add(
+      Set::kServices, key, Value::Kind::kClass,
+      builder.add_endpoints(key, targets.all, keep_source ? Class::Mode::kCluster : Class::Mode::kExternal));
   if (!keep_source) return;
   if (!targets.local.empty()) {
     builder.add(Set::kExternalLocal, key, Value::Kind::kClass,
@@ -114,7 +108,8 @@ bool is_special(Ip ip) {
 bool Reserved::allows_cluster_ip(const Service& service, Ip ip) const {
   // Outside of the range it is one of an earlier range.
   auto of_api = api.lower_bound({ip, 0});
-  if (is_special(ip) || (pods && pods->contains(ip)) || (of_api != api.end() && of_api->first == ip)) return false;
+  if (is_special(ip) || (pods && pods->contains(ip)) || (of_api != api.end() && of_api->first == ip))
+    return false;
   if (services && ip == services->address + 1) return service.ns == "default" && service.name == "kubernetes";
   if (ip == dns) return service.ns == "kube-system" && service.name == "kube-dns";
   return true;
@@ -125,9 +120,11 @@ bool Reserved::allows_external_ip(const Node& node, Ip ip) const {
          (of_api == api.end() || of_api->first != ip);
 }
 bool Reserved::allows_given(const Node& node, Ip ip, uint16_t port) const {
-  if (is_special(ip) || ip == dns || (services && services->contains(ip)) || (pods && pods->contains(ip))) return false;
+  if (is_special(ip) || ip == dns || (services && services->contains(ip)) || (pods && pods->contains(ip)))
+    return false;
   if (api.contains({ip, port})) return false;
-  return port == 0 || port != node.kubelet_port || !(holds(node.addresses, ip) || holds(node.other_addresses, ip));
+  return port == 0 || port != node.kubelet_port ||
+         !(holds(node.addresses, ip) || holds(node.other_addresses, ip));
 }
 
 Elements elements_of(const Service& service, const std::vector<const EndpointSlice*>& slices,
@@ -137,7 +134,8 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
   if (!reserved.allows_cluster_ip(service, *cluster_ip)) return {};
   std::vector<Ip> external, given;
   for (const std::string& text : service.external_ips)
-    if (auto ip = netns::parse_ipv4(text); ip && reserved.allows_external_ip(node, *ip)) external.push_back(*ip);
+    if (auto ip = netns::parse_ipv4(text); ip && reserved.allows_external_ip(node, *ip))
+      external.push_back(*ip);
   for (const std::string& text : service.load_balancer_ips)
     if (auto ip = netns::parse_ipv4(text)) given.push_back(*ip);
 
@@ -156,8 +154,7 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
       if (auto ip = netns::parse_ipv4(text); ip && reserved.allows_given(node, *ip, port.node_port))
         add_external(builder, {*ip, port.protocol, port.node_port}, targets, service.external_local);
   }
-  for (Ip ip : local_addresses)
-    builder.add(Set::kHairpin, {ip, 0, 0}, Value::Kind::kNone);
+  for (Ip ip : local_addresses) builder.add(Set::kHairpin, {ip, 0, 0}, Value::Kind::kNone);
   return std::move(builder.elements);
 }
 

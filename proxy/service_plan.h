@@ -22,16 +22,16 @@ struct ServicePort {
 };
 struct Service {
   std::string ns, name;
-  std::string created, uid;              // creationTimestamp in the API's form: they sort by time
-  std::string type;                      // "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"
-  std::string cluster_ip;                // "" or "None": headless
+  std::string created, uid;  // creationTimestamp in the API's form: they sort by time
+  std::string type;          // "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"
+  std::string cluster_ip;    // "" or "None": headless
   std::string external_name;
   std::vector<std::string> external_ips, load_balancer_ips;  // those of ipMode VIP
   std::vector<ServicePort> ports;
   bool external_local = false, internal_local = false;
   bool publish_not_ready = false;
-  bool rules = true;                     // false: another proxy serves it; DNS knows it all the same
-  uint32_t affinity_seconds = 0;         // 0 = no affinity
+  bool rules = true;              // false: another proxy serves it; DNS knows it all the same
+  uint32_t affinity_seconds = 0;  // 0 = no affinity
   bool headless() const { return cluster_ip == "None"; }
   // Of two that claim an address the older has it: what a neighbour adds later changes nothing.
   std::string rank() const { return created + " " + uid; }
@@ -47,15 +47,15 @@ struct Endpoint {
   std::string node, hostname;
 };
 struct EndpointSlice {
-  std::string ns, name, service;         // service: label kubernetes.io/service-name
+  std::string ns, name, service;  // service: label kubernetes.io/service-name
   std::vector<EndpointPort> ports;
   std::vector<Endpoint> endpoints;
 };
 struct Node {
   std::string name;
-  std::vector<std::string> addresses;    // InternalIPs: where NodePorts are
+  std::vector<std::string> addresses;  // InternalIPs: where NodePorts are
   std::vector<std::string> other_addresses = {};
-  uint16_t kubelet_port = 0;             // 0: unknown
+  uint16_t kubelet_port = 0;  // 0: unknown
   bool operator==(const Node&) const = default;
 };
 
@@ -63,8 +63,9 @@ struct Node {
 // better (admission); this is what holds for Services that were there before.
 struct Reserved {
   std::optional<netns::Cidr> services, pods;
-  Ip dns = 0;                            // kube-system/kube-dns may have it: a DNS server in Pods
-  std::set<std::pair<Ip, uint16_t>> api; // endpoints of default/kubernetes; its cluster IP is the first of `services`
+  Ip dns = 0;  // kube-system/kube-dns may have it: a DNS server in Pods
+  std::set<std::pair<Ip, uint16_t>>
+      api;  // endpoints of default/kubernetes; its cluster IP is the first of `services`
 
   bool allows_cluster_ip(const Service& service, Ip ip) const;
   // Anybody who may write Services names external addresses; those of a load balancer and the node
@@ -88,16 +89,18 @@ class Cluster {
   const std::map<std::string, Service>& services() const { return services_; }
   // Keys of the Services with this cluster IP, and of the headless ones with this endpoint.
   const std::set<std::string>& with_cluster_ip(Ip ip) const { return at(by_cluster_ip_, ip); }
-  const std::set<std::string>& headless_with(Ip endpoint) const { return at(headless_by_endpoint_, endpoint); }
+  const std::set<std::string>& headless_with(Ip endpoint) const {
+    return at(headless_by_endpoint_, endpoint);
+  }
 
  private:
   using Index = std::unordered_map<Ip, std::set<std::string>>;
   static const std::set<std::string>& at(const Index& index, Ip ip);
   void index(const std::string& service_key, bool add);
-  std::map<std::string, Service> services_;                        // "ns/name"
+  std::map<std::string, Service> services_;  // "ns/name"
   Index by_cluster_ip_, headless_by_endpoint_;
-  std::map<std::string, EndpointSlice> slices_;                    // "ns/name"
-  std::map<std::string, std::set<std::string>> slices_of_;         // service -> slices
+  std::map<std::string, EndpointSlice> slices_;             // "ns/name"
+  std::map<std::string, std::set<std::string>> slices_of_;  // service -> slices
 };
 
 Elements elements_of(const Service& service, const std::vector<const EndpointSlice*>& slices,

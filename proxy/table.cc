@@ -73,10 +73,8 @@ std::string Element::set_name() const {
   return {};
 }
 std::string Element::text() const {
-  std::string key_text = set == Set::kHairpin ? format_ip(key.ip) + " . " + format_ip(key.ip)
-                                              : key.text();
-  if (is_endpoint())
-    key_text += " . " + std::to_string(index);
+  std::string key_text = set == Set::kHairpin ? format_ip(key.ip) + " . " + format_ip(key.ip) : key.text();
+  if (is_endpoint()) key_text += " . " + std::to_string(index);
   return set_name() + " " + key_text;
 }
 std::string Value::text() const {
@@ -95,8 +93,7 @@ std::string Action::text() const {
   switch (kind) {
     case Kind::kAddClass: return "add-class " + add.chain();
     case Kind::kAdd:
-      return "add " + element.text() +
-             (value.kind == Value::Kind::kNone ? "" : " : " + value.text());
+      return "add " + element.text() + (value.kind == Value::Kind::kNone ? "" : " : " + value.text());
     case Kind::kDelete: return "delete " + element.text();
   }
   return {};
@@ -108,8 +105,7 @@ std::string text(const std::vector<Action>& actions) {
 }
 
 size_t Table::Hash::operator()(const Element& e) const {
-  uint64_t hash = (uint64_t{e.key.ip} << 32 | uint64_t{e.key.port} << 16 | e.index) *
-                  0x9e3779b97f4a7c15;
+  uint64_t hash = (uint64_t{e.key.ip} << 32 | uint64_t{e.key.port} << 16 | e.index) * 0x9e3779b97f4a7c15;
   hash ^= (uint64_t{e.count} << 16 | uint64_t{e.key.protocol} << 8 | static_cast<uint64_t>(e.set)) *
           0xc2b2ae3d27d4eb4f;
   return hash ^ hash >> 29;
@@ -118,8 +114,7 @@ size_t Table::Hash::operator()(const Element& e) const {
 size_t Table::Hash::operator()(const Key& key) const { return (*this)(Element{Set::kServices, 0, key, 0}); }
 
 void Table::add_class(const Class& wanted, std::vector<Action>& actions) {
-  if (classes_.insert(wanted).second)
-    actions.push_back({Action::Kind::kAddClass, wanted, {}, {}});
+  if (classes_.insert(wanted).second) actions.push_back({Action::Kind::kAddClass, wanted, {}, {}});
 }
 
 // What a holder of `key` has in the table for it.
@@ -228,8 +223,7 @@ std::vector<Action> Table::reconcile(const Observed& observed) {
   Elements want = elements();
   for (const auto& [element, value] : observed.elements) {
     auto it = want.find(element);
-    if (it == want.end() || it->second != value)
-      removed.push_back({Action::Kind::kDelete, {}, element, {}});
+    if (it == want.end() || it->second != value) removed.push_back({Action::Kind::kDelete, {}, element, {}});
   }
   for (const auto& [element, value] : want) {
     if (value.kind == Value::Kind::kClass) add_class(value.to, actions);
@@ -248,9 +242,8 @@ void Table::add_maps(const std::vector<Action>& added, std::vector<Action>& clas
   for (const Action& action : added) {
     const Element& e = action.element;
     if (!e.is_endpoint()) continue;
-    if (std::any_of(classes_.begin(), classes_.end(), [&](const Class& c) {
-          return c.count == e.count && endpoint_set(c) == e.set;
-        }))
+    if (std::any_of(classes_.begin(), classes_.end(),
+                    [&](const Class& c) { return c.count == e.count && endpoint_set(c) == e.set; }))
       continue;
     bool local = e.set == Set::kEndpointsLocal || e.set == Set::kEndpointsLocalSticky;
     bool sticky = e.set == Set::kEndpointsSticky || e.set == Set::kEndpointsLocalSticky;

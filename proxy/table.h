@@ -45,11 +45,12 @@ std::optional<Class> parse_class(std::string_view chain);
 enum class Set : uint8_t {
   kEndpoints,       // ep_N: key . index : endpoint
   kEndpointsLocal,  // ep_N_local: the same, of this node alone
-  kEndpointsSticky, kEndpointsLocalSticky,  // the same for classes with affinity
-  kServices,        // services: key : class
-  kExternalLocal,   // external_local: asked first for clients outside the cluster CIDR
-  kBlocked,         // blocked: key : drop or refuse; asked when nothing rewrote the destination
-  kHairpin,         // hairpin: addresses of local endpoints, which may meet themselves
+  kEndpointsSticky,
+  kEndpointsLocalSticky,  // the same for classes with affinity
+  kServices,              // services: key : class
+  kExternalLocal,         // external_local: asked first for clients outside the cluster CIDR
+  kBlocked,               // blocked: key : drop or refuse; asked when nothing rewrote the destination
+  kHairpin,               // hairpin: addresses of local endpoints, which may meet themselves
 };
 Set endpoint_set(const Class& c);
 struct Element {
@@ -128,7 +129,7 @@ class Table {
   std::map<std::string, Owned> owned_;
   std::unordered_map<Element, Value, Hash> effective_;
   std::unordered_map<Key, const Owner*, Hash> holders_;
-  std::map<Key, Claims> others_;                             // claims that lost
+  std::map<Key, Claims> others_;  // claims that lost
   std::set<Class> classes_;
 };
 

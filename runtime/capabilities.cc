@@ -68,8 +68,8 @@ int child_set_capabilities(const Step& step) {
 int child_raise_ambient(const Step& step) {
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return -errno;
   for (int i = 0; i < 64; ++i)
-    if ((step.x & (uint64_t{1} << i)) &&
-        ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) != 0 && errno != EPERM)
+    if ((step.x & (uint64_t{1} << i)) && ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) != 0 &&
+        errno != EPERM)
       return -errno;  // EPERM: not permitted or not inheritable here, so it can't be granted
   return 0;
 }

@@ -10,10 +10,10 @@
 
 namespace runtime {
 
-int capability_number(std::string_view name);   // "CAP_KILL" -> 5; -1 unknown
-std::string capability_name(int number);        // "CAP_KILL"
-int last_capability();                          // of the running kernel
-bool have_capability(int number);               // effective, in this process
+int capability_number(std::string_view name);  // "CAP_KILL" -> 5; -1 unknown
+std::string capability_name(int number);       // "CAP_KILL"
+int last_capability();                         // of the running kernel
+bool have_capability(int number);              // effective, in this process
 
 // In the child; 0 or -errno.
 int child_drop_bounding(const Step& step);

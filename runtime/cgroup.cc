@@ -39,8 +39,7 @@ base::Status make_directory(const std::string& path, bool cpuset) {
     size_t slash = path.rfind('/');
     if (slash == 0 || slash == std::string::npos) return sys::last_error("make cgroup", path);
     TRY(make_directory(path.substr(0, slash), cpuset));
-    if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
-      return sys::last_error("make cgroup", path);
+    if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return sys::last_error("make cgroup", path);
   }
   return cpuset ? inherit_cpuset(path) : base::Status{};
 }
@@ -60,8 +59,8 @@ base::Status write_subtree_control(const std::string& path, const std::string& v
     std::string one(rest.substr(0, space));
     rest.remove_prefix(std::min(rest.size(), space + 1));
     auto written = sys::write_control(path, one);
-    if (written.ok() || written.error().errno_value == EINVAL ||
-        written.error().errno_value == ENOENT || (written.error().errno_value == EACCES && ::geteuid() != 0))
+    if (written.ok() || written.error().errno_value == EINVAL || written.error().errno_value == ENOENT ||
+        (written.error().errno_value == EACCES && ::geteuid() != 0))
       continue;
     return written.error();
   }
@@ -99,8 +98,7 @@ base::Status act_cgroup(const CgroupPlan& plan) {
       case Action::kWrite:
         if (action.path.ends_with("/cgroup.subtree_control"))
           TRY(write_subtree_control(action.path, action.value));
-        else
-          TRY(writer.write(action.path, action.value));
+        else TRY(writer.write(action.path, action.value));
         break;
       case Action::kDeviceFilter: TRY(attach_device_filter(action.path, plan.device_rules)); break;
     }
@@ -162,8 +160,7 @@ std::vector<pid_t> cgroup_processes(const CgroupLayout& layout, const std::strin
 base::Status signal_cgroup(const CgroupLayout& layout, const std::string& path, int signal) {
   if (signal == SIGKILL && !layout.unified.empty()) {
     // Kernel 5.14; reaches what forks meanwhile.
-    if (sys::write_control(layout.unified + path + "/cgroup.kill", "1").ok() && layout.pure_v2())
-      return {};
+    if (sys::write_control(layout.unified + path + "/cgroup.kill", "1").ok() && layout.pure_v2()) return {};
   }
   for (pid_t pid : cgroup_processes(layout, path))
     if (::kill(pid, signal) != 0 && errno != ESRCH)
@@ -178,7 +175,8 @@ base::Status freeze_cgroup(const CgroupLayout& layout, const std::string& path, 
     TRY(sys::write_control(directory + "/cgroup.freeze", frozen ? "1" : "0"));
     for (;;) {  // the kernel wakes POLLPRI on every change of the file
       char text[256] = {};
-      if (::pread(events.get(), text, sizeof text - 1, 0) < 0) return sys::last_error("read cgroup.events", path);
+      if (::pread(events.get(), text, sizeof text - 1, 0) < 0)
+        return sys::last_error("read cgroup.events", path);
       if ((std::string_view(text).find("frozen 1") != std::string_view::npos) == frozen) return {};
       pollfd wait{events.get(), POLLPRI, 0};
       int n = ::poll(&wait, 1, kRemoveTimeoutMs);
@@ -189,8 +187,7 @@ base::Status freeze_cgroup(const CgroupLayout& layout, const std::string& path, 
     }
   }
   const CgroupLayout::Hierarchy* freezer = layout.find("freezer");
-  if (!freezer)
-    return base::make_error(base::Kind::kUnsupported, "freeze", path, "no freezer hierarchy");
+  if (!freezer) return base::make_error(base::Kind::kUnsupported, "freeze", path, "no freezer hierarchy");
   std::string file = freezer->mount + path + "/freezer.state";
   // v1 has no notification, and FREEZING turns into FROZEN only when asked again.
   for (int attempt = 0; attempt < 1000; ++attempt) {
@@ -212,7 +209,8 @@ bool cgroup_frozen(const CgroupLayout& layout, const std::string& path) {
   return state.ok() && *state == "FROZEN\n";
 }
 
-base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path, const std::function<void()>& reap) {
+base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path,
+                           const std::function<void()>& reap) {
   if (path.empty() || path == "/")
     return base::make_error(base::Kind::kInvalid, "remove cgroup", path, "not ours");
   auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kRemoveTimeoutMs);
@@ -228,8 +226,8 @@ base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path, 
     for (pid_t pid : cgroup_processes(layout, path)) {
       auto pidfd = sys::pidfd_open(pid);
       if (!pidfd.ok()) continue;
-      auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-          deadline - std::chrono::steady_clock::now());
+      auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
       pollfd wait{pidfd->get(), POLLIN, 0};
       if (reap) {
         reap();

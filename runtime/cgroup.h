@@ -31,7 +31,8 @@ base::Status freeze_cgroup(const CgroupLayout& layout, const std::string& path, 
 bool cgroup_frozen(const CgroupLayout& layout, const std::string& path);
 // `reap`: called again and again while it waits. Who is the parent of processes in it collects its dead
 // there: the first process of a pid namespace ends only after every other one in it was waited for.
-base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path, const std::function<void()>& reap = {});
+base::Status remove_cgroup(const CgroupLayout& layout, const std::string& path,
+                           const std::function<void()>& reap = {});
 
 struct CgroupUsage {
   uint64_t cpu_ns = 0, memory_bytes = 0, memory_working_set_bytes = 0, pids = 0;

@@ -9,9 +9,12 @@ namespace runtime {
 namespace {
 
 base::Error cgroup_error(int code, std::string what) {
-  base::Kind kind = code == ECGROUPNOTMOUNTED || code == ECGROUPNOTEXIST ? base::Kind::kUnsupported : base::Kind::kInternal;
+  base::Kind kind =
+      code == ECGROUPNOTMOUNTED || code == ECGROUPNOTEXIST ? base::Kind::kUnsupported : base::Kind::kInternal;
   return base::make_error(kind, std::move(what), "", cgroup_strerror(code),
-                          kind == base::Kind::kUnsupported ? "mount cgroup2 on /sys/fs/cgroup, or the v1 controllers below it" : "");
+                          kind == base::Kind::kUnsupported
+                              ? "mount cgroup2 on /sys/fs/cgroup, or the v1 controllers below it"
+                              : "");
 }
 
 }  // namespace
@@ -24,7 +27,8 @@ base::Result<std::map<std::string, std::string>> cgroup_controllers() {
   int code = cgroup_get_all_controller_begin(&handle, &info);
   for (; code == 0; code = cgroup_get_all_controller_next(&handle, &info)) {
     char* mounted = nullptr;
-    if (info.enabled && cgroup_get_subsys_mount_point(info.name, &mounted) == 0 && mounted) found.emplace(info.name, mounted);
+    if (info.enabled && cgroup_get_subsys_mount_point(info.name, &mounted) == 0 && mounted)
+      found.emplace(info.name, mounted);
     ::free(mounted);
   }
   cgroup_get_all_controller_end(&handle);
@@ -38,8 +42,10 @@ base::Status require_cgroup_controllers(const std::vector<std::string>& wanted) 
   for (const std::string& name : wanted)
     if (!found.count(name)) missing += (missing.empty() ? "" : ", ") + name;
   if (missing.empty()) return {};
-  return base::make_error(base::Kind::kUnsupported, "look for cgroup controllers", missing, "not enabled or not mounted on this host",
-                          "boot with cgroup_enable=memory, enable them in cgroup.subtree_control, or mount them");
+  return base::make_error(
+      base::Kind::kUnsupported, "look for cgroup controllers", missing,
+      "not enabled or not mounted on this host",
+      "boot with cgroup_enable=memory, enable them in cgroup.subtree_control, or mount them");
 }
 
 }  // namespace runtime

@@ -31,10 +31,9 @@ std::string unescape(std::string_view text) {  // "\040" of mountinfo
   }
   return out;
 }
-constexpr std::string_view kControllers[] = {"cpu",     "cpuacct", "cpuset",   "memory",
-                                             "devices", "freezer", "blkio",    "pids",
-                                             "hugetlb", "net_cls", "net_prio", "perf_event",
-                                             "rdma",    "misc"};
+constexpr std::string_view kControllers[] = {"cpu",      "cpuacct",    "cpuset", "memory",  "devices",
+                                             "freezer",  "blkio",      "pids",   "hugetlb", "net_cls",
+                                             "net_prio", "perf_event", "rdma",   "misc"};
 }  // namespace
 
 const CgroupLayout::Hierarchy* CgroupLayout::find(std::string_view controller) const {
@@ -98,7 +97,8 @@ CgroupLayout usual_cgroup_layout(std::string_view self_cgroup) {
     for (std::string_view rest = names; !rest.empty();) {
       std::string_view name = rest.substr(0, rest.find(','));
       rest.remove_prefix(std::min(rest.size(), name.size() + 1));
-      if (named || std::find(std::begin(kControllers), std::end(kControllers), name) != std::end(kControllers))
+      if (named ||
+          std::find(std::begin(kControllers), std::end(kControllers), name) != std::end(kControllers))
         hierarchy.controllers.emplace_back(name);
     }
     if (!hierarchy.controllers.empty()) layout.v1.insert(layout.v1.begin(), std::move(hierarchy));
@@ -133,8 +133,7 @@ base::Result<const CgroupLayout*> cgroup_layout() {
     layout = parse_cgroup_layout(TRY(sys::read_file("/proc/self/mountinfo", 64u << 20)));
     if (layout.v1.empty() && layout.unified.empty())
       return base::make_error(base::Kind::kUnsupported, "find cgroups", "/proc/self/mountinfo",
-                              "no cgroup file system is mounted",
-                              "mount -t cgroup2 none /sys/fs/cgroup");
+                              "no cgroup file system is mounted", "mount -t cgroup2 none /sys/fs/cgroup");
   }
   return &layout;
 }

@@ -65,7 +65,8 @@ std::string limit_text(int64_t value, const char* unlimited) {
 
 base::Status Planner::memory(const Resources& r) {
   if (layout_.pure_v2()) {
-    if (r.memory_limit) TRY(write("memory", "memory.limit", "memory.max", limit_text(*r.memory_limit, "max")));
+    if (r.memory_limit)
+      TRY(write("memory", "memory.limit", "memory.max", limit_text(*r.memory_limit, "max")));
     if (r.memory_reservation)
       TRY(write("memory", "memory.reservation", "memory.low", limit_text(*r.memory_reservation, "max")));
     if (r.memory_swap) {
@@ -75,34 +76,41 @@ base::Status Planner::memory(const Resources& r) {
         return base::make_error(base::Kind::kInvalid, "read", "linux.resources.memory.swap", "needs a limit");
       if (swap > 0) swap -= *r.memory_limit;
       if (*r.memory_swap > 0 && swap < 0)
-        return base::make_error(base::Kind::kInvalid, "read", "linux.resources.memory.swap", "is less than limit");
-      if (*r.memory_swap != 0) TRY(write("memory", "memory.swap", "memory.swap.max", limit_text(swap, "max")));
+        return base::make_error(base::Kind::kInvalid, "read", "linux.resources.memory.swap",
+                                "is less than limit");
+      if (*r.memory_swap != 0)
+        TRY(write("memory", "memory.swap", "memory.swap.max", limit_text(swap, "max")));
     }
-    const char* field = r.swappiness                            ? "swappiness"
+    const char* field = r.swappiness                           ? "swappiness"
                         : r.disable_oom_killer.value_or(false) ? "disableOOMKiller"
                         : r.kernel_limit                       ? "kernel"
                         : r.kernel_tcp_limit                   ? "kernelTCP"
                                                                : nullptr;
     if (field)
-      return base::make_error(base::Kind::kUnsupported, "apply", std::string("linux.resources.memory.") + field,
-                              "cgroup v2 has no such setting", "remove it");
+      return base::make_error(base::Kind::kUnsupported, "apply",
+                              std::string("linux.resources.memory.") + field, "cgroup v2 has no such setting",
+                              "remove it");
     return {};
   }
   if (r.memory_limit && *r.memory_limit != 0)
-    TRY(write("memory", "linux.resources.memory.limit", "memory.limit_in_bytes", limit_text(*r.memory_limit, "-1")));
+    TRY(write("memory", "linux.resources.memory.limit", "memory.limit_in_bytes",
+              limit_text(*r.memory_limit, "-1")));
   if (r.memory_swap && *r.memory_swap != 0)
-    TRY(write("memory", "linux.resources.memory.swap", "memory.memsw.limit_in_bytes", limit_text(*r.memory_swap, "-1")));
+    TRY(write("memory", "linux.resources.memory.swap", "memory.memsw.limit_in_bytes",
+              limit_text(*r.memory_swap, "-1")));
   if (r.memory_reservation && *r.memory_reservation != 0)
     TRY(write("memory", "linux.resources.memory.reservation", "memory.soft_limit_in_bytes",
               limit_text(*r.memory_reservation, "-1")));
   // Deprecated: kernels of today take the first and do nothing; those without the file refuse it.
   if (r.kernel_limit && *r.kernel_limit != 0)
-    TRY(write("memory", "linux.resources.memory.kernel", "memory.kmem.limit_in_bytes", limit_text(*r.kernel_limit, "-1")));
+    TRY(write("memory", "linux.resources.memory.kernel", "memory.kmem.limit_in_bytes",
+              limit_text(*r.kernel_limit, "-1")));
   if (r.kernel_tcp_limit && *r.kernel_tcp_limit != 0)
     TRY(write("memory", "linux.resources.memory.kernelTCP", "memory.kmem.tcp.limit_in_bytes",
               limit_text(*r.kernel_tcp_limit, "-1")));
   if (r.swappiness)
-    TRY(write("memory", "linux.resources.memory.swappiness", "memory.swappiness", std::to_string(*r.swappiness)));
+    TRY(write("memory", "linux.resources.memory.swappiness", "memory.swappiness",
+              std::to_string(*r.swappiness)));
   if (r.disable_oom_killer.value_or(false))
     TRY(write("memory", "linux.resources.memory.disableOOMKiller", "memory.oom_control", "1"));
   return {};
@@ -152,7 +160,8 @@ base::Status Planner::block_io(const Resources& r) {
   for (const WeightDevice& d : r.weight_devices) {
     leaf |= d.leaf_weight.has_value();
     if (d.weight)
-      TRY(write(controller, "linux.resources.blockIO.weightDevice", v2 ? "io.bfq.weight" : "blkio.bfq.weight_device",
+      TRY(write(controller, "linux.resources.blockIO.weightDevice",
+                v2 ? "io.bfq.weight" : "blkio.bfq.weight_device",
                 fmt::format("{}:{} {}", d.major, d.minor, *d.weight)));
   }
   if (leaf)
@@ -194,12 +203,15 @@ base::Status Planner::resources(const Resources& r) {
     return base::make_error(base::Kind::kUnsupported, "apply", "linux.resources.network",
                             "cgroup v2 has no such setting", "remove it");
   if (r.net_class_id)
-    TRY(write("net_cls", "linux.resources.network.classID", "net_cls.classid", std::to_string(*r.net_class_id)));
+    TRY(write("net_cls", "linux.resources.network.classID", "net_cls.classid",
+              std::to_string(*r.net_class_id)));
   for (const auto& [name, priority] : r.net_priorities)
-    TRY(write("net_prio", "linux.resources.network.priorities", "net_prio.ifpriomap", fmt::format("{} {}", name, priority)));
+    TRY(write("net_prio", "linux.resources.network.priorities", "net_prio.ifpriomap",
+              fmt::format("{} {}", name, priority)));
   if (!r.unified.empty() && !layout_.pure_v2())
     return base::make_error(base::Kind::kUnsupported, "apply", "linux.resources.unified",
-                            fmt::format("invalid configuration: this host's cgroups are {}", layout_.mode()), "remove it");
+                            fmt::format("invalid configuration: this host's cgroups are {}", layout_.mode()),
+                            "remove it");
   for (const auto& [file, value] : r.unified)
     TRY(write(std::string_view(file).substr(0, file.find('.')), "linux.resources.unified", file, value));
   return {};
@@ -212,7 +224,8 @@ uint64_t cpu_weight(uint64_t shares) {
 
 namespace {
 // v2: a controller works in a directory only when all directories above pass it on.
-void plan_controllers(const CgroupLayout& layout, const std::string& path, const std::set<std::string>& wanted, CgroupPlan& plan) {
+void plan_controllers(const CgroupLayout& layout, const std::string& path,
+                      const std::set<std::string>& wanted, CgroupPlan& plan) {
   std::string enable;
   for (const char* name : {"cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma"}) {
     bool known_to_systemd = std::string_view(name) != "hugetlb" && std::string_view(name) != "rdma";
@@ -246,15 +259,15 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
                            [&](const std::string& name) { return wanted.count(name) != 0; });
     if (!use) continue;
     plan.directories.push_back(hierarchy.mount + path);
-    plan.actions.push_back({Action::kMakeDirectory, plan.directories.back(), "",
-                            hierarchy.controllers[0] == "cpuset"});
+    plan.actions.push_back(
+        {Action::kMakeDirectory, plan.directories.back(), "", hierarchy.controllers[0] == "cpuset"});
   }
   if (!layout.unified.empty()) {
     plan.unified = layout.unified + path;
     plan.actions.push_back({Action::kMakeDirectory, plan.unified, ""});
     if (delegate && layout.pure_v2())
-      plan.actions.push_back({Action::kWrite, plan.unified + "/cgroup.subtree_control",
-                              "+cpu +memory +pids"});
+      plan.actions.push_back(
+          {Action::kWrite, plan.unified + "/cgroup.subtree_control", "+cpu +memory +pids"});
   }
   for (CgroupAction& write : planner.writes_) plan.actions.push_back(std::move(write));
   if (delegate || !layout.device_control) return plan;
@@ -280,8 +293,8 @@ base::Result<CgroupPlan> plan_cgroup(const CgroupLayout& layout, const std::stri
       for (char type : {'b', 'c'}) {
         DeviceRule one = rule;
         one.type = type;
-        plan.actions.push_back({Action::kWrite, dir + (rule.allow ? "/devices.allow" : "/devices.deny"),
-                                device_text(one)});
+        plan.actions.push_back(
+            {Action::kWrite, dir + (rule.allow ? "/devices.allow" : "/devices.deny"), device_text(one)});
       }
       continue;
     }
@@ -300,7 +313,8 @@ base::Result<CgroupPlan> plan_cgroup_update(const CgroupLayout& layout, const st
   for (const CgroupLayout::Hierarchy& hierarchy : layout.v1)
     for (const std::string& name : hierarchy.controllers)
       if (planner.used_.count(name))
-        plan.actions.push_back({Action::kMakeDirectory, hierarchy.mount + path, "", hierarchy.controllers[0] == "cpuset"});
+        plan.actions.push_back(
+            {Action::kMakeDirectory, hierarchy.mount + path, "", hierarchy.controllers[0] == "cpuset"});
   for (CgroupAction& write : planner.writes_) plan.actions.push_back(std::move(write));
   return plan;
 }

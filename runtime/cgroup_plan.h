@@ -14,14 +14,14 @@ namespace runtime {
 struct CgroupAction {
   enum class Kind { kMakeDirectory, kWrite, kDeviceFilter } kind;
   std::string path, value;
-  bool cpuset = false;                     // kMakeDirectory: inherit cpus and mems on the way down
+  bool cpuset = false;  // kMakeDirectory: inherit cpus and mems on the way down
   std::string text() const;
 };
 struct CgroupPlan {
   std::vector<CgroupAction> actions;
-  std::vector<std::string> directories;    // v1, of the container; processes enter all of them
-  std::string unified;                     // v2 directory; processes are cloned into it
-  std::vector<DeviceRule> device_rules;    // what kDeviceFilter compiles
+  std::vector<std::string> directories;  // v1, of the container; processes enter all of them
+  std::string unified;                   // v2 directory; processes are cloned into it
+  std::vector<DeviceRule> device_rules;  // what kDeviceFilter compiles
 };
 // `path` is absolute within each hierarchy. `delegate`: a Pod's, parent of the containers' (v2
 // controllers are switched on below it and it holds no process). Devices are denied by default

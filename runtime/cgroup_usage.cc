@@ -65,10 +65,13 @@ base::Result<CgroupCounters> cgroup_counters(const std::string& cgroup) {
   const CgroupLayout& layout = *TRY(cgroup_layout());
   CgroupCounters out;
   const bool v2 = layout.pure_v2();
-  const std::string cpu = directory_of(layout, cgroup, v2 ? "cpu" : "cpuacct"), memory = directory_of(layout, cgroup, "memory");
-  if (!sys::exists(cpu)) return base::make_error(base::Kind::kNotFound, "count", cgroup, "no such control group");
+  const std::string cpu = directory_of(layout, cgroup, v2 ? "cpu" : "cpuacct"),
+                    memory = directory_of(layout, cgroup, "memory");
+  if (!sys::exists(cpu))
+    return base::make_error(base::Kind::kNotFound, "count", cgroup, "no such control group");
   auto read = [](const std::string& path) { return sys::read_file(path).value_or(""); };
-  const std::string cpu_stat = read(v2 ? cpu + "/cpu.stat" : directory_of(layout, cgroup, "cpu") + "/cpu.stat");
+  const std::string cpu_stat =
+      read(v2 ? cpu + "/cpu.stat" : directory_of(layout, cgroup, "cpu") + "/cpu.stat");
   const std::string memory_stat = read(memory + "/memory.stat");
   out.cpu_periods = number_of(cpu_stat, "nr_periods");
   out.cpu_throttled_periods = number_of(cpu_stat, "nr_throttled");

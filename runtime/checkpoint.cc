@@ -31,7 +31,8 @@ base::Status check_feature(const OciContext& context, const std::string& program
   call.options.add(lazy ? 2 : 1, 1);
   CriuAnswer answer = TRY(call_criu(call));
   if (answer.success && (lazy ? answer.lazy_pages : answer.mem_track)) return {};
-  return refuse(context, Kind::kUnsupported, fmt::format("criu or the kernel lacks {}", lazy ? "lazy pages" : "memory tracking"));
+  return refuse(context, Kind::kUnsupported,
+                fmt::format("criu or the kernel lacks {}", lazy ? "lazy pages" : "memory tracking"));
 }
 
 // Of the container as it is now: mounts of the host, namespaces that were there before it.
@@ -46,7 +47,8 @@ base::Status describe(const OciState& state, const Config& config, CriuMessage& 
     opts.add(kExtMount, pair_of(mount.target, mount.target));
   for (const std::string& path : config.masked_paths) {
     struct stat info;
-    if (::stat(fmt::format("/proc/{}/root{}", state.pid, clean_path(path)).c_str(), &info) == 0 && !S_ISDIR(info.st_mode))
+    if (::stat(fmt::format("/proc/{}/root{}", state.pid, clean_path(path)).c_str(), &info) == 0 &&
+        !S_ISDIR(info.st_mode))
       opts.add(kExtMount, pair_of(clean_path(path), "/dev/null"));
   }
   for (const Outer& outer : kOuter) {
@@ -82,7 +84,8 @@ base::Result<int> oci_checkpoint(const OciContext& context) {
   OciState state = TRY(context.store.read(id));
   OciStatus status = context.store.status(state, *TRY(cgroup_layout()));
   if (status != OciStatus::kRunning && status != OciStatus::kPaused)
-    return refuse(context, Kind::kConflict, fmt::format("Container cannot be checkpointed in {} state", status_name(status)));
+    return refuse(context, Kind::kConflict,
+                  fmt::format("Container cannot be checkpointed in {} state", status_name(status)));
   Config config = TRY(parse_config(TRY(context.store.read_config(id))));
   if (!config.process) return refuse(context, Kind::kConflict, "it has no process");
   bool pre = options.has("pre-dump");
@@ -97,13 +100,16 @@ base::Result<int> oci_checkpoint(const OciContext& context) {
   int ready = -1;
   if (options.has("status-fd")) {
     auto fd = base::parse_number<int>(options.get("status-fd"), 0);
-    if (!fd) return invalid_option("read option --status-fd", "'" + options.get("status-fd") + "' is not a file descriptor");
+    if (!fd)
+      return invalid_option("read option --status-fd",
+                            "'" + options.get("status-fd") + "' is not a file descriptor");
     ready = *fd;
   }
   call.notify = [&](const CriuAnswer& answer, base::UniqueFd) -> base::Status {
     context.log->debug("criu is at " + answer.script);
     // The page server listens: whoever restores elsewhere may begin.
-    if (answer.script == "status-ready" && ready >= 0 && ::write(ready, "", 1) != 1) return sys::last_error("write", "--status-fd");
+    if (answer.script == "status-ready" && ready >= 0 && ::write(ready, "", 1) != 1)
+      return sys::last_error("write", "--status-fd");
     return {};
   };
   TRY(run_criu(context, call, directories.work + "/dump.log"));

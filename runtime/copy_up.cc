@@ -60,7 +60,9 @@ int copy_entry(int from, int to, const char* name, int depth) {
   if (S_ISLNK(info.st_mode)) return copy_link(from, to, name, info);
   if (!S_ISDIR(info.st_mode)) {
     int error = ::mknodat(to, name, info.st_mode, info.st_rdev) == 0 ? 0 : -errno;
-    return error ? error : ::fchownat(to, name, info.st_uid, info.st_gid, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+    return error                                                                      ? error
+           : ::fchownat(to, name, info.st_uid, info.st_gid, AT_SYMLINK_NOFOLLOW) == 0 ? 0
+                                                                                      : -errno;
   }
   if (depth == kMaxDepth) return -ELOOP;
   if (::mkdirat(to, name, 0700) != 0) return -errno;

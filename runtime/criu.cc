@@ -32,7 +32,9 @@ bool read_varint(std::string_view& rest, uint64_t& out) {
   }
   return false;
 }
-base::Error broken() { return base::make_error(Kind::kInvalid, "read criu's answer", {}, "is no message of its protocol"); }
+base::Error broken() {
+  return base::make_error(Kind::kInvalid, "read criu's answer", {}, "is no message of its protocol");
+}
 base::Result<Field> next_field(std::string_view& rest) {
   Field out;
   uint64_t key, length = 0;
@@ -58,10 +60,10 @@ base::Status read_inner(const Field& outer, CriuAnswer& out) {
   for (std::string_view rest = outer.bytes; !rest.empty();) {
     Field field = TRY(next_field(rest));
     switch (outer.number * 10 + field.number) {
-      case 41: out.pid = static_cast<int>(field.value); break;       // criu_restore_resp.pid
-      case 51: out.script = field.bytes; break;                      // criu_notify
+      case 41: out.pid = static_cast<int>(field.value); break;  // criu_restore_resp.pid
+      case 51: out.script = field.bytes; break;                 // criu_notify
       case 52: out.pid = static_cast<int>(field.value); break;
-      case 81: out.mem_track = field.value != 0; break;              // criu_features
+      case 81: out.mem_track = field.value != 0; break;  // criu_features
       case 82: out.lazy_pages = field.value != 0; break;
       default: break;
     }
@@ -76,15 +78,19 @@ base::Status send_bytes(int socket, const std::string& bytes) {
 base::Result<CriuAnswer> converse_with_criu(const CriuCall& call, pid_t criu, int socket) {
   if (call.started) TRY(call.started(criu));
   CriuMessage request;
-  request.add(1, static_cast<int64_t>(call.type)).add(call.type == CriuRequest::kFeatureCheck ? 5 : 2, call.options);
+  request.add(1, static_cast<int64_t>(call.type))
+      .add(call.type == CriuRequest::kFeatureCheck ? 5 : 2, call.options);
   TRY(send_bytes(socket, request.bytes()));
   for (;;) {
     sys::Message message = TRY(sys::recv_with_fds(socket, kMaxAnswer));
-    if (message.data.empty()) return base::make_error(Kind::kUnavailable, "run", call.program, "it ended without an answer");
+    if (message.data.empty())
+      return base::make_error(Kind::kUnavailable, "run", call.program, "it ended without an answer");
     CriuAnswer answer = TRY(parse_criu_answer(message.data));
     if (answer.type != CriuRequest::kNotify) return answer;
-    if (call.notify) TRY(call.notify(answer, message.fds.empty() ? base::UniqueFd() : std::move(message.fds[0])));
-    TRY(send_bytes(socket, CriuMessage().add(1, static_cast<int64_t>(CriuRequest::kNotify)).add(3, 1).bytes()));
+    if (call.notify)
+      TRY(call.notify(answer, message.fds.empty() ? base::UniqueFd() : std::move(message.fds[0])));
+    TRY(send_bytes(socket,
+                   CriuMessage().add(1, static_cast<int64_t>(CriuRequest::kNotify)).add(3, 1).bytes()));
   }
 }
 
@@ -117,7 +123,9 @@ base::Result<CriuAnswer> parse_criu_answer(std::string_view bytes) {
         typed = true;
         break;
       case 2: out.success = field.value != 0; break;
-      case 4: case 5: case 8: TRY(read_inner(field, out)); break;
+      case 4:
+      case 5:
+      case 8: TRY(read_inner(field, out)); break;
       case 7: out.error = static_cast<int>(field.value); break;
       case 9: out.message = field.bytes; break;
       default: break;
@@ -144,7 +152,8 @@ base::Result<CriuAnswer> call_criu(const CriuCall& call) {
   auto spawned = base::spawn(command);
   if (!spawned.ok()) {
     if (spawned.error().kind != Kind::kNotFound) return spawned.error();
-    return base::make_error(Kind::kUnsupported, "run", call.program, "criu is not installed", "apt-get install criu");
+    return base::make_error(Kind::kUnsupported, "run", call.program, "criu is not installed",
+                            "apt-get install criu");
   }
   held.clear();
   sockets.write.reset();
@@ -154,7 +163,8 @@ base::Result<CriuAnswer> call_criu(const CriuCall& call) {
   if (!answer.ok()) return answer;
   // After a pre-dump it waits for more and ends badly when there is none.
   if (answer->success && call.type != CriuRequest::kPreDump && (status.signal || status.code))
-    return base::make_error(Kind::kInternal, "run", call.program, fmt::format("ended with {}", status.signal ? status.signal : status.code));
+    return base::make_error(Kind::kInternal, "run", call.program,
+                            fmt::format("ended with {}", status.signal ? status.signal : status.code));
   return answer;
 }
 

@@ -15,7 +15,9 @@ namespace runtime {
 namespace sys = base::sys;
 using base::Kind;
 
-CriuMessage pair_of(std::string_view first, std::string_view second) { return CriuMessage().add(1, first).add(2, second); }
+CriuMessage pair_of(std::string_view first, std::string_view second) {
+  return CriuMessage().add(1, first).add(2, second);
+}
 
 void add_config_file(const base::json::object& annotations, CriuMessage& opts) {
   const base::json::value* own = annotations.if_contains("org.criu.config");
@@ -41,25 +43,39 @@ base::Result<CriuMessage> criu_flags(const Options& options) {
     const char* option;
     int field;
   };
-  constexpr Row kFlags[] = {{"leave-running", kLeaveRunning}, {"ext-unix-sk", kExtUnixSk}, {"tcp-established", kTcpEstablished},
-                            {"shell-job", kShellJob}, {"file-locks", kFileLocks}, {"auto-dedup", kAutoDedup},
-                            {"link-remap", kLinkRemap}, {"tcp-skip-in-flight", kTcpSkipInFlight}, {"lazy-pages", kLazyPages}};
-  constexpr std::pair<std::string_view, int> kModes[] = {{"ignore", 0}, {"soft", 3}, {"full", 4}, {"strict", 5}, {"", 6}};
+  constexpr Row kFlags[] = {{"leave-running", kLeaveRunning},
+                            {"ext-unix-sk", kExtUnixSk},
+                            {"tcp-established", kTcpEstablished},
+                            {"shell-job", kShellJob},
+                            {"file-locks", kFileLocks},
+                            {"auto-dedup", kAutoDedup},
+                            {"link-remap", kLinkRemap},
+                            {"tcp-skip-in-flight", kTcpSkipInFlight},
+                            {"lazy-pages", kLazyPages}};
+  constexpr std::pair<std::string_view, int> kModes[] = {
+      {"ignore", 0}, {"soft", 3}, {"full", 4}, {"strict", 5}, {"", 6}};
   CriuMessage out;
   for (const Row& row : kFlags) out.add_if(options.has(row.option), row.field);
   std::string mode = options.get("manage-cgroups-mode");
-  const auto* known = std::find_if(std::begin(kModes), std::end(kModes), [&](const auto& m) { return m.first == mode; });
-  if (known == std::end(kModes)) return invalid_option("read option --manage-cgroups-mode", "invalid manage-cgroups-mode value", "soft, full, strict or ignore");
+  const auto* known =
+      std::find_if(std::begin(kModes), std::end(kModes), [&](const auto& m) { return m.first == mode; });
+  if (known == std::end(kModes))
+    return invalid_option("read option --manage-cgroups-mode", "invalid manage-cgroups-mode value",
+                          "soft, full, strict or ignore");
   out.add(kManageCgroups, 1).add(kManageCgroupsMode, known->second);
   for (const std::string& name : options.all("empty-ns"))
-    if (name != "network") return invalid_option("read option --empty-ns", fmt::format("namespace '{}' is not supported", name), "network alone can be empty");
+    if (name != "network")
+      return invalid_option("read option --empty-ns", fmt::format("namespace '{}' is not supported", name),
+                            "network alone can be empty");
   if (options.has("empty-ns")) out.add(kEmptyNs, CLONE_NEWNET);
   if (options.has("page-server")) {
     std::string text = options.get("page-server");
     size_t colon = text.rfind(':');
     unsigned port = 0;
     if (colon == std::string::npos || colon == 0 ||
-        std::from_chars(text.data() + colon + 1, text.data() + text.size(), port).ptr != text.data() + text.size() || port == 0 || port > 65535)
+        std::from_chars(text.data() + colon + 1, text.data() + text.size(), port).ptr !=
+            text.data() + text.size() ||
+        port == 0 || port > 65535)
       return invalid_option("read option --page-server", "'" + text + "' is not ADDRESS:PORT");
     std::string address = text.substr(0, colon);
     if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
@@ -80,10 +96,12 @@ base::Result<CriuDirectories> open_directories(const OciContext& context, bool m
   out.work_fd = TRY(sys::open(out.work, O_RDONLY | O_DIRECTORY));
   if (context.options.has("parent-path")) {
     std::string parent = context.options.get("parent-path");
-    if (parent.starts_with("/")) return invalid_option("read option --parent-path", "must be relative to --image-path");
+    if (parent.starts_with("/"))
+      return invalid_option("read option --parent-path", "must be relative to --image-path");
     struct stat info;
     if (::stat((out.image + "/" + parent).c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
-      return invalid_option("read option --parent-path", "invalid --parent-path: " + out.image + "/" + parent + " is no directory");
+      return invalid_option("read option --parent-path",
+                            "invalid --parent-path: " + out.image + "/" + parent + " is no directory");
     opts.add(kParentImage, parent).add(kTrackMemory, 1);
   }
   opts.add(kImagesDirFd, out.image_fd.get()).add(kWorkDirFd, out.work_fd.get());
@@ -102,7 +120,8 @@ std::string log_errors(const std::string& path) {
     if (size_t at = line.find("Error ("); at != std::string_view::npos) found.push_back(line.substr(at));
   }
   std::string out;
-  for (size_t i = found.size() > 3 ? found.size() - 3 : 0; i < found.size(); ++i) out += (out.empty() ? "" : "; ") + std::string(found[i]);
+  for (size_t i = found.size() > 3 ? found.size() - 3 : 0; i < found.size(); ++i)
+    out += (out.empty() ? "" : "; ") + std::string(found[i]);
   return out.empty() ? "its log names no error" : out;
 }
 }  // namespace
@@ -111,7 +130,8 @@ base::Status run_criu(const OciContext& context, const CriuCall& call, const std
   context.log->debug(fmt::format("criu request {}", static_cast<int>(call.type)));
   CriuAnswer answer = TRY(call_criu(call));
   if (answer.success) return {};
-  return base::make_error(Kind::kInternal, "criu failed", {}, fmt::format("errno {}: {}", answer.error, log_errors(log)), "see " + log);
+  return base::make_error(Kind::kInternal, "criu failed", {},
+                          fmt::format("errno {}: {}", answer.error, log_errors(log)), "see " + log);
 }
 
 }  // namespace runtime

@@ -21,11 +21,40 @@ namespace runtime {
 
 // criu_opts of rpc.proto.
 enum Opt : int {
-  kImagesDirFd = 1, kPid = 2, kLeaveRunning = 3, kExtUnixSk = 4, kTcpEstablished = 5, kEvasiveDevices = 6, kShellJob = 7,
-  kFileLocks = 8, kLogLevel = 9, kLogFile = 10, kPageServer = 11, kNotifyScripts = 12, kRoot = 13, kParentImage = 14,
-  kTrackMemory = 15, kAutoDedup = 16, kWorkDirFd = 17, kLinkRemap = 18, kExtMount = 23, kManageCgroups = 24, kCgroupRoot = 25,
-  kRstSibling = 26, kInheritFd = 27, kManageCgroupsMode = 34, kExternal = 37, kEmptyNs = 38, kJoinNs = 39, kFreezeCgroup = 44,
-  kTcpSkipInFlight = 46, kLazyPages = 48, kOrphanPtsMaster = 50, kConfigFile = 51, kLsmProfile = 53, kLsmMountContext = 63
+  kImagesDirFd = 1,
+  kPid = 2,
+  kLeaveRunning = 3,
+  kExtUnixSk = 4,
+  kTcpEstablished = 5,
+  kEvasiveDevices = 6,
+  kShellJob = 7,
+  kFileLocks = 8,
+  kLogLevel = 9,
+  kLogFile = 10,
+  kPageServer = 11,
+  kNotifyScripts = 12,
+  kRoot = 13,
+  kParentImage = 14,
+  kTrackMemory = 15,
+  kAutoDedup = 16,
+  kWorkDirFd = 17,
+  kLinkRemap = 18,
+  kExtMount = 23,
+  kManageCgroups = 24,
+  kCgroupRoot = 25,
+  kRstSibling = 26,
+  kInheritFd = 27,
+  kManageCgroupsMode = 34,
+  kExternal = 37,
+  kEmptyNs = 38,
+  kJoinNs = 39,
+  kFreezeCgroup = 44,
+  kTcpSkipInFlight = 46,
+  kLazyPages = 48,
+  kOrphanPtsMaster = 50,
+  kConfigFile = 51,
+  kLsmProfile = 53,
+  kLsmMountContext = 63
 };
 constexpr const char* kDescriptors = "/descriptors.json";  // in the image: what stdio was, in runc's form
 
@@ -51,7 +80,7 @@ std::vector<ExternalMount> external_mounts(const LaunchPlan& plan);
 
 struct CriuDirectories {
   std::string image, work;
-  base::UniqueFd image_fd, work_fd;        // criu opens them through /proc/PID/fd of ours
+  base::UniqueFd image_fd, work_fd;  // criu opens them through /proc/PID/fd of ours
 };
 base::Result<CriuDirectories> open_directories(const OciContext& context, bool make, CriuMessage& opts);
 // A refusal carries what criu's log says.

@@ -51,13 +51,17 @@ void put_value(std::string& out, const DbusValue& value) {
     void operator()(double v) { put(out, v); }
     void operator()(const std::string& v) { put_string(out, v); }
     void operator()(const std::vector<std::string>& v) {
-      put_array(out, 4, [&] { for (const std::string& s : v) put_string(out, s); });
+      put_array(out, 4, [&] {
+        for (const std::string& s : v) put_string(out, s);
+      });
     }
     void operator()(const std::vector<uint8_t>& v) {
       put_array(out, 1, [&] { out.append(v.begin(), v.end()); });
     }
     void operator()(const std::vector<uint32_t>& v) {
-      put_array(out, 4, [&] { for (uint32_t n : v) put(out, n); });
+      put_array(out, 4, [&] {
+        for (uint32_t n : v) put(out, n);
+      });
     }
     void operator()(const std::vector<std::pair<std::string, std::string>>& v) {
       put_array(out, 8, [&] {
@@ -123,7 +127,8 @@ class DbusReader {
 }  // namespace
 
 std::string dbus_signature(const DbusValue& value) {
-  constexpr const char* kSignatures[] = {"b", "y", "i", "u", "x", "t", "d", "s", "as", "ay", "au", "a(ss)", "a(st)"};
+  constexpr const char* kSignatures[] = {"b", "y",  "i",  "u",  "x",     "t",    "d",
+                                         "s", "as", "ay", "au", "a(ss)", "a(st)"};
   static_assert(std::variant_size_v<DbusValue> == std::size(kSignatures));
   return kSignatures[value.index()];
 }
@@ -144,7 +149,8 @@ struct TextVisitor {
   template <typename T>
   std::string operator()(const std::vector<std::pair<std::string, T>>& v) {
     std::string out;
-    for (const auto& [first, second] : v) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", first, second);
+    for (const auto& [first, second] : v)
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", first, second);
     return "[" + out + "]";
   }
 };
@@ -225,16 +231,20 @@ base::Result<DbusMessage> parse_dbus_message(std::string_view bytes) {
   while (reader.at() < end) {
     uint8_t code = 0;
     std::string signature, text;
-    if (!reader.align(8) || !reader.get(code) || !reader.get_signature(signature)) return malformed("a header field is cut off");
+    if (!reader.align(8) || !reader.get(code) || !reader.get_signature(signature))
+      return malformed("a header field is cut off");
     if (signature == "u") {
       uint32_t number = 0;
       if (!reader.get(number)) return malformed("a header field is cut off");
       if (code == 5) out.reply_serial = number;
       continue;
     }
-    if (signature == "g" ? !reader.get_signature(text) : signature == "s" || signature == "o" ? !reader.get_string(text) : true)
+    if (signature == "g"                       ? !reader.get_signature(text)
+        : signature == "s" || signature == "o" ? !reader.get_string(text)
+                                               : true)
       return malformed("a header field is cut off or of a wrong type");
-    std::string* known[] = {nullptr, &out.path, &out.interface, &out.member, &out.error_name, nullptr, nullptr, nullptr, &out.signature};
+    std::string* known[] = {nullptr, &out.path, &out.interface, &out.member,   &out.error_name,
+                            nullptr, nullptr,   nullptr,        &out.signature};
     if (code < std::size(known) && known[code]) *known[code] = std::move(text);
   }
   out.body = bytes.substr((end + 7) / 8 * 8);

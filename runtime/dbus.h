@@ -20,11 +20,10 @@
 namespace runtime {
 
 // The types that systemd's properties have; the signature follows from the alternative.
-using DbusValue =
-    std::variant<bool, uint8_t, int32_t, uint32_t, int64_t, uint64_t, double, std::string,
-                 std::vector<std::string>, std::vector<uint8_t>, std::vector<uint32_t>,
-                 std::vector<std::pair<std::string, std::string>>,   // a(ss)
-                 std::vector<std::pair<std::string, uint64_t>>>;     // a(st)
+using DbusValue = std::variant<bool, uint8_t, int32_t, uint32_t, int64_t, uint64_t, double, std::string,
+                               std::vector<std::string>, std::vector<uint8_t>, std::vector<uint32_t>,
+                               std::vector<std::pair<std::string, std::string>>,  // a(ss)
+                               std::vector<std::pair<std::string, uint64_t>>>;    // a(st)
 std::string dbus_signature(const DbusValue& value);
 std::string dbus_text(const DbusValue& value);  // for plans and messages
 
@@ -48,7 +47,7 @@ class DbusBody {
 };
 
 struct DbusMessage {
-  uint8_t type = 0;                    // 1 call, 2 return, 3 error, 4 signal
+  uint8_t type = 0;  // 1 call, 2 return, 3 error, 4 signal
   uint32_t serial = 0, reply_serial = 0;
   std::string path, interface, member, error_name, signature, body;
 

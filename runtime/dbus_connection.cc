@@ -58,7 +58,8 @@ base::Status DbusConnection::fill(Clock::time_point deadline) {
     ssize_t n = ::recv(fd_.get(), buffer, sizeof buffer, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return sys::last_error("read from D-Bus");
-    if (n == 0) return base::make_error(Kind::kUnavailable, "read from D-Bus", {}, "the connection was closed");
+    if (n == 0)
+      return base::make_error(Kind::kUnavailable, "read from D-Bus", {}, "the connection was closed");
     received_.append(buffer, static_cast<size_t>(n));
     return {};
   }
@@ -72,7 +73,8 @@ base::Status DbusConnection::authenticate() {
   for (;;) {
     size_t end = received_.find("\r\n");
     if (end == std::string::npos) {
-      if (received_.size() > 4096) return base::make_error(Kind::kInvalid, "authenticate", {}, "the answer is no line");
+      if (received_.size() > 4096)
+        return base::make_error(Kind::kInvalid, "authenticate", {}, "the answer is no line");
       TRY(fill(deadline));
       continue;
     }
@@ -106,7 +108,8 @@ base::Result<DbusMessage> DbusConnection::call(const DbusCall& call) {
     else if (message.reply_serial == serial && message.type == 2) return message;
     else if (message.reply_serial == serial && message.type == 3) {
       auto text = message.strings();
-      Kind kind = message.error_name.ends_with("AccessDenied") || message.error_name.ends_with("InteractiveAuthorizationRequired")
+      Kind kind = message.error_name.ends_with("AccessDenied") ||
+                          message.error_name.ends_with("InteractiveAuthorizationRequired")
                       ? Kind::kDenied
                   : message.error_name.ends_with("NoSuchUnit") ? Kind::kNotFound
                   : message.error_name.ends_with("UnitExists") ? Kind::kExists

@@ -30,11 +30,11 @@ std::vector<bpf_insn> build(const std::vector<DeviceRule>& rules) {
   };
   // struct bpf_cgroup_dev_ctx: access_type = access << 16 | type; major; minor.
   emit(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_2, BPF_REG_1, 0, 0);
-  emit(BPF_ALU | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);                  // r2 = type
+  emit(BPF_ALU | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);  // r2 = type
   emit(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_3, BPF_REG_1, 0, 0);
-  emit(BPF_ALU | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);                      // r3 = access
-  emit(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_4, BPF_REG_1, 4, 0);               // r4 = major
-  emit(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_5, BPF_REG_1, 8, 0);               // r5 = minor
+  emit(BPF_ALU | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);         // r3 = access
+  emit(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_4, BPF_REG_1, 4, 0);  // r4 = major
+  emit(BPF_LDX | BPF_W | BPF_MEM, BPF_REG_5, BPF_REG_1, 8, 0);  // r5 = minor
   for (size_t i = rules.size(); i-- > 0;) {
     const DeviceRule& rule = rules[i];
     std::vector<size_t> to_next;

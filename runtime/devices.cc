@@ -47,11 +47,13 @@ void plan_devices(const Config& config, std::vector<Step>& steps) {
   };
   for (const Node& node : kNodes)
     if (!given(node.path))
-      steps.push_back({.op = Op::kNode, .b = node.path, .x = S_IFCHR | 0666,
-                       .y = makedev(node.major, node.minor)});
+      steps.push_back(
+          {.op = Op::kNode, .b = node.path, .x = S_IFCHR | 0666, .y = makedev(node.major, node.minor)});
   for (const DeviceNode& node : config.devices) {
     mode_t type = node.type == 'b' ? S_IFBLK : node.type == 'p' ? S_IFIFO : S_IFCHR;
-    steps.push_back({.op = Op::kNode, .b = clean_path(node.path), .x = type | (node.mode & 07777),
+    steps.push_back({.op = Op::kNode,
+                     .b = clean_path(node.path),
+                     .x = type | (node.mode & 07777),
                      .y = makedev(static_cast<unsigned>(node.major), static_cast<unsigned>(node.minor)),
                      .z = uint64_t{node.uid} << 32 | node.gid});
   }
@@ -62,9 +64,9 @@ void plan_devices(const Config& config, std::vector<Step>& steps) {
 std::vector<DeviceRule> default_device_rules() {
   std::vector<DeviceRule> rules = {{true, 'c', -1, -1, "m"}, {true, 'b', -1, -1, "m"}};
   for (const Node& node : kNodes) rules.push_back({true, 'c', node.major, node.minor, "rwm"});
-  rules.push_back({true, 'c', 5, 1, "rwm"});    // /dev/console
-  rules.push_back({true, 'c', 5, 2, "rwm"});    // /dev/ptmx
-  rules.push_back({true, 'c', 136, -1, "rwm"}); // /dev/pts/*
+  rules.push_back({true, 'c', 5, 1, "rwm"});     // /dev/console
+  rules.push_back({true, 'c', 5, 2, "rwm"});     // /dev/ptmx
+  rules.push_back({true, 'c', 136, -1, "rwm"});  // /dev/pts/*
   return rules;
 }
 
@@ -83,7 +85,8 @@ int child_node(Child& child, const Step& step) {
       int target = ::fstatat(tree, "", &info, AT_EMPTY_PATH) == 0 && info.st_rdev == step.y
                        ? make_in_root(child, step.b.c_str(), Make::kFile)
                        : -EPERM;
-      error = target < 0 ? target : set_attributes(tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, MS_PRIVATE, false);
+      error = target < 0 ? target
+                         : set_attributes(tree, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, MS_PRIVATE, false);
       if (!error) error = attach(tree, target);
       if (target >= 0) ::close(target);
       ::close(tree);
@@ -95,8 +98,8 @@ int child_node(Child& child, const Step& step) {
     struct stat info;
     bool same = ::fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
                 (info.st_mode & S_IFMT) == (mode & S_IFMT) && info.st_rdev == step.y;
-    if (!same) error = ::unlinkat(parent, name, 0) == 0 && ::mknodat(parent, name, mode, step.y) == 0
-                           ? 0 : -errno;
+    if (!same)
+      error = ::unlinkat(parent, name, 0) == 0 && ::mknodat(parent, name, mode, step.y) == 0 ? 0 : -errno;
     else error = 0;
   }
   if (!error && step.z != 0 &&
@@ -146,8 +149,9 @@ int devpts_inside() {
 int child_console(Child& child, const Step& step) {
   int master = child.host_ptmx;
   if (step.b.empty()) child.pts = devpts_inside();
-  if (child.pts >= 0) master = kernel::openat2(child.pts, "ptmx", O_RDWR | O_NOCTTY, 0,
-                                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+  if (child.pts >= 0)
+    master = kernel::openat2(child.pts, "ptmx", O_RDWR | O_NOCTTY, 0,
+                             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
   if (master < 0) return child.pts >= 0 ? master : -ENODEV;
   int unlock = 0;
   if (::ioctl(master, TIOCSPTLCK, &unlock) != 0) return -errno;

@@ -24,7 +24,9 @@ long system_call(long number, long a, long b = 0, long c = 0, long d = 0, long e
   long result;
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
-  asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                : "rcx", "r11", "memory");
   return result;
 }
@@ -56,13 +58,16 @@ extern "C" [[gnu::used, gnu::optimize("no-stack-protector")]] void sampan_before
   struct statfs info;
   long writable = system_call(SYS_faccessat, AT_FDCWD, address(self), W_OK);
   if (writable == -EROFS) return;
-  if (writable == -EACCES && system_call(SYS_statfs, address(self), address(&info)) == 0 && info.f_flags & ST_RDONLY) return;
+  if (writable == -EACCES && system_call(SYS_statfs, address(self), address(&info)) == 0 &&
+      info.f_flags & ST_RDONLY)
+    return;
   long tree = system_call(SYS_open_tree, AT_FDCWD, address(self), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
   if (tree < 0) return;
   mount_attr attributes;
   attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   attributes.attr_clr = attributes.propagation = attributes.userns_fd = 0;
-  if (system_call(SYS_mount_setattr, tree, address(""), AT_EMPTY_PATH, address(&attributes), sizeof attributes) == 0)
+  if (system_call(SYS_mount_setattr, tree, address(""), AT_EMPTY_PATH, address(&attributes),
+                  sizeof attributes) == 0)
     system_call(SYS_execveat, tree, address(""), address(argv), address(envp), AT_EMPTY_PATH);
   system_call(SYS_close, tree, 0);
 }

@@ -27,7 +27,8 @@ bool wait_for(const base::Child& child, int complaint, int timeout_s, std::strin
   auto drain = [&] {
     char buffer[4096];
     ssize_t n = ::read(complaint, buffer, sizeof buffer);
-    if (n > 0 && said->size() < kMaxComplaintBytes) said->append(buffer, std::min(static_cast<size_t>(n), kMaxComplaintBytes - said->size()));
+    if (n > 0 && said->size() < kMaxComplaintBytes)
+      said->append(buffer, std::min(static_cast<size_t>(n), kMaxComplaintBytes - said->size()));
     return n > 0;
   };
   ::fcntl(complaint, F_SETFL, O_NONBLOCK);
@@ -47,12 +48,14 @@ bool wait_for(const base::Child& child, int complaint, int timeout_s, std::strin
 }
 }  // namespace
 
-base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state, const HookPlace& place) {
+base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state,
+                       const HookPlace& place) {
   for (size_t i = 0; i < hooks.size(); ++i) {
     const Hook& hook = hooks[i];
     // runc's words, which its callers look for.
     auto failed = [&](const std::string& why) {
-      return base::make_error(base::Kind::kInternal, fmt::format("error running {} hook #{}", name, i), {}, hook.path + ": " + why);
+      return base::make_error(base::Kind::kInternal, fmt::format("error running {} hook #{}", name, i), {},
+                              hook.path + ": " + why);
     };
     base::Command command;
     command.argv = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
@@ -79,7 +82,8 @@ base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const s
     base::ExitStatus status = TRY(base::wait_child(child));
     if (status.signal) return failed(signal_text(status.signal));
     while (said.ends_with('\n')) said.pop_back();
-    if (status.code) return failed(fmt::format("exit code {}{}{}", status.code, said.empty() ? "" : ": ", said));
+    if (status.code)
+      return failed(fmt::format("exit code {}{}{}", status.code, said.empty() ? "" : ": ", said));
     if (!said.empty()) (void)!::write(2, (said + "\n").c_str(), said.size() + 1);
   }
   return {};

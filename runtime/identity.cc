@@ -46,10 +46,12 @@ namespace {
 // The container's own null in place of the host's: that one could be written through, and criu can't
 // save what lies outside. -1: there is none, or not the very node.
 int own_null() {
-  int fd = kernel::openat2(AT_FDCWD, "/dev/null", O_RDWR | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS);
+  int fd = kernel::openat2(AT_FDCWD, "/dev/null", O_RDWR | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0,
+                           RESOLVE_NO_MAGICLINKS);
   struct stat info;
   if (fd < 0) return -1;
-  if (::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3) && ::fcntl(fd, F_SETFL, O_RDWR) == 0)
+  if (::fstat(fd, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3) &&
+      ::fcntl(fd, F_SETFL, O_RDWR) == 0)
     return fd;
   ::close(fd);
   return -1;
@@ -62,11 +64,12 @@ int child_stdio(Child& child, const Step& step) {
     int fd = child.terminal >= 0 ? child.terminal : child.stdio[i];
     if (fd < 0) fd = i;
     // A pipe must belong to the user, or /dev/stdout, which opens it anew, is refused.
-    struct stat info{};
+    struct stat info {};
     if (::fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode) && info.st_uid != step.x &&
         ::fchown(fd, static_cast<uid_t>(step.x), static_cast<gid_t>(-1)) != 0 && !step.y)
       return -errno;
-    if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3) && (null >= 0 || (null = own_null()) >= 0)) fd = null;
+    if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3) && (null >= 0 || (null = own_null()) >= 0))
+      fd = null;
     if (fd != i && ::dup2(fd, i) < 0) return -errno;
     // What the caller gave us is open across execve already; one of ours at that number must not be.
     if (fd == i && child.stdio[i] == i) ::fcntl(fd, F_SETFD, 0);
@@ -174,7 +177,8 @@ void child_home(Child& child, const Step& step) {
   static char text[64 << 10];
   // Left open: execve closes it. An image's link is followed, which stays in its root; one of /proc's, to
   // what we hold of the host's, is not.
-  int fd = kernel::openat2(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NOCTTY | O_NONBLOCK, 0, RESOLVE_NO_MAGICLINKS);
+  int fd =
+      kernel::openat2(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NOCTTY | O_NONBLOCK, 0, RESOLVE_NO_MAGICLINKS);
   struct stat info;
   bool regular = fd >= 0 && ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
   ssize_t size = regular ? ::read(fd, text, sizeof text - 1) : 0;
@@ -229,9 +233,9 @@ int child_hook(Child& child, const Step& step, const char* state, size_t state_s
   if (pid == 0) {
     // Before the pivot: such a hook finds the new root where it is, as with runc.
     bool there = step.b != "createContainer" || ::fchdir(child.root) == 0;
-    there = there && (child.hook_out < 0 || ::dup2(child.hook_out, 1) >= 0) && (child.hook_err < 0 || ::dup2(child.hook_err, 2) >= 0);
-    if (there && ::dup2(fds[0], 0) >= 0)
-      ::execve(step.a.c_str(), child.argvs[step.x], child.envps[step.x]);
+    there = there && (child.hook_out < 0 || ::dup2(child.hook_out, 1) >= 0) &&
+            (child.hook_err < 0 || ::dup2(child.hook_err, 2) >= 0);
+    if (there && ::dup2(fds[0], 0) >= 0) ::execve(step.a.c_str(), child.argvs[step.x], child.envps[step.x]);
     ::_exit(127);
   }
   ::close(fds[0]);

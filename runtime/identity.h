@@ -15,10 +15,10 @@ int child_rlimit(const Step& step);
 int child_write_proc(Child& child, const char* path, const char* value);
 int child_user(const Step& step);
 int child_user_namespace_root(bool keep_groups);  // once the maps are there
-int child_enter_time();                         // the time namespace made for children
+int child_enter_time();                           // the time namespace made for children
 int child_seccomp(Child& child, const Step& step, size_t index);
 int child_working_directory(Child& child, const Step& step);  // must be inside: CVE-2024-21626
-void child_home(Child& child, const Step& step);  // "/" where no line of /etc/passwd tells
+void child_home(Child& child, const Step& step);              // "/" where no line of /etc/passwd tells
 int child_find_program(Child& child, const Step& step);
 // Beside errno: how the hook ended.
 constexpr int kHookExit = 10'000, kHookSignal = 20'000;

@@ -20,8 +20,8 @@ struct StoredImage {
 
 // A docker-archive (docker save) or an OCI layout, as a tar file (plain, gzip, zstd) or as a
 // directory. "-" is stdin. `name` replaces the archive's own names; needed when it has none.
-base::Result<std::vector<StoredImage>> load_images(const std::string& image_root,
-                                                   const std::string& path, std::string_view name);
+base::Result<std::vector<StoredImage>> load_images(const std::string& image_root, const std::string& path,
+                                                   std::string_view name);
 // kArchive: one tar that is an OCI layout and that `docker load` takes as well; "-" is stdout.
 // kDirectory: an OCI layout as a new directory. Written whole or not at all.
 enum class SaveAs { kArchive, kDirectory };
@@ -34,13 +34,13 @@ struct PullProgress {
     int64_t bytes_done = 0, bytes = 0;
     enum class Step { kWaits, kDownloads, kUnpacks, kDone } step = Step::kWaits;
   };
-  std::vector<Layer> layer;                // in the manifest's order
+  std::vector<Layer> layer;  // in the manifest's order
   size_t layers_done = 0, layers = 0;
   int64_t bytes_done = 0, bytes = 0;
 };
 struct PullOptions {
-  const Registries* registries = nullptr;  // required
-  unsigned parallel = 3;                   // layers at once
+  const Registries* registries = nullptr;             // required
+  unsigned parallel = 3;                              // layers at once
   std::function<void(const PullProgress&)> progress;  // about five times a second, on the caller's thread
 };
 // By tag or digest; of an index, this machine's platform. Asks the registry even when the image is
@@ -51,7 +51,8 @@ base::Result<StoredImage> pull_image(const std::string& image_root, std::string_
                                      const PullOptions& options);
 
 // Another name for an image that is there.
-base::Result<StoredImage> tag_image(const std::string& image_root, std::string_view source, std::string_view name);
+base::Result<StoredImage> tag_image(const std::string& image_root, std::string_view source,
+                                    std::string_view name);
 // The image's config, whole, as JSON text: history, labels and what else its maker wrote.
 base::Result<std::string> image_config(const std::string& image_root, std::string_view name);
 // Takes the name away; gc frees the space.

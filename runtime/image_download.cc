@@ -16,7 +16,7 @@ using base::Status;
 using base::UniqueFd;
 namespace sys = base::sys;
 
-constexpr int kMaxTries = 5;  // without a byte of progress between them
+constexpr int kMaxTries = 5;      // without a byte of progress between them
 constexpr int kMaxAnswers = 100;  // with progress: a registry that sends a byte at a time ends too
 constexpr auto kFirstPause = std::chrono::milliseconds(100);
 
@@ -65,8 +65,9 @@ class Download {
     if (!begun_ && status == 200 && size_ > 0) TRY(restart());  // the registry knows no ranges
     begun_ = true;
     if (size_ + piece.size() > blob_.size)
-      return make_error(Kind::kCorrupt, "download", blob_.digest, "it is longer than the " + std::to_string(blob_.size) +
-                        " bytes of the manifest", "the registry is broken: do not use this image");
+      return make_error(Kind::kCorrupt, "download", blob_.digest,
+                        "it is longer than the " + std::to_string(blob_.size) + " bytes of the manifest",
+                        "the registry is broken: do not use this image");
     off_t at = static_cast<off_t>(size_);
     for (std::string_view left = piece; !left.empty();) {
       ssize_t n = ::pwrite(file_.get(), left.data(), left.size(), at);
@@ -103,7 +104,9 @@ class Download {
   bool begun_ = false;  // a piece of this answer came
 };
 
-bool worth_a_retry(const base::Error& error) { return error.kind == Kind::kUnavailable || error.kind == Kind::kTimeout; }
+bool worth_a_retry(const base::Error& error) {
+  return error.kind == Kind::kUnavailable || error.kind == Kind::kTimeout;
+}
 
 }  // namespace
 
@@ -125,13 +128,15 @@ Status download_blob(StoreWriter& writer, RegistryClient& registry, HttpClient& 
   for (int tries = 0, answers = 0; download.size() < blob.size || blob.size == 0;) {
     uint64_t before = download.size();
     download.begin();
-    auto done = registry.blob(http, blob.digest, before,
-                              [&](int status, std::string_view piece) { return download.take(status, piece); }, &stop);
+    auto done = registry.blob(
+        http, blob.digest, before,
+        [&](int status, std::string_view piece) { return download.take(status, piece); }, &stop);
     if (done.ok() && download.size() == blob.size) break;
     if (done.ok()) {  // a whole answer, so this is all it has
       download.discard();
-      return make_error(Kind::kCorrupt, "download", blob.digest, "it has " + std::to_string(download.size()) +
-                        " of the " + std::to_string(blob.size) + " bytes of the manifest",
+      return make_error(Kind::kCorrupt, "download", blob.digest,
+                        "it has " + std::to_string(download.size()) + " of the " + std::to_string(blob.size) +
+                            " bytes of the manifest",
                         "the registry is broken: push the image again");
     }
     base::Error error = done.error();

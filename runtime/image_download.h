@@ -4,8 +4,8 @@
 
 #include <atomic>
 
-#include "runtime/image_registry_client.h"
 #include "runtime/image_manifest.h"
+#include "runtime/image_registry_client.h"
 #include "runtime/image_writer.h"
 
 namespace runtime {

@@ -27,7 +27,8 @@ struct Needed {
 // A digest that is listed but unreadable stops the collection: better no space than a lost image.
 Status need_manifest(const std::string& root, const std::string& digest, Needed* needed) {
   needed->blobs.insert(std::string(digest_hex(digest)));
-  std::string text = TRY_WRAP(sys::read_file(blob_path(root, digest), kMaxManifestBytes), "read manifest", digest);
+  std::string text =
+      TRY_WRAP(sys::read_file(blob_path(root, digest), kMaxManifestBytes), "read manifest", digest);
   Manifest manifest = TRY(parse_manifest(text, digest));
   needed->blobs.insert(std::string(digest_hex(manifest.config.digest)));
   for (const Descriptor& layer : manifest.layers) needed->blobs.insert(std::string(digest_hex(layer.digest)));

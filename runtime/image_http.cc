@@ -33,10 +33,12 @@ size_t on_header(char* data, size_t, size_t size, void* user) {
   size_t colon = line.find(':');
   if (colon == std::string_view::npos || transfer->response.headers.size() >= kMaxHeaders) return size;
   std::string name(line.substr(0, colon));
-  for (char& c : name) if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   std::string_view value = line.substr(colon + 1);
   while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-  while (!value.empty() && (value.back() == '\r' || value.back() == '\n' || value.back() == ' ')) value.remove_suffix(1);
+  while (!value.empty() && (value.back() == '\r' || value.back() == '\n' || value.back() == ' '))
+    value.remove_suffix(1);
   std::string& slot = transfer->response.headers[name];
   if (!slot.empty()) slot += ", ";
   slot += value;
@@ -57,8 +59,9 @@ size_t on_body(char* data, size_t, size_t size, void* user) {
     return transfer->failure.ok() ? size : 0;
   }
   if (body.size() + size > transfer->request->max_body_bytes) {
-    transfer->failure = make_error(Kind::kExhausted, "GET", transfer->request->url,
-                                   "the answer is over " + std::to_string(transfer->request->max_body_bytes) + " bytes");
+    transfer->failure =
+        make_error(Kind::kExhausted, "GET", transfer->request->url,
+                   "the answer is over " + std::to_string(transfer->request->max_body_bytes) + " bytes");
     return 0;
   }
   body.append(data, size);
@@ -73,7 +76,9 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 base::Error error_of(CURLcode code, Transfer& transfer, const char* text) {
   const std::string& url = transfer.request->url;
   std::string reason = *text ? text : curl_easy_strerror(code);
-  auto error = [&](Kind kind, std::string hint) { return make_error(kind, "GET", url, reason, std::move(hint)); };
+  auto error = [&](Kind kind, std::string hint) {
+    return make_error(kind, "GET", url, reason, std::move(hint));
+  };
   switch (code) {
     case CURLE_WRITE_ERROR:
       if (!transfer.failure.ok()) return transfer.failure.error();
@@ -84,7 +89,8 @@ base::Error error_of(CURLcode code, Transfer& transfer, const char* text) {
     case CURLE_COULDNT_CONNECT: {
       long number = 0;
       curl_easy_getinfo(transfer.curl, CURLINFO_OS_ERRNO, &number);
-      base::Error out = error(Kind::kUnavailable, "check that the registry runs and that this host reaches it");
+      base::Error out =
+          error(Kind::kUnavailable, "check that the registry runs and that this host reaches it");
       out.errno_value = static_cast<int>(number);
       return out;
     }
@@ -92,11 +98,13 @@ base::Error error_of(CURLcode code, Transfer& transfer, const char* text) {
     case CURLE_PEER_FAILED_VERIFICATION:
       return error(Kind::kDenied, "give its CA as caFile in the registries file, or insecure: true");
     case CURLE_SSL_CACERT_BADFILE:
-      return make_error(Kind::kInvalid, "GET", url, "caFile " + transfer.request->tls->ca_file + " is unreadable",
+      return make_error(Kind::kInvalid, "GET", url,
+                        "caFile " + transfer.request->tls->ca_file + " is unreadable",
                         "correct it in the registries file");
     case CURLE_SSL_CONNECT_ERROR:
       return error(Kind::kUnavailable, "if it speaks no TLS, set plainHTTP: true in the registries file");
-    case CURLE_URL_MALFORMAT: case CURLE_UNSUPPORTED_PROTOCOL: return error(Kind::kInvalid, "");
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL: return error(Kind::kInvalid, "");
     case CURLE_OUT_OF_MEMORY: return error(Kind::kExhausted, "");
     case CURLE_TOO_MANY_REDIRECTS: return error(Kind::kInvalid, "the registry redirects in a circle");
     default: return error(Kind::kUnavailable, "try again");

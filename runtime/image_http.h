@@ -15,10 +15,10 @@ namespace runtime {
 
 struct HttpRequest {
   std::string url;
-  std::vector<std::string> headers;      // "Name: value"
+  std::vector<std::string> headers;       // "Name: value"
   const RegistrySettings* tls = nullptr;  // plain_http, insecure, ca_file
-  uint64_t from_byte = 0;                // > 0: Range
-  size_t max_body_bytes = 4u << 20;      // of a body without `sink`
+  uint64_t from_byte = 0;                 // > 0: Range
+  size_t max_body_bytes = 4u << 20;       // of a body without `sink`
   // Called with each piece of a 200 or 206 body; an error ends the transfer and is returned.
   std::function<base::Status(int status, std::string_view piece)> sink;
   const std::atomic<bool>* stop = nullptr;  // true: give up with kCanceled

@@ -49,8 +49,7 @@ base::Status install_image(StoreWriter& writer, const ToInstall& image,
   return list_image(writer, image, names);
 }
 
-base::Status list_image(StoreWriter& writer, const ToInstall& image,
-                        const std::vector<std::string>& names) {
+base::Status list_image(StoreWriter& writer, const ToInstall& image, const std::vector<std::string>& names) {
   IndexEntry entry;
   entry.manifest = image.manifest_digest;
   entry.config = image.manifest.config.digest;

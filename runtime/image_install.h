@@ -23,7 +23,6 @@ base::Result<Config> read_config(const StoreWriter& writer, const ToInstall& ima
 base::Status install_image(StoreWriter& writer, const ToInstall& image,
                            const std::vector<std::string>& names);
 // The last part alone, when all layers are unpacked.
-base::Status list_image(StoreWriter& writer, const ToInstall& image,
-                        const std::vector<std::string>& names);
+base::Status list_image(StoreWriter& writer, const ToInstall& image, const std::vector<std::string>& names);
 
 }  // namespace runtime

@@ -180,8 +180,8 @@ base::Status Loader::oci_layout() {
 
 }  // namespace
 
-base::Result<std::vector<StoredImage>> load_images(const std::string& image_root,
-                                                   const std::string& path, std::string_view name) {
+base::Result<std::vector<StoredImage>> load_images(const std::string& image_root, const std::string& path,
+                                                   std::string_view name) {
   if (!name.empty()) TRY(parse_image_reference(name));
   StoreWriter writer = TRY(StoreWriter::open(image_root));
   auto load = [&]() -> base::Result<std::vector<StoredImage>> {

@@ -27,8 +27,8 @@ base::Result<Descriptor> descriptor_of(const json::value& value, const std::stri
   if (!is_digest(out.digest)) {
     std::string shown = out.digest.substr(0, 100);
     if (out.digest.starts_with("sha512:"))
-      return base::make_error(Kind::kUnsupported, operation, subject,
-                              where + " is addressed by sha512", "push the image with sha256 digests");
+      return base::make_error(Kind::kUnsupported, operation, subject, where + " is addressed by sha512",
+                              "push the image with sha256 digests");
     return bad_manifest(operation, subject, where + ": '" + shown + "' is no digest");
   }
   if (size < 0) return bad_manifest(operation, subject, where + " has no size");
@@ -72,13 +72,15 @@ base::Result<Manifest> parse_manifest(std::string_view text, const std::string& 
                             "push the image again with a current tool");
   const json::value* config = base::find(value, "config");
   const json::value* layers = base::find(value, "layers");
-  if (!config || !layers || !layers->is_array()) return bad_manifest(operation, subject, "no config or no layers");
+  if (!config || !layers || !layers->is_array())
+    return bad_manifest(operation, subject, "no config or no layers");
   Manifest out;
   out.config = TRY(descriptor_of(*config, operation, subject, "config"));
-  if (layers->get_array().size() > kMaxLayers) return bad_manifest(operation, subject, "more than 500 layers");
+  if (layers->get_array().size() > kMaxLayers)
+    return bad_manifest(operation, subject, "more than 500 layers");
   for (const json::value& layer : layers->get_array()) {
-    Descriptor item = TRY(descriptor_of(layer, operation, subject,
-                                        "layer " + std::to_string(out.layers.size())));
+    Descriptor item =
+        TRY(descriptor_of(layer, operation, subject, "layer " + std::to_string(out.layers.size())));
     if (!item.media_type.empty() && item.media_type.find("tar") == std::string::npos)
       return base::make_error(Kind::kUnsupported, operation, subject,
                               "layer of type " + item.media_type.substr(0, 100) + " is no tar",
@@ -98,8 +100,8 @@ base::Result<Index> parse_index(std::string_view text, const std::string& subjec
     return bad_manifest(operation, subject, "more than 1000 manifests");
   Index out;
   for (const json::value& item : manifests->get_array())
-    out.manifests.push_back(TRY(descriptor_of(item, operation, subject,
-                                              "manifest " + std::to_string(out.manifests.size()))));
+    out.manifests.push_back(
+        TRY(descriptor_of(item, operation, subject, "manifest " + std::to_string(out.manifests.size()))));
   return out;
 }
 
@@ -112,10 +114,12 @@ base::Result<Config> parse_config(std::string_view text, const std::string& subj
   for (const json::value& item : diff_ids->get_array()) {
     std::string_view diff_id = base::as_string(&item);
     if (!is_digest(diff_id))
-      return bad_manifest(operation, subject, "diff id '" + std::string(diff_id.substr(0, 100)) + "' is no digest");
+      return bad_manifest(operation, subject,
+                          "diff id '" + std::string(diff_id.substr(0, 100)) + "' is no digest");
     out.diff_ids.emplace_back(diff_id);
   }
-  out.platform = {std::string(base::string_at(value, "os")), std::string(base::string_at(value, "architecture")),
+  out.platform = {std::string(base::string_at(value, "os")),
+                  std::string(base::string_at(value, "architecture")),
                   std::string(base::string_at(value, "variant"))};
   return out;
 }
@@ -145,8 +149,10 @@ std::string manifest_text(const Manifest& manifest) {
   };
   json::array layers;
   for (const Descriptor& layer : manifest.layers) layers.push_back(object_of(layer));
-  return base::to_json(json::object{{"schemaVersion", 2}, {"mediaType", media::kOciManifest},
-                                    {"config", object_of(manifest.config)}, {"layers", std::move(layers)}});
+  return base::to_json(json::object{{"schemaVersion", 2},
+                                    {"mediaType", media::kOciManifest},
+                                    {"config", object_of(manifest.config)},
+                                    {"layers", std::move(layers)}});
 }
 
 }  // namespace runtime

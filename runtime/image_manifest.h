@@ -31,8 +31,8 @@ Platform host_platform();
 struct Descriptor {
   std::string media_type, digest;
   uint64_t size = 0;
-  Platform platform;                    // of an index' entries
-  std::string image_name, ref_name;     // annotations io.containerd.image.name, …ref.name
+  Platform platform;                 // of an index' entries
+  std::string image_name, ref_name;  // annotations io.containerd.image.name, …ref.name
 };
 struct Manifest {
   Descriptor config;

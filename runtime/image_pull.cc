@@ -24,7 +24,8 @@ struct Resolved {
 };
 
 // A registry that is busy (429, 503) is asked again when it says, or after a moment.
-base::Result<RegistryClient::Fetched> fetch_manifest(RegistryClient& registry, HttpClient& http, const std::string& reference) {
+base::Result<RegistryClient::Fetched> fetch_manifest(RegistryClient& registry, HttpClient& http,
+                                                     const std::string& reference) {
   auto fetched = registry.manifest(http, reference);
   for (int tries = 1; !fetched.ok() && registry.busy() && tries < kManifestTries; ++tries) {
     registry.wait_until_asked_again(kFirstRetry * (1 << tries));
@@ -37,12 +38,15 @@ base::Result<Resolved> resolve(StoreWriter& writer, HttpClient& http, const Imag
                                const Registries& registries, const Registries::Endpoint& endpoint) {
   Resolved out;
   out.registry = std::make_unique<RegistryClient>(registries, endpoint, reference.path);
-  auto fetched = TRY(fetch_manifest(*out.registry, http, reference.digest.empty() ? reference.tag : reference.digest));
+  auto fetched =
+      TRY(fetch_manifest(*out.registry, http, reference.digest.empty() ? reference.tag : reference.digest));
   for (int depth = 0; is_index(fetched.text); ++depth) {
-    if (depth == 2) return make_error(Kind::kInvalid, "read image index of", reference.text(), "indexes nested too deep");
+    if (depth == 2)
+      return make_error(Kind::kInvalid, "read image index of", reference.text(), "indexes nested too deep");
     if (depth == 0) out.image.index_digest = fetched.digest;
     TRY(writer.put(fetched.text));
-    Descriptor chosen = TRY(choose_platform(TRY(parse_index(fetched.text, reference.text())), host_platform(), reference.text()));
+    Descriptor chosen = TRY(
+        choose_platform(TRY(parse_index(fetched.text, reference.text())), host_platform(), reference.text()));
     fetched = TRY(fetch_manifest(*out.registry, http, chosen.digest));
   }
   out.image.manifest = TRY(parse_manifest(fetched.text, reference.text()));
@@ -53,8 +57,8 @@ base::Result<Resolved> resolve(StoreWriter& writer, HttpClient& http, const Imag
 }
 
 // From the mirrors in their order, then the registry: the first that has it.
-base::Result<Resolved> resolve_somewhere(StoreWriter& writer, HttpClient& http, const ImageReference& reference,
-                                         const Registries& registries) {
+base::Result<Resolved> resolve_somewhere(StoreWriter& writer, HttpClient& http,
+                                         const ImageReference& reference, const Registries& registries) {
   std::optional<base::Error> failure;
   for (const auto& endpoint : registries.endpoints(reference)) {
     auto resolved = resolve(writer, http, reference, registries, endpoint);
@@ -79,7 +83,8 @@ class Layers {
     progress.layers = manifest_.layers.size();
     for (const Descriptor& layer : manifest_.layers) {
       progress.bytes += static_cast<int64_t>(layer.size);
-      progress.layer.push_back({layer.digest, 0, static_cast<int64_t>(layer.size), PullProgress::Layer::Step::kWaits});
+      progress.layer.push_back(
+          {layer.digest, 0, static_cast<int64_t>(layer.size), PullProgress::Layer::Step::kWaits});
     }
     unsigned count = std::clamp<unsigned>(options.parallel, 1, 16);
     count = std::min<unsigned>(count, static_cast<unsigned>(manifest_.layers.size()));
@@ -141,7 +146,8 @@ class Layers {
   base::Status status_;
 };
 
-base::Result<StoredImage> pull(StoreWriter& writer, const ImageReference& reference, const PullOptions& options) {
+base::Result<StoredImage> pull(StoreWriter& writer, const ImageReference& reference,
+                               const PullOptions& options) {
   HttpClient http;
   Resolved resolved = TRY(resolve_somewhere(writer, http, reference, *options.registries));
   std::atomic<int64_t> ignored{0};
@@ -155,11 +161,13 @@ base::Result<StoredImage> pull(StoreWriter& writer, const ImageReference& refere
 
 }  // namespace
 
-base::Result<StoredImage> pull_image(const std::string& image_root, std::string_view name, const PullOptions& options) {
+base::Result<StoredImage> pull_image(const std::string& image_root, std::string_view name,
+                                     const PullOptions& options) {
   SAMPAN_CHECK(options.registries);
   ImageReference reference = TRY(parse_image_reference(name));
   StoreWriter writer = TRY(StoreWriter::open(image_root));
-  return TRY_WRAP(explain_disk_full(image_root, pull(writer, reference, options)), "pull image", reference.text());
+  return TRY_WRAP(explain_disk_full(image_root, pull(writer, reference, options)), "pull image",
+                  reference.text());
 }
 
 }  // namespace runtime

@@ -16,7 +16,10 @@ bool is_path_component(std::string_view text) {
   size_t i = 0;
   if (text.empty() || !is_lower_alnum(text.front()) || !is_lower_alnum(text.back())) return false;
   while (i < text.size()) {
-    if (is_lower_alnum(text[i])) { ++i; continue; }
+    if (is_lower_alnum(text[i])) {
+      ++i;
+      continue;
+    }
     size_t end = i;
     while (end < text.size() && text[end] == text[i]) ++end;
     size_t run = end - i;
@@ -47,13 +50,15 @@ bool is_domain(std::string_view text) {
     else text.remove_prefix(colon + 1);
   }
   if (text.empty() || text.size() > 5) return false;
-  for (char c : text) if (!is_digit(c)) return false;
+  for (char c : text)
+    if (!is_digit(c)) return false;
   if (host.empty()) return false;
   for (size_t at = 0; at <= host.size();) {
     size_t dot = std::min(host.find('.', at), host.size());
     std::string_view label = host.substr(at, dot - at);
     if (label.empty() || !is_alnum(label.front()) || !is_alnum(label.back())) return false;
-    for (char c : label) if (!is_alnum(c) && c != '-') return false;
+    for (char c : label)
+      if (!is_alnum(c) && c != '-') return false;
     at = dot + 1;
   }
   return true;
@@ -61,14 +66,14 @@ bool is_domain(std::string_view text) {
 
 bool is_tag(std::string_view text) {
   if (text.empty() || text.size() > kMaxTag || (!is_alnum(text[0]) && text[0] != '_')) return false;
-  for (char c : text) if (!is_alnum(c) && c != '_' && c != '.' && c != '-') return false;
+  for (char c : text)
+    if (!is_alnum(c) && c != '_' && c != '.' && c != '-') return false;
   return true;
 }
 
 base::Error bad(std::string_view name, std::string reason, std::string hint = {}) {
   return base::make_error(base::Kind::kInvalid, "parse image name",
-                          "'" + std::string(name.substr(0, 300)) + "'", std::move(reason),
-                          std::move(hint));
+                          "'" + std::string(name.substr(0, 300)) + "'", std::move(reason), std::move(hint));
 }
 
 }  // namespace
@@ -139,8 +144,7 @@ base::Result<ImageReference> parse_image_reference(std::string_view name) {
   reference.path = rest;
   if (reference.domain == "docker.io" && rest.find('/') == std::string_view::npos)
     reference.path.insert(0, "library/");
-  if (reference.repository().size() > kMaxRepository)
-    return bad(name, "longer than 255 characters");
+  if (reference.repository().size() > kMaxRepository) return bad(name, "longer than 255 characters");
   if (reference.tag.empty() && reference.digest.empty()) reference.tag = "latest";
   return reference;
 }

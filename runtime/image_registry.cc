@@ -12,8 +12,8 @@ using base::make_error;
 namespace json = base::json;
 
 bool is_loopback(const std::string& host) {
-  std::string name = host.substr(0, host.rfind(':') == std::string::npos || host.ends_with("]")
-                                        ? std::string::npos : host.rfind(':'));
+  std::string name = host.substr(
+      0, host.rfind(':') == std::string::npos || host.ends_with("]") ? std::string::npos : host.rfind(':'));
   return name == "localhost" || name.starts_with("127.") || name == "[::1]";
 }
 
@@ -38,7 +38,8 @@ std::string host_of(std::string_view key) {
 }
 
 base::Result<RegistrySettings> settings_of(const json::value& value, const std::string& host,
-                                           const std::string& subject, const Registries::ReadFile& read_file) {
+                                           const std::string& subject,
+                                           const Registries::ReadFile& read_file) {
   RegistrySettings out;
   if (!value.is_object()) return bad_setting(subject, host, "is no object");
   for (const auto& [key, item] : value.get_object()) {
@@ -70,15 +71,18 @@ base::Result<RegistrySettings> settings_of(const json::value& value, const std::
       for (const json::value& mirror : item.get_array()) {
         std::string address(base::as_string(&mirror));
         if (!parse_image_reference(address + "/x").ok() || address.find('/') != std::string::npos)
-          return bad_setting(subject, where, "'" + address + "' is no host or host:port; its scheme is set by its own entry");
+          return bad_setting(subject, where,
+                             "'" + address + "' is no host or host:port; its scheme is set by its own entry");
         out.mirrors.push_back(address);
       }
     } else {
-      return bad_setting(subject, where, "unknown; known are mirrors, mirrorsOnly, plainHTTP, insecure, caFile, "
-                                 "username, password, passwordFile");
+      return bad_setting(subject, where,
+                         "unknown; known are mirrors, mirrorsOnly, plainHTTP, insecure, caFile, "
+                         "username, password, passwordFile");
     }
   }
-  if (!out.password.empty() && out.username.empty()) return bad_setting(subject, host, "a password without a username");
+  if (!out.password.empty() && out.username.empty())
+    return bad_setting(subject, host, "a password without a username");
   if (out.plain_http && (out.insecure || !out.ca_file.empty()))
     return bad_setting(subject, host, "plainHTTP has no TLS to be insecure or to have a caFile");
   return out;
@@ -95,7 +99,8 @@ base::Result<Registries> Registries::parse(std::string_view text, const std::str
     if (key != "registries" || !item.is_object())
       return bad_setting(subject, std::string(key), "only an object 'registries' is known");
     for (const auto& [host, settings] : item.get_object())
-      out.hosts_[host_of(std::string_view(host))] = TRY(settings_of(settings, std::string(host), subject, read_file));
+      out.hosts_[host_of(std::string_view(host))] =
+          TRY(settings_of(settings, std::string(host), subject, read_file));
   }
   return out;
 }
@@ -105,14 +110,16 @@ base::Status Registries::add_docker_config(std::string_view text, const std::str
   const json::value* auths = base::find(value, "auths");
   // A kubernetes.io/dockercfg Secret is the inner object alone.
   if (!auths) auths = &value;
-  if (!auths->is_object()) return make_error(Kind::kInvalid, "read Docker config", subject, "no object 'auths'");
+  if (!auths->is_object())
+    return make_error(Kind::kInvalid, "read Docker config", subject, "no object 'auths'");
   for (const auto& [key, item] : auths->get_object()) {
     std::string username(base::string_at(item, "username")), password(base::string_at(item, "password"));
     if (std::string_view packed = base::string_at(item, "auth"); username.empty() && !packed.empty()) {
       std::string pair = TRY_WRAP(decode_base64(packed), "read Docker config", subject);
       size_t colon = pair.find(':');
       if (colon == std::string::npos)
-        return make_error(Kind::kInvalid, "read Docker config", subject, std::string(key) + ".auth has no colon");
+        return make_error(Kind::kInvalid, "read Docker config", subject,
+                          std::string(key) + ".auth has no colon");
       username = pair.substr(0, colon);
       password = pair.substr(colon + 1);
     }
@@ -133,7 +140,8 @@ RegistrySettings Registries::settings(const std::string& host) const {
   return out;
 }
 
-Registries Registries::with_login(const std::string& host, const std::string& username, const std::string& password) const {
+Registries Registries::with_login(const std::string& host, const std::string& username,
+                                  const std::string& password) const {
   Registries out = *this;
   RegistrySettings known = settings(host);
   known.username = username;
@@ -146,7 +154,8 @@ std::vector<Registries::Endpoint> Registries::endpoints(const ImageReference& re
   auto endpoint = [&](const std::string& host) {
     Endpoint out{host, {}, settings(host)};
     // Docker's hub is served from another name than it is called by.
-    out.url = (out.settings.plain_http ? "http://" : "https://") + (host == "docker.io" ? "registry-1.docker.io" : host);
+    out.url = (out.settings.plain_http ? "http://" : "https://") +
+              (host == "docker.io" ? "registry-1.docker.io" : host);
     return out;
   };
   Endpoint origin = endpoint(reference.domain);
@@ -161,12 +170,17 @@ std::vector<Registries::Endpoint> Registries::endpoints(const ImageReference& re
 std::vector<Challenge> parse_challenges(std::string_view header) {
   std::vector<Challenge> out;
   size_t at = 0;
-  auto skip = [&] { while (at < header.size() && (header[at] == ' ' || header[at] == ',' || header[at] == '\t')) ++at; };
+  auto skip = [&] {
+    while (at < header.size() && (header[at] == ' ' || header[at] == ',' || header[at] == '\t')) ++at;
+  };
   for (skip(); at < header.size(); skip()) {
     size_t end = header.find_first_of("=, \t", at);
     std::string word = lower(header.substr(at, end == std::string_view::npos ? end : end - at));
     at = std::min(end, header.size());
-    if (word.empty()) { ++at; continue; }
+    if (word.empty()) {
+      ++at;
+      continue;
+    }
     size_t next = header.find_first_not_of(" \t", at);
     if (next == std::string_view::npos || header[next] != '=') {
       out.push_back({word, {}});

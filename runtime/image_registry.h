@@ -25,8 +25,8 @@ namespace runtime {
 
 struct RegistrySettings {
   bool plain_http = false;
-  bool insecure = false;            // TLS without verification
-  std::string ca_file;              // besides the system's roots
+  bool insecure = false;  // TLS without verification
+  std::string ca_file;    // besides the system's roots
   std::string username, password;
   std::vector<std::string> mirrors;  // hosts
   bool mirrors_only = false;
@@ -42,7 +42,8 @@ class Registries {
   base::Status add_docker_config(std::string_view text, const std::string& subject);
   RegistrySettings settings(const std::string& host) const;
   // The same, but for one registry as somebody else.
-  Registries with_login(const std::string& host, const std::string& username, const std::string& password) const;
+  Registries with_login(const std::string& host, const std::string& username,
+                        const std::string& password) const;
 
   struct Endpoint {
     std::string host;  // as configured: "docker.io"
@@ -57,8 +58,8 @@ class Registries {
 
 // One challenge of a WWW-Authenticate header.
 struct Challenge {
-  std::string scheme;                              // lower case
-  std::map<std::string, std::string> parameters;   // names in lower case
+  std::string scheme;                             // lower case
+  std::map<std::string, std::string> parameters;  // names in lower case
 };
 std::vector<Challenge> parse_challenges(std::string_view header);
 

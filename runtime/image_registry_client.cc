@@ -21,7 +21,8 @@ std::string header(const HttpResponse& response, const std::string& name) {
 std::string url_escape(std::string_view text) {
   std::string out;
   for (char c : text) {
-    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
+    bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                 c == '_' || c == '.' || c == '~';
     if (plain) out += c;
     else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
@@ -35,7 +36,8 @@ std::string registry_error(std::string_view body) {
   const base::json::value* errors = base::find(*value, "errors");
   if (!errors || !errors->is_array() || errors->get_array().empty()) return {};
   const base::json::value& first = errors->get_array()[0];
-  std::string code = printable(base::string_at(first, "code")), message = printable(base::string_at(first, "message"));
+  std::string code = printable(base::string_at(first, "code")),
+              message = printable(base::string_at(first, "message"));
   return code + (code.empty() || message.empty() ? "" : ": ") + message;
 }
 
@@ -56,18 +58,23 @@ RegistryClient::RegistryClient(const Registries& registries, Registries::Endpoin
 base::Error RegistryClient::refusal(const HttpResponse& response, const std::string& what) const {
   std::string reason = "HTTP " + std::to_string(response.status);
   if (std::string text = registry_error(response.body); !text.empty()) reason += ", " + text;
-  auto error = [&](Kind kind, std::string hint) { return make_error(kind, "fetch " + what + " from", endpoint_.host, reason, std::move(hint)); };
+  auto error = [&](Kind kind, std::string hint) {
+    return make_error(kind, "fetch " + what + " from", endpoint_.host, reason, std::move(hint));
+  };
   bool has_credentials = !endpoint_.settings.username.empty();
   switch (response.status) {
-    case 401: case 403:
+    case 401:
+    case 403:
       return error(Kind::kDenied, has_credentials
-          ? "check that this login may pull it, and its password"
-          : "it is private or does not exist: give username and password in the registries file or an image pull secret");
+                                      ? "check that this login may pull it, and its password"
+                                      : "it is private or does not exist: give username and password in the "
+                                        "registries file or an image pull secret");
     case 404: return error(Kind::kNotFound, "check the name and the tag");
     case 416: return error(Kind::kInvalid, "");
     case 429: return error(Kind::kUnavailable, "the registry limits the rate: try again later or log in");
     default:
-      if (response.status >= 500) return error(Kind::kUnavailable, "the registry has a problem: try again later");
+      if (response.status >= 500)
+        return error(Kind::kUnavailable, "the registry has a problem: try again later");
       return error(Kind::kInternal, "");
   }
 }
@@ -80,13 +87,15 @@ base::Result<std::string> RegistryClient::fetch_token(HttpClient& http, const Ch
   std::string realm = parameter("realm");
   bool secure = realm.starts_with("https://");
   if (!secure && !(realm.starts_with("http://") && endpoint_.settings.plain_http))
-    return make_error(Kind::kDenied, "ask for a token from", printable(realm), "the registry speaks TLS, its token service would not",
+    return make_error(Kind::kDenied, "ask for a token from", printable(realm),
+                      "the registry speaks TLS, its token service would not",
                       "have the registry's realm corrected");
   std::string scope = parameter("scope");
   if (scope.empty()) scope = "repository:" + path_ + ":pull";
   HttpRequest request;
   request.url = realm + (realm.find('?') == std::string::npos ? "?" : "&") + "scope=" + url_escape(scope);
-  if (std::string service = parameter("service"); !service.empty()) request.url += "&service=" + url_escape(service);
+  if (std::string service = parameter("service"); !service.empty())
+    request.url += "&service=" + url_escape(service);
   size_t host_at = realm.find("://") + 3;
   std::string host = realm.substr(host_at, realm.find_first_of("/?", host_at) - host_at);
   // The token service of a registry often is the registry: then its CA is the same.
@@ -108,7 +117,8 @@ base::Result<std::string> RegistryClient::fetch_token(HttpClient& http, const Ch
   return "Bearer " + token;
 }
 
-base::Result<std::string> RegistryClient::authorize(HttpClient& http, const HttpResponse& response, const std::string& what) {
+base::Result<std::string> RegistryClient::authorize(HttpClient& http, const HttpResponse& response,
+                                                    const std::string& what) {
   std::vector<Challenge> challenges = parse_challenges(header(response, "www-authenticate"));
   for (const Challenge& challenge : challenges)
     if (challenge.scheme == "bearer") return fetch_token(http, challenge);
@@ -119,7 +129,8 @@ base::Result<std::string> RegistryClient::authorize(HttpClient& http, const Http
   return refusal(response, what);
 }
 
-base::Result<HttpResponse> RegistryClient::get(HttpClient& http, HttpRequest request, const std::string& what) {
+base::Result<HttpResponse> RegistryClient::get(HttpClient& http, HttpRequest request,
+                                               const std::string& what) {
   request.tls = &endpoint_.settings;
   const size_t plain_headers = request.headers.size();
   std::string used;
@@ -134,7 +145,9 @@ base::Result<HttpResponse> RegistryClient::get(HttpClient& http, HttpRequest req
     HttpResponse response = TRY(http.get(request));
     busy_ = response.status == 429 || response.status == 503;
     // A date is left alone: few send one, and clocks differ.
-    if (busy_) retry_after_s_ = std::clamp(std::atoi(header(response, "retry-after").c_str()), 0, kMaxRetryAfterSeconds);
+    if (busy_)
+      retry_after_s_ =
+          std::clamp(std::atoi(header(response, "retry-after").c_str()), 0, kMaxRetryAfterSeconds);
     if (response.status == 200 || response.status == 206) return response;
     if (response.status != 401 || again) return refusal(response, what);
     std::string fresh = TRY(authorize(http, response, what));
@@ -145,21 +158,23 @@ base::Result<HttpResponse> RegistryClient::get(HttpClient& http, HttpRequest req
   }
 }
 
-base::Result<RegistryClient::Fetched> RegistryClient::manifest(HttpClient& http, const std::string& reference) {
+base::Result<RegistryClient::Fetched> RegistryClient::manifest(HttpClient& http,
+                                                               const std::string& reference) {
   std::string what = path_ + (is_digest(reference) ? "@" : ":") + reference;
   HttpRequest request;
   request.url = endpoint_.url + "/v2/" + path_ + "/manifests/" + reference;
   request.max_body_bytes = kMaxManifestBytes;
-  request.headers = {"Accept: " + std::string(media::kOciIndex) + ", " + std::string(media::kDockerList) + ", " +
-                     std::string(media::kOciManifest) + ", " + std::string(media::kDockerManifest)};
+  request.headers = {"Accept: " + std::string(media::kOciIndex) + ", " + std::string(media::kDockerList) +
+                     ", " + std::string(media::kOciManifest) + ", " + std::string(media::kDockerManifest)};
   HttpResponse response = TRY(get(http, std::move(request), what));
   Fetched out{std::move(response.body), {}};
   out.digest = sha256_digest(out.text);
   std::string wanted = is_digest(reference) ? reference : header(response, "docker-content-digest");
   if (is_digest(wanted) && wanted != out.digest)
-    return make_error(Kind::kCorrupt, "fetch " + what + " from", endpoint_.host, "its content is " + out.digest +
-                      (is_digest(reference) ? "" : ", the registry announced " + wanted),
-                      "the registry or something on the way is broken: do not use this image");
+    return make_error(
+        Kind::kCorrupt, "fetch " + what + " from", endpoint_.host,
+        "its content is " + out.digest + (is_digest(reference) ? "" : ", the registry announced " + wanted),
+        "the registry or something on the way is broken: do not use this image");
   return out;
 }
 

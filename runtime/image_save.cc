@@ -59,8 +59,8 @@ class TarWriter {
  private:
   base::Error failed() {
     int code = archive_errno(archive_);
-    base::Error error = code > 0 ? sys::error_from_errno(code, "write", path_)
-                                 : make_error(Kind::kInternal, "write", path_);
+    base::Error error =
+        code > 0 ? sys::error_from_errno(code, "write", path_) : make_error(Kind::kInternal, "write", path_);
     if (code <= 0 && archive_error_string(archive_)) error.reason = archive_error_string(archive_);
     return error;
   }
@@ -114,11 +114,13 @@ Status add_image(const std::string& root, const std::string& name, const IndexEn
   json::object annotations{{"io.containerd.image.name", name}};
   if (!reference.tag.empty()) annotations["org.opencontainers.image.ref.name"] = reference.tag;
   saving->index.push_back(json::object{{"mediaType", type.empty() ? std::string(media::kOciManifest) : type},
-                                       {"digest", entry.manifest}, {"size", text.size()},
+                                       {"digest", entry.manifest},
+                                       {"size", text.size()},
                                        {"annotations", std::move(annotations)}});
   json::array tags;
   if (!reference.tag.empty()) tags.emplace_back(reference.repository() + ":" + reference.tag);
-  saving->docker.push_back(json::object{{"Config", member(entry.config)}, {"RepoTags", std::move(tags)}, {"Layers", std::move(layers)}});
+  saving->docker.push_back(json::object{
+      {"Config", member(entry.config)}, {"RepoTags", std::move(tags)}, {"Layers", std::move(layers)}});
   return {};
 }
 
@@ -133,7 +135,8 @@ Status write_archive(const std::string& image_root, const Saving& saving, int fd
   TRY(tar.add("oci-layout", kLayout));
   TRY(tar.add("index.json", index_json(saving)));
   TRY(tar.add("manifest.json", base::to_json(saving.docker)));
-  for (const std::string& digest : saving.blobs) TRY(tar.add_file(member(digest), blob_path(image_root, digest)));
+  for (const std::string& digest : saving.blobs)
+    TRY(tar.add_file(member(digest), blob_path(image_root, digest)));
   return tar.finish();
 }
 
@@ -161,19 +164,22 @@ Status copy_file(const std::string& from, const std::string& to) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return sys::last_error("read", from);
     if (n == 0) break;
-    TRY_WRAP(sys::write_all(out.get(), std::string_view(buffer).substr(0, static_cast<size_t>(n))), "write", to);
+    TRY_WRAP(sys::write_all(out.get(), std::string_view(buffer).substr(0, static_cast<size_t>(n))), "write",
+             to);
   }
   if (::fsync(out.get()) != 0) return sys::last_error("fsync", to);
   return {};
 }
 
 Status save_directory(const std::string& image_root, const Saving& saving, const std::string& path) {
-  if (sys::exists(path)) return make_error(Kind::kExists, "save images", path, "it is there already", "name a new directory");
+  if (sys::exists(path))
+    return make_error(Kind::kExists, "save images", path, "it is there already", "name a new directory");
   std::string temporary = path + ".part";
   TRY(sys::remove_all(temporary));
   auto write = [&]() -> Status {
     TRY(sys::mkdir_all(temporary + "/blobs/sha256", 0755));
-    for (const std::string& digest : saving.blobs) TRY(copy_file(blob_path(image_root, digest), temporary + "/" + member(digest)));
+    for (const std::string& digest : saving.blobs)
+      TRY(copy_file(blob_path(image_root, digest), temporary + "/" + member(digest)));
     TRY(sys::write_file_atomic(temporary + "/oci-layout", kLayout));
     TRY(sys::write_file_atomic(temporary + "/index.json", index_json(saving)));
     if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
@@ -186,7 +192,8 @@ Status save_directory(const std::string& image_root, const Saving& saving, const
 
 }  // namespace
 
-Status save_images(const std::string& image_root, const std::vector<std::string>& names, const std::string& path, SaveAs as) {
+Status save_images(const std::string& image_root, const std::vector<std::string>& names,
+                   const std::string& path, SaveAs as) {
   // The shared lock: gc waits while we read.
   StoreWriter store = TRY(StoreWriter::open(image_root));
   ImageIndex index = TRY(read_image_index(image_root));
@@ -195,10 +202,12 @@ Status save_images(const std::string& image_root, const std::vector<std::string>
     std::string key = TRY(parse_image_reference(name)).text();
     auto found = index.find(key);
     if (found == index.end())
-      return make_error(Kind::kNotFound, "save image", key, "not in " + image_root, "sampan image list shows what is");
+      return make_error(Kind::kNotFound, "save image", key, "not in " + image_root,
+                        "sampan image list shows what is");
     TRY_WRAP(add_image(image_root, key, found->second, &saving), "save image", key);
   }
-  return as == SaveAs::kDirectory ? save_directory(image_root, saving, path) : save_archive(image_root, saving, path);
+  return as == SaveAs::kDirectory ? save_directory(image_root, saving, path)
+                                  : save_archive(image_root, saving, path);
 }
 
 }  // namespace runtime

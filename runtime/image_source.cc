@@ -50,7 +50,8 @@ class ArchiveSource : public ImageSource {
       archive_entry* entry = TRY(reader->next());
       if (!entry) return {};
       const char* raw = archive_entry_pathname(entry);
-      if (!raw) return make_error(Kind::kInvalid, "read image archive", name_, "a member has no readable name");
+      if (!raw)
+        return make_error(Kind::kInvalid, "read image archive", name_, "a member has no readable name");
       std::string path = clean(raw);
       const char* hard = archive_entry_hardlink(entry);
       if (hard) {
@@ -65,7 +66,8 @@ class ArchiveSource : public ImageSource {
           if (block.data.empty()) break;
           // A sparse member cannot be copied block by block; no tool writes one here.
           if (static_cast<uint64_t>(block.offset) != blob.size())
-            return make_error(Kind::kUnsupported, "read image archive", name_, printable(path) + " is sparse");
+            return make_error(Kind::kUnsupported, "read image archive", name_,
+                              printable(path) + " is sparse");
           TRY(blob.write(block.data));
         }
         members_.erase(path);
@@ -77,7 +79,8 @@ class ArchiveSource : public ImageSource {
   base::Result<std::string> read(const std::string& path, size_t limit_bytes) override {
     Member* member = find(path);
     if (!member) return missing(name_, path);
-    std::string at = member->digest.empty() ? member->blob->path() : blob_path(writer_.root(), member->digest);
+    std::string at =
+        member->digest.empty() ? member->blob->path() : blob_path(writer_.root(), member->digest);
     return sys::read_file(at, limit_bytes);
   }
   base::Result<Imported> import(const std::string& path, std::string_view expected) override {
@@ -91,7 +94,8 @@ class ArchiveSource : public ImageSource {
       member->digest = *digest;
     }
     if (!expected.empty() && member->digest != expected)
-      return make_error(Kind::kCorrupt, "import " + printable(path) + " of", name_, "the content is " + member->digest);
+      return make_error(Kind::kCorrupt, "import " + printable(path) + " of", name_,
+                        "the content is " + member->digest);
     return Imported{member->digest, member->size};
   }
 
@@ -99,7 +103,7 @@ class ArchiveSource : public ImageSource {
   struct Member {
     std::optional<StoreWriter::Blob> blob;  // until imported
     uint64_t size = 0;
-    std::string digest;                     // once imported
+    std::string digest;  // once imported
   };
   Member* find(const std::string& path) {
     std::string at = clean(path);
@@ -150,7 +154,8 @@ class DirectorySource : public ImageSource {
 
  private:
   base::Result<UniqueFd> open(const std::string& path) {
-    auto fd = sys::openat2(root_.get(), path, O_RDONLY | O_NONBLOCK, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+    auto fd =
+        sys::openat2(root_.get(), path, O_RDONLY | O_NONBLOCK, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
     if (!fd.ok() && fd.error().kind == Kind::kNotFound) return missing(name_, path);
     if (!fd.ok()) return base::wrap(fd.error(), "open in", name_);
     struct stat info;

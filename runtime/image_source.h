@@ -22,7 +22,6 @@ class ImageSource {
   virtual base::Result<Imported> import(const std::string& path, std::string_view expected) = 0;
 };
 // A directory is used in place; anything else is read once as a tar stream into tmp/.
-base::Result<std::unique_ptr<ImageSource>> open_image_source(StoreWriter& writer,
-                                                             const std::string& path);
+base::Result<std::unique_ptr<ImageSource>> open_image_source(StoreWriter& writer, const std::string& path);
 
 }  // namespace runtime

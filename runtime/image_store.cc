@@ -32,8 +32,7 @@ std::vector<std::string> strings_of(const base::json::value* value) {
   return out;
 }
 
-base::Result<Image> read_image(const std::string& root, const std::string& name,
-                               const IndexEntry& entry) {
+base::Result<Image> read_image(const std::string& root, const std::string& name, const IndexEntry& entry) {
   Image image;
   image.name = name;
   image.digest = entry.manifest;
@@ -58,7 +57,8 @@ base::Result<Image> read_image(const std::string& root, const std::string& name,
   }
   for (const std::string& diff_id : strings_of(base::find_path(config, "rootfs", "diff_ids"))) {
     if (!is_digest(diff_id)) return corrupt("read image config", path, "a diff id is no digest");
-    if (image.layers.size() == kMaxMountedLayers) return corrupt("read image config", path, "over 500 layers");
+    if (image.layers.size() == kMaxMountedLayers)
+      return corrupt("read image config", path, "over 500 layers");
     std::string layer = layer_path(root, diff_id) + "/fs";
     if (!base::sys::exists(layer)) return corrupt("find layer of " + name, layer, "it is missing");
     image.layers.push_back(std::move(layer));
@@ -100,8 +100,8 @@ std::string image_index_text(const ImageIndex& index) {
   std::string out = "{\"version\":1,\"images\":{";
   const char* separator = "\n";
   for (const auto& [name, entry] : index) {
-    base::json::object item{{"manifest", entry.manifest}, {"config", entry.config},
-                            {"size", entry.size_bytes}};
+    base::json::object item{
+        {"manifest", entry.manifest}, {"config", entry.config}, {"size", entry.size_bytes}};
     if (!entry.index.empty()) item["index"] = entry.index;
     out += separator + base::to_json(base::json::value(name)) + ":" + base::to_json(item);
     separator = ",\n";
@@ -135,8 +135,7 @@ base::Result<Image> find_image(const std::string& image_root, std::string_view n
       for (const auto& [key, entry] : index) {
         if (entry.manifest != wanted.digest && entry.index != wanted.digest) continue;
         auto have = parse_image_reference(key);
-        if (have.ok() && have->repository() == wanted.repository())
-          return read_image(image_root, key, entry);
+        if (have.ok() && have->repository() == wanted.repository()) return read_image(image_root, key, entry);
       }
     }
   }
@@ -148,14 +147,16 @@ namespace {
 base::Result<std::string> pin_path(const std::string& root, const std::string& holder) {
   bool plain = !holder.empty() && holder.size() <= 200 && holder != "." && holder != "..";
   for (char c : holder)
-    plain &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    plain &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+             c == '.' || c == '-';
   if (!plain) return make_error(Kind::kInvalid, "pin image for", holder, "no file name could be made of it");
   return root + "/pins/" + holder;
 }
 }  // namespace
 
 base::Status pin_image(const std::string& image_root, const std::string& holder, const std::string& digest) {
-  if (!is_digest(digest)) return make_error(Kind::kInvalid, "pin image for", holder, "'" + digest + "' is no digest");
+  if (!is_digest(digest))
+    return make_error(Kind::kInvalid, "pin image for", holder, "'" + digest + "' is no digest");
   std::string path = TRY(pin_path(image_root, holder));
   TRY_WRAP(base::sys::write_file_atomic(path, digest + "\n"), "pin image for", holder);
   return {};

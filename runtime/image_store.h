@@ -18,9 +18,9 @@
 namespace runtime {
 
 struct IndexEntry {
-  std::string manifest;   // digest of this machine's manifest
+  std::string manifest;  // digest of this machine's manifest
   std::string config;
-  std::string index;      // of the multi-platform index it was chosen from; may be empty
+  std::string index;        // of the multi-platform index it was chosen from; may be empty
   uint64_t size_bytes = 0;  // manifest, config and layers as downloaded
 };
 using ImageIndex = std::map<std::string, IndexEntry>;  // by normalized name
@@ -30,7 +30,7 @@ std::string image_index_text(const ImageIndex& index);
 base::Result<ImageIndex> parse_image_index(std::string_view text);
 
 inline std::string index_path(const std::string& root) { return root + "/images.json"; }
-std::string blob_path(const std::string& root, std::string_view digest);   // digest was checked
+std::string blob_path(const std::string& root, std::string_view digest);    // digest was checked
 std::string layer_path(const std::string& root, std::string_view diff_id);  // without "/fs"
 
 }  // namespace runtime

@@ -95,8 +95,7 @@ struct TarReader::Impl {
 TarReader::TarReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TarReader::~TarReader() = default;
 
-base::Result<std::unique_ptr<TarReader>> TarReader::open(int fd, std::string name,
-                                                         TarLimits limits) {
+base::Result<std::unique_ptr<TarReader>> TarReader::open(int fd, std::string name, TarLimits limits) {
   auto impl = std::make_unique<Impl>();
   impl->name = std::move(name);
   impl->limits = limits;

@@ -107,8 +107,7 @@ Status Unpacker::make_parents(const std::string& path) {
           return bad_entry(part, "a parent directory is another kind of file or a dead symlink");
         bool exists = false;
         TRY(clear_way(dir.get(), Path{slash == std::string::npos ? "" : above, name}, false, &exists));
-        if (::mkdirat(dir.get(), name.c_str(), 0755) != 0)
-          return sys::last_error("mkdir", printable(part));
+        if (::mkdirat(dir.get(), name.c_str(), 0755) != 0) return sys::last_error("mkdir", printable(part));
         std::string made = proc_path(dir.get()) + "/" + name;
         if (::lsetxattr(made.c_str(), "trusted.overlay.opaque", "y", 1, 0) != 0)
           return sys::last_error("set overlay xattr on", printable(part));
@@ -169,8 +168,7 @@ Status Unpacker::whiteout(const Path& path) {
   }
   std::string name = path.name.substr(kWhiteout.size());
   if (name.starts_with(".wh.")) return {};  // aufs' own bookkeeping (.wh..wh.plnk, .wh..wh.aufs)
-  if (name.empty() || name == "." || name == "..")
-    return bad_entry(path.text(), "a whiteout of no file");
+  if (name.empty() || name == "." || name == "..") return bad_entry(path.text(), "a whiteout of no file");
   Path target{path.parent, name};
   int dir = TRY(parent(path.parent));
   struct stat info;
@@ -247,8 +245,8 @@ Status Unpacker::hard_link(int dir, const Path& path, const char* target_text) {
   Path target = TRY(split(target_text));
   auto source = sys::openat2(root_.get(), target.text(), O_PATH | O_NOFOLLOW, 0, kInRoot);
   if (!source.ok() && source.error().errno_value == ENOENT)
-    return bad_entry(path.text(), "a hard link to '" + printable(target.text()) +
-                                      "', which is not in this layer");
+    return bad_entry(path.text(),
+                     "a hard link to '" + printable(target.text()) + "', which is not in this layer");
   if (!source.ok()) return base::wrap(source.error(), "hard link", "'" + printable(path.text()) + "'");
   struct stat info;
   if (::fstat(source->get(), &info) != 0) return sys::last_error("stat", target.text());
@@ -267,7 +265,8 @@ Status Unpacker::other(int dir, const Path& path, archive_entry* entry) {
     if (!target || !*target) return bad_entry(path.text(), "a symlink without a target");
     if (::symlinkat(target, dir, name) != 0) return failed("symlink");
   } else if (type == AE_IFCHR || type == AE_IFBLK || type == AE_IFIFO) {
-    dev_t device = type == AE_IFIFO ? 0 : makedev(archive_entry_rdevmajor(entry), archive_entry_rdevminor(entry));
+    dev_t device =
+        type == AE_IFIFO ? 0 : makedev(archive_entry_rdevmajor(entry), archive_entry_rdevminor(entry));
     if (type == AE_IFCHR && device == 0)
       return bad_entry(path.text(), "a device 0:0, which overlayfs takes for a whiteout");
     if (::mknodat(dir, name, type | 0600, device) != 0) return failed("mknod");
@@ -277,7 +276,8 @@ Status Unpacker::other(int dir, const Path& path, archive_entry* entry) {
   if (::fchownat(dir, name, archive_entry_uid(entry), archive_entry_gid(entry), AT_SYMLINK_NOFOLLOW) != 0)
     return failed("chown");
   // Made by us a moment ago in a directory nobody else sees: not a symlink.
-  if (type != AE_IFLNK && ::fchmodat(dir, name, archive_entry_perm(entry) & 07777, 0) != 0) return failed("chmod");
+  if (type != AE_IFLNK && ::fchmodat(dir, name, archive_entry_perm(entry) & 07777, 0) != 0)
+    return failed("chmod");
   TRY(xattrs(proc_path(dir) + "/" + path.name, entry, path));
   timespec stamps[2];
   times(entry, stamps);
@@ -296,9 +296,8 @@ Status Unpacker::directory(int dir, const Path& path, archive_entry* entry) {
     if (!exists && ::mkdirat(dir, path.name.c_str(), 0700) != 0) return failed("mkdir");
     hides_lower &= !exists;
   }
-  UniqueFd self = path.name.empty()
-      ? TRY(sys::openat(root_.get(), ".", O_RDONLY | O_DIRECTORY))
-      : TRY(sys::openat(dir, path.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  UniqueFd self = path.name.empty() ? TRY(sys::openat(root_.get(), ".", O_RDONLY | O_DIRECTORY))
+                                    : TRY(sys::openat(dir, path.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   if (::fchown(self.get(), archive_entry_uid(entry), archive_entry_gid(entry)) != 0) return failed("chown");
   if (::fchmod(self.get(), archive_entry_perm(entry) & 07777) != 0) return failed("chmod");
   TRY(xattrs(proc_path(self.get()) + "/.", entry, path));
@@ -317,8 +316,7 @@ Status Unpacker::one(archive_entry* entry) {
     return bad_entry(path.text(), "an owner that does not fit 32 bits");
   const char* link = archive_entry_hardlink(entry);
   bool is_directory = !link && archive_entry_filetype(entry) == AE_IFDIR;
-  if (path.name.empty() && !is_directory)
-    return bad_entry("/", "the root of the layer is no directory");
+  if (path.name.empty() && !is_directory) return bad_entry("/", "the root of the layer is no directory");
   if (path.name.starts_with(kWhiteout)) return whiteout(path);
   int dir = TRY(parent(path.parent));
   if (is_directory) return directory(dir, path, entry);
@@ -358,8 +356,8 @@ Status Unpacker::run(Unpacked* result) {
 
 }  // namespace
 
-base::Result<Unpacked> unpack_layer(int archive_fd, const std::string& name,
-                                    const std::string& directory, TarLimits limits) {
+base::Result<Unpacked> unpack_layer(int archive_fd, const std::string& name, const std::string& directory,
+                                    TarLimits limits) {
   auto reader = TRY(TarReader::open(archive_fd, name, limits));
   UniqueFd root = TRY(sys::open(directory, O_RDONLY | O_DIRECTORY));
   Unpacked result;

@@ -13,11 +13,11 @@ namespace runtime {
 struct Unpacked {
   std::string diff_id;  // of the uncompressed stream, padding included
   uint64_t entries = 0;
-  uint64_t bytes = 0;   // of regular files' contents
+  uint64_t bytes = 0;  // of regular files' contents
 };
 // `archive_fd` is read from its position to its end; `directory` is empty and stays where it is.
 // On failure the directory holds a part: the caller throws it away.
-base::Result<Unpacked> unpack_layer(int archive_fd, const std::string& name,
-                                    const std::string& directory, TarLimits limits = {});
+base::Result<Unpacked> unpack_layer(int archive_fd, const std::string& name, const std::string& directory,
+                                    TarLimits limits = {});
 
 }  // namespace runtime

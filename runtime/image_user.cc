@@ -8,8 +8,8 @@
 #include <charconv>
 #include <deque>
 
-#include "base/sys.h"
 #include "base/number.h"
+#include "base/sys.h"
 #include "runtime/runtime.h"
 
 namespace runtime {
@@ -48,9 +48,9 @@ base::Result<Merged> open_root(const std::vector<std::string>& layers) {
 }
 
 struct LookupStep {
-  Merged directory;      // set when the name is a directory
-  UniqueFd file;         // set when it is a regular file; O_PATH
-  std::string symlink;   // set when it is a symlink
+  Merged directory;     // set when the name is a directory
+  UniqueFd file;        // set when it is a regular file; O_PATH
+  std::string symlink;  // set when it is a symlink
 };
 // Nothing set: absent.
 base::Result<LookupStep> step_into(const Merged& parents, const std::string& name) {
@@ -148,10 +148,10 @@ base::Result<User> resolve_user(const Image& image, std::string_view text) {
   std::string passwd = TRY_WRAP(read_accounts(image, "/etc/passwd"), "resolve user", std::string(text));
   std::string groups = TRY_WRAP(read_accounts(image, "/etc/group"), "resolve user", std::string(text));
   auto unknown = [&](const char* what, std::string_view which, const char* file) {
-    return make_error(Kind::kNotFound, "resolve user", "'" + std::string(text) + "'",
-                      std::string("no ") + what + " '" + std::string(which) + "' in " + file +
-                          " of image " + image.name,
-                      "set a numeric id (runAsUser), or add it to the image");
+    return make_error(
+        Kind::kNotFound, "resolve user", "'" + std::string(text) + "'",
+        std::string("no ") + what + " '" + std::string(which) + "' in " + file + " of image " + image.name,
+        "set a numeric id (runAsUser), or add it to the image");
   };
   std::string login(name);
   auto id = parse_id(name);
@@ -174,7 +174,10 @@ base::Result<User> resolve_user(const Image& image, std::string_view text) {
       auto gid = parse_id(line[2]);
       if (!gid || *gid == user.gid) continue;
       for (std::string_view member : split(line[3], ','))
-        if (found && member == login) { user.groups.push_back(*gid); break; }
+        if (found && member == login) {
+          user.groups.push_back(*gid);
+          break;
+        }
     }
     return user;
   }

@@ -49,9 +49,14 @@ base::Error explain_disk_full(const std::string& image_root, base::Error error) 
   if (number != ENOSPC && number != EDQUOT) return error;
   struct statvfs info;
   std::string free = ::statvfs(image_root.c_str(), &info) == 0
-      ? std::to_string(info.f_bavail * info.f_frsize >> 20) + " MiB and " + std::to_string(info.f_favail) + " inodes are free"
-      : std::string("its file system is full");
-  return base::Error{Kind::kExhausted, number, "store image in", image_root, free,
+                         ? std::to_string(info.f_bavail * info.f_frsize >> 20) + " MiB and " +
+                               std::to_string(info.f_favail) + " inodes are free"
+                         : std::string("its file system is full");
+  return base::Error{Kind::kExhausted,
+                     number,
+                     "store image in",
+                     image_root,
+                     free,
                      "remove images (sampan image rm, sampan image gc) or give it a larger disk",
                      std::make_shared<const base::Error>(std::move(error))};
 }
@@ -72,7 +77,9 @@ base::Result<StoreWriter> StoreWriter::open(const std::string& image_root) {
 }
 
 bool StoreWriter::has_blob(std::string_view digest) const { return sys::exists(blob_path(root_, digest)); }
-bool StoreWriter::has_layer(std::string_view diff_id) const { return sys::exists(layer_path(root_, diff_id)); }
+bool StoreWriter::has_layer(std::string_view diff_id) const {
+  return sys::exists(layer_path(root_, diff_id));
+}
 base::Result<std::string> StoreWriter::read_blob(std::string_view digest, size_t limit_bytes) const {
   return sys::read_file(blob_path(root_, digest), limit_bytes);
 }
@@ -149,10 +156,10 @@ Status StoreWriter::unpack(std::string_view blob_digest, std::string_view diff_i
   TRY(sys::mkdir_all(work + "/fs", 0755));
   Unpacked unpacked = TRY(unpack_layer(blob.get(), std::string(blob_digest), work + "/fs", limits));
   if (unpacked.diff_id != diff_id)
-    return make_error(Kind::kCorrupt, "verify layer", std::string(blob_digest),
-                      "its content is " + unpacked.diff_id + ", the image's config says " +
-                          std::string(diff_id),
-                      "the image is broken: build and push it again");
+    return make_error(
+        Kind::kCorrupt, "verify layer", std::string(blob_digest),
+        "its content is " + unpacked.diff_id + ", the image's config says " + std::string(diff_id),
+        "the image is broken: build and push it again");
   base::json::object info{{"bytes", unpacked.bytes}, {"entries", unpacked.entries}};
   TRY(sys::write_file_atomic(work + "/info.json", base::to_json(info) + "\n"));
   // One syncfs for thousands of files: a layer that has its final name survives a power cut whole.

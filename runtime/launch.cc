@@ -38,7 +38,7 @@ struct Prepared {
   std::vector<base::UniqueFd> fds;
   std::vector<int> tasks, namespaces, sources;
   std::vector<std::vector<char*>> arrays;
-  std::vector<char* const*> argvs, envps;
+  std::vector<char*const*> argvs, envps;
   base::UniqueFd user_namespace, pid_namespace, own_pid_namespace, cgroup;
 };
 
@@ -62,8 +62,7 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   if (!plan.user_namespace.empty()) p.user_namespace = TRY(sys::open(plan.user_namespace, O_RDONLY));
   bool join_pid = !plan.pid_namespace.empty();
   if (join_pid) p.pid_namespace = TRY(sys::open(plan.pid_namespace, O_RDONLY));
-  if (join_pid || inputs.container >= 0)
-    p.own_pid_namespace = TRY(sys::open("/proc/self/ns/pid", O_RDONLY));
+  if (join_pid || inputs.container >= 0) p.own_pid_namespace = TRY(sys::open("/proc/self/ns/pid", O_RDONLY));
 
   // Pointers into the inputs' own strings: those live until the launch is over.
   p.arrays.reserve(64);
@@ -109,8 +108,8 @@ base::Status prepare(const LaunchPlan& plan, const LaunchInputs& inputs, Prepare
   child.hook_err = inputs.hook_place.err;
   if (inputs.process->terminal) {
     if (inputs.console_socket < 0)
-      return base::make_error(base::Kind::kInvalid, "launch", "process.terminal",
-                              "nobody takes the terminal", "give a console socket");
+      return base::make_error(base::Kind::kInvalid, "launch", "process.terminal", "nobody takes the terminal",
+                              "give a console socket");
     p.fds.push_back(TRY(sys::open("/dev/ptmx", O_RDWR | O_NOCTTY)));
     child.host_ptmx = p.fds.back().get();
   }
@@ -151,7 +150,8 @@ pid_t clone_through(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared
   long middle = ::syscall(SYS_clone3, &between, sizeof between);
   if (middle < 0) return -1;
   if (middle == 0) {
-    if (user >= 0 || plan.clone_flags & CLONE_NEWUSER) p.child.joined = join_as_the_host(plan, p, inputs.container);
+    if (user >= 0 || plan.clone_flags & CLONE_NEWUSER)
+      p.child.joined = join_as_the_host(plan, p, inputs.container);
     long result = user >= 0 ? ::setns(user, CLONE_NEWUSER) : 0;
     if (result == 0 && pid_namespace >= 0) result = ::setns(pid_namespace, CLONE_NEWPID);
     if (result == 0) result = ::syscall(SYS_clone3, &arguments, sizeof arguments);
@@ -164,7 +164,8 @@ pid_t clone_through(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared
   ssize_t n;
   do n = ::read(in.get(), &said, sizeof said);
   while (n < 0 && errno == EINTR);
-  while (::waitpid(static_cast<pid_t>(middle), nullptr, 0) < 0 && errno == EINTR) {}
+  while (::waitpid(static_cast<pid_t>(middle), nullptr, 0) < 0 && errno == EINTR) {
+  }
   if (said < 0) {
     errno = -said;
     return -1;
@@ -178,7 +179,8 @@ pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& 
   // Root of a user namespace alone may not come back to the PID namespace that it is in: try at home.
   bool no_return = join >= 0 && ::setns(p.own_pid_namespace.get(), CLONE_NEWPID) != 0;
   bool joins_first = plan.clone_flags & CLONE_NEWUSER && !p.namespaces.empty();
-  if (p.user_namespace.valid() || plan.through_container || no_return || joins_first) return clone_through(plan, inputs, p, pidfd);
+  if (p.user_namespace.valid() || plan.through_container || no_return || joins_first)
+    return clone_through(plan, inputs, p, pidfd);
   clone_args arguments{};
   arguments.flags = plan.clone_flags | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);
@@ -200,7 +202,8 @@ pid_t clone_child(const LaunchPlan& plan, const LaunchInputs& inputs, Prepared& 
 base::Status give_listener(const LaunchInputs& inputs, int pidfd, pid_t pid, int fd) {
   base::UniqueFd listener(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, fd, 0)));
   if (!listener.valid()) return sys::last_error("pidfd_getfd", "seccomp listener");
-  if (!inputs.listener) return base::make_error(base::Kind::kInvalid, "launch", "linux.seccomp.listenerPath", "is required");
+  if (!inputs.listener)
+    return base::make_error(base::Kind::kInvalid, "launch", "linux.seccomp.listenerPath", "is required");
   return inputs.listener(pid, listener.get());
 }
 
@@ -235,7 +238,8 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
                       const volatile bool* exec_reached, int pidfd) {
   if (inputs.record) TRY(inputs.record(pid));
   for (const Step& step : plan.parent_steps) TRY(do_parent_step(step, pid));
-  bool waits = std::any_of(plan.steps.begin(), plan.steps.end(), [](const Step& s) { return s.op == Op::kWaitParent; });
+  bool waits = std::any_of(plan.steps.begin(), plan.steps.end(),
+                           [](const Step& s) { return s.op == Op::kWaitParent; });
   if (waits && ::send(socket, "p", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
   if (::send(socket, "c", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE) return sys::last_error("send");
   for (;;) {
@@ -271,7 +275,8 @@ base::Status converse(const LaunchPlan& plan, const LaunchInputs& inputs, int so
         break;
       case Report::kHooks: {
         // A hook in the container's namespaces is told the pid that is seen there.
-        std::string state = inputs.state ? inputs.state(step.op == Op::kHookState ? innermost_pid(pid) : pid) : "{}";
+        std::string state =
+            inputs.state ? inputs.state(step.op == Op::kHookState ? innermost_pid(pid) : pid) : "{}";
         if (state.size() > kMaxStateBytes) return base::make_error(base::Kind::kExhausted, step.text());
         if (step.op == Op::kHookState) {
           if (::send(socket, state.data(), state.size(), MSG_NOSIGNAL) < 0) return sys::last_error("send");
@@ -326,10 +331,12 @@ base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs
       return sys::last_error("setsockopt", "SO_RCVTIMEO");
   }
   prepared.fds.clear();
-  if (auto status = converse(plan, inputs, sockets.read.get(), pid, exec_reached.get(), pidfd); !status.ok()) {
+  if (auto status = converse(plan, inputs, sockets.read.get(), pid, exec_reached.get(), pidfd);
+      !status.ok()) {
     base::ignore(sys::pidfd_send_signal(pidfd, SIGKILL), "it may be dead already");
     if (inputs.time_limit.count() > 0 && !dies_soon(pidfd)) return status.error();
-    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
     return status.error();
   }
   return launched;

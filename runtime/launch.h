@@ -15,18 +15,18 @@ namespace runtime {
 
 // Where hooks of the runtime's namespaces start, and where goes what hooks print.
 struct HookPlace {
-  std::string directory;                   // "": ours; of the container's own hooks: what they find
-  int out = -1, err = -1;                  // -1: ours; what one that fails says is in the error then
+  std::string directory;   // "": ours; of the container's own hooks: what they find
+  int out = -1, err = -1;  // -1: ours; what one that fails says is in the error then
 };
 struct LaunchInputs {
   const Process* process = nullptr;
-  Filter filter;                           // null: none
+  Filter filter;  // null: none
   uint64_t filter_flags = 0;
-  int stdio[3] = {-1, -1, -1};             // -1: ours
-  int console_socket = -1;                 // with Process::terminal: gets the pty's master
-  bool plain_newlines = false;             // of the terminal: who reads it adds the carriage returns
-  int start_fifo = -1;                     // with wait_start: opened O_RDWR
-  int container = -1;                      // pidfd of init, for exec
+  int stdio[3] = {-1, -1, -1};  // -1: ours
+  int console_socket = -1;      // with Process::terminal: gets the pty's master
+  bool plain_newlines = false;  // of the terminal: who reads it adds the carriage returns
+  int start_fifo = -1;          // with wait_start: opened O_RDWR
+  int container = -1;           // pidfd of init, for exec
   const Hooks* hooks = nullptr;
   HookPlace hook_place;
   // Called once the process exists and before it does anything that outlives it: write down the
@@ -46,7 +46,8 @@ struct Launched {
 base::Result<Launched> launch(const LaunchPlan& plan, const LaunchInputs& inputs);
 
 // Runs hooks one after the other with `state` on stdin; the first that fails ends it.
-base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state, const HookPlace& place);
+base::Status run_hooks(const std::vector<Hook>& hooks, const char* name, const std::string& state,
+                       const HookPlace& place);
 
 // /proc/self/exe must not be writable through a container's /proc: runs the program anew from a
 // read-only detached mount of its own file, unless it already is on a read-only mount

@@ -80,7 +80,8 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
       auto flags = static_cast<int>(step.x & ~child.joined);
       return flags == 0 || ::setns(child.container, flags) == 0 ? 0 : -errno;
     }
-    case Op::kIdMaps: case Op::kNetDevice: return -ENOSYS;  // the parent's
+    case Op::kIdMaps:
+    case Op::kNetDevice: return -ENOSYS;  // the parent's
     case Op::kWaitParent: {
       int error = await_parent(child);
       return error || !step.x ? error : child_user_namespace_root(step.y);
@@ -132,9 +133,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kRootPropagation:
       return ::mount(nullptr, "/", nullptr, static_cast<unsigned long>(step.x), nullptr) == 0 ? 0 : -errno;
     case Op::kPivot: return child_pivot(child, step);
-    case Op::kHooks:
-      report(child, Report::kHooks, index, 0);
-      return await_parent(child);
+    case Op::kHooks: report(child, Report::kHooks, index, 0); return await_parent(child);
     case Op::kHookState: {
       static char state[kMaxStateBytes];
       report(child, Report::kHooks, index, 0);
@@ -154,14 +153,15 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
       return child_write_proc(child, path, step.b.c_str());
     }
     case Op::kScheduler: return ::syscall(SYS_sched_setattr, 0, step.a.data(), 0) == 0 ? 0 : -errno;
-    case Op::kIoPriority:
-      return ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, step.x) == 0 ? 0 : -errno;
+    case Op::kIoPriority: return ::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, step.x) == 0 ? 0 : -errno;
     case Op::kAffinity:
       return ::syscall(SYS_sched_setaffinity, 0, step.a.size(), step.a.data()) == 0 || step.x ? 0 : -errno;
     case Op::kPersonality: return ::personality(step.x) >= 0 ? 0 : -errno;
     case Op::kMemoryPolicy:
       return ::syscall(SYS_set_mempolicy, step.x, step.a.empty() ? nullptr : step.a.data(),
-                       step.a.empty() ? 0 : step.a.size() * 8 + 1) == 0 ? 0 : -errno;
+                       step.a.empty() ? 0 : step.a.size() * 8 + 1) == 0
+                 ? 0
+                 : -errno;
     case Op::kUmask: ::umask(static_cast<mode_t>(step.x)); return 0;
     case Op::kHome: child_home(child, step); return 0;
     case Op::kDropBounding: return child_drop_bounding(step);
@@ -175,9 +175,7 @@ int run_step(Child& child, const Step& step, size_t index, size_t& namespaces_us
     case Op::kDeathSignal: return ::prctl(PR_SET_PDEATHSIG, step.x, 0, 0, 0) == 0 ? 0 : -errno;
     case Op::kWaitStart: return wait_start(child, index);
     case Op::kCloseFds: return close_fds(child, step);
-    case Op::kExec:
-      *child.exec_reached = true;
-      return child_exec(child, step);
+    case Op::kExec: *child.exec_reached = true; return child_exec(child, step);
   }
   return -ENOSYS;
 }

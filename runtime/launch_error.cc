@@ -26,7 +26,8 @@ base::Error step_error(const Step& step, int error) {
     // Go's words: engines tell exit codes 126 and 127 by them.
     if (error == EACCES) out.reason = "permission denied";
     if (error == ENOENT && step.op == Op::kFindProgram)
-      out.reason = step.a.find('/') == std::string::npos ? "executable file not found in $PATH" : "stat " + step.a + ": no such file or directory";
+      out.reason = step.a.find('/') == std::string::npos ? "executable file not found in $PATH"
+                                                         : "stat " + step.a + ": no such file or directory";
     if (step.op == Op::kExec) {  // runc's words
       out.operation = "exec " + step.a.substr(0, step.a.find(' '));
       if (error == ENOENT) out.reason = "no such file or directory";
@@ -55,16 +56,21 @@ base::Error step_error(const Step& step, int error) {
       out.hint = apparmor ? "is AppArmor on, and the profile loaded?" : "is SELinux on?";
   } else if (step.op == Op::kScheduler) {
     out.subject = "process.scheduler";
-    if (error == EPERM) out.hint = "process scheduler can't be used together with AllowedCPUs, or needs CAP_SYS_NICE (sched_setattr(2))";
+    if (error == EPERM)
+      out.hint =
+          "process scheduler can't be used together with AllowedCPUs, or needs CAP_SYS_NICE "
+          "(sched_setattr(2))";
   } else if (step.op == Op::kWaitParent && error == EINVAL) {
     out.reason = "no id map has id 0";
   } else if (step.op == Op::kHook) {
     out.operation = fmt::format("error running {} hook #{}", step.b, step.y);
     out.subject.clear();
     out.errno_value = 0;
-    out.reason = step.a + ": " + (error >= kHookSignal ? signal_text(error - kHookSignal)
-                                : error >= kHookExit ? fmt::format("exit code {}", error - kHookExit)
-                                : error == ETIMEDOUT ? std::string("it ran into its timeout") : out.reason);
+    out.reason = step.a + ": " +
+                 (error >= kHookSignal ? signal_text(error - kHookSignal)
+                  : error >= kHookExit ? fmt::format("exit code {}", error - kHookExit)
+                  : error == ETIMEDOUT ? std::string("it ran into its timeout")
+                                       : out.reason);
   }
   return out;
 }

@@ -73,7 +73,8 @@ base::Result<base::UniqueFd> make_user_namespace(const std::string& uid_map, con
     return sys::open(fmt::format("/proc/{}/ns/user", child), O_RDONLY);
   }();
   pipe.write.reset();
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {}
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
   return made;
 }
 
@@ -95,7 +96,8 @@ base::Result<base::UniqueFd> open_source(const Step& step) {
   attributes.userns_fd = static_cast<uint64_t>(user.get());
   unsigned flags = AT_EMPTY_PATH | (step.z & kIdMappedRecursive ? AT_RECURSIVE : 0);
   if (int error = kernel::mount_setattr(tree.get(), "", flags, &attributes))
-    return sys::error_from_errno(-error, step.text(), {}, error == -EINVAL ? "its file system knows no id-mapped mounts" : "");
+    return sys::error_from_errno(-error, step.text(), {},
+                                 error == -EINVAL ? "its file system knows no id-mapped mounts" : "");
   return tree;
 }
 
@@ -117,11 +119,13 @@ base::Status do_parent_step(const Step& step, pid_t pid) {
   switch (step.op) {
     case Op::kIdMaps: {
       auto written = write_id_maps(step, pid);
-      return written.ok() ? written : base::wrap(std::move(written).error(), "write id maps", "linux.uidMappings");
+      return written.ok() ? written
+                          : base::wrap(std::move(written).error(), "write id maps", "linux.uidMappings");
     }
     case Op::kRlimit: {
       rlimit limit{step.y, step.z};
-      if (::prlimit(pid, static_cast<__rlimit_resource>(step.x), &limit, nullptr) != 0) return sys::last_error(step.text());
+      if (::prlimit(pid, static_cast<__rlimit_resource>(step.x), &limit, nullptr) != 0)
+        return sys::last_error(step.text());
       return {};
     }
     case Op::kUnshareTime: return step.a.empty() ? base::Status{} : write_proc(pid, "timens_offsets", step.a);
@@ -130,7 +134,8 @@ base::Status do_parent_step(const Step& step, pid_t pid) {
       std::string path = step.c.empty() ? fmt::format("/proc/{}/ns/net", pid) : step.c;
       base::UniqueFd ns = TRY(sys::open(path, O_RDONLY));
       auto moved = move_net_device(step.a, step.b, ns.get());
-      return moved.ok() ? moved : base::wrap(std::move(moved).error(), "apply", "linux.netDevices[" + step.a + "]");
+      return moved.ok() ? moved
+                        : base::wrap(std::move(moved).error(), "apply", "linux.netDevices[" + step.a + "]");
     }
     default: return base::make_error(base::Kind::kInternal, "do", step.text(), "is not the parent's");
   }

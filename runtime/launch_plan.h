@@ -16,33 +16,34 @@ namespace runtime {
 // What the plan must know beyond the config.
 struct LaunchFacts {
   const CgroupLayout* layout = nullptr;
-  std::string cgroup = {};                    // of the container
-  std::string rootfs = {};                    // absolute; bound onto itself, unless there are layers
-  std::vector<std::string> layers = {};       // overlay, lowest first
-  std::string work_dir = {};                  // upper, work, merged
+  std::string cgroup = {};               // of the container
+  std::string rootfs = {};               // absolute; bound onto itself, unless there are layers
+  std::vector<std::string> layers = {};  // overlay, lowest first
+  std::string work_dir = {};             // upper, work, merged
   bool overlay_by_layer = true;          // kernel 6.8: fsconfig lowerdir+
   bool wait_start = false;               // create: stop before execve until told
   bool privileged = true;                // we may clone mounts and write any id map
   bool deny_setgroups = false;           // an ordinary user writes gid_map itself
   bool uid_map_by_program = false, gid_map_by_program = false;  // newuidmap, newgidmap
-  bool no_pivot = false;                 // chroot instead: the root is a ramfs
-  std::vector<std::string> bare_mounts = {"/proc", "/sys"};  // the host's procfs and sysfs, last mounted first
-  bool filter_listener = false;          // seccomp notify
+  bool no_pivot = false;                                        // chroot instead: the root is a ramfs
+  std::vector<std::string> bare_mounts = {"/proc",
+                                          "/sys"};  // the host's procfs and sysfs, last mounted first
+  bool filter_listener = false;                     // seccomp notify
   bool selinux = false;
-  bool terminal_from_host = false;       // no devpts of its own: the pty comes from the host's
-  int death_signal = 0;                  // to the program when its parent dies
+  bool terminal_from_host = false;  // no devpts of its own: the pty comes from the host's
+  int death_signal = 0;             // to the program when its parent dies
   int preserve_fds = 0;
-  bool restrict_oom_score_adj = false;   // can't be lowered here: take what is possible
+  bool restrict_oom_score_adj = false;  // can't be lowered here: take what is possible
   int own_oom_score_adj = 0;
 };
 
 struct LaunchPlan {
   CgroupPlan cgroup;
-  uint64_t clone_flags = 0;              // CLONE_NEW…
-  std::string pid_namespace;             // to join; entered by the parent before clone
-  std::string user_namespace;            // to join; entered by a process between us and the child
-  bool through_container = false;        // exec: the same, into the container's user namespace
-  std::vector<Step> parent_steps;        // done by us once the child exists; it waits (kWaitParent)
+  uint64_t clone_flags = 0;        // CLONE_NEW…
+  std::string pid_namespace;       // to join; entered by the parent before clone
+  std::string user_namespace;      // to join; entered by a process between us and the child
+  bool through_container = false;  // exec: the same, into the container's user namespace
+  std::vector<Step> parent_steps;  // done by us once the child exists; it waits (kWaitParent)
   std::vector<Step> steps;
   std::string text() const;
 };

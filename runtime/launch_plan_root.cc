@@ -25,8 +25,9 @@ base::Status plan_id_map(const Config& config, const LaunchFacts& facts, const M
   if (!own && !user) return refuse("'idmap' without mappings needs a user namespace");
   step.z |= kIdMapped | kSourceFromParent;
   if (!own && !user->path.empty()) step.list = {"", "", user->path};  // the joined namespace itself
-  else step.list = {id_map_text(own ? mount.uid_mappings : config.uid_mappings),
-                    id_map_text(own ? mount.gid_mappings : config.gid_mappings)};
+  else
+    step.list = {id_map_text(own ? mount.uid_mappings : config.uid_mappings),
+                 id_map_text(own ? mount.gid_mappings : config.gid_mappings)};
   return {};
 }
 
@@ -66,8 +67,7 @@ base::Status plan_cgroup_mount(const LaunchFacts& facts, const Mount& mount, con
       continue;
     step.list.push_back(joined(hierarchy.controllers, ",") + "=" + directory);
   }
-  if (!cgroup.unified.empty())
-    step.list.push_back("unified=" + cgroup.unified);
+  if (!cgroup.unified.empty()) step.list.push_back("unified=" + cgroup.unified);
   steps.push_back(std::move(step));
   return {};
 }
@@ -88,7 +88,8 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
     steps.push_back({.op = Op::kPropagation, .a = in_user_namespace ? "/" : where, .x = host});
   if (facts.layers.empty()) {
     // Root of a user namespace may have no way to the directory: "/" is always in reach.
-    steps.push_back({.op = Op::kRootBind, .a = facts.rootfs, .z = from_parent | (in_user_namespace ? kOnSlash : 0)});
+    steps.push_back(
+        {.op = Op::kRootBind, .a = facts.rootfs, .z = from_parent | (in_user_namespace ? kOnSlash : 0)});
   } else {
     Step root{.op = Op::kRootOverlay, .b = where};
     root.list = facts.layers;
@@ -104,13 +105,14 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
         return out;
       };
       root.c = "lowerdir=";
-      for (size_t i = facts.layers.size(); i-- > 0;)
-        root.c += escaped(facts.layers[i]) + (i > 0 ? ":" : "");
-      root.c += ",upperdir=" + escaped(facts.work_dir + "/upper") + ",workdir=" + escaped(facts.work_dir + "/work");
+      for (size_t i = facts.layers.size(); i-- > 0;) root.c += escaped(facts.layers[i]) + (i > 0 ? ":" : "");
+      root.c +=
+          ",upperdir=" + escaped(facts.work_dir + "/upper") + ",workdir=" + escaped(facts.work_dir + "/work");
       if (root.c.size() >= 4096)
-        return base::make_error(base::Kind::kUnsupported, "mount overlay", where,
-                                fmt::format("{} layers need more than a page of options", facts.layers.size()),
-                                "use a kernel from 6.8 on");
+        return base::make_error(
+            base::Kind::kUnsupported, "mount overlay", where,
+            fmt::format("{} layers need more than a page of options", facts.layers.size()),
+            "use a kernel from 6.8 on");
     }
     steps.push_back(std::move(root));
   }
@@ -122,17 +124,20 @@ base::Status plan_root(const Config& config, const LaunchFacts& facts, const Cgr
     Step step = TRY(plan_mount(mount, in_user_namespace));
     if (step.op == Op::kBind) {
       TRY(plan_id_map(config, facts, mount, step));
-      if (from_parent && !(step.z & kSourceFromParent) && facts.layers.empty() && is_made_before(config, facts, mount)) {
+      if (from_parent && !(step.z & kSourceFromParent) && facts.layers.empty() &&
+          is_made_before(config, facts, mount)) {
         step.a.erase(0, facts.rootfs.size());
         step.z |= kSourceInRoot;
       } else {
         step.z |= from_parent;
       }
     } else if (step.z & kIdMapped || !mount.uid_mappings.empty()) {
-      return base::make_error(base::Kind::kUnsupported, "read", mount.field, "id-mapped mounts must be bind mounts");
+      return base::make_error(base::Kind::kUnsupported, "read", mount.field,
+                              "id-mapped mounts must be bind mounts");
     }
     // Nodes and mounts are still to be made in it.
-    if (step.op == Op::kMount && step.b == "/dev" && step.x & MOUNT_ATTR_RDONLY) step.x &= ~uint64_t{MOUNT_ATTR_RDONLY};
+    if (step.op == Op::kMount && step.b == "/dev" && step.x & MOUNT_ATTR_RDONLY)
+      step.x &= ~uint64_t{MOUNT_ATTR_RDONLY};
     if (step.op == Op::kMount && !config.mount_label.empty() && mount.type != "proc" && mount.type != "sysfs")
       step.list.push_back(config.extensions.mount_context + "=" + config.mount_label);
     steps.push_back(std::move(step));

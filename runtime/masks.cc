@@ -29,8 +29,8 @@ int open_verified(Child& child, const char* path, struct stat* info) {
       // Something is mounted over it already; a path that is masked twice is on our own trees.
       struct stat mask;
       for (int tree : {child.null_tree, child.empty_tree})
-        if (tree >= 0 && ::fstatat(tree, "", &mask, AT_EMPTY_PATH) == 0 &&
-            mask.st_dev == info->st_dev && mask.st_ino == info->st_ino)
+        if (tree >= 0 && ::fstatat(tree, "", &mask, AT_EMPTY_PATH) == 0 && mask.st_dev == info->st_dev &&
+            mask.st_ino == info->st_ino)
           return fd;
       ::close(fd);
       return -EXDEV;
@@ -56,16 +56,15 @@ int null_mount(Child& child) {
 }
 
 int empty_mount(Child& child) {
-  if (child.empty_tree >= 0)
-    return kernel::open_tree(child.empty_tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+  if (child.empty_tree >= 0) return kernel::open_tree(child.empty_tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
   int fs = kernel::fsopen("tmpfs");
   if (fs < 0) return fs;
   int error = kernel::fsconfig_string(fs, "size", "0");
   if (!error) error = kernel::fsconfig_string(fs, "nr_inodes", "1");
   if (!error) error = kernel::fsconfig_create(fs);
   int mount = error ? error
-                    : kernel::fsmount(fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                                              MOUNT_ATTR_NOEXEC);
+                    : kernel::fsmount(
+                          fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
   ::close(fs);
   return mount;
 }

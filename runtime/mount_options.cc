@@ -87,10 +87,17 @@ namespace {
 struct SuperblockFlag {
   const char *name, *key;
 };
-constexpr SuperblockFlag kSuperblock[] = {
-    {"sync", "sync"},       {"async", "async"}, {"dirsync", "dirsync"},     {"mand", "mand"},
-    {"nomand", "nomand"},   {"lazytime", "lazytime"}, {"nolazytime", "nolazytime"}, {"silent", ""},
-    {"loud", ""},           {"iversion", ""},   {"noiversion", ""}};
+constexpr SuperblockFlag kSuperblock[] = {{"sync", "sync"},
+                                          {"async", "async"},
+                                          {"dirsync", "dirsync"},
+                                          {"mand", "mand"},
+                                          {"nomand", "nomand"},
+                                          {"lazytime", "lazytime"},
+                                          {"nolazytime", "nolazytime"},
+                                          {"silent", ""},
+                                          {"loud", ""},
+                                          {"iversion", ""},
+                                          {"noiversion", ""}};
 
 struct Attributes {
   uint64_t set = 0, clear = 0;
@@ -115,7 +122,8 @@ bool add_attribute(const std::string& name, Attributes& out) {
   out.clear = (out.clear & ~found->set) | found->clear;
   out.recursive |= recursive;
   out.given = true;
-  out.atime |= (found->set & (MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME)) || std::string_view(found->name) == "relatime";
+  out.atime |= (found->set & (MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME)) ||
+               std::string_view(found->name) == "relatime";
   return true;
 }
 
@@ -185,7 +193,8 @@ base::Result<Step> plan_mount(const Mount& mount, bool in_user_namespace) {
     return step;
   }
   if (mount.type.empty()) return invalid("type is required");
-  if (mount.type == "tmpfs" && std::none_of(step.list.begin(), step.list.end(), [](const std::string& o) { return o.starts_with("mode="); }))
+  if (mount.type == "tmpfs" && std::none_of(step.list.begin(), step.list.end(),
+                                            [](const std::string& o) { return o.starts_with("mode="); }))
     step.z |= kInheritMode;
   step.a = mount.type;
   step.c = mount.source.empty() ? mount.type : mount.source;

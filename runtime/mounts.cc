@@ -24,22 +24,20 @@ int set_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation
   if (set || clear) {
     attributes.attr_set = set;
     attributes.attr_clr = clear;
-    int error = kernel::mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
-                                      &attributes);
+    int error = kernel::mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes);
     if (error) return error;
   }
   if (propagation) {
     mount_attr other{};
     other.propagation = propagation & ~uint64_t{MS_REC};
-    return kernel::mount_setattr(mount, "",
-                                 AT_EMPTY_PATH | (propagation & MS_REC ? AT_RECURSIVE : 0), &other);
+    return kernel::mount_setattr(mount, "", AT_EMPTY_PATH | (propagation & MS_REC ? AT_RECURSIVE : 0),
+                                 &other);
   }
   return 0;
 }
 
 int open_in_root(const Child& child, const char* path, uint64_t flags, uint64_t extra_resolve) {
-  return kernel::openat2(child.root, path, flags, 0,
-                         RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | extra_resolve);
+  return kernel::openat2(child.root, path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | extra_resolve);
 }
 
 namespace {
@@ -48,9 +46,9 @@ constexpr int kMaxLinks = 40;  // as the kernel's MAXSYMLINKS
 int make_last_directory(const Child& child, const char* above, const char* name) {
   int parent = open_in_root(child, above, O_PATH | O_DIRECTORY);
   if (parent < 0) return parent;
-  int fd = ::mkdirat(parent, name, 0755) != 0
-               ? -errno
-               : kernel::openat2(parent, name, O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+  int fd = ::mkdirat(parent, name, 0755) != 0 ? -errno
+                                              : kernel::openat2(parent, name, O_PATH | O_DIRECTORY, 0,
+                                                                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
   ::close(parent);
   return fd;
 }
@@ -81,8 +79,7 @@ int make_directories(const Child& child, const char* path) {
     int next = open_in_root(child, buffer, O_PATH | O_DIRECTORY);
     if (next == -ENOENT) {
       if (::mkdirat(parent, at, 0755) == 0) {
-        next = kernel::openat2(parent, at, O_PATH | O_DIRECTORY, 0,
-                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+        next = kernel::openat2(parent, at, O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
       } else if (errno == EEXIST) {
         char link[PATH_MAX], rest[PATH_MAX];
         ssize_t n = ::readlinkat(parent, at, link, sizeof link - 1);
@@ -262,7 +259,8 @@ int make_file_system(const Step& step, unsigned mode) {
   }
   if (mode != 0 && !error) {
     char text[16] = {};
-    for (int i = 0, shift = 9; shift >= 0; ++i, shift -= 3) text[i] = static_cast<char>('0' + ((mode >> shift) & 7));
+    for (int i = 0, shift = 9; shift >= 0; ++i, shift -= 3)
+      text[i] = static_cast<char>('0' + ((mode >> shift) & 7));
     error = kernel::fsconfig_string(fs, "mode", text);
   }
   if (!error) error = kernel::fsconfig_create(fs);
@@ -323,8 +321,7 @@ int child_mount(Child& child, const Step& step) {
     if (::fstatat(mount, "", &info, AT_EMPTY_PATH) != 0) return -errno;
     child.proc = mount;
     child.proc_device = info.st_dev;
-  }
-  else if (step.a == "devpts" && child.pts < 0 && step.b == "/dev/pts") child.pts = mount;
+  } else if (step.a == "devpts" && child.pts < 0 && step.b == "/dev/pts") child.pts = mount;
   else ::close(mount);
   return 0;
 }
@@ -342,7 +339,8 @@ int open_bind_source(Child& child, const Step& step) {
   unsigned flags = bind_source_flags(step.z);
   if (step.z & kSourceFromParent) return child.sources[child.sources_used++];
   if (!(step.z & kSourceInRoot)) return kernel::open_tree(AT_FDCWD, step.a.c_str(), flags);
-  int source = open_in_root(child, step.a.c_str(), flags & AT_SYMLINK_NOFOLLOW ? O_PATH | O_NOFOLLOW : O_PATH);
+  int source =
+      open_in_root(child, step.a.c_str(), flags & AT_SYMLINK_NOFOLLOW ? O_PATH | O_NOFOLLOW : O_PATH);
   if (source < 0) return source;
   int tree = kernel::open_tree(source, "", flags | AT_EMPTY_PATH);
   ::close(source);
@@ -375,7 +373,9 @@ int open_link_target(const Child& child, const char* path) {
   if (fd < 0) return fd;
   struct statfs info;
   int error = ::fstatfs(fd, &info) == 0 ? 0 : -errno;
-  if (!error && (info.f_type == PROC_SUPER_MAGIC || info.f_type == SYSFS_MAGIC || info.f_type == DEVPTS_SUPER_MAGIC)) error = -EPERM;
+  if (!error &&
+      (info.f_type == PROC_SUPER_MAGIC || info.f_type == SYSFS_MAGIC || info.f_type == DEVPTS_SUPER_MAGIC))
+    error = -EPERM;
   if (!error) return fd;
   ::close(fd);
   return error;
@@ -395,7 +395,8 @@ int child_bind(Child& child, const Step& step) {
       return error;
     }
     target = step.z & kTargetNoFollow ? open_link_target(child, step.b.c_str())
-                                      : make_in_root(child, step.b.c_str(), S_ISDIR(info.st_mode) ? Make::kDirectory : Make::kFile);
+                                      : make_in_root(child, step.b.c_str(),
+                                                     S_ISDIR(info.st_mode) ? Make::kDirectory : Make::kFile);
     if (target < 0) error = target;
   }
   if (!error) error = set_attributes(tree, step.x, step.y, step.w, step.z & kBindRecursiveAttributes);
@@ -442,7 +443,8 @@ int child_cgroup_bind(Child& child, const Step& step) {
   // All in one call; the tmpfs itself is never writable.
   uint64_t attributes = step.x | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   if (!error) error = set_attributes(base, attributes, 0, 0, true);
-  if (!error && !(attributes & MOUNT_ATTR_RDONLY)) error = set_attributes(base, MOUNT_ATTR_RDONLY, 0, 0, false);
+  if (!error && !(attributes & MOUNT_ATTR_RDONLY))
+    error = set_attributes(base, MOUNT_ATTR_RDONLY, 0, 0, false);
   if (base >= 0) ::close(base);
   return error;
 }
@@ -455,11 +457,13 @@ int child_pivot(Child& child, const Step& step) {
     if (!step.y) {
       if (step.x && ::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return -errno;
       for (const std::string& path : step.list)
-        if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != EPERM && errno != ENOENT)
+        if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != EPERM &&
+            errno != ENOENT)
           return -errno;
       // Onto "/", or no user namespace could be made inside (user_namespaces(7), chroot). It may be
       // there already.
-      if (::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 && errno != EINVAL && errno != ELOOP) return -errno;
+      if (::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 && errno != EINVAL && errno != ELOOP)
+        return -errno;
     }
     return ::syscall(SYS_chroot, ".") == 0 && ::chdir("/") == 0 ? 0 : -errno;
   }

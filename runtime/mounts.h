@@ -12,9 +12,9 @@ namespace runtime {
 
 // Lexically clean absolute path: no "//", ".", ".." ("/../x" is "/x").
 std::string clean_path(std::string_view path);
-uint64_t propagation_flags(std::string_view name);    // "rslave" -> MS_SLAVE | MS_REC; 0 unknown
+uint64_t propagation_flags(std::string_view name);  // "rslave" -> MS_SLAVE | MS_REC; 0 unknown
 std::string propagation_name(uint64_t flags);
-std::string attributes_text(uint64_t attributes);     // "ro,nosuid"
+std::string attributes_text(uint64_t attributes);  // "ro,nosuid"
 
 // One mount of the config as a step; kInvalid names the option that no file system or kernel knows.
 base::Result<Step> plan_mount(const Mount& mount, bool in_user_namespace = false);
@@ -25,7 +25,7 @@ int child_root_bind(Child& child, const Step& step);
 int child_mount(Child& child, const Step& step);
 int child_bind(Child& child, const Step& step);
 int child_remount(Child& child, const Step& step);
-int child_copy_up(int from, int to);                  // directories' fds: all that is in one
+int child_copy_up(int from, int to);  // directories' fds: all that is in one
 int child_cgroup_bind(Child& child, const Step& step);
 int child_pivot(Child& child, const Step& step);
 
@@ -39,8 +39,8 @@ int parent_in_root(const Child& child, const char* path, const char** name);
 // until a step of another kind calls drop_parent (a mount could cover the directory).
 int kept_parent_in_root(Child& child, const char* path, const char** name);
 void drop_parent(Child& child);
-unsigned bind_source_flags(uint64_t flags);           // of open_tree, from a kBind's z
-int attach(int mount, int target);                    // move_mount
+unsigned bind_source_flags(uint64_t flags);  // of open_tree, from a kBind's z
+int attach(int mount, int target);           // move_mount
 int set_attributes(int mount, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
 
 }  // namespace runtime

@@ -52,14 +52,16 @@ base::Result<base::UniqueFd> netlink() {
 }
 // Sends and reads the answers up to the acknowledgement or the end of the dump.
 base::Status talk(int socket, Request& request, const std::function<void(const nlmsghdr*)>& each = {}) {
-  if (::send(socket, request.data(), request.header()->nlmsg_len, 0) < 0) return sys::last_error("send", "netlink");
+  if (::send(socket, request.data(), request.header()->nlmsg_len, 0) < 0)
+    return sys::last_error("send", "netlink");
   for (;;) {
     alignas(nlmsghdr) char buffer[32768];
     ssize_t n = ::recv(socket, buffer, sizeof buffer, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return sys::last_error("recv", "netlink");
     auto left = static_cast<unsigned>(n);
-    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(message, left);
+         message = NLMSG_NEXT(message, left)) {
       if (message->nlmsg_type == NLMSG_DONE) return {};
       if (message->nlmsg_type == NLMSG_ERROR) {
         int error = -static_cast<nlmsgerr*>(NLMSG_DATA(message))->error;
@@ -88,7 +90,8 @@ base::Result<std::vector<Address>> permanent_addresses(int socket, int index) {
     for (auto* a = IFA_RTA(header); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
       if (a->rta_type == IFA_FLAGS) std::memcpy(&flags, RTA_DATA(a), sizeof flags);
       if (a->rta_type == IFA_LOCAL || a->rta_type == IFA_ADDRESS || a->rta_type == IFA_BROADCAST)
-        address.attributes.emplace_back(a->rta_type, std::string(static_cast<char*>(RTA_DATA(a)), RTA_PAYLOAD(a)));
+        address.attributes.emplace_back(a->rta_type,
+                                        std::string(static_cast<char*>(RTA_DATA(a)), RTA_PAYLOAD(a)));
     }
     if (flags & IFA_F_PERMANENT) out.push_back(std::move(address));
   }));
@@ -129,7 +132,9 @@ base::Status move_net_device(const std::string& host_name, const std::string& na
   bool taken = name.find('%') == std::string::npos && ::if_nametoindex(name.c_str()) != 0;
   SAMPAN_CHECK(::setns(own.get(), CLONE_NEWNET) == 0);
   base::UniqueFd inside = TRY(std::move(there));
-  if (taken) return base::make_error(base::Kind::kExists, "move network device", name, "the container has one of that name");
+  if (taken)
+    return base::make_error(base::Kind::kExists, "move network device", name,
+                            "the container has one of that name");
 
   Request move(RTM_NEWLINK, NLM_F_ACK);
   ifinfomsg link{};

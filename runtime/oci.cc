@@ -25,7 +25,7 @@ namespace {
 // SemVer: "1.2.3", "1.2.3-dev", "1.2.3+build".
 bool is_version(std::string_view text) {
   int part = 0;
-  for (const char* at = text.data(), *end = at + text.size();; ++at) {
+  for (const char *at = text.data(), *end = at + text.size();; ++at) {
     unsigned number = 0;
     auto [next, ec] = std::from_chars(at, end, number);
     if (ec != std::errc() || (part == 0 && number != 1)) return false;

@@ -24,20 +24,20 @@ struct Mount {
   std::string destination, type, source;
   std::vector<std::string> options;
   std::vector<IdMap> uid_mappings, gid_mappings;
-  std::string field;                       // "mounts[3]": for messages
+  std::string field;  // "mounts[3]": for messages
 };
 struct Namespace {
-  uint64_t flag = 0;                       // CLONE_NEW…
-  std::string path;                        // empty: a new one
+  uint64_t flag = 0;  // CLONE_NEW…
+  std::string path;   // empty: a new one
 };
 struct Rlimit {
   int resource = 0;
   uint64_t soft = 0, hard = 0;
 };
-struct Capabilities {                      // bit n = capability n
+struct Capabilities {  // bit n = capability n
   uint64_t bounding = 0, effective = 0, permitted = 0, inheritable = 0, ambient = 0;
 };
-struct Scheduler {                         // sched_setattr(2)
+struct Scheduler {  // sched_setattr(2)
   uint32_t policy = 0, priority = 0;
   int32_t nice = 0;
   uint64_t flags = 0, runtime = 0, deadline = 0, period = 0;  // nanoseconds
@@ -55,20 +55,20 @@ struct Process {
   bool no_new_privileges = false;
   std::optional<int> oom_score_adj;
   std::optional<Scheduler> scheduler;
-  std::optional<int> io_priority;          // ioprio_set(2): class << 13 | priority
+  std::optional<int> io_priority;                // ioprio_set(2): class << 13 | priority
   std::string affinity_initial, affinity_final;  // of exec: bit masks of CPUs; empty: untouched
   std::string apparmor_profile, selinux_label;
 };
 struct DeviceNode {
   std::string path;
-  char type = 'c';                         // c, b, u, p
+  char type = 'c';  // c, b, u, p
   int64_t major = 0, minor = 0;
   uint32_t mode = 0666, uid = 0, gid = 0;
 };
 struct DeviceRule {
   bool allow = false;
-  char type = 'a';                         // a, b, c
-  int64_t major = -1, minor = -1;          // -1: any
+  char type = 'a';                 // a, b, c
+  int64_t major = -1, minor = -1;  // -1: any
   std::string access = "rwm";
 };
 struct ThrottleDevice {
@@ -100,23 +100,23 @@ struct Resources {
   std::vector<RdmaLimit> rdma;
   std::optional<uint32_t> net_class_id;
   std::vector<std::pair<std::string, uint32_t>> net_priorities;
-  std::map<std::string, std::string> unified;               // cgroup v2 files
+  std::map<std::string, std::string> unified;  // cgroup v2 files
 };
 struct Hook {
   std::string path;
   std::vector<std::string> args, env;
-  bool has_env = false;                    // without: that of who runs it
-  int timeout_s = 0;                       // 0: none
+  bool has_env = false;  // without: that of who runs it
+  int timeout_s = 0;     // 0: none
 };
 struct Hooks {
   std::vector<Hook> prestart, create_runtime, create_container, start_container, poststart, poststop;
 };
 struct MemoryPolicy {
-  uint64_t mode = 0;                       // set_mempolicy(2): mode and flags
-  std::string nodes, nodes_text;           // bit mask; empty: none
+  uint64_t mode = 0;              // set_mempolicy(2): mode and flags
+  std::string nodes, nodes_text;  // bit mask; empty: none
 };
 struct NetDevice {
-  std::string host_name, name;             // name: in the container, maybe with "%d"
+  std::string host_name, name;  // name: in the container, maybe with "%d"
 };
 struct Extensions {                        // asked for by annotations, as of crun
   bool keep_groups = false;                // the caller's supplementary groups instead of the config's
@@ -141,13 +141,13 @@ struct Config {
   std::map<std::string, std::string> sysctl;
   std::vector<std::string> masked_paths, readonly_paths;
   std::string rootfs_propagation, mount_label;
-  std::optional<uint64_t> personality;     // personality(2)
+  std::optional<uint64_t> personality;  // personality(2)
   std::optional<MemoryPolicy> memory_policy;
-  std::string time_offsets;                // lines for /proc/self/timens_offsets
+  std::string time_offsets;  // lines for /proc/self/timens_offsets
   std::vector<NetDevice> net_devices;
-  base::json::value seccomp;               // null: none; compiled by seccomp.h
+  base::json::value seccomp;  // null: none; compiled by seccomp.h
   Extensions extensions;
-  std::vector<std::string> warnings;       // to be said, not refused
+  std::vector<std::string> warnings;  // to be said, not refused
 
   const Namespace* find_namespace(uint64_t flag) const;
   bool has_filter() const { return !seccomp.is_null() || !extensions.filter.empty(); }
@@ -161,6 +161,6 @@ base::Result<Resources> parse_resources(const base::json::value& value);  // `up
 std::string sysctl_path(std::string_view key);
 // One entry a name, the last one given; an empty HOME is none.
 void clean_environment(std::vector<std::string>& env);
-int signal_number(std::string_view name);                                 // "TERM", "SIGTERM", "15"; -1
+int signal_number(std::string_view name);  // "TERM", "SIGTERM", "15"; -1
 
 }  // namespace runtime

@@ -38,12 +38,14 @@ base::Result<Bundle> read_bundle(const Options& options) {
   char real[PATH_MAX];
   if (!::realpath(out.path.c_str(), real)) return sys::last_error("open bundle", out.path);
   out.path = real;
-  std::string file = options.has("config") ? TRY(absolute_path(options.get("config"))) : out.path + "/config.json";
+  std::string file =
+      options.has("config") ? TRY(absolute_path(options.get("config"))) : out.path + "/config.json";
   out.text = TRY(sys::read_file(file));
   out.document = TRY(base::parse_json_file(out.text, file));
   out.config = TRY(parse_config(out.document));
   for (Mount& mount : out.config.mounts)
-    if (is_bind(mount) && !mount.source.empty() && mount.source[0] != '/') mount.source.insert(0, out.path + "/");
+    if (is_bind(mount) && !mount.source.empty() && mount.source[0] != '/')
+      mount.source.insert(0, out.path + "/");
   for (const std::string& warning : out.config.warnings)
     std::fprintf(stderr, "sampan-oci: warning: %s\n", base::printable_line(warning).c_str());
   return out;
@@ -75,7 +77,9 @@ std::vector<std::string> find_bare_mounts(std::string_view mountinfo) {
     std::string path;
     for (size_t i = 0, end = line.find(' '); i < end; ++i) {
       bool escape = line[i] == '\\' && i + 3 < end;  // "\040"
-      path += escape ? static_cast<char>((line[i + 1] - '0') * 64 + (line[i + 2] - '0') * 8 + (line[i + 3] - '0')) : line[i];
+      path +=
+          escape ? static_cast<char>((line[i + 1] - '0') * 64 + (line[i + 2] - '0') * 8 + (line[i + 3] - '0'))
+                 : line[i];
       if (escape) i += 3;
     }
     out.insert(out.begin(), std::move(path));
@@ -96,16 +100,20 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
   NewContainer out;
   out.state.id = id;
   out.state.bundle = bundle.path;
-  out.state.rootfs = clean_path(config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path);
+  out.state.rootfs =
+      clean_path(config.root_path[0] == '/' ? config.root_path : bundle.path + "/" + config.root_path);
   for (Mount& mount : config.mounts)  // as runc: also a destination as the host sees it
-    if (mount.destination.starts_with(out.state.rootfs + "/")) mount.destination.erase(0, out.state.rootfs.size());
+    if (mount.destination.starts_with(out.state.rootfs + "/"))
+      mount.destination.erase(0, out.state.rootfs.size());
   if (!notify_host().empty()) add_notify(config, notify_directory(context.store.directory(id)));
   const CgroupLayout* host_layout = TRY(cgroup_layout());
-  out.state.cgroup = config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : clean_path(config.cgroups_path);
+  out.state.cgroup =
+      config.cgroups_path.empty() ? default_cgroup(*host_layout, id) : clean_path(config.cgroups_path);
   if (out.state.cgroup[0] != '/') out.state.cgroup.insert(0, "/");
   if (context.systemd_cgroup) out.scope = TRY(find_scope(config, out.state));
   else if (config.cgroups_path.find(':') != std::string::npos)
-    return invalid_option("read linux.cgroupsPath", "'" + config.cgroups_path + "' is not a path", "give --systemd-cgroup if it is slice:prefix:name");
+    return invalid_option("read linux.cgroupsPath", "'" + config.cgroups_path + "' is not a path",
+                          "give --systemd-cgroup if it is slice:prefix:name");
   for (const auto& [key, value] : config.annotations) out.state.annotations[key] = value;
   for (const Namespace& ns : config.namespaces) out.state.namespaces |= ns.flag;
   out.state.poststop = !config.hooks.poststop.empty();
@@ -124,7 +132,8 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
   facts.layout = &ours;
   facts.cgroup = out.state.cgroup;
   facts.no_pivot = options.has("no-pivot");
-  if (facts.no_pivot) facts.bare_mounts = find_bare_mounts(TRY(sys::read_file("/proc/self/mountinfo", 64u << 20)));
+  if (facts.no_pivot)
+    facts.bare_mounts = find_bare_mounts(TRY(sys::read_file("/proc/self/mountinfo", 64u << 20)));
   facts.selinux = !config.mount_label.empty() && sys::exists("/sys/fs/selinux/enforce");
   facts.filter_listener = config.extensions.filter.empty() && has_listener(config.seccomp);
   TRY(fill_id_maps(config));
@@ -143,10 +152,12 @@ base::Result<NewContainer> plan_container(const OciContext& context, bool wait_s
 
 base::Result<ScopeHolder> start_scope(NewContainer& container) {
   if (!container.scope) return ScopeHolder();
-  auto properties = TRY(plan_scope(*container.layout, container.scope->names, container.state.id, container.config));
+  auto properties =
+      TRY(plan_scope(*container.layout, container.scope->names, container.state.id, container.config));
   auto started = container.scope->systemd.start(container.scope->names, std::move(properties));
   // Somebody else's by now: not ours to stop.
-  if (!started.ok() && started.error().kind == base::Kind::kExists) container.state.unit = container.state.cgroup = "";
+  if (!started.ok() && started.error().kind == base::Kind::kExists)
+    container.state.unit = container.state.cgroup = "";
   return started;
 }
 

@@ -23,8 +23,8 @@ struct Scope {
 struct NewContainer {
   OciState state;
   Config config;
-  std::string config_text;                  // as it was read
-  std::unique_ptr<CgroupLayout> layout;     // what is ours of the host's
+  std::string config_text;               // as it was read
+  std::unique_ptr<CgroupLayout> layout;  // what is ours of the host's
   LaunchPlan plan;
   std::optional<Scope> scope;
 };

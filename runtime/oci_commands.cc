@@ -60,7 +60,9 @@ base::Status require_cgroup(const OciState& state, const char* operation) {
   return base::make_error(Kind::kUnsupported, operation, state.id, "it has no cgroup of its own");
 }
 void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
-std::string time_text(int64_t nanoseconds) { return base::format_nano_time(base::Time(base::Duration(nanoseconds))); }
+std::string time_text(int64_t nanoseconds) {
+  return base::format_nano_time(base::Time(base::Duration(nanoseconds)));
+}
 
 }  // namespace
 
@@ -74,7 +76,9 @@ void run_poststop(const Config& config, const OciState& state) {
   if (!files.ok()) warn(files.error());
   HookPlace place = files.ok() ? files->place : HookPlace{"/"};
   for (const Hook& hook : config.hooks.poststop)
-    if (auto ran = run_hooks({hook}, "poststop", json::serialize(state_document(state, "stopped")), place); !ran.ok()) warn(ran.error());
+    if (auto ran = run_hooks({hook}, "poststop", json::serialize(state_document(state, "stopped")), place);
+        !ran.ok())
+      warn(ran.error());
 }
 }  // namespace
 
@@ -88,23 +92,26 @@ base::Status destroy_container(const OciStore& store, const OciState& state) {
         base::ignore(freeze_cgroup(*layout, state.cgroup, false), "a v2 kill passes through");
       pollfd wait{pidfd->get(), POLLIN, 0};
       if (::poll(&wait, 1, 10'000) == 0)
-        return base::make_error(Kind::kTimeout, "kill container", state.id, "its process does not die", "look for state D");
+        return base::make_error(Kind::kTimeout, "kill container", state.id, "its process does not die",
+                                "look for state D");
     }
   }
   if (!state.unit.empty()) {
     base::ignore(signal_cgroup(*layout, state.cgroup, SIGKILL), "so that systemd need not ask and wait");
     auto systemd = Systemd::connect(state.user_unit);
-    if (systemd.ok()) base::ignore(systemd->stop(state.unit), "it ends by itself once it is empty, which the next line tells");
+    if (systemd.ok())
+      base::ignore(systemd->stop(state.unit),
+                   "it ends by itself once it is empty, which the next line tells");
   }
   if (!state.cgroup.empty()) TRY(remove_cgroup(*layout, state.cgroup));
   // The root and all mounts were in the container's own mount namespace and are gone with it, unless
   // it had none.
   if (state.pid != 0 && !(state.namespaces & CLONE_NEWNS) && !state.rootfs.empty())
-    while (::umount2(state.rootfs.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {}
+    while (::umount2(state.rootfs.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+    }
   if (state.poststop && state.pid != 0) {
     if (auto config = store.read_config(state.id); config.ok())
-      if (auto parsed = parse_config(*config); parsed.ok())
-        run_poststop(*parsed, state);
+      if (auto parsed = parse_config(*config); parsed.ok()) run_poststop(*parsed, state);
   }
   return store.remove(state.id);
 }
@@ -123,11 +130,13 @@ base::Result<int> oci_state(const OciContext& context) {
 namespace {
 // --regex, crun's: ID is an extended regular expression, for every container with a match in its id. What
 // one of them fails with is a warning.
-base::Result<int> for_matching(const OciContext& context, const std::function<base::Status(const std::string&)>& act) {
+base::Result<int> for_matching(const OciContext& context,
+                               const std::function<base::Status(const std::string&)>& act) {
   const std::string& pattern = context.options.arguments[0];
   regex_t regex;
   if (::regcomp(&regex, pattern.c_str(), REG_EXTENDED | REG_NOSUB) != 0)
-    return base::make_error(Kind::kInvalid, "read option --regex", {}, "'" + pattern + "' is not a regular expression");
+    return base::make_error(Kind::kInvalid, "read option --regex", {},
+                            "'" + pattern + "' is not a regular expression");
   auto ids = context.store.list();
   for (const std::string& id : ids.ok() ? *ids : std::vector<std::string>())
     if (::regexec(&regex, id.c_str(), 0, nullptr, 0) == 0)
@@ -170,9 +179,10 @@ base::Status delete_one(const OciContext& context, const std::string& id) {
     return loaded.error();
   }
   if (!force && (loaded->status == OciStatus::kRunning || loaded->status == OciStatus::kPaused))
-    return base::make_error(Kind::kConflict, "delete container", loaded->state.id,
-                            fmt::format("cannot delete container that is not stopped: {}", status_name(loaded->status)),
-                            "kill it or use --force");
+    return base::make_error(
+        Kind::kConflict, "delete container", loaded->state.id,
+        fmt::format("cannot delete container that is not stopped: {}", status_name(loaded->status)),
+        "kill it or use --force");
   return destroy_container(context.store, loaded->state);
 }
 }  // namespace
@@ -181,13 +191,15 @@ base::Result<int> oci_kill(const OciContext& context) {
   std::string name = context.options.arguments.size() > 1 ? context.options.arguments[1] : "SIGTERM";
   int signal = signal_number(name);
   if (signal < 0) return base::make_error(Kind::kInvalid, "kill", name, "unknown signal");
-  if (context.options.has("regex")) return for_matching(context, [&](const std::string& id) { return kill_one(context, id, signal); });
+  if (context.options.has("regex"))
+    return for_matching(context, [&](const std::string& id) { return kill_one(context, id, signal); });
   TRY(kill_one(context, context.options.arguments[0], signal));
   return 0;
 }
 
 base::Result<int> oci_delete(const OciContext& context) {
-  if (context.options.has("regex")) return for_matching(context, [&](const std::string& id) { return delete_one(context, id); });
+  if (context.options.has("regex"))
+    return for_matching(context, [&](const std::string& id) { return delete_one(context, id); });
   TRY(delete_one(context, context.options.arguments[0]));
   return 0;
 }
@@ -195,7 +207,8 @@ base::Result<int> oci_delete(const OciContext& context) {
 base::Result<int> oci_list(const OciContext& context) {
   const CgroupLayout* layout = TRY(cgroup_layout());
   json::array all;
-  std::string table = fmt::format("{:<32} {:<10} {:<10} {:<40} {:<32} {}\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER");
+  std::string table = fmt::format("{:<32} {:<10} {:<10} {:<40} {:<32} {}\n", "ID", "PID", "STATUS", "BUNDLE",
+                                  "CREATED", "OWNER");
   for (const std::string& id : TRY(context.store.list())) {
     auto state = context.store.read(id);
     if (!state.ok()) continue;  // removed meanwhile
@@ -205,15 +218,22 @@ base::Result<int> oci_list(const OciContext& context) {
       print(id + "\n");
       continue;
     }
-    table += fmt::format("{:<32} {:<10} {:<10} {:<40} {:<32} {}\n", id, pid, status_name(status), state->bundle,
-                         time_text(state->created_ns), owner_name(context.store.directory(id)));
-    all.push_back(json::object{{"ociVersion", kOciVersion}, {"id", id}, {"pid", pid}, {"status", status_name(status)},
-                               {"bundle", state->bundle}, {"rootfs", state->rootfs},
-                               {"created", time_text(state->created_ns)}, {"owner", owner_name(context.store.directory(id))}});
+    table +=
+        fmt::format("{:<32} {:<10} {:<10} {:<40} {:<32} {}\n", id, pid, status_name(status), state->bundle,
+                    time_text(state->created_ns), owner_name(context.store.directory(id)));
+    all.push_back(json::object{{"ociVersion", kOciVersion},
+                               {"id", id},
+                               {"pid", pid},
+                               {"status", status_name(status)},
+                               {"bundle", state->bundle},
+                               {"rootfs", state->rootfs},
+                               {"created", time_text(state->created_ns)},
+                               {"owner", owner_name(context.store.directory(id))}});
   }
   if (context.options.has("quiet")) return 0;
   std::string format = context.options.get("format", "table");
-  if (format != "table" && format != "json") return base::make_error(Kind::kInvalid, "list", format, "unknown format");
+  if (format != "table" && format != "json")
+    return base::make_error(Kind::kInvalid, "list", format, "unknown format");
   print(format == "json" ? json::serialize(all) + "\n" : table);
   return 0;
 }
@@ -250,10 +270,12 @@ base::Result<int> oci_ps(const OciContext& context) {
     if (first) {
       for (size_t i = 0; i < words.size(); ++i)
         if (words[i] == "PID") column = i;
-      if (column == std::string::npos) return base::make_error(Kind::kInvalid, "ps", {}, "couldn't find PID field in ps output");
+      if (column == std::string::npos)
+        return base::make_error(Kind::kInvalid, "ps", {}, "couldn't find PID field in ps output");
       print(line + "\n");
     } else if (column < words.size() &&
-               std::find(pids.begin(), pids.end(), base::parse_number<pid_t>(words[column]).value_or(-1)) != pids.end()) {
+               std::find(pids.begin(), pids.end(), base::parse_number<pid_t>(words[column]).value_or(-1)) !=
+                   pids.end()) {
       print(line + "\n");
     }
   }
@@ -263,7 +285,8 @@ base::Result<int> oci_ps(const OciContext& context) {
 base::Result<int> oci_pause(const OciContext& context, bool pause) {
   Loaded c = TRY(load(context, context.options.arguments[0]));
   TRY(require_cgroup(c.state, "freeze container"));
-  if (pause ? c.status != OciStatus::kRunning && c.status != OciStatus::kCreated : c.status != OciStatus::kPaused)
+  if (pause ? c.status != OciStatus::kRunning && c.status != OciStatus::kCreated
+            : c.status != OciStatus::kPaused)
     return base::make_error(Kind::kConflict, pause ? "pause container" : "resume container", c.state.id,
                             fmt::format("container is {}", status_name(c.status)));
   TRY(freeze_cgroup(*c.layout, c.state.cgroup, pause));

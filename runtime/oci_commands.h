@@ -13,7 +13,7 @@ struct OciContext {
   Options options;
   const OciLog* log = nullptr;  // outlives the command
   bool systemd_cgroup = false;
-  std::string criu = "criu";    // the program
+  std::string criu = "criu";  // the program
 };
 base::Result<int> oci_create(const OciContext& context);
 base::Result<int> oci_run(const OciContext& context);

@@ -34,7 +34,8 @@ struct Created {
 };
 
 // From the intent to the running process: what it makes is found again by destroy_container.
-base::Status make(const OciContext& context, Created& created, LaunchInputs& inputs, Console& console, bool wait_start) {
+base::Status make(const OciContext& context, Created& created, LaunchInputs& inputs, Console& console,
+                  bool wait_start) {
   const OciStore& store = context.store;
   OciState& state = created.container.state;
   // The intent: before there is a cgroup or a process.
@@ -44,12 +45,12 @@ base::Status make(const OciContext& context, Created& created, LaunchInputs& inp
   if (!notify_host().empty() && ::mkdir(notify.c_str(), 0755) != 0) return sys::last_error("mkdir", notify);
   base::UniqueFd fifo;
   if (wait_start) {
-    if (::mkfifo(store.fifo(state.id).c_str(), 0600) != 0) return sys::last_error("mkfifo", store.fifo(state.id));
+    if (::mkfifo(store.fifo(state.id).c_str(), 0600) != 0)
+      return sys::last_error("mkfifo", store.fifo(state.id));
     // Read and write: so the child's read waits although nobody has opened the other end.
     fifo = TRY(sys::open(store.fifo(state.id), O_RDWR));
     inputs.start_fifo = fifo.get();
-  }
-  else created.notify = TRY(NotifySocket::listen(notify));
+  } else created.notify = TRY(NotifySocket::listen(notify));
   ScopeHolder holder = TRY(start_scope(created.container));
   auto launched = launch(created.container.plan, inputs);
   if (!launched.ok()) {
@@ -120,7 +121,8 @@ base::Result<int> oci_run(const OciContext& context) {
   // Others may look at the container and stop it meanwhile.
   created.lock.reset();
   if (detach) {
-    base::ignore(created.notify.wait(created.launched.pidfd.get(), created.launched.pid), "a manager that is gone is no reason to fail");
+    base::ignore(created.notify.wait(created.launched.pidfd.get(), created.launched.pid),
+                 "a manager that is gone is no reason to fail");
     return 0;
   }
   auto code = stay(created.launched, signals.get(), std::move(created.terminal), &created.notify);

@@ -33,7 +33,8 @@ base::Result<Process> exec_process(const Options& options, const Config& config)
   process.terminal = options.has("tty");
   if (options.has("cwd")) process.cwd = options.get("cwd");
   for (const std::string& entry : options.all("env")) {
-    if (entry.find('=') == std::string::npos || entry[0] == '=') return invalid_option("read option --env", "'" + entry + "' is not NAME=value");
+    if (entry.find('=') == std::string::npos || entry[0] == '=')
+      return invalid_option("read option --env", "'" + entry + "' is not NAME=value");
     process.env.push_back(entry);
   }
   clean_environment(process.env);
@@ -41,14 +42,19 @@ base::Result<Process> exec_process(const Options& options, const Config& config)
     const std::string user = options.get("user");
     const size_t colon = user.find(':');
     auto uid = base::parse_id(std::string_view(user).substr(0, colon));
-    auto gid = colon == user.npos ? std::optional(process.gid) : base::parse_id(std::string_view(user).substr(colon + 1));
-    if (!uid || !gid) return invalid_option("read option --user", "'" + user + "' must be UID or UID:GID, each from 0 to 4294967294");
+    auto gid = colon == user.npos ? std::optional(process.gid)
+                                  : base::parse_id(std::string_view(user).substr(colon + 1));
+    if (!uid || !gid)
+      return invalid_option("read option --user",
+                            "'" + user + "' must be UID or UID:GID, each from 0 to 4294967294");
     process.uid = *uid;
     process.gid = *gid;
   }
   for (const std::string& text : options.all("additional-gids")) {
     auto gid = base::parse_id(text);
-    if (!gid) return invalid_option("read option --additional-gids", "'" + text + "' is not a group's id from 0 to 4294967294");
+    if (!gid)
+      return invalid_option("read option --additional-gids",
+                            "'" + text + "' is not a group's id from 0 to 4294967294");
     process.additional_gids.push_back(*gid);
   }
   for (const std::string& name : options.all("cap")) {
@@ -76,18 +82,21 @@ std::string init_cgroup(const OciState& state) {
 }
 
 // --cgroup [CONTROLLER,…:]PATH: below the container's own.
-base::Status choose_cgroup(const CgroupLayout& layout, const std::string& cgroup, const std::string& place, ExecFacts& facts) {
+base::Status choose_cgroup(const CgroupLayout& layout, const std::string& cgroup, const std::string& place,
+                           ExecFacts& facts) {
   size_t colon = place.find(':');
   std::string controllers = colon == std::string::npos ? "" : place.substr(0, colon);
   std::string path = place.substr(colon == std::string::npos ? 0 : colon + 1);
   if (("/" + path + "/").find("/../") != std::string::npos)
-    return base::make_error(Kind::kInvalid, "exec", {}, "bad --cgroup: " + path + " is not a sub cgroup path");
+    return base::make_error(Kind::kInvalid, "exec", {},
+                            "bad --cgroup: " + path + " is not a sub cgroup path");
   path = clean_path(path);
   std::string below = cgroup + (path == "/" ? "" : path);
   auto exists = [&](const std::string& directory) -> base::Status {
     if (sys::exists(directory)) return {};
-    return base::make_error(Kind::kNotFound, "exec", {},
-                            fmt::format("adding pid to cgroup: open {}/cgroup.procs: no such file or directory", directory));
+    return base::make_error(
+        Kind::kNotFound, "exec", {},
+        fmt::format("adding pid to cgroup: open {}/cgroup.procs: no such file or directory", directory));
   };
   if (controllers.empty()) {
     for (std::string& directory : facts.cgroup_directories) {
@@ -104,7 +113,8 @@ base::Status choose_cgroup(const CgroupLayout& layout, const std::string& cgroup
     size_t end = std::min(controllers.find(',', at), controllers.size());
     const CgroupLayout::Hierarchy* hierarchy = layout.find(controllers.substr(at, end - at));
     if (!hierarchy)
-      return base::make_error(Kind::kInvalid, "exec", {}, "unknown controller " + controllers.substr(at, end - at) + " in --cgroup");
+      return base::make_error(Kind::kInvalid, "exec", {},
+                              "unknown controller " + controllers.substr(at, end - at) + " in --cgroup");
     TRY(exists(hierarchy->mount + below));
     for (std::string& directory : facts.cgroup_directories)
       if (directory == hierarchy->mount + cgroup) directory = hierarchy->mount + below;
@@ -124,10 +134,12 @@ base::Result<int> oci_exec(const OciContext& context) {
   const CgroupLayout* layout = TRY(cgroup_layout());
   OciStatus status = context.store.status(state, *layout);
   if (status == OciStatus::kPaused && !options.has("ignore-paused"))
-    return base::make_error(Kind::kConflict, "exec", id, "cannot exec in a paused container", "resume it or use --ignore-paused");
+    return base::make_error(Kind::kConflict, "exec", id, "cannot exec in a paused container",
+                            "resume it or use --ignore-paused");
   // The process stays frozen until somebody resumes the container: that needs the lock.
   if (status == OciStatus::kPaused) lock.reset();
-  if (!container.ok() || (status != OciStatus::kRunning && status != OciStatus::kCreated && status != OciStatus::kPaused))
+  if (!container.ok() ||
+      (status != OciStatus::kRunning && status != OciStatus::kCreated && status != OciStatus::kPaused))
     return base::make_error(Kind::kNotFound, "exec", id, "cannot exec in a stopped container");
   Config config = TRY(parse_config(TRY(context.store.read_config(id))));
   Process process = TRY(exec_process(options, config));
@@ -138,9 +150,13 @@ base::Result<int> oci_exec(const OciContext& context) {
   ExecFacts facts;
   if (!state.cgroup.empty()) {
     facts.cgroup_directories = cgroup_directories(*layout, state.cgroup);
-    std::string unified = layout->unified.empty() ? "" : options.has("cgroup") ? state.cgroup : init_cgroup(state);
-    if (!unified.empty() && sys::exists(layout->unified + unified)) facts.cgroup_unified = layout->unified + unified;
-    for (const std::string& place : options.all("cgroup")) TRY(choose_cgroup(*layout, state.cgroup, place, facts));
+    std::string unified = layout->unified.empty() ? ""
+                          : options.has("cgroup") ? state.cgroup
+                                                  : init_cgroup(state);
+    if (!unified.empty() && sys::exists(layout->unified + unified))
+      facts.cgroup_unified = layout->unified + unified;
+    for (const std::string& place : options.all("cgroup"))
+      TRY(choose_cgroup(*layout, state.cgroup, place, facts));
   }
   facts.personality = config.personality;
   facts.namespaces = state.namespaces;
@@ -155,7 +171,8 @@ base::Result<int> oci_exec(const OciContext& context) {
   facts.filter_listener = filter.listener;
   facts.keep_groups = config.extensions.keep_groups;
   inputs.listener = [&](pid_t pid, int fd) {
-    return send_listener(config.seccomp, json::serialize(state_document(state, status_name(status))), pid, fd);
+    return send_listener(config.seccomp, json::serialize(state_document(state, status_name(status))), pid,
+                         fd);
   };
   Console console = TRY(make_console(options, process.terminal, detach));
   inputs.console_socket = console.give.get();

@@ -14,6 +14,7 @@ base::Result<base::UniqueFd> block_signals();
 
 // Until the process ends: its exit code (128 + signal). `terminal` (a pty's master) may be invalid. `notify`:
 // what the container says there is passed on meanwhile, as ours.
-base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd terminal, NotifySocket* notify = nullptr);
+base::Result<int> stay(const Launched& launched, int signals, base::UniqueFd terminal,
+                       NotifySocket* notify = nullptr);
 
 }  // namespace runtime

@@ -45,7 +45,8 @@ base::Result<base::UniqueFd> connect_console(const std::string& path) {
   base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return invalid_option("console socket " + path, "the path is too long");
+  if (path.size() >= sizeof address.sun_path)
+    return invalid_option("console socket " + path, "the path is too long");
   std::copy(path.begin(), path.end(), address.sun_path);
   if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
     return sys::last_error("connect console socket", path);
@@ -90,9 +91,12 @@ base::Status write_pid_file(const Options& options, pid_t pid) {
   return {};
 }
 base::Status give_pidfd(const Options& options, const Config& config, const Launched& launched) {
-  if (options.has("pidfd-socket")) return send_fd(options.get("pidfd-socket"), "pidfd", launched.pidfd.get(), "--pidfd-socket");
+  if (options.has("pidfd-socket"))
+    return send_fd(options.get("pidfd-socket"), "pidfd", launched.pidfd.get(), "--pidfd-socket");
   const std::string& receiver = config.extensions.pidfd_receiver;
-  return receiver.empty() ? base::Status{} : send_fd(receiver, "pidfd", launched.pidfd.get(), "annotations[run.oci.pidfd_receiver]");
+  return receiver.empty()
+             ? base::Status{}
+             : send_fd(receiver, "pidfd", launched.pidfd.get(), "annotations[run.oci.pidfd_receiver]");
 }
 base::Result<ContainerFilter> container_filter(const Config& config, const std::string& cache) {
   ContainerFilter out;
@@ -112,15 +116,19 @@ base::Result<ContainerFilter> container_filter(const Config& config, const std::
 base::Result<HookFiles> open_hook_files(const Config& config, const std::string& bundle) {
   HookFiles out;
   const Hooks& all = config.hooks;
-  const std::vector<Hook>* const kLists[] = {&all.prestart, &all.create_runtime, &all.create_container, &all.start_container, &all.poststart, &all.poststop};
-  if (std::all_of(std::begin(kLists), std::end(kLists), [](const auto* list) { return list->empty(); })) return out;
+  const std::vector<Hook>* const kLists[] = {&all.prestart,        &all.create_runtime, &all.create_container,
+                                             &all.start_container, &all.poststart,      &all.poststop};
+  if (std::all_of(std::begin(kLists), std::end(kLists), [](const auto* list) { return list->empty(); }))
+    return out;
   out.place.directory = sys::exists(bundle) ? bundle : "/";
   auto open = [](const std::string& path) -> base::Result<base::UniqueFd> {
     if (path.empty()) return base::UniqueFd();
     return sys::open(path, O_WRONLY | O_CREAT | O_APPEND, 0700);
   };
-  out.out = TRY_WRAP(open(config.extensions.hooks_stdout), "open annotations[run.oci.hooks.stdout]", config.extensions.hooks_stdout);
-  out.err = TRY_WRAP(open(config.extensions.hooks_stderr), "open annotations[run.oci.hooks.stderr]", config.extensions.hooks_stderr);
+  out.out = TRY_WRAP(open(config.extensions.hooks_stdout), "open annotations[run.oci.hooks.stdout]",
+                     config.extensions.hooks_stdout);
+  out.err = TRY_WRAP(open(config.extensions.hooks_stderr), "open annotations[run.oci.hooks.stderr]",
+                     config.extensions.hooks_stderr);
   out.place.out = out.out.valid() ? out.out.get() : -1;
   out.place.err = out.err.valid() ? out.err.get() : -1;
   return out;
@@ -140,11 +148,13 @@ base::Result<int> preserved_fds(const Options& options, Process& process) {
   constexpr int kMostFds = 1 << 16;
   auto listen = base::parse_number<int>(variable("LISTEN_FDS"), 1, kMostFds);
   if (listen && base::parse_number<pid_t>(variable("LISTEN_PID")) == ::getpid()) {
-    if (count > kMostFds) return invalid_option("read option --preserve-fds", fmt::format("must be at most {}", kMostFds));
+    if (count > kMostFds)
+      return invalid_option("read option --preserve-fds", fmt::format("must be at most {}", kMostFds));
     count += *listen;
     process.env.push_back(fmt::format("LISTEN_FDS={}", *listen));
     process.env.push_back("LISTEN_PID=1");
-    if (std::string_view names = variable("LISTEN_FDNAMES"); !names.empty()) process.env.push_back("LISTEN_FDNAMES=" + std::string(names));
+    if (std::string_view names = variable("LISTEN_FDNAMES"); !names.empty())
+      process.env.push_back("LISTEN_FDNAMES=" + std::string(names));
   }
   for (int fd = 3; fd < 3 + count; ++fd) {
     // One of ours may sit at a number that the caller did not fill: it must not get in.
@@ -157,7 +167,8 @@ base::Result<int> preserved_fds(const Options& options, Process& process) {
 base::Status run_poststart(const Config& config, const OciState& state) {
   if (config.hooks.poststart.empty()) return {};
   HookFiles files = TRY(open_hook_files(config, state.bundle));
-  return run_hooks(config.hooks.poststart, "poststart", json::serialize(state_document(state, "running")), files.place);
+  return run_hooks(config.hooks.poststart, "poststart", json::serialize(state_document(state, "running")),
+                   files.place);
 }
 
 }  // namespace runtime

@@ -18,8 +18,8 @@ base::Result<std::string> absolute_path(const std::string& path);
 
 // Where the pty's master goes: to the caller's socket, or to us, who stay and copy.
 struct Console {
-  base::UniqueFd give;      // for the launch
-  base::UniqueFd take;      // ours, when we stay
+  base::UniqueFd give;  // for the launch
+  base::UniqueFd take;  // ours, when we stay
 };
 base::Result<Console> make_console(const Options& options, bool terminal, bool detach);
 base::Result<base::UniqueFd> take_terminal(Console& console);

@@ -14,14 +14,13 @@
 namespace runtime {
 namespace {
 constexpr NamedValue kNamespaces[] = {
-    {"pid", CLONE_NEWPID},   {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},
-    {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},     {"user", CLONE_NEWUSER},
-    {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}};
+    {"pid", CLONE_NEWPID}, {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},      {"ipc", CLONE_NEWIPC},
+    {"uts", CLONE_NEWUTS}, {"user", CLONE_NEWUSER},   {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}};
 // set_mempolicy(2); the last is of kernel 6.9 and not in every header.
 constexpr NamedValue kMemoryModes[] = {
-    {"MPOL_DEFAULT", MPOL_DEFAULT},       {"MPOL_PREFERRED", MPOL_PREFERRED},
-    {"MPOL_BIND", MPOL_BIND},             {"MPOL_INTERLEAVE", MPOL_INTERLEAVE},
-    {"MPOL_LOCAL", MPOL_LOCAL},           {"MPOL_PREFERRED_MANY", MPOL_PREFERRED_MANY},
+    {"MPOL_DEFAULT", MPOL_DEFAULT}, {"MPOL_PREFERRED", MPOL_PREFERRED},
+    {"MPOL_BIND", MPOL_BIND},       {"MPOL_INTERLEAVE", MPOL_INTERLEAVE},
+    {"MPOL_LOCAL", MPOL_LOCAL},     {"MPOL_PREFERRED_MANY", MPOL_PREFERRED_MANY},
     {"MPOL_WEIGHTED_INTERLEAVE", 6}};
 constexpr NamedValue kMemoryFlags[] = {{"MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES},
                                        {"MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES},
@@ -97,7 +96,8 @@ void read_net_devices(Reader& r, Config& c) {
     device.string("name", out.name);
     if (out.name.empty()) out.name = out.host_name;
     if (!is_device_name(out.host_name)) device.fail("", "is not the name of a network device");
-    if (!is_device_name(out.name)) device.fail("name", "'" + out.name + "' is not the name of a network device");
+    if (!is_device_name(out.name))
+      device.fail("name", "'" + out.name + "' is not the name of a network device");
     c.net_devices.push_back(std::move(out));
   }
 }
@@ -128,8 +128,7 @@ void read_linux(Reader r, Config& c) {
     device.string("path", d.path, true);
     device.string("type", type, true);
     if (!d.path.empty() && d.path[0] != '/') device.fail("path", "must be an absolute path");
-    if (type.size() != 1 || !std::strchr("cbup", type[0]))
-      return device.fail("type", "must be c, b, u or p");
+    if (type.size() != 1 || !std::strchr("cbup", type[0])) return device.fail("type", "must be c, b, u or p");
     d.type = type[0] == 'u' ? 'c' : type[0];
     device.number("major", d.major, d.type != 'p');
     device.number("minor", d.minor, d.type != 'p');
@@ -143,7 +142,8 @@ void read_linux(Reader r, Config& c) {
   if (("/" + c.cgroups_path + "/").find("/../") != std::string::npos)
     r.fail("cgroupsPath", "must not contain '..'");
   // Longer ones the kernel refuses when half of the container is made, and whoever removes it again.
-  if (c.cgroups_path.size() > kMaxCgroupsPath) r.fail("cgroupsPath", fmt::format("must have at most {} bytes", kMaxCgroupsPath));
+  if (c.cgroups_path.size() > kMaxCgroupsPath)
+    r.fail("cgroupsPath", fmt::format("must have at most {} bytes", kMaxCgroupsPath));
   for (size_t at = 0; at < c.cgroups_path.size();) {
     size_t end = std::min(c.cgroups_path.find('/', at), c.cgroups_path.size());
     if (end - at > NAME_MAX) return r.fail("cgroupsPath", "must have names of at most 255 bytes");
@@ -161,8 +161,8 @@ void read_linux(Reader r, Config& c) {
   if (std::find(c.masked_paths.begin(), c.masked_paths.end(), "/") != c.masked_paths.end())
     r.fail("maskedPaths", "'/' would hide all there is");
   r.string("rootfsPropagation", c.rootfs_propagation);
-  static const char* kPropagations[] = {"", "shared", "rshared", "slave", "rslave", "private",
-                                        "rprivate", "unbindable", "runbindable"};
+  static const char* kPropagations[] = {"",        "shared",   "rshared",    "slave",      "rslave",
+                                        "private", "rprivate", "unbindable", "runbindable"};
   if (std::none_of(std::begin(kPropagations), std::end(kPropagations),
                    [&](const char* p) { return c.rootfs_propagation == p; }))
     r.fail("rootfsPropagation", "unknown value '" + c.rootfs_propagation + "'");
@@ -176,22 +176,29 @@ void read_linux(Reader r, Config& c) {
 
 namespace {
 void check_sysctls(const Config& c, Errors& errors) {
-  static constexpr std::string_view kIpc[] = {"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
-                                              "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"};
+  static constexpr std::string_view kIpc[] = {"kernel/msgmax", "kernel/msgmnb",         "kernel/msgmni",
+                                              "kernel/sem",    "kernel/shmall",         "kernel/shmmax",
+                                              "kernel/shmmni", "kernel/shm_rmid_forced"};
   for (const auto& [key, value] : c.sysctl) {
-    auto fail = [&](const std::string& why) { errors.push_back(fmt::format("linux.sysctl[{}]: {}", key, why)); };
+    auto fail = [&](const std::string& why) {
+      errors.push_back(fmt::format("linux.sysctl[{}]: {}", key, why));
+    };
     const std::string path = sysctl_path(key);
     // Only what the kernel keeps per namespace: anything else would change the host.
-    bool ipc = path.starts_with("fs/mqueue/") || std::find(std::begin(kIpc), std::end(kIpc), path) != std::end(kIpc);
+    bool ipc =
+        path.starts_with("fs/mqueue/") || std::find(std::begin(kIpc), std::end(kIpc), path) != std::end(kIpc);
     bool uts = path == "kernel/domainname" || path == "kernel/hostname";
     bool net = path.starts_with("net/");
     uint64_t flag = ipc ? CLONE_NEWIPC : uts ? CLONE_NEWUTS : net ? CLONE_NEWNET : 0;
     if (flag == 0 || ("/" + path + "/").find("/../") != std::string::npos) fail("is not kept per namespace");
     else if (!c.find_namespace(flag))
-      fail(fmt::format("would change the host: {} is needed", ipc ? "an ipc namespace" : uts ? "a uts namespace" : "a network namespace"));
+      fail(fmt::format("would change the host: {} is needed", ipc   ? "an ipc namespace"
+                                                              : uts ? "a uts namespace"
+                                                                    : "a network namespace"));
     // Two places for one name: runc and crun refuse the one, crun the other where they differ.
     else if (path == "kernel/hostname") fail("conflicts with the field hostname, which is the place for it");
-    else if (path == "kernel/domainname" && !c.domainname.empty() && c.domainname != value) fail("conflicts with the field domainname");
+    else if (path == "kernel/domainname" && !c.domainname.empty() && c.domainname != value)
+      fail("conflicts with the field domainname");
   }
 }
 }  // namespace
@@ -199,13 +206,15 @@ void check_sysctls(const Config& c, Errors& errors) {
 std::string sysctl_path(std::string_view key) {
   std::string path(key);
   size_t first = path.find_first_of("./");
-  if (first == std::string::npos || path[first] == '/') return path;  // "net/ipv4/conf/eth0.1/mtu": dots are its own
+  if (first == std::string::npos || path[first] == '/')
+    return path;  // "net/ipv4/conf/eth0.1/mtu": dots are its own
   for (char& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;  // sysctl(8)
   return path;
 }
 
 void check_together(const Config& c, Errors& errors) {
-  if (const Namespace* time = c.find_namespace(CLONE_NEWTIME); time && !time->path.empty() && !c.time_offsets.empty())
+  if (const Namespace* time = c.find_namespace(CLONE_NEWTIME);
+      time && !time->path.empty() && !c.time_offsets.empty())
     errors.push_back("linux.timeOffsets: can't be set in a time namespace that is joined");
   auto needs = [&](bool set, const char* field, uint64_t flag, const char* type) {
     if (set && !c.find_namespace(flag))

@@ -24,10 +24,13 @@ bool has_listener(const json::value& profile) {
 }
 
 base::Status send_listener(const json::value& profile, const std::string& state, pid_t pid, int fd) {
-  json::object document{{"ociVersion", kOciVersion}, {"fds", json::array{"seccompFd"}}, {"pid", pid},
+  json::object document{{"ociVersion", kOciVersion},
+                        {"fds", json::array{"seccompFd"}},
+                        {"pid", pid},
                         {"metadata", base::string_at(profile, "listenerMetadata")},
                         {"state", TRY(base::parse_json(state))}};
-  return send_fd(std::string(base::string_at(profile, "listenerPath")), json::serialize(document), fd, "seccomp agent (linux.seccomp.listenerPath)");
+  return send_fd(std::string(base::string_at(profile, "listenerPath")), json::serialize(document), fd,
+                 "seccomp agent (linux.seccomp.listenerPath)");
 }
 
 base::Status send_fd(const std::string& path, const std::string& text, int fd, const char* what) {
@@ -35,7 +38,8 @@ base::Status send_fd(const std::string& path, const std::string& text, int fd, c
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    return base::make_error(base::Kind::kInvalid, std::string("connect ") + what, path, "the path is too long");
+    return base::make_error(base::Kind::kInvalid, std::string("connect ") + what, path,
+                            "the path is too long");
   std::copy(path.begin(), path.end(), address.sun_path);
   if (!socket.valid() || ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
     return sys::last_error(std::string("failed to connect with ") + what, path);

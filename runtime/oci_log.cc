@@ -7,8 +7,8 @@
 #include <cstdio>
 
 #include "base/clock.h"
-#include "base/printable.h"
 #include "base/json.h"
+#include "base/printable.h"
 #include "base/sys.h"
 
 namespace runtime {
@@ -24,11 +24,14 @@ base::Result<OciLog> OciLog::make(const Options& global) {
   if (!out.json_ && format != "text")
     return base::make_error(base::Kind::kInvalid, "read option --log-format", {}, "must be text or json");
   // At once: whoever asks for a log must not find out by an error that was not written.
-  if (!out.path_.empty()) out.file_ = TRY_WRAP(sys::open(out.path_, O_WRONLY | O_CREAT | O_APPEND, 0644), "open --log", out.path_);
-  constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"};
+  if (!out.path_.empty())
+    out.file_ = TRY_WRAP(sys::open(out.path_, O_WRONLY | O_CREAT | O_APPEND, 0644), "open --log", out.path_);
+  constexpr std::string_view kLevels[] = {"trace",   "debug", "info",  "warn",
+                                          "warning", "error", "fatal", "panic"};
   for (std::string_view known : kLevels)
     if (level == known) return out;
-  return base::make_error(base::Kind::kInvalid, "read option --log-level", {}, "must be debug, info, warning or error");
+  return base::make_error(base::Kind::kInvalid, "read option --log-level", {},
+                          "must be debug, info, warning or error");
 }
 
 void OciLog::write(const char* level, std::string_view message) const {
@@ -37,9 +40,10 @@ void OciLog::write(const char* level, std::string_view message) const {
     fd = file_.get();
   }
   std::string time = base::format_time(base::wall_now());
-  std::string line = json_ ? base::json::serialize(base::json::object{{"level", level}, {"msg", message}, {"time", time}})
-                           : fmt::format("time=\"{}\" level={} msg={}", time, level,
-                                         base::json::serialize(base::json::value(message)));
+  std::string line =
+      json_ ? base::json::serialize(base::json::object{{"level", level}, {"msg", message}, {"time", time}})
+            : fmt::format("time=\"{}\" level={} msg={}", time, level,
+                          base::json::serialize(base::json::value(message)));
   base::ignore(sys::write_all(fd, line + "\n"), "there is nowhere else to say it");
 }
 

@@ -16,10 +16,11 @@ namespace runtime {
 class OciLog {
  public:
   OciLog() = default;
-  static base::Result<OciLog> make(const Options& global);  // kInvalid: a wrong format or level; or why it can't be opened
+  static base::Result<OciLog> make(
+      const Options& global);  // kInvalid: a wrong format or level; or why it can't be opened
   void error(std::string_view message) const;
   void debug(std::string_view message) const;
-  void debug_lines(std::string_view text) const;            // a message each
+  void debug_lines(std::string_view text) const;  // a message each
   bool debugs() const { return debug_; }
 
  private:

@@ -90,8 +90,10 @@ int main(int argc, char** argv) {
     log->error(options.error().message());
     return name == "exec" ? 255 : kWrongCall;
   }
-  if (options->arguments.size() < command->min_arguments || options->arguments.size() > command->max_arguments) {
-    log->error(fmt::format("{}: expected {}", name, *command->arguments ? command->arguments : "no arguments"));
+  if (options->arguments.size() < command->min_arguments ||
+      options->arguments.size() > command->max_arguments) {
+    log->error(
+        fmt::format("{}: expected {}", name, *command->arguments ? command->arguments : "no arguments"));
     return name == "exec" ? 255 : kWrongCall;
   }
   if (name == "create" || name == "run" || name == "exec")
@@ -99,8 +101,8 @@ int main(int argc, char** argv) {
       log->error(safe.error().message());
       return 1;
     }
-  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())), std::move(*options), &*log,
-                     global->has("systemd-cgroup"), global->get("criu", "criu")};
+  OciContext context{runtime::OciStore(global->get("root", runtime::default_state_root())),
+                     std::move(*options), &*log, global->has("systemd-cgroup"), global->get("criu", "criu")};
   auto result = dispatch(name, context);
   std::fflush(stdout);
   if (result.ok()) return *result;

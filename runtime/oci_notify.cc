@@ -24,10 +24,12 @@ constexpr int kBarrierMs = 10'000;
 base::Result<std::pair<sockaddr_un, socklen_t>> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return base::make_error(base::Kind::kInvalid, "use notify socket", path, "the path is too long");
+  if (path.size() >= sizeof address.sun_path)
+    return base::make_error(base::Kind::kInvalid, "use notify socket", path, "the path is too long");
   std::copy(path.begin(), path.end(), address.sun_path);
   if (path[0] == '@') address.sun_path[0] = 0;
-  return std::pair(address, static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (path[0] == '@' ? 0 : 1)));
+  return std::pair(address, static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() +
+                                                   (path[0] == '@' ? 0 : 1)));
 }
 
 // `fd`: passed along; -1: none.
@@ -92,7 +94,8 @@ base::Result<NotifySocket> NotifySocket::listen(const std::string& directory) {
   const std::string path = directory + kNotifyName;
   const auto [address, size] = TRY(address_of(path));
   out.socket_ = base::UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!out.socket_.valid() || ::bind(out.socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+  if (!out.socket_.valid() ||
+      ::bind(out.socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
       ::chmod(path.c_str(), 0777) != 0)
     return sys::last_error("bind", path);
   return out;
@@ -101,7 +104,9 @@ base::Result<NotifySocket> NotifySocket::listen(const std::string& directory) {
 base::Result<bool> NotifySocket::take(pid_t main_pid) {
   char buffer[4096];
   ssize_t n = ::recv(socket_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
-  if (n < 0) return errno == EINTR || errno == EAGAIN ? base::Result<bool>(false) : sys::last_error("receive", "NOTIFY_SOCKET");
+  if (n < 0)
+    return errno == EINTR || errno == EAGAIN ? base::Result<bool>(false)
+                                             : sys::last_error("receive", "NOTIFY_SOCKET");
   std::string_view rest(buffer, static_cast<size_t>(n));
   while (!rest.empty()) {
     std::string_view line = rest.substr(0, rest.find('\n'));

@@ -1,6 +1,6 @@
-// NOTIFY_SOCKET: a container that says by sd_notify(3) that it is ready says it to a socket of ours, and we to
-// the service manager that started us: as runc. Ours lies in the container's state directory, which is bound
-// into the container.
+// NOTIFY_SOCKET: a container that says by sd_notify(3) that it is ready says it to a socket of ours, and we
+// to the service manager that started us: as runc. Ours lies in the container's state directory, which is
+// bound into the container.
 #pragma once
 
 #include <string>
@@ -11,7 +11,9 @@
 
 namespace runtime {
 
-inline std::string notify_directory(const std::string& state_directory) { return state_directory + "/notify"; }
+inline std::string notify_directory(const std::string& state_directory) {
+  return state_directory + "/notify";
+}
 constexpr const char* kNotifyName = "/notify.sock";
 
 // $NOTIFY_SOCKET of our own; "": nobody is to be told.

@@ -13,14 +13,14 @@
 namespace runtime {
 
 struct OptionRow {
-  const char* name;            // "pid-file"
-  char letter;                 // 0: none
+  const char* name;  // "pid-file"
+  char letter;       // 0: none
   bool takes_value;
   const char* help;
 };
 struct CommandRow {
   const char* name;
-  const char* arguments;       // "ID [SIGNAL]"
+  const char* arguments;  // "ID [SIGNAL]"
   const char* help;
   std::span<const OptionRow> options;
   size_t min_arguments, max_arguments;

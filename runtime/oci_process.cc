@@ -6,43 +6,49 @@
 #include <algorithm>
 #include <charconv>
 
-#include "runtime/capabilities.h"
 #include "base/number.h"
+#include "runtime/capabilities.h"
 #include "runtime/oci_reader.h"
 
 namespace runtime {
 namespace {
 
-constexpr NamedValue kRlimits[] = {
-    {"RLIMIT_AS", RLIMIT_AS},             {"RLIMIT_CORE", RLIMIT_CORE},
-    {"RLIMIT_CPU", RLIMIT_CPU},           {"RLIMIT_DATA", RLIMIT_DATA},
-    {"RLIMIT_FSIZE", RLIMIT_FSIZE},       {"RLIMIT_LOCKS", RLIMIT_LOCKS},
-    {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},   {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
-    {"RLIMIT_NICE", RLIMIT_NICE},         {"RLIMIT_NOFILE", RLIMIT_NOFILE},
-    {"RLIMIT_NPROC", RLIMIT_NPROC},       {"RLIMIT_RSS", RLIMIT_RSS},
-    {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},     {"RLIMIT_RTTIME", RLIMIT_RTTIME},
-    {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING}, {"RLIMIT_STACK", RLIMIT_STACK}};
+constexpr NamedValue kRlimits[] = {{"RLIMIT_AS", RLIMIT_AS},
+                                   {"RLIMIT_CORE", RLIMIT_CORE},
+                                   {"RLIMIT_CPU", RLIMIT_CPU},
+                                   {"RLIMIT_DATA", RLIMIT_DATA},
+                                   {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+                                   {"RLIMIT_LOCKS", RLIMIT_LOCKS},
+                                   {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+                                   {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+                                   {"RLIMIT_NICE", RLIMIT_NICE},
+                                   {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+                                   {"RLIMIT_NPROC", RLIMIT_NPROC},
+                                   {"RLIMIT_RSS", RLIMIT_RSS},
+                                   {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
+                                   {"RLIMIT_RTTIME", RLIMIT_RTTIME},
+                                   {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+                                   {"RLIMIT_STACK", RLIMIT_STACK}};
 // sched(7); SCHED_ISO is reserved and refused by kernels.
-constexpr NamedValue kPolicies[] = {{"SCHED_OTHER", 0}, {"SCHED_FIFO", 1}, {"SCHED_RR", 2},
-                                    {"SCHED_BATCH", 3}, {"SCHED_ISO", 4},  {"SCHED_IDLE", 5},
+constexpr NamedValue kPolicies[] = {{"SCHED_OTHER", 0},   {"SCHED_FIFO", 1}, {"SCHED_RR", 2},
+                                    {"SCHED_BATCH", 3},   {"SCHED_ISO", 4},  {"SCHED_IDLE", 5},
                                     {"SCHED_DEADLINE", 6}};
 constexpr uint64_t kFifo = 1, kRoundRobin = 2, kDeadline = 6;
 constexpr NamedValue kSchedulerFlags[] = {
-    {"SCHED_FLAG_RESET_ON_FORK", 0x01},  {"SCHED_FLAG_RECLAIM", 0x02},
-    {"SCHED_FLAG_DL_OVERRUN", 0x04},     {"SCHED_FLAG_KEEP_POLICY", 0x08},
-    {"SCHED_FLAG_KEEP_PARAMS", 0x10},    {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
+    {"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_FLAG_RECLAIM", 0x02},     {"SCHED_FLAG_DL_OVERRUN", 0x04},
+    {"SCHED_FLAG_KEEP_POLICY", 0x08},   {"SCHED_FLAG_KEEP_PARAMS", 0x10}, {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
     {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
 constexpr NamedValue kIoClasses[] = {{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
                                      {"IOPRIO_CLASS_BE", IOPRIO_CLASS_BE},
                                      {"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE}};
 
-void read_capability_set(Reader& r, std::string_view key, uint64_t& out,
-                         std::vector<std::string>& warnings) {
+void read_capability_set(Reader& r, std::string_view key, uint64_t& out, std::vector<std::string>& warnings) {
   r.each(key, [&](const json::value& v, const std::string& at) {
     if (!v.is_string()) return r.errors().push_back(at + ": must be a string");
     int number = capability_number(base::as_string(&v));
     // The specification: what can't be granted is said, not refused.
-    if (number < 0) warnings.push_back(fmt::format("{}: unknown capability {} is left out", at, base::to_json(v)));
+    if (number < 0)
+      warnings.push_back(fmt::format("{}: unknown capability {} is left out", at, base::to_json(v)));
     else out |= uint64_t{1} << number;
   });
 }
@@ -69,11 +75,13 @@ void read_rlimits(Reader& r, Process& p) {
 // sched(7): what the kernel would refuse with a bare EINVAL when half of the container is made.
 void check_deadline(Reader& r, const Scheduler& s) {
   constexpr uint64_t kLeastNs = 1024, kMostNs = (uint64_t{1} << 63) - 1;
-  const std::pair<const char*, uint64_t> kTimes[] = {{"runtime", s.runtime}, {"deadline", s.deadline}, {"period", s.period}};
+  const std::pair<const char*, uint64_t> kTimes[] = {
+      {"runtime", s.runtime}, {"deadline", s.deadline}, {"period", s.period}};
   for (auto [key, time] : kTimes) {
     if (key == std::string_view("period") && time == 0) continue;  // the same as the deadline
     if (time == 0) r.fail(key, "is required for SCHED_DEADLINE, and more than zero");
-    else if (time < kLeastNs || time > kMostNs) r.fail(key, fmt::format("must be from {} to {} ns", kLeastNs, kMostNs));
+    else if (time < kLeastNs || time > kMostNs)
+      r.fail(key, fmt::format("must be from {} to {} ns", kLeastNs, kMostNs));
   }
   if (s.runtime > s.deadline) r.fail("runtime", "must not be more than deadline");
   if (s.period != 0 && s.deadline > s.period) r.fail("deadline", "must not be more than period");
@@ -120,7 +128,8 @@ void read_io_priority(Reader r, Process& p) {
 
 void read_affinity(Reader r, Process& p) {
   if (!r) return;
-  for (auto [key, mask] : {std::pair{"initial", &p.affinity_initial}, std::pair{"final", &p.affinity_final}}) {
+  for (auto [key, mask] :
+       {std::pair{"initial", &p.affinity_initial}, std::pair{"final", &p.affinity_final}}) {
     std::string text;
     r.string(key, text);
     if (!text.empty() && !parse_number_list(text, CPU_SETSIZE, *mask))
@@ -162,7 +171,8 @@ void clean_environment(std::vector<std::string>& env) {
   std::vector<std::string> out;
   for (size_t i = env.size(); i-- > 0;) {
     size_t name = env[i].find('=') + 1;
-    bool later = std::any_of(out.begin(), out.end(), [&](const std::string& o) { return o.compare(0, name, env[i], 0, name) == 0; });
+    bool later = std::any_of(out.begin(), out.end(),
+                             [&](const std::string& o) { return o.compare(0, name, env[i], 0, name) == 0; });
     if (!later) out.push_back(std::move(env[i]));
   }
   std::erase(out, "HOME=");  // only now: it counts as the last word on HOME
@@ -197,7 +207,8 @@ Process read_process(Reader r, std::vector<std::string>& warnings) {
   else if (p.args[0].empty()) r.fail("args[0]", "must not be empty");
   r.strings("env", p.env);
   for (const std::string& entry : p.env)
-    if (entry.find('=') == std::string::npos || entry[0] == '=') r.fail("env", "'" + entry + "' is not NAME=value");
+    if (entry.find('=') == std::string::npos || entry[0] == '=')
+      r.fail("env", "'" + entry + "' is not NAME=value");
   clean_environment(p.env);
   r.string("cwd", p.cwd, true);
   if (!p.cwd.empty() && p.cwd[0] != '/') r.fail("cwd", "must be an absolute path");
@@ -214,7 +225,8 @@ Process read_process(Reader r, std::vector<std::string>& warnings) {
     }
     for (int i = 0; i < 64; ++i)
       if (c.ambient & ~(c.inheritable & c.permitted) & (uint64_t{1} << i))
-        warnings.push_back(fmt::format("can't raise ambient capability {}: it is not inheritable and permitted", capability_name(i)));
+        warnings.push_back(fmt::format(
+            "can't raise ambient capability {}: it is not inheritable and permitted", capability_name(i)));
     c.ambient &= c.inheritable & c.permitted;
   }
   read_rlimits(r, p);

@@ -86,8 +86,9 @@ class Reader {
       fits = std::in_range<T>(*u);
       if (fits) out = static_cast<T>(*u);
     }
-    if (!fits) fail(key, fmt::format("must be an integer from {} to {}",
-                                     std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+    if (!fits)
+      fail(key, fmt::format("must be an integer from {} to {}", std::numeric_limits<T>::min(),
+                            std::numeric_limits<T>::max()));
   }
   template <typename T>
   void number(std::string_view key, std::optional<T>& out) {
@@ -110,8 +111,7 @@ class Reader {
     if (!v) return;
     if (!v->is_array()) return fail(key, "must be an array");
     size_t i = 0;
-    for (const json::value& element : v->get_array())
-      item(element, fmt::format("{}[{}]", name(key), i++));
+    for (const json::value& element : v->get_array()) item(element, fmt::format("{}[{}]", name(key), i++));
   }
   void strings(std::string_view key, std::vector<std::string>& out) {
     each(key, [&](const json::value& v, const std::string& at) {
@@ -135,10 +135,9 @@ class Reader {
     for (std::string_view key : keys) {
       const json::value* v = get(key);
       if (!v) continue;
-      bool empty = (v->is_array() && v->get_array().empty()) ||
-                   (v->is_object() && v->get_object().empty()) ||
-                   (v->is_string() && v->get_string().empty()) ||
-                   (v->is_bool() && !v->get_bool()) || (v->is_int64() && v->get_int64() == 0);
+      bool empty = (v->is_array() && v->get_array().empty()) || (v->is_object() && v->get_object().empty()) ||
+                   (v->is_string() && v->get_string().empty()) || (v->is_bool() && !v->get_bool()) ||
+                   (v->is_int64() && v->get_int64() == 0);
       if (!empty) fail(key, "is not supported: remove it");
     }
   }

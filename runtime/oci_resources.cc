@@ -50,9 +50,10 @@ void read_memory(Reader m, Resources& out) {
   m.number("reservation", out.memory_reservation);
   m.number("swap", out.memory_swap);
   // The kernel's word for "no limit" is -1; runc takes no other negative amount either.
-  for (auto [key, limit] : {std::pair{"kernel", &out.kernel_limit}, std::pair{"kernelTCP", &out.kernel_tcp_limit},
-                            std::pair{"limit", &out.memory_limit}, std::pair{"reservation", &out.memory_reservation},
-                            std::pair{"swap", &out.memory_swap}})
+  for (auto [key, limit] :
+       {std::pair{"kernel", &out.kernel_limit}, std::pair{"kernelTCP", &out.kernel_tcp_limit},
+        std::pair{"limit", &out.memory_limit}, std::pair{"reservation", &out.memory_reservation},
+        std::pair{"swap", &out.memory_swap}})
     if (*limit && **limit < -1) m.fail(key, "must be -1, which is no limit, or more");
   m.number("swappiness", out.swappiness);
   if (out.swappiness && *out.swappiness > 200) m.fail("swappiness", "must be from 0 to 200");
@@ -123,7 +124,8 @@ void read_network(Reader n, Resources& out) {
     std::pair<std::string, uint32_t> priority;
     row.string("name", priority.first, true);
     row.number("priority", priority.second, true);
-    if (priority.first.find_first_of(" \n/") != std::string::npos) row.fail("name", "is not a network device");
+    if (priority.first.find_first_of(" \n/") != std::string::npos)
+      row.fail("name", "is not a network device");
     out.net_priorities.push_back(std::move(priority));
   });
 }

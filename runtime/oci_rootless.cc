@@ -92,13 +92,15 @@ CgroupLayout delegated_cgroups(const CgroupLayout& layout, const std::string& pa
   return out;
 }
 
-std::vector<IdMap> default_id_map(std::string_view table, std::string_view name, uint32_t inside, uint32_t own) {
+std::vector<IdMap> default_id_map(std::string_view table, std::string_view name, uint32_t inside,
+                                  uint32_t own) {
   uint32_t first = 0, size = 0;
   while (!table.empty()) {
     std::string_view line = table.substr(0, table.find('\n'));
     table.remove_prefix(std::min(table.size(), line.size() + 1));
     // name:first:size; the first line of that name counts.
-    if (name.empty() || !line.starts_with(name) || line.size() <= name.size() || line[name.size()] != ':') continue;
+    if (name.empty() || !line.starts_with(name) || line.size() <= name.size() || line[name.size()] != ':')
+      continue;
     line.remove_prefix(name.size() + 1);
     size_t colon = line.find(':');
     if (colon == std::string_view::npos) continue;
@@ -121,8 +123,10 @@ base::Status fill_id_maps(Config& config) {
   if (!user || !user->path.empty() || !config.process) return {};
   const std::string name = user_name(::geteuid());
   auto table = [](const char* path) { return sys::read_file(path).value_or(""); };
-  if (config.uid_mappings.empty()) config.uid_mappings = default_id_map(table("/etc/subuid"), name, config.process->uid, ::geteuid());
-  if (config.gid_mappings.empty()) config.gid_mappings = default_id_map(table("/etc/subgid"), name, config.process->gid, ::getegid());
+  if (config.uid_mappings.empty())
+    config.uid_mappings = default_id_map(table("/etc/subuid"), name, config.process->uid, ::geteuid());
+  if (config.gid_mappings.empty())
+    config.gid_mappings = default_id_map(table("/etc/subgid"), name, config.process->gid, ::getegid());
   return {};
 }
 

@@ -10,9 +10,9 @@
 
 namespace runtime {
 
-bool rootless();                       // effective uid is not 0
+bool rootless();  // effective uid is not 0
 
-std::string user_name(uid_t uid);     // by the host's /etc/passwd; "": it has none
+std::string user_name(uid_t uid);  // by the host's /etc/passwd; "": it has none
 
 // $XDG_RUNTIME_DIR/sampan-oci, or /run/user/UID/sampan-oci; for root /run/sampan-oci.
 std::string default_state_root();

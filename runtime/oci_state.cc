@@ -104,12 +104,14 @@ base::Result<OciState> OciStore::read(const std::string& id) const {
   lines = lines.substr(0, lines.rfind('\n') + 1);
   if (lines.empty()) return state;
   lines.remove_suffix(1);
-  json::value value = TRY_WRAP(base::parse_json_carrier(lines.substr(lines.rfind('\n') + 1)), "read state of", id);
+  json::value value =
+      TRY_WRAP(base::parse_json_carrier(lines.substr(lines.rfind('\n') + 1)), "read state of", id);
   state.bundle = base::string_at(value, "bundle");
   state.rootfs = base::string_at(value, "rootfs");
   state.cgroup = base::string_at(value, "cgroup");
   state.unit = base::string_at(value, "unit");
-  if (const json::value* user = base::find(value, "user_unit")) state.user_unit = user->is_bool() && user->get_bool();
+  if (const json::value* user = base::find(value, "user_unit"))
+    state.user_unit = user->is_bool() && user->get_bool();
   state.pid = static_cast<pid_t>(base::as_int(base::find(value, "pid")));
   state.pid_identity = static_cast<uint64_t>(base::as_int(base::find(value, "pid_identity")));
   state.created_ns = base::as_int(base::find(value, "created_ns"));
@@ -136,7 +138,8 @@ base::Status OciStore::remove(const std::string& id) const {
   if (::rmdir(dir.c_str()) == 0 || errno == ENOENT) return {};
   if (errno == ENOTEMPTY || errno == EEXIST) {  // the few with a NOTIFY_SOCKET
     const std::string notify = notify_directory(dir);
-    if (::unlink((notify + kNotifyName).c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", notify + kNotifyName);
+    if (::unlink((notify + kNotifyName).c_str()) != 0 && errno != ENOENT)
+      return sys::last_error("unlink", notify + kNotifyName);
     if (::rmdir(notify.c_str()) != 0 && errno != ENOENT) return sys::last_error("rmdir", notify);
     if (::rmdir(dir.c_str()) == 0) return {};
   }
@@ -191,7 +194,8 @@ uint64_t process_identity(pid_t pid) {
   if (::poll(&ended, 1, 0) != 0) return 0;  // a zombie
   struct statfs file_system;
   struct stat info;
-  if (::fstatfs(pidfd->get(), &file_system) != 0 || file_system.f_type != kPidFileSystem) return start_time(pid);
+  if (::fstatfs(pidfd->get(), &file_system) != 0 || file_system.f_type != kPidFileSystem)
+    return start_time(pid);
   return ::fstat(pidfd->get(), &info) == 0 ? info.st_ino : 0;
 }
 

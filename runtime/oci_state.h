@@ -23,13 +23,13 @@ const char* status_name(OciStatus status);
 
 struct OciState {
   std::string id, bundle, rootfs, cgroup;
-  std::string unit;                    // systemd's scope that the cgroup is; empty: none
-  bool user_unit = false;              // of the user's systemd
-  pid_t pid = 0;                       // 0: not yet cloned
-  uint64_t pid_identity = 0;           // process_identity: pids are used again
+  std::string unit;           // systemd's scope that the cgroup is; empty: none
+  bool user_unit = false;     // of the user's systemd
+  pid_t pid = 0;              // 0: not yet cloned
+  uint64_t pid_identity = 0;  // process_identity: pids are used again
   int64_t created_ns = 0;
-  uint64_t namespaces = 0;             // CLONE_NEW… that differ from the host's
-  bool poststop = false;               // the config has poststop hooks: read it at the end
+  uint64_t namespaces = 0;  // CLONE_NEW… that differ from the host's
+  bool poststop = false;    // the config has poststop hooks: read it at the end
   base::json::object annotations;
 };
 

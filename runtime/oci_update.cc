@@ -23,18 +23,26 @@ struct Row {
   const char *option, *section, *field;
   bool bytes = false;  // takes k, m, g, t: of 1024
 };
-constexpr Row kRows[] = {{"memory", "memory", "limit", true}, {"memory-reservation", "memory", "reservation", true},
-                         {"memory-swap", "memory", "swap", true}, {"cpu-shares", "cpu", "shares"},
-                         {"cpu-share", "cpu", "shares"}, {"cpu-quota", "cpu", "quota"},
-                         {"cpu-period", "cpu", "period"}, {"cpu-burst", "cpu", "burst"},
-                         {"cpu-idle", "cpu", "idle"}, {"pids-limit", "pids", "limit"},
-                         {"cpu-rt-period", "cpu", "realtimePeriod"}, {"cpu-rt-runtime", "cpu", "realtimeRuntime"},
-                         {"kernel-memory", "memory", "kernel", true}, {"kernel-memory-tcp", "memory", "kernelTCP", true},
+constexpr Row kRows[] = {{"memory", "memory", "limit", true},
+                         {"memory-reservation", "memory", "reservation", true},
+                         {"memory-swap", "memory", "swap", true},
+                         {"cpu-shares", "cpu", "shares"},
+                         {"cpu-share", "cpu", "shares"},
+                         {"cpu-quota", "cpu", "quota"},
+                         {"cpu-period", "cpu", "period"},
+                         {"cpu-burst", "cpu", "burst"},
+                         {"cpu-idle", "cpu", "idle"},
+                         {"pids-limit", "pids", "limit"},
+                         {"cpu-rt-period", "cpu", "realtimePeriod"},
+                         {"cpu-rt-runtime", "cpu", "realtimeRuntime"},
+                         {"kernel-memory", "memory", "kernel", true},
+                         {"kernel-memory-tcp", "memory", "kernelTCP", true},
                          {"blkio-weight", "blockIO", "weight"}};
 
 base::Result<json::value> option_number(const Row& row, const std::string& text) {
   auto bad = [&](const char* why) {
-    return base::make_error(Kind::kInvalid, std::string("read option --") + row.option, {}, "'" + text + "' " + why);
+    return base::make_error(Kind::kInvalid, std::string("read option --") + row.option, {},
+                            "'" + text + "' " + why);
   };
   int64_t value = 0;
   auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -42,9 +50,11 @@ base::Result<json::value> option_number(const Row& row, const std::string& text)
   if (ec != std::errc()) return bad("is not a number");
   if (unit.empty()) return json::value(value);
   if (row.bytes && value >= 0) {
-    size_t power = std::string_view("bkmgt").find(static_cast<char>(std::tolower(static_cast<unsigned char>(unit[0]))));
+    size_t power =
+        std::string_view("bkmgt").find(static_cast<char>(std::tolower(static_cast<unsigned char>(unit[0]))));
     std::string_view rest = unit.substr(1);
-    bool known = power != std::string_view::npos && (rest.empty() || (power > 0 && (rest == "b" || rest == "B" || rest == "iB")));
+    bool known = power != std::string_view::npos &&
+                 (rest.empty() || (power > 0 && (rest == "b" || rest == "B" || rest == "iB")));
     if (known && value <= INT64_MAX >> (10 * power)) return json::value(value << (10 * power));
   }
   return bad(row.bytes ? "is not a size such as 512m" : "is not a number");
@@ -53,16 +63,19 @@ base::Result<json::value> option_number(const Row& row, const std::string& text)
 base::Result<Resources> wanted_resources(const Options& options, const std::string& id) {
   for (const char* refused : {"l3-cache-schema", "mem-bw-schema"})
     if (options.has(refused))
-      return base::make_error(Kind::kUnsupported, "update container", id, fmt::format("--{} needs Intel RDT, which is not supported", refused));
+      return base::make_error(Kind::kUnsupported, "update container", id,
+                              fmt::format("--{} needs Intel RDT, which is not supported", refused));
   json::object document;
   if (options.has("resources")) {
     std::string path = options.get("resources");
-    json::value value = TRY(base::parse_json_file(path == "-" ? TRY(sys::read_all(0)) : TRY(sys::read_file(path)), path));
+    json::value value =
+        TRY(base::parse_json_file(path == "-" ? TRY(sys::read_all(0)) : TRY(sys::read_file(path)), path));
     if (!value.is_object()) return base::make_error(Kind::kInvalid, "read", path, "must be an object");
     document = value.as_object();
   }
   for (const Row& row : kRows)
-    if (options.has(row.option)) base::object_at(document, row.section)[row.field] = TRY(option_number(row, options.get(row.option)));
+    if (options.has(row.option))
+      base::object_at(document, row.section)[row.field] = TRY(option_number(row, options.get(row.option)));
   for (auto [option, field] : {std::pair{"cpuset-cpus", "cpus"}, std::pair{"cpuset-mems", "mems"}})
     if (options.has(option)) base::object_at(document, "cpu")[field] = options.get(option);
   Resources resources = TRY(parse_resources(document));
@@ -84,7 +97,8 @@ void complete(const CgroupLayout& layout, const std::string& path, Resources& re
   }
   // Memory and swap together can't be less than memory, which now has no limit.
   const CgroupLayout::Hierarchy* memory = layout.find("memory");
-  if (resources.memory_limit == -1 && !resources.memory_swap && memory && sys::exists(memory->mount + path + "/memory.memsw.limit_in_bytes"))
+  if (resources.memory_limit == -1 && !resources.memory_swap && memory &&
+      sys::exists(memory->mount + path + "/memory.memsw.limit_in_bytes"))
     resources.memory_swap = -1;
 }
 
@@ -92,7 +106,8 @@ void complete(const CgroupLayout& layout, const std::string& path, Resources& re
 base::Status enter_new_directories(const CgroupLayout& layout, const std::string& path, CgroupPlan& plan) {
   CgroupPlan make;
   for (const CgroupAction& action : plan.actions)
-    if (action.kind == CgroupAction::Kind::kMakeDirectory && !sys::exists(action.path)) make.actions.push_back(action);
+    if (action.kind == CgroupAction::Kind::kMakeDirectory && !sys::exists(action.path))
+      make.actions.push_back(action);
   TRY(act_cgroup(make));
   for (const CgroupAction& made : make.actions) {
     bool moved = true;
@@ -114,7 +129,8 @@ base::Status enter_new_directories(const CgroupLayout& layout, const std::string
 // v1 checks each write against the other half of the pair: which goes first depends on what is there.
 constexpr std::pair<std::string_view, std::string_view> kPairs[] = {
     {"/memory.limit_in_bytes", "/memory.memsw.limit_in_bytes"},
-    {"/cpu.cfs_period_us", "/cpu.cfs_quota_us"}, {"/cpu.rt_period_us", "/cpu.rt_runtime_us"}};
+    {"/cpu.cfs_period_us", "/cpu.cfs_quota_us"},
+    {"/cpu.rt_period_us", "/cpu.rt_runtime_us"}};
 
 base::Status act_in_either_order(CgroupPlan& plan) {
   base::Status done;
@@ -124,7 +140,8 @@ base::Status act_in_either_order(CgroupPlan& plan) {
     bool swapped = false;
     for (size_t i = 0; i + 1 < plan.actions.size() && !swapped; ++i)
       for (auto [first, second] : kPairs)
-        if (plan.actions[i].path == done.error().subject && plan.actions[i].path.ends_with(first) && plan.actions[i + 1].path.ends_with(second)) {
+        if (plan.actions[i].path == done.error().subject && plan.actions[i].path.ends_with(first) &&
+            plan.actions[i + 1].path.ends_with(second)) {
           std::swap(plan.actions[i], plan.actions[i + 1]);
           swapped = true;
         }
@@ -140,15 +157,18 @@ base::Result<int> oci_update(const OciContext& context) {
   base::UniqueFd lock = TRY(context.store.lock(id));
   OciState state = TRY(context.store.read(id));
   const CgroupLayout& layout = *TRY(cgroup_layout());
-  if (state.cgroup.empty()) return base::make_error(Kind::kUnsupported, "update container", id, "it has no cgroup of its own");
+  if (state.cgroup.empty())
+    return base::make_error(Kind::kUnsupported, "update container", id, "it has no cgroup of its own");
   OciStatus status = context.store.status(state, layout);
   if (status == OciStatus::kStopped || status == OciStatus::kCreating)
     return base::make_error(Kind::kNotFound, "update container", id, "container not running");
   Resources resources = TRY(wanted_resources(context.options, id));
   if (resources.check_before_update.value_or(false) && resources.memory_limit && *resources.memory_limit > 0)
-    if (uint64_t used = cgroup_usage(layout, state.cgroup).memory_bytes; used > static_cast<uint64_t>(*resources.memory_limit))
-      return base::make_error(Kind::kConflict, "update container", id,
-                              fmt::format("rejecting memory limit {}: in use are {} bytes", *resources.memory_limit, used));
+    if (uint64_t used = cgroup_usage(layout, state.cgroup).memory_bytes;
+        used > static_cast<uint64_t>(*resources.memory_limit))
+      return base::make_error(
+          Kind::kConflict, "update container", id,
+          fmt::format("rejecting memory limit {}: in use are {} bytes", *resources.memory_limit, used));
   complete(layout, state.cgroup, resources);
   CgroupPlan plan = TRY(plan_cgroup_update(layout, state.cgroup, resources, !state.unit.empty()));
   if (!state.unit.empty()) {

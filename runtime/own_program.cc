@@ -31,7 +31,8 @@ base::Status protect_own_program(char** argv) {
   // whom the owner's id is not mapped.
   struct statfs info;
   if (::access("/proc/self/exe", W_OK) != 0 &&
-      (errno == EROFS || (errno == EACCES && ::statfs("/proc/self/exe", &info) == 0 && info.f_flags & ST_RDONLY))) {
+      (errno == EROFS ||
+       (errno == EACCES && ::statfs("/proc/self/exe", &info) == 0 && info.f_flags & ST_RDONLY))) {
     // execveat by fd leaves a number as our name (before kernel 6.14).
     const char* slash = std::strrchr(argv[0], '/');
     ::prctl(PR_SET_NAME, slash ? slash + 1 : argv[0], 0, 0, 0);

@@ -122,7 +122,8 @@ class PodClient : public Pod {
       auto number = [&](const char* key) {
         return static_cast<uint64_t>(base::as_int(base::find(packet->body, key)));
       };
-      done(Stats{number("cpu_ns"), number("memory_bytes"), number("memory_working_set_bytes"), number("pids")});
+      done(Stats{number("cpu_ns"), number("memory_bytes"), number("memory_working_set_bytes"),
+                 number("pids")});
     });
   }
   void exec(Exec exec, std::function<void(base::Result<ExecStarted>)> started,
@@ -134,18 +135,19 @@ class PodClient : public Pod {
       stdio.push_back(given);
       if (given) fds.push_back(fd);
     }
-    json::object body{{"container", exec.container}, {"process", std::move(exec.process)},
-                      {"terminal", exec.terminal}, {"stdio", std::move(stdio)}};
-    request("exec", std::move(body), fds,
-            [this, started, exited](base::Result<protocol::Packet> packet) {
-              if (!packet.ok()) return started(packet.error());
-              ExecStarted out;
-              out.exec_id = base::string_at(packet->body, "exec");
-              if (!packet->fds.empty()) out.terminal = std::move(packet->fds[0]);
-              // The packet that tells of its exit is read after this one.
-              execs_[out.exec_id] = exited;
-              started(std::move(out));
-            });
+    json::object body{{"container", exec.container},
+                      {"process", std::move(exec.process)},
+                      {"terminal", exec.terminal},
+                      {"stdio", std::move(stdio)}};
+    request("exec", std::move(body), fds, [this, started, exited](base::Result<protocol::Packet> packet) {
+      if (!packet.ok()) return started(packet.error());
+      ExecStarted out;
+      out.exec_id = base::string_at(packet->body, "exec");
+      if (!packet->fds.empty()) out.terminal = std::move(packet->fds[0]);
+      // The packet that tells of its exit is read after this one.
+      execs_[out.exec_id] = exited;
+      started(std::move(out));
+    });
   }
   void signal_exec(const std::string& exec_id, int signal, Done done) override {
     simple("signal-exec", {{"exec", exec_id}, {"signal", signal}}, std::move(done));
@@ -201,7 +203,8 @@ class PodClient : public Pod {
             });
   }
   // The socket came while it was connecting.
-  void await_connected(base::UniqueFd fd, uint16_t port, std::function<void(base::Result<base::UniqueFd>)> done) {
+  void await_connected(base::UniqueFd fd, uint16_t port,
+                       std::function<void(base::Result<base::UniqueFd>)> done) {
     struct Connecting {
       base::UniqueFd fd;
       base::Loop::Handle watch, timer;
@@ -373,7 +376,8 @@ base::Status clean_dead_pod(const std::string& run_dir, const std::string& id) {
     return base::make_error(Kind::kConflict, "clean Pod", id, "it is alive", "shut it down");
   auto text = sys::read_file(protocol::record_path(run_dir, id));
   if (text.ok()) {
-    json::value record = TRY_WRAP(base::parse_json_carrier(*text), "read", protocol::record_path(run_dir, id));
+    json::value record =
+        TRY_WRAP(base::parse_json_carrier(*text), "read", protocol::record_path(run_dir, id));
     std::string cgroup(base::string_at(record, "cgroup"));
     std::vector<std::string> cgroups;
     if (const json::value* list = base::find(record, "containers"); list && list->is_array())
@@ -392,8 +396,7 @@ base::Status clean_dead_pod(const std::string& run_dir, const std::string& id) {
   } else if (text.error().kind != Kind::kNotFound) {
     return text.error();
   }
-  for (const std::string& path :
-       {protocol::socket_path(run_dir, id), protocol::record_path(run_dir, id)})
+  for (const std::string& path : {protocol::socket_path(run_dir, id), protocol::record_path(run_dir, id)})
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", path);
   return {};
 }

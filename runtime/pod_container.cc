@@ -127,12 +127,14 @@ void PodContainer::watch() {
 void PodContainer::watch_source(size_t at) {
   if (!sources_[at].valid()) return;
   watches_[at] = loop_.watch(sources_[at].get(), EPOLLIN, [this, at](uint32_t) {
-    for (int n = 0; n < kReadsPerWake && !blocked(at) && read(static_cast<int>(at) + 1); ++n) {}
+    for (int n = 0; n < kReadsPerWake && !blocked(at) && read(static_cast<int>(at) + 1); ++n) {
+    }
     if (blocked(at)) watches_[at].cancel();
   });
 }
 bool PodContainer::blocked(size_t at) const {
-  return std::any_of(copies_[at].begin(), copies_[at].end(), [](const Copy& copy) { return !copy.pending.empty(); });
+  return std::any_of(copies_[at].begin(), copies_[at].end(),
+                     [](const Copy& copy) { return !copy.pending.empty(); });
 }
 bool PodContainer::read(int stream) {
   auto at = static_cast<size_t>(stream - 1);
@@ -190,7 +192,8 @@ void PodContainer::drain() {
   // process outside its pid namespace) may write on and is still watched.
   ended_ = true;
   for (int stream : {1, 2}) {
-    while (read(stream)) {}
+    while (read(stream)) {
+    }
     end_copies(static_cast<size_t>(stream - 1));
   }
 }

@@ -19,7 +19,7 @@ class CriLog {
   base::Status open(const std::string& path);  // "" = nowhere
   base::Status reopen();
   void write(int stream, std::string_view data, base::Time now);  // 1 stdout, 2 stderr
-  void finish(int stream, base::Time now);                         // what has no newline yet
+  void finish(int stream, base::Time now);                        // what has no newline yet
 
  private:
   void append(int stream, std::string_view line, bool full);
@@ -38,15 +38,15 @@ class PodContainer {
     base::UniqueFd in, out, err, console;
   };
   base::Result<Ends> open(bool terminal);
-  base::Status take_terminal();       // after the launch: the master has been sent
+  base::Status take_terminal();  // after the launch: the master has been sent
   void watch();
-  void drain();                       // at exit: what is still in the pipes
+  void drain();  // at exit: what is still in the pipes
   base::Result<Pod::Attached> attach(Pod::SlowReader slow);
 
   const ContainerSpec& spec() const { return spec_; }
   ContainerState state;
   std::string cgroup;
-  uint64_t namespaces = 0;            // CLONE_NEW… in which it differs from sampan-pod
+  uint64_t namespaces = 0;  // CLONE_NEW… in which it differs from sampan-pod
   base::UniqueFd pidfd;
   CriLog log;
 
@@ -55,10 +55,10 @@ class PodContainer {
   struct Copy {
     base::UniqueFd fd;
     bool awaited = false;
-    std::string pending;              // of an awaited copy: nothing more is read until it is gone
+    std::string pending;  // of an awaited copy: nothing more is read until it is gone
     base::Loop::Handle writable;
   };
-  bool read(int stream);              // false: nothing more now
+  bool read(int stream);  // false: nothing more now
   void forward(int stream, std::string_view data);
   bool push(Copy& copy, std::string_view data, size_t at);  // false: its reader is gone
   void flush(size_t at);
@@ -69,10 +69,10 @@ class PodContainer {
   base::Loop& loop_;
   ContainerSpec spec_;
   base::UniqueFd stdin_, console_socket_, terminal_;
-  std::array<base::UniqueFd, 2> sources_;              // stdout or the master, stderr
+  std::array<base::UniqueFd, 2> sources_;  // stdout or the master, stderr
   std::array<base::Loop::Handle, 2> watches_;
   std::array<std::vector<Copy>, 2> copies_;
-  bool ended_ = false;                // the container has: copies end once they are written
+  bool ended_ = false;  // the container has: copies end once they are written
 };
 
 }  // namespace runtime

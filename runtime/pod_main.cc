@@ -20,8 +20,10 @@ const char* const runtime::kProtectedCommands[] = {nullptr};
 namespace {
 
 int usage(FILE* out, int code) {
-  std::fputs("usage: sampan-pod --id ID --run-dir DIR --connection FD\n"
-             "Holds one Pod. Started by sampan-kubelet; the protocol is runtime/pod_protocol.h.\n", out);
+  std::fputs(
+      "usage: sampan-pod --id ID --run-dir DIR --connection FD\n"
+      "Holds one Pod. Started by sampan-kubelet; the protocol is runtime/pod_protocol.h.\n",
+      out);
   return code;
 }
 

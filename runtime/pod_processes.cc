@@ -19,7 +19,6 @@
 #include "runtime/capabilities.h"
 #include "runtime/launch.h"
 
-
 namespace runtime {
 namespace {
 
@@ -31,9 +30,7 @@ using base::Kind;
 // cgroup that somebody froze) and would hold up every other container of the Pod.
 constexpr auto kLaunchLimit = std::chrono::seconds(60);
 
-int exit_code_of(int status) {
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
+int exit_code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
 
 // The Pod's namespaces are sampan-pod's own: a container inherits what is not made anew.
 base::Status take_out_pod_namespaces(json::value& config, const SandboxSpec& spec) {
@@ -45,7 +42,8 @@ base::Status take_out_pod_namespaces(json::value& config, const SandboxSpec& spe
   if (!section || !section->is_object()) return {};
   if (const json::value* sysctl = section->get_object().if_contains("sysctl");
       sysctl && sysctl->is_object() && !sysctl->get_object().empty())
-    return base::make_error(Kind::kInvalid, "read", "linux.sysctl", "belongs to the Pod", "give it to the sandbox");
+    return base::make_error(Kind::kInvalid, "read", "linux.sysctl", "belongs to the Pod",
+                            "give it to the sandbox");
   json::value* namespaces = section->get_object().if_contains("namespaces");
   if (!namespaces || !namespaces->is_array()) return {};
   json::array kept;
@@ -118,8 +116,11 @@ base::Status PodServer::start_in(PodContainer& container) {
   }
   inputs.hooks = &config.hooks;
   inputs.state = [&](pid_t pid) {
-    return json::serialize(json::object{{"ociVersion", kOciVersion}, {"id", spec.id}, {"status", "created"},
-                                        {"pid", pid}, {"bundle", spec.work_dir}});
+    return json::serialize(json::object{{"ociVersion", kOciVersion},
+                                        {"id", spec.id},
+                                        {"status", "created"},
+                                        {"pid", pid},
+                                        {"bundle", spec.work_dir}});
   };
   TRY(write_record());
   if (!spec.layers.empty())
@@ -227,7 +228,8 @@ bool PodServer::any_runs() const {
 
 // A client that made the Pod and is still there clears up itself.
 void PodServer::run_exit_command() {
-  if (ending_ || !exit_command_due_ || spec_.exit_command.empty() || clients_.count(kMaker) || any_runs()) return;
+  if (ending_ || !exit_command_due_ || spec_.exit_command.empty() || clients_.count(kMaker) || any_runs())
+    return;
   exit_command_due_ = false;
   base::Command command;
   command.argv = spec_.exit_command;
@@ -241,7 +243,8 @@ void PodServer::run_exit_command() {
 base::Status PodServer::pause(const std::string& id, bool paused) {
   PodContainer* container = TRY(find(id));
   if (container->state.phase != Phase::kRunning)
-    return base::make_error(Kind::kNotFound, paused ? "pause container" : "unpause container", id, "it has exited");
+    return base::make_error(Kind::kNotFound, paused ? "pause container" : "unpause container", id,
+                            "it has exited");
   TRY(freeze_cgroup(*layout_, container->cgroup, paused));
   container->state.paused = paused;
   return {};
@@ -251,7 +254,8 @@ void PodServer::reap() {
   pid_t pid;
   while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
     for (auto& [id, container] : containers_)
-      if (container->state.pid == pid && container->state.phase == Phase::kRunning) exited(*container, status);
+      if (container->state.pid == pid && container->state.phase == Phase::kRunning)
+        exited(*container, status);
     for (auto it = execs_.begin(); it != execs_.end();) {
       if (it->second.pid != pid) {
         ++it;

@@ -51,8 +51,7 @@ base::Result<Packet> receive(int socket) {
   Packet packet;
   if (message.data.empty()) return packet;
   if (message.data == "@") {
-    if (message.fds.empty())
-      return base::make_error(base::Kind::kInvalid, "receive packet", "", "no memfd");
+    if (message.fds.empty()) return base::make_error(base::Kind::kInvalid, "receive packet", "", "no memfd");
     ::lseek(message.fds[0].get(), 0, SEEK_SET);
     message.data = TRY(sys::read_all(message.fds[0].get(), kMaxBodyBytes));
     message.fds.erase(message.fds.begin());
@@ -66,8 +65,10 @@ base::Result<Packet> receive(int socket) {
 
 json::object encode(const base::Error& error) {
   // One level: the causes are in the text already.
-  json::object out{{"kind", static_cast<int>(error.kind)}, {"errno", error.errno_value},
-                   {"operation", error.operation}, {"subject", error.subject}};
+  json::object out{{"kind", static_cast<int>(error.kind)},
+                   {"errno", error.errno_value},
+                   {"operation", error.operation},
+                   {"subject", error.subject}};
   out["reason"] = error.reason;
   out["hint"] = error.hint;
   if (error.cause) out["cause"] = encode(*error.cause);
@@ -232,7 +233,8 @@ base::Status check_id(const std::string& id) {
               id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") ==
                   std::string::npos;
   if (good) return {};
-  return base::make_error(base::Kind::kInvalid, "check id", id.substr(0, 128), "must be letters, digits, '_', '.', '-'");
+  return base::make_error(base::Kind::kInvalid, "check id", id.substr(0, 128),
+                          "must be letters, digits, '_', '.', '-'");
 }
 
 }  // namespace runtime::protocol

@@ -34,7 +34,7 @@
 namespace runtime::protocol {
 
 struct Packet {
-  base::json::value body;                  // null: the peer closed
+  base::json::value body;  // null: the peer closed
   std::vector<base::UniqueFd> fds;
 };
 base::Status send(int socket, const base::json::object& body, std::span<const int> fds = {});

@@ -30,7 +30,8 @@ base::Status bring_loopback_up() {
   base::UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   std::copy_n("lo", 3, request.ifr_name);
-  if (!fd.valid() || ::ioctl(fd.get(), SIOCGIFFLAGS, &request) != 0) return sys::last_error("look up link", "lo");
+  if (!fd.valid() || ::ioctl(fd.get(), SIOCGIFFLAGS, &request) != 0)
+    return sys::last_error("look up link", "lo");
   request.ifr_flags |= IFF_UP | IFF_RUNNING;
   if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return sys::last_error("bring up link", "lo");
   return {};
@@ -62,7 +63,8 @@ base::Status PodServer::create(const SandboxSpec& spec) {
   spec_.run_dir = run_dir_;
   if (spec_.cgroup.empty() || spec_.cgroup[0] != '/' || spec_.cgroup == "/" ||
       (spec_.cgroup + "/").find("/../") != std::string::npos)
-    return base::make_error(Kind::kInvalid, "create Pod", id_, "cgroup '" + spec_.cgroup + "' must be an absolute path");
+    return base::make_error(Kind::kInvalid, "create Pod", id_,
+                            "cgroup '" + spec_.cgroup + "' must be an absolute path");
   if (spec_.host_pid && spec_.share_pid)
     return base::make_error(Kind::kInvalid, "create Pod", id_, "host_pid and share_pid exclude each other");
   layout_ = TRY(cgroup_layout());
@@ -82,7 +84,9 @@ base::Status PodServer::create(const SandboxSpec& spec) {
   }
   created_ = true;
   exit_command_due_ = true;
-  acceptor_.emplace(loop_, listener_.get(), 0, [this](base::UniqueFd socket, const sockaddr_storage&) { add_client(std::move(socket)); });
+  acceptor_.emplace(loop_, listener_.get(), 0, [this](base::UniqueFd socket, const sockaddr_storage&) {
+    add_client(std::move(socket));
+  });
   return {};
 }
 
@@ -106,7 +110,8 @@ base::Status PodServer::make_namespaces() {
   for (const auto& [key, value] : spec_.sysctls) {
     bool net = key.starts_with("net.") && !spec_.host_network;
     bool ipc = (key.starts_with("kernel.shm") || key.starts_with("kernel.msg") || key == "kernel.sem" ||
-                key.starts_with("fs.mqueue.")) && !spec_.host_ipc;
+                key.starts_with("fs.mqueue.")) &&
+               !spec_.host_ipc;
     if ((!net && !ipc) || key.find('/') != std::string::npos || key.find("..") != std::string::npos)
       return base::make_error(Kind::kInvalid, "set sysctl", key, "is not kept per Pod here");
     std::string path = key;
@@ -117,9 +122,7 @@ base::Status PodServer::make_namespaces() {
 }
 
 base::Status PodServer::sandbox(Body& reply, Fds& fds) {
-  auto copy = [&](const base::UniqueFd& fd) {
-    fds.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
-  };
+  auto copy = [&](const base::UniqueFd& fd) { fds.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); };
   reply["pid"] = ::getpid();
   reply["netns"] = netns_.valid();
   if (netns_.valid()) copy(netns_);
@@ -130,9 +133,12 @@ base::Status PodServer::sandbox(Body& reply, Fds& fds) {
 base::Status PodServer::write_record() {
   json::array containers;
   for (const auto& [id, container] : containers_)
-    containers.push_back(json::object{{"id", id}, {"cgroup", container->cgroup}, 
-                                      {"work_dir", container->spec().keep_work_dir ? "" : container->spec().work_dir}});
-  json::object record{{"id", id_}, {"pid", ::getpid()}, {"cgroup", spec_.cgroup}, {"containers", std::move(containers)}};
+    containers.push_back(
+        json::object{{"id", id},
+                     {"cgroup", container->cgroup},
+                     {"work_dir", container->spec().keep_work_dir ? "" : container->spec().work_dir}});
+  json::object record{
+      {"id", id_}, {"pid", ::getpid()}, {"cgroup", spec_.cgroup}, {"containers", std::move(containers)}};
   // Not fsynced: after a power loss nothing of what it names exists, but for the work directories,
   // which the kubelet knows.
   std::string path = protocol::record_path(run_dir_, id_), temporary = path + "~";
@@ -164,8 +170,7 @@ base::Status PodServer::end_all() {
     if (!spec.work_dir.empty() && !spec.keep_work_dir) TRY(sys::remove_all(spec.work_dir));
   }
   TRY(remove_cgroup(*layout_, spec_.cgroup, reap_dead));
-  for (const std::string& path :
-       {protocol::socket_path(run_dir_, id_), protocol::record_path(run_dir_, id_)})
+  for (const std::string& path : {protocol::socket_path(run_dir_, id_), protocol::record_path(run_dir_, id_)})
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", path);
   return {};
 }

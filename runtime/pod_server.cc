@@ -111,8 +111,8 @@ void PodServer::read_client(uint64_t id) {
   if ((op == "shutdown" && status.ok()) || (op == "create" && !status.ok() && !created_)) loop_.stop();
 }
 
-base::Status PodServer::answer(uint64_t client, const std::string& op, protocol::Packet& packet,
-                               Body& reply, Fds& fds) {
+base::Status PodServer::answer(uint64_t client, const std::string& op, protocol::Packet& packet, Body& reply,
+                               Fds& fds) {
   const json::value& body = packet.body;
   std::string name(base::string_at(body, "container"));
   if (op == "create") {
@@ -142,12 +142,15 @@ base::Status PodServer::answer(uint64_t client, const std::string& op, protocol:
     PodContainer* container = TRY(find(name));
     if (container->state.phase != Phase::kRunning)
       return base::make_error(Kind::kNotFound, "signal container", name, "it has exited");
-    return sys::pidfd_send_signal(container->pidfd.get(), static_cast<int>(base::as_int(base::find(body, "signal"))));
+    return sys::pidfd_send_signal(container->pidfd.get(),
+                                  static_cast<int>(base::as_int(base::find(body, "signal"))));
   }
   if (op == "signal-exec") {
     auto it = execs_.find(std::string(base::string_at(body, "exec")));
-    if (it == execs_.end()) return base::make_error(Kind::kNotFound, "signal exec", std::string(base::string_at(body, "exec")));
-    return sys::pidfd_send_signal(it->second.pidfd.get(), static_cast<int>(base::as_int(base::find(body, "signal"))));
+    if (it == execs_.end())
+      return base::make_error(Kind::kNotFound, "signal exec", std::string(base::string_at(body, "exec")));
+    return sys::pidfd_send_signal(it->second.pidfd.get(),
+                                  static_cast<int>(base::as_int(base::find(body, "signal"))));
   }
   if (op == "remove") return remove(name);
   if (op == "reopen-log") return TRY(find(name))->log.reopen();

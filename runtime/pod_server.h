@@ -23,7 +23,7 @@ class PodServer {
   base::Status run(base::UniqueFd connection);
 
  private:
-  static constexpr uint64_t kMaker = 1;     // the first client
+  static constexpr uint64_t kMaker = 1;  // the first client
   struct Client {
     base::UniqueFd socket;
     base::Loop::Handle watch;
@@ -68,12 +68,12 @@ class PodServer {
   const CgroupLayout* layout_ = nullptr;
   bool created_ = false;
   base::UniqueFd listener_, netns_, netlink_;
-  base::UniqueFd host_netns_;               // with exit_command only
+  base::UniqueFd host_netns_;  // with exit_command only
   bool exit_command_due_ = false;
-  bool ending_ = false;                     // in shutdown(): nobody has to be told to clear up
+  bool ending_ = false;  // in shutdown(): nobody has to be told to clear up
   base::Loop::Handle signal_watch_;
   std::optional<base::Acceptor> acceptor_;
-  pid_t pause_pid_ = 0;                     // init of the shared pid namespace
+  pid_t pause_pid_ = 0;  // init of the shared pid namespace
   uint64_t next_client_ = 1, next_exec_ = 1;
   std::map<uint64_t, Client> clients_;
   std::map<std::string, std::unique_ptr<PodContainer>> containers_;

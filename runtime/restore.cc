@@ -28,18 +28,23 @@ namespace sys = base::sys;
 using base::Kind;
 
 constexpr int kFirstFd = 4;  // of those we give criu; before it stdio and the socket
-constexpr std::pair<uint64_t, const char*> kJoined[] = {
-    {CLONE_NEWNS, "mnt"}, {CLONE_NEWIPC, "ipc"}, {CLONE_NEWUTS, "uts"}, {CLONE_NEWUSER, "user"}, {CLONE_NEWTIME, "time"}};
+constexpr std::pair<uint64_t, const char*> kJoined[] = {{CLONE_NEWNS, "mnt"},
+                                                        {CLONE_NEWIPC, "ipc"},
+                                                        {CLONE_NEWUTS, "uts"},
+                                                        {CLONE_NEWUSER, "user"},
+                                                        {CLONE_NEWTIME, "time"}};
 
 // Mount points that the image does not bring; what lies on a tmpfs is in criu's image.
-base::Status make_mount_points(const OciState& state, const Config& config, const std::vector<ExternalMount>& external) {
+base::Status make_mount_points(const OciState& state, const Config& config,
+                               const std::vector<ExternalMount>& external) {
   base::UniqueFd root = TRY(sys::open(state.rootfs, O_PATH | O_DIRECTORY));
   Child child;
   child.root = root.get();
   for (const Mount& mount : config.mounts) {
     std::string target = clean_path(mount.destination);
     bool covered = std::any_of(config.mounts.begin(), config.mounts.end(), [&](const Mount& other) {
-      return (other.type == "tmpfs" || other.type == "sysfs") && target.starts_with(clean_path(other.destination) + "/");
+      return (other.type == "tmpfs" || other.type == "sysfs") &&
+             target.starts_with(clean_path(other.destination) + "/");
     });
     if (covered || mount.type == "cgroup") continue;
     struct stat info;
@@ -57,7 +62,8 @@ base::Status make_mount_points(const OciState& state, const Config& config, cons
 base::Status mount_root_apart(const std::string& rootfs) {
   if (::unshare(CLONE_NEWNS) != 0) return sys::last_error("unshare", "mount namespace");
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return sys::last_error("mount", "/");
-  if (::mount(rootfs.c_str(), rootfs.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) return sys::last_error("bind", rootfs);
+  if (::mount(rootfs.c_str(), rootfs.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
+    return sys::last_error("bind", rootfs);
   return {};
 }
 base::Status add_namespaces(const Config& config, CriuCall& call, std::vector<base::UniqueFd>& held) {
@@ -77,15 +83,20 @@ base::Status add_namespaces(const Config& config, CriuCall& call, std::vector<ba
         call.options.add(kJoinNs, pair_of(name, ns.path));
         known = true;
       }
-    if (!known) return base::make_error(Kind::kUnsupported, "restore", "linux.namespaces", "criu can't join a cgroup namespace");
+    if (!known)
+      return base::make_error(Kind::kUnsupported, "restore", "linux.namespaces",
+                              "criu can't join a cgroup namespace");
   }
   return {};
 }
 base::Status add_descriptors(const std::string& image, CriuCall& call) {
-  json::value fds = TRY_WRAP(base::parse_json(TRY(sys::read_file(image + kDescriptors))), "read", image + kDescriptors);
-  if (!fds.is_array()) return base::make_error(Kind::kInvalid, "read", image + kDescriptors, "must be an array");
+  json::value fds =
+      TRY_WRAP(base::parse_json(TRY(sys::read_file(image + kDescriptors))), "read", image + kDescriptors);
+  if (!fds.is_array())
+    return base::make_error(Kind::kInvalid, "read", image + kDescriptors, "must be an array");
   for (int fd = 0; fd < 3 && static_cast<size_t>(fd) < fds.get_array().size(); ++fd)
-    if (std::string_view was = base::as_string(&fds.get_array()[static_cast<size_t>(fd)]); was.find("pipe:") != std::string_view::npos)
+    if (std::string_view was = base::as_string(&fds.get_array()[static_cast<size_t>(fd)]);
+        was.find("pipe:") != std::string_view::npos)
       call.options.add(kInheritFd, CriuMessage().add(1, was).add(2, fd));
   return {};
 }
@@ -94,13 +105,15 @@ base::Status add_descriptors(const std::string& image, CriuCall& call) {
 base::Status enter_cgroups(const CgroupPlan& plan, pid_t criu) {
   std::vector<std::string> all = plan.directories;
   if (!plan.unified.empty()) all.push_back(plan.unified);
-  for (const std::string& directory : all) TRY(sys::write_control(directory + "/cgroup.procs", std::to_string(criu)));
+  for (const std::string& directory : all)
+    TRY(sys::write_control(directory + "/cgroup.procs", std::to_string(criu)));
   return {};
 }
 void add_cgroup_roots(const NewContainer& container, CriuMessage& opts) {
   const CgroupPlan& plan = container.plan.cgroup;
   for (const CgroupLayout::Hierarchy& hierarchy : container.layout->v1) {
-    bool own = std::find(plan.directories.begin(), plan.directories.end(), hierarchy.mount + container.state.cgroup) != plan.directories.end();
+    bool own = std::find(plan.directories.begin(), plan.directories.end(),
+                         hierarchy.mount + container.state.cgroup) != plan.directories.end();
     for (const std::string& controller : hierarchy.controllers)
       opts.add(kCgroupRoot, pair_of(controller, own ? container.state.cgroup : "/"));
   }
@@ -112,7 +125,8 @@ struct Restored {
   Launched launched;
   base::UniqueFd terminal;
 };
-base::Status hear(const OciContext& context, Restored& restored, const CriuAnswer& answer, base::UniqueFd fd) {
+base::Status hear(const OciContext& context, Restored& restored, const CriuAnswer& answer,
+                  base::UniqueFd fd) {
   OciState& state = restored.container.state;
   const Hooks& hooks = restored.container.config.hooks;
   context.log->debug("criu is at " + answer.script);
@@ -135,8 +149,8 @@ base::Status hear(const OciContext& context, Restored& restored, const CriuAnswe
   state.pid = answer.pid;
   state.pid_identity = process_identity(answer.pid);
   struct stat theirs, ours;
-  if (::stat(fmt::format("/proc/{}/ns/time", answer.pid).c_str(), &theirs) == 0 && ::stat("/proc/self/ns/time", &ours) == 0 &&
-      theirs.st_ino != ours.st_ino)
+  if (::stat(fmt::format("/proc/{}/ns/time", answer.pid).c_str(), &theirs) == 0 &&
+      ::stat("/proc/self/ns/time", &ours) == 0 && theirs.st_ino != ours.st_ino)
     state.namespaces |= CLONE_NEWTIME;  // criu makes one, for the monotonic clock to go on
   return context.store.write(state);
 }
@@ -154,10 +168,14 @@ base::Status restore(const OciContext& context, Restored& restored) {
   TRY(add_namespaces(container.config, call, held));
   TRY(add_descriptors(directories.image, call));
   std::vector<ExternalMount> external = external_mounts(container.plan);
-  for (const ExternalMount& mount : external) call.options.add(kExtMount, pair_of(mount.target, mount.source));
+  for (const ExternalMount& mount : external)
+    call.options.add(kExtMount, pair_of(mount.target, mount.source));
   if (!container.config.masked_paths.empty()) call.options.add(kExtMount, pair_of("/dev/null", "/dev/null"));
   add_config_file(state.annotations, call.options);
-  call.options.add(kRoot, state.rootfs).add(kLogFile, "restore.log").add(kEvasiveDevices, 1).add(kRstSibling, 1);
+  call.options.add(kRoot, state.rootfs)
+      .add(kLogFile, "restore.log")
+      .add(kEvasiveDevices, 1)
+      .add(kRstSibling, 1);
   add_cgroup_roots(container, call.options);
 
   TRY(context.store.write(state));
@@ -166,7 +184,9 @@ base::Status restore(const OciContext& context, Restored& restored) {
   TRY(act_cgroup(container.plan.cgroup));
   TRY(make_mount_points(state, container.config, external));
   call.started = [&](pid_t criu) { return enter_cgroups(container.plan.cgroup, criu); };
-  call.notify = [&](const CriuAnswer& answer, base::UniqueFd fd) { return hear(context, restored, answer, std::move(fd)); };
+  call.notify = [&](const CriuAnswer& answer, base::UniqueFd fd) {
+    return hear(context, restored, answer, std::move(fd));
+  };
   TRY(run_criu(context, call, directories.work + "/restore.log"));
   if (state.pid == 0) return base::make_error(Kind::kInternal, "restore", state.id, "criu named no process");
   TRY(write_pid_file(context.options, state.pid));

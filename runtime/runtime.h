@@ -23,15 +23,15 @@ namespace runtime {
 // manifest digest), pins. Written by `sampan image`, read by everybody.
 
 struct Image {
-  std::string name;                       // "docker.io/library/nginx:1.22"
-  std::string digest;                     // of the manifest, "sha256:…": Pod status imageID
+  std::string name;    // "docker.io/library/nginx:1.22"
+  std::string digest;  // of the manifest, "sha256:…": Pod status imageID
   std::string config_digest;
   uint64_t size_bytes = 0;
-  std::vector<std::string> layers;        // directories for overlayfs, lowest first
+  std::vector<std::string> layers;  // directories for overlayfs, lowest first
   // From the image's config:
   std::vector<std::string> entrypoint, cmd, env;
   std::string user, working_dir;
-  std::string stop_signal;                // "SIGTERM"; may be empty
+  std::string stop_signal;  // "SIGTERM"; may be empty
 };
 // "nginx" -> "docker.io/library/nginx:latest"; kInvalid for what no registry would accept.
 base::Result<std::string> normalize_image_name(std::string_view name);
@@ -42,7 +42,7 @@ base::Result<std::vector<Image>> list_images(const std::string& image_root);
 // [a-zA-Z0-9_.-]) needs it, also when its name is taken away or moves on. Idempotent; survives us.
 base::Status pin_image(const std::string& image_root, const std::string& holder, const std::string& digest);
 base::Status unpin_image(const std::string& image_root, const std::string& holder);  // absent is fine
-base::Result<std::set<std::string>> pinned_images(const std::string& image_root);      // digests
+base::Result<std::set<std::string>> pinned_images(const std::string& image_root);    // digests
 
 // uid:gid and supplementary groups of "user", "uid", "user:group"… in the image's /etc/passwd and
 // /etc/group, looked up through the layers (highest first), symlinks never followed out of them.
@@ -75,8 +75,8 @@ base::Result<CgroupCounters> cgroup_counters(const std::string& cgroup);
 // ---- containers ---------------------------------------------------------------------------
 
 // What a container gets that asks for nothing; the lists of containerd and podman.
-const std::vector<std::string>& default_capabilities();            // "CAP_CHOWN", …
-std::vector<std::string> all_capabilities();                       // in our bounding set: nobody can be given more
+const std::vector<std::string>& default_capabilities();  // "CAP_CHOWN", …
+std::vector<std::string> all_capabilities();             // in our bounding set: nobody can be given more
 // linux.devices of a privileged container: every device node below /dev.
 base::json::array host_devices();
 // linux.seccomp of the profile "RuntimeDefault" for a process with these capabilities.
@@ -86,35 +86,35 @@ base::json::value default_seccomp(const std::vector<std::string>& capabilities);
 base::json::object default_config();
 
 struct ContainerSpec {
-  std::string id;                         // unique in the Pod, [a-zA-Z0-9_.-]
-  base::json::value config;               // OCI runtime-spec config.json; root.path is ignored when
-                                          // layers are given; network, ipc and uts are the Pod's
-  std::vector<std::string> layers;        // overlay lower directories, lowest first
-  std::string work_dir;                   // upper, work and merged live below; made if absent
-  std::string log_path;                   // CRI log file ("<time> stdout F <line>"); "" = /dev/null
-  bool open_stdin = false;                // keep stdin open for attach; else /dev/null
+  std::string id;                   // unique in the Pod, [a-zA-Z0-9_.-]
+  base::json::value config;         // OCI runtime-spec config.json; root.path is ignored when
+                                    // layers are given; network, ipc and uts are the Pod's
+  std::vector<std::string> layers;  // overlay lower directories, lowest first
+  std::string work_dir;             // upper, work and merged live below; made if absent
+  std::string log_path;             // CRI log file ("<time> stdout F <line>"); "" = /dev/null
+  bool open_stdin = false;          // keep stdin open for attach; else /dev/null
   bool stdin_once = false;
-  bool keep_work_dir = false;             // `remove` and `shutdown` leave work_dir to the caller, who
-                                          // starts the container again with what it wrote
+  bool keep_work_dir = false;  // `remove` and `shutdown` leave work_dir to the caller, who
+                               // starts the container again with what it wrote
 };
 enum class Phase { kCreated, kRunning, kExited };
 struct ContainerState {
   std::string id;
   Phase phase = Phase::kCreated;
-  pid_t pid = 0;                          // in the host's pid namespace
+  pid_t pid = 0;  // in the host's pid namespace
   base::Time started_at{}, finished_at{};
-  int exit_code = 0;                      // 128 + signal when killed, as Kubernetes reports it
+  int exit_code = 0;  // 128 + signal when killed, as Kubernetes reports it
   int signal = 0;
   bool oom_killed = false;
   bool paused = false;
 };
 struct SandboxSpec {
-  std::string id;                         // the Pod's uid
-  std::string run_dir;                    // <run_dir>/<id>.sock; root-only
-  std::string pod_program;                // path of sampan-pod
+  std::string id;           // the Pod's uid
+  std::string run_dir;      // <run_dir>/<id>.sock; root-only
+  std::string pod_program;  // path of sampan-pod
   std::string hostname;
-  std::string cgroup;                     // "/sampan/<node>/pod<uid>": the Pod's, made if absent
-  base::json::value cgroup_resources;     // OCI linux.resources for the Pod's cgroup; null = none
+  std::string cgroup;                  // "/sampan/<node>/pod<uid>": the Pod's, made if absent
+  base::json::value cgroup_resources;  // OCI linux.resources for the Pod's cgroup; null = none
   bool host_network = false, host_ipc = false, host_pid = false, share_pid = false;
   std::map<std::string, std::string> sysctls;
   // Who clears up after a Pod that nobody watches: a program and its arguments, run by sampan-pod on
@@ -134,8 +134,8 @@ class Pod {
 
   struct Sandbox {
     pid_t pid = 0;
-    base::UniqueFd netns;        // invalid with host_network
-    base::UniqueFd netlink;      // NETLINK_ROUTE socket made inside netns: configures it from here
+    base::UniqueFd netns;    // invalid with host_network
+    base::UniqueFd netlink;  // NETLINK_ROUTE socket made inside netns: configures it from here
   };
   using Done = std::function<void(base::Status)>;
   virtual const std::string& id() const = 0;
@@ -163,14 +163,14 @@ class Pod {
 
   struct Exec {
     std::string container;
-    base::json::value process;            // OCI process object: args, env, cwd, user, terminal…
+    base::json::value process;  // OCI process object: args, env, cwd, user, terminal…
     bool terminal = false;
     // Without a terminal: the fds to use, -1 = /dev/null; they are duplicated.
     int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1;
   };
   struct ExecStarted {
     std::string exec_id;
-    base::UniqueFd terminal;              // pty master when Exec::terminal
+    base::UniqueFd terminal;  // pty master when Exec::terminal
   };
   // `exited` is called once after `started` succeeded, with the exit code (128 + signal).
   virtual void exec(Exec exec, std::function<void(base::Result<ExecStarted>)> started,

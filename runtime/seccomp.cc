@@ -24,21 +24,32 @@ struct Name {
   std::string_view name;
   uint32_t value;
 };
-constexpr Name kArchitectures[] = {
-    {"SCMP_ARCH_X86", SCMP_ARCH_X86},         {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
-    {"SCMP_ARCH_X32", SCMP_ARCH_X32},         {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
-    {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64}, {"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
-    {"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},   {"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
-    {"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},   {"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
-    {"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32}, {"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
-    {"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},     {"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
-    {"SCMP_ARCH_S390", SCMP_ARCH_S390},       {"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
-    {"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},   {"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
-    {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64}};
-constexpr Name kOperators[] = {
-    {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},
-    {"SCMP_CMP_EQ", SCMP_CMP_EQ}, {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
-    {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+constexpr Name kArchitectures[] = {{"SCMP_ARCH_X86", SCMP_ARCH_X86},
+                                   {"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
+                                   {"SCMP_ARCH_X32", SCMP_ARCH_X32},
+                                   {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
+                                   {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64},
+                                   {"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
+                                   {"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},
+                                   {"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
+                                   {"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},
+                                   {"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
+                                   {"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32},
+                                   {"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
+                                   {"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},
+                                   {"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
+                                   {"SCMP_ARCH_S390", SCMP_ARCH_S390},
+                                   {"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
+                                   {"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},
+                                   {"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
+                                   {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64}};
+constexpr Name kOperators[] = {{"SCMP_CMP_NE", SCMP_CMP_NE},
+                               {"SCMP_CMP_LT", SCMP_CMP_LT},
+                               {"SCMP_CMP_LE", SCMP_CMP_LE},
+                               {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+                               {"SCMP_CMP_GE", SCMP_CMP_GE},
+                               {"SCMP_CMP_GT", SCMP_CMP_GT},
+                               {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
 constexpr Name kFlags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
                            {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
                            {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
@@ -84,8 +95,7 @@ struct Context {
 
 base::Status add_rule(scmp_filter_ctx handle, const json::value& entry, uint32_t default_action,
                       const std::string& field) {
-  uint32_t what = TRY(action(base::find(entry, "action"), base::find(entry, "errnoRet"),
-                             field + ".action"));
+  uint32_t what = TRY(action(base::find(entry, "action"), base::find(entry, "errnoRet"), field + ".action"));
   if (what == default_action) return {};  // libseccomp refuses rules that change nothing
   std::vector<scmp_arg_cmp> arguments;
   bool repeated = false;
@@ -152,20 +162,23 @@ base::Status check_known_calls(const json::value& profile) {
   for (const json::value& entry : list->get_array())
     if (const json::value* names = base::find(entry, "names"); names && names->is_array())
       for (const json::value& name : names->get_array())
-        if (std::string text(base::as_string(&name)); seccomp_syscall_resolve_name(text.c_str()) == __NR_SCMP_ERROR)
+        if (std::string text(base::as_string(&name));
+            seccomp_syscall_resolve_name(text.c_str()) == __NR_SCMP_ERROR)
           return invalid(".syscalls", "unknown system call '" + text + "'");
   return {};
 }
 
 namespace {
-constexpr uint32_t kX32Bit = 0x40000000;  // of the number of a call by the x32 ABI, whose architecture is x86-64's
+constexpr uint32_t kX32Bit =
+    0x40000000;  // of the number of a call by the x32 ABI, whose architecture is x86-64's
 
 // The highest number that the profile names, allowed or not, in each of its architectures.
 std::vector<std::pair<uint32_t, uint32_t>> newest_calls(const json::value& profile) {
   std::vector<uint32_t> architectures{seccomp_arch_native()};
   if (const json::value* list = base::find(profile, "architectures"); list && list->is_array())
     for (const json::value& entry : list->get_array())
-      if (const Name* arch = find_name(kArchitectures, base::as_string(&entry)); arch && arch->value != architectures[0])
+      if (const Name* arch = find_name(kArchitectures, base::as_string(&entry));
+          arch && arch->value != architectures[0])
         architectures.push_back(arch->value);
   std::vector<std::pair<uint32_t, uint32_t>> out;
   const json::value* list = base::find(profile, "syscalls");
@@ -175,7 +188,8 @@ std::vector<std::pair<uint32_t, uint32_t>> newest_calls(const json::value& profi
     for (const json::value& entry : list->get_array())
       if (const json::value* names = base::find(entry, "names"); names && names->is_array())
         for (const json::value& name : names->get_array())
-          newest = std::max(newest, seccomp_syscall_resolve_name_arch(architecture, std::string(base::as_string(&name)).c_str()));
+          newest = std::max(newest, seccomp_syscall_resolve_name_arch(
+                                        architecture, std::string(base::as_string(&name)).c_str()));
     if (newest >= 0) out.emplace_back(architecture, static_cast<uint32_t>(newest));
   }
   return out;
@@ -186,7 +200,8 @@ std::vector<std::pair<uint32_t, uint32_t>> newest_calls(const json::value& profi
 // libseccomp-golang have it. Goes before the filter, whose jumps are relative.
 void prepend_unknown_calls(const json::value& profile, uint32_t fallback, std::vector<sock_filter>& filter) {
   uint32_t kind = fallback & SECCOMP_RET_ACTION_FULL;
-  if (kind == SECCOMP_RET_ALLOW || kind == SECCOMP_RET_LOG || kind == SECCOMP_RET_TRACE) return;  // a tracer says it itself
+  if (kind == SECCOMP_RET_ALLOW || kind == SECCOMP_RET_LOG || kind == SECCOMP_RET_TRACE)
+    return;  // a tracer says it itself
   if (fallback == SCMP_ACT_ERRNO(ENOSYS)) return;
   std::vector<sock_filter> out{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch))};
   for (auto [architecture, newest] : newest_calls(profile)) {
@@ -206,15 +221,17 @@ void prepend_unknown_calls(const json::value& profile, uint32_t fallback, std::v
 
 base::Result<Filter> compile_seccomp(const json::value& profile) {
   if (!profile.is_object()) return invalid("", "must be an object");
-  if (base::string_at(profile, "listenerPath").empty() && !base::string_at(profile, "listenerMetadata").empty())
+  if (base::string_at(profile, "listenerPath").empty() &&
+      !base::string_at(profile, "listenerMetadata").empty())
     return invalid(".listenerMetadata", "needs a listenerPath");
   if (const json::value* list = base::find(profile, "flags"); list && list->is_array())
     for (const json::value& flag : list->get_array())
       if (!find_name(kFlags, base::as_string(&flag)))
         return invalid(".flags", "unknown flag " + base::to_json(flag));
-  uint32_t fallback = TRY(action(base::find(profile, "defaultAction"),
-                                 base::find(profile, "defaultErrnoRet"), ".defaultAction"));
-  if (fallback == SCMP_ACT_NOTIFY) return invalid(".defaultAction", "SCMP_ACT_NOTIFY would stop our own steps: name the calls");
+  uint32_t fallback = TRY(
+      action(base::find(profile, "defaultAction"), base::find(profile, "defaultErrnoRet"), ".defaultAction"));
+  if (fallback == SCMP_ACT_NOTIFY)
+    return invalid(".defaultAction", "SCMP_ACT_NOTIFY would stop our own steps: name the calls");
   Context context;
   context.handle = seccomp_init(fallback);
   if (!context.handle) return invalid(".defaultAction", "refused by libseccomp");
@@ -235,7 +252,8 @@ base::Result<Filter> compile_seccomp(const json::value& profile) {
     for (const json::value& entry : list->get_array()) {
       std::string field = fmt::format(".syscalls[{}]", i++);
       if (!entry.is_object()) return invalid(field, "must be an object");
-      if (base::string_at(entry, "action") == "SCMP_ACT_NOTIFY" && base::string_at(profile, "listenerPath").empty())
+      if (base::string_at(entry, "action") == "SCMP_ACT_NOTIFY" &&
+          base::string_at(profile, "listenerPath").empty())
         return invalid(".listenerPath", "is required for SCMP_ACT_NOTIFY");
       TRY(add_rule(context.handle, entry, fallback, field));
     }
@@ -278,8 +296,7 @@ Filter read_cache(const std::string& path, std::string_view text) {
   std::string_view rest = *bytes;
   if (!rest.starts_with(kMagic)) return nullptr;
   rest.remove_prefix(kMagic.size());
-  if (rest.size() < text.size() + 1 || rest.substr(0, text.size()) != text ||
-      rest[text.size()] != '\0')
+  if (rest.size() < text.size() + 1 || rest.substr(0, text.size()) != text || rest[text.size()] != '\0')
     return nullptr;
   rest.remove_prefix(text.size() + 1);
   if (rest.empty() || rest.size() % sizeof(sock_filter) != 0) return nullptr;
@@ -292,8 +309,8 @@ Filter read_cache(const std::string& path, std::string_view text) {
 base::Result<Filter> load_seccomp(const json::value& profile, const std::string& directory) {
   // The compiler and the kernel's table of names are the library's: a new one compiles anew.
   const scmp_version* version = seccomp_version();
-  std::string text = fmt::format("{}.{}.{} {}", version->major, version->minor, version->micro,
-                                 base::to_json(profile));
+  std::string text =
+      fmt::format("{}.{}.{} {}", version->major, version->minor, version->micro, base::to_json(profile));
   for (const Cached& cached : memory_cache())
     if (cached.text == text) return cached.filter;
   std::string path = directory.empty() ? "" : fmt::format("{}/{:016x}.bpf", directory, hash(text));
@@ -302,8 +319,7 @@ base::Result<Filter> load_seccomp(const json::value& profile, const std::string&
     filter = TRY(compile_seccomp(profile));
     if (!path.empty()) {
       std::string bytes = std::string(kMagic) + text + '\0';
-      bytes.append(reinterpret_cast<const char*>(filter->data()),
-                   filter->size() * sizeof(sock_filter));
+      bytes.append(reinterpret_cast<const char*>(filter->data()), filter->size() * sizeof(sock_filter));
       base::ignore(base::sys::mkdir_all(directory, 0700), "only a cache");
       base::ignore(base::sys::write_file_atomic(path, bytes, 0600), "only a cache");
     }

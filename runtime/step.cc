@@ -18,7 +18,7 @@ struct FlagName {
   const char* name;
 };
 constexpr FlagName kNamespaceNames[] = {
-    {CLONE_NEWUSER, "user"}, {CLONE_NEWPID, "pid"}, {CLONE_NEWNS, "mount"}, {CLONE_NEWNET, "network"},
+    {CLONE_NEWUSER, "user"}, {CLONE_NEWPID, "pid"}, {CLONE_NEWNS, "mount"},      {CLONE_NEWNET, "network"},
     {CLONE_NEWIPC, "ipc"},   {CLONE_NEWUTS, "uts"}, {CLONE_NEWCGROUP, "cgroup"}, {CLONE_NEWTIME, "time"}};
 std::string capability_text(uint64_t set) {
   std::string out;
@@ -44,7 +44,8 @@ std::string bind_text(uint64_t flags, const std::vector<std::string>& maps) {
   if (flags & kIdMapped)
     out += fmt::format("{}{} ({})", out.empty() ? "" : " ", flags & kIdMappedRecursive ? "ridmap" : "idmap",
                        maps.size() > 2 ? maps[2] : one_line(maps.at(0)) + ") (" + one_line(maps.at(1)));
-  for (auto [flag, name] : {std::pair{kCopyLink, "copy-symlink"}, std::pair{kSourceNoFollow, "src-nofollow"}, std::pair{kTargetNoFollow, "dest-nofollow"}})
+  for (auto [flag, name] : {std::pair{kCopyLink, "copy-symlink"}, std::pair{kSourceNoFollow, "src-nofollow"},
+                            std::pair{kTargetNoFollow, "dest-nofollow"}})
     if (flags & flag) out += (out.empty() ? "" : " ") + std::string(name);
   if (flags & kSourceFromParent) out += out.empty() ? "from-parent" : " from-parent";
   return out;
@@ -68,11 +69,12 @@ std::string Step::text() const {
   switch (op) {
     case Op::kJoinNamespace: return fmt::format("join {} {}", namespace_text(x), a);
     case Op::kJoinContainer: return fmt::format("join-container {}", namespace_text(x));
-    case Op::kIdMaps: 
+    case Op::kIdMaps:
       return fmt::format("id-maps ({}){} ({}){}{}", one_line(a), y & 1 ? " by newuidmap" : "", one_line(b),
                          y & 2 ? " by newgidmap" : "", x ? " setgroups denied" : "");
     case Op::kNetDevice: return words({"net-device", a, "as", b, c.empty() ? "" : "in " + c});
-    case Op::kWaitParent: return x ? y ? "wait-parent, become root, groups kept" : "wait-parent, become root" : "wait-parent";
+    case Op::kWaitParent:
+      return x ? y ? "wait-parent, become root, groups kept" : "wait-parent, become root" : "wait-parent";
     case Op::kUnshareTime: return words({"unshare time", one_line(a)});
     case Op::kCommit: return "commit";
     case Op::kEnterCgroup: return "enter-cgroup";
@@ -80,21 +82,25 @@ std::string Step::text() const {
     case Op::kLoopback: return "loopback up";
     case Op::kSession: return "session";
     case Op::kPropagation: return "propagation / " + propagation_name(x);
-    case Op::kRootOverlay:
-      return fmt::format("root overlay {} on {}", joined(list, ":"), b);
-    case Op::kRootBind: return words({"root bind", a, z & kOnSlash ? "on /" : "", z & kSourceFromParent ? "from-parent" : ""});
+    case Op::kRootOverlay: return fmt::format("root overlay {} on {}", joined(list, ":"), b);
+    case Op::kRootBind:
+      return words({"root bind", a, z & kOnSlash ? "on /" : "", z & kSourceFromParent ? "from-parent" : ""});
     case Op::kMount:
       return words({"mount", a, "on", b, attributes_text(x), propagation_name(w), joined(list, ","),
                     z & kCopyUp ? "copy-up" : ""});
     case Op::kBind:
-      return words({z & kBindRecursive ? "bind-tree" : "bind", z & kSourceInRoot ? "container:" + a : a, "on", b, attributes_text(x),
-                    propagation_name(w), bind_text(z, list)});
+      return words({z & kBindRecursive ? "bind-tree" : "bind", z & kSourceInRoot ? "container:" + a : a, "on",
+                    b, attributes_text(x), propagation_name(w), bind_text(z, list)});
     case Op::kRemount:
-      return words({"remount", b, attributes_text(x), propagation_name(w), z & kBindRecursiveAttributes ? "recursively" : ""});
+      return words({"remount", b, attributes_text(x), propagation_name(w),
+                    z & kBindRecursiveAttributes ? "recursively" : ""});
     case Op::kCgroupBind: return words({"bind cgroup on", b, attributes_text(x), joined(list, " ")});
     case Op::kMakeDirectory: return "make-directory " + b;
     case Op::kNode:
-      return fmt::format("node {} {} {}:{} {:o}{}", b, S_ISCHR(x) ? 'c' : S_ISBLK(x) ? 'b' : 'p',
+      return fmt::format("node {} {} {}:{} {:o}{}", b,
+                         S_ISCHR(x)   ? 'c'
+                         : S_ISBLK(x) ? 'b'
+                                      : 'p',
                          major(y), minor(y), x & 07777,
                          z ? fmt::format(" {}:{}", z >> 32, static_cast<uint32_t>(z)) : "");
     case Op::kSymlink: return fmt::format("symlink {} -> {}", b, a);
@@ -126,8 +132,7 @@ std::string Step::text() const {
     case Op::kUser: {
       std::string out = fmt::format("user {}:{}", x, y);
       if (w) return out + " groups kept";
-      for (size_t i = 0; i < gids.size(); ++i)
-        out += fmt::format("{}{}", i == 0 ? " groups " : ",", gids[i]);
+      for (size_t i = 0; i < gids.size(); ++i) out += fmt::format("{}{}", i == 0 ? " groups " : ",", gids[i]);
       return out;
     }
     case Op::kCapabilities:

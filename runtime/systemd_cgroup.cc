@@ -77,7 +77,8 @@ bool systemd_is_ours() {
 ScopeHolder::~ScopeHolder() {
   if (pid_ == 0) return;
   ::kill(pid_, SIGKILL);  // our child and not yet waited for: the pid is its own
-  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {}
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 base::Result<Systemd> Systemd::connect(bool user) {
@@ -88,15 +89,18 @@ base::Result<Systemd> Systemd::connect(bool user) {
     std::string own = user ? bus.substr(0, bus.rfind('/')) + "/systemd/private" : "/run/systemd/private";
     auto direct = DbusConnection::connect(own, false);
     if (direct.ok()) return Systemd(std::move(*direct));
-    base::Error error = base::wrap(connection.error(), "connect to systemd", user ? "of the user" : "of the system");
+    base::Error error =
+        base::wrap(connection.error(), "connect to systemd", user ? "of the user" : "of the system");
     error.hint = user ? "has the user a session, or loginctl enable-linger? drop --systemd-cgroup otherwise"
                       : "is this host run by systemd? drop --systemd-cgroup otherwise";
     return error;
   }
   DbusBody match;
-  match.add(std::string("type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',"
-                        "interface='org.freedesktop.systemd1.Manager',member='JobRemoved'"));
-  TRY(connection->call({"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", match}));
+  match.add(
+      std::string("type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',"
+                  "interface='org.freedesktop.systemd1.Manager',member='JobRemoved'"));
+  TRY(connection->call(
+      {"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", match}));
   return Systemd(std::move(*connection));
 }
 
@@ -113,8 +117,8 @@ base::Status Systemd::wait_job(const DbusMessage& reply, const std::string& unit
     auto values = signal.strings();  // id, job, unit, result
     if (values.size() < 4 || values[1] != job[0]) continue;
     if (values[3] == "done") return {};
-    return base::make_error(Kind::kInternal, "ask systemd for", unit, "the job ended with '" + values[3] + "'",
-                            "see journalctl -u " + unit);
+    return base::make_error(Kind::kInternal, "ask systemd for", unit,
+                            "the job ended with '" + values[3] + "'", "see journalctl -u " + unit);
   }
 }
 
@@ -122,10 +126,12 @@ base::Result<std::string> Systemd::cgroup_of(const SystemdScope& scope) {
   // The manager's own: empty for the system's, /user.slice/…/user@1000.service for a user's.
   DbusBody body;
   body.add(std::string(kManager)).add(std::string("ControlGroup"));
-  DbusMessage reply = TRY_WRAP(connection_.call({kService, kManagerPath, "org.freedesktop.DBus.Properties", "Get", body}),
-                               "ask for the cgroup of", "systemd");
+  DbusMessage reply =
+      TRY_WRAP(connection_.call({kService, kManagerPath, "org.freedesktop.DBus.Properties", "Get", body}),
+               "ask for the cgroup of", "systemd");
   auto root = reply.strings();
-  if (root.empty()) return base::make_error(Kind::kInternal, "ask for the cgroup of", "systemd", "the answer is no path");
+  if (root.empty())
+    return base::make_error(Kind::kInternal, "ask for the cgroup of", "systemd", "the answer is no path");
   std::string slice = TRY(slice_path(scope.slice));
   return root[0] + (slice == "/" ? "" : slice) + "/" + scope.unit;
 }
@@ -133,11 +139,13 @@ base::Result<std::string> Systemd::cgroup_of(const SystemdScope& scope) {
 base::Status Systemd::check_free(const std::string& unit) {
   DbusBody body;
   body.add(std::string("org.freedesktop.systemd1.Unit")).add(std::string("ActiveState"));
-  DbusMessage reply = TRY_WRAP(connection_.call({kService, unit_object(unit), "org.freedesktop.DBus.Properties", "Get", body}),
-                               "ask for the state of", unit);
+  DbusMessage reply = TRY_WRAP(
+      connection_.call({kService, unit_object(unit), "org.freedesktop.DBus.Properties", "Get", body}),
+      "ask for the state of", unit);
   auto state = reply.strings();
   if (state.empty() || state[0] == "inactive" || state[0] == "failed") return {};
-  return base::make_error(Kind::kExists, "start", unit, "a unit of that name is " + state[0], "give another cgroupsPath");
+  return base::make_error(Kind::kExists, "start", unit, "a unit of that name is " + state[0],
+                          "give another cgroupsPath");
 }
 
 base::Result<ScopeHolder> Systemd::start(const SystemdScope& scope, std::vector<DbusProperty> properties) {

@@ -19,28 +19,31 @@
 namespace runtime {
 
 struct SystemdScope {
-  std::string slice;   // "machine.slice"
-  std::string unit;    // "libpod-1234.scope"
-  bool user = false;   // of the user's manager, not of the system's
+  std::string slice;  // "machine.slice"
+  std::string unit;   // "libpod-1234.scope"
+  bool user = false;  // of the user's manager, not of the system's
 };
 // linux.cgroupsPath as runc and crun take it: "slice:prefix:name", each but the name may be empty;
 // an empty path is the system's or user's default slice and the container's id.
-base::Result<SystemdScope> parse_systemd_path(const std::string& cgroups_path, const std::string& id, bool user);
+base::Result<SystemdScope> parse_systemd_path(const std::string& cgroups_path, const std::string& id,
+                                              bool user);
 // "a-b.slice" lies at "/a.slice/a-b.slice".
 base::Result<std::string> slice_path(const std::string& slice);
 
 // The properties of `resources`; limits alone, as `update` sets them. A value that systemd can only
 // hold coarsely is rounded up: the exact one is written to the file afterwards.
-base::Result<std::vector<DbusProperty>> systemd_resource_properties(const CgroupLayout& layout, const Resources& resources);
+base::Result<std::vector<DbusProperty>> systemd_resource_properties(const CgroupLayout& layout,
+                                                                    const Resources& resources);
 // DevicePolicy= and DeviceAllow=; none when systemd can't express the rules, which our own filter
 // does in any case.
 std::vector<DbusProperty> systemd_device_properties(const std::vector<DeviceRule>& rules);
 // Annotations "org.systemd.property.NAME", whose value is GVariant text: true, 'text', uint64 5,
 // ['a', 'b']. NAME ending in Sec is in seconds and becomes …USec.
-base::Result<std::vector<DbusProperty>> systemd_annotation_properties(const std::map<std::string, std::string>& annotations);
+base::Result<std::vector<DbusProperty>> systemd_annotation_properties(
+    const std::map<std::string, std::string>& annotations);
 // All of a new scope's, but its processes.
-base::Result<std::vector<DbusProperty>> plan_scope(const CgroupLayout& layout, const SystemdScope& scope, const std::string& id,
-                                                   const Config& config);
+base::Result<std::vector<DbusProperty>> plan_scope(const CgroupLayout& layout, const SystemdScope& scope,
+                                                   const std::string& id, const Config& config);
 
 // True outside of user namespaces: then scopes are the system's.
 bool systemd_is_ours();

@@ -29,7 +29,8 @@ base::Result<std::vector<uint8_t>> cpu_mask(const std::string& list, const char*
     last = first;
     if (parsed.ec == std::errc() && parsed.ptr < end && *parsed.ptr == '-')
       parsed = std::from_chars(parsed.ptr + 1, end, last);
-    if (parsed.ec != std::errc() || first > last || last >= kMaxCpu || (parsed.ptr < end && *parsed.ptr != ',' && *parsed.ptr != '\n'))
+    if (parsed.ec != std::errc() || first > last || last >= kMaxCpu ||
+        (parsed.ptr < end && *parsed.ptr != ',' && *parsed.ptr != '\n'))
       return invalid_property(field, "'" + list + "' is no list of numbers and ranges");
     if (mask.size() <= last / 8) mask.resize(last / 8 + 1);
     for (unsigned n = first; n <= last; ++n) mask[n / 8] |= static_cast<uint8_t>(1u << (n % 8));
@@ -62,8 +63,9 @@ base::Status add_unified(Properties& out, const std::map<std::string, std::strin
   struct Row {
     const char *file, *property;
   };
-  constexpr Row kNumbers[] = {{"cpu.weight", "CPUWeight"}, {"memory.high", "MemoryHigh"}, {"memory.low", "MemoryLow"},
-                              {"memory.min", "MemoryMin"}, {"memory.max", "MemoryMax"},   {"memory.swap.max", "MemorySwapMax"},
+  constexpr Row kNumbers[] = {{"cpu.weight", "CPUWeight"}, {"memory.high", "MemoryHigh"},
+                              {"memory.low", "MemoryLow"}, {"memory.min", "MemoryMin"},
+                              {"memory.max", "MemoryMax"}, {"memory.swap.max", "MemorySwapMax"},
                               {"pids.max", "TasksMax"}};
   for (const auto& [file, value] : unified) {
     for (const Row& row : kNumbers)
@@ -76,8 +78,10 @@ base::Status add_unified(Properties& out, const std::map<std::string, std::strin
       uint64_t number = TRY(unified_number(file, quota));
       add_cpu_quota(out, number == UINT64_MAX ? -1 : static_cast<int64_t>(number), period);
     }
-    if (file == "cpuset.cpus") out.push_back({"AllowedCPUs", TRY(cpu_mask(value, "linux.resources.unified.cpuset.cpus"))});
-    if (file == "cpuset.mems") out.push_back({"AllowedMemoryNodes", TRY(cpu_mask(value, "linux.resources.unified.cpuset.mems"))});
+    if (file == "cpuset.cpus")
+      out.push_back({"AllowedCPUs", TRY(cpu_mask(value, "linux.resources.unified.cpuset.cpus"))});
+    if (file == "cpuset.mems")
+      out.push_back({"AllowedMemoryNodes", TRY(cpu_mask(value, "linux.resources.unified.cpuset.mems"))});
   }
   return {};
 }
@@ -87,7 +91,9 @@ base::Status add_unified(Properties& out, const std::map<std::string, std::strin
 base::Result<std::string> slice_path(const std::string& slice) {
   constexpr std::string_view kSuffix = ".slice";
   bool good = slice.ends_with(kSuffix) && slice.find('/') == std::string::npos;
-  if (!good) return invalid_property("linux.cgroupsPath", "'" + slice + "' is no slice", "give slice:prefix:name, as in system.slice:sampan:web");
+  if (!good)
+    return invalid_property("linux.cgroupsPath", "'" + slice + "' is no slice",
+                            "give slice:prefix:name, as in system.slice:sampan:web");
   std::string name = slice.substr(0, slice.size() - kSuffix.size());
   if (name == "-") return std::string("/");
   if (name.empty() || name.front() == '-' || name.back() == '-' || name.find("--") != std::string::npos)
@@ -98,14 +104,17 @@ base::Result<std::string> slice_path(const std::string& slice) {
   return out + "/" + slice;
 }
 
-base::Result<SystemdScope> parse_systemd_path(const std::string& cgroups_path, const std::string& id, bool user) {
+base::Result<SystemdScope> parse_systemd_path(const std::string& cgroups_path, const std::string& id,
+                                              bool user) {
   SystemdScope out;
   out.user = user;
   std::string prefix = "sampan", name = id;
   if (!cgroups_path.empty()) {
-    size_t first = cgroups_path.find(':'), second = first == std::string::npos ? first : cgroups_path.find(':', first + 1);
+    size_t first = cgroups_path.find(':'),
+           second = first == std::string::npos ? first : cgroups_path.find(':', first + 1);
     if (second == std::string::npos || cgroups_path.find(':', second + 1) != std::string::npos)
-      return invalid_property("linux.cgroupsPath", "'" + cgroups_path + "' is not slice:prefix:name", "drop --systemd-cgroup, or give it in that form");
+      return invalid_property("linux.cgroupsPath", "'" + cgroups_path + "' is not slice:prefix:name",
+                              "drop --systemd-cgroup, or give it in that form");
     out.slice = cgroups_path.substr(0, first);
     prefix = cgroups_path.substr(first + 1, second - first - 1);
     name = cgroups_path.substr(second + 1);
@@ -121,23 +130,29 @@ base::Result<SystemdScope> parse_systemd_path(const std::string& cgroups_path, c
 base::Result<Properties> systemd_resource_properties(const CgroupLayout& layout, const Resources& r) {
   Properties out;
   bool v2 = layout.pure_v2();
-  if (r.memory_limit && *r.memory_limit != 0) out.push_back({v2 ? "MemoryMax" : "MemoryLimit", limit(*r.memory_limit)});
+  if (r.memory_limit && *r.memory_limit != 0)
+    out.push_back({v2 ? "MemoryMax" : "MemoryLimit", limit(*r.memory_limit)});
   if (v2 && r.memory_reservation) out.push_back({"MemoryLow", limit(*r.memory_reservation)});
   if (v2 && r.memory_swap && *r.memory_swap != 0) {
     // OCI counts memory and swap together; systemd, as cgroup v2, swap alone.
     if (*r.memory_swap > 0 && (!r.memory_limit || *r.memory_limit > *r.memory_swap))
       return invalid_property("linux.resources.memory.swap", "needs a limit that is not larger");
-    out.push_back({"MemorySwapMax", *r.memory_swap < 0 ? UINT64_MAX : static_cast<uint64_t>(*r.memory_swap - *r.memory_limit)});
+    out.push_back({"MemorySwapMax", *r.memory_swap < 0
+                                        ? UINT64_MAX
+                                        : static_cast<uint64_t>(*r.memory_swap - *r.memory_limit)});
   }
   if (r.cpu_shares && *r.cpu_shares != 0) {
     if (v2) out.push_back({"CPUWeight", cpu_weight(*r.cpu_shares)});
     else out.push_back({"CPUShares", *r.cpu_shares});
   }
   add_cpu_quota(out, r.cpu_quota, r.cpu_period);
-  if (v2 && !r.cpus.empty()) out.push_back({"AllowedCPUs", TRY(cpu_mask(r.cpus, "linux.resources.cpu.cpus"))});
-  if (v2 && !r.mems.empty()) out.push_back({"AllowedMemoryNodes", TRY(cpu_mask(r.mems, "linux.resources.cpu.mems"))});
+  if (v2 && !r.cpus.empty())
+    out.push_back({"AllowedCPUs", TRY(cpu_mask(r.cpus, "linux.resources.cpu.cpus"))});
+  if (v2 && !r.mems.empty())
+    out.push_back({"AllowedMemoryNodes", TRY(cpu_mask(r.mems, "linux.resources.cpu.mems"))});
   if (r.pids_limit && *r.pids_limit != 0) out.push_back({"TasksMax", limit(*r.pids_limit)});
-  if (r.blkio_weight && *r.blkio_weight != 0 && !v2) out.push_back({"BlockIOWeight", uint64_t{*r.blkio_weight}});
+  if (r.blkio_weight && *r.blkio_weight != 0 && !v2)
+    out.push_back({"BlockIOWeight", uint64_t{*r.blkio_weight}});
   TRY(add_unified(out, r.unified));
   return out;
 }
@@ -158,9 +173,12 @@ Properties systemd_device_properties(const std::vector<DeviceRule>& rules) {
       allowed.emplace_back(rule.type == 'b' ? "block-*" : "char-*", rule.access);
     } else if (rule.minor < 0) {
       // By major number, which kernels and systemd from 240 on take in this form.
-      allowed.emplace_back(fmt::format("{}-{}", rule.type == 'b' ? "block" : "char", rule.major), rule.access);
+      allowed.emplace_back(fmt::format("{}-{}", rule.type == 'b' ? "block" : "char", rule.major),
+                           rule.access);
     } else {
-      allowed.emplace_back(fmt::format("/dev/{}/{}:{}", rule.type == 'b' ? "block" : "char", rule.major, rule.minor), rule.access);
+      allowed.emplace_back(
+          fmt::format("/dev/{}/{}:{}", rule.type == 'b' ? "block" : "char", rule.major, rule.minor),
+          rule.access);
     }
   }
   return {{"DevicePolicy", std::string("strict")}, {"DeviceAllow", std::move(allowed)}};
@@ -202,7 +220,8 @@ std::optional<DbusValue> gvariant(std::string_view text) {
   text = trimmed(text);
   if (text == "true" || text == "false") return DbusValue(text == "true");
   std::string string;
-  if (std::string_view rest = text; quoted(rest, string)) return rest.empty() ? std::optional<DbusValue>(string) : std::nullopt;
+  if (std::string_view rest = text; quoted(rest, string))
+    return rest.empty() ? std::optional<DbusValue>(string) : std::nullopt;
   if (text.starts_with('[') && text.ends_with(']')) {
     std::vector<std::string> list;
     text = trimmed(text.substr(1, text.size() - 2));
@@ -219,25 +238,31 @@ std::optional<DbusValue> gvariant(std::string_view text) {
     return list;
   }
   std::optional<DbusValue> out;
-  if (typed<uint64_t>(text, "uint64 ", out) || typed<uint32_t>(text, "uint32 ", out) || typed<int64_t>(text, "int64 ", out) ||
-      typed<int32_t>(text, "int32 ", out) || typed<uint8_t>(text, "byte ", out) || typed<int32_t>(text, "", out) ||
+  if (typed<uint64_t>(text, "uint64 ", out) || typed<uint32_t>(text, "uint32 ", out) ||
+      typed<int64_t>(text, "int64 ", out) || typed<int32_t>(text, "int32 ", out) ||
+      typed<uint8_t>(text, "byte ", out) || typed<int32_t>(text, "", out) ||
       typed<double>(text, "double ", out) || typed<double>(text, "", out))
     return out;
   return std::nullopt;
 }
 }  // namespace
 
-base::Result<Properties> systemd_annotation_properties(const std::map<std::string, std::string>& annotations) {
+base::Result<Properties> systemd_annotation_properties(
+    const std::map<std::string, std::string>& annotations) {
   constexpr std::string_view kPrefix = "org.systemd.property.";
   constexpr double kSecondUs = 1e6;
   Properties out;
   for (const auto& [key, text] : annotations) {
     if (!key.starts_with(kPrefix)) continue;
     std::string field = "annotations." + key, name = key.substr(kPrefix.size());
-    bool good = name.size() >= 3 && std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+    bool good = name.size() >= 3 && std::all_of(name.begin(), name.end(), [](char c) {
+                  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+                });
     if (!good) return invalid_property(field, "is no name of a property");
     auto value = gvariant(text);
-    if (!value) return invalid_property(field, "'" + text + "' is no value", "write true, 5, uint64 5, 'text' or ['a', 'b']");
+    if (!value)
+      return invalid_property(field, "'" + text + "' is no value",
+                              "write true, 5, uint64 5, 'text' or ['a', 'b']");
     if (name.ends_with("Sec") && !name.ends_with("USec")) {
       double seconds = -1;
       if (auto* n = std::get_if<int32_t>(&*value)) seconds = *n;
@@ -254,8 +279,8 @@ base::Result<Properties> systemd_annotation_properties(const std::map<std::strin
   return out;
 }
 
-base::Result<Properties> plan_scope(const CgroupLayout& layout, const SystemdScope& scope, const std::string& id,
-                                    const Config& config) {
+base::Result<Properties> plan_scope(const CgroupLayout& layout, const SystemdScope& scope,
+                                    const std::string& id, const Config& config) {
   Properties out{{"Description", "sampan container " + id},
                  {"Slice", scope.slice},
                  {"Delegate", true},
@@ -266,7 +291,8 @@ base::Result<Properties> plan_scope(const CgroupLayout& layout, const SystemdSco
                  {layout.pure_v2() ? "IOAccounting" : "BlockIOAccounting", true},
                  // Forgotten also when it ended badly: its name may be wanted again.
                  {"CollectMode", std::string("inactive-or-failed")}};
-  for (DbusProperty& p : TRY(systemd_resource_properties(layout, config.resources))) out.push_back(std::move(p));
+  for (DbusProperty& p : TRY(systemd_resource_properties(layout, config.resources)))
+    out.push_back(std::move(p));
   std::vector<DeviceRule> rules{{false, 'a', -1, -1, "rwm"}};
   rules.insert(rules.end(), config.resources.devices.begin(), config.resources.devices.end());
   for (const DeviceRule& rule : default_device_rules()) rules.push_back(rule);

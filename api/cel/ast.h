@@ -19,11 +19,32 @@ namespace api::cel {
 struct Overload;
 
 enum class Op : uint8_t {
-  literal, ident, select, test /* has(a.b) */, optional_select, call, both /* && */, either /* || */, choose /* ?: */,
-  list, map, macro,
+  literal,
+  ident,
+  select,
+  test /* has(a.b) */,
+  optional_select,
+  call,
+  both /* && */,
+  either /* || */,
+  choose /* ?: */,
+  list,
+  map,
+  macro,
 };
 enum class Macro : uint8_t {
-  all, exists, exists_one, map, filter, transform_list, transform_map, transform_map_entry, bind, opt_map, opt_flat_map, sort_by,
+  all,
+  exists,
+  exists_one,
+  map,
+  filter,
+  transform_list,
+  transform_map,
+  transform_map_entry,
+  bind,
+  opt_map,
+  opt_flat_map,
+  sort_by,
 };
 
 struct Node {
@@ -38,13 +59,13 @@ struct Node {
   // Calls: target and arguments. Macros: range, then what is asked of each item: {range, [filter,] result}.
   // Maps: key, value, key, value.
   std::vector<std::unique_ptr<Node>> args;
-  std::vector<bool> optional;    // of lists and maps: entry written with '?'
-  std::string first, second;     // variables of a macro
+  std::vector<bool> optional;  // of lists and maps: entry written with '?'
+  std::string first, second;   // variables of a macro
   // ---- completed by the checker
   TypeRef type;
-  int slot = -1;                 // of idents; of a macro's first variable, the second's is the next
-  std::string_view property;     // of a typed object's field; empty: by `name`
-  bool on_optional = false;      // of a select: the operand may be an optional
+  int slot = -1;              // of idents; of a macro's first variable, the second's is the next
+  std::string_view property;  // of a typed object's field; empty: by `name`
+  bool on_optional = false;   // of a select: the operand may be an optional
   std::vector<const Overload*> overloads;
   std::shared_ptr<const re2::RE2> pattern;  // of matches(), find() and the like with a literal
 };

@@ -67,7 +67,8 @@ class Evaluator {
     Value found;
     bool has = find_key(target, Value::of_view(name), &found);
     if (node.op == Op::test) return *out = Value::of(has), true;
-    if (optional) return *out = Value::of_optional(has ? std::optional<Value>(std::move(found)) : std::nullopt), true;
+    if (optional)
+      return *out = Value::of_optional(has ? std::optional<Value>(std::move(found)) : std::nullopt), true;
     if (!has) return context.fail("no such key: " + std::string(name));
     *out = std::move(found);
     return true;
@@ -128,7 +129,8 @@ class Evaluator {
       Value key;
       std::optional<Value> value;
       if (!run(*node.args[i], &key) || !entry(*node.args[i + 1], node.optional[i / 2], &value)) return false;
-      if (key.kind != Kind::string && key.kind != Kind::integer && key.kind != Kind::uinteger && key.kind != Kind::boolean)
+      if (key.kind != Kind::string && key.kind != Kind::integer && key.kind != Kind::uinteger &&
+          key.kind != Kind::boolean)
         return context.fail("unsupported key type");
       if (value) entries.emplace_back(std::move(key), std::move(*value));
     }
@@ -219,11 +221,13 @@ class Evaluator {
   // Calls `take` for each item that the condition, if there is one, lets through.
   template <typename Take>
   bool collect(const Node& node, const Value& range, Take take) {
-    bool conditional = node.args.size() > 2 || node.macro == Macro::filter || node.macro == Macro::exists_one, right = true;
+    bool conditional = node.args.size() > 2 || node.macro == Macro::filter || node.macro == Macro::exists_one,
+         right = true;
     bool whole = over(node, range, [&] {
       if (conditional) {
         Value verdict;
-        right = run(*node.args[1], &verdict) && (verdict.kind == Kind::boolean || context.fail("no such overload"));
+        right = run(*node.args[1], &verdict) &&
+                (verdict.kind == Kind::boolean || context.fail("no such overload"));
         if (!right) return false;
         if (!verdict.boolean) return true;
       }
@@ -248,9 +252,11 @@ class Evaluator {
     bool right = collect(node, range, [&] {
       Value value;
       if (!run(*node.args.back(), &value)) return false;
-      if (node.macro == Macro::transform_map) entries.emplace_back(frame_[static_cast<size_t>(node.slot)], std::move(value));
+      if (node.macro == Macro::transform_map)
+        entries.emplace_back(frame_[static_cast<size_t>(node.slot)], std::move(value));
       else if (value.kind != Kind::map) return context.fail("no such overload");
-      else each_entry(value, [&](const Value& k, const Value& v) { return entries.emplace_back(k, v), true; });
+      else
+        each_entry(value, [&](const Value& k, const Value& v) { return entries.emplace_back(k, v), true; });
       return true;
     });
     if (!right) return false;
@@ -269,7 +275,8 @@ class Evaluator {
     if (!right) return false;
     for (const auto& one : keyed)
       if (compare(one.first, keyed[0].first) == 2) return context.fail("no such overload");
-    std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return compare(a.first, b.first) == -1; });
+    std::stable_sort(keyed.begin(), keyed.end(),
+                     [](const auto& a, const auto& b) { return compare(a.first, b.first) == -1; });
     std::vector<Value> items;
     for (auto& one : keyed) items.push_back(std::move(one.second));
     *out = Value::of_list(std::move(items));
@@ -284,7 +291,8 @@ class Evaluator {
 Program::Program() = default;
 Program::~Program() = default;
 
-base::Result<std::shared_ptr<const Program>> compile(std::string_view text, const std::vector<Variable>& variables) {
+base::Result<std::shared_ptr<const Program>> compile(std::string_view text,
+                                                     const std::vector<Variable>& variables) {
   std::shared_ptr<Program> out(new Program());
   out->root_ = TRY(parse(text));
   Checked checked = check(*out->root_, text, variables);
@@ -299,12 +307,14 @@ base::Result<std::shared_ptr<const Program>> compile(std::string_view text, cons
   return std::shared_ptr<const Program>(std::move(out));
 }
 
-base::Result<Value> Program::evaluate(const std::vector<Value>& variables, uint64_t budget, uint64_t* cost) const {
+base::Result<Value> Program::evaluate(const std::vector<Value>& variables, uint64_t budget,
+                                      uint64_t* cost) const {
   Evaluator evaluator(variables, slots_, budget);
   Value out;
   bool right = evaluator.run(*root_, &out);
   *cost = evaluator.context.spent;
-  if (!right) return base::make_error(base::Kind::kInvalid, "evaluate", "", std::move(evaluator.context.error));
+  if (!right)
+    return base::make_error(base::Kind::kInvalid, "evaluate", "", std::move(evaluator.context.error));
   return out;
 }
 

@@ -49,6 +49,7 @@ class Program {
 
 // The error's reason is cel-go's: "ERROR: <input>:1:1: undeclared reference to 'x' (in container '')"
 // with the line and a mark; of several errors, one below the other.
-base::Result<std::shared_ptr<const Program>> compile(std::string_view text, const std::vector<Variable>& variables);
+base::Result<std::shared_ptr<const Program>> compile(std::string_view text,
+                                                     const std::vector<Variable>& variables);
 
 }  // namespace api::cel

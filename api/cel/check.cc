@@ -25,10 +25,12 @@ bool fits(const TypeRef& wanted, const TypeRef& have, Bound& bound) {
   }
   if (is_dyn(wanted) || is_dyn(have)) return true;
   if (have->kind == Kind::null)
-    return wanted->kind == Kind::null || wanted->kind == Kind::object || wanted->kind == Kind::opaque || wanted->kind == Kind::timestamp ||
-           wanted->kind == Kind::duration || wanted->kind == Kind::optional;
+    return wanted->kind == Kind::null || wanted->kind == Kind::object || wanted->kind == Kind::opaque ||
+           wanted->kind == Kind::timestamp || wanted->kind == Kind::duration ||
+           wanted->kind == Kind::optional;
   if (wanted->kind == Kind::null) return fits(have, wanted, bound);
-  if (wanted->kind == Kind::object && !wanted->schema) return have->kind == Kind::object || have->kind == Kind::map;
+  if (wanted->kind == Kind::object && !wanted->schema)
+    return have->kind == Kind::object || have->kind == Kind::map;
   if (wanted->kind != have->kind) return false;
   switch (wanted->kind) {
     case Kind::list:
@@ -55,14 +57,16 @@ TypeRef resolved(const TypeRef& type, const Bound& bound) {
 class Checker {
  public:
   Checker(std::string_view text, const std::vector<Variable>& variables) : text_(text) {
-    for (const Variable& one : variables) scope_.push_back({one.name, one.type, static_cast<int>(scope_.size())});
+    for (const Variable& one : variables)
+      scope_.push_back({one.name, one.type, static_cast<int>(scope_.size())});
     declared_ = scope_.size();
     out.slots = declared_;
     out.uses.resize(declared_);
   }
   void run(Node& node) {
     (void)visit(node);
-    std::stable_sort(errors_.begin(), errors_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(errors_.begin(), errors_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     for (auto& error : errors_) out.errors.push_back(std::move(error.second));
   }
   Checked out;
@@ -80,7 +84,8 @@ class Checker {
   }
   void expect(const Node& node, const TypeRef& wanted, const TypeRef& have) {
     Bound bound;
-    if (!fits(wanted, have, bound)) fail(node, "expected type '" + wanted->text() + "' but found '" + have->text() + "'");
+    if (!fits(wanted, have, bound))
+      fail(node, "expected type '" + wanted->text() + "' but found '" + have->text() + "'");
   }
   TypeRef visit(Node& node) { return node.type = type_of_node(node); }
 
@@ -106,8 +111,9 @@ class Checker {
 
   TypeRef ident(Node& node) {
     static const std::map<std::string_view, std::string_view> kTypes = {
-        {"bool", "bool"}, {"int", "int"}, {"uint", "uint"}, {"double", "double"}, {"string", "string"}, {"bytes", "bytes"},
-        {"list", "list"}, {"map", "map"}, {"null_type", "null_type"}, {"type", "type"}};
+        {"bool", "bool"},           {"int", "int"},     {"uint", "uint"}, {"double", "double"},
+        {"string", "string"},       {"bytes", "bytes"}, {"list", "list"}, {"map", "map"},
+        {"null_type", "null_type"}, {"type", "type"}};
     for (size_t i = scope_.size(); i-- > 0;)
       if (scope_[i].name == node.name) {
         node.slot = scope_[i].slot;
@@ -150,9 +156,7 @@ class Checker {
       return optional ? optional_of(std::move(type)) : type;
     };
     switch (from->kind) {
-      case Kind::dyn:
-        node.on_optional = true;
-        return result(simple(Kind::dyn));
+      case Kind::dyn: node.on_optional = true; return result(simple(Kind::dyn));
       case Kind::map: return result(from->element);
       case Kind::object: {
         if (!from->schema) return result(simple(Kind::dyn));
@@ -176,7 +180,8 @@ class Checker {
     TypeRef yes = visit(*node.args[1]), no = visit(*node.args[2]);
     Bound bound;
     if (!fits(yes, no, bound))
-      return fail(node, "found no matching overload for '_?_:_' applied to '(bool, " + yes->text() + ", " + no->text() + ")'");
+      return fail(node, "found no matching overload for '_?_:_' applied to '(bool, " + yes->text() + ", " +
+                            no->text() + ")'");
     return is_dyn(yes) || yes->kind == Kind::null ? no : is_dyn(no) ? no : yes;
   }
   // All of one type, as Kubernetes asks of literals.
@@ -194,7 +199,9 @@ class Checker {
   TypeRef list(Node& node) {
     TypeRef item;
     bool mixed = std::exchange(mixed_, false);
-    for (size_t i = 0; i < node.args.size(); ++i) item = mixed ? (visit(*node.args[i]), simple(Kind::dyn)) : joined(*node.args[i], item, element(*node.args[i], node.optional[i]));
+    for (size_t i = 0; i < node.args.size(); ++i)
+      item = mixed ? (visit(*node.args[i]), simple(Kind::dyn))
+                   : joined(*node.args[i], item, element(*node.args[i], node.optional[i]));
     return list_of(item ? item : simple(Kind::dyn));
   }
   TypeRef map(Node& node) {
@@ -216,10 +223,14 @@ class Checker {
         first = range->kind == Kind::optional ? range->element : simple(Kind::dyn);
         break;
       default:
-        if (range->kind == Kind::list) first = node.two ? simple(Kind::integer) : range->element, second = range->element;
+        if (range->kind == Kind::list)
+          first = node.two ? simple(Kind::integer) : range->element, second = range->element;
         else if (range->kind == Kind::map) first = range->key, second = range->element;
         else if (is_dyn(range)) first = second = simple(Kind::dyn);
-        else return fail(*node.args[0], "expression of type '" + range->text() + "' cannot be range of a comprehension (must be list, map, or dynamic)");
+        else
+          return fail(*node.args[0],
+                      "expression of type '" + range->text() +
+                          "' cannot be range of a comprehension (must be list, map, or dynamic)");
     }
     node.slot = static_cast<int>(out.slots);
     size_t mark = scope_.size();
@@ -232,7 +243,8 @@ class Checker {
     TypeRef last;
     for (size_t i = 1; i < node.args.size(); ++i) {
       last = visit(*node.args[i]);
-      bool condition = node.macro == Macro::all || node.macro == Macro::exists || node.macro == Macro::exists_one || node.macro == Macro::filter ||
+      bool condition = node.macro == Macro::all || node.macro == Macro::exists ||
+                       node.macro == Macro::exists_one || node.macro == Macro::filter ||
                        i + 1 < node.args.size();
       if (condition) expect(*node.args[i], simple(Kind::boolean), last);
     }
@@ -250,9 +262,7 @@ class Checker {
         return last;
       case Macro::bind: return last;
       case Macro::opt_map: return optional_of(last);
-      case Macro::opt_flat_map:
-        expect(*node.args.back(), optional_of(simple(Kind::dyn)), last);
-        return last;
+      case Macro::opt_flat_map: expect(*node.args.back(), optional_of(simple(Kind::dyn)), last); return last;
       case Macro::sort_by: return range;
     }
     return simple(Kind::dyn);
@@ -270,7 +280,8 @@ class Checker {
     }
     std::vector<TypeRef> types;
     for (auto& one : node.args) {
-      mixed_ = node.member && node.name == "format" && one->op == Op::list;  // what is formatted may be of any types
+      mixed_ = node.member && node.name == "format" &&
+               one->op == Op::list;  // what is formatted may be of any types
       types.push_back(visit(*one));
       mixed_ = false;
     }
@@ -289,15 +300,19 @@ class Checker {
     }
     if (node.overloads.empty()) {
       std::string shown_types;
-      for (size_t i = node.member ? 1 : 0; i < types.size(); ++i) shown_types += (shown_types.empty() ? "" : ", ") + types[i]->text();
-      return fail(node, "found no matching overload for '" + node.name + "' applied to '" + (node.member ? types[0]->text() + "." : std::string()) + "(" + shown_types + ")'");
+      for (size_t i = node.member ? 1 : 0; i < types.size(); ++i)
+        shown_types += (shown_types.empty() ? "" : ", ") + types[i]->text();
+      return fail(node, "found no matching overload for '" + node.name + "' applied to '" +
+                            (node.member ? types[0]->text() + "." : std::string()) + "(" + shown_types +
+                            ")'");
     }
     return pattern(node), result;
   }
   // A literal pattern is compiled once, and a wrong one is the definition's error.
   void pattern(Node& node) {
     if (node.name != "matches" && node.name != "find" && node.name != "findAll") return;
-    if (node.args.size() < 2 || node.args[1]->op != Op::literal || node.args[1]->literal.kind != Kind::string) return;
+    if (node.args.size() < 2 || node.args[1]->op != Op::literal || node.args[1]->literal.kind != Kind::string)
+      return;
     node.pattern = compile_pattern(node.args[1]->literal.text);
     if (!node.pattern->ok()) fail(*node.args[1], "invalid matches argument");
   }

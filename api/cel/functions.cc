@@ -83,9 +83,10 @@ class Signature {
       return map_of(std::move(key), std::move(element));
     }
     static const std::map<std::string_view, Kind> kPlain = {
-        {"bool", Kind::boolean}, {"int", Kind::integer}, {"uint", Kind::uinteger}, {"double", Kind::real}, {"string", Kind::string},
-        {"bytes", Kind::bytes}, {"timestamp", Kind::timestamp}, {"duration", Kind::duration}, {"null", Kind::null}, {"type", Kind::type},
-        {"dyn", Kind::dyn}, {"object", Kind::object}};
+        {"bool", Kind::boolean},        {"int", Kind::integer},       {"uint", Kind::uinteger},
+        {"double", Kind::real},         {"string", Kind::string},     {"bytes", Kind::bytes},
+        {"timestamp", Kind::timestamp}, {"duration", Kind::duration}, {"null", Kind::null},
+        {"type", Kind::type},           {"dyn", Kind::dyn},           {"object", Kind::object}};
     if (auto found = kPlain.find(name); found != kPlain.end()) return simple(found->second);
     auto made = std::make_shared<Type>();
     made->kind = name.size() == 1 ? Kind::parameter : Kind::opaque;
@@ -98,7 +99,8 @@ class Signature {
 struct Registry {
   std::map<std::string, std::vector<Overload>, std::less<>> functions, members;
   Registry() {
-    for (auto rows : {core_functions(), text_functions(), time_functions(), list_functions(), net_functions(), kubernetes_functions(), authorizer_functions()})
+    for (auto rows : {core_functions(), text_functions(), time_functions(), list_functions(), net_functions(),
+                      kubernetes_functions(), authorizer_functions()})
       for (const Row& row : rows) {
         Overload made = Signature(row.signature).read(row.function);
         auto& of = made.member ? members : functions;
@@ -120,7 +122,8 @@ bool accepts(const Type& wanted, const Value& value) {
     case Kind::dyn:
     case Kind::parameter: return true;
     case Kind::object: return value.kind == Kind::map;
-    case Kind::opaque: return value.kind == Kind::opaque && opaque_as<Opaque>(value)->type_name() == wanted.name;
+    case Kind::opaque:
+      return value.kind == Kind::opaque && opaque_as<Opaque>(value)->type_name() == wanted.name;
     default: return wanted.kind == value.kind;
   }
 }

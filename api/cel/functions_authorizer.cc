@@ -8,8 +8,10 @@ namespace {
 using C = Context&;
 using A = const Value*;
 
-constexpr const char *kAuthorizer = "kubernetes.authorization.Authorizer", *kPath = "kubernetes.authorization.PathCheck",
-                     *kGroup = "kubernetes.authorization.GroupCheck", *kResource = "kubernetes.authorization.ResourceCheck",
+constexpr const char *kAuthorizer = "kubernetes.authorization.Authorizer",
+                     *kPath = "kubernetes.authorization.PathCheck",
+                     *kGroup = "kubernetes.authorization.GroupCheck",
+                     *kResource = "kubernetes.authorization.ResourceCheck",
                      *kDecision = "kubernetes.authorization.Decision";
 constexpr uint64_t kCheckCost = 350'000;  // as upstream counts a check: at most a few an expression
 
@@ -39,7 +41,9 @@ bool group(C, const Node&, A a, size_t, Value* out) {
   return next(a, kGroup, out, [&](Question& q) { q.group = a[1].text; });
 }
 bool account(C, const Node&, A a, size_t, Value* out) {
-  return next(a, kAuthorizer, out, [&](Question& q) { q.service_account = std::string(a[1].text) + "/" + std::string(a[2].text); });
+  return next(a, kAuthorizer, out, [&](Question& q) {
+    q.service_account = std::string(a[1].text) + "/" + std::string(a[2].text);
+  });
 }
 bool resource(C, const Node&, A a, size_t, Value* out) {
   return next(a, kResource, out, [&](Question& q) { q.resource = a[1].text; });
@@ -61,18 +65,25 @@ bool check(C c, const Node&, A a, size_t, Value* out) {
   made->allowed = made->by->allows(made->question, &made->reason);
   return *out = of_opaque(std::move(made)), true;
 }
-bool allowed(C, const Node&, A a, size_t, Value* out) { return *out = Value::of(check_of(a[0]).allowed), true; }
-bool reason(C, const Node&, A a, size_t, Value* out) { return *out = Value::of_text(check_of(a[0]).reason), true; }
+bool allowed(C, const Node&, A a, size_t, Value* out) {
+  return *out = Value::of(check_of(a[0]).allowed), true;
+}
+bool reason(C, const Node&, A a, size_t, Value* out) {
+  return *out = Value::of_text(check_of(a[0]).reason), true;
+}
 bool errored(C, const Node&, A, size_t, Value* out) { return *out = Value::of(false), true; }
 bool error(C, const Node&, A, size_t, Value* out) { return *out = Value::of_view(""), true; }
 
 constexpr Row kAuthorizerRows[] = {
     {"kubernetes.authorization.Authorizer.path(string) kubernetes.authorization.PathCheck", path},
     {"kubernetes.authorization.Authorizer.group(string) kubernetes.authorization.GroupCheck", group},
-    {"kubernetes.authorization.Authorizer.serviceAccount(string, string) kubernetes.authorization.Authorizer", account},
+    {"kubernetes.authorization.Authorizer.serviceAccount(string, string) kubernetes.authorization.Authorizer",
+     account},
     {"kubernetes.authorization.GroupCheck.resource(string) kubernetes.authorization.ResourceCheck", resource},
-    {"kubernetes.authorization.ResourceCheck.subresource(string) kubernetes.authorization.ResourceCheck", subresource},
-    {"kubernetes.authorization.ResourceCheck.namespace(string) kubernetes.authorization.ResourceCheck", in_namespace},
+    {"kubernetes.authorization.ResourceCheck.subresource(string) kubernetes.authorization.ResourceCheck",
+     subresource},
+    {"kubernetes.authorization.ResourceCheck.namespace(string) kubernetes.authorization.ResourceCheck",
+     in_namespace},
     {"kubernetes.authorization.ResourceCheck.name(string) kubernetes.authorization.ResourceCheck", name},
     {"kubernetes.authorization.PathCheck.check(string) kubernetes.authorization.Decision", check},
     {"kubernetes.authorization.ResourceCheck.check(string) kubernetes.authorization.Decision", check},
@@ -96,6 +107,8 @@ std::span<const Row> authorizer_functions() { return kAuthorizerRows; }
 TypeRef authorizer_type() { return opaque(kAuthorizer); }
 TypeRef resource_check_type() { return opaque(kResource); }
 Value authorizer_value(const Authorizer& by) { return made(kAuthorizer, by, {}); }
-Value resource_check(const Authorizer& by, Question question) { return made(kResource, by, std::move(question)); }
+Value resource_check(const Authorizer& by, Question question) {
+  return made(kResource, by, std::move(question));
+}
 
 }  // namespace api::cel

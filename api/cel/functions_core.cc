@@ -20,7 +20,8 @@ bool on_ints(C c, const Node&, A a, size_t, Value* out) {
 template <bool (*Builtin)(uint64_t, uint64_t, uint64_t*)>
 bool on_uints(C c, const Node&, A a, size_t, Value* out) {
   uint64_t result;
-  return Builtin(a[0].uinteger, a[1].uinteger, &result) ? c.fail("unsigned integer overflow") : give(out, Value::of(result));
+  return Builtin(a[0].uinteger, a[1].uinteger, &result) ? c.fail("unsigned integer overflow")
+                                                        : give(out, Value::of(result));
 }
 bool add_int(int64_t a, int64_t b, int64_t* out) { return __builtin_add_overflow(a, b, out); }
 bool take_int(int64_t a, int64_t b, int64_t* out) { return __builtin_sub_overflow(a, b, out); }
@@ -35,7 +36,8 @@ bool divide_ints(C c, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of(a[0].integer / a[1].integer));
 }
 bool divide_uints(C c, const Node&, A a, size_t, Value* out) {
-  return a[1].uinteger == 0 ? c.fail("division by zero") : give(out, Value::of(a[0].uinteger / a[1].uinteger));
+  return a[1].uinteger == 0 ? c.fail("division by zero")
+                            : give(out, Value::of(a[0].uinteger / a[1].uinteger));
 }
 bool modulo_ints(C c, const Node&, A a, size_t, Value* out) {
   if (a[1].integer == 0) return c.fail("modulus by zero");
@@ -45,18 +47,29 @@ bool modulo_ints(C c, const Node&, A a, size_t, Value* out) {
 bool modulo_uints(C c, const Node&, A a, size_t, Value* out) {
   return a[1].uinteger == 0 ? c.fail("modulus by zero") : give(out, Value::of(a[0].uinteger % a[1].uinteger));
 }
-bool add_reals(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].real + a[1].real)); }
-bool take_reals(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].real - a[1].real)); }
-bool times_reals(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].real * a[1].real)); }
-bool divide_reals(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].real / a[1].real)); }
-bool negate_int(C c, const Node&, A a, size_t, Value* out) { return a[0].integer == INT64_MIN ? overflow(c) : give(out, Value::of(-a[0].integer)); }
+bool add_reals(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(a[0].real + a[1].real));
+}
+bool take_reals(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(a[0].real - a[1].real));
+}
+bool times_reals(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(a[0].real * a[1].real));
+}
+bool divide_reals(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(a[0].real / a[1].real));
+}
+bool negate_int(C c, const Node&, A a, size_t, Value* out) {
+  return a[0].integer == INT64_MIN ? overflow(c) : give(out, Value::of(-a[0].integer));
+}
 bool negate_real(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(-a[0].real)); }
 bool negate_bool(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(!a[0].boolean)); }
 bool add_texts(C c, const Node&, A a, size_t, Value* out) {
   std::string whole(a[0].text);
   whole += a[1].text;
   if (!c.charge(tenth(whole.size()))) return false;
-  return give(out, a[0].kind == Kind::bytes ? Value::of_bytes(std::move(whole)) : Value::of_text(std::move(whole)));
+  return give(
+      out, a[0].kind == Kind::bytes ? Value::of_bytes(std::move(whole)) : Value::of_text(std::move(whole)));
 }
 // Of sets: the union; of map lists: the right side's items replace those of like keys. Kubernetes' rule.
 bool add_lists(C c, const Node&, A a, size_t, Value* out) {
@@ -93,8 +106,12 @@ uint64_t weight(const Value& in) {
   if (in.kind == Kind::list || in.kind == Kind::map) return size_of(in) + 1;
   return 0;
 }
-bool equals(C c, const Node&, A a, size_t, Value* out) { return c.charge(std::min(weight(a[0]), weight(a[1]))) && give(out, Value::of(equal(a[0], a[1]))); }
-bool differs(C c, const Node&, A a, size_t, Value* out) { return c.charge(std::min(weight(a[0]), weight(a[1]))) && give(out, Value::of(!equal(a[0], a[1]))); }
+bool equals(C c, const Node&, A a, size_t, Value* out) {
+  return c.charge(std::min(weight(a[0]), weight(a[1]))) && give(out, Value::of(equal(a[0], a[1])));
+}
+bool differs(C c, const Node&, A a, size_t, Value* out) {
+  return c.charge(std::min(weight(a[0]), weight(a[1]))) && give(out, Value::of(!equal(a[0], a[1])));
+}
 template <typename Verdict>
 bool ordered(C c, A a, Value* out, Verdict verdict) {
   int order = compare(a[0], a[1]);
@@ -102,10 +119,18 @@ bool ordered(C c, A a, Value* out, Verdict verdict) {
   if (order == 2 && !nan) return c.fail("no such overload");
   return c.charge(std::min(weight(a[0]), weight(a[1]))) && give(out, Value::of(!nan && verdict(order)));
 }
-bool less(C c, const Node&, A a, size_t, Value* out) { return ordered(c, a, out, [](int o) { return o < 0; }); }
-bool at_most(C c, const Node&, A a, size_t, Value* out) { return ordered(c, a, out, [](int o) { return o <= 0; }); }
-bool more(C c, const Node&, A a, size_t, Value* out) { return ordered(c, a, out, [](int o) { return o > 0; }); }
-bool at_least(C c, const Node&, A a, size_t, Value* out) { return ordered(c, a, out, [](int o) { return o >= 0; }); }
+bool less(C c, const Node&, A a, size_t, Value* out) {
+  return ordered(c, a, out, [](int o) { return o < 0; });
+}
+bool at_most(C c, const Node&, A a, size_t, Value* out) {
+  return ordered(c, a, out, [](int o) { return o <= 0; });
+}
+bool more(C c, const Node&, A a, size_t, Value* out) {
+  return ordered(c, a, out, [](int o) { return o > 0; });
+}
+bool at_least(C c, const Node&, A a, size_t, Value* out) {
+  return ordered(c, a, out, [](int o) { return o >= 0; });
+}
 
 bool in_list(C c, const Node&, A a, size_t, Value* out) {
   size_t count = size_of(a[1]);
@@ -122,7 +147,8 @@ bool in_map(C, const Node&, A a, size_t, Value* out) {
 // An index may be a uint, or a double without a fraction.
 bool as_index(const Value& in, int64_t* out) {
   if (in.kind == Kind::integer) return *out = in.integer, true;
-  if (in.kind == Kind::uinteger) return *out = static_cast<int64_t>(std::min<uint64_t>(in.uinteger, INT64_MAX)), true;
+  if (in.kind == Kind::uinteger)
+    return *out = static_cast<int64_t>(std::min<uint64_t>(in.uinteger, INT64_MAX)), true;
   if (in.kind != Kind::real || std::floor(in.real) != in.real || std::abs(in.real) > 1e18) return false;
   return *out = static_cast<int64_t>(in.real), true;
 }
@@ -130,13 +156,15 @@ bool lookup(C c, const Value& from, const Value& at, std::optional<Value>* out, 
   if (from.kind == Kind::list) {
     int64_t index;
     if (!as_index(at, &index)) return c.fail("unsupported index type '" + type_name(at) + "' in list");
-    if (index >= 0 && static_cast<size_t>(index) < size_of(from)) return *out = item_at(from, static_cast<size_t>(index)), true;
+    if (index >= 0 && static_cast<size_t>(index) < size_of(from))
+      return *out = item_at(from, static_cast<size_t>(index)), true;
     return strict ? c.fail("index out of bounds: " + std::to_string(index)) : true;
   }
   if (from.kind != Kind::map) return c.fail("no such overload");
   Value found;
   if (find_key(from, at, &found)) return *out = std::move(found), true;
-  return strict ? c.fail("no such key: " + (at.kind == Kind::string ? std::string(at.text) : shown(at))) : true;
+  return strict ? c.fail("no such key: " + (at.kind == Kind::string ? std::string(at.text) : shown(at)))
+                : true;
 }
 bool element(C c, const Node&, A a, size_t, Value* out) {
   bool optional = a[0].kind == Kind::optional;
@@ -152,7 +180,9 @@ bool optional_element(C c, const Node&, A a, size_t, Value* out) {
   return give(out, Value::of_optional(std::move(found)));
 }
 bool size(C, const Node&, A a, size_t, Value* out) {
-  int64_t n = a[0].kind == Kind::string ? runes_in(a[0].text) : a[0].kind == Kind::bytes ? static_cast<int64_t>(a[0].text.size()) : static_cast<int64_t>(size_of(a[0]));
+  int64_t n = a[0].kind == Kind::string  ? runes_in(a[0].text)
+              : a[0].kind == Kind::bytes ? static_cast<int64_t>(a[0].text.size())
+                                         : static_cast<int64_t>(size_of(a[0]));
   return give(out, Value::of(n));
 }
 
@@ -165,10 +195,14 @@ bool parsed(std::string_view text, Number* out) {
   auto end = std::from_chars(text.data(), text.data() + text.size(), *out);
   return end.ec == std::errc() && end.ptr == text.data() + text.size();
 }
-bool wrong_text(C c, A a, const char* to) { return c.fail("strconv." + std::string(to) + ": parsing " + shown(a[0]) + ": invalid syntax"); }
+bool wrong_text(C c, A a, const char* to) {
+  return c.fail("strconv." + std::string(to) + ": parsing " + shown(a[0]) + ": invalid syntax");
+}
 bool to_int(C c, const Node&, A a, size_t, Value* out) {
   switch (a[0].kind) {
-    case Kind::uinteger: return a[0].uinteger > INT64_MAX ? overflow(c) : give(out, Value::of(static_cast<int64_t>(a[0].uinteger)));
+    case Kind::uinteger:
+      return a[0].uinteger > INT64_MAX ? overflow(c)
+                                       : give(out, Value::of(static_cast<int64_t>(a[0].uinteger)));
     case Kind::real:
       if (!(a[0].real > -9223372036854775808.0 && a[0].real < 9223372036854775808.0)) return overflow(c);
       return give(out, Value::of(static_cast<int64_t>(a[0].real)));
@@ -182,7 +216,9 @@ bool to_int(C c, const Node&, A a, size_t, Value* out) {
 }
 bool to_uint(C c, const Node&, A a, size_t, Value* out) {
   switch (a[0].kind) {
-    case Kind::integer: return a[0].integer < 0 ? c.fail("unsigned integer overflow") : give(out, Value::of(static_cast<uint64_t>(a[0].integer)));
+    case Kind::integer:
+      return a[0].integer < 0 ? c.fail("unsigned integer overflow")
+                              : give(out, Value::of(static_cast<uint64_t>(a[0].integer)));
     case Kind::real:
       if (!(a[0].real >= 0 && a[0].real < 18446744073709551616.0)) return c.fail("unsigned integer overflow");
       return give(out, Value::of(static_cast<uint64_t>(a[0].real)));
@@ -215,7 +251,11 @@ bool to_bool(C c, const Node&, A a, size_t, Value* out) {
 bool is_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     unsigned char lead = static_cast<unsigned char>(text[i]);
-    size_t length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    size_t length = lead < 0x80                   ? 1
+                    : lead >= 0xc2 && lead < 0xe0 ? 2
+                    : lead >= 0xe0 && lead < 0xf0 ? 3
+                    : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                  : 0;
     if (!length || i + length > text.size()) return false;
     for (size_t k = 1; k < length; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
@@ -230,11 +270,14 @@ bool to_text(C c, const Node&, A a, size_t, Value* out) {
     case Kind::uinteger: return give(out, Value::of_text(std::to_string(a[0].uinteger)));
     case Kind::bytes:
       if (!c.charge(tenth(a[0].text.size()))) return false;
-      return is_utf8(a[0].text) ? give(out, Value::of_text(std::string(a[0].text))) : c.fail("invalid UTF-8 in bytes, cannot convert to string");
+      return is_utf8(a[0].text) ? give(out, Value::of_text(std::string(a[0].text)))
+                                : c.fail("invalid UTF-8 in bytes, cannot convert to string");
     default: return give(out, Value::of_text(shown(a[0])));
   }
 }
-bool to_bytes(C c, const Node&, A a, size_t, Value* out) { return c.charge(tenth(a[0].text.size())) && give(out, Value::of_bytes(std::string(a[0].text))); }
+bool to_bytes(C c, const Node&, A a, size_t, Value* out) {
+  return c.charge(tenth(a[0].text.size())) && give(out, Value::of_bytes(std::string(a[0].text)));
+}
 
 // ---- optionals -----------------------------------------------------------------------------------
 bool some(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of_optional(a[0])); }
@@ -256,12 +299,16 @@ bool some_unless_zero(C, const Node&, A a, size_t, Value* out) {
   }
   return give(out, Value::of_optional(zero ? std::nullopt : std::optional<Value>(a[0])));
 }
-bool has_value(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(inside(a[0]) != nullptr)); }
+bool has_value(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(inside(a[0]) != nullptr));
+}
 bool value(C c, const Node&, A a, size_t, Value* out) {
   const Value* in = inside(a[0]);
   return in ? give(out, *in) : c.fail("optional.none() dereference");
 }
-bool or_value(C, const Node&, A a, size_t, Value* out) { return give(out, inside(a[0]) ? *inside(a[0]) : a[1]); }
+bool or_value(C, const Node&, A a, size_t, Value* out) {
+  return give(out, inside(a[0]) ? *inside(a[0]) : a[1]);
+}
 bool or_other(C, const Node&, A a, size_t, Value* out) { return give(out, inside(a[0]) ? a[0] : a[1]); }
 
 constexpr Row kCoreRows[] = {
@@ -287,12 +334,16 @@ constexpr Row kCoreRows[] = {
     {"!_(bool) bool", negate_bool},
     {"_==_(A, A) bool", equals},
     {"_!=_(A, A) bool", differs},
-#define COMPARED(symbol, function)                                                                                       \
-  {symbol "(int, int) bool", function}, {symbol "(uint, uint) bool", function}, {symbol "(double, double) bool", function}, \
-      {symbol "(int, uint) bool", function}, {symbol "(int, double) bool", function}, {symbol "(uint, int) bool", function}, \
-      {symbol "(uint, double) bool", function}, {symbol "(double, int) bool", function}, {symbol "(double, uint) bool", function}, \
-      {symbol "(string, string) bool", function}, {symbol "(bytes, bytes) bool", function}, {symbol "(bool, bool) bool", function}, \
-      {symbol "(timestamp, timestamp) bool", function}, {symbol "(duration, duration) bool", function}
+#define COMPARED(symbol, function)                                                          \
+  {symbol "(int, int) bool", function}, {symbol "(uint, uint) bool", function},             \
+      {symbol "(double, double) bool", function}, {symbol "(int, uint) bool", function},    \
+      {symbol "(int, double) bool", function}, {symbol "(uint, int) bool", function},       \
+      {symbol "(uint, double) bool", function}, {symbol "(double, int) bool", function},    \
+      {symbol "(double, uint) bool", function}, {symbol "(string, string) bool", function}, \
+      {symbol "(bytes, bytes) bool", function}, {symbol "(bool, bool) bool", function},     \
+      {symbol "(timestamp, timestamp) bool", function}, {                                   \
+    symbol "(duration, duration) bool", function                                            \
+  }
     COMPARED("_<_", less),
     COMPARED("_<=_", at_most),
     COMPARED("_>_", more),

@@ -16,7 +16,9 @@ using A = const Value*;
 struct Amount : Opaque {
   Quantity quantity;
   std::string_view type_name() const override { return "kubernetes.Quantity"; }
-  bool equals(const Opaque& other) const override { return quantity == static_cast<const Amount&>(other).quantity; }
+  bool equals(const Opaque& other) const override {
+    return quantity == static_cast<const Amount&>(other).quantity;
+  }
 };
 const Quantity& amount_of(const Value& in) { return opaque_as<Amount>(in)->quantity; }
 bool give_amount(Value* out, const Quantity& quantity) {
@@ -26,29 +28,50 @@ bool give_amount(Value* out, const Quantity& quantity) {
 }
 bool to_quantity(C c, const Node&, A a, size_t, Value* out) {
   auto parsed = Quantity::parse(a[0].text);
-  return parsed.ok() ? give_amount(out, *parsed) : c.fail("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+  return parsed.ok() ? give_amount(out, *parsed)
+                     : c.fail(
+                           "quantities must match the regular expression "
+                           "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 }
-bool is_quantity(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(Quantity::parse(a[0].text).ok())); }
+bool is_quantity(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(Quantity::parse(a[0].text).ok()));
+}
 bool sign(C, const Node&, A a, size_t, Value* out) {
   const Quantity& q = amount_of(a[0]);
   return give(out, Value::of(int64_t{q.zero() ? 0 : q.negative() ? -1 : 1}));
 }
-Quantity amount(const Value& in) { return in.kind == Kind::integer ? Quantity::of(in.integer) : amount_of(in); }
-bool add_quantity(C, const Node&, A a, size_t, Value* out) { return give_amount(out, amount(a[0]) + amount(a[1])); }
-bool subtract_quantity(C, const Node&, A a, size_t, Value* out) { return give_amount(out, amount(a[0]) - amount(a[1])); }
-bool less_quantity(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(amount(a[0]) < amount(a[1]))); }
-bool more_quantity(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(amount(a[0]) > amount(a[1]))); }
+Quantity amount(const Value& in) {
+  return in.kind == Kind::integer ? Quantity::of(in.integer) : amount_of(in);
+}
+bool add_quantity(C, const Node&, A a, size_t, Value* out) {
+  return give_amount(out, amount(a[0]) + amount(a[1]));
+}
+bool subtract_quantity(C, const Node&, A a, size_t, Value* out) {
+  return give_amount(out, amount(a[0]) - amount(a[1]));
+}
+bool less_quantity(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(amount(a[0]) < amount(a[1])));
+}
+bool more_quantity(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(amount(a[0]) > amount(a[1])));
+}
 bool order_quantities(C, const Node&, A a, size_t, Value* out) {
-  return give(out, Value::of(int64_t{amount(a[0]) < amount(a[1]) ? -1 : amount(a[0]) > amount(a[1]) ? 1 : 0}));
+  return give(out, Value::of(int64_t{amount(a[0]) < amount(a[1])   ? -1
+                                     : amount(a[0]) > amount(a[1]) ? 1
+                                                                   : 0}));
 }
 bool whole(const Quantity& q) { return Quantity::of(q.to_units()) == q; }
-bool is_integer(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(whole(amount_of(a[0])))); }
+bool is_integer(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(whole(amount_of(a[0]))));
+}
 bool as_integer(C c, const Node&, A a, size_t, Value* out) {
-  return whole(amount_of(a[0])) ? give(out, Value::of(amount_of(a[0]).to_units())) : c.fail("cannot convert value to integer");
+  return whole(amount_of(a[0])) ? give(out, Value::of(amount_of(a[0]).to_units()))
+                                : c.fail("cannot convert value to integer");
 }
 bool quantity_as_real(C, const Node&, A a, size_t, Value* out) {
   const Quantity& q = amount_of(a[0]);
-  return give(out, Value::of(whole(q) ? static_cast<double>(q.to_units()) : static_cast<double>(q.to_milli()) / 1000));
+  return give(out, Value::of(whole(q) ? static_cast<double>(q.to_units())
+                                      : static_cast<double>(q.to_milli()) / 1000));
 }
 
 // ---- semantic versions ---------------------------------------------------------------------------
@@ -58,7 +81,8 @@ struct Semver : Opaque {
   std::string_view type_name() const override { return "kubernetes.Semver"; }
   bool equals(const Opaque& other) const override { return compare(static_cast<const Semver&>(other)) == 0; }
   int compare(const Semver& other) const {
-    for (auto [a, b] : {std::pair(major, other.major), std::pair(minor, other.minor), std::pair(patch, other.patch)})
+    for (auto [a, b] :
+         {std::pair(major, other.major), std::pair(minor, other.minor), std::pair(patch, other.patch)})
       if (a != b) return a < b ? -1 : 1;
     if (before.empty() != other.before.empty()) return before.empty() ? 1 : -1;
     for (size_t i = 0; i < before.size() && i < other.before.size(); ++i) {
@@ -75,7 +99,9 @@ bool identifiers(std::string_view text, bool numbers_plain, std::vector<std::str
   for (;;) {
     std::string part(text.substr(0, text.find('.')));
     bool digits = part.find_first_not_of("0123456789") == part.npos;
-    if (part.empty() || part.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") != part.npos) return false;
+    if (part.empty() || part.find_first_not_of(
+                            "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") != part.npos)
+      return false;
     if (numbers_plain && digits && part.size() > 1 && part[0] == '0') return false;
     if (out) out->push_back(part);
     if (part.size() == text.size()) return true;
@@ -98,7 +124,9 @@ bool parse_semver(std::string_view text, bool tolerant, Semver* out) {
     std::string_view digits = text.substr(0, text.find('.'));
     bool last = digits.size() == text.size();
     auto end = std::from_chars(digits.data(), digits.data() + digits.size(), *parts[i]);
-    if (end.ec != std::errc() || end.ptr != digits.data() + digits.size() || (!tolerant && digits.size() > 1 && digits[0] == '0')) return false;
+    if (end.ec != std::errc() || end.ptr != digits.data() + digits.size() ||
+        (!tolerant && digits.size() > 1 && digits[0] == '0'))
+      return false;
     if (last) return i == 2 || tolerant;
     text.remove_prefix(digits.size() + 1);
   }
@@ -107,19 +135,32 @@ bool parse_semver(std::string_view text, bool tolerant, Semver* out) {
 const Semver& semver_of(const Value& in) { return *opaque_as<Semver>(in); }
 bool to_semver(C c, const Node&, A a, size_t n, Value* out) {
   auto made = std::make_shared<Semver>();
-  return parse_semver(a[0].text, n > 1 && a[1].boolean, made.get()) ? give(out, of_opaque(std::move(made)))
-                                                                    : c.fail("semver parse error during conversion from string: " + shown(a[0]));
+  return parse_semver(a[0].text, n > 1 && a[1].boolean, made.get())
+             ? give(out, of_opaque(std::move(made)))
+             : c.fail("semver parse error during conversion from string: " + shown(a[0]));
 }
 bool is_semver(C, const Node&, A a, size_t n, Value* out) {
   Semver made;
   return give(out, Value::of(parse_semver(a[0].text, n > 1 && a[1].boolean, &made)));
 }
-bool major(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(static_cast<int64_t>(semver_of(a[0]).major))); }
-bool minor(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(static_cast<int64_t>(semver_of(a[0]).minor))); }
-bool patch(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(static_cast<int64_t>(semver_of(a[0]).patch))); }
-bool newer(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(semver_of(a[0]).compare(semver_of(a[1])) > 0)); }
-bool older(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(semver_of(a[0]).compare(semver_of(a[1])) < 0)); }
-bool versions(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(int64_t{semver_of(a[0]).compare(semver_of(a[1]))})); }
+bool major(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(static_cast<int64_t>(semver_of(a[0]).major)));
+}
+bool minor(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(static_cast<int64_t>(semver_of(a[0]).minor)));
+}
+bool patch(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(static_cast<int64_t>(semver_of(a[0]).patch)));
+}
+bool newer(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(semver_of(a[0]).compare(semver_of(a[1])) > 0));
+}
+bool older(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(semver_of(a[0]).compare(semver_of(a[1])) < 0));
+}
+bool versions(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(int64_t{semver_of(a[0]).compare(semver_of(a[1]))}));
+}
 
 // ---- formats -------------------------------------------------------------------------------------
 using Sentences = std::vector<std::string>;
@@ -130,10 +171,15 @@ Sentences prefix_of(std::string_view text) {  // what generateName may be
   return Check(whole);
 }
 template <const char* const& Name, const char* const& Why>
-Sentences by_format(std::string_view text) { return has_format(Name, text) ? Sentences() : Sentences{Why}; }
+Sentences by_format(std::string_view text) {
+  return has_format(Name, text) ? Sentences() : Sentences{Why};
+}
 constexpr const char *kUri = "uri", *kUuid = "uuid", *kDate = "date", *kDateTime = "date-time";
-constexpr const char *kNotUri = "invalid URI", *kNotUuid = "does not match the UUID format", *kNotDate = "invalid date", *kNotDateTime = "invalid datetime";
-Sentences bytes(std::string_view text) { return base64_decode(text) ? Sentences() : Sentences{"invalid base64"}; }
+constexpr const char *kNotUri = "invalid URI", *kNotUuid = "does not match the UUID format",
+                     *kNotDate = "invalid date", *kNotDateTime = "invalid datetime";
+Sentences bytes(std::string_view text) {
+  return base64_decode(text) ? Sentences() : Sentences{"invalid base64"};
+}
 
 struct NamedFormat {
   const char* name;
@@ -157,7 +203,9 @@ constexpr NamedFormat kFormats[] = {
 struct Format : Opaque {
   const NamedFormat* format = nullptr;
   std::string_view type_name() const override { return "kubernetes.NamedFormat"; }
-  bool equals(const Opaque& other) const override { return format == static_cast<const Format&>(other).format; }
+  bool equals(const Opaque& other) const override {
+    return format == static_cast<const Format&>(other).format;
+  }
 };
 Value format_at(const NamedFormat& row) {
   auto made = std::make_shared<Format>();
@@ -165,7 +213,9 @@ Value format_at(const NamedFormat& row) {
   return of_opaque(std::move(made));
 }
 template <size_t I>
-bool one_format(C, const Node&, A, size_t, Value* out) { return give(out, format_at(kFormats[I])); }
+bool one_format(C, const Node&, A, size_t, Value* out) {
+  return give(out, format_at(kFormats[I]));
+}
 bool named_format(C, const Node&, A a, size_t, Value* out) {
   for (const NamedFormat& row : kFormats)
     if (row.name == a[0].text) return give(out, Value::of_optional(format_at(row)));
@@ -174,8 +224,11 @@ bool named_format(C, const Node&, A a, size_t, Value* out) {
 bool validate(C c, const Node&, A a, size_t, Value* out) {
   if (!c.charge(tenth(a[1].text.size()))) return false;
   std::vector<Value> wrong;
-  for (std::string& sentence : opaque_as<Format>(a[0])->format->check(a[1].text)) wrong.push_back(Value::of_text(std::move(sentence)));
-  return give(out, Value::of_optional(wrong.empty() ? std::nullopt : std::optional<Value>(Value::of_list(std::move(wrong)))));
+  for (std::string& sentence : opaque_as<Format>(a[0])->format->check(a[1].text))
+    wrong.push_back(Value::of_text(std::move(sentence)));
+  return give(out,
+              Value::of_optional(wrong.empty() ? std::nullopt
+                                               : std::optional<Value>(Value::of_list(std::move(wrong)))));
 }
 
 bool escape_key(C c, const Node&, A a, size_t, Value* out) {

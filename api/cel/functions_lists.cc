@@ -32,7 +32,9 @@ bool sum(C c, const Node&, A a, size_t, Value* out) {
     switch (one.kind) {
       case Kind::integer: over = __builtin_add_overflow(total.integer, one.integer, &total.integer); break;
       case Kind::duration: over = __builtin_add_overflow(total.integer, one.integer, &total.integer); break;
-      case Kind::uinteger: over = __builtin_add_overflow(total.uinteger, one.uinteger, &total.uinteger); break;
+      case Kind::uinteger:
+        over = __builtin_add_overflow(total.uinteger, one.uinteger, &total.uinteger);
+        break;
       case Kind::real: total.real += one.real; break;
       default: return c.fail("no such overload");
     }
@@ -70,9 +72,15 @@ bool list_last_index_of(C c, const Node&, A a, size_t, Value* out) {
 }
 bool slice(C c, const Node&, A a, size_t, Value* out) {
   int64_t count = static_cast<int64_t>(size_of(a[0])), begin = a[1].integer, end = a[2].integer;
-  if (begin < 0 || end < 0) return c.fail("cannot slice(" + std::to_string(begin) + ", " + std::to_string(end) + "), negative indexes not supported");
-  if (begin > end) return c.fail("cannot slice(" + std::to_string(begin) + ", " + std::to_string(end) + "), start index must be less than or equal to end index");
-  if (end > count) return c.fail("cannot slice(" + std::to_string(begin) + ", " + std::to_string(end) + "), list is length " + std::to_string(count));
+  if (begin < 0 || end < 0)
+    return c.fail("cannot slice(" + std::to_string(begin) + ", " + std::to_string(end) +
+                  "), negative indexes not supported");
+  if (begin > end)
+    return c.fail("cannot slice(" + std::to_string(begin) + ", " + std::to_string(end) +
+                  "), start index must be less than or equal to end index");
+  if (end > count)
+    return c.fail("cannot slice(" + std::to_string(begin) + ", " + std::to_string(end) +
+                  "), list is length " + std::to_string(count));
   if (!c.charge(static_cast<uint64_t>(end - begin) + 1)) return false;
   std::vector<Value> items;
   for (int64_t i = begin; i < end; ++i) items.push_back(item_at(a[0], static_cast<size_t>(i)));
@@ -94,14 +102,16 @@ bool flatten(C c, const Node&, A a, size_t n, Value* out) {
   int64_t depth = n > 1 ? a[1].integer : 1;
   if (depth < 0) return c.fail("level must be non-negative");
   std::vector<Value> items;
-  return flatten_into(c, a[0], std::min<int64_t>(depth, 1000), items) && give(out, Value::of_list(std::move(items)));
+  return flatten_into(c, a[0], std::min<int64_t>(depth, 1000), items) &&
+         give(out, Value::of_list(std::move(items)));
 }
 bool distinct(C c, const Node&, A a, size_t, Value* out) {
   std::vector<Value> items;
   for (size_t i = 0; i < size_of(a[0]); ++i) {
     Value one = item_at(a[0], i);
     if (!c.charge(items.size() + 1)) return false;
-    if (std::none_of(items.begin(), items.end(), [&](const Value& have) { return equal(have, one); })) items.push_back(std::move(one));
+    if (std::none_of(items.begin(), items.end(), [&](const Value& have) { return equal(have, one); }))
+      items.push_back(std::move(one));
   }
   return give(out, Value::of_list(std::move(items)));
 }
@@ -120,7 +130,8 @@ bool sort(C c, const Node&, A a, size_t, Value* out) {
     items.push_back(item_at(a[0], i));
     if (compare(items[0], items[i]) == 2) return c.fail("no such overload");
   }
-  std::stable_sort(items.begin(), items.end(), [](const Value& x, const Value& y) { return compare(x, y) == -1; });
+  std::stable_sort(items.begin(), items.end(),
+                   [](const Value& x, const Value& y) { return compare(x, y) == -1; });
   return give(out, Value::of_list(std::move(items)));
 }
 bool range(C c, const Node&, A a, size_t, Value* out) {
@@ -150,7 +161,9 @@ bool contains_all(const Value& list, const Value& other) {
   return true;
 }
 bool pair_cost(C c, A a) { return c.charge(size_of(a[0]) * size_of(a[1]) + 1); }
-bool set_contains(C c, const Node&, A a, size_t, Value* out) { return pair_cost(c, a) && give(out, Value::of(contains_all(a[0], a[1]))); }
+bool set_contains(C c, const Node&, A a, size_t, Value* out) {
+  return pair_cost(c, a) && give(out, Value::of(contains_all(a[0], a[1])));
+}
 bool equivalent(C c, const Node&, A a, size_t, Value* out) {
   return pair_cost(c, a) && give(out, Value::of(contains_all(a[0], a[1]) && contains_all(a[1], a[0])));
 }

@@ -39,7 +39,8 @@ struct Cidr : Opaque {
   }
   Ip masked() const {
     Ip out = ip;
-    for (size_t bit = static_cast<size_t>(prefix); bit < out.size() * 8; ++bit) out.bytes[bit / 8] &= static_cast<unsigned char>(~(0x80u >> bit % 8));
+    for (size_t bit = static_cast<size_t>(prefix); bit < out.size() * 8; ++bit)
+      out.bytes[bit / 8] &= static_cast<unsigned char>(~(0x80u >> bit % 8));
     return out;
   }
   bool contains(const Ip& address) const {
@@ -54,29 +55,37 @@ struct Cidr : Opaque {
 bool parse_ip(std::string_view text, Ip* out, std::string* why) {
   std::string copy(text);
   if (copy.find('%') != copy.npos) return *why = "IP address with zone value is not allowed", false;
-  if (copy.find('\0') == copy.npos && ::inet_pton(AF_INET, copy.c_str(), out->bytes.data()) == 1) return out->family = 4, true;
+  if (copy.find('\0') == copy.npos && ::inet_pton(AF_INET, copy.c_str(), out->bytes.data()) == 1)
+    return out->family = 4, true;
   if (copy.find('\0') == copy.npos && ::inet_pton(AF_INET6, copy.c_str(), out->bytes.data()) == 1) {
     static constexpr unsigned char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (std::memcmp(out->bytes.data(), kMapped, sizeof kMapped) == 0) return *why = "IPv4-mapped IPv6 address is not allowed", false;
+    if (std::memcmp(out->bytes.data(), kMapped, sizeof kMapped) == 0)
+      return *why = "IPv4-mapped IPv6 address is not allowed", false;
     return out->family = 6, true;
   }
-  *why = "IP Address '" + copy + "' parse error during conversion from string: ParseAddr(\"" + copy + "\"): unable to parse IP";
+  *why = "IP Address '" + copy + "' parse error during conversion from string: ParseAddr(\"" + copy +
+         "\"): unable to parse IP";
   return false;
 }
 bool parse_cidr(std::string_view text, Cidr* out, std::string* why) {
   size_t slash = text.rfind('/');
   std::string_view digits = slash == text.npos ? std::string_view() : text.substr(slash + 1);
   auto end = std::from_chars(digits.data(), digits.data() + digits.size(), out->prefix);
-  bool number = !digits.empty() && end.ec == std::errc() && end.ptr == digits.data() + digits.size() && (digits.size() == 1 || digits[0] != '0');
-  if (number && parse_ip(text.substr(0, slash), &out->ip, why) && out->prefix >= 0 && static_cast<size_t>(out->prefix) <= out->ip.size() * 8) return true;
-  *why = "network address parse error during conversion from string: netip.ParsePrefix(\"" + std::string(text) + "\"): no valid prefix";
+  bool number = !digits.empty() && end.ec == std::errc() && end.ptr == digits.data() + digits.size() &&
+                (digits.size() == 1 || digits[0] != '0');
+  if (number && parse_ip(text.substr(0, slash), &out->ip, why) && out->prefix >= 0 &&
+      static_cast<size_t>(out->prefix) <= out->ip.size() * 8)
+    return true;
+  *why = "network address parse error during conversion from string: netip.ParsePrefix(\"" +
+         std::string(text) + "\"): no valid prefix";
   return false;
 }
 
 bool to_ip(C c, const Node&, A a, size_t, Value* out) {
   auto made = std::make_shared<Ip>();
   std::string why;
-  return parse_ip(a[0].text, made.get(), &why) ? give(out, of_opaque(std::move(made))) : c.fail(std::move(why));
+  return parse_ip(a[0].text, made.get(), &why) ? give(out, of_opaque(std::move(made)))
+                                               : c.fail(std::move(why));
 }
 bool is_ip(C, const Node&, A a, size_t, Value* out) {
   Ip made;
@@ -86,37 +95,46 @@ bool is_ip(C, const Node&, A a, size_t, Value* out) {
 bool ip_is_canonical(C c, const Node&, A a, size_t, Value* out) {
   Ip made;
   std::string why;
-  return parse_ip(a[0].text, &made, &why) ? give(out, Value::of(made.text() == a[0].text)) : c.fail(std::move(why));
+  return parse_ip(a[0].text, &made, &why) ? give(out, Value::of(made.text() == a[0].text))
+                                          : c.fail(std::move(why));
 }
 const Ip& ip_of(const Value& in) { return *opaque_as<Ip>(in); }
 const Cidr& cidr_of(const Value& in) { return *opaque_as<Cidr>(in); }
-bool family(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(int64_t{ip_of(a[0]).family})); }
-bool ip_text(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of_text(ip_of(a[0]).text())); }
+bool family(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(int64_t{ip_of(a[0]).family}));
+}
+bool ip_text(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of_text(ip_of(a[0]).text()));
+}
 bool unspecified(C, const Node&, A a, size_t, Value* out) {
   const auto& b = ip_of(a[0]).bytes;
   return give(out, Value::of(std::all_of(b.begin(), b.end(), [](unsigned char one) { return one == 0; })));
 }
 bool loopback(C, const Node&, A a, size_t, Value* out) {
   const Ip& ip = ip_of(a[0]);
-  bool six = std::all_of(ip.bytes.begin(), ip.bytes.end() - 1, [](unsigned char one) { return one == 0; }) && ip.bytes[15] == 1;
+  bool six = std::all_of(ip.bytes.begin(), ip.bytes.end() - 1, [](unsigned char one) { return one == 0; }) &&
+             ip.bytes[15] == 1;
   return give(out, Value::of(ip.family == 4 ? ip.bytes[0] == 127 : six));
 }
 bool link_local_multicast(C, const Node&, A a, size_t, Value* out) {
   const Ip& ip = ip_of(a[0]);
   const auto& b = ip.bytes;
-  return give(out, Value::of(ip.family == 4 ? b[0] == 224 && b[1] == 0 && b[2] == 0 : b[0] == 0xff && (b[1] & 0x0f) == 2));
+  return give(out, Value::of(ip.family == 4 ? b[0] == 224 && b[1] == 0 && b[2] == 0
+                                            : b[0] == 0xff && (b[1] & 0x0f) == 2));
 }
 bool link_local_unicast(C, const Node&, A a, size_t, Value* out) {
   const Ip& ip = ip_of(a[0]);
   const auto& b = ip.bytes;
-  return give(out, Value::of(ip.family == 4 ? b[0] == 169 && b[1] == 254 : b[0] == 0xfe && (b[1] & 0xc0) == 0x80));
+  return give(out,
+              Value::of(ip.family == 4 ? b[0] == 169 && b[1] == 254 : b[0] == 0xfe && (b[1] & 0xc0) == 0x80));
 }
 bool global_unicast(C, const Node&, A a, size_t, Value* out) {
   const Ip& ip = ip_of(a[0]);
   const auto& b = ip.bytes;
   bool zero = std::all_of(b.begin(), b.end(), [](unsigned char one) { return one == 0; });
   bool broadcast = b[0] == 255 && b[1] == 255 && b[2] == 255 && b[3] == 255;
-  bool four = !zero && b[0] != 127 && !(b[0] >= 224 && b[0] < 240) && !(b[0] == 169 && b[1] == 254) && !broadcast;
+  bool four =
+      !zero && b[0] != 127 && !(b[0] >= 224 && b[0] < 240) && !(b[0] == 169 && b[1] == 254) && !broadcast;
   bool one = std::all_of(b.begin(), b.end() - 1, [](unsigned char byte) { return byte == 0; }) && b[15] == 1;
   bool six = !zero && !one && b[0] != 0xff && !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
   return give(out, Value::of(ip.family == 4 ? four : six));
@@ -124,7 +142,8 @@ bool global_unicast(C, const Node&, A a, size_t, Value* out) {
 bool to_cidr(C c, const Node&, A a, size_t, Value* out) {
   auto made = std::make_shared<Cidr>();
   std::string why;
-  return parse_cidr(a[0].text, made.get(), &why) ? give(out, of_opaque(std::move(made))) : c.fail(std::move(why));
+  return parse_cidr(a[0].text, made.get(), &why) ? give(out, of_opaque(std::move(made)))
+                                                 : c.fail(std::move(why));
 }
 bool is_cidr(C, const Node&, A a, size_t, Value* out) {
   Cidr made;
@@ -146,13 +165,17 @@ bool cidr_has_cidr(C c, const Node&, A a, size_t, Value* out) {
   const Cidr& mine = cidr_of(a[0]);
   return give(out, Value::of(mine.prefix <= other.prefix && mine.contains(other.ip)));
 }
-bool cidr_ip(C, const Node&, A a, size_t, Value* out) { return give(out, of_opaque(std::make_shared<Ip>(cidr_of(a[0]).ip))); }
+bool cidr_ip(C, const Node&, A a, size_t, Value* out) {
+  return give(out, of_opaque(std::make_shared<Ip>(cidr_of(a[0]).ip)));
+}
 bool cidr_masked(C, const Node&, A a, size_t, Value* out) {
   auto made = std::make_shared<Cidr>(cidr_of(a[0]));
   made->ip = made->masked();
   return give(out, of_opaque(std::move(made)));
 }
-bool cidr_prefix(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(int64_t{cidr_of(a[0]).prefix})); }
+bool cidr_prefix(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(int64_t{cidr_of(a[0]).prefix}));
+}
 bool cidr_text(C, const Node&, A a, size_t, Value* out) {
   const Cidr& cidr = cidr_of(a[0]);
   return give(out, Value::of_text(cidr.ip.text() + "/" + std::to_string(cidr.prefix)));
@@ -173,7 +196,12 @@ struct Url : Opaque {
     return colon == host.npos || (bracket != host.npos && colon < bracket) ? "" : host.substr(colon + 1);
   }
 };
-int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+int hex(char c) {
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
+}
 bool unescape(std::string_view text, bool plus, std::string* out) {
   out->clear();
   for (size_t i = 0; i < text.size(); ++i) {
@@ -200,7 +228,8 @@ bool parse_url(std::string_view text, Url* out) {
     for (char c : rest.substr(0, colon))
       if (!std::isalnum(static_cast<unsigned char>(c)) && c != '+' && c != '-' && c != '.') return false;
     out->scheme = rest.substr(0, colon);
-    std::transform(out->scheme.begin(), out->scheme.end(), out->scheme.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(out->scheme.begin(), out->scheme.end(), out->scheme.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     rest.remove_prefix(colon + 1);
     if (!rest.starts_with("//") && !rest.starts_with('/')) return false;  // opaque
   }
@@ -219,13 +248,17 @@ bool parse_url(std::string_view text, Url* out) {
       size_t close = name.rfind(']');
       Ip ip;
       std::string why;
-      if (close == name.npos || !parse_ip(name.substr(1, close - 1), &ip, &why) || ip.family != 6) return false;
+      if (close == name.npos || !parse_ip(name.substr(1, close - 1), &ip, &why) || ip.family != 6)
+        return false;
       name.remove_prefix(close + 1);
       if (!name.empty() && name[0] != ':') return false;
-    } else if (std::count(name.begin(), name.end(), ':') > 1 || name.find_first_of(" <>\"{}|\\^`[]") != name.npos) {
+    } else if (std::count(name.begin(), name.end(), ':') > 1 ||
+               name.find_first_of(" <>\"{}|\\^`[]") != name.npos) {
       return false;
     }
-    if (size_t colon = name.rfind(':'); colon != name.npos && name.find_first_not_of("0123456789", colon + 1) != name.npos) return false;
+    if (size_t colon = name.rfind(':');
+        colon != name.npos && name.find_first_not_of("0123456789", colon + 1) != name.npos)
+      return false;
     if (!unescape(authority, false, &out->host)) return false;
   }
   return unescape(rest, false, &out->path);
@@ -234,17 +267,26 @@ bool to_url(C c, const Node&, A a, size_t, Value* out) {
   auto made = std::make_shared<Url>();
   if (!c.charge(tenth(a[0].text.size()))) return false;
   return parse_url(a[0].text, made.get()) ? give(out, of_opaque(std::move(made)))
-                                          : c.fail("URL parse error during conversion from string: parse " + shown(a[0]) + ": invalid URI for request");
+                                          : c.fail("URL parse error during conversion from string: parse " +
+                                                   shown(a[0]) + ": invalid URI for request");
 }
 bool is_url(C c, const Node&, A a, size_t, Value* out) {
   Url made;
   return c.charge(tenth(a[0].text.size())) && give(out, Value::of(parse_url(a[0].text, &made)));
 }
 const Url& url_of(const Value& in) { return *opaque_as<Url>(in); }
-bool url_scheme(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of_text(url_of(a[0]).scheme)); }
-bool url_host(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of_text(url_of(a[0]).host)); }
-bool url_name(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of_text(url_of(a[0]).name())); }
-bool url_port(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of_text(url_of(a[0]).port())); }
+bool url_scheme(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of_text(url_of(a[0]).scheme));
+}
+bool url_host(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of_text(url_of(a[0]).host));
+}
+bool url_name(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of_text(url_of(a[0]).name()));
+}
+bool url_port(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of_text(url_of(a[0]).port()));
+}
 bool url_path(C, const Node&, A a, size_t, Value* out) {
   std::string escaped;  // as net/url's EscapedPath
   for (unsigned char c : url_of(a[0]).path) {
@@ -271,7 +313,8 @@ bool url_query(C, const Node&, A a, size_t, Value* out) {
     at->second.push_back(Value::of_text(std::move(value)));
   }
   std::vector<std::pair<Value, Value>> entries;
-  for (auto& [key, values] : found) entries.emplace_back(Value::of_text(key), Value::of_list(std::move(values)));
+  for (auto& [key, values] : found)
+    entries.emplace_back(Value::of_text(key), Value::of_list(std::move(values)));
   return give(out, Value::of_map(std::move(entries)));
 }
 

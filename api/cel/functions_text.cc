@@ -22,15 +22,21 @@ size_t offset_of(std::string_view text, int64_t rune) {
 }
 bool out_of_range(C c, int64_t index) { return c.fail("index out of range: " + std::to_string(index)); }
 
-bool starts_with(C c, const Node&, A a, size_t, Value* out) { return c.charge(tenth(a[1].text.size())) && give(out, Value::of(a[0].text.starts_with(a[1].text))); }
-bool ends_with(C c, const Node&, A a, size_t, Value* out) { return c.charge(tenth(a[1].text.size())) && give(out, Value::of(a[0].text.ends_with(a[1].text))); }
+bool starts_with(C c, const Node&, A a, size_t, Value* out) {
+  return c.charge(tenth(a[1].text.size())) && give(out, Value::of(a[0].text.starts_with(a[1].text)));
+}
+bool ends_with(C c, const Node&, A a, size_t, Value* out) {
+  return c.charge(tenth(a[1].text.size())) && give(out, Value::of(a[0].text.ends_with(a[1].text)));
+}
 bool text_contains(C c, const Node&, A a, size_t, Value* out) {
-  return c.charge(tenth(a[0].text.size()) * tenth(a[1].text.size())) && give(out, Value::of(a[0].text.find(a[1].text) != std::string_view::npos));
+  return c.charge(tenth(a[0].text.size()) * tenth(a[1].text.size())) &&
+         give(out, Value::of(a[0].text.find(a[1].text) != std::string_view::npos));
 }
 bool matches(C c, const Node& call, A a, size_t, Value* out) {
   if (!c.charge(tenth(a[0].text.size()) * (a[1].text.size() / 4 + 1))) return false;
   auto pattern = pattern_of(c, call, a[1].text);
-  return pattern && give(out, Value::of(re2::RE2::PartialMatch(re2::StringPiece(a[0].text.data(), a[0].text.size()), *pattern)));
+  return pattern && give(out, Value::of(re2::RE2::PartialMatch(
+                                  re2::StringPiece(a[0].text.data(), a[0].text.size()), *pattern)));
 }
 bool find(C c, const Node& call, A a, size_t, Value* out) {
   if (!c.charge(tenth(a[0].text.size()) * (a[1].text.size() / 4 + 1))) return false;
@@ -69,7 +75,8 @@ bool text_index_of(C c, const Node&, A a, size_t n, Value* out) {
   size_t at = from < 0 ? std::string_view::npos : offset_of(a[0].text, from);
   if (at == std::string_view::npos) return out_of_range(c, from);
   size_t found = a[0].text.find(a[1].text, at);
-  return give(out, Value::of(found == std::string_view::npos ? int64_t{-1} : runes_in(a[0].text.substr(0, found))));
+  return give(
+      out, Value::of(found == std::string_view::npos ? int64_t{-1} : runes_in(a[0].text.substr(0, found))));
 }
 bool text_last_index_of(C c, const Node&, A a, size_t n, Value* out) {
   if (!c.charge(tenth(a[0].text.size()) * tenth(a[1].text.size()))) return false;
@@ -77,14 +84,17 @@ bool text_last_index_of(C c, const Node&, A a, size_t n, Value* out) {
   size_t at = from < 0 ? std::string_view::npos : offset_of(a[0].text, from);
   if (at == std::string_view::npos) return out_of_range(c, from);
   size_t found = a[0].text.rfind(a[1].text, at);
-  return give(out, Value::of(found == std::string_view::npos ? int64_t{-1} : runes_in(a[0].text.substr(0, found))));
+  return give(
+      out, Value::of(found == std::string_view::npos ? int64_t{-1} : runes_in(a[0].text.substr(0, found))));
 }
 bool substring(C c, const Node&, A a, size_t n, Value* out) {
   int64_t count = runes_in(a[0].text), begin = a[1].integer, end = n > 2 ? a[2].integer : count;
   if (!c.charge(tenth(a[0].text.size()))) return false;
   if (begin < 0 || begin > count) return out_of_range(c, begin);
   if (end < 0 || end > count) return out_of_range(c, end);
-  if (begin > end) return c.fail("invalid substring range. start: " + std::to_string(begin) + ", end: " + std::to_string(end));
+  if (begin > end)
+    return c.fail("invalid substring range. start: " + std::to_string(begin) +
+                  ", end: " + std::to_string(end));
   size_t at = offset_of(a[0].text, begin);
   return give(out, Value::of_text(std::string(a[0].text.substr(at, offset_of(a[0].text, end) - at))));
 }
@@ -142,8 +152,10 @@ bool split(C c, const Node&, A a, size_t n, Value* out) {
 }
 // Unicode's white space.
 size_t blank_at(std::string_view text) {
-  static constexpr std::string_view kBlank[] = {" ",      "\t",     "\n",     "\v",     "\f",     "\r",     "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
-                                                "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
+  static constexpr std::string_view kBlank[] = {
+      " ",      "\t",     "\n",     "\v",     "\f",     "\r",     "\u0085", "\u00a0", "\u1680",
+      "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008",
+      "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
   for (std::string_view one : kBlank)
     if (text.starts_with(one)) return one.size();
   return 0;
@@ -214,7 +226,9 @@ std::string format_one(const Value& in) {
     }
     case Kind::map: {
       std::vector<std::string> parts;
-      each_entry(in, [&](const Value& k, const Value& v) { return parts.push_back(format_one(k) + ": " + format_one(v)), true; });
+      each_entry(in, [&](const Value& k, const Value& v) {
+        return parts.push_back(format_one(k) + ": " + format_one(v)), true;
+      });
       std::sort(parts.begin(), parts.end());
       std::string out = "{";
       for (const auto& part : parts) out += (out.size() > 1 ? ", " : "") + part;
@@ -241,18 +255,24 @@ bool format(C c, const Node&, A a, size_t, Value* out) {
     int precision = 6;
     if (text[i] == '.') {
       precision = 0;
-      for (++i; i < text.size() && text[i] >= '0' && text[i] <= '9' && precision < 1000; ++i) precision = precision * 10 + (text[i] - '0');
+      for (++i; i < text.size() && text[i] >= '0' && text[i] <= '9' && precision < 1000; ++i)
+        precision = precision * 10 + (text[i] - '0');
       if (i >= text.size() || precision > 100) return c.fail("invalid precision");
     }
     if (next >= size_of(a[1])) return c.fail("index " + std::to_string(next) + " out of range");
     Value one = item_at(a[1], next++);
     bool number = one.kind == Kind::integer || one.kind == Kind::uinteger, real = one.kind == Kind::real;
-    double as_real = real ? one.real : one.kind == Kind::integer ? static_cast<double>(one.integer) : static_cast<double>(one.uinteger);
+    double as_real = real                        ? one.real
+                     : one.kind == Kind::integer ? static_cast<double>(one.integer)
+                                                 : static_cast<double>(one.uinteger);
     auto based = [&](const char* form) {
       bool negative = one.kind == Kind::integer && one.integer < 0;
-      return (negative ? "-" : "") + fmt::format(fmt::runtime(form), negative ? 0 - one.uinteger : one.uinteger);
+      return (negative ? "-" : "") +
+             fmt::format(fmt::runtime(form), negative ? 0 - one.uinteger : one.uinteger);
     };
-    auto bad = [&](const char* wanted) { return c.fail("error during formatting: " + std::string(wanted) + " but got " + type_name(one)); };
+    auto bad = [&](const char* wanted) {
+      return c.fail("error during formatting: " + std::string(wanted) + " but got " + type_name(one));
+    };
     switch (text[i]) {
       case 's': result += format_one(one); break;
       case 'd':
@@ -280,10 +300,13 @@ bool format(C c, const Node&, A a, size_t, Value* out) {
       case 'X':
         if (number) result += based(text[i] == 'x' ? "{:x}" : "{:X}");
         else if (one.kind == Kind::string || one.kind == Kind::bytes)
-          for (unsigned char byte : one.text) result += text[i] == 'x' ? fmt::format("{:02x}", byte) : fmt::format("{:02X}", byte);
+          for (unsigned char byte : one.text)
+            result += text[i] == 'x' ? fmt::format("{:02x}", byte) : fmt::format("{:02X}", byte);
         else return bad("only integers, byte buffers, and strings can be formatted as hex");
         break;
-      default: return c.fail("could not parse formatting clause: unrecognized formatting clause \"" + std::string(1, text[i]) + "\"");
+      default:
+        return c.fail("could not parse formatting clause: unrecognized formatting clause \"" +
+                      std::string(1, text[i]) + "\"");
     }
     if (!c.charge(tenth(result.size()))) return false;
   }

@@ -21,12 +21,15 @@ bool to_timestamp(C c, const Node&, A a, size_t, Value* out) {
   }
   int64_t seconds;
   int32_t nanos;
-  return parse_timestamp(a[0].text, &seconds, &nanos) ? give(out, Value::of_timestamp(seconds, nanos)) : c.fail("cannot parse " + shown(a[0]) + " as a timestamp");
+  return parse_timestamp(a[0].text, &seconds, &nanos)
+             ? give(out, Value::of_timestamp(seconds, nanos))
+             : c.fail("cannot parse " + shown(a[0]) + " as a timestamp");
 }
 bool to_duration(C c, const Node&, A a, size_t, Value* out) {
   if (a[0].kind == Kind::duration) return give(out, a[0]);
   int64_t nanos;
-  return parse_duration(a[0].text, &nanos) ? give(out, Value::of_duration(nanos)) : c.fail("time: invalid duration " + shown(a[0]));
+  return parse_duration(a[0].text, &nanos) ? give(out, Value::of_duration(nanos))
+                                           : c.fail("time: invalid duration " + shown(a[0]));
 }
 bool moved(C c, const Value& from, __int128 by, Value* out) {
   __int128 all = static_cast<__int128>(from.integer) * 1000000000 + from.nanos + by;
@@ -39,27 +42,34 @@ bool later(C c, const Node&, A a, size_t, Value* out) {
   bool first = a[0].kind == Kind::timestamp;
   return moved(c, a[first ? 0 : 1], a[first ? 1 : 0].integer, out);
 }
-bool earlier(C c, const Node&, A a, size_t, Value* out) { return moved(c, a[0], -static_cast<__int128>(a[1].integer), out); }
+bool earlier(C c, const Node&, A a, size_t, Value* out) {
+  return moved(c, a[0], -static_cast<__int128>(a[1].integer), out);
+}
 bool between(C c, const Node&, A a, size_t, Value* out) {
-  __int128 nanos = (static_cast<__int128>(a[0].integer) - a[1].integer) * 1000000000 + a[0].nanos - a[1].nanos;
+  __int128 nanos =
+      (static_cast<__int128>(a[0].integer) - a[1].integer) * 1000000000 + a[0].nanos - a[1].nanos;
   if (nanos > INT64_MAX || nanos < INT64_MIN) return c.fail("duration overflow");
   return give(out, Value::of_duration(static_cast<int64_t>(nanos)));
 }
 bool add_times(C c, const Node&, A a, size_t, Value* out) {
   int64_t sum;
-  return __builtin_add_overflow(a[0].integer, a[1].integer, &sum) ? c.fail("duration overflow") : give(out, Value::of_duration(sum));
+  return __builtin_add_overflow(a[0].integer, a[1].integer, &sum) ? c.fail("duration overflow")
+                                                                  : give(out, Value::of_duration(sum));
 }
 bool subtract_times(C c, const Node&, A a, size_t, Value* out) {
   int64_t rest;
-  return __builtin_sub_overflow(a[0].integer, a[1].integer, &rest) ? c.fail("duration overflow") : give(out, Value::of_duration(rest));
+  return __builtin_sub_overflow(a[0].integer, a[1].integer, &rest) ? c.fail("duration overflow")
+                                                                   : give(out, Value::of_duration(rest));
 }
 bool negate(C c, const Node&, A a, size_t, Value* out) {
-  return a[0].integer == INT64_MIN ? c.fail("duration overflow") : give(out, Value::of_duration(-a[0].integer));
+  return a[0].integer == INT64_MIN ? c.fail("duration overflow")
+                                   : give(out, Value::of_duration(-a[0].integer));
 }
 
 int64_t big_endian(std::string_view bytes) {
   int64_t out = bytes[0] < 0 ? -1 : 0;
-  for (char c : bytes) out = static_cast<int64_t>(static_cast<uint64_t>(out) << 8 | static_cast<unsigned char>(c));
+  for (char c : bytes)
+    out = static_cast<int64_t>(static_cast<uint64_t>(out) << 8 | static_cast<unsigned char>(c));
   return out;
 }
 // From the zone data base (RFC 8536, 64-bit part). What follows its last change, after 2037, stays as
@@ -80,7 +90,8 @@ bool read_zone(std::string_view zone, int64_t at, int64_t* seconds) {
   if (kHeader + times * 9 + types * 6 > rest.size() || types == 0) return false;
   std::string_view when = rest.substr(kHeader), which = when.substr(times * 8), what = which.substr(times);
   size_t type = 0;
-  for (size_t i = 0; i < times && big_endian(when.substr(i * 8, 8)) <= at; ++i) type = static_cast<unsigned char>(which[i]);
+  for (size_t i = 0; i < times && big_endian(when.substr(i * 8, 8)) <= at; ++i)
+    type = static_cast<unsigned char>(which[i]);
   if (type >= types) return false;
   *seconds = big_endian(what.substr(type * 6, 4));
   return true;
@@ -92,13 +103,25 @@ bool zone_offset(C c, std::string_view zone, const Value& at, int64_t* seconds) 
     bool negative = zone[0] == '-';
     std::string_view digits = zone.substr(zone[0] == '-' || zone[0] == '+');
     if (digits.size() == 5 && digits.find_first_not_of("0123456789:") == digits.npos) {
-      int64_t minutes = ((digits[0] - '0') * 10 + digits[1] - '0') * 60 + (digits[3] - '0') * 10 + digits[4] - '0';
+      int64_t minutes =
+          ((digits[0] - '0') * 10 + digits[1] - '0') * 60 + (digits[3] - '0') * 10 + digits[4] - '0';
       return *seconds = (negative ? -minutes : minutes) * 60, true;
     }
   }
   return read_zone(zone, at.integer, seconds) || c.fail("unknown time zone " + std::string(zone));
 }
-enum class Part { year, month, day_of_year, day_of_month, date, day_of_week, hours, minutes, seconds, millis };
+enum class Part {
+  year,
+  month,
+  day_of_year,
+  day_of_month,
+  date,
+  day_of_week,
+  hours,
+  minutes,
+  seconds,
+  millis
+};
 template <Part part>
 bool part_of(C c, const Node&, A a, size_t n, Value* out) {
   int64_t offset = 0;
@@ -122,8 +145,12 @@ bool part_of(C c, const Node&, A a, size_t n, Value* out) {
   return give(out, Value::of(value));
 }
 template <int64_t Unit>
-bool whole_units(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].integer / Unit)); }
-bool whole_millis(C, const Node&, A a, size_t, Value* out) { return give(out, Value::of(a[0].integer / 1000000 % 1000)); }
+bool whole_units(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(a[0].integer / Unit));
+}
+bool whole_millis(C, const Node&, A a, size_t, Value* out) {
+  return give(out, Value::of(a[0].integer / 1000000 % 1000));
+}
 
 constexpr Row kTimeRows[] = {
     {"timestamp(string) timestamp", to_timestamp},

@@ -64,7 +64,8 @@ class Lexer {
     if (starts_name(c)) {
       size_t prefix = 0;
       bool raw = false, bytes = false;
-      while (prefix < 2 && (peek(prefix) == 'r' || peek(prefix) == 'R' || peek(prefix) == 'b' || peek(prefix) == 'B')) {
+      while (prefix < 2 &&
+             (peek(prefix) == 'r' || peek(prefix) == 'R' || peek(prefix) == 'b' || peek(prefix) == 'B')) {
         (peek(prefix) == 'r' || peek(prefix) == 'R' ? raw : bytes) = true;
         ++prefix;
       }
@@ -174,8 +175,8 @@ class Lexer {
     std::string_view code = text_.substr(std::min(at_ + skip, text_.size()), digits);
     uint32_t rune = 0;
     auto parsed = std::from_chars(code.data(), code.data() + code.size(), rune, static_cast<int>(base));
-    bool bad = !digits || code.size() != digits || parsed.ptr != code.data() + code.size() || rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000) ||
-               (bytes && digits > 3);
+    bool bad = !digits || code.size() != digits || parsed.ptr != code.data() + code.size() ||
+               rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000) || (bytes && digits > 3);
     if (bad) {
       error = "Syntax error: token recognition error at: '" + std::string(text_.substr(at_, 2)) + "'";
       return false;

@@ -8,7 +8,9 @@
 namespace api::cel {
 namespace {
 
-constexpr std::string_view kReserved[] = {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"};
+constexpr std::string_view kReserved[] = {"as",        "break",  "const",  "continue", "else", "for",
+                                          "function",  "if",     "import", "let",      "loop", "package",
+                                          "namespace", "return", "var",    "void",     "while"};
 
 struct MacroRow {
   std::string_view name;
@@ -62,7 +64,9 @@ class Parser {
     return nullptr;
   }
   NodePtr unexpected() {
-    std::string found = now().kind == Token::Kind::end ? "<EOF>" : now().kind == Token::Kind::literal ? shown(now().literal) : std::string(now().text);
+    std::string found = now().kind == Token::Kind::end       ? "<EOF>"
+                        : now().kind == Token::Kind::literal ? shown(now().literal)
+                                                             : std::string(now().text);
     return fail("Syntax error: mismatched input '" + found + "'", now().at);
   }
   bool need(std::string_view symbol) { return take(symbol) || (unexpected(), false); }
@@ -78,7 +82,8 @@ class Parser {
   bool add(Node& to, NodePtr part) {
     if (!part) return false;
     to.depth = std::max(to.depth, part->depth + 1);
-    if (to.depth > kMaxDepth) return fail("expression recursion limit exceeded. limit: " + std::to_string(kMaxDepth), to.at), false;
+    if (to.depth > kMaxDepth)
+      return fail("expression recursion limit exceeded. limit: " + std::to_string(kMaxDepth), to.at), false;
     to.args.push_back(std::move(part));
     return true;
   }
@@ -97,13 +102,16 @@ class Parser {
 
   NodePtr expression() {
     Nested nested(*this);
-    if (open_ > kMaxDepth) return fail("expression recursion limit exceeded. limit: " + std::to_string(kMaxDepth), now().at);
+    if (open_ > kMaxDepth)
+      return fail("expression recursion limit exceeded. limit: " + std::to_string(kMaxDepth), now().at);
     NodePtr condition = junction(Op::either, "||");
     if (!condition || !is("?")) return condition;
     uint32_t at = now().at;
     ++at_;
     NodePtr made = node(Op::choose, at);
-    if (!made || !add(*made, std::move(condition)) || !add(*made, junction(Op::either, "||")) || !need(":") || !add(*made, expression())) return nullptr;
+    if (!made || !add(*made, std::move(condition)) || !add(*made, junction(Op::either, "||")) || !need(":") ||
+        !add(*made, expression()))
+      return nullptr;
     return made;
   }
   // a && b && c is one node, so that long chains are not deep.
@@ -134,7 +142,8 @@ class Parser {
       left = right ? call(name, at, std::move(left), std::move(right), true) : nullptr;
     }
   }
-  NodePtr chain(NodePtr (Parser::*part)(), std::initializer_list<std::pair<std::string_view, const char*>> operators) {
+  NodePtr chain(NodePtr (Parser::*part)(),
+                std::initializer_list<std::pair<std::string_view, const char*>> operators) {
     NodePtr left = (this->*part)();
     for (;;) {
       if (!left) return nullptr;
@@ -162,7 +171,8 @@ class Parser {
     bool odd = false;
     while (take("-")) odd = !odd;
     const Token& next = now();
-    bool number = next.kind == Token::Kind::literal && (next.literal.kind == Kind::integer || next.literal.kind == Kind::real);
+    bool number = next.kind == Token::Kind::literal &&
+                  (next.literal.kind == Kind::integer || next.literal.kind == Kind::real);
     if (number && odd) {
       // A literal of its own: the least int has no positive.
       Token& literal = tokens_[at_];
@@ -220,7 +230,8 @@ class Parser {
   NodePtr invoke(NodePtr target, std::string_view name, uint32_t at) {
     std::vector<NodePtr> args;
     if (!arguments(args)) return nullptr;
-    if (target->op == Op::ident && target->name == "cel" && name == "bind" && args.size() == 3) return bind(std::move(args), at);
+    if (target->op == Op::ident && target->name == "cel" && name == "bind" && args.size() == 3)
+      return bind(std::move(args), at);
     for (const MacroRow& row : kMacros)
       if (row.name == name && args.size() == row.variables + row.args) {
         bool named = true;
@@ -250,7 +261,8 @@ class Parser {
     return made;
   }
   NodePtr bind(std::vector<NodePtr> args, uint32_t at) {
-    if (args[0]->op != Op::ident) return fail("cel.bind() variable names must be simple identifiers", args[0]->at);
+    if (args[0]->op != Op::ident)
+      return fail("cel.bind() variable names must be simple identifiers", args[0]->at);
     NodePtr made = node(Op::macro, at);
     if (!made) return nullptr;
     made->macro = Macro::bind;
@@ -338,14 +350,17 @@ std::string located(std::string_view text, uint32_t at, const std::string& messa
   size_t begin = before.rfind('\n') == before.npos ? 0 : before.rfind('\n') + 1;
   std::string_view shown_line = text.substr(begin, text.find('\n', begin) - begin);
   size_t column = static_cast<size_t>(runes_in(text.substr(begin, at - begin)));
-  return "ERROR: <input>:" + std::to_string(line) + ":" + std::to_string(column + 1) + ": " + message + "\n | " + std::string(shown_line) + "\n | " +
-         std::string(column, '.') + "^";
+  return "ERROR: <input>:" + std::to_string(line) + ":" + std::to_string(column + 1) + ": " + message +
+         "\n | " + std::string(shown_line) + "\n | " + std::string(column, '.') + "^";
 }
 
 base::Result<NodePtr> parse(std::string_view text) {
-  auto refuse = [&](std::string why) { return base::make_error(base::Kind::kInvalid, "compile", "", std::move(why)); };
+  auto refuse = [&](std::string why) {
+    return base::make_error(base::Kind::kInvalid, "compile", "", std::move(why));
+  };
   if (text.size() > kMaxTextBytes)
-    return refuse("ERROR: <input>:-1:0: expression code point size exceeds limit: size: " + std::to_string(text.size()) + ", limit " + std::to_string(kMaxTextBytes));
+    return refuse("ERROR: <input>:-1:0: expression code point size exceeds limit: size: " +
+                  std::to_string(text.size()) + ", limit " + std::to_string(kMaxTextBytes));
   std::vector<Token> tokens;
   std::string error;
   uint32_t at = 0;

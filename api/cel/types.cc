@@ -32,7 +32,9 @@ TypeRef make(Kind kind, TypeRef key = nullptr, TypeRef element = nullptr) {
 }
 bool is_identifier(std::string_view text) {
   if (text.empty() || (text[0] >= '0' && text[0] <= '9')) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  });
 }
 Structural string_node() {
   Structural node;
@@ -105,8 +107,10 @@ TypeRef type_of(const Structural& schema, bool resource) {
 }
 
 bool is_reserved(std::string_view word) {
-  static constexpr std::string_view kReserved[] = {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if",
-                                                   "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"};
+  static constexpr std::string_view kReserved[] = {
+      "true",     "false",   "null",      "in",       "as",  "break",  "const",
+      "continue", "else",    "for",       "function", "if",  "import", "let",
+      "loop",     "package", "namespace", "return",   "var", "void",   "while"};
   return std::find(std::begin(kReserved), std::end(kReserved), word) != std::end(kReserved);
 }
 std::optional<std::string> escaped(std::string_view property) {

@@ -13,8 +13,22 @@
 namespace api::cel {
 
 enum class Kind : uint8_t {
-  dyn, null, boolean, integer, uinteger, real, string, bytes, timestamp, duration, type,
-  list, map, object, optional, opaque,
+  dyn,
+  null,
+  boolean,
+  integer,
+  uinteger,
+  real,
+  string,
+  bytes,
+  timestamp,
+  duration,
+  type,
+  list,
+  map,
+  object,
+  optional,
+  opaque,
   parameter,  // of a signature: "A"
 };
 

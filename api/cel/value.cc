@@ -26,7 +26,8 @@ std::string key_text(const Value& key) {
     case Kind::integer: return "n" + std::to_string(key.integer);
     case Kind::uinteger: return "n" + std::to_string(key.uinteger);
     case Kind::real:
-      if (std::floor(key.real) == key.real && std::abs(key.real) < 9e18) return "n" + std::to_string(static_cast<int64_t>(key.real));
+      if (std::floor(key.real) == key.real && std::abs(key.real) < 9e18)
+        return "n" + std::to_string(static_cast<int64_t>(key.real));
       return "d" + std::to_string(key.real);
     default: return "s" + std::string(key.text);
   }
@@ -35,10 +36,14 @@ template <typename T>
 const T* as(const Value& in) {
   return static_cast<const T*>(in.heap.get());
 }
-bool is_number(const Value& in) { return in.kind == Kind::integer || in.kind == Kind::uinteger || in.kind == Kind::real; }
+bool is_number(const Value& in) {
+  return in.kind == Kind::integer || in.kind == Kind::uinteger || in.kind == Kind::real;
+}
 int order(auto a, auto b) { return a < b ? -1 : a > b ? 1 : 0; }
 double as_real(const Value& in) {  // as cel-go compares: large ints lose their last digits
-  return in.kind == Kind::real ? in.real : in.kind == Kind::integer ? static_cast<double>(in.integer) : static_cast<double>(in.uinteger);
+  return in.kind == Kind::real      ? in.real
+         : in.kind == Kind::integer ? static_cast<double>(in.integer)
+                                    : static_cast<double>(in.uinteger);
 }
 int compare_numbers(const Value& a, const Value& b) {
   if (a.kind == Kind::real || b.kind == Kind::real) {
@@ -123,7 +128,8 @@ Value Value::of_list(std::vector<Value> items) {
 Value Value::of_map(std::vector<std::pair<Value, Value>> entries) {
   auto map = std::make_shared<Map>();
   for (auto& entry : entries)
-    if (map->by_key.emplace(key_text(entry.first), map->entries.size()).second) map->entries.push_back(std::move(entry));
+    if (map->by_key.emplace(key_text(entry.first), map->entries.size()).second)
+      map->entries.push_back(std::move(entry));
   Value out;
   out.kind = Kind::map;
   out.heap = std::move(map);
@@ -155,7 +161,8 @@ Value Value::of_json(const json::value& in, const Structural* schema, bool resou
   Value out;
   if (const auto* text = in.if_string()) {
     out = of_view({text->data(), text->size()});
-    if (!schema || schema->kind != S::kString || !schema->checks || schema->checks->format.empty()) return out;
+    if (!schema || schema->kind != S::kString || !schema->checks || schema->checks->format.empty())
+      return out;
     std::string_view format = schema->checks->format;
     if (format == "date" || format == "date-time") {
       int64_t seconds;
@@ -176,7 +183,8 @@ Value Value::of_json(const json::value& in, const Structural* schema, bool resou
     if (in.is_int64()) return of(in.get_int64());
     if (in.is_uint64()) return of(in.get_uint64());
     double real = in.get_double();
-    if (schema && (schema->kind == S::kInteger || schema->int_or_string)) return of(static_cast<int64_t>(real));
+    if (schema && (schema->kind == S::kInteger || schema->int_or_string))
+      return of(static_cast<int64_t>(real));
     return of(real);
   }
   if (in.is_bool()) return of(in.get_bool());
@@ -215,7 +223,9 @@ void each_entry(const Value& map, const std::function<bool(const Value&, const V
   if (map.from) {
     for (const auto& member : map.from->get_object()) {
       std::string_view name(member.key().data(), member.key().size());
-      if (!entry(Value::of_view(name), Value::of_json(member.value(), member_schema(map.schema, map.resource, name)))) return;
+      if (!entry(Value::of_view(name),
+                 Value::of_json(member.value(), member_schema(map.schema, map.resource, name))))
+        return;
     }
   } else {
     for (const auto& [key, value] : as<Map>(map)->entries)
@@ -290,7 +300,8 @@ int compare(const Value& a, const Value& b) {
     case Kind::string:
     case Kind::bytes: return order(a.text.compare(b.text), 0);
     case Kind::duration: return order(a.integer, b.integer);
-    case Kind::timestamp: return a.integer != b.integer ? order(a.integer, b.integer) : order(a.nanos, b.nanos);
+    case Kind::timestamp:
+      return a.integer != b.integer ? order(a.integer, b.integer) : order(a.nanos, b.nanos);
     default: return 2;
   }
 }
@@ -322,7 +333,10 @@ std::string shown(const Value& in) {
     case Kind::boolean: return in.boolean ? "true" : "false";
     case Kind::integer: return std::to_string(in.integer);
     case Kind::uinteger: return std::to_string(in.uinteger) + "u";
-    case Kind::real: return std::isnan(in.real) ? "NaN" : std::isinf(in.real) ? (in.real > 0 ? "+Inf" : "-Inf") : fmt::format("{}", in.real);
+    case Kind::real:
+      return std::isnan(in.real)   ? "NaN"
+             : std::isinf(in.real) ? (in.real > 0 ? "+Inf" : "-Inf")
+                                   : fmt::format("{}", in.real);
     case Kind::string: return quoted(in.text);
     case Kind::bytes: return "b" + quoted(in.text);
     case Kind::timestamp: return "timestamp(" + quoted(timestamp_text(in.integer, in.nanos)) + ")";

@@ -35,10 +35,10 @@ struct Value {
     uint64_t uinteger;
     double real;
   };
-  std::string_view text;                // of strings, bytes; a type's name
-  const json::value* from = nullptr;    // lists and maps of JSON
-  const Structural* schema = nullptr;   // theirs; null: not known
-  std::shared_ptr<const Heap> heap;     // owned text, List, Map, Optional, opaque things
+  std::string_view text;               // of strings, bytes; a type's name
+  const json::value* from = nullptr;   // lists and maps of JSON
+  const Structural* schema = nullptr;  // theirs; null: not known
+  std::shared_ptr<const Heap> heap;    // owned text, List, Map, Optional, opaque things
 
   static Value of_null() { return {}; }
   static Value of(bool in);
@@ -78,14 +78,15 @@ Value of_lazy(std::shared_ptr<const Lazy> in);
 size_t size_of(const Value& list_or_map);
 Value item_at(const Value& list, size_t index);
 bool find_key(const Value& map, const Value& key, Value* out);
-void each_entry(const Value& map, const std::function<bool(const Value& key, const Value& value)>& entry);  // until false
-const Value* inside(const Value& optional);  // null: none
+void each_entry(const Value& map,
+                const std::function<bool(const Value& key, const Value& value)>& entry);  // until false
+const Value* inside(const Value& optional);                                               // null: none
 
 bool equal(const Value& a, const Value& b);
 // -1, 0, 1; 2 when the two cannot be compared.
 int compare(const Value& a, const Value& b);
 std::string type_name(const Value& in);
-TypeRef type_of(const Value& in);  // without what is inside: for a literal
+TypeRef type_of(const Value& in);    // without what is inside: for a literal
 std::string shown(const Value& in);  // for messages: "name", 3, {...}
 int64_t runes_in(std::string_view text);
 std::string duration_text(int64_t nanos);

@@ -22,7 +22,8 @@ std::string timestamp_text(int64_t seconds, int32_t nanos) {
   time_t clock = seconds;
   tm parts{};
   ::gmtime_r(&clock, &parts);
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1,
+                                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
   if (nanos) {
     std::string digits = fmt::format(".{:09}", nanos);
     out += digits.substr(0, digits.find_last_not_of('0') + 1);
@@ -30,7 +31,8 @@ std::string timestamp_text(int64_t seconds, int32_t nanos) {
   return out + "Z";
 }
 bool parse_duration(std::string_view text, int64_t* nanos) {
-  static constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+  static constexpr std::pair<std::string_view, double> kUnits[] = {
+      {"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
   bool negative = false;
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) {
     negative = text[0] == '-';
@@ -57,7 +59,8 @@ bool parse_duration(std::string_view text, int64_t* nanos) {
     for (const auto& [name, size] : kUnits)
       if (name == unit) factor = size;
     if (factor == 0) return false;
-    total += static_cast<__int128>(whole) * static_cast<int64_t>(factor) + static_cast<__int128>(part) * static_cast<int64_t>(factor) / scale;
+    total += static_cast<__int128>(whole) * static_cast<int64_t>(factor) +
+             static_cast<__int128>(part) * static_cast<int64_t>(factor) / scale;
     if (total > INT64_MAX) return false;
     text.remove_prefix(end);
   }

@@ -5,7 +5,8 @@
 namespace api {
 
 namespace resources {
-#define CORE(plural, kind, namespaced) {"", "v1", plural, kind, namespaced}
+#define CORE(plural, kind, namespaced) \
+  { "", "v1", plural, kind, namespaced }
 const Resource pods = CORE("pods", "Pod", true);
 const Resource replication_controllers = CORE("replicationcontrollers", "ReplicationController", true);
 const Resource services = CORE("services", "Service", true);
@@ -46,12 +47,19 @@ base::Error error_from_status(int code, std::string_view body, std::string opera
     reason = base::string_at(*status, "reason");
     message = base::string_at(*status, "message");
   }
-  if (message.empty()) message = body.empty() ? std::string(base::http::status_text(code)) : body.substr(0, 300);
+  if (message.empty())
+    message = body.empty() ? std::string(base::http::status_text(code)) : body.substr(0, 300);
   using base::Kind;
   Kind kind = Kind::kInternal;
   switch (code) {
-    case 400: case 405: case 406: case 413: case 415: case 422: kind = Kind::kInvalid; break;
-    case 401: case 403: kind = Kind::kDenied; break;
+    case 400:
+    case 405:
+    case 406:
+    case 413:
+    case 415:
+    case 422: kind = Kind::kInvalid; break;
+    case 401:
+    case 403: kind = Kind::kDenied; break;
     case 404: kind = Kind::kNotFound; break;
     case 409: kind = reason == "AlreadyExists" ? Kind::kExists : Kind::kConflict; break;
     case 410: kind = Kind::kConflict; break;
@@ -59,8 +67,7 @@ base::Error error_from_status(int code, std::string_view body, std::string opera
     default:
       if (code == 429 || code >= 500) kind = Kind::kUnavailable;
   }
-  return base::make_error(kind, std::move(operation), {},
-                          "HTTP " + std::to_string(code) + ": " + message);
+  return base::make_error(kind, std::move(operation), {}, "HTTP " + std::to_string(code) + ": " + message);
 }
 
 Client::Client(std::shared_ptr<Transport> transport, std::string user_agent)
@@ -86,22 +93,21 @@ void Client::call(std::string method, std::string target, std::string content_ty
   // The entry stands before the call starts: a transport may answer within call().
   (*calls_)[id] = nullptr;
   std::weak_ptr<std::map<uint64_t, std::unique_ptr<Transport::Call>>> weak = calls_;
-  auto handle = transport_->call(
-      std::move(request),
-      [weak, id, operation, done = std::move(done)](base::Result<base::http::Response> response) {
-        auto calls = weak.lock();
-        if (!calls) return;
-        auto node = calls->extract(id);  // dies at the end of this callback
-        if (node.empty()) return;
-        calls.reset();
-        if (!response.ok()) return done(base::wrap(std::move(response).error(), operation));
-        if (response->status < 200 || response->status > 299)
-          return done(error_from_status(response->status, response->body, operation));
-        if (response->body.empty()) return done(json::value(nullptr));
-        auto value = base::parse_json_carrier(response->body);
-        if (!value.ok()) return done(base::wrap(std::move(value).error(), operation));
-        done(std::move(value));
-      });
+  auto handle = transport_->call(std::move(request), [weak, id, operation, done = std::move(done)](
+                                                         base::Result<base::http::Response> response) {
+    auto calls = weak.lock();
+    if (!calls) return;
+    auto node = calls->extract(id);  // dies at the end of this callback
+    if (node.empty()) return;
+    calls.reset();
+    if (!response.ok()) return done(base::wrap(std::move(response).error(), operation));
+    if (response->status < 200 || response->status > 299)
+      return done(error_from_status(response->status, response->body, operation));
+    if (response->body.empty()) return done(json::value(nullptr));
+    auto value = base::parse_json_carrier(response->body);
+    if (!value.ok()) return done(base::wrap(std::move(value).error(), operation));
+    done(std::move(value));
+  });
   auto calls = weak.lock();  // the callback may have destroyed this Client
   if (!calls) return;
   if (auto it = calls->find(id); it != calls->end()) it->second = std::move(handle);
@@ -130,8 +136,8 @@ void Client::patch(const Resource& r, std::string_view ns, std::string_view name
 void Client::remove(const Resource& r, std::string_view ns, std::string_view name, json::value options,
                     Done done) {
   bool empty = options.is_null();
-  call("DELETE", r.path(ns, name), empty ? "" : "application/json",
-       empty ? "" : base::to_json(options), std::move(done));
+  call("DELETE", r.path(ns, name), empty ? "" : "application/json", empty ? "" : base::to_json(options),
+       std::move(done));
 }
 
 }  // namespace api

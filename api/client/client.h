@@ -57,9 +57,8 @@ struct Resource {
   std::string path(std::string_view ns, std::string_view name = {}, std::string_view sub = {}) const;
 };
 namespace resources {
-extern const Resource pods, replication_controllers, services, endpoints, nodes, namespaces,
-    config_maps, secrets, service_accounts, events, replica_sets, deployments, endpoint_slices,
-    leases;
+extern const Resource pods, replication_controllers, services, endpoints, nodes, namespaces, config_maps,
+    secrets, service_accounts, events, replica_sets, deployments, endpoint_slices, leases;
 }
 
 // The Status of a refusal as an Error: 404 kNotFound, 409 AlreadyExists kExists, other 409
@@ -77,16 +76,14 @@ class Client {
   void get(const Resource& r, std::string_view ns, std::string_view name, Done done);
   void list(const Resource& r, std::string_view ns, std::string_view query, Done done);
   void create(const Resource& r, std::string_view ns, json::value object, Done done);
-  void update(const Resource& r, std::string_view ns, std::string_view name, json::value object,
-              Done done, std::string_view sub = {});
+  void update(const Resource& r, std::string_view ns, std::string_view name, json::value object, Done done,
+              std::string_view sub = {});
   // `type` is "merge", "strategic-merge" or "json".
   void patch(const Resource& r, std::string_view ns, std::string_view name, std::string_view type,
              json::value patch, Done done, std::string_view sub = {});
   // `options` is a DeleteOptions object or null.
-  void remove(const Resource& r, std::string_view ns, std::string_view name, json::value options,
-              Done done);
-  void call(std::string method, std::string target, std::string content_type, std::string body,
-            Done done);
+  void remove(const Resource& r, std::string_view ns, std::string_view name, json::value options, Done done);
+  void call(std::string method, std::string target, std::string content_type, std::string body, Done done);
   Transport& transport() { return *transport_; }
 
  private:
@@ -105,7 +102,7 @@ class Informer {
   enum class Change { kSet, kDeleted };  // kSet: added or modified, or seen again by a new list
   struct Options {
     Resource resource;
-    std::string ns;              // "" = all
+    std::string ns;  // "" = all
     std::string label_selector, field_selector;
   };
   // on_object gets every state seen; after a re-list, objects that vanished come as kDeleted with

@@ -37,17 +37,17 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
   bool closed = false, synced = false, listed = false;
   std::unique_ptr<Transport::Call> under_way;
   base::Loop::Handle timer, guard;
-  uint64_t turn = 0;                 // callbacks of an earlier call are void
+  uint64_t turn = 0;  // callbacks of an earlier call are void
   base::Backoff backoff{kFirstBackoff, kLastBackoff};
-  std::string version;               // where to watch from
+  std::string version;  // where to watch from
   std::string continue_token;
-  uint64_t generation = 0;           // of the list; objects not seen in it have vanished
+  uint64_t generation = 0;                         // of the list; objects not seen in it have vanished
   std::unordered_map<std::string, uint64_t> seen;  // "ns/name"
   bool watch_opened = false, watch_said_something = false;
   std::chrono::steady_clock::time_point watch_began;
 
-  Impl(base::Loop& loop, Transport& transport, Options o, std::function<void(Change, const json::value&)> object,
-       std::function<void()> synced_callback)
+  Impl(base::Loop& loop, Transport& transport, Options o,
+       std::function<void(Change, const json::value&)> object, std::function<void()> synced_callback)
       : loop(loop), transport(transport), options(std::move(o)), on_object(std::move(object)),
         on_synced(std::move(synced_callback)) {
     auto add = [&](const char* name, const std::string& selector) {
@@ -87,10 +87,12 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     std::string query = "limit=" + std::to_string(kPage);
     if (!continue_token.empty()) query += "&continue=" + base::http::escape(continue_token);
     start_call([&](uint64_t mine) {
-      return transport.call(request(query), [weak = weak_from_this(), mine](base::Result<base::http::Response> response) {
-        auto self = weak.lock();
-        if (self && !self->closed && self->turn == mine) self->list_answer(std::move(response));
-      });
+      return transport.call(request(query),
+                            [weak = weak_from_this(), mine](base::Result<base::http::Response> response) {
+                              auto self = weak.lock();
+                              if (self && !self->closed && self->turn == mine)
+                                self->list_answer(std::move(response));
+                            });
     });
   }
   template <typename Start>
@@ -211,8 +213,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
 };
 
 Informer::Informer(base::Loop& loop, Transport& transport, Options options,
-                   std::function<void(Change, const json::value&)> on_object,
-                   std::function<void()> on_synced)
+                   std::function<void(Change, const json::value&)> on_object, std::function<void()> on_synced)
     : impl_(std::make_shared<Impl>(loop, transport, std::move(options), std::move(on_object),
                                    std::move(on_synced))) {}
 Informer::~Informer() {

@@ -40,7 +40,8 @@ base::Result<KubeConfig> parse_kubeconfig(const std::string& text, const std::st
   if (documents.size() != 1 || !documents[0].is_object()) return bad_kubeconfig("not one YAML mapping");
   const json::value& root = documents[0];
   std::string_view current = base::string_at(root, "current-context");
-  if (current.empty()) return bad_kubeconfig("current-context is not set", "run kubectl config use-context NAME");
+  if (current.empty())
+    return bad_kubeconfig("current-context is not set", "run kubectl config use-context NAME");
   const json::value* context = entry(root, "contexts", "context", current);
   if (!context) return bad_kubeconfig("no context \"" + std::string(current) + "\"");
   std::string_view cluster_name = base::string_at(*context, "cluster");
@@ -48,9 +49,11 @@ base::Result<KubeConfig> parse_kubeconfig(const std::string& text, const std::st
   if (!cluster) return bad_kubeconfig("no cluster \"" + std::string(cluster_name) + "\"");
   KubeConfig out;
   out.server = base::string_at(*cluster, "server");
-  if (out.server.empty()) return bad_kubeconfig("cluster \"" + std::string(cluster_name) + "\" has no server");
+  if (out.server.empty())
+    return bad_kubeconfig("cluster \"" + std::string(cluster_name) + "\" has no server");
   if (base::as_bool(base::find(*cluster, "insecure-skip-tls-verify")))
-    return bad_kubeconfig("insecure-skip-tls-verify is set", "give the cluster's certificate-authority instead");
+    return bad_kubeconfig("insecure-skip-tls-verify is set",
+                          "give the cluster's certificate-authority instead");
   out.ca_pem = TRY(data_or_file(*cluster, "certificate-authority", directory));
   if (std::string_view ns = base::string_at(*context, "namespace"); !ns.empty()) out.ns = ns;
   std::string_view user_name = base::string_at(*context, "user");
@@ -59,17 +62,19 @@ base::Result<KubeConfig> parse_kubeconfig(const std::string& text, const std::st
   out.client.certificate_pem = TRY(data_or_file(*user, "client-certificate", directory));
   out.client.key_pem = TRY(data_or_file(*user, "client-key", directory));
   if (out.client.certificate_pem.empty() != out.client.key_pem.empty())
-    return bad_kubeconfig("user \"" + std::string(user_name) + "\" has only one of client-certificate and client-key");
+    return bad_kubeconfig("user \"" + std::string(user_name) +
+                          "\" has only one of client-certificate and client-key");
   out.token = base::string_at(*user, "token");
   if (std::string file(base::string_at(*user, "tokenFile")); out.token.empty() && !file.empty()) {
     out.token = TRY(base::sys::read_file(file[0] == '/' ? file : directory + "/" + file));
-    while (!out.token.empty() && std::isspace(static_cast<unsigned char>(out.token.back()))) out.token.pop_back();
+    while (!out.token.empty() && std::isspace(static_cast<unsigned char>(out.token.back())))
+      out.token.pop_back();
   }
   if (out.client.key_pem.empty() && out.token.empty())
     for (const char* unsupported : {"exec", "auth-provider", "username"})
       if (base::find(*user, unsupported))
         return bad_kubeconfig("user \"" + std::string(user_name) + "\" authenticates by " + unsupported,
-                   "use a client certificate or a token");
+                              "use a client certificate or a token");
   return out;
 }
 
@@ -85,8 +90,7 @@ std::string write_kubeconfig(const KubeConfig& config, const std::string& user) 
   auto quoted = [](const std::string& text) { return base::to_json(json::value(text)); };
   std::string out = "apiVersion: v1\nkind: Config\n";
   out += "clusters:\n- name: sampan\n  cluster:\n    server: " + quoted(config.server) + "\n";
-  if (!config.ca_pem.empty())
-    out += "    certificate-authority-data: " + base64_encode(config.ca_pem) + "\n";
+  if (!config.ca_pem.empty()) out += "    certificate-authority-data: " + base64_encode(config.ca_pem) + "\n";
   out += "contexts:\n- name: sampan\n  context:\n    cluster: sampan\n    user: " + quoted(user) + "\n";
   if (config.ns != "default") out += "    namespace: " + quoted(config.ns) + "\n";
   out += "current-context: sampan\n";

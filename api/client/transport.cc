@@ -24,7 +24,8 @@ class HttpTransport : public Transport {
   }
 
   std::unique_ptr<Call> watch(base::http::Request request, std::function<void(const WatchLine&)> on_line,
-                              std::function<void(base::Status)> on_end, std::function<void()> on_open) override {
+                              std::function<void(base::Status)> on_end,
+                              std::function<void()> on_open) override {
     authenticate(request);
     auto out = std::make_unique<HttpCall>();
     auto state = std::make_shared<WatchState>();
@@ -136,8 +137,9 @@ base::Result<std::shared_ptr<Transport>> connect(base::Loop& loop, const KubeCon
       return bad_server(config.server, "the port is not a number from 1 to 65535");
   }
   std::shared_ptr<base::tls::Context> context;
-  if (tls) context = TRY_WRAP(base::tls::Context::client(config.ca_pem, config.client),
-                              "connect to API server", config.server);
+  if (tls)
+    context = TRY_WRAP(base::tls::Context::client(config.ca_pem, config.client), "connect to API server",
+                       config.server);
   return std::shared_ptr<Transport>(
       std::make_shared<HttpTransport>(loop, std::move(context), std::move(options), config.token));
 }

@@ -11,10 +11,10 @@ namespace api {
 
 // The parts of a kubeconfig's current context that we use; files it names are read in.
 struct KubeConfig {
-  std::string server;                    // "https://192.0.2.1:6443"
+  std::string server;  // "https://192.0.2.1:6443"
   std::string ca_pem;
-  base::tls::KeyPair client;             // may be empty
-  std::string token;                     // may be empty
+  base::tls::KeyPair client;  // may be empty
+  std::string token;          // may be empty
   std::string ns = "default";
 };
 base::Result<KubeConfig> parse_kubeconfig(const std::string& text, const std::string& directory);

@@ -52,11 +52,11 @@ struct WorkQueue::Impl : std::enable_shared_from_this<Impl> {
     auto it = later.find(key);
     if (it != later.end() && it->second.due <= due) return;
     later[key] = {due, loop.after(delay, [weak = weak_from_this(), key] {
-      auto self = weak.lock();
-      if (!self || self->closed) return;
-      self->later.erase(key);
-      self->add(key);
-    })};
+                    auto self = weak.lock();
+                    if (!self || self->closed) return;
+                    self->later.erase(key);
+                    self->add(key);
+                  })};
   }
 };
 

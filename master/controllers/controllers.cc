@@ -17,15 +17,8 @@ struct Controllers::Impl {
   Impl(base::Loop& loop, std::shared_ptr<api::Transport> transport, const Options& options)
       : hub(loop, std::move(transport), options),
         replication_controllers(hub, api::resources::replication_controllers),
-        replica_sets(hub, api::resources::replica_sets),
-        deployments(hub),
-        endpoints(hub),
-        jobs(hub),
-        namespaces(hub),
-        nodes(hub),
-        garbage(hub),
-        disruption(hub),
-        pod_gc(hub) {}
+        replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub), jobs(hub),
+        namespaces(hub), nodes(hub), garbage(hub), disruption(hub), pod_gc(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;

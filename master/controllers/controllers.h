@@ -17,9 +17,9 @@ namespace master::controllers {
 struct Options {
   std::string cluster_cidr = "10.244.0.0/16";  // node Pod CIDRs are cut from it; "" allocates none
   int node_mask_size = 24;
-  std::string ca_pem;                          // goes into ConfigMap kube-root-ca.crt
+  std::string ca_pem;  // goes into ConfigMap kube-root-ca.crt
   std::string cluster_domain = "cluster.local";
-  base::Duration node_grace = std::chrono::seconds(40);      // lease not renewed: NotReady
+  base::Duration node_grace = std::chrono::seconds(40);       // lease not renewed: NotReady
   base::Duration node_quarantine = std::chrono::seconds(40);  // before Pods of a deleted node go
   int terminated_pod_threshold = 12500;
   std::function<base::Time()> now = base::wall_now;

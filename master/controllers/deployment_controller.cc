@@ -16,8 +16,12 @@ struct DeploymentController::Round {
 };
 
 DeploymentController::DeploymentController(Hub& hub)
-    : hub_(hub), deployments_(hub.follow<Deployment>(api::resources::deployments)), replica_sets_(hub.follow<ReplicaOwner>(api::resources::replica_sets)), pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("deployment-controller")),
-      reconciler_(hub, {&deployments_, &replica_sets_, &pods_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+    : hub_(hub), deployments_(hub.follow<Deployment>(api::resources::deployments)),
+      replica_sets_(hub.follow<ReplicaOwner>(api::resources::replica_sets)),
+      pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("deployment-controller")),
+      reconciler_(
+          hub, {&deployments_, &replica_sets_, &pods_},
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   deployments_.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
     if (!after) reconciler_.gate.forget(key);
@@ -61,7 +65,8 @@ void DeploymentController::sync(const std::string& key, Reconciler::Finish finis
   round->deployment = deployment;
   round->plan = plan_deployment(view, hub_.now());
   round->finish = std::move(finish);
-  if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("Deployment {}: {}", key, round->plan.text());
+  if (base::log::enabled(base::log::Level::kDebug))
+    base::log::debug("Deployment {}: {}", key, round->plan.text());
   if (round->plan.again) reconciler_.add_after(key, *round->plan.again);
   act(std::move(round));
 }
@@ -77,13 +82,16 @@ void DeploymentController::act(std::shared_ptr<Round> round) {
   for (const std::string& name : plan.remove) steps.push_back(remove(round, name));
   if (!plan.revision.empty())
     steps.push_back([this, round](auto done) {
-      account_.client.patch(api::resources::deployments, round->deployment->meta.ns, round->deployment->meta.name, "merge",
-                        json::object{{"metadata", {{"uid", round->deployment->meta.uid}, {"annotations", {{kRevision, round->plan.revision}}}}}},
-                        [this, round, done](base::Result<json::value> result) {
-                          if (!result.ok()) return done(result.error());
-                          reconciler_.gate.wrote(round->key, deployments_, revision_of(*result), hub_.now());
-                          done({});
-                        });
+      account_.client.patch(
+          api::resources::deployments, round->deployment->meta.ns, round->deployment->meta.name, "merge",
+          json::object{
+              {"metadata",
+               {{"uid", round->deployment->meta.uid}, {"annotations", {{kRevision, round->plan.revision}}}}}},
+          [this, round, done](base::Result<json::value> result) {
+            if (!result.ok()) return done(result.error());
+            reconciler_.gate.wrote(round->key, deployments_, revision_of(*result), hub_.now());
+            done({});
+          });
     });
   all(std::move(steps), [this, round, claiming](base::Status status) {
     if (!status.ok()) {
@@ -103,23 +111,28 @@ Step DeploymentController::own(std::shared_ptr<Round> round, const std::string& 
     if (!rs) return done({});
     json::object reference{{"uid", d.meta.uid}};
     if (adopt)
-      reference = {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", d.meta.name}, {"uid", d.meta.uid},
-                   {"controller", true}, {"blockOwnerDeletion", true}};
+      reference = {{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", d.meta.name},
+                   {"uid", d.meta.uid},       {"controller", true},   {"blockOwnerDeletion", true}};
     else reference["$patch"] = "delete";
-    account_.client.patch(api::resources::replica_sets, d.meta.ns, name, "strategic-merge",
-                      json::object{{"metadata", {{"uid", rs->meta.uid}, {"ownerReferences", json::array{std::move(reference)}}}}},
-                      [this, round, done](base::Result<json::value> result) {
-                        if (!result.ok()) return done(result.error());
-                        reconciler_.gate.wrote(round->key, replica_sets_, revision_of(*result), hub_.now());
-                        done({});
-                      });
+    account_.client.patch(
+        api::resources::replica_sets, d.meta.ns, name, "strategic-merge",
+        json::object{
+            {"metadata", {{"uid", rs->meta.uid}, {"ownerReferences", json::array{std::move(reference)}}}}},
+        [this, round, done](base::Result<json::value> result) {
+          if (!result.ok()) return done(result.error());
+          reconciler_.gate.wrote(round->key, replica_sets_, revision_of(*result), hub_.now());
+          done({});
+        });
   };
 }
 
-void DeploymentController::tell(const Round& round, const char* direction, const std::string& name, int from, int to) {
+void DeploymentController::tell(const Round& round, const char* direction, const std::string& name, int from,
+                                int to) {
   const Deployment& d = *round.deployment;
-  account_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Normal", "ScalingReplicaSet",
-                     fmt::format("Scaled {} replica set {} from {} to {}", direction, name, from, to), "deployment-controller");
+  account_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Normal",
+                         "ScalingReplicaSet",
+                         fmt::format("Scaled {} replica set {} from {} to {}", direction, name, from, to),
+                         "deployment-controller");
 }
 
 Step DeploymentController::create(std::shared_ptr<Round> round) {
@@ -140,13 +153,17 @@ Step DeploymentController::create(std::shared_ptr<Round> round) {
             // templates hash alike, and the count makes the next name another.
             if (other && !(other->controller.uid == round->deployment->meta.uid &&
                            same_template(other->pod_template, round->deployment->pod_template)))
-              round->plan.status["collisionCount"] = as_int(find(round->deployment->status, "collisionCount")) + 1,
+              round->plan.status["collisionCount"] =
+                  as_int(find(round->deployment->status, "collisionCount")) + 1,
               round->plan.status_changed = true;
             return done({});
           }
           const Deployment& d = *round->deployment;
-          account_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Warning", "ReplicaSetCreateError",
-                             fmt::format("Failed to create new replica set \"{}\": {}", name, result.error().message()), "deployment-controller");
+          account_.events.record(
+              {"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Warning",
+              "ReplicaSetCreateError",
+              fmt::format("Failed to create new replica set \"{}\": {}", name, result.error().message()),
+              "deployment-controller");
           done(result.error());
         });
   };
@@ -154,14 +171,15 @@ Step DeploymentController::create(std::shared_ptr<Round> round) {
 
 Step DeploymentController::change(std::shared_ptr<Round> round, const DeploymentPlan::Change& change) {
   return [this, round, change](auto done) {
-    account_.client.patch(api::resources::replica_sets, round->deployment->meta.ns, change.name, "merge", change.patch,
-                      [this, round, change, done](base::Result<json::value> result) {
-                        if (!result.ok()) return done(result.error());
-                        reconciler_.gate.wrote(round->key, replica_sets_, revision_of(*result), hub_.now());
-                        if (change.from != change.to)
-                          tell(*round, change.to > change.from ? "up" : "down", change.name, change.from, change.to);
-                        done({});
-                      });
+    account_.client.patch(
+        api::resources::replica_sets, round->deployment->meta.ns, change.name, "merge", change.patch,
+        [this, round, change, done](base::Result<json::value> result) {
+          if (!result.ok()) return done(result.error());
+          reconciler_.gate.wrote(round->key, replica_sets_, revision_of(*result), hub_.now());
+          if (change.from != change.to)
+            tell(*round, change.to > change.from ? "up" : "down", change.name, change.from, change.to);
+          done({});
+        });
   };
 }
 
@@ -170,16 +188,20 @@ Step DeploymentController::remove(std::shared_ptr<Round> round, const std::strin
     const std::string key = key_of(round->deployment->meta.ns, name);
     auto rs = replica_sets_.get(key);
     if (!rs) return done({});
-    account_.client.remove(api::resources::replica_sets, rs->meta.ns, name,
-                       json::object{{"preconditions", {{"uid", rs->meta.uid}}}, {"propagationPolicy", "Background"}},
-                       [this, round, key, done](base::Result<json::value> result) {
-                         if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
-                         reconciler_.gate.deleted(round->key, [this, key] {
-                           auto now = replica_sets_.get(key);
-                           return !now || now->meta.deleting;
-                         }, hub_.now());
-                         done({});
-                       });
+    account_.client.remove(
+        api::resources::replica_sets, rs->meta.ns, name,
+        json::object{{"preconditions", {{"uid", rs->meta.uid}}}, {"propagationPolicy", "Background"}},
+        [this, round, key, done](base::Result<json::value> result) {
+          if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
+          reconciler_.gate.deleted(
+              round->key,
+              [this, key] {
+                auto now = replica_sets_.get(key);
+                return !now || now->meta.deleting;
+              },
+              hub_.now());
+          done({});
+        });
   };
 }
 

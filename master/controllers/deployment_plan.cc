@@ -49,8 +49,8 @@ json::value without_hash(const json::value& pod_template) {
 int64_t revision_number(const ReplicaOwner& rs) { return annotation_number<int64_t>(rs, kRevision, 0); }
 
 bool copied(std::string_view annotation) {
-  for (std::string_view skip : {"kubectl.kubernetes.io/last-applied-configuration", kRevision, kHistory, kDesired, kMax,
-                                "deprecated.deployment.rollback.to"})
+  for (std::string_view skip : {"kubectl.kubernetes.io/last-applied-configuration", kRevision, kHistory,
+                                kDesired, kMax, "deprecated.deployment.rollback.to"})
     if (annotation == skip) return false;
   return true;
 }
@@ -65,7 +65,8 @@ std::string template_hash(const json::value& pod_template, int collisions) {
   // No vowels and no look-alikes, as in the names of Kubernetes.
   constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";
   std::string out;
-  for (char digit : std::to_string(hash)) out += kAlphabet[static_cast<unsigned char>(digit) % kAlphabet.size()];
+  for (char digit : std::to_string(hash))
+    out += kAlphabet[static_cast<unsigned char>(digit) % kAlphabet.size()];
   return out;
 }
 bool same_template(const json::value& a, const json::value& b) {
@@ -88,7 +89,8 @@ class Planner {
     sizes_.desired = d_.replicas;
     sizes_.rolling = !d_.recreate;
     if (sizes_.rolling) sizes_.fences = resolve_fences(d_.max_surge, d_.max_unavailable, d_.replicas);
-    if (const json::value* list = find(d_.status, "conditions"); list && list->is_array()) conditions_ = list->get_array();
+    if (const json::value* list = find(d_.status, "conditions"); list && list->is_array())
+      conditions_ = list->get_array();
     bool progress = false;
     if (!d_.meta.deleting) {
       paused_conditions();
@@ -127,7 +129,8 @@ class Planner {
     });
     for (const ReplicaOwner* rs : mine) {
       auto count = [&](const char* key) { return static_cast<int>(as_int(find(rs->status, key))); };
-      sets_.push_back({rs, rs->replicas, count("availableReplicas"), count("replicas"), count("readyReplicas"), false});
+      sets_.push_back(
+          {rs, rs->replicas, count("availableReplicas"), count("replicas"), count("readyReplicas"), false});
       // Of several equal ones the oldest is the one, or two writers could alternate.
       if (!sizes_.current && same_template(rs->pod_template, d_.pod_template)) sizes_.current = &sets_.back();
       else sizes_.old_sets.push_back(&sets_.back());
@@ -141,9 +144,11 @@ class Planner {
     const std::string_view reason = progressing ? as_string(progressing->if_contains("reason")) : "";
     if (reason == "ProgressDeadlineExceeded") return;
     if (d_.paused && reason != "DeploymentPaused")
-      set_condition(conditions_, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused", now_, true);
+      set_condition(conditions_, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused", now_,
+                    true);
     else if (!d_.paused && reason == "DeploymentPaused")
-      set_condition(conditions_, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now_, true);
+      set_condition(conditions_, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now_,
+                    true);
   }
 
   int64_t next_revision() const {
@@ -155,7 +160,8 @@ class Planner {
   void adopt_revision() {
     const ReplicaOwner& rs = *sizes_.current->rs;
     for (const auto& [key, value] : d_.annotations)
-      if (auto at = rs.annotations.find(key); copied(key) && (at == rs.annotations.end() || at->second != value))
+      if (auto at = rs.annotations.find(key);
+          copied(key) && (at == rs.annotations.end() || at->second != value))
         new_annotations_[key] = value;
     const int64_t revision = next_revision();
     std::string is = rs.annotations.count(kRevision) ? rs.annotations.at(kRevision) : "";
@@ -179,7 +185,8 @@ class Planner {
 
   bool scaling_event() const {
     for (const WorkingSet* set : sizes_.all())
-      if (set->replicas > 0 && annotation_number<int>(*set->rs, kDesired, d_.replicas) != d_.replicas) return true;
+      if (set->replicas > 0 && annotation_number<int>(*set->rs, kDesired, d_.replicas) != d_.replicas)
+        return true;
     return false;
   }
 
@@ -197,10 +204,12 @@ class Planner {
   }
 
   json::object size_annotations() const {
-    return {{kDesired, std::to_string(d_.replicas)}, {kMax, std::to_string(d_.replicas + sizes_.fences.surge)}};
+    return {{kDesired, std::to_string(d_.replicas)},
+            {kMax, std::to_string(d_.replicas + sizes_.fences.surge)}};
   }
   void create() {
-    const std::string hash = template_hash(d_.pod_template, static_cast<int>(as_int(find(d_.status, "collisionCount"))));
+    const std::string hash =
+        template_hash(d_.pod_template, static_cast<int>(as_int(find(d_.status, "collisionCount"))));
     const std::string name = d_.meta.name + "-" + hash;
     json::value pod_template = d_.pod_template;
     if (!pod_template.is_object()) pod_template = json::object();
@@ -224,7 +233,10 @@ class Planner {
                                                                    {"controller", true},
                                                                    {"blockOwnerDeletion", true}}}}};
     spec["template"] = std::move(pod_template);
-    plan_.create = json::object{{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"metadata", std::move(meta)}, {"spec", std::move(spec)}};
+    plan_.create = json::object{{"apiVersion", "apps/v1"},
+                                {"kind", "ReplicaSet"},
+                                {"metadata", std::move(meta)},
+                                {"spec", std::move(spec)}};
     set_revision(std::to_string(next_revision()));
     if (has_deadline_)
       set_condition(conditions_, "Progressing", "True", "NewReplicaSetCreated",
@@ -282,9 +294,11 @@ class Planner {
       if (set->replicas != rs.replicas || set->touch)
         for (const auto& item : sizes) {
           auto at = rs.annotations.find(std::string(item.key()));
-          if (at == rs.annotations.end() || at->second != as_string(&item.value())) annotations[item.key()] = item.value();
+          if (at == rs.annotations.end() || at->second != as_string(&item.value()))
+            annotations[item.key()] = item.value();
         }
-      if (set == sizes_.current && rs.min_ready_seconds != d_.min_ready_seconds) spec["minReadySeconds"] = d_.min_ready_seconds;
+      if (set == sizes_.current && rs.min_ready_seconds != d_.min_ready_seconds)
+        spec["minReadySeconds"] = d_.min_ready_seconds;
       if (annotations.empty() && spec.empty()) continue;
       json::object meta{{"resourceVersion", std::to_string(rs.meta.revision)}};
       if (!annotations.empty()) meta["annotations"] = std::move(annotations);
@@ -298,9 +312,11 @@ class Planner {
     const Counts c = counts();
     const int64_t generation = d_.meta.generation;
     if (c.available >= d_.replicas - sizes_.max_unavailable())
-      set_condition(conditions_, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now_, true);
+      set_condition(conditions_, "Available", "True", "MinimumReplicasAvailable",
+                    "Deployment has minimum availability.", now_, true);
     else
-      set_condition(conditions_, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", now_, true);
+      set_condition(conditions_, "Available", "False", "MinimumReplicasUnavailable",
+                    "Deployment does not have minimum availability.", now_, true);
     if (progress) progress_condition(c);
     json::object& status = plan_.status;
     auto put = [&](const char* key, int value) {
@@ -329,18 +345,28 @@ class Planner {
                                            : fmt::format("Deployment \"{}\"", d_.meta.name);
     if (!(c.replicas == c.updated && reason == "NewReplicaSetAvailable")) {
       const bool done = c.updated == d_.replicas && c.replicas == d_.replicas && c.available == d_.replicas;
-      const bool moved = c.updated > old("updatedReplicas") || c.ready > old("readyReplicas") || c.available > old("availableReplicas") ||
+      const bool moved = c.updated > old("updatedReplicas") || c.ready > old("readyReplicas") ||
+                         c.available > old("availableReplicas") ||
                          c.replicas - c.updated < old("replicas") - old("updatedReplicas");
       if (done) {
-        set_condition(conditions_, "Progressing", "True", "NewReplicaSetAvailable", who + " has successfully progressed.", now_, true);
+        set_condition(conditions_, "Progressing", "True", "NewReplicaSetAvailable",
+                      who + " has successfully progressed.", now_, true);
       } else if (moved) {
         // Each step forward restarts the deadline: lastUpdateTime moves even if the words stay.
-        json::value since = now_is && as_string(now_is->if_contains("status")) == "True" ? now_is->at("lastTransitionTime") : json::value(base::format_time(now_));
+        json::value since = now_is && as_string(now_is->if_contains("status")) == "True"
+                                ? now_is->at("lastTransitionTime")
+                                : json::value(base::format_time(now_));
         remove_condition(conditions_, "Progressing");
-        conditions_.push_back(json::object{{"type", "Progressing"}, {"status", "True"}, {"reason", "ReplicaSetUpdated"},
-                                           {"message", who + " is progressing."}, {"lastUpdateTime", base::format_time(now_)}, {"lastTransitionTime", since}});
-      } else if (now_is && reason != "NewReplicaSetAvailable" && reason != "ProgressDeadlineExceeded" && deadline_left(*now_is).count() <= 0) {
-        set_condition(conditions_, "Progressing", "False", "ProgressDeadlineExceeded", who + " has timed out progressing.", now_, true);
+        conditions_.push_back(json::object{{"type", "Progressing"},
+                                           {"status", "True"},
+                                           {"reason", "ReplicaSetUpdated"},
+                                           {"message", who + " is progressing."},
+                                           {"lastUpdateTime", base::format_time(now_)},
+                                           {"lastTransitionTime", since}});
+      } else if (now_is && reason != "NewReplicaSetAvailable" && reason != "ProgressDeadlineExceeded" &&
+                 deadline_left(*now_is).count() <= 0) {
+        set_condition(conditions_, "Progressing", "False", "ProgressDeadlineExceeded",
+                      who + " has timed out progressing.", now_, true);
       }
     }
     failure_condition();
@@ -361,8 +387,9 @@ class Planner {
       if (const json::value* list = find(set->rs->status, "conditions"); list && list->is_array())
         if (const json::object* found = find_condition(list->get_array(), "ReplicaFailure")) failure = found;
     if (failure)
-      set_condition(conditions_, "ReplicaFailure", as_string(failure->if_contains("status")), as_string(failure->if_contains("reason")),
-                    as_string(failure->if_contains("message")), now_, true);
+      set_condition(conditions_, "ReplicaFailure", as_string(failure->if_contains("status")),
+                    as_string(failure->if_contains("reason")), as_string(failure->if_contains("message")),
+                    now_, true);
     else remove_condition(conditions_, "ReplicaFailure");
   }
 
@@ -378,24 +405,29 @@ class Planner {
 };
 }  // namespace
 
-DeploymentPlan plan_deployment(const DeploymentView& view, base::Time now) { return Planner(view, now).run(); }
+DeploymentPlan plan_deployment(const DeploymentView& view, base::Time now) {
+  return Planner(view, now).run();
+}
 
 std::string DeploymentPlan::text() const {
   std::string out;
   for (const std::string& name : adopt) out += fmt::format("adopt {}\n", name);
   for (const std::string& name : release) out += fmt::format("release {}\n", name);
   if (create)
-    out += fmt::format("create {} replicas={}\n", as_string(find(create->at("metadata"), "name")), as_int(find(create->at("spec"), "replicas")));
+    out += fmt::format("create {} replicas={}\n", as_string(find(create->at("metadata"), "name")),
+                       as_int(find(create->at("spec"), "replicas")));
   for (const Change& change : changes) {
-    if (change.from != change.to) out += fmt::format("scale {} {} -> {}\n", change.name, change.from, change.to);
+    if (change.from != change.to)
+      out += fmt::format("scale {} {} -> {}\n", change.name, change.from, change.to);
     else out += fmt::format("annotate {}\n", change.name);
   }
   for (const std::string& name : remove) out += fmt::format("delete {}\n", name);
   if (!revision.empty()) out += fmt::format("revision {}\n", revision);
   auto count = [&](const char* key) { return as_int(status.if_contains(key)); };
   if (status.contains("observedGeneration"))
-    out += fmt::format("status replicas={} updated={} ready={} available={} unavailable={}", count("replicas"), count("updatedReplicas"),
-                       count("readyReplicas"), count("availableReplicas"), count("unavailableReplicas"));
+    out += fmt::format("status replicas={} updated={} ready={} available={} unavailable={}",
+                       count("replicas"), count("updatedReplicas"), count("readyReplicas"),
+                       count("availableReplicas"), count("unavailableReplicas"));
   if (const json::value* list = status.if_contains("conditions"); list && list->is_array())
     for (const json::value& c : list->get_array())
       out += fmt::format(" {}={}/{}", string_at(c, "type"), string_at(c, "status"), string_at(c, "reason"));

@@ -19,14 +19,14 @@ constexpr const char* kRevision = "deployment.kubernetes.io/revision";
 struct DeploymentPlan {
   struct Change {
     std::string name;
-    json::object patch;      // merge patch of the ReplicaSet, bound to the revision we saw
-    int from = 0, to = 0;    // spec.replicas
+    json::object patch;    // merge patch of the ReplicaSet, bound to the revision we saw
+    int from = 0, to = 0;  // spec.replicas
   };
   std::vector<std::string> adopt, release;  // ReplicaSets; then nothing else happens this round
   std::optional<json::object> create;       // the new ReplicaSet
   std::vector<Change> changes;
-  std::vector<std::string> remove;          // history past its limit
-  std::string revision;                     // annotation to set on the Deployment; empty: leave
+  std::vector<std::string> remove;  // history past its limit
+  std::string revision;             // annotation to set on the Deployment; empty: leave
   json::object status;
   bool status_changed = false;
   std::optional<base::Duration> again;

@@ -6,7 +6,9 @@
 namespace master::controllers {
 
 static int resolve(const json::value& value, int desired, bool up, int fallback_percent) {
-  const int64_t amount = scaled(value, desired, up).value_or((fallback_percent * static_cast<int64_t>(desired) + (up ? 99 : 0)) / 100);
+  const int64_t amount =
+      scaled(value, desired, up)
+          .value_or((fallback_percent * static_cast<int64_t>(desired) + (up ? 99 : 0)) / 100);
   return static_cast<int>(std::clamp<int64_t>(amount, 0, INT32_MAX));
 }
 Fences resolve_fences(const json::value& max_surge, const json::value& max_unavailable, int desired) {
@@ -95,7 +97,8 @@ static int share(const WorkingSet& set, int desired, int surge, int to_add, int 
   if (desired != 0) {
     int before = annotation_number<int>(*set.rs, kMax, set.current);
     if (before <= 0) before = std::max(1, set.current);
-    part = static_cast<int>(std::lround(static_cast<double>(set.replicas) * (desired + surge) / before)) - set.replicas;
+    part = static_cast<int>(std::lround(static_cast<double>(set.replicas) * (desired + surge) / before)) -
+           set.replicas;
   }
   return to_add > 0 ? std::min(part, to_add - added) : std::max(part, to_add - added);
 }
@@ -105,7 +108,10 @@ void Sizes::scale() {
   for (WorkingSet* set : all())
     if (set->replicas > 0) active.push_back(set);
   if (active.size() <= 1) {
-    WorkingSet* only = !active.empty() ? active[0] : current ? current : old_sets.empty() ? nullptr : old_sets.back();
+    WorkingSet* only = !active.empty()    ? active[0]
+                       : current          ? current
+                       : old_sets.empty() ? nullptr
+                                          : old_sets.back();
     if (only && only->replicas != desired) {
       only->replicas = desired;
       only->touch = true;

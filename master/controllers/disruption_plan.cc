@@ -23,7 +23,9 @@ Store<DisruptionBudget>::Reader DisruptionBudget::reader(const api::Resource&) {
   };
 }
 
-bool needs_sizes(const DisruptionBudget& budget) { return !budget.max_unavailable.is_null() || budget.min_available.is_string(); }
+bool needs_sizes(const DisruptionBudget& budget) {
+  return !budget.max_unavailable.is_null() || budget.min_available.is_string();
+}
 
 namespace {
 
@@ -35,7 +37,8 @@ struct Expected {
 Expected expect(const BudgetView& view, BudgetPlan& plan) {
   const DisruptionBudget& budget = *view.budget;
   if (!needs_sizes(budget))
-    return {static_cast<int64_t>(view.pods.size()), budget.min_available.is_null() ? 0 : std::max<int64_t>(0, as_int(&budget.min_available))};
+    return {static_cast<int64_t>(view.pods.size()),
+            budget.min_available.is_null() ? 0 : std::max<int64_t>(0, as_int(&budget.min_available))};
   std::set<std::string> counted;
   Expected out;
   for (const auto& pod : view.pods) {
@@ -53,7 +56,8 @@ Expected expect(const BudgetView& view, BudgetPlan& plan) {
   const bool unavailable = !budget.max_unavailable.is_null();
   auto share = scaled(unavailable ? budget.max_unavailable : budget.min_available, out.pods, true);
   if (!share) {
-    plan.failure = "invalid value for IntOrString: " + base::to_json(unavailable ? budget.max_unavailable : budget.min_available);
+    plan.failure = "invalid value for IntOrString: " +
+                   base::to_json(unavailable ? budget.max_unavailable : budget.min_available);
     return {};
   }
   out.healthy = std::max<int64_t>(0, unavailable ? out.pods - *share : *share);
@@ -83,24 +87,32 @@ BudgetPlan plan_budget(const BudgetView& view, base::Time now) {
       }
     }
   int64_t healthy = 0;
-  for (const auto& pod : view.pods) healthy += !pod->meta.deleting && pod->ready && !granted.contains(pod->meta.name);
+  for (const auto& pod : view.pods)
+    healthy += !pod->meta.deleting && pod->ready && !granted.contains(pod->meta.name);
 
-  int64_t allowed = plan.failure.empty() && expected.pods > 0 ? std::max<int64_t>(0, healthy - expected.healthy) : 0;
+  int64_t allowed =
+      plan.failure.empty() && expected.pods > 0 ? std::max<int64_t>(0, healthy - expected.healthy) : 0;
   json::object& status = plan.status;
   if (plan.failure.empty()) {
-    status = {{"currentHealthy", healthy}, {"desiredHealthy", expected.healthy}, {"disruptionsAllowed", allowed}, {"expectedPods", expected.pods}};
+    status = {{"currentHealthy", healthy},
+              {"desiredHealthy", expected.healthy},
+              {"disruptionsAllowed", allowed},
+              {"expectedPods", expected.pods}};
     if (!granted.empty()) status["disruptedPods"] = std::move(granted);
   } else {
     if (budget.status.is_object()) status = budget.status.get_object();
     status["disruptionsAllowed"] = 0;
   }
   json::array conditions;
-  if (const json::value* list = find(budget.status, "conditions"); list && list->is_array()) conditions = list->get_array();
-  if (!plan.failure.empty()) set_condition(conditions, "DisruptionAllowed", "False", "SyncFailed", plan.failure, now);
+  if (const json::value* list = find(budget.status, "conditions"); list && list->is_array())
+    conditions = list->get_array();
+  if (!plan.failure.empty())
+    set_condition(conditions, "DisruptionAllowed", "False", "SyncFailed", plan.failure, now);
   else if (allowed > 0) set_condition(conditions, "DisruptionAllowed", "True", "SufficientPods", "", now);
   else set_condition(conditions, "DisruptionAllowed", "False", "InsufficientPods", "", now);
   for (json::value& condition : conditions)
-    if (base::string_at(condition, "type") == "DisruptionAllowed") condition.get_object()["observedGeneration"] = budget.meta.generation;
+    if (base::string_at(condition, "type") == "DisruptionAllowed")
+      condition.get_object()["observedGeneration"] = budget.meta.generation;
   status["conditions"] = std::move(conditions);
   if (plan.failure.empty()) status["observedGeneration"] = budget.meta.generation;
   plan.changed = json::value(status) != budget.status;
@@ -115,10 +127,13 @@ std::string BudgetPlan::text() const {
   auto number = [&](const char* key) { return as_int(status.if_contains(key)); };
   std::string granted;
   if (const json::value* pods = status.if_contains("disruptedPods"); pods && pods->is_object())
-    for (const auto& item : pods->get_object()) granted += fmt::format(" granted={}", std::string_view(item.key().data(), item.key().size()));
-  out += fmt::format("status{} healthy={}/{} allowed={} expected={}{}\n", changed ? "" : " unchanged", number("currentHealthy"), number("desiredHealthy"),
-                     number("disruptionsAllowed"), number("expectedPods"), granted);
-  if (again) out += fmt::format("again in {}s\n", std::chrono::duration_cast<std::chrono::seconds>(*again).count());
+    for (const auto& item : pods->get_object())
+      granted += fmt::format(" granted={}", std::string_view(item.key().data(), item.key().size()));
+  out += fmt::format("status{} healthy={}/{} allowed={} expected={}{}\n", changed ? "" : " unchanged",
+                     number("currentHealthy"), number("desiredHealthy"), number("disruptionsAllowed"),
+                     number("expectedPods"), granted);
+  if (again)
+    out += fmt::format("again in {}s\n", std::chrono::duration_cast<std::chrono::seconds>(*again).count());
   return out;
 }
 

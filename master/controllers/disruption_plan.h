@@ -1,6 +1,6 @@
 // What the status of a PodDisruptionBudget says, given the Pods it selects and the size of those who own
-// them. Pure. Counts, words and times are those of Kubernetes' disruption controller (pkg/controller/disruption),
-// because the eviction API and kubectl drain read them.
+// them. Pure. Counts, words and times are those of Kubernetes' disruption controller
+// (pkg/controller/disruption), because the eviction API and kubectl drain read them.
 #pragma once
 
 #include <map>
@@ -19,8 +19,8 @@ constexpr base::Duration kGrantedFor = std::chrono::minutes(2);
 
 struct DisruptionBudget {
   Meta meta;
-  Selector selector;                            // an empty one selects all Pods of the namespace
-  json::value min_available, max_unavailable;   // int or percentage; null: absent
+  Selector selector;                           // an empty one selects all Pods of the namespace
+  json::value min_available, max_unavailable;  // int or percentage; null: absent
   json::value status;
 
   static Store<DisruptionBudget>::Reader reader(const api::Resource& resource);
@@ -29,7 +29,7 @@ struct DisruptionBudget {
 struct BudgetView {
   std::shared_ptr<const DisruptionBudget> budget;
   std::vector<std::shared_ptr<const Pod>> pods;  // those it selects
-  std::map<std::string, int64_t> sizes;          // spec.replicas of the Pods' controllers, by the controller's uid
+  std::map<std::string, int64_t> sizes;  // spec.replicas of the Pods' controllers, by the controller's uid
 };
 struct BudgetPlan {
   json::object status;

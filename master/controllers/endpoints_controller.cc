@@ -10,8 +10,8 @@ namespace {
 constexpr base::Duration kGatherChanges = std::chrono::milliseconds(2);
 
 bool same_for_endpoints(const Pod& a, const Pod& b) {
-  return a.shape == b.shape && a.ips == b.ips && a.ready == b.ready && a.node == b.node && a.phase == b.phase &&
-         a.meta.deleting == b.meta.deleting && a.meta.uid == b.meta.uid;
+  return a.shape == b.shape && a.ips == b.ips && a.ready == b.ready && a.node == b.node &&
+         a.phase == b.phase && a.meta.deleting == b.meta.deleting && a.meta.uid == b.meta.uid;
 }
 bool managed_by(const Whole& slice, const char* controller) {
   return label(slice.labels, "endpointslice.kubernetes.io/managed-by") == controller;
@@ -19,8 +19,15 @@ bool managed_by(const Whole& slice, const char* controller) {
 }  // namespace
 
 EndpointsController::EndpointsController(Hub& hub)
-    : hub_(hub), services_(hub.follow<Service>(api::resources::services)), endpoints_(hub.follow<Whole>(api::resources::endpoints)), slices_(hub.follow<Whole>(api::resources::endpoint_slices)), pods_(hub.follow<Pod>(api::resources::pods)), nodes_(hub.follow<Node>(api::resources::nodes)), endpoints_account_(hub.account("endpoint-controller")), slices_account_(hub.account("endpointslice-controller")),
-      reconciler_(hub, {&services_, &endpoints_, &slices_, &pods_, &nodes_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+    : hub_(hub), services_(hub.follow<Service>(api::resources::services)),
+      endpoints_(hub.follow<Whole>(api::resources::endpoints)),
+      slices_(hub.follow<Whole>(api::resources::endpoint_slices)),
+      pods_(hub.follow<Pod>(api::resources::pods)), nodes_(hub.follow<Node>(api::resources::nodes)),
+      endpoints_account_(hub.account("endpoint-controller")),
+      slices_account_(hub.account("endpointslice-controller")),
+      reconciler_(
+          hub, {&services_, &endpoints_, &slices_, &pods_, &nodes_},
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   services_.on_change([this](const auto& before, const auto& after) { service_changed(before, after); });
   pods_.on_change([this](const auto& before, const auto& after) { pod_changed(before, after); });
   auto written = [this](const std::shared_ptr<const Whole>& before, const std::shared_ptr<const Whole>& after,
@@ -33,7 +40,8 @@ EndpointsController::EndpointsController(Hub& hub)
   });
   slices_.on_change([written](const auto& before, const auto& after) {
     const Whole& slice = after ? *after : *before;
-    if (managed_by(slice, kSliceController) || managed_by(slice, kSliceMirror)) written(before, after, key_of(slice.meta.ns, label(slice.labels, "kubernetes.io/service-name")));
+    if (managed_by(slice, kSliceController) || managed_by(slice, kSliceMirror))
+      written(before, after, key_of(slice.meta.ns, label(slice.labels, "kubernetes.io/service-name")));
   });
 }
 
@@ -52,7 +60,8 @@ void EndpointsController::service_changed(const std::shared_ptr<const Service>& 
   reconciler_.add(key);
 }
 
-void EndpointsController::pod_changed(const std::shared_ptr<const Pod>& before, const std::shared_ptr<const Pod>& after) {
+void EndpointsController::pod_changed(const std::shared_ptr<const Pod>& before,
+                                      const std::shared_ptr<const Pod>& after) {
   if (before && after && same_for_endpoints(*before, *after)) return;
   const Pod& pod = after ? *after : *before;
   const std::string key = pod.meta.key();
@@ -79,18 +88,20 @@ void EndpointsController::sync(const std::string& key, Reconciler::Finish finish
         label(endpoints->labels, "endpoints.kubernetes.io/managed-by") == "endpoint-controller")
       steps.push_back([this, endpoints](auto done) {
         endpoints_account_.client.remove(api::resources::endpoints, endpoints->meta.ns, endpoints->meta.name,
-                           json::object{{"preconditions", {{"uid", endpoints->meta.uid}}}},
-                           [done](base::Result<json::value> result) {
-                             bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
-                             done(gone ? base::Status() : base::Status(result.error()));
-                           });
+                                         json::object{{"preconditions", {{"uid", endpoints->meta.uid}}}},
+                                         [done](base::Result<json::value> result) {
+                                           bool gone =
+                                               result.ok() || result.error().kind == base::Kind::kNotFound;
+                                           done(gone ? base::Status() : base::Status(result.error()));
+                                         });
       });
   } else if (!service->selector.nothing && !service->meta.deleting) {
     Pods pods;
     for (const std::string& pod_key : members_[key])
       if (auto pod = pods_.get(pod_key)) pods.push_back(std::move(pod));
     if (Step step = write_endpoints(key, *service, pods)) steps.push_back(std::move(step));
-    write_slices(key, *service, plan_slices(*service, pods, slices_of(key, kSliceController), zone_of()), steps);
+    write_slices(key, *service, plan_slices(*service, pods, slices_of(key, kSliceController), zone_of()),
+                 steps);
   } else if (!service->meta.deleting && !service->external_name) {
     // A user's own Endpoints: the proxies read slices only.
     auto endpoints = endpoints_.get(key);
@@ -122,7 +133,8 @@ Step EndpointsController::write_endpoints(const std::string& key, const Service&
   };
 }
 
-std::vector<std::shared_ptr<const Whole>> EndpointsController::slices_of(const std::string& key, const char* controller) const {
+std::vector<std::shared_ptr<const Whole>> EndpointsController::slices_of(const std::string& key,
+                                                                         const char* controller) const {
   std::vector<std::shared_ptr<const Whole>> slices;
   for (const auto& slice : slices_.find(key))
     if (managed_by(*slice, controller)) slices.push_back(slice);
@@ -137,7 +149,8 @@ std::function<std::string(const std::string&)> EndpointsController::zone_of() co
 
 void EndpointsController::write_slices(const std::string& key, const Service& service, SlicePlan plan,
                                        std::vector<Step>& steps) {
-  if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("EndpointSlices of {}: {}", key, plan.text());
+  if (base::log::enabled(base::log::Level::kDebug))
+    base::log::debug("EndpointSlices of {}: {}", key, plan.text());
   auto finish = [this, key](std::function<void(base::Status)> done) {
     return [this, key, done](base::Result<json::value> result) {
       if (!result.ok()) return done(base::wrap(result.error(), "write an EndpointSlice of", key));
@@ -157,13 +170,14 @@ void EndpointsController::write_slices(const std::string& key, const Service& se
     });
   for (const std::string& name : plan.remove)
     steps.push_back([this, ns, name, key](auto done) {
-      slices_account_.client.remove(api::resources::endpoint_slices, ns, name, nullptr,
-                         [this, key, slice_key = key_of(ns, name), done](base::Result<json::value> result) {
-                           if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
-                           reconciler_.gate.deleted(
-                               key, [this, slice_key] { return !slices_.get(slice_key); }, hub_.now());
-                           done({});
-                         });
+      slices_account_.client.remove(
+          api::resources::endpoint_slices, ns, name, nullptr,
+          [this, key, slice_key = key_of(ns, name), done](base::Result<json::value> result) {
+            if (!result.ok() && result.error().kind != base::Kind::kNotFound) return done(result.error());
+            reconciler_.gate.deleted(
+                key, [this, slice_key] { return !slices_.get(slice_key); }, hub_.now());
+            done({});
+          });
     });
 }
 

@@ -18,7 +18,8 @@ class EndpointsController {
   explicit EndpointsController(Hub& hub);
 
  private:
-  void service_changed(const std::shared_ptr<const Service>& before, const std::shared_ptr<const Service>& after);
+  void service_changed(const std::shared_ptr<const Service>& before,
+                       const std::shared_ptr<const Service>& after);
   void pod_changed(const std::shared_ptr<const Pod>& before, const std::shared_ptr<const Pod>& after);
   void sync(const std::string& key, Reconciler::Finish finish);
   Step write_endpoints(const std::string& key, const Service& service, const Pods& pods);

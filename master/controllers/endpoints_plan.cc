@@ -13,7 +13,8 @@ constexpr const char* kHeadless = "service.kubernetes.io/headless";
 
 bool is_ipv6(std::string_view ip) { return ip.find(':') != ip.npos; }
 
-json::object labels_of(const Service& service, std::initializer_list<std::pair<const char*, std::string>> more) {
+json::object labels_of(const Service& service,
+                       std::initializer_list<std::pair<const char*, std::string>> more) {
   json::object labels;
   for (const auto& [key, value] : service.labels)
     if (key != kHeadless) labels[key] = value;
@@ -82,7 +83,8 @@ json::object plan_endpoints(const Service& service, const Pods& pods) {
   bool cut = false;
   Pods sorted = pods;
   std::sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) {
-    return std::make_pair(address_of(*a, ipv6), a->meta.uid) < std::make_pair(address_of(*b, ipv6), b->meta.uid);
+    return std::make_pair(address_of(*a, ipv6), a->meta.uid) <
+           std::make_pair(address_of(*b, ipv6), b->meta.uid);
   });
   for (const auto& pod : sorted) {
     const std::string ip = address_of(*pod, ipv6);
@@ -113,9 +115,10 @@ json::object plan_endpoints(const Service& service, const Pods& pods) {
     if (!subset.ports.empty()) one["ports"] = std::move(subset.ports);
     out.push_back(std::move(one));
   }
-  json::object meta{{"name", service.meta.name},
-                    {"namespace", service.meta.ns},
-                    {"labels", labels_of(service, {{"endpoints.kubernetes.io/managed-by", "endpoint-controller"}})}};
+  json::object meta{
+      {"name", service.meta.name},
+      {"namespace", service.meta.ns},
+      {"labels", labels_of(service, {{"endpoints.kubernetes.io/managed-by", "endpoint-controller"}})}};
   if (cut) meta["annotations"] = json::object{{"endpoints.kubernetes.io/over-capacity", "truncated"}};
   json::object endpoints{{"apiVersion", "v1"}, {"kind", "Endpoints"}, {"metadata", std::move(meta)}};
   if (!out.empty()) endpoints["subsets"] = std::move(out);
@@ -143,7 +146,8 @@ static json::object slice_endpoint(const Service& service, const Pod& pod, const
 static std::string identity(const json::value& endpoint) {
   const json::value* addresses = find(endpoint, "addresses");
   std::string_view ip = addresses && addresses->is_array() && !addresses->get_array().empty()
-                            ? as_string(&addresses->get_array()[0]) : std::string_view();
+                            ? as_string(&addresses->get_array()[0])
+                            : std::string_view();
   return fmt::format("{} {}", string_at(endpoint, "targetRef", "uid"), ip);
 }
 
@@ -228,22 +232,21 @@ SlicePlan pack(const Source& source, std::map<std::string, Group> groups,
         empty.erase(at);
         return;
       }
-    plan.create.push_back(
-        {{"apiVersion", "discovery.k8s.io/v1"},
-         {"kind", "EndpointSlice"},
-         {"metadata",
-          {{"generateName", source.name + "-"},
-           {"namespace", source.ns},
-           {"labels", source.labels},
-           {"ownerReferences", json::array{json::object{{"apiVersion", "v1"},
-                                                        {"kind", source.owner_kind},
-                                                        {"name", source.name},
-                                                        {"uid", source.uid},
-                                                        {"controller", true},
-                                                        {"blockOwnerDeletion", true}}}}}},
-         {"addressType", family},
-         {"endpoints", std::move(endpoints)},
-         {"ports", ports}});
+    plan.create.push_back({{"apiVersion", "discovery.k8s.io/v1"},
+                           {"kind", "EndpointSlice"},
+                           {"metadata",
+                            {{"generateName", source.name + "-"},
+                             {"namespace", source.ns},
+                             {"labels", source.labels},
+                             {"ownerReferences", json::array{json::object{{"apiVersion", "v1"},
+                                                                          {"kind", source.owner_kind},
+                                                                          {"name", source.name},
+                                                                          {"uid", source.uid},
+                                                                          {"controller", true},
+                                                                          {"blockOwnerDeletion", true}}}}}},
+                           {"addressType", family},
+                           {"endpoints", std::move(endpoints)},
+                           {"ports", ports}});
   };
   for (auto& [key, group] : groups)
     while (!group.endpoints.empty()) {
@@ -262,7 +265,8 @@ SlicePlan pack(const Source& source, std::map<std::string, Group> groups,
 }
 }  // namespace
 
-SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vector<std::shared_ptr<const Whole>>& slices,
+SlicePlan plan_slices(const Service& service, const Pods& pods,
+                      const std::vector<std::shared_ptr<const Whole>>& slices,
                       const std::function<std::string(const std::string& node)>& zone_of) {
   std::map<std::string, Group> groups;
   for (const std::string& family : service.families) {
@@ -280,7 +284,10 @@ SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vecto
       group.endpoints.emplace(std::move(id), std::move(endpoint));
     }
   }
-  Source source{service.meta.ns, service.meta.name, service.meta.uid, "Service",
+  Source source{service.meta.ns,
+                service.meta.name,
+                service.meta.uid,
+                "Service",
                 labels_of(service, {{"kubernetes.io/service-name", service.meta.name},
                                     {"endpointslice.kubernetes.io/managed-by", kSliceController}}),
                 service.families};
@@ -295,8 +302,10 @@ SlicePlan plan_mirror(const Whole& endpoints, const std::vector<std::shared_ptr<
       json::array ports;
       if (const json::value* list = find(subset, "ports"); list && list->is_array())
         for (const json::value& item : list->get_array()) {
-          json::object port{{"name", string_at(item, "name")}, {"port", base::as_int(find(item, "port"))},
-                            {"protocol", string_at(item, "protocol").empty() ? "TCP" : string_at(item, "protocol")}};
+          json::object port{
+              {"name", string_at(item, "name")},
+              {"port", base::as_int(find(item, "port"))},
+              {"protocol", string_at(item, "protocol").empty() ? "TCP" : string_at(item, "protocol")}};
           if (std::string_view app = string_at(item, "appProtocol"); !app.empty()) port["appProtocol"] = app;
           ports.push_back(std::move(port));
         }
@@ -308,7 +317,8 @@ SlicePlan plan_mirror(const Whole& endpoints, const std::vector<std::shared_ptr<
           Group& group = groups[(is_ipv6(ip) ? "IPv6" : "IPv4") + sort_key(ports)];
           group.family = is_ipv6(ip) ? "IPv6" : "IPv4";
           group.ports = ports;
-          json::object endpoint{{"addresses", json::array{ip}}, {"conditions", {{"ready", key == std::string_view("addresses")}}}};
+          json::object endpoint{{"addresses", json::array{ip}},
+                                {"conditions", {{"ready", key == std::string_view("addresses")}}}};
           for (const char* copied : {"hostname", "nodeName", "targetRef"})
             if (const json::value* value = find(address, copied)) endpoint[copied] = *value;
           std::string id = identity(endpoint);
@@ -320,8 +330,9 @@ SlicePlan plan_mirror(const Whole& endpoints, const std::vector<std::shared_ptr<
   for (const auto& [key, value] : endpoints.labels) labels[key] = value;
   labels["kubernetes.io/service-name"] = endpoints.meta.name;
   labels["endpointslice.kubernetes.io/managed-by"] = kSliceMirror;
-  return pack({endpoints.meta.ns, endpoints.meta.name, endpoints.meta.uid, "Endpoints", std::move(labels), {}},
-              std::move(groups), slices);
+  return pack(
+      {endpoints.meta.ns, endpoints.meta.name, endpoints.meta.uid, "Endpoints", std::move(labels), {}},
+      std::move(groups), slices);
 }
 
 std::string SlicePlan::text() const {
@@ -335,7 +346,8 @@ std::string SlicePlan::text() const {
     out += " ] ports";
     if (const json::value* list = slice.if_contains("ports"); list && list->is_array())
       for (const json::value& p : list->get_array())
-        out += fmt::format(" {}:{}/{}", string_at(p, "name"), base::as_int(find(p, "port")), string_at(p, "protocol"));
+        out += fmt::format(" {}:{}/{}", string_at(p, "name"), base::as_int(find(p, "port")),
+                           string_at(p, "protocol"));
     return out;
   };
   std::string out;
@@ -364,7 +376,8 @@ bool same_endpoints(const json::value& stored, const json::object& desired) {
   };
   for (const char* key : {"endpoints", "ports", "subsets"})
     if (part(stored, key) != part(wrapped, key)) return false;
-  return read_labels(find_path(stored, "metadata", "labels")) == read_labels(find_path(wrapped, "metadata", "labels")) &&
+  return read_labels(find_path(stored, "metadata", "labels")) ==
+             read_labels(find_path(wrapped, "metadata", "labels")) &&
          string_at(stored, "metadata", "annotations", "endpoints.kubernetes.io/over-capacity") ==
              string_at(wrapped, "metadata", "annotations", "endpoints.kubernetes.io/over-capacity");
 }

@@ -24,7 +24,8 @@ struct SlicePlan {
   std::string text() const;
 };
 // `zone_of` a node; `slices`: those we own of this Service.
-SlicePlan plan_slices(const Service& service, const Pods& pods, const std::vector<std::shared_ptr<const Whole>>& slices,
+SlicePlan plan_slices(const Service& service, const Pods& pods,
+                      const std::vector<std::shared_ptr<const Whole>>& slices,
                       const std::function<std::string(const std::string& node)>& zone_of);
 // The slices of an Endpoints object that a user keeps for a Service without a selector.
 SlicePlan plan_mirror(const Whole& endpoints, const std::vector<std::shared_ptr<const Whole>>& slices);

@@ -41,15 +41,21 @@ void EventRecorder::record(const ObjectRef& about, std::string_view type, std::s
     return;
   }
   // Events of cluster-scoped objects live in "default", as everywhere in Kubernetes.
-  seen = Seen{about.ns.empty() ? "default" : about.ns,
-              fmt::format("{}.{:x}", about.name, now.time_since_epoch().count() + static_cast<int64_t>(next_++)), 1, now};
+  seen =
+      Seen{about.ns.empty() ? "default" : about.ns,
+           fmt::format("{}.{:x}", about.name, now.time_since_epoch().count() + static_cast<int64_t>(next_++)),
+           1, now};
   const std::string source(component.empty() ? std::string_view(component_) : component);
   json::object event{
       {"apiVersion", "v1"},
       {"kind", "Event"},
       {"metadata", {{"name", seen.name}, {"namespace", seen.ns}}},
-      {"involvedObject", {{"apiVersion", about.api_version}, {"kind", about.kind}, {"name", about.name},
-                          {"namespace", about.ns}, {"uid", about.uid}}},
+      {"involvedObject",
+       {{"apiVersion", about.api_version},
+        {"kind", about.kind},
+        {"name", about.name},
+        {"namespace", about.ns},
+        {"uid", about.uid}}},
       {"type", type},
       {"reason", reason},
       {"message", message},
@@ -61,9 +67,8 @@ void EventRecorder::record(const ObjectRef& about, std::string_view type, std::s
       {"reportingInstance", ""},
   };
   if (about.ns.empty()) event["involvedObject"].get_object().erase("namespace");
-  client_.create(api::resources::events, seen.ns, std::move(event), [](base::Result<json::value> result) {
-    base::ignore(result, "events are best effort");
-  });
+  client_.create(api::resources::events, seen.ns, std::move(event),
+                 [](base::Result<json::value> result) { base::ignore(result, "events are best effort"); });
 }
 
 }  // namespace master::controllers

@@ -17,9 +17,11 @@ class GarbageController {
  private:
   void seen(const api::Resource& resource, api::Informer::Change change, const json::value& object);
   void sync(const std::string& uid, Reconciler::Finish finish);
-  void ask(const std::string& uid, const GraphNode& node, const std::vector<OwnerRef>& owners, Reconciler::Finish finish);
+  void ask(const std::string& uid, const GraphNode& node, const std::vector<OwnerRef>& owners,
+           Reconciler::Finish finish);
   void strip(const GraphNode& node, std::vector<std::string> owners, std::function<void(base::Status)> done);
-  void drop_finalizer(const GraphNode& node, const std::string& finalizer, std::function<void(base::Status)> done);
+  void drop_finalizer(const GraphNode& node, const std::string& finalizer,
+                      std::function<void(base::Status)> done);
   void conclude(const std::string& uid, const base::Status& status, const Reconciler::Finish& finish);
 
   Hub& hub_;

@@ -26,7 +26,8 @@ std::vector<std::string> GarbageGraph::set(GraphNode node) {
       if (bucket == dependents_.end()) continue;
       bucket->second.erase(uid);
       if (bucket->second.empty()) dependents_.erase(bucket);
-      if (auto waiting = nodes_.find(owner); waiting != nodes_.end() && waiting->second.deleting) look.push_back(owner);
+      if (auto waiting = nodes_.find(owner); waiting != nodes_.end() && waiting->second.deleting)
+        look.push_back(owner);
     }
   for (const std::string& owner : after) dependents_[owner].insert(uid);
   absent_.erase(uid);
@@ -38,7 +39,8 @@ std::vector<std::string> GarbageGraph::set(GraphNode node) {
   if (ends || unsure) look.push_back(uid);
   // An owner deleted in the foreground asks us to go first.
   for (const OwnerRef& owner : node.owners)
-    if (auto parent = nodes_.find(owner.uid); parent != nodes_.end() && parent->second.deleting && parent->second.foreground)
+    if (auto parent = nodes_.find(owner.uid);
+        parent != nodes_.end() && parent->second.deleting && parent->second.foreground)
       look.push_back(owner.uid);
   nodes_[uid] = std::move(node);
   return look;
@@ -57,7 +59,8 @@ std::vector<std::string> GarbageGraph::remove(const api::Resource& resource, con
       bucket->second.erase(uid);
       if (bucket->second.empty()) dependents_.erase(bucket);
     }
-    if (auto parent = nodes_.find(owner.uid); parent != nodes_.end() && parent->second.deleting) look.push_back(owner.uid);
+    if (auto parent = nodes_.find(owner.uid); parent != nodes_.end() && parent->second.deleting)
+      look.push_back(owner.uid);
   }
   nodes_.erase(at);
   mark_absent(uid);  // we saw it go
@@ -92,7 +95,8 @@ std::vector<std::string> GarbageGraph::forget_present() {
 
 void GarbageGraph::mark_absent(const std::string& uid) {
   // uids never come back; only those that somebody still names are worth remembering.
-  if (absent_.size() > 100000) std::erase_if(absent_, [this](const std::string& u) { return !dependents_.count(u); });
+  if (absent_.size() > 100000)
+    std::erase_if(absent_, [this](const std::string& u) { return !dependents_.count(u); });
   if (absent_.size() > 200000) absent_.clear();
   absent_.insert(uid);
   present_.erase(uid);
@@ -205,7 +209,9 @@ GarbageAction GarbageGraph::plan(const std::string& uid) const {
   action.strip.clear();
   action.kind = Kind::kDelete;
   // In a foreground deletion the dependents of dependents go before them, too.
-  action.policy = node->orphan ? "Orphan" : node->foreground || (waiting && dependents_.count(uid)) ? "Foreground" : "Background";
+  action.policy = node->orphan                                              ? "Orphan"
+                  : node->foreground || (waiting && dependents_.count(uid)) ? "Foreground"
+                                                                            : "Background";
   return action;
 }
 

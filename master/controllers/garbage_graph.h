@@ -59,8 +59,8 @@ class GarbageGraph {
   // Those whose going a foreground deletion of `uid` has to wait for.
   std::vector<std::string> blocking(const std::string& uid) const;
   bool waits_for_others(const std::string& uid) const;
-  std::unordered_map<std::string, GraphNode> nodes_;                     // by uid
-  std::unordered_map<std::string, std::string> uid_by_key_;              // "plural/ns/name"
+  std::unordered_map<std::string, GraphNode> nodes_;                             // by uid
+  std::unordered_map<std::string, std::string> uid_by_key_;                      // "plural/ns/name"
   std::unordered_map<std::string, std::unordered_set<std::string>> dependents_;  // owner uid -> uids
   std::unordered_set<std::string> absent_, present_;
 };

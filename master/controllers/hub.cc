@@ -9,13 +9,16 @@ using base::find_path;
 using base::string_at;
 
 namespace {
-constexpr base::Duration kPatience = 30s;  // with a kind that cannot be listed
-constexpr base::Duration kGatherDefinitions = 50ms;   // definitions come in dozens
+constexpr base::Duration kPatience = 30s;            // with a kind that cannot be listed
+constexpr base::Duration kGatherDefinitions = 50ms;  // definitions come in dozens
 
-const api::Resource kDefinitions{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false};
+const api::Resource kDefinitions{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
+                                 "CustomResourceDefinition", false};
 const api::Resource kApiServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 
-std::string source_key(std::string_view group, std::string_view plural) { return fmt::format("{}/{}", group, plural); }
+std::string source_key(std::string_view group, std::string_view plural) {
+  return fmt::format("{}/{}", group, plural);
+}
 }  // namespace
 
 Hub::Hub(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, const Options& options_in)
@@ -24,11 +27,14 @@ Hub::~Hub() = default;
 
 Hub::Account& Hub::account(const std::string& name) {
   auto& account = accounts_[name];
-  if (!account) account = std::make_unique<Account>(options.transport_of ? options.transport_of(name) : transport, options);
+  if (!account)
+    account =
+        std::make_unique<Account>(options.transport_of ? options.transport_of(name) : transport, options);
   return *account;
 }
 
-StoreBase& Hub::followed(const api::Resource& resource, const std::function<std::unique_ptr<StoreBase>()>& make) {
+StoreBase& Hub::followed(const api::Resource& resource,
+                         const std::function<std::unique_ptr<StoreBase>()>& make) {
   auto& source = sources_[source_key(resource.group, resource.plural)];
   if (!source) {
     source = std::make_unique<Source>();
@@ -49,7 +55,8 @@ bool Hub::saw_everything() const {
 
 const api::Resource* Hub::find(std::string_view group, std::string_view kind) const {
   for (const auto& [key, source] : sources_)
-    if (source->informer && source->resource.kind == kind && source->resource.group == group) return &source->resource;
+    if (source->informer && source->resource.kind == kind && source->resource.group == group)
+      return &source->resource;
   return nullptr;
 }
 
@@ -103,17 +110,22 @@ void Hub::definition_changed(const json::value& object) {
   std::string_view stored;
   if (const json::value* versions = find_path(object, "spec", "versions"); versions && versions->is_array())
     for (const json::value& version : versions->get_array())
-      if (as_bool(base::find(version, "storage")) && as_bool(base::find(version, "served"))) stored = string_at(version, "name");
-  if (!stored.empty()) stored_versions_[source_key(string_at(object, "spec", "group"), string_at(object, "spec", "names", "plural"))] = stored;
+      if (as_bool(base::find(version, "storage")) && as_bool(base::find(version, "served")))
+        stored = string_at(version, "name");
+  if (!stored.empty())
+    stored_versions_[source_key(string_at(object, "spec", "group"),
+                                string_at(object, "spec", "names", "plural"))] = stored;
   rediscover_->add_after("kinds", kGatherDefinitions);
 }
 
 void Hub::discover() {
   for (const api::Resource* resource : {&kDefinitions, &kApiServices})
-    if (!sources_.at(source_key(resource->group, resource->plural))->synced) return;  // the list brings us back
+    if (!sources_.at(source_key(resource->group, resource->plural))->synced)
+      return;  // the list brings us back
   discover_kinds(*discovery_, [this](base::Result<ServedKinds> served) {
     if (!served.ok() || !served->trouble.ok()) {
-      base::log::warning("find out which kinds are served: {}", (served.ok() ? served->trouble.error() : served.error()).message());
+      base::log::warning("find out which kinds are served: {}",
+                         (served.ok() ? served->trouble.error() : served.error()).message());
       rediscover_->failed("kinds");
       if (!served.ok()) return;
     } else {
@@ -128,13 +140,17 @@ void Hub::settle(ServedKinds served) {
   std::map<std::string, const ServedKind*> wanted;
   for (const ServedKind& kind : served.kinds)
     // Events come in masses, end by themselves, and own nothing.
-    if (kind.can_list && kind.can_watch && kind.resource.plural != "events") wanted[source_key(kind.resource.group, kind.resource.plural)] = &kind;
+    if (kind.can_list && kind.can_watch && kind.resource.plural != "events")
+      wanted[source_key(kind.resource.group, kind.resource.plural)] = &kind;
   for (const auto& [key, source] : sources_) {
     auto at = wanted.find(key);
     const api::Resource& had = source->resource;
     if (source->store || !source->informer) continue;
-    if (at != wanted.end() && at->second->resource.namespaced == had.namespaced && at->second->resource.kind == had.kind) continue;
-    if (at == wanted.end() && served.unavailable.count(had.group)) continue;  // its server is away, its objects are not
+    if (at != wanted.end() && at->second->resource.namespaced == had.namespaced &&
+        at->second->resource.kind == had.kind)
+      continue;
+    if (at == wanted.end() && served.unavailable.count(had.group))
+      continue;  // its server is away, its objects are not
     source->informer.reset();
     gone_(had);
   }

@@ -31,7 +31,8 @@ class Hub {
     api::Client client;
     EventRecorder events;
     Account(std::shared_ptr<api::Transport> transport, const Options& options)
-        : client(std::move(transport), "sampan-controllers"), events(client, "controllermanager", options.now) {}
+        : client(std::move(transport), "sampan-controllers"),
+          events(client, "controllermanager", options.now) {}
   };
   Account& account(const std::string& name);
   base::Time now() const { return options.now(); }
@@ -45,9 +46,9 @@ class Hub {
   Store<T>& follow(const api::Resource& resource) {
     return static_cast<Store<T>&>(followed(resource, [&resource]() -> std::unique_ptr<StoreBase> {
       if constexpr (requires(const T& t) { T::terms(t); })
-        return std::make_unique<Store<T>>(T::reader(resource), [](const T& object) { return T::terms(object); });
-      else
-        return std::make_unique<Store<T>>(T::reader(resource));
+        return std::make_unique<Store<T>>(T::reader(resource),
+                                          [](const T& object) { return T::terms(object); });
+      else return std::make_unique<Store<T>>(T::reader(resource));
     }));
   }
 
@@ -72,7 +73,7 @@ class Hub {
     api::Resource resource;
     std::unique_ptr<StoreBase> store;  // null: nobody but on_any() looks
     bool synced = false;
-    base::Time since{};                // when its informer was started
+    base::Time since{};  // when its informer was started
     std::unique_ptr<api::Informer> informer;
   };
   StoreBase& followed(const api::Resource& resource, const std::function<std::unique_ptr<StoreBase>()>& make);

@@ -18,10 +18,15 @@ struct JobController::Round {
 };
 
 JobController::JobController(Hub& hub)
-    : hub_(hub), account_(hub.account("job-controller")), ttl_account_(hub.account("ttl-after-finished-controller")),
-      jobs_(hub.follow<Job>(kJobs)), pods_(hub.follow<Pod>(api::resources::pods)),
-      reconciler_(hub, {&jobs_, &pods_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
-      orphans_(hub, {&jobs_, &pods_}, [this](const std::string& key, Reconciler::Finish finish) { sync_orphan(key, std::move(finish)); }),
+    : hub_(hub), account_(hub.account("job-controller")),
+      ttl_account_(hub.account("ttl-after-finished-controller")), jobs_(hub.follow<Job>(kJobs)),
+      pods_(hub.follow<Pod>(api::resources::pods)),
+      reconciler_(
+          hub, {&jobs_, &pods_},
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      orphans_(
+          hub, {&jobs_, &pods_},
+          [this](const std::string& key, Reconciler::Finish finish) { sync_orphan(key, std::move(finish)); }),
       pods_owner_(hub, account_, pods_, reconciler_, kComponent) {
   jobs_.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
@@ -33,7 +38,8 @@ JobController::JobController(Hub& hub)
   pods_.on_change([this](const auto& before, const auto& after) { pod_changed(before, after); });
 }
 
-void JobController::pod_changed(const std::shared_ptr<const Pod>& before, const std::shared_ptr<const Pod>& after) {
+void JobController::pod_changed(const std::shared_ptr<const Pod>& before,
+                                const std::shared_ptr<const Pod>& after) {
   if (after && after->job && after->job->tracked) orphans_.add(after->meta.key());
   for (const auto& pod : {before, after}) {
     if (!pod) continue;
@@ -50,16 +56,19 @@ Step JobController::untrack_step(const std::string& key, const std::string& pod_
   return [this, key, pod_key](std::function<void(base::Status)> done) {
     auto pod = pods_.get(pod_key);
     if (!pod || !pod->job || !pod->job->tracked) return done({});
-    json::object meta{{"uid", pod->meta.uid}, {"$deleteFromPrimitiveList/finalizers", json::array{kJobFinalizer}}};
-    account_.client.patch(api::resources::pods, pod->meta.ns, pod->meta.name, "strategic-merge", json::object{{"metadata", std::move(meta)}},
-                          [this, key, pod, done](base::Result<json::value> result) {
-                            if (!result.ok()) {
-                              if (result.error().kind == base::Kind::kNotFound) return done({});
-                              return done(base::wrap(result.error(), "remove the finalizer of Pod", pod->meta.name));
-                            }
-                            reconciler_.gate.wrote(key, pods_, revision_of(*result), hub_.now());
-                            done({});
-                          });
+    json::object meta{{"uid", pod->meta.uid},
+                      {"$deleteFromPrimitiveList/finalizers", json::array{kJobFinalizer}}};
+    account_.client.patch(
+        api::resources::pods, pod->meta.ns, pod->meta.name, "strategic-merge",
+        json::object{{"metadata", std::move(meta)}},
+        [this, key, pod, done](base::Result<json::value> result) {
+          if (!result.ok()) {
+            if (result.error().kind == base::Kind::kNotFound) return done({});
+            return done(base::wrap(result.error(), "remove the finalizer of Pod", pod->meta.name));
+          }
+          reconciler_.gate.wrote(key, pods_, revision_of(*result), hub_.now());
+          done({});
+        });
   };
 }
 
@@ -68,7 +77,8 @@ void JobController::sync_orphan(const std::string& pod_key, Reconciler::Finish f
   if (!pod || !pod->job || !pod->job->tracked) return finish(Reconciler::Outcome::kDone);
   if (!pod->owner_uid.empty()) {
     auto job = jobs_.get(key_of(pod->meta.ns, pod->owner_name));
-    if (pod->owner_kind == "Job" && job && job->meta.uid == pod->owner_uid) return finish(Reconciler::Outcome::kDone);
+    if (pod->owner_kind == "Job" && job && job->meta.uid == pod->owner_uid)
+      return finish(Reconciler::Outcome::kDone);
   }
   untrack_step("", pod_key)([finish](base::Status status) {
     finish(status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
@@ -77,7 +87,8 @@ void JobController::sync_orphan(const std::string& pod_key, Reconciler::Finish f
 
 void JobController::sync(const std::string& key, Reconciler::Finish finish) {
   auto job = jobs_.get(key);
-  if (!job || (!job->managed_by.empty() && job->managed_by != kManagedHere)) return finish(Reconciler::Outcome::kDone);
+  if (!job || (!job->managed_by.empty() && job->managed_by != kManagedHere))
+    return finish(Reconciler::Outcome::kDone);
   auto pods = pods_.find(owned_by(job->meta.uid));
   auto orphans = pods_.find(orphans_of(job->meta.ns));
   pods.insert(pods.end(), orphans.begin(), orphans.end());
@@ -92,7 +103,8 @@ void JobController::sync(const std::string& key, Reconciler::Finish finish) {
   if (round->plan.remove_job) return remove_job(std::move(round));
   std::vector<Step> steps;
   for (const std::string& pod : round->plan.adopt) steps.push_back(pods_owner_.take(round->as_owner, pod));
-  for (const std::string& pod : round->plan.release) steps.push_back(pods_owner_.release(round->as_owner, pod));
+  for (const std::string& pod : round->plan.release)
+    steps.push_back(pods_owner_.release(round->as_owner, pod));
   all(std::move(steps), [this, round](base::Status status) {
     if (!status.ok()) return end(*round, std::move(status));
     publish(round);
@@ -110,14 +122,16 @@ void JobController::publish(std::shared_ptr<Round> round) {
   if (!round->plan.status_changed) return untrack(round);
   const Meta& meta = round->job->meta;
   account_.client.patch(
-      kJobs, meta.ns, meta.name, "merge", json::object{{"metadata", {{"uid", meta.uid}}}, {"status", round->plan.status}},
+      kJobs, meta.ns, meta.name, "merge",
+      json::object{{"metadata", {{"uid", meta.uid}}}, {"status", round->plan.status}},
       [this, round](base::Result<json::value> result) {
         if (!result.ok()) {
           if (result.error().kind == base::Kind::kNotFound) return round->finish(Reconciler::Outcome::kDone);
           return end(*round, result.error());
         }
         reconciler_.gate.wrote(round->key, jobs_, revision_of(*result), hub_.now());
-        for (const JobPlan::Event& event : round->plan.events) account_.events.record(round->as_owner.ref, event.type, event.reason, event.message, kComponent);
+        for (const JobPlan::Event& event : round->plan.events)
+          account_.events.record(round->as_owner.ref, event.type, event.reason, event.message, kComponent);
         untrack(round);
       },
       "status");
@@ -125,7 +139,8 @@ void JobController::publish(std::shared_ptr<Round> round) {
 
 void JobController::untrack(std::shared_ptr<Round> round) {
   std::vector<Step> steps;
-  for (const std::string& pod : round->plan.untrack) steps.push_back(untrack_step(round->key, key_of(round->job->meta.ns, pod)));
+  for (const std::string& pod : round->plan.untrack)
+    steps.push_back(untrack_step(round->key, key_of(round->job->meta.ns, pod)));
   all(std::move(steps), [this, round](base::Status status) {
     if (!status.ok()) return end(*round, std::move(status));
     change_size(round);
@@ -136,20 +151,23 @@ void JobController::change_size(std::shared_ptr<Round> round) {
   pods_owner_.remove(round->as_owner, round->plan.remove, [this, round](base::Status removed) {
     round->failure = std::move(removed);
     std::vector<json::object> bodies;
-    for (const JobPlan::Create& create : round->plan.create) bodies.push_back(pod_of_job(*round->job, create));
-    pods_owner_.create(round->as_owner, std::move(bodies), [this, round](base::Status created) { end(*round, std::move(created)); });
+    for (const JobPlan::Create& create : round->plan.create)
+      bodies.push_back(pod_of_job(*round->job, create));
+    pods_owner_.create(round->as_owner, std::move(bodies),
+                       [this, round](base::Status created) { end(*round, std::move(created)); });
   });
 }
 
 void JobController::remove_job(std::shared_ptr<Round> round) {
   const Meta& meta = round->job->meta;
-  ttl_account_.client.remove(kJobs, meta.ns, meta.name,
-                             json::object{{"preconditions", {{"uid", meta.uid}, {"resourceVersion", std::to_string(meta.revision)}}},
-                                          {"propagationPolicy", "Foreground"}},
-                             [this, round](base::Result<json::value> result) {
-                               if (!result.ok() && result.error().kind != base::Kind::kNotFound) return end(*round, result.error());
-                               end(*round, {});
-                             });
+  ttl_account_.client.remove(
+      kJobs, meta.ns, meta.name,
+      json::object{{"preconditions", {{"uid", meta.uid}, {"resourceVersion", std::to_string(meta.revision)}}},
+                   {"propagationPolicy", "Foreground"}},
+      [this, round](base::Result<json::value> result) {
+        if (!result.ok() && result.error().kind != base::Kind::kNotFound) return end(*round, result.error());
+        end(*round, {});
+      });
 }
 
 }  // namespace master::controllers

@@ -14,14 +14,16 @@ const JobPod::Exit* matching_exit(const json::value& requirement, const JobPod& 
   const std::string_view name = string_at(requirement, "containerName");
   const bool in = string_at(requirement, "operator") == "In";
   for (const JobPod::Exit& exit : pod.exits) {
-    if (exit.code == 0 || (!name.empty() && exit.container != name)) continue;  // success is no failure's cause
+    if (exit.code == 0 || (!name.empty() && exit.container != name))
+      continue;  // success is no failure's cause
     bool listed = false;
     for (const json::value& value : list_at(requirement, "values")) listed |= as_int(&value) == exit.code;
     if (listed == in) return &exit;
   }
   return nullptr;
 }
-const std::pair<std::string, std::string>* matching_condition(const json::value& patterns, const JobPod& pod) {
+const std::pair<std::string, std::string>* matching_condition(const json::value& patterns,
+                                                              const JobPod& pod) {
   for (const json::value& pattern : list_at(&patterns)) {
     std::string_view status = string_at(pattern, "status");
     if (status.empty()) status = "True";
@@ -42,7 +44,8 @@ FailureVerdict judge_failure(const Job& job, const Pod& pod) {
     std::string why;
     if (const json::value* codes = find(rule, "onExitCodes"); codes && codes->is_object()) {
       if (const JobPod::Exit* exit = matching_exit(*codes, *pod.job))
-        why = fmt::format("Container {} for pod {} failed with exit code {}", exit->container, pod.meta.key(), exit->code);
+        why = fmt::format("Container {} for pod {} failed with exit code {}", exit->container, pod.meta.key(),
+                          exit->code);
     } else if (const json::value* patterns = find(rule, "onPodConditions")) {
       if (const auto* condition = matching_condition(*patterns, *pod.job))
         why = fmt::format("Pod {} has condition {}", pod.meta.key(), condition->first);
@@ -51,7 +54,8 @@ FailureVerdict judge_failure(const Job& job, const Pod& pod) {
     const std::string_view action = string_at(rule, "action");
     if (action == "Ignore") return {Action::kIgnore, {}};
     if (action == "FailIndex") return {Action::kFailIndex, {}};
-    if (action == "FailJob") return {Action::kFailJob, fmt::format("{} matching FailJob rule at index {}", why, number)};
+    if (action == "FailJob")
+      return {Action::kFailJob, fmt::format("{} matching FailJob rule at index {}", why, number)};
     return {};
   }
   return {};

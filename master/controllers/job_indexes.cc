@@ -24,10 +24,12 @@ IndexSet IndexSet::parse(std::string_view text, int limit) {
     if (at == end || *at != ',') break;
     ++at;
   }
-  std::sort(set.ranges_.begin(), set.ranges_.end(), [](const Range& a, const Range& b) { return a.first < b.first; });
+  std::sort(set.ranges_.begin(), set.ranges_.end(),
+            [](const Range& a, const Range& b) { return a.first < b.first; });
   std::vector<Range> merged;
   for (const Range& range : set.ranges_) {
-    if (!merged.empty() && range.first <= merged.back().last + 1) merged.back().last = std::max(merged.back().last, range.last);
+    if (!merged.empty() && range.first <= merged.back().last + 1)
+      merged.back().last = std::max(merged.back().last, range.last);
     else merged.push_back(range);
   }
   set.ranges_ = std::move(merged);
@@ -36,7 +38,8 @@ IndexSet IndexSet::parse(std::string_view text, int limit) {
 
 void IndexSet::add(int index) {
   // The last range that begins at or before the index, if any.
-  auto after = std::upper_bound(ranges_.begin(), ranges_.end(), index, [](int i, const Range& r) { return i < r.first; });
+  auto after = std::upper_bound(ranges_.begin(), ranges_.end(), index,
+                                [](int i, const Range& r) { return i < r.first; });
   if (after != ranges_.begin()) {
     auto before = after - 1;
     if (index <= before->last) return;
@@ -54,7 +57,8 @@ void IndexSet::add(int index) {
 }
 
 bool IndexSet::contains(int index) const {
-  auto after = std::upper_bound(ranges_.begin(), ranges_.end(), index, [](int i, const Range& r) { return i < r.first; });
+  auto after = std::upper_bound(ranges_.begin(), ranges_.end(), index,
+                                [](int i, const Range& r) { return i < r.first; });
   return after != ranges_.begin() && index <= (after - 1)->last;
 }
 
@@ -69,7 +73,8 @@ std::string IndexSet::text() const {
   for (const Range& range : ranges_) {
     if (!out.empty()) out += ',';
     out += std::to_string(range.first);
-    if (range.last > range.first) out += (range.last == range.first + 1 ? "," : "-") + std::to_string(range.last);
+    if (range.last > range.first)
+      out += (range.last == range.first + 1 ? "," : "-") + std::to_string(range.last);
   }
   return out;
 }

@@ -28,10 +28,13 @@ class JobPlanner {
       : job_(job), now_(now), limit_(job.completions.value_or(0)),
         completed_(IndexSet::parse(string_at(job.status, "completedIndexes"), limit_)),
         failed_indexes_(IndexSet::parse(string_at(job.status, "failedIndexes"), limit_)),
-        counted_succeeded_(as_int(find(job.status, "succeeded"))), counted_failed_(as_int(find(job.status, "failed"))) {
-    if (const json::value* list = find(job.status, "conditions"); list && list->is_array()) conditions_ = list->get_array();
+        counted_succeeded_(as_int(find(job.status, "succeeded"))),
+        counted_failed_(as_int(find(job.status, "failed"))) {
+    if (const json::value* list = find(job.status, "conditions"); list && list->is_array())
+      conditions_ = list->get_array();
     for (auto [key, into] : {std::pair{"succeeded", &uncounted_succeeded_}, {"failed", &uncounted_failed_}})
-      for (const json::value& uid : list_at(find_path(job.status, "uncountedTerminatedPods", key))) into->emplace(as_string(&uid));
+      for (const json::value& uid : list_at(find_path(job.status, "uncountedTerminatedPods", key)))
+        into->emplace(as_string(&uid));
     claim(pods);
   }
 
@@ -59,12 +62,14 @@ class JobPlanner {
       if (pod->owner_uid == job_.meta.uid) {
         if (matches || job_.meta.deleting) mine_.push_back(pod.get());
         else plan_.release.push_back(pod->meta.name);
-      } else if (pod->owner_uid.empty() && matches && !job_.meta.deleting && !pod->finished() && !pod->meta.deleting) {
+      } else if (pod->owner_uid.empty() && matches && !job_.meta.deleting && !pod->finished() &&
+                 !pod->meta.deleting) {
         plan_.adopt.push_back(pod->meta.name);
         mine_.push_back(pod.get());
       }
     }
-    std::sort(mine_.begin(), mine_.end(), [](const Pod* a, const Pod* b) { return a->meta.name < b->meta.name; });
+    std::sort(mine_.begin(), mine_.end(),
+              [](const Pod* a, const Pod* b) { return a->meta.name < b->meta.name; });
     for (const Pod* pod : mine_) {
       if (pod->finished()) continue;
       if (pod->meta.deleting) terminating_.push_back(pod);
@@ -92,7 +97,8 @@ class JobPlanner {
   JobPlan after_the_end() {
     untrack_all();
     if (!job_.ttl_seconds || job_.meta.deleting) return std::move(plan_);
-    const json::object* end = job_.condition("Complete") ? job_.condition("Complete") : job_.condition("Failed");
+    const json::object* end =
+        job_.condition("Complete") ? job_.condition("Complete") : job_.condition("Failed");
     const auto ended = base::parse_time(as_string(end->if_contains("lastTransitionTime")));
     if (!ended) return std::move(plan_);
     const base::Duration left = *ended + std::chrono::seconds(*job_.ttl_seconds) - now_;
@@ -141,7 +147,8 @@ class JobPlanner {
     find_retries();
     int burst = kJobBurst;
     for (const Pod* pod : mine_) {
-      if (!tracked(*pod) || uncounted_succeeded_.contains(pod->meta.uid) || uncounted_failed_.contains(pod->meta.uid)) {
+      if (!tracked(*pod) || uncounted_succeeded_.contains(pod->meta.uid) ||
+          uncounted_failed_.contains(pod->meta.uid)) {
         if (tracked(*pod)) plan_.untrack.push_back(pod->meta.name);
         continue;
       }
@@ -153,7 +160,8 @@ class JobPlanner {
         plan_.untrack.push_back(pod->meta.name);
       } else if (has_failed(*pod)) {
         const FailureVerdict verdict = pod->phase == "Failed" ? judge_failure(job_, *pod) : FailureVerdict{};
-        if (verdict.action == FailureVerdict::Action::kFailJob && failed_by_policy_.empty()) failed_by_policy_ = verdict.message;
+        if (verdict.action == FailureVerdict::Action::kFailJob && failed_by_policy_.empty())
+          failed_by_policy_ = verdict.message;
         if (held_for_retry_.contains(pod)) continue;
         --burst;
         if (verdict.action != FailureVerdict::Action::kIgnore) uncounted_failed_.insert(pod->meta.uid);
@@ -184,7 +192,8 @@ class JobPlanner {
     for (const auto& [index, pod] : newest) {
       if (running.contains(index)) continue;
       const FailureVerdict verdict = pod->phase == "Failed" ? judge_failure(job_, *pod) : FailureVerdict{};
-      const int64_t failures = failures_before(*pod) + (verdict.action == FailureVerdict::Action::kIgnore ? 0 : 1);
+      const int64_t failures =
+          failures_before(*pod) + (verdict.action == FailureVerdict::Action::kIgnore ? 0 : 1);
       if (verdict.action == FailureVerdict::Action::kFailIndex || failures > *job_.backoff_limit_per_index) {
         failed_indexes_.add(index);
         continue;
@@ -197,7 +206,8 @@ class JobPlanner {
 
   int64_t succeeded() const { return counted_succeeded_ + static_cast<int64_t>(uncounted_succeeded_.size()); }
   int64_t failed() const {
-    return counted_failed_ + static_cast<int64_t>(uncounted_failed_.size()) + static_cast<int64_t>(held_for_retry_.size());
+    return counted_failed_ + static_cast<int64_t>(uncounted_failed_.size()) +
+           static_cast<int64_t>(held_for_retry_.size());
   }
 
   void judge() {
@@ -207,8 +217,10 @@ class JobPlanner {
       int64_t restarts = 0;
       if (job_.restarts_in_place)
         for (const Pod* pod : active_) restarts += pod->job ? pod->job->restarts : 0;
-      const bool too_often = job_.restarts_in_place && (job_.backoff_limit == 0 ? restarts > 0 : restarts >= job_.backoff_limit);
-      if (failed() > job_.backoff_limit || too_often) return fail("BackoffLimitExceeded", "Job has reached the specified backoff limit");
+      const bool too_often =
+          job_.restarts_in_place && (job_.backoff_limit == 0 ? restarts > 0 : restarts >= job_.backoff_limit);
+      if (failed() > job_.backoff_limit || too_often)
+        return fail("BackoffLimitExceeded", "Job has reached the specified backoff limit");
     }
     if (job_.active_deadline_seconds && started_ && !job_.suspend) {
       const base::Duration left = *started_ + std::chrono::seconds(*job_.active_deadline_seconds) - now_;
@@ -217,14 +229,17 @@ class JobPlanner {
     }
     if (per_index) {
       if (job_.max_failed_indexes && failed_indexes_.count() > *job_.max_failed_indexes)
-        return fail("MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
+        return fail("MaxFailedIndexesExceeded",
+                    "Job has exceeded the specified maximal number of failed indexes");
       if (!failed_indexes_.empty() && failed_indexes_.count() + completed_.count() >= limit_)
         return fail("FailedIndexes", "Job has failed indexes");
     }
     if (succeeded_by_policy()) return;
     const bool complete = job_.completions ? succeeded() >= *job_.completions
                                            : succeeded() > 0 && active_.empty() && terminating_.empty();
-    if (complete) set_job_condition("SuccessCriteriaMet", "True", "CompletionsReached", "Reached expected number of succeeded pods");
+    if (complete)
+      set_job_condition("SuccessCriteriaMet", "True", "CompletionsReached",
+                        "Reached expected number of succeeded pods");
   }
   bool succeeded_by_policy() {
     if (!job_.indexed) return false;
@@ -243,14 +258,18 @@ class JobPlanner {
       if (count && count->is_number()) wanted = static_cast<int>(as_int(count));
       else if (!indexes) continue;
       if (matched < wanted) continue;
-      set_job_condition("SuccessCriteriaMet", "True", "SuccessPolicy", fmt::format("Matched rules at index {}", number));
+      set_job_condition("SuccessCriteriaMet", "True", "SuccessPolicy",
+                        fmt::format("Matched rules at index {}", number));
       return true;
     }
     return false;
   }
-  void fail(const char* reason, const std::string& message) { set_job_condition("FailureTarget", "True", reason, message); }
+  void fail(const char* reason, const std::string& message) {
+    set_job_condition("FailureTarget", "True", reason, message);
+  }
 
-  // The verdict stands: what runs is stopped, and the last word is said when all of it has ended and is counted.
+  // The verdict stands: what runs is stopped, and the last word is said when all of it has ended and is
+  // counted.
   void finish() {
     for (const Pod* pod : active_)
       if (plan_.remove.size() < static_cast<size_t>(kJobBurst)) plan_.remove.push_back(pod->meta.name);
@@ -260,9 +279,13 @@ class JobPlanner {
       plan_.untrack.push_back(pod->meta.name);
     }
     held_for_retry_.clear();
-    if (!active_.empty() || !terminating_.empty() || !uncounted_failed_.empty() || !uncounted_succeeded_.empty() || !plan_.untrack.empty()) return;
-    const json::object* target = find_condition(conditions_, failing ? "FailureTarget" : "SuccessCriteriaMet");
-    const std::string reason(as_string(target->if_contains("reason"))), message(as_string(target->if_contains("message")));
+    if (!active_.empty() || !terminating_.empty() || !uncounted_failed_.empty() ||
+        !uncounted_succeeded_.empty() || !plan_.untrack.empty())
+      return;
+    const json::object* target =
+        find_condition(conditions_, failing ? "FailureTarget" : "SuccessCriteriaMet");
+    const std::string reason(as_string(target->if_contains("reason"))),
+        message(as_string(target->if_contains("message")));
     set_job_condition(failing ? "Failed" : "Complete", "True", reason, message);
     if (failing) plan_.events.push_back({"Warning", reason, message});
     else plan_.events.push_back({"Normal", "Completed", "Job completed"});
@@ -273,7 +296,9 @@ class JobPlanner {
   void drop(std::vector<const Pod*> pods, size_t count) {
     std::unordered_map<std::string_view, int> crowd;
     for (const Pod* pod : pods) ++crowd[pod->node];
-    std::sort(pods.begin(), pods.end(), [&](const Pod* a, const Pod* b) { return goes_before(*a, crowd[a->node], *b, crowd[b->node]); });
+    std::sort(pods.begin(), pods.end(), [&](const Pod* a, const Pod* b) {
+      return goes_before(*a, crowd[a->node], *b, crowd[b->node]);
+    });
     pods.resize(std::min({pods.size(), count, static_cast<size_t>(kJobBurst)}));
     for (const Pod* pod : pods) {
       if (tracked(*pod)) plan_.untrack.push_back(pod->meta.name);
@@ -291,7 +316,8 @@ class JobPlanner {
     std::set<int> running;
     for (const Pod* pod : active_) {
       const int index = index_of(*pod);
-      const bool useless = job_.indexed && (!in_range(index) || completed_.contains(index) || failed_indexes_.contains(index) || !running.insert(index).second);
+      const bool useless = job_.indexed && (!in_range(index) || completed_.contains(index) ||
+                                            failed_indexes_.contains(index) || !running.insert(index).second);
       (useless ? surplus : keep).push_back(pod);
     }
     const int wanted = wanted_active();
@@ -313,7 +339,9 @@ class JobPlanner {
     if (job_.replace_failed_only)
       for (const Pod* pod : terminating_) leaving.insert(index_of(*pod));
     for (int index = 0; index < limit_ && missing > 0; ++index) {
-      if (running.contains(index) || leaving.contains(index) || completed_.contains(index) || failed_indexes_.contains(index)) continue;
+      if (running.contains(index) || leaving.contains(index) || completed_.contains(index) ||
+          failed_indexes_.contains(index))
+        continue;
       JobPlan::Create create{index, 0};
       if (auto retry = retries_.find(index); retry != retries_.end()) {
         create.failures = retry->second.failures;
@@ -351,10 +379,12 @@ class JobPlanner {
     return failures == 0 ? base::Duration{} : failure + backoff(failures) - now_;
   }
 
-  void set_job_condition(std::string_view type, std::string_view status, std::string_view reason, std::string_view message) {
+  void set_job_condition(std::string_view type, std::string_view status, std::string_view reason,
+                         std::string_view message) {
     if (!set_condition(conditions_, type, status, reason, message, now_)) return;
     for (json::value& condition : conditions_)
-      if (string_at(condition, "type") == type) condition.get_object()["lastProbeTime"] = base::format_time(now_);
+      if (string_at(condition, "type") == type)
+        condition.get_object()["lastProbeTime"] = base::format_time(now_);
   }
 
   void publish() {
@@ -362,7 +392,8 @@ class JobPlanner {
     auto number = [&](const char* key, int64_t value, bool keep_zero = false) {
       if (value || keep_zero) status[key] = value;
       else if (find(job_.status, key)) status[key] = nullptr;
-      plan_.status_changed |= as_int(find(job_.status, key)) != value || (keep_zero && !find(job_.status, key));
+      plan_.status_changed |=
+          as_int(find(job_.status, key)) != value || (keep_zero && !find(job_.status, key));
     };
     const int leaving = static_cast<int>(terminating_.size() + plan_.remove.size());
     int ready = 0;
@@ -381,7 +412,8 @@ class JobPlanner {
     if (job_.indexed) {
       text("completedIndexes", completed_.text());
       if (job_.backoff_limit_per_index) {
-        plan_.status_changed |= !find(job_.status, "failedIndexes") || string_at(job_.status, "failedIndexes") != failed_indexes_.text();
+        plan_.status_changed |= !find(job_.status, "failedIndexes") ||
+                                string_at(job_.status, "failedIndexes") != failed_indexes_.text();
         status["failedIndexes"] = failed_indexes_.text();
       }
     }
@@ -425,7 +457,9 @@ class JobPlanner {
 
 }  // namespace
 
-JobPlan plan_job(const Job& job, const Pods& pods, base::Time now) { return JobPlanner(job, pods, now).run(); }
+JobPlan plan_job(const Job& job, const Pods& pods, base::Time now) {
+  return JobPlanner(job, pods, now).run();
+}
 
 std::string JobPlan::text() const {
   std::string out;
@@ -434,14 +468,18 @@ std::string JobPlan::text() const {
   if (status_changed) {
     out += "status";
     for (const char* key : {"active", "ready", "succeeded", "failed", "terminating"})
-      if (const json::value* value = status.if_contains(key); value && value->is_number() && as_int(value)) out += fmt::format(" {}={}", key, as_int(value));
+      if (const json::value* value = status.if_contains(key); value && value->is_number() && as_int(value))
+        out += fmt::format(" {}={}", key, as_int(value));
     for (const char* key : {"completedIndexes", "failedIndexes"})
-      if (const json::value* value = status.if_contains(key); value && value->is_string()) out += fmt::format(" {}={}", key, as_string(value));
+      if (const json::value* value = status.if_contains(key); value && value->is_string())
+        out += fmt::format(" {}={}", key, as_string(value));
     const json::value all(status);
     for (const char* key : {"succeeded", "failed"})
-      for (const json::value& uid : list_at(find_path(all, "uncountedTerminatedPods", key))) out += fmt::format(" {}:{}", key, as_string(&uid));
+      for (const json::value& uid : list_at(find_path(all, "uncountedTerminatedPods", key)))
+        out += fmt::format(" {}:{}", key, as_string(&uid));
     for (const json::value& condition : list_at(all, "conditions"))
-      out += fmt::format(" {}/{}/{}", string_at(condition, "type"), string_at(condition, "status"), string_at(condition, "reason"));
+      out += fmt::format(" {}/{}/{}", string_at(condition, "type"), string_at(condition, "status"),
+                         string_at(condition, "reason"));
     out += "\n";
   }
   for (const std::string& name : untrack) out += fmt::format("untrack {}\n", name);
@@ -453,7 +491,9 @@ std::string JobPlan::text() const {
   }
   for (const Event& event : events) out += fmt::format("event {} {}\n", event.type, event.reason);
   if (remove_job) out += "delete job\n";
-  if (again) out += fmt::format("again in {}ms\n", std::chrono::duration_cast<std::chrono::milliseconds>(*again).count());
+  if (again)
+    out +=
+        fmt::format("again in {}ms\n", std::chrono::duration_cast<std::chrono::milliseconds>(*again).count());
   return out;
 }
 
@@ -465,16 +505,22 @@ json::object pod_of_job(const Job& job, const JobPlan::Create& create) {
   json::value& finalizers = meta["finalizers"];
   if (!finalizers.is_array()) finalizers = json::array();
   finalizers.get_array().emplace_back(kJobFinalizer);
-  meta["ownerReferences"] = json::array{json::object{{"apiVersion", "batch/v1"}, {"kind", "Job"}, {"name", job.meta.name}, {"uid", job.meta.uid},
-                                                     {"controller", true}, {"blockOwnerDeletion", true}}};
+  meta["ownerReferences"] = json::array{json::object{{"apiVersion", "batch/v1"},
+                                                     {"kind", "Job"},
+                                                     {"name", job.meta.name},
+                                                     {"uid", job.meta.uid},
+                                                     {"controller", true},
+                                                     {"blockOwnerDeletion", true}}};
   json::object spec;
-  if (const json::value* from = find(job.pod_template, "spec"); from && from->is_object()) spec = from->get_object();
+  if (const json::value* from = find(job.pod_template, "spec"); from && from->is_object())
+    spec = from->get_object();
   std::string prefix = job.meta.name + "-";
   if (create.index >= 0) {
     const std::string index = std::to_string(create.index);
     base::object_at(meta, "annotations")[kJobIndex] = index;
     base::object_at(meta, "labels")[kJobIndex] = index;
-    if (job.backoff_limit_per_index) base::object_at(meta, "annotations")[kJobIndexFailures] = std::to_string(create.failures);
+    if (job.backoff_limit_per_index)
+      base::object_at(meta, "annotations")[kJobIndexFailures] = std::to_string(create.failures);
     prefix += index + "-";
     const json::value* hostname = spec.if_contains("hostname");
     if (!hostname || as_string(hostname).empty()) spec["hostname"] = job.meta.name + "-" + index;
@@ -486,10 +532,13 @@ json::object pod_of_job(const Job& job, const JobPlan::Create& create) {
         json::value& env = container.get_object()["env"];
         if (!env.is_array()) env = json::array();
         bool there = false;
-        for (const json::value& one : env.get_array()) there |= string_at(one, "name") == "JOB_COMPLETION_INDEX";
+        for (const json::value& one : env.get_array())
+          there |= string_at(one, "name") == "JOB_COMPLETION_INDEX";
         if (!there)
-          env.get_array().push_back(json::object{{"name", "JOB_COMPLETION_INDEX"},
-                                                 {"valueFrom", {{"fieldRef", {{"fieldPath", fmt::format("metadata.labels['{}']", kJobIndex)}}}}}});
+          env.get_array().push_back(json::object{
+              {"name", "JOB_COMPLETION_INDEX"},
+              {"valueFrom",
+               {{"fieldRef", {{"fieldPath", fmt::format("metadata.labels['{}']", kJobIndex)}}}}}});
       }
     }
   }

@@ -21,18 +21,18 @@ struct JobPlan {
   std::vector<std::string> adopt, release;  // Pod names
   json::object status;                      // the whole one to publish
   bool status_changed = false;
-  std::vector<std::string> untrack;         // after the status is written: their finalizer goes
-  std::vector<std::string> remove;          // after that
+  std::vector<std::string> untrack;  // after the status is written: their finalizer goes
+  std::vector<std::string> remove;   // after that
   struct Create {
-    int index = -1;                         // -1: not indexed
-    int64_t failures = 0;                   // of this index before
+    int index = -1;        // -1: not indexed
+    int64_t failures = 0;  // of this index before
   };
   std::vector<Create> create;
   struct Event {
     std::string type, reason, message;
   };
-  std::vector<Event> events;                // when the status is written
-  bool remove_job = false;                  // its time after the end is over
+  std::vector<Event> events;  // when the status is written
+  bool remove_job = false;    // its time after the end is over
   std::optional<base::Duration> again;
   std::string text() const;
 };

@@ -26,7 +26,8 @@ std::optional<N> optional_number(const json::value* value) {
 
 std::shared_ptr<const JobPod> read_job_pod(const json::value& object) {
   bool tracked = false;
-  for (const json::value& finalizer : list_at(find_path(object, "metadata", "finalizers"))) tracked |= as_string(&finalizer) == kJobFinalizer;
+  for (const json::value& finalizer : list_at(find_path(object, "metadata", "finalizers")))
+    tracked |= as_string(&finalizer) == kJobFinalizer;
   if (!tracked && controller_owner(object).kind != "Job") return nullptr;
   auto pod = std::make_shared<JobPod>();
   pod->tracked = tracked;
@@ -42,7 +43,8 @@ std::shared_ptr<const JobPod> read_job_pod(const json::value& object) {
       const json::value* ended = find_path(container, "state", "terminated");
       if (!ended || ended->is_null()) continue;
       pod->exits.push_back({std::string(string_at(container, "name")), as_int(find(*ended, "exitCode"))});
-      if (auto time = base::parse_time(string_at(*ended, "finishedAt"))) pod->finished_at = std::max(pod->finished_at, *time);
+      if (auto time = base::parse_time(string_at(*ended, "finishedAt")))
+        pod->finished_at = std::max(pod->finished_at, *time);
     }
   for (const json::value& condition : list_at(*status, "conditions"))
     pod->conditions.emplace_back(string_at(condition, "type"), string_at(condition, "status"));

@@ -20,11 +20,11 @@ constexpr const char* kJobIndexFailures = "batch.kubernetes.io/job-index-failure
 
 // Part of a Pod that a Job made, or that still bears the finalizer of one.
 struct JobPod {
-  bool tracked = false;       // has the finalizer: not yet counted in its Job's status
-  int index = -1;             // its completion index, if any
-  int64_t index_failures = 0; // how often its index failed before it
-  int64_t restarts = 0;       // of all containers together
-  base::Time finished_at{};   // when its last container ended
+  bool tracked = false;        // has the finalizer: not yet counted in its Job's status
+  int index = -1;              // its completion index, if any
+  int64_t index_failures = 0;  // how often its index failed before it
+  int64_t restarts = 0;        // of all containers together
+  base::Time finished_at{};    // when its last container ended
   struct Exit {
     std::string container;
     int64_t code = 0;

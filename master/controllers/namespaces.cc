@@ -26,7 +26,9 @@ std::shared_ptr<const ConfigMap> read_config_map(const json::value& object) {
 Store<Namespace>::Reader Namespace::reader(const api::Resource&) { return read_namespace; }
 Store<ConfigMap>::Reader ConfigMap::reader(const api::Resource&) { return read_config_map; }
 Store<ServiceAccount>::Reader ServiceAccount::reader(const api::Resource&) {
-  return [](const json::value& object) { return std::make_shared<const ServiceAccount>(ServiceAccount{read_meta(object)}); };
+  return [](const json::value& object) {
+    return std::make_shared<const ServiceAccount>(ServiceAccount{read_meta(object)});
+  };
 }
 
 }  // namespace master::controllers

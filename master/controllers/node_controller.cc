@@ -23,17 +23,24 @@ std::string ready_heartbeat(const Node& node) {
   return std::string(as_string(ready->if_contains("lastHeartbeatTime")));
 }
 bool gone(const base::Result<json::value>& result) {
-  return result.ok() || result.error().kind == base::Kind::kNotFound || result.error().kind == base::Kind::kConflict;
+  return result.ok() || result.error().kind == base::Kind::kNotFound ||
+         result.error().kind == base::Kind::kConflict;
 }
 }  // namespace
 
 NodeController::NodeController(Hub& hub)
-    : hub_(hub), nodes_(hub.follow<Node>(api::resources::nodes)), leases_(hub.follow<Lease>(api::resources::leases)), pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("node-controller")), reconciler_(hub, {&nodes_, &leases_, &pods_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+    : hub_(hub), nodes_(hub.follow<Node>(api::resources::nodes)),
+      leases_(hub.follow<Lease>(api::resources::leases)), pods_(hub.follow<Pod>(api::resources::pods)),
+      account_(hub.account("node-controller")),
+      reconciler_(
+          hub, {&nodes_, &leases_, &pods_},
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
   nodes_.on_change([this](const auto& before, const auto& after) {
     const std::string name = (after ? after : before)->meta.name;
     if (after) {
       if (!after->pod_cidr.empty()) cidrs_[name] = after->pod_cidr;
-      if (!before || ready_heartbeat(*before) != ready_heartbeat(*after)) alive(name, "status " + ready_heartbeat(*after));
+      if (!before || ready_heartbeat(*before) != ready_heartbeat(*after))
+        alive(name, "status " + ready_heartbeat(*after));
     } else {
       seen_.erase(name);
       cidrs_.erase(name);
@@ -51,7 +58,9 @@ NodeController::NodeController(Hub& hub)
     check_deadlines();
   });
   pods_.on_change([this](const auto& before, const auto& after) {
-    if (!after || after->node.empty() || after->meta.deleting || (before && before->node == after->node && before->shape == after->shape)) return;
+    if (!after || after->node.empty() || after->meta.deleting ||
+        (before && before->node == after->node && before->shape == after->shape))
+      return;
     auto node = nodes_.get(after->node);
     if (!node || has_no_execute(*node)) reconciler_.add(after->node);
   });
@@ -106,10 +115,11 @@ std::string NodeController::reserve_cidr(const Node& node) {
     cidr = allocate_cidr(hub_.options.cluster_cidr, hub_.options.node_mask_size, used);
   }
   if (cidr.empty())
-    account_.events.record({"v1", "Node", "", node.meta.name, node.meta.uid}, "Warning", "CIDRNotAvailable",
-                       fmt::format("Node {} status is now: CIDRNotAvailable: {} has no free /{} left", node.meta.name,
-                                   hub_.options.cluster_cidr, hub_.options.node_mask_size),
-                       "cidrAllocator");
+    account_.events.record(
+        {"v1", "Node", "", node.meta.name, node.meta.uid}, "Warning", "CIDRNotAvailable",
+        fmt::format("Node {} status is now: CIDRNotAvailable: {} has no free /{} left", node.meta.name,
+                    hub_.options.cluster_cidr, hub_.options.node_mask_size),
+        "cidrAllocator");
   return cidr;
 }
 
@@ -122,7 +132,8 @@ void NodeController::sync(const std::string& name, Reconciler::Finish finish) {
   if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("Node {}: {}", name, plan.text());
   publish(name, *node, plan, [this, name, node, plan, finish](base::Status status) {
     if (!status.ok()) {
-      if (status.error().kind != base::Kind::kConflict) base::log::warning("Node {}: {}", name, status.error().message());
+      if (status.error().kind != base::Kind::kConflict)
+        base::log::warning("Node {}: {}", name, status.error().message());
       return finish(Reconciler::Outcome::kRetry);
     }
     if (plan.went_silent)
@@ -145,11 +156,12 @@ void NodeController::publish(const std::string& name, const Node& node, const No
   if (plan.conditions)
     steps.push_back([this, name, conditions = *plan.conditions, written](auto step_done) {
       account_.client.patch(api::resources::nodes, "", name, "strategic-merge",
-                        json::object{{"status", {{"conditions", conditions}}}}, written(step_done), "status");
+                            json::object{{"status", {{"conditions", conditions}}}}, written(step_done),
+                            "status");
     });
   if (plan.went_silent) {
     account_.events.record({"v1", "Node", "", name, node.meta.uid}, "Normal", "NodeNotReady",
-                       fmt::format("Node {} status is now: NodeNotReady", name), "node-controller");
+                           fmt::format("Node {} status is now: NodeNotReady", name), "node-controller");
     for (const auto& pod : pods_.find(on_node(name)))
       if (pod->ready) steps.push_back(unready(pod));
   }
@@ -168,21 +180,30 @@ void NodeController::publish(const std::string& name, const Node& node, const No
     spec["podCIDR"] = plan.pod_cidr;
     spec["podCIDRs"] = json::array{plan.pod_cidr};
   }
-  all(std::move(steps), [this, name, uid = node.meta.uid, spec = std::move(spec), written, done](base::Status status) {
-    if (!status.ok() || spec.empty()) return done(status);
-    account_.client.patch(api::resources::nodes, "", name, "merge", json::object{{"metadata", {{"uid", uid}}}, {"spec", spec}}, written(done));
-  });
+  all(std::move(steps),
+      [this, name, uid = node.meta.uid, spec = std::move(spec), written, done](base::Status status) {
+        if (!status.ok() || spec.empty()) return done(status);
+        account_.client.patch(api::resources::nodes, "", name, "merge",
+                              json::object{{"metadata", {{"uid", uid}}}, {"spec", spec}}, written(done));
+      });
 }
 
 Step NodeController::unready(std::shared_ptr<const Pod> pod) {
   return [this, pod](auto done) {
-    json::object condition{{"type", "Ready"}, {"status", "False"}, {"reason", "NodeNotReady"},
+    json::object condition{{"type", "Ready"},
+                           {"status", "False"},
+                           {"reason", "NodeNotReady"},
                            {"lastTransitionTime", base::format_time(hub_.now())}};
-    account_.events.record({"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Warning", "NodeNotReady", "Node is not ready", "node-controller");
-    account_.client.patch(api::resources::pods, pod->meta.ns, pod->meta.name, "strategic-merge",
-                      json::object{{"metadata", {{"uid", pod->meta.uid}}}, {"status", {{"conditions", json::array{std::move(condition)}}}}},
-                      [done](base::Result<json::value> result) { done(gone(result) ? base::Status() : base::Status(result.error())); },
-                      "status");
+    account_.events.record({"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Warning",
+                           "NodeNotReady", "Node is not ready", "node-controller");
+    account_.client.patch(
+        api::resources::pods, pod->meta.ns, pod->meta.name, "strategic-merge",
+        json::object{{"metadata", {{"uid", pod->meta.uid}}},
+                     {"status", {{"conditions", json::array{std::move(condition)}}}}},
+        [done](base::Result<json::value> result) {
+          done(gone(result) ? base::Status() : base::Status(result.error()));
+        },
+        "status");
   };
 }
 
@@ -191,7 +212,9 @@ Step NodeController::remove_pod(std::shared_ptr<const Pod> pod, bool force) {
     json::object options{{"preconditions", {{"uid", pod->meta.uid}}}};
     if (force) options["gracePeriodSeconds"] = 0;  // nobody is left to end it gracefully
     account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name, std::move(options),
-                       [done](base::Result<json::value> result) { done(gone(result) ? base::Status() : base::Status(result.error())); });
+                           [done](base::Result<json::value> result) {
+                             done(gone(result) ? base::Status() : base::Status(result.error()));
+                           });
   };
 }
 
@@ -212,8 +235,9 @@ void NodeController::evict(const std::string& name, const Node& node, Reconciler
       next = now;
       break;
     }
-    account_.events.record({"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Normal", "TaintManagerEviction",
-                       fmt::format("Marking for deletion Pod {}", pod->meta.key()), "taint-eviction-controller");
+    account_.events.record(
+        {"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Normal", "TaintManagerEviction",
+        fmt::format("Marking for deletion Pod {}", pod->meta.key()), "taint-eviction-controller");
     steps.push_back(remove_pod(pod, false));
   }
   if (next) reconciler_.add_after(name, std::max<base::Duration>(*next - now, 10ms));
@@ -237,15 +261,17 @@ void NodeController::bury(const std::string& name, Reconciler::Finish finish) {
     reconciler_.add_after(name, std::max<base::Duration>(since + hub_.options.node_quarantine - now, 10ms));
     return finish(Reconciler::Outcome::kDone);
   }
-  account_.client.get(api::resources::nodes, "", name, [this, name, pods, finish](base::Result<json::value> result) {
-    if (result.ok() || result.error().kind != base::Kind::kNotFound) return finish(Reconciler::Outcome::kRetry);
-    std::vector<Step> steps;
-    for (const auto& pod : pods) steps.push_back(remove_pod(pod, true));
-    base::log::info("Node {} is gone: removing its {} Pods", name, pods.size());
-    all(std::move(steps), [finish](base::Status status) {
-      finish(status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
-    });
-  });
+  account_.client.get(api::resources::nodes, "", name,
+                      [this, name, pods, finish](base::Result<json::value> result) {
+                        if (result.ok() || result.error().kind != base::Kind::kNotFound)
+                          return finish(Reconciler::Outcome::kRetry);
+                        std::vector<Step> steps;
+                        for (const auto& pod : pods) steps.push_back(remove_pod(pod, true));
+                        base::log::info("Node {} is gone: removing its {} Pods", name, pods.size());
+                        all(std::move(steps), [finish](base::Status status) {
+                          finish(status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
+                        });
+                      });
 }
 
 }  // namespace master::controllers

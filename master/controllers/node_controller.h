@@ -27,7 +27,8 @@ class NodeController {
   bool all_silent() const;
   std::string reserve_cidr(const Node& node);
   void sync(const std::string& name, Reconciler::Finish finish);
-  void publish(const std::string& name, const Node& node, const NodePlan& plan, std::function<void(base::Status)> done);
+  void publish(const std::string& name, const Node& node, const NodePlan& plan,
+               std::function<void(base::Status)> done);
   void evict(const std::string& name, const Node& node, Reconciler::Finish finish);
   void bury(const std::string& name, Reconciler::Finish finish);
   Step remove_pod(std::shared_ptr<const Pod> pod, bool force);

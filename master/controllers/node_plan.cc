@@ -10,9 +10,13 @@ using base::as_string;
 namespace {
 constexpr const char* kUnreachable = "node.kubernetes.io/unreachable";
 constexpr const char* kNotReady = "node.kubernetes.io/not-ready";
-constexpr const char* kOfConditions[] = {kUnreachable, kNotReady, "node.kubernetes.io/unschedulable",
-                                         "node.kubernetes.io/memory-pressure", "node.kubernetes.io/disk-pressure",
-                                         "node.kubernetes.io/pid-pressure", "node.kubernetes.io/network-unavailable"};
+constexpr const char* kOfConditions[] = {kUnreachable,
+                                         kNotReady,
+                                         "node.kubernetes.io/unschedulable",
+                                         "node.kubernetes.io/memory-pressure",
+                                         "node.kubernetes.io/disk-pressure",
+                                         "node.kubernetes.io/pid-pressure",
+                                         "node.kubernetes.io/network-unavailable"};
 
 std::string status_of(const json::array& conditions, std::string_view type) {
   const json::object* condition = find_condition(conditions, type);
@@ -22,11 +26,13 @@ bool make_unknown(json::array& conditions, const char* type, base::Time now) {
   const bool known = find_condition(conditions, type) != nullptr;
   if (status_of(conditions, type) == "Unknown") return false;
   return set_condition(conditions, type, "Unknown", known ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
-                       known ? "Kubelet stopped posting node status." : "Kubelet never posted node status.", now);
+                       known ? "Kubelet stopped posting node status." : "Kubelet never posted node status.",
+                       now);
 }
 }  // namespace
 
-NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::string& free_cidr, base::Time now) {
+NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::string& free_cidr,
+                   base::Time now) {
   NodePlan plan;
   json::array conditions = node.conditions;
   if (silent) {
@@ -57,7 +63,8 @@ NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::st
   for (const Taint& taint : node.taints) {
     bool ours = false;
     for (const char* key : kOfConditions) ours |= taint.key == key;
-    auto at = std::find_if(wanted.begin(), wanted.end(), [&](const Taint& w) { return w.key == taint.key && w.effect == taint.effect; });
+    auto at = std::find_if(wanted.begin(), wanted.end(),
+                           [&](const Taint& w) { return w.key == taint.key && w.effect == taint.effect; });
     if (ours && at == wanted.end()) continue;
     if (at != wanted.end()) wanted.erase(at);
     taints.push_back(taint);
@@ -74,7 +81,8 @@ NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::st
 std::string NodePlan::text() const {
   std::string out;
   if (conditions)
-    for (const json::value& c : *conditions) out += fmt::format("condition {}={}\n", base::string_at(c, "type"), base::string_at(c, "status"));
+    for (const json::value& c : *conditions)
+      out += fmt::format("condition {}={}\n", base::string_at(c, "type"), base::string_at(c, "status"));
   if (taints) {
     out += "taints";
     for (const Taint& taint : *taints) out += fmt::format(" {}:{}", taint.key, taint.effect);
@@ -91,7 +99,9 @@ std::string allocate_cidr(const std::string& cluster_cidr, int mask, const std::
   in_addr address{};
   int prefix = -1;
   std::from_chars(cluster_cidr.data() + slash + 1, cluster_cidr.data() + cluster_cidr.size(), prefix);
-  if (inet_pton(AF_INET, cluster_cidr.substr(0, slash).c_str(), &address) != 1 || prefix < 0 || mask < prefix || mask > 32) return {};
+  if (inet_pton(AF_INET, cluster_cidr.substr(0, slash).c_str(), &address) != 1 || prefix < 0 ||
+      mask < prefix || mask > 32)
+    return {};
   const uint64_t count = uint64_t{1} << (mask - prefix), size = uint64_t{1} << (32 - mask);
   const uint32_t first = prefix == 0 ? 0 : ntohl(address.s_addr) & ~((uint64_t{1} << (32 - prefix)) - 1);
   for (uint64_t i = 0; i < count; ++i) {
@@ -104,8 +114,8 @@ std::string allocate_cidr(const std::string& cluster_cidr, int mask, const std::
   return {};
 }
 
-std::optional<base::Time> eviction_time(const std::vector<Toleration>& tolerations, const std::vector<Taint>& taints,
-                                        base::Time now) {
+std::optional<base::Time> eviction_time(const std::vector<Toleration>& tolerations,
+                                        const std::vector<Taint>& taints, base::Time now) {
   std::optional<base::Time> when;
   for (const Taint& taint : taints) {
     if (taint.effect != "NoExecute") continue;

@@ -20,13 +20,14 @@ struct NodePlan {
 };
 // `silent`: neither lease nor Ready condition was renewed within the grace period.
 // `all_silent`: no node is ready at all; then the fault is likely ours, and nobody is evicted.
-NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::string& free_cidr, base::Time now);
+NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::string& free_cidr,
+                   base::Time now);
 
 // The lowest /`mask` of `cluster_cidr` that is not in `used`; empty when there is none.
 std::string allocate_cidr(const std::string& cluster_cidr, int mask, const std::set<std::string>& used);
 
 // When a Pod must leave a node with these taints; nothing: it may stay.
-std::optional<base::Time> eviction_time(const std::vector<Toleration>& tolerations, const std::vector<Taint>& taints,
-                                        base::Time now);
+std::optional<base::Time> eviction_time(const std::vector<Toleration>& tolerations,
+                                        const std::vector<Taint>& taints, base::Time now);
 
 }  // namespace master::controllers

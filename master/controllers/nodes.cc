@@ -25,7 +25,8 @@ std::shared_ptr<const Node> read_node(const json::value& object) {
 Store<Node>::Reader Node::reader(const api::Resource&) { return read_node; }
 Store<Lease>::Reader Lease::reader(const api::Resource&) {
   return [](const json::value& object) {
-    return std::make_shared<const Lease>(Lease{read_meta(object), std::string(string_at(object, "spec", "renewTime"))});
+    return std::make_shared<const Lease>(
+        Lease{read_meta(object), std::string(string_at(object, "spec", "renewTime"))});
   };
 }
 

@@ -100,8 +100,11 @@ std::vector<Toleration> read_tolerations(const json::value* list) {
   std::vector<Toleration> out;
   if (!list || !list->is_array()) return out;
   for (const json::value& item : list->get_array()) {
-    Toleration t{std::string(string_at(item, "key")), std::string(string_at(item, "operator")),
-                 std::string(string_at(item, "value")), std::string(string_at(item, "effect")), {}};
+    Toleration t{std::string(string_at(item, "key")),
+                 std::string(string_at(item, "operator")),
+                 std::string(string_at(item, "value")),
+                 std::string(string_at(item, "effect")),
+                 {}};
     if (const json::value* seconds = find(item, "tolerationSeconds"); seconds && seconds->is_number())
       t.seconds = as_int(seconds);
     out.push_back(std::move(t));
@@ -120,7 +123,8 @@ std::vector<Taint> read_taints(const json::value* list) {
 static PodShape read_shape(const json::value& object) {
   PodShape shape;
   shape.labels = read_labels(find_path(object, "metadata", "labels"));
-  std::string_view cost = string_at(object, "metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost");
+  std::string_view cost =
+      string_at(object, "metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost");
   std::from_chars(cost.data(), cost.data() + cost.size(), shape.deletion_cost);
   shape.owner_api_version = controller_owner(object).api_version;
   const json::value* spec = find(object, "spec");
@@ -152,12 +156,14 @@ static std::string shape_text(const PodShape& shape) {
   auto put = [&text](std::string_view part) { text.append(part).push_back('\0'); };
   for (const auto& [key, value] : shape.labels) put(key), put(value);
   put("/");
-  for (const NamedPort& port : shape.ports) put(port.name), put(port.protocol), put(std::to_string(port.port));
+  for (const NamedPort& port : shape.ports)
+    put(port.name), put(port.protocol), put(std::to_string(port.port));
   put("/");
   for (const Toleration& t : shape.tolerations)
     put(t.key), put(t.op), put(t.value), put(t.effect), put(t.seconds ? std::to_string(*t.seconds) : "-");
   put("/");
-  put(shape.restart_policy), put(shape.hostname), put(shape.subdomain), put(shape.owner_api_version), put(std::to_string(shape.deletion_cost));
+  put(shape.restart_policy), put(shape.hostname), put(shape.subdomain), put(shape.owner_api_version),
+      put(std::to_string(shape.deletion_cost));
   return text;
 }
 
@@ -179,8 +185,7 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   pod->meta = read_meta(object);
   PodShape shape = read_shape(object);
   std::weak_ptr<const PodShape>& known = shapes_[shape_text(shape)];
-  if (!(pod->shape = known.lock()))
-    known = pod->shape = std::make_shared<const PodShape>(std::move(shape));
+  if (!(pod->shape = known.lock())) known = pod->shape = std::make_shared<const PodShape>(std::move(shape));
   if (shapes_.size() > sweep_at_) {
     std::erase_if(shapes_, [](const auto& item) { return item.second.expired(); });
     sweep_at_ = std::max<size_t>(1024, 2 * shapes_.size());
@@ -191,7 +196,8 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   pod->owner_name = owner.name;
   pod->node = string_at(object, "spec", "nodeName");
   if (pod->meta.deleting)
-    pod->deletion_at = base::parse_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});
+    pod->deletion_at =
+        base::parse_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});
   pod->job = read_job_pod(object);
   const json::value* status = find(object, "status");
   if (!status) return pod;
@@ -204,7 +210,8 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   if (const json::value* list = find(*status, "conditions"); list && list->is_array())
     if (const json::object* ready = find_condition(list->get_array(), "Ready")) {
       pod->ready = as_string(ready->if_contains("status")) == "True";
-      pod->ready_since = base::parse_time(as_string(ready->if_contains("lastTransitionTime"))).value_or(base::Time{});
+      pod->ready_since =
+          base::parse_time(as_string(ready->if_contains("lastTransitionTime"))).value_or(base::Time{});
     }
   if (const json::value* list = find(*status, "containerStatuses"); list && list->is_array())
     for (const json::value& item : list->get_array())
@@ -219,7 +226,9 @@ std::optional<int64_t> scaled(const json::value& int_or_percent, int64_t total, 
   int64_t percent = 0;
   const char* end = text.data() + text.size() - 1;
   auto [stop, error] = std::from_chars(text.data(), end, percent);
-  if (error != std::errc() || stop != end || percent < 0 || percent > INT32_MAX || total < 0 || total > INT32_MAX) return std::nullopt;
+  if (error != std::errc() || stop != end || percent < 0 || percent > INT32_MAX || total < 0 ||
+      total > INT32_MAX)
+    return std::nullopt;
   return (percent * total + (round_up ? 99 : 0)) / 100;
 }
 

@@ -32,7 +32,9 @@ std::pair<std::string, std::string> split_key(std::string_view key);
 // metadata.resourceVersion as the number our store writes; 0 when absent.
 uint64_t revision_of(const json::value& object);
 
-inline json::value copy_of(const json::value* value) { return value ? *value : json::value(); }  // null when absent
+inline json::value copy_of(const json::value* value) {
+  return value ? *value : json::value();
+}  // null when absent
 
 struct OwnerRef {
   std::string api_version, kind, name, uid;

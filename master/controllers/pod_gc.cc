@@ -5,12 +5,15 @@
 namespace master::controllers {
 
 PodGc::PodGc(Hub& hub)
-    : hub_(hub), pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("pod-garbage-collector")), reconciler_(hub, {&pods_}, [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
+    : hub_(hub), pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("pod-garbage-collector")),
+      reconciler_(hub, {&pods_},
+                  [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
   pods_.on_change([this](const auto& before, const auto& after) {
     auto counts = [](const Pod& pod) { return pod.finished() && !pod.meta.deleting; };
     if (before && counts(*before)) finished_.erase({before->meta.created, before->meta.key()});
     if (after && counts(*after)) finished_.insert({after->meta.created, after->meta.key()});
-    if (finished_.size() > static_cast<size_t>(hub_.options.terminated_pod_threshold)) reconciler_.add("finished Pods");
+    if (finished_.size() > static_cast<size_t>(hub_.options.terminated_pod_threshold))
+      reconciler_.add("finished Pods");
   });
 }
 
@@ -23,17 +26,21 @@ void PodGc::sync(Reconciler::Finish finish) {
     auto pod = pods_.get(at->second);
     if (!pod) continue;
     steps.push_back([this, pod](auto done) {
-      account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name,
-                         json::object{{"preconditions", {{"uid", pod->meta.uid}}}, {"gracePeriodSeconds", 0}},
-                         [this, pod, done](base::Result<json::value> result) {
-                           const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
-                           if (!gone) return done(base::Status(result.error()));
-                           reconciler_.gate.deleted("finished Pods", [this, pod] {
-                             auto now = pods_.get(pod->meta.key());
-                             return !now || now->meta.uid != pod->meta.uid || now->meta.deleting;
-                           }, hub_.now());
-                           done({});
-                         });
+      account_.client.remove(
+          api::resources::pods, pod->meta.ns, pod->meta.name,
+          json::object{{"preconditions", {{"uid", pod->meta.uid}}}, {"gracePeriodSeconds", 0}},
+          [this, pod, done](base::Result<json::value> result) {
+            const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
+            if (!gone) return done(base::Status(result.error()));
+            reconciler_.gate.deleted(
+                "finished Pods",
+                [this, pod] {
+                  auto now = pods_.get(pod->meta.key());
+                  return !now || now->meta.uid != pod->meta.uid || now->meta.deleting;
+                },
+                hub_.now());
+            done({});
+          });
     });
   }
   const bool more = finished_.size() > keep + steps.size();

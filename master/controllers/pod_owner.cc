@@ -4,11 +4,17 @@ namespace master::controllers {
 using base::string_at;
 
 json::object PodOwner::Owner::reference() const {
-  return {{"apiVersion", ref.api_version}, {"kind", ref.kind}, {"name", ref.name}, {"uid", ref.uid},
-          {"controller", true}, {"blockOwnerDeletion", true}};
+  return {{"apiVersion", ref.api_version},
+          {"kind", ref.kind},
+          {"name", ref.name},
+          {"uid", ref.uid},
+          {"controller", true},
+          {"blockOwnerDeletion", true}};
 }
 
-Step PodOwner::take(const Owner& owner, const std::string& pod) { return patch_owners(owner, pod, owner.reference()); }
+Step PodOwner::take(const Owner& owner, const std::string& pod) {
+  return patch_owners(owner, pod, owner.reference());
+}
 Step PodOwner::release(const Owner& owner, const std::string& pod) {
   return patch_owners(owner, pod, json::object{{"$patch", "delete"}, {"uid", owner.ref.uid}});
 }
@@ -19,7 +25,8 @@ Step PodOwner::patch_owners(const Owner& owner, const std::string& name, json::o
     if (!pod) return done({});
     // The uid in the patch makes it fail when the Pod is not the one we saw.
     json::object meta{{"uid", pod->meta.uid}, {"ownerReferences", json::array{reference}}};
-    account_.client.patch(api::resources::pods, owner.ref.ns, name, "strategic-merge", json::object{{"metadata", std::move(meta)}},
+    account_.client.patch(api::resources::pods, owner.ref.ns, name, "strategic-merge",
+                          json::object{{"metadata", std::move(meta)}},
                           [this, owner, name, done](base::Result<json::value> result) {
                             if (!result.ok()) {
                               if (result.error().kind == base::Kind::kNotFound) return done({});
@@ -48,19 +55,21 @@ void PodOwner::create_some(std::shared_ptr<Batch> batch, size_t count) {
   std::vector<Step> steps;
   for (size_t i = 0; i < count; ++i)
     steps.push_back([this, batch, at = batch->next + i](Done done) {
-      account_.client.create(api::resources::pods, batch->owner.ref.ns, std::move(batch->bodies[at]),
-                             [this, batch, done](base::Result<json::value> result) {
-                               const Owner& owner = batch->owner;
-                               if (!result.ok()) {
-                                 account_.events.record(owner.ref, "Warning", "FailedCreate",
-                                                        fmt::format("Error creating: {}", result.error().message()), component_);
-                                 return done(result.error());
-                               }
-                               reconciler_.gate.wrote(owner.key, pods_, revision_of(*result), hub_.now());
-                               account_.events.record(owner.ref, "Normal", "SuccessfulCreate",
-                                                      fmt::format("Created pod: {}", string_at(*result, "metadata", "name")), component_);
-                               done({});
-                             });
+      account_.client.create(
+          api::resources::pods, batch->owner.ref.ns, std::move(batch->bodies[at]),
+          [this, batch, done](base::Result<json::value> result) {
+            const Owner& owner = batch->owner;
+            if (!result.ok()) {
+              account_.events.record(owner.ref, "Warning", "FailedCreate",
+                                     fmt::format("Error creating: {}", result.error().message()), component_);
+              return done(result.error());
+            }
+            reconciler_.gate.wrote(owner.key, pods_, revision_of(*result), hub_.now());
+            account_.events.record(owner.ref, "Normal", "SuccessfulCreate",
+                                   fmt::format("Created pod: {}", string_at(*result, "metadata", "name")),
+                                   component_);
+            done({});
+          });
     });
   batch->next += count;
   all(std::move(steps), [this, batch, count](base::Status status) {
@@ -76,11 +85,13 @@ void PodOwner::remove(const Owner& owner, const std::vector<std::string>& names,
     if (!pod) continue;
     steps.push_back([this, owner, pod](Done step_done) {
       account_.client.remove(
-          api::resources::pods, pod->meta.ns, pod->meta.name, json::object{{"preconditions", {{"uid", pod->meta.uid}}}},
+          api::resources::pods, pod->meta.ns, pod->meta.name,
+          json::object{{"preconditions", {{"uid", pod->meta.uid}}}},
           [this, owner, pod, step_done](base::Result<json::value> result) {
             const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
             if (!result.ok() && !gone) {
-              account_.events.record(owner.ref, "Warning", "FailedDelete", fmt::format("Error deleting: {}", result.error().message()), component_);
+              account_.events.record(owner.ref, "Warning", "FailedDelete",
+                                     fmt::format("Error deleting: {}", result.error().message()), component_);
               return step_done(result.error());
             }
             reconciler_.gate.deleted(
@@ -90,7 +101,9 @@ void PodOwner::remove(const Owner& owner, const std::vector<std::string>& names,
                   return !now || now->meta.uid != pod->meta.uid || now->meta.deleting;
                 },
                 hub_.now());
-            if (!gone) account_.events.record(owner.ref, "Normal", "SuccessfulDelete", fmt::format("Deleted pod: {}", pod->meta.name), component_);
+            if (!gone)
+              account_.events.record(owner.ref, "Normal", "SuccessfulDelete",
+                                     fmt::format("Deleted pod: {}", pod->meta.name), component_);
             step_done({});
           });
     });

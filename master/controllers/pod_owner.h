@@ -15,7 +15,8 @@ class PodOwner {
  public:
   // `component` is the Events' source. All references outlive this.
   PodOwner(Hub& hub, Hub::Account& account, Store<Pod>& pods, Reconciler& reconciler, std::string component)
-      : hub_(hub), account_(account), pods_(pods), reconciler_(reconciler), component_(std::move(component)) {}
+      : hub_(hub), account_(account), pods_(pods), reconciler_(reconciler), component_(std::move(component)) {
+  }
 
   // Whose Pods: the reconciler's key, and the object as ownerReferences and Events name it.
   struct Owner {

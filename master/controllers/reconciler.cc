@@ -24,12 +24,17 @@ bool Gate::open(const std::string& key, base::Time now) {
 }
 
 Reconciler::Reconciler(Hub& hub, std::vector<const StoreBase*> needs, Sync sync)
-    : Reconciler(hub, [needs = std::move(needs)] {
-        return std::all_of(needs.begin(), needs.end(), [](const StoreBase* store) { return store->synced; });
-      }, std::move(sync)) {}
+    : Reconciler(
+          hub,
+          [needs = std::move(needs)] {
+            return std::all_of(needs.begin(), needs.end(),
+                               [](const StoreBase* store) { return store->synced; });
+          },
+          std::move(sync)) {}
 
 Reconciler::Reconciler(Hub& hub, std::function<bool()> ready, Sync sync)
-    : hub_(hub), ready_(std::move(ready)), sync_(std::move(sync)), queue_(hub.loop, [this](const std::string& key) { work(key); }) {
+    : hub_(hub), ready_(std::move(ready)), sync_(std::move(sync)),
+      queue_(hub.loop, [this](const std::string& key) { work(key); }) {
   hub_.on_synced([this] {
     if (waiting_.empty() || !ready_()) return;
     for (const std::string& key : std::exchange(waiting_, {})) queue_.add(key);

@@ -57,7 +57,7 @@ class Reconciler {
   Hub& hub_;
   std::function<bool()> ready_;
   Sync sync_;
-  std::set<std::string> waiting_;  // until ready
+  std::set<std::string> waiting_;     // until ready
   std::map<std::string, bool> busy_;  // value: came again meanwhile
   api::WorkQueue queue_;
 };

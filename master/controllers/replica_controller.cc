@@ -18,10 +18,15 @@ struct ReplicaController::Round {
 };
 
 ReplicaController::ReplicaController(Hub& hub, const api::Resource& resource)
-    : hub_(hub), account_(hub.account(resource.group.empty() ? "replication-controller" : "replicaset-controller")),
-      owners_(hub.follow<ReplicaOwner>(resource)), pods_(hub.follow<Pod>(api::resources::pods)), resource_(resource),
-      reconciler_(hub, {&owners_, &pods_}, [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
-      pods_owner_(hub, account_, pods_, reconciler_, resource.group.empty() ? "replication-controller" : "replicaset-controller") {
+    : hub_(hub),
+      account_(hub.account(resource.group.empty() ? "replication-controller" : "replicaset-controller")),
+      owners_(hub.follow<ReplicaOwner>(resource)), pods_(hub.follow<Pod>(api::resources::pods)),
+      resource_(resource), reconciler_(hub, {&owners_, &pods_},
+                                       [this](const std::string& key, Reconciler::Finish finish) {
+                                         sync(key, std::move(finish));
+                                       }),
+      pods_owner_(hub, account_, pods_, reconciler_,
+                  resource.group.empty() ? "replication-controller" : "replicaset-controller") {
   owners_.on_change([this](const Owner& before, const Owner& after) {
     const Owner& owner = after ? after : before;
     reconciler_.add(owner->meta.key());
@@ -31,7 +36,8 @@ ReplicaController::ReplicaController(Hub& hub, const api::Resource& resource)
   pods_.on_change([this](const auto& before, const auto& after) { pod_changed(before, after); });
 }
 
-void ReplicaController::pod_changed(const std::shared_ptr<const Pod>& before, const std::shared_ptr<const Pod>& after) {
+void ReplicaController::pod_changed(const std::shared_ptr<const Pod>& before,
+                                    const std::shared_ptr<const Pod>& after) {
   for (const auto& pod : {before, after}) {
     if (!pod) continue;
     if (!pod->owner_uid.empty()) {
@@ -52,7 +58,8 @@ void ReplicaController::sync(const std::string& key, Reconciler::Finish finish) 
   auto round = std::make_shared<Round>();
   round->key = key;
   round->owner = owner;
-  round->as_owner = {key, {owner->api_version, owner->kind, owner->meta.ns, owner->meta.name, owner->meta.uid}};
+  round->as_owner = {key,
+                     {owner->api_version, owner->kind, owner->meta.ns, owner->meta.name, owner->meta.uid}};
   round->plan = plan_replicas(*owner, pods, hub_.now());
   round->finish = std::move(finish);
   if (base::log::enabled(base::log::Level::kDebug))
@@ -64,7 +71,8 @@ void ReplicaController::sync(const std::string& key, Reconciler::Finish finish) 
 void ReplicaController::claim(std::shared_ptr<Round> round) {
   std::vector<Step> steps;
   for (const std::string& pod : round->plan.adopt) steps.push_back(pods_owner_.take(round->as_owner, pod));
-  for (const std::string& pod : round->plan.release) steps.push_back(pods_owner_.release(round->as_owner, pod));
+  for (const std::string& pod : round->plan.release)
+    steps.push_back(pods_owner_.release(round->as_owner, pod));
   all(std::move(steps), [this, round](base::Status status) {
     if (!status.ok()) {  // counting on a Pod that is not ours could make too few: look again
       base::log::warning("{} {}: {}", round->owner->kind, round->key, status.error().message());
@@ -96,7 +104,8 @@ void ReplicaController::publish(std::shared_ptr<Round> round) {
   const ReplicaOwner& owner = *round->owner;
   const ReplicaStatus& status = round->plan.status;
   json::array conditions;
-  if (const json::value* list = find(owner.status, "conditions"); list && list->is_array()) conditions = list->get_array();
+  if (const json::value* list = find(owner.status, "conditions"); list && list->is_array())
+    conditions = list->get_array();
   bool changed = read_replica_status(owner.status) != status || !find(owner.status, "replicas");
   if (!round->failure.ok()) {
     changed |= set_condition(conditions, "ReplicaFailure", "True", round->failure_reason,
@@ -114,9 +123,12 @@ void ReplicaController::publish(std::shared_ptr<Round> round) {
     round->finish(round->failure.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
   };
   if (!changed) return finish({});
-  json::object body{{"replicas", status.replicas},           {"fullyLabeledReplicas", status.fully_labeled},
-                    {"readyReplicas", status.ready},         {"availableReplicas", status.available},
-                    {"observedGeneration", status.observed_generation}, {"conditions", std::move(conditions)}};
+  json::object body{{"replicas", status.replicas},
+                    {"fullyLabeledReplicas", status.fully_labeled},
+                    {"readyReplicas", status.ready},
+                    {"availableReplicas", status.available},
+                    {"observedGeneration", status.observed_generation},
+                    {"conditions", std::move(conditions)}};
   for (const char* key : {"fullyLabeledReplicas", "readyReplicas", "availableReplicas"})
     if (body[key].as_int64() == 0) body[key] = nullptr;
   if (body["conditions"].as_array().empty()) body["conditions"] = nullptr;

@@ -13,20 +13,22 @@ std::string ReplicaPlan::text() const {
   for (const std::string& name : release) out += fmt::format("release {}\n", name);
   if (create) out += fmt::format("create {}\n", create);
   for (const std::string& name : remove) out += fmt::format("delete {}\n", name);
-  out += fmt::format("status replicas={} fullyLabeled={} ready={} available={} observedGeneration={}\n", status.replicas,
-                     status.fully_labeled, status.ready, status.available, status.observed_generation);
-  if (again) out += fmt::format("again in {}ms\n", std::chrono::duration_cast<std::chrono::milliseconds>(*again).count());
+  out += fmt::format("status replicas={} fullyLabeled={} ready={} available={} observedGeneration={}\n",
+                     status.replicas, status.fully_labeled, status.ready, status.available,
+                     status.observed_generation);
+  if (again)
+    out +=
+        fmt::format("again in {}ms\n", std::chrono::duration_cast<std::chrono::milliseconds>(*again).count());
   return out;
 }
 
-static int phase_rank(const Pod& pod) {
-  return pod.phase == "Running" ? 2 : pod.phase == "Unknown" ? 1 : 0;
-}
+static int phase_rank(const Pod& pod) { return pod.phase == "Running" ? 2 : pod.phase == "Unknown" ? 1 : 0; }
 bool goes_before(const Pod& a, int crowd_a, const Pod& b, int crowd_b) {
   if (a.node.empty() != b.node.empty()) return a.node.empty();
   if (phase_rank(a) != phase_rank(b)) return phase_rank(a) < phase_rank(b);
   if (a.ready != b.ready) return !a.ready;
-  if (a.shape->deletion_cost != b.shape->deletion_cost) return a.shape->deletion_cost < b.shape->deletion_cost;
+  if (a.shape->deletion_cost != b.shape->deletion_cost)
+    return a.shape->deletion_cost < b.shape->deletion_cost;
   if (crowd_a != crowd_b) return crowd_a > crowd_b;
   if (a.ready && a.ready_since != b.ready_since) return a.ready_since > b.ready_since;
   if (a.restarts != b.restarts) return a.restarts > b.restarts;
@@ -53,8 +55,8 @@ ReplicaPlan plan_replicas(const ReplicaOwner& owner, const std::vector<std::shar
   const base::Duration min_ready = std::chrono::seconds(owner.min_ready_seconds);
   for (const Pod* pod : mine) {
     ++plan.status.replicas;
-    plan.status.fully_labeled += std::includes(pod->shape->labels.begin(), pod->shape->labels.end(),
-                                               wanted.begin(), wanted.end());
+    plan.status.fully_labeled +=
+        std::includes(pod->shape->labels.begin(), pod->shape->labels.end(), wanted.begin(), wanted.end());
     if (!pod->ready) continue;
     ++plan.status.ready;
     const base::Duration left = pod->ready_since + min_ready - now;
@@ -70,8 +72,9 @@ ReplicaPlan plan_replicas(const ReplicaOwner& owner, const std::vector<std::shar
   } else if (have > owner.replicas) {
     std::unordered_map<std::string_view, int> crowd;
     for (const Pod* pod : mine) ++crowd[pod->node];
-    std::sort(mine.begin(), mine.end(),
-              [&](const Pod* a, const Pod* b) { return goes_before(*a, crowd[a->node], *b, crowd[b->node]); });
+    std::sort(mine.begin(), mine.end(), [&](const Pod* a, const Pod* b) {
+      return goes_before(*a, crowd[a->node], *b, crowd[b->node]);
+    });
     mine.resize(std::min(have - owner.replicas, kReplicaBurst));
     for (const Pod* pod : mine) plan.remove.push_back(pod->meta.name);
   }
@@ -80,8 +83,8 @@ ReplicaPlan plan_replicas(const ReplicaOwner& owner, const std::vector<std::shar
 
 ReplicaStatus read_replica_status(const json::value& status) {
   auto number = [&](const char* key) { return static_cast<int>(as_int(find(status, key))); };
-  return {number("replicas"), number("fullyLabeledReplicas"), number("readyReplicas"), number("availableReplicas"),
-          as_int(find(status, "observedGeneration"))};
+  return {number("replicas"), number("fullyLabeledReplicas"), number("readyReplicas"),
+          number("availableReplicas"), as_int(find(status, "observedGeneration"))};
 }
 
 json::object pod_from_template(const ReplicaOwner& owner) {

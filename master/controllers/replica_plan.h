@@ -21,9 +21,9 @@ struct ReplicaStatus {
 struct ReplicaPlan {
   std::vector<std::string> adopt, release;  // Pod names
   int create = 0;
-  std::vector<std::string> remove;          // Pod names, worst first
+  std::vector<std::string> remove;  // Pod names, worst first
   ReplicaStatus status;
-  std::optional<base::Duration> again;      // when a Pod becomes available by age
+  std::optional<base::Duration> again;  // when a Pod becomes available by age
   std::string text() const;
 };
 // `pods`: those whose controller is `owner`, and those of its namespace without a controller.

@@ -24,7 +24,8 @@ void add_kinds(const json::value& list, std::vector<ServedKind>& out) {
   for (const json::value& item : resources->get_array()) {
     std::string plural(string_at(item, "name"));
     if (plural.empty() || plural.find('/') != plural.npos) continue;  // a subresource
-    ServedKind kind{{group_of(group_version), version, plural, std::string(string_at(item, "kind")), base::as_bool(find(item, "namespaced"))}};
+    ServedKind kind{{group_of(group_version), version, plural, std::string(string_at(item, "kind")),
+                     base::as_bool(find(item, "namespaced"))}};
     if (const json::value* verbs = find(item, "verbs"); verbs && verbs->is_array())
       for (const json::value& verb : verbs->get_array()) {
         kind.can_list |= as_string(&verb) == "list";
@@ -44,10 +45,13 @@ std::set<std::string, std::less<>> unavailable_versions(const json::value& api_s
     const json::value* service = find_path(item, "spec", "service");
     if (!service || service->is_null()) continue;
     bool available = false;
-    if (const json::value* conditions = find_path(item, "status", "conditions"); conditions && conditions->is_array())
+    if (const json::value* conditions = find_path(item, "status", "conditions");
+        conditions && conditions->is_array())
       for (const json::value& condition : conditions->get_array())
         available |= string_at(condition, "type") == "Available" && string_at(condition, "status") == "True";
-    if (!available) out.insert(std::string(string_at(item, "spec", "group")) + "/" + std::string(string_at(item, "spec", "version")));
+    if (!available)
+      out.insert(std::string(string_at(item, "spec", "group")) + "/" +
+                 std::string(string_at(item, "spec", "version")));
   }
   return out;
 }
@@ -89,10 +93,11 @@ void discover_kinds(api::Client& client, std::function<void(base::Result<ServedK
   };
   get("/api/v1", done, [found, get, done, ask_groups](const json::value& core) {
     add_kinds(core, found->served.kinds);
-    get("/apis/apiregistration.k8s.io/v1/apiservices", done, [found, get, done, ask_groups](const json::value& services) {
-      found->unavailable = unavailable_versions(services);
-      get("/apis", done, ask_groups);
-    });
+    get("/apis/apiregistration.k8s.io/v1/apiservices", done,
+        [found, get, done, ask_groups](const json::value& services) {
+          found->unavailable = unavailable_versions(services);
+          get("/apis", done, ask_groups);
+        });
   });
 }
 

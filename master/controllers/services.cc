@@ -52,7 +52,8 @@ Store<Service>::Reader Service::reader(const api::Resource&) { return read_servi
 Store<Whole>::Reader Whole::reader(const api::Resource&) { return read_whole; }
 std::vector<std::string> Whole::terms(const Whole& object) {
   std::string_view service = label(object.labels, "kubernetes.io/service-name");
-  return service.empty() ? std::vector<std::string>() : std::vector<std::string>{key_of(object.meta.ns, service)};
+  return service.empty() ? std::vector<std::string>()
+                         : std::vector<std::string>{key_of(object.meta.ns, service)};
 }
 
 }  // namespace master::controllers

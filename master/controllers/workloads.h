@@ -16,7 +16,7 @@ namespace master::controllers {
 struct ReplicaOwner {
   Meta meta;
   std::string kind, api_version;
-  OwnerRef controller;       // a Deployment
+  OwnerRef controller;  // a Deployment
   Labels labels;
   Selector selector;
   json::value pod_template;

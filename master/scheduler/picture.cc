@@ -58,8 +58,7 @@ Resources pod_requests(const json::value& spec, Absent absent) {
       }
     }
   if (const json::value* list = find(spec, "containers"); list && list->is_array())
-    for (const json::value& container : list->get_array())
-      sum.add(requests_of(container));
+    for (const json::value& container : list->get_array()) sum.add(requests_of(container));
   sum.add(sidecars);
   sum.raise_to(init);
   if (const json::value* whole = find_path(spec, "resources", "requests"); whole && whole->is_object()) {
@@ -83,12 +82,12 @@ static Selector read_terms(const json::value* list) {
   for (const json::value& item : list->get_array()) {
     Selector::Requirement requirement{std::string(string_at(item, "key")), Selector::Op::kExists, {}};
     std::string_view op = string_at(item, "operator");
-    requirement.op = op == "In"            ? Selector::Op::kIn
-                     : op == "NotIn"       ? Selector::Op::kNotIn
+    requirement.op = op == "In"             ? Selector::Op::kIn
+                     : op == "NotIn"        ? Selector::Op::kNotIn
                      : op == "DoesNotExist" ? Selector::Op::kDoesNotExist
-                     : op == "Gt"          ? Selector::Op::kGreater
-                     : op == "Lt"          ? Selector::Op::kLess
-                                           : Selector::Op::kExists;
+                     : op == "Gt"           ? Selector::Op::kGreater
+                     : op == "Lt"           ? Selector::Op::kLess
+                                            : Selector::Op::kExists;
     if (const json::value* values = find(item, "values"); values && values->is_array())
       for (const json::value& value : values->get_array()) requirement.values.emplace_back(as_string(&value));
     std::sort(requirement.values.begin(), requirement.values.end());
@@ -112,7 +111,8 @@ static std::vector<PodTerm> read_pod_terms(const json::value* list, const std::s
   std::vector<PodTerm> out;
   if (!list || !list->is_array()) return out;
   for (const json::value& item : list->get_array()) {
-    PodTerm term{read_pod_selector(find(item, "labelSelector")), {}, std::string(string_at(item, "topologyKey"))};
+    PodTerm term{
+        read_pod_selector(find(item, "labelSelector")), {}, std::string(string_at(item, "topologyKey"))};
     if (const json::value* names = find(item, "namespaces"); names && names->is_array())
       for (const json::value& name : names->get_array()) term.namespaces.emplace(as_string(&name));
     // A namespaceSelector widens the term; without labels of namespaces here it means all of them.
@@ -131,7 +131,8 @@ std::shared_ptr<const Ask> read_ask(const json::value& pod) {
   if (!spec) return ask;
   ask->requests = pod_requests(*spec);
   ask->score_requests = pod_requests(*spec, Absent::kALittle);
-  for (const auto& [key, value] : controllers::read_labels(find(*spec, "nodeSelector"))) ask->node_selector[key] = value;
+  for (const auto& [key, value] : controllers::read_labels(find(*spec, "nodeSelector")))
+    ask->node_selector[key] = value;
   ask->tolerations = controllers::read_tolerations(find(*spec, "tolerations"));
   ask->priority = static_cast<int>(as_int(find(*spec, "priority")));
   if (const json::value* node = find_path(*spec, "affinity", "nodeAffinity")) {
@@ -155,7 +156,8 @@ std::shared_ptr<const Ask> read_ask(const json::value& pod) {
   if (const json::value* list = find(*spec, "topologySpreadConstraints"); list && list->is_array())
     for (const json::value& item : list->get_array())
       if (string_at(item, "whenUnsatisfiable") == "DoNotSchedule")
-        ask->spread.push_back({read_pod_selector(find(item, "labelSelector")), std::string(string_at(item, "topologyKey")),
+        ask->spread.push_back({read_pod_selector(find(item, "labelSelector")),
+                               std::string(string_at(item, "topologyKey")),
                                static_cast<int>(as_int(find(item, "maxSkew"), 1))});
   if (const json::value* list = find(*spec, "containers"); list && list->is_array())
     for (const json::value& container : list->get_array()) {

@@ -72,7 +72,8 @@ PodRules::PodRules(const Ask& ask, const Picture& picture) {
   for (const PodTerm& term : ask.affinity) affinity_.push_back({term.topology_key, {}});
   for (const PodTerm& term : ask.anti_affinity) anti_.push_back({term.topology_key, {}});
   for (const SpreadConstraint& constraint : ask.spread)
-    spread_.push_back({{constraint.topology_key, {}}, constraint.max_skew, 0, constraint.pods.matches(ask.labels)});
+    spread_.push_back(
+        {{constraint.topology_key, {}}, constraint.max_skew, 0, constraint.pods.matches(ask.labels)});
   if (affinity_.empty() && anti_.empty() && spread_.empty()) return;
 
   self_matches_all_ = true;
@@ -155,10 +156,13 @@ namespace {
 // Each score is 0..100; the weights are those of Kubernetes' default profile.
 double least_allocated(const Ask& ask, const Node& node) {
   auto free = [](int64_t want, int64_t used, int64_t all) {
-    return all <= 0 || used + want > all ? 0.0 : 100.0 * static_cast<double>(all - used - want) / static_cast<double>(all);
+    return all <= 0 || used + want > all
+               ? 0.0
+               : 100.0 * static_cast<double>(all - used - want) / static_cast<double>(all);
   };
   return (free(ask.score_requests.cpu_milli, node.score_used.cpu_milli, node.allocatable.cpu_milli) +
-          free(ask.score_requests.memory, node.score_used.memory, node.allocatable.memory)) / 2;
+          free(ask.score_requests.memory, node.score_used.memory, node.allocatable.memory)) /
+         2;
 }
 double balanced(const Ask& ask, const Node& node) {
   auto part = [](int64_t want, int64_t used, int64_t all) {
@@ -192,7 +196,8 @@ Choice choose(const Ask& ask, const std::string& owner_uid, size_t tie, const Pi
     for (const Taint& taint : node.taints) {
       if (taint.effect != "PreferNoSchedule") continue;
       bool tolerated = false;
-      for (const Toleration& toleration : ask.tolerations) tolerated |= controllers::tolerates(toleration, taint);
+      for (const Toleration& toleration : ask.tolerations)
+        tolerated |= controllers::tolerates(toleration, taint);
       candidate.untolerated += !tolerated;
     }
     if (auto at = node.per_owner.find(owner_uid); !owner_uid.empty() && at != node.per_owner.end())

@@ -23,7 +23,8 @@ struct Scheduler::Impl {
     std::string told;          // the message of its last Event
     std::string shown, since;  // of its condition, as the watch last showed it or we have written it since
     uint64_t order = 0;
-    base::Backoff backoff{std::chrono::milliseconds(100), std::chrono::seconds(10)};  // of a binding that failed
+    base::Backoff backoff{std::chrono::milliseconds(100),
+                          std::chrono::seconds(10)};  // of a binding that failed
     bool binding = false;
   };
 
@@ -36,11 +37,18 @@ struct Scheduler::Impl {
     of_nodes.resource = api::resources::nodes;
     of_pods.resource = api::resources::pods;
     node_informer = std::make_unique<api::Informer>(
-        loop, *transport, of_nodes, [this](Change change, const json::value& node) { node_seen(change, node); },
-        [this] { nodes_synced = true; wake(); });
+        loop, *transport, of_nodes,
+        [this](Change change, const json::value& node) { node_seen(change, node); },
+        [this] {
+          nodes_synced = true;
+          wake();
+        });
     pod_informer = std::make_unique<api::Informer>(
         loop, *transport, of_pods, [this](Change change, const json::value& pod) { pod_seen(change, pod); },
-        [this] { pods_synced = true; wake(); });
+        [this] {
+          pods_synced = true;
+          wake();
+        });
     node_informer->start();
     pod_informer->start();
   }
@@ -59,8 +67,10 @@ struct Scheduler::Impl {
     if (helps) retry_all();
   }
   void pod_seen(Change change, const json::value& object) {
-    const std::string key = controllers::key_of(string_at(object, "metadata", "namespace"), string_at(object, "metadata", "name"));
-    const std::string_view phase = string_at(object, "status", "phase"), node = string_at(object, "spec", "nodeName");
+    const std::string key = controllers::key_of(string_at(object, "metadata", "namespace"),
+                                                string_at(object, "metadata", "name"));
+    const std::string_view phase = string_at(object, "status", "phase"),
+                           node = string_at(object, "spec", "nodeName");
     const std::string_view uid = string_at(object, "metadata", "uid");
     if (change == Change::kDeleted || phase == "Succeeded" || phase == "Failed") {
       drop(key);
@@ -73,9 +83,12 @@ struct Scheduler::Impl {
     if (!node.empty()) {
       drop(key);
       auto at = picture.placed.find(key);
-      const bool fresh = at == picture.placed.end() || at->second.node != node || at->second.ask->labels != controllers::read_labels(find_path(object, "metadata", "labels"));
+      const bool fresh =
+          at == picture.placed.end() || at->second.node != node ||
+          at->second.ask->labels != controllers::read_labels(find_path(object, "metadata", "labels"));
       if (fresh) {
-        picture.place(key, {shared(read_ask(object)), controllers::controller_owner(object).uid, std::string(node)});
+        picture.place(
+            key, {shared(read_ask(object)), controllers::controller_owner(object).uid, std::string(node)});
         retry_affine();
       }
       return;
@@ -112,7 +125,8 @@ struct Scheduler::Impl {
     const json::value* conditions = find_path(object, "status", "conditions");
     if (!conditions || !conditions->is_array()) return;
     for (const json::value& condition : conditions->get_array()) {
-      if (string_at(condition, "type") != "PodScheduled" || string_at(condition, "status") != "False") continue;
+      if (string_at(condition, "type") != "PodScheduled" || string_at(condition, "status") != "False")
+        continue;
       pod.since = string_at(condition, "lastTransitionTime");
       if (string_at(condition, "reason") == "Unschedulable") pod.shown = string_at(condition, "message");
     }
@@ -143,7 +157,9 @@ struct Scheduler::Impl {
 
   // ---- queue: highest priority first, then first come
   using Position = std::tuple<int, uint64_t, std::string>;
-  static Position position(const std::string& key, const Waiting& pod) { return {-pod.ask->priority, pod.order, key}; }
+  static Position position(const std::string& key, const Waiting& pod) {
+    return {-pod.ask->priority, pod.order, key};
+  }
   void enqueue(const std::string& key, const Waiting& pod) {
     queue.insert(position(key, pod));
     wake();
@@ -155,7 +171,8 @@ struct Scheduler::Impl {
   }
   void retry_affine() {  // a placed Pod can only help those that want to be near somebody
     for (const auto& [key, pod] : waiting)
-      if (!pod.binding && (!pod.ask->affinity.empty() || !pod.ask->spread.empty())) queue.insert(position(key, pod));
+      if (!pod.binding && (!pod.ask->affinity.empty() || !pod.ask->spread.empty()))
+        queue.insert(position(key, pod));
     if (!queue.empty()) wake();
   }
   void wake() {
@@ -179,7 +196,8 @@ struct Scheduler::Impl {
     base::log::debug("schedule {}: {}", key, choice.node.empty() ? choice.message : choice.node);
     if (choice.node.empty()) return unschedulable(pod, choice.message);
     pod.binding = true;
-    picture.place(key, {pod.ask, pod.owner_uid, choice.node});  // assumed until the watch or a failure says otherwise
+    picture.place(
+        key, {pod.ask, pod.owner_uid, choice.node});  // assumed until the watch or a failure says otherwise
     json::object binding{{"apiVersion", "v1"},
                          {"kind", "Binding"},
                          {"metadata", {{"name", pod.name}, {"namespace", pod.ns}, {"uid", pod.uid}}},
@@ -219,18 +237,21 @@ struct Scheduler::Impl {
                            {"reason", "Unschedulable"},
                            {"message", message},
                            {"lastTransitionTime", pod.since}};  // of the status, not of the message
-    client.patch(api::resources::pods, pod.ns, pod.name, "strategic-merge",
-                 json::object{{"metadata", {{"uid", pod.uid}}},
-                              {"status", {{"conditions", json::array{std::move(condition)}}}}},
-                 [this, key = controllers::key_of(pod.ns, pod.name), uid = pod.uid](base::Result<json::value> result) {
-                   auto at = waiting.find(key);  // told again with the next attempt
-                   if (result.ok() || at == waiting.end() || at->second.uid != uid) return;
-                   at->second.told.clear();
-                   at->second.shown.clear();
-                 },
-                 "status");
+    client.patch(
+        api::resources::pods, pod.ns, pod.name, "strategic-merge",
+        json::object{{"metadata", {{"uid", pod.uid}}},
+                     {"status", {{"conditions", json::array{std::move(condition)}}}}},
+        [this, key = controllers::key_of(pod.ns, pod.name), uid = pod.uid](base::Result<json::value> result) {
+          auto at = waiting.find(key);  // told again with the next attempt
+          if (result.ok() || at == waiting.end() || at->second.uid != uid) return;
+          at->second.told.clear();
+          at->second.shown.clear();
+        },
+        "status");
   }
-  static controllers::ObjectRef ref_of(const Waiting& pod) { return {"v1", "Pod", pod.ns, pod.name, pod.uid}; }
+  static controllers::ObjectRef ref_of(const Waiting& pod) {
+    return {"v1", "Pod", pod.ns, pod.name, pod.uid};
+  }
 
   base::Loop& loop;
   std::shared_ptr<api::Transport> transport;
@@ -261,10 +282,10 @@ std::string Scheduler::Impl::ask_text(const Ask& ask) {
     for (const auto& [key, value] : map) put(key), put(value);
     put("/");
   };
-  put(ask.ns), put(ask.priority), put_map(ask.labels), put_map(ask.node_selector), put_resources(ask.requests), put_resources(ask.score_requests);
+  put(ask.ns), put(ask.priority), put_map(ask.labels), put_map(ask.node_selector),
+      put_resources(ask.requests), put_resources(ask.score_requests);
   auto put_node_terms = [&](const std::vector<NodeTerm>& terms) {
-    for (const NodeTerm& term : terms)
-      put(term.weight), put_selector(term.labels), put_selector(term.fields);
+    for (const NodeTerm& term : terms) put(term.weight), put_selector(term.labels), put_selector(term.fields);
     put("/");
   };
   put(ask.node_required.has_value());
@@ -284,7 +305,8 @@ std::string Scheduler::Impl::ask_text(const Ask& ask) {
   return text;
 }
 
-Scheduler::Scheduler(base::Loop& loop, std::shared_ptr<api::Transport> transport, std::function<base::Time()> now)
+Scheduler::Scheduler(base::Loop& loop, std::shared_ptr<api::Transport> transport,
+                     std::function<base::Time()> now)
     : impl_(std::make_unique<Impl>(loop, std::move(transport), std::move(now))) {}
 Scheduler::~Scheduler() = default;
 void Scheduler::start() { impl_->start(); }

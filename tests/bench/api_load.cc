@@ -29,7 +29,8 @@ double ms(Clock::duration d) { return std::chrono::duration<double, std::milli>(
 // About `bytes` as it is stored; no scheduler takes it, so that nothing else is written.
 std::string pod(int number, size_t bytes) {
   std::string name = "p" + std::to_string(number);
-  std::string text = R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name +
+  std::string text =
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name +
       R"(","namespace":"default","labels":{"app":"bench","pod-template-hash":"6d4b75cb6d"},"annotations":{"note":"@"}},)"
       R"("spec":{"schedulerName":"none","containers":[{"name":"main","image":"registry.example/team/app:1.2.3","command":["/bin/app","--serve"],)"
       R"("env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LEVEL","value":"info"}],)"
@@ -38,7 +39,8 @@ std::string pod(int number, size_t bytes) {
   constexpr size_t kDefaults = 2010;  // what defaulting and managedFields add
   size_t pad = bytes > text.size() + kDefaults ? bytes - text.size() - kDefaults : 1;
   std::string filler;
-  while (filler.size() < pad) filler += "the quick brown fox jumps over the lazy dog " + std::to_string(filler.size()) + "; ";
+  while (filler.size() < pad)
+    filler += "the quick brown fox jumps over the lazy dog " + std::to_string(filler.size()) + "; ";
   filler.resize(pad);
   text.replace(text.find('@'), 1, filler);
   return text;
@@ -64,7 +66,8 @@ struct Load {
     options.connect_timeout = std::chrono::seconds(60);
     options.port = std::atoi(std::string(rest.substr(colon + 1)).c_str());
   }
-  Request request(std::string method, std::string target, std::string body = {}, std::string type = "application/json") {
+  Request request(std::string method, std::string target, std::string body = {},
+                  std::string type = "application/json") {
     Request r;
     r.method = std::move(method);
     r.target = std::move(target);
@@ -79,14 +82,20 @@ struct Load {
 void print(const char* what, double seconds, std::vector<double> times) {
   std::sort(times.begin(), times.end());
   auto at = [&](double share) {
-    return times.empty() ? 0 : times[std::min(times.size() - 1, static_cast<size_t>(share * static_cast<double>(times.size())))];
+    return times.empty() ? 0
+                         : times[std::min(times.size() - 1,
+                                          static_cast<size_t>(share * static_cast<double>(times.size())))];
   };
-  std::printf("{\"what\":\"%s\",\"count\":%zu,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n",
-              what, times.size(), seconds, static_cast<double>(times.size()) / seconds, at(0.5), at(0.99), times.empty() ? 0 : times.back());
+  std::printf(
+      "{\"what\":\"%s\",\"count\":%zu,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,"
+      "\"max_ms\":%.3f}\n",
+      what, times.size(), seconds, static_cast<double>(times.size()) / seconds, at(0.5), at(0.99),
+      times.empty() ? 0 : times.back());
 }
 
 // `clients` loops that each send the next request as soon as the last was answered.
-void closed_loops(Load& load, const char* what, int clients, int count, int expected, const std::function<Request(int)>& make) {
+void closed_loops(Load& load, const char* what, int clients, int count, int expected,
+                  const std::function<Request(int)>& make) {
   struct Loop {
     std::unique_ptr<Client> client;
     std::unique_ptr<Client::Call> call;
@@ -110,10 +119,11 @@ void closed_loops(Load& load, const char* what, int clients, int count, int expe
   // Connections are made before the clock starts.
   for (Loop& one : loops) {
     one.client = load.client();
-    one.call = one.client->call(load.request("GET", "/version"), std::chrono::seconds(60), [&](base::Result<Response> response) {
-      if (!response.ok()) die(response.error().message());
-      ++connected;
-    });
+    one.call = one.client->call(load.request("GET", "/version"), std::chrono::seconds(60),
+                                [&](base::Result<Response> response) {
+                                  if (!response.ok()) die(response.error().message());
+                                  ++connected;
+                                });
   }
   while (connected < clients) load.loop.run_once(std::chrono::seconds(1));
   auto began = Clock::now();
@@ -140,15 +150,18 @@ void watch(Load& load, int watchers, int changes) {
   std::string value(2800, 'v');
   std::unique_ptr<Client::Call> call;
   auto put = [&](std::string method, std::string path, int n, int status) {
-    std::string body = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"bench-watch"},"data":{"n":")" + std::to_string(n) +
-                       R"(","v":")" + value + "\"}}";
+    std::string body =
+        R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"bench-watch"},"data":{"n":")" +
+        std::to_string(n) + R"(","v":")" + value + "\"}}";
     acked = false;
-    call = client->call(load.request(method, path, body), std::chrono::seconds(60), [&, status](base::Result<Response> response) {
-      if (!response.ok()) die(response.error().message());
-      if (response->status != status) die(std::to_string(response->status) + ": " + response->body);
-      acked = true;
-      if (change >= 0) acks[static_cast<size_t>(change)] = Clock::now();
-    });
+    call = client->call(load.request(method, path, body), std::chrono::seconds(60),
+                        [&, status](base::Result<Response> response) {
+                          if (!response.ok()) die(response.error().message());
+                          if (response->status != status)
+                            die(std::to_string(response->status) + ": " + response->body);
+                          acked = true;
+                          if (change >= 0) acks[static_cast<size_t>(change)] = Clock::now();
+                        });
     (void)n;
   };
   put("POST", kMaps, -1, 201);
@@ -207,11 +220,13 @@ int main(int argc, char** argv) {
   if (what == "create" && argc == 7) {
     int first = std::atoi(argv[5]);
     size_t bytes = static_cast<size_t>(std::atoi(argv[6]));
-    closed_loops(load, "create", concurrency, count, 201, [&](int i) { return load.request("POST", kPods, pod(first + i, bytes)); });
+    closed_loops(load, "create", concurrency, count, 201,
+                 [&](int i) { return load.request("POST", kPods, pod(first + i, bytes)); });
   } else if (what == "patch" && argc == 6) {
     int pods = std::atoi(argv[5]);
     closed_loops(load, "patch", concurrency, count, 200, [&](int i) {
-      std::string body = R"({"status":{"phase":"Running","podIP":"10.244.0.7","message":"round )" + std::to_string(i) + "\"}}";
+      std::string body = R"({"status":{"phase":"Running","podIP":"10.244.0.7","message":"round )" +
+                         std::to_string(i) + "\"}}";
       return load.request("PATCH", std::string(kPods) + "/p" + std::to_string(i % pods) + "/status", body,
                           "application/strategic-merge-patch+json");
     });

@@ -23,7 +23,8 @@ struct Bench {
       calls.push_back(transport->call(request, [&](base::Result<base::http::Response> response) {
         --open;
         if (response.ok() && response->status == wanted) return;
-        std::fprintf(stderr, "custom_cost: %s\n", response.ok() ? response->body.c_str() : response.error().message().c_str());
+        std::fprintf(stderr, "custom_cost: %s\n",
+                     response.ok() ? response->body.c_str() : response.error().message().c_str());
         std::exit(1);
       }));
     while (open) loop.run_once(std::chrono::milliseconds(100));
@@ -38,8 +39,10 @@ struct Bench {
   }
 };
 
-constexpr char kMaps[] = "/api/v1/namespaces/default/configmaps", kTabs[] = "/apis/example.com/v1/namespaces/default/things";
-constexpr char kDefinition[] = R"({"metadata":{"name":"things.example.com"},"spec":{"group":"example.com","scope":"Namespaced",
+constexpr char kMaps[] = "/api/v1/namespaces/default/configmaps",
+               kTabs[] = "/apis/example.com/v1/namespaces/default/things";
+constexpr char kDefinition[] =
+    R"({"metadata":{"name":"things.example.com"},"spec":{"group":"example.com","scope":"Namespaced",
   "names":{"plural":"things","kind":"Thing"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object",
   "properties":{"data":{"type":"object","additionalProperties":{"type":"string","maxLength":4096}},
   "spec":{"type":"object","properties":{"replicas":{"type":"integer","minimum":0,"default":1},"mode":{"type":"string","enum":["a","b"],"default":"a"}}}}}}}]}})";
@@ -63,9 +66,12 @@ int main(int argc, char** argv) {
   bench.server = std::make_unique<master::ApiServer>(bench.loop, std::move(*store), options);
   if (!bench.server->start().ok()) return 1;
   bench.transport = bench.server->local_transport({"admin", {"system:masters"}});
-  for (int i = 0; i < 100 && !bench.server->cache("", "namespaces").find("/default"); ++i) bench.loop.run_once(std::chrono::milliseconds(50));
-  bench.call_many({Bench::request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kDefinition)}, 201);
-  for (int i = 0; i < 100 && !bench.server->resources().find("example.com", "v1", "things"); ++i) bench.loop.run_once(std::chrono::milliseconds(50));
+  for (int i = 0; i < 100 && !bench.server->cache("", "namespaces").find("/default"); ++i)
+    bench.loop.run_once(std::chrono::milliseconds(50));
+  bench.call_many(
+      {Bench::request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kDefinition)}, 201);
+  for (int i = 0; i < 100 && !bench.server->resources().find("example.com", "v1", "things"); ++i)
+    bench.loop.run_once(std::chrono::milliseconds(50));
 
   std::string filler(1500, 'x');
   std::map<std::string, std::vector<double>> seconds;
@@ -76,14 +82,17 @@ int main(int argc, char** argv) {
       std::vector<base::http::Request> creates, gets, lists;
       for (int i = 0; i < objects; ++i) {
         std::string name = "o" + std::to_string(round) + "-" + std::to_string(i);
-        creates.push_back(Bench::request("POST", collection, R"({"metadata":{"name":")" + name + R"("},"data":{"k":")" + filler + "\"}}"));
+        creates.push_back(Bench::request(
+            "POST", collection, R"({"metadata":{"name":")" + name + R"("},"data":{"k":")" + filler + "\"}}"));
         gets.push_back(Bench::request("GET", std::string(collection) + "/" + name));
       }
       for (int i = 0; i < 5; ++i) lists.push_back(Bench::request("GET", collection));
       auto timed = [&](const char* what, const std::vector<base::http::Request>& requests, int status) {
         auto begin = Clock::now();
         bench.call_many(requests, status);
-        seconds[std::string(what) + (custom ? " custom" : " built-in")].push_back(std::chrono::duration<double>(Clock::now() - begin).count() / static_cast<double>(requests.size()));
+        seconds[std::string(what) + (custom ? " custom" : " built-in")].push_back(
+            std::chrono::duration<double>(Clock::now() - begin).count() /
+            static_cast<double>(requests.size()));
       };
       timed("create", creates, 201);
       timed("get", gets, 200);
@@ -91,8 +100,10 @@ int main(int argc, char** argv) {
     }
   }
   for (const char* what : {"create", "get", "list"}) {
-    double custom = median(seconds[std::string(what) + " custom"]), built_in = median(seconds[std::string(what) + " built-in"]);
-    std::printf("%-6s  ConfigMap %8.1f us  custom resource %8.1f us  ratio %.2f\n", what, built_in * 1e6, custom * 1e6, custom / built_in);
+    double custom = median(seconds[std::string(what) + " custom"]),
+           built_in = median(seconds[std::string(what) + " built-in"]);
+    std::printf("%-6s  ConfigMap %8.1f us  custom resource %8.1f us  ratio %.2f\n", what, built_in * 1e6,
+                custom * 1e6, custom / built_in);
   }
   bench.transport.reset();
   bench.server.reset();

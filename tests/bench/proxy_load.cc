@@ -37,21 +37,32 @@ EndpointSlice slice(int i, int shift) {
   s.name = s.service = "s" + std::to_string(i);
   s.ports = {{"http", 6, 8080}};
   for (int e = 0; e < 3; ++e)
-    s.endpoints.push_back({{fmt::format("10.244.{}.{}", (i * 3 + e + shift) >> 8 & 255, (i * 3 + e + shift) & 255)},
-                           true, true, false, e ? "n2" : "n1", ""});
+    s.endpoints.push_back(
+        {{fmt::format("10.244.{}.{}", (i * 3 + e + shift) >> 8 & 255, (i * 3 + e + shift) & 255)},
+         true,
+         true,
+         false,
+         e ? "n2" : "n1",
+         ""});
   return s;
 }
 std::string chains(int services) {
-  std::string text = "add table ip kp\ndelete table ip kp\ntable ip kp {\n"
-                     " map svc { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
-                     " chain pre { type nat hook prerouting priority -100; ip daddr . meta l4proto . th dport vmap @svc; }\n";
+  std::string text =
+      "add table ip kp\ndelete table ip kp\ntable ip kp {\n"
+      " map svc { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
+      " chain pre { type nat hook prerouting priority -100; ip daddr . meta l4proto . th dport vmap @svc; "
+      "}\n";
   for (int i = 0; i < services; ++i) {
     EndpointSlice s = slice(i, 0);
     for (int e = 0; e < 3; ++e)
-      text += fmt::format(" chain e_{0}_{1} {{ ip saddr {2} meta mark set mark or 0x4000; meta l4proto tcp dnat to {2}:8080; }}\n",
-                          i, e, s.endpoints[static_cast<size_t>(e)].addresses[0]);
-    text += fmt::format(" chain s_{0} {{ ip saddr != 10.244.0.0/16 meta mark set mark or 0x4000; numgen random mod 3 vmap "
-                        "{{ 0 : goto e_{0}_0, 1 : goto e_{0}_1, 2 : goto e_{0}_2 }}; }}\n", i);
+      text += fmt::format(
+          " chain e_{0}_{1} {{ ip saddr {2} meta mark set mark or 0x4000; meta l4proto tcp dnat to {2}:8080; "
+          "}}\n",
+          i, e, s.endpoints[static_cast<size_t>(e)].addresses[0]);
+    text += fmt::format(
+        " chain s_{0} {{ ip saddr != 10.244.0.0/16 meta mark set mark or 0x4000; numgen random mod 3 vmap "
+        "{{ 0 : goto e_{0}_0, 1 : goto e_{0}_1, 2 : goto e_{0}_2 }}; }}\n",
+        i);
   }
   text += "}\n";
   for (int i = 0; i < services; ++i)
@@ -87,8 +98,9 @@ int main(int argc, char** argv) {
   begin = now();
   must(nft.act(actions));
   double act_ms = ms_since(begin);
-  std::printf("%d Services x 3: skeleton %.1f ms, plan %.1f ms, load of %zu changes %.1f ms; together %.1f ms\n",
-              services, skeleton_ms, plan_ms, actions.size(), act_ms, skeleton_ms + plan_ms + act_ms);
+  std::printf(
+      "%d Services x 3: skeleton %.1f ms, plan %.1f ms, load of %zu changes %.1f ms; together %.1f ms\n",
+      services, skeleton_ms, plan_ms, actions.size(), act_ms, skeleton_ms + plan_ms + act_ms);
 
   std::vector<double> changes;
   for (int i = 0; i < 200; ++i) {
@@ -105,8 +117,8 @@ int main(int argc, char** argv) {
   auto observed = nft.observe();
   must(observed.ok() ? base::Status() : base::Status(observed.error()));
   auto drift = table.reconcile(*observed);
-  std::printf("restart: read %zu elements back and compare %.1f ms, %zu to change\n", observed->elements.size(),
-              ms_since(begin), drift.size());
+  std::printf("restart: read %zu elements back and compare %.1f ms, %zu to change\n",
+              observed->elements.size(), ms_since(begin), drift.size());
   if (!drift.empty()) return 1;
 
   if (peer > 0) {

@@ -44,12 +44,14 @@ class Replay : public ::testing::TestWithParam<Target> {
 TEST_P(Replay, Corpus) {
   for (const std::string& input : corpus()) {
     run_one(input);
-    for (size_t n : {size_t{0}, size_t{1}, input.size() / 2, input.size() - (input.empty() ? 0 : 1)}) run_one(input.substr(0, n));
+    for (size_t n : {size_t{0}, size_t{1}, input.size() / 2, input.size() - (input.empty() ? 0 : 1)})
+      run_one(input.substr(0, n));
   }
 }
 
 TEST_P(Replay, Mutations) {
-  unsigned seed = setting("SAMPAN_FUZZ_SEED", std::random_device()()), rounds = setting("SAMPAN_FUZZ_ROUNDS", 300);
+  unsigned seed = setting("SAMPAN_FUZZ_SEED", std::random_device()()),
+           rounds = setting("SAMPAN_FUZZ_ROUNDS", 300);
   std::printf("seed %u\n", seed);
   std::mt19937 random(seed);
   auto below = [&](size_t n) { return n == 0 ? 0 : static_cast<size_t>(random() % n); };
@@ -59,7 +61,9 @@ TEST_P(Replay, Mutations) {
     for (size_t changes = 1 + below(4); changes > 0; --changes) {
       size_t at = below(input.size() + 1), size = below(16);
       switch (below(5)) {
-        case 0: if (at < input.size()) input[at] = static_cast<char>(random()); break;
+        case 0:
+          if (at < input.size()) input[at] = static_cast<char>(random());
+          break;
         case 1: input.erase(std::min(at, input.size()), size); break;
         case 2: input.insert(at, input.substr(below(input.size()), size)); break;
         case 3: input.insert(at, 1, static_cast<char>(random())); break;
@@ -74,7 +78,8 @@ TEST_P(Replay, Mutations) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Replay, ::testing::ValuesIn(targets()), [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Targets, Replay, ::testing::ValuesIn(targets()),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace fuzz

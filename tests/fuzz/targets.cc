@@ -33,7 +33,8 @@ void run(const Target& target, std::string_view input) {
 void check(bool ok, const char* what) {
   if (ok) return;
   std::fprintf(stderr, "fuzz: %s: ", what);
-  for (unsigned char c : current) std::fprintf(stderr, c >= 0x20 && c < 0x7f && c != '\\' ? "%c" : "\\x%02x", c);
+  for (unsigned char c : current)
+    std::fprintf(stderr, c >= 0x20 && c < 0x7f && c != '\\' ? "%c" : "\\x%02x", c);
   std::fprintf(stderr, "\n");
   std::abort();
 }
@@ -41,22 +42,24 @@ void check(bool ok, const char* what) {
 namespace {
 
 // A server's connection over a socket pair: the input comes in two pieces, then the end.
-void connection(std::string_view first, std::string_view input, std::shared_ptr<base::http::ServerConnection> (*make)(base::http::Accepted)) {
+void connection(std::string_view first, std::string_view input,
+                std::shared_ptr<base::http::ServerConnection> (*make)(base::http::Accepted)) {
   base::Loop loop;
   base::http::Server::Options options;
   options.max_body_bytes = 4096;
   int answered = 0;
-  auto server = std::make_shared<base::http::Server::Impl>(loop, nullptr, options, base::http::with_bodies([&](std::shared_ptr<base::http::Exchange> exchange) {
-    check(++answered <= 100'000, "more requests than bytes");
-    check(exchange->request().body.size() <= 4096, "a body beyond the limit");
-    if (exchange->request().path() == "/drop") return;
-    if (exchange->request().path() == "/stream") {
-      exchange->start(200, {});
-      exchange->write(base::http::bytes("chunk"));
-      return exchange->finish();
-    }
-    exchange->respond(200, {}, exchange->request().method + exchange->request().target);
-  }));
+  auto server = std::make_shared<base::http::Server::Impl>(
+      loop, nullptr, options, base::http::with_bodies([&](std::shared_ptr<base::http::Exchange> exchange) {
+        check(++answered <= 100'000, "more requests than bytes");
+        check(exchange->request().body.size() <= 4096, "a body beyond the limit");
+        if (exchange->request().path() == "/drop") return;
+        if (exchange->request().path() == "/stream") {
+          exchange->start(200, {});
+          exchange->write(base::http::bytes("chunk"));
+          return exchange->finish();
+        }
+        exchange->respond(200, {}, exchange->request().method + exchange->request().target);
+      }));
   auto pair = base::sys::socketpair(SOCK_STREAM | SOCK_NONBLOCK);
   check(pair.ok(), "socketpair");
   base::http::Accepted accepted;
@@ -107,11 +110,19 @@ const api::Type& pod() {
 }  // namespace
 
 const std::vector<Target>& targets() {
-  static const std::vector<Target> all = {
-      {"http1", http1}, {"http2", http2}, {"json", json}, {"yaml", yaml}, {"protobuf", protobuf}, {"json_patch", json_patch},
-      {"merge_patch", merge_patch}, {"strategic_patch", strategic_patch}, {"apply_patch", apply_patch}, {"custom_kind", custom_kind},
-      {"cel", cel}, {"selector", selector},
-      {"quantity", quantity}};
+  static const std::vector<Target> all = {{"http1", http1},
+                                          {"http2", http2},
+                                          {"json", json},
+                                          {"yaml", yaml},
+                                          {"protobuf", protobuf},
+                                          {"json_patch", json_patch},
+                                          {"merge_patch", merge_patch},
+                                          {"strategic_patch", strategic_patch},
+                                          {"apply_patch", apply_patch},
+                                          {"custom_kind", custom_kind},
+                                          {"cel", cel},
+                                          {"selector", selector},
+                                          {"quantity", quantity}};
   return all;
 }
 
@@ -130,18 +141,21 @@ void json(std::string_view input) {
   auto again = base::parse_json(text);
   check(again.ok(), "what was written is not read");
   // Fractions may be rounded once more.
-  if (text.find_first_of(".eE") == std::string::npos) check(base::to_json(*again) == text, "text is no fixed point");
+  if (text.find_first_of(".eE") == std::string::npos)
+    check(base::to_json(*again) == text, "text is no fixed point");
 }
 void yaml(std::string_view input) {
   if (input.size() > (64 << 10)) return;
   std::vector<std::string> duplicates;
   auto parsed = api::parse_yaml(input, &duplicates);
   if (!parsed.ok()) return check(!parsed.error().reason.empty(), "a refusal without a reason");
-  for (const value& document : *parsed) check(base::parse_json(base::to_json(document)).ok(), "what YAML says is no JSON");
+  for (const value& document : *parsed)
+    check(base::parse_json(base::to_json(document)).ok(), "what YAML says is no JSON");
 }
 void protobuf(std::string_view input) {
   auto object = api::protobuf_to_json(pod(), input);
-  if (object.ok()) check(base::to_json(*object).size() <= (input.size() + 64) * 64, "an object far larger than its bytes");
+  if (object.ok())
+    check(base::to_json(*object).size() <= (input.size() + 64) * 64, "an object far larger than its bytes");
 }
 
 void json_patch(std::string_view input) {
@@ -181,13 +195,17 @@ void custom_kind(std::string_view input) {
   api::apply_defaults(type, object);
   check(object == filled, "pruning and defaults twice do more than once");
   // A rule may ask for a change.
-  if (!(*kind)->root.rules_below) check(api::validate_custom_object(type, object, &object).empty(), "what did not change is refused");
+  if (!(*kind)->root.rules_below)
+    check(api::validate_custom_object(type, object, &object).empty(), "what did not change is refused");
   else (void)api::validate_custom_object(type, object, &object);
   (void)api::validate_custom_object(type, object, nullptr);
   (void)api::fields_of(type, object);
 }
 void cel(std::string_view input) {
-  static const value object = base::parse_json(R"({"s": "text", "i": 3, "d": 0.5, "b": true, "n": null, "l": [1, "a", {"k": 2}], "m": {"x": {"y": [1, 2]}}})").value();
+  static const value object =
+      base::parse_json(
+          R"({"s": "text", "i": 3, "d": 0.5, "b": true, "n": null, "l": [1, "a", {"k": 2}], "m": {"x": {"y": [1, 2]}}})")
+          .value();
   auto program = api::cel::compile(input, {{"self", api::cel::simple(api::cel::Kind::dyn)}});
   if (!program.ok()) return check(!program.error().reason.empty(), "a refusal without a reason");
   uint64_t cost = 0, again = 0;

@@ -26,16 +26,20 @@ struct Cluster {
     scheduler->start();
   }
   void create_namespace(const std::string& name) {
-    server->create(api::resources::namespaces, "", json::object{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}});
+    server->create(api::resources::namespaces, "",
+                   json::object{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}});
   }
   void add_node(const std::string& name, const char* cpu = "8") {
     node_names.push_back(name);
-    server->create(api::resources::nodes, "",
-                   json::object{{"apiVersion", "v1"}, {"kind", "Node"},
-                                {"metadata", {{"name", name}, {"labels", {{"kubernetes.io/hostname", name}}}}},
-                                {"spec", json::object{}},
-                                {"status", {{"allocatable", {{"cpu", cpu}, {"memory", "16Gi"}, {"pods", "110"}}},
-                                            {"conditions", json::array{json::object{{"type", "Ready"}, {"status", "True"}}}}}}});
+    server->create(
+        api::resources::nodes, "",
+        json::object{{"apiVersion", "v1"},
+                     {"kind", "Node"},
+                     {"metadata", {{"name", name}, {"labels", {{"kubernetes.io/hostname", name}}}}},
+                     {"spec", json::object{}},
+                     {"status",
+                      {{"allocatable", {{"cpu", cpu}, {"memory", "16Gi"}, {"pods", "110"}}},
+                       {"conditions", json::array{json::object{{"type", "Ready"}, {"status", "True"}}}}}}});
     renew(name);
   }
   void renew(const std::string& node) {
@@ -53,12 +57,15 @@ struct Cluster {
       const json::value p(pod);
       const std::string node(base::string_at(p, "spec", "nodeName"));
       if (node.empty() || dead.count(node) || chance(lag)) continue;
-      const std::string ns(base::string_at(p, "metadata", "namespace")), name(base::string_at(p, "metadata", "name"));
+      const std::string ns(base::string_at(p, "metadata", "namespace")),
+          name(base::string_at(p, "metadata", "name"));
       const std::string phase(base::string_at(p, "status", "phase"));
       if (!base::string_at(p, "metadata", "deletionTimestamp").empty()) {
         server->remove(api::resources::pods, ns, name, json::object{{"gracePeriodSeconds", 0}});
       } else if (chance(fail)) {
-        if (phase != "Failed") server->merge(api::resources::pods, ns, name, json::object{{"status", {{"phase", "Failed"}}}}, "status");
+        if (phase != "Failed")
+          server->merge(api::resources::pods, ns, name, json::object{{"status", {{"phase", "Failed"}}}},
+                        "status");
       } else if (phase == "Pending" && !unready_image(p)) {
         run(ns, name);
       }
@@ -66,11 +73,17 @@ struct Cluster {
   }
   void run(const std::string& ns, const std::string& name, bool ready = true) {
     std::string ip = "10.244.0." + std::to_string(++ips);
-    server->merge(api::resources::pods, ns, name,
-                  json::object{{"status", {{"phase", "Running"}, {"podIP", ip}, {"podIPs", json::array{json::object{{"ip", ip}}}},
-                                           {"conditions", json::array{json::object{{"type", "Ready"}, {"status", ready ? "True" : "False"},
-                                                                                   {"lastTransitionTime", base::format_time(server->now)}}}}}}},
-                  "status");
+    server->merge(
+        api::resources::pods, ns, name,
+        json::object{{"status",
+                      {{"phase", "Running"},
+                       {"podIP", ip},
+                       {"podIPs", json::array{json::object{{"ip", ip}}}},
+                       {"conditions",
+                        json::array{json::object{{"type", "Ready"},
+                                                 {"status", ready ? "True" : "False"},
+                                                 {"lastTransitionTime", base::format_time(server->now)}}}}}}},
+        "status");
   }
   static bool unready_image(const json::value& pod) {
     const json::value* containers = base::find_path(pod, "spec", "containers");
@@ -87,25 +100,37 @@ struct Cluster {
     }
     EXPECT_GE(calm, kCalm) << "the cluster never came to rest";
   }
-  std::vector<json::object> pods(const std::string& ns = "default") { return server->list(api::resources::pods, ns); }
+  std::vector<json::object> pods(const std::string& ns = "default") {
+    return server->list(api::resources::pods, ns);
+  }
   int active(const std::string& ns = "default") {
     int count = 0;
     for (json::object& pod : pods(ns)) {
       const json::value p(pod);
       const std::string_view phase = base::string_at(p, "status", "phase");
-      count += base::string_at(p, "metadata", "deletionTimestamp").empty() && phase != "Failed" && phase != "Succeeded";
+      count += base::string_at(p, "metadata", "deletionTimestamp").empty() && phase != "Failed" &&
+               phase != "Succeeded";
     }
     return count;
   }
   static json::object pod_template(const std::string& app, const std::string& image = "nginx:1") {
     return {{"metadata", {{"labels", {{"app", app}}}}},
-            {"spec", {{"containers", json::array{json::object{{"name", "c"}, {"image", image},
-                                                              {"ports", json::array{json::object{{"name", "http"}, {"containerPort", 80}}}}}}}}}};
+            {"spec",
+             {{"containers",
+               json::array{json::object{
+                   {"name", "c"},
+                   {"image", image},
+                   {"ports", json::array{json::object{{"name", "http"}, {"containerPort", 80}}}}}}}}}};
   }
   void create_rc(const std::string& name, int replicas) {
-    server->create(api::resources::replication_controllers, "default",
-                   json::object{{"apiVersion", "v1"}, {"kind", "ReplicationController"}, {"metadata", {{"name", name}}},
-                                {"spec", {{"replicas", replicas}, {"selector", {{"app", name}}}, {"template", pod_template(name)}}}});
+    server->create(
+        api::resources::replication_controllers, "default",
+        json::object{
+            {"apiVersion", "v1"},
+            {"kind", "ReplicationController"},
+            {"metadata", {{"name", name}}},
+            {"spec",
+             {{"replicas", replicas}, {"selector", {{"app", name}}}, {"template", pod_template(name)}}}});
   }
   void scale(const api::Resource& r, const std::string& name, int replicas) {
     server->merge(r, "default", name, json::object{{"spec", {{"replicas", replicas}}}});

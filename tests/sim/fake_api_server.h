@@ -17,7 +17,8 @@ namespace json = base::json;
 
 class FakeApiServer : public api::Transport {
  public:
-  explicit FakeApiServer(base::Loop& loop, uint64_t seed = 0) : loop_(loop), random_(seed), seeded_(seed != 0) {}
+  explicit FakeApiServer(base::Loop& loop, uint64_t seed = 0)
+      : loop_(loop), random_(seed), seeded_(seed != 0) {}
 
   base::Time now = base::Time(std::chrono::seconds(1800000000));
   double fail_before = 0, fail_after = 0;  // probability that a write is lost, or its answer
@@ -67,7 +68,8 @@ class FakeApiServer : public api::Transport {
                     std::string_view sub = {}) {
     return request("PATCH", r.path(ns, name, sub), std::move(patch), "application/merge-patch+json");
   }
-  void remove(const api::Resource& r, std::string_view ns, std::string_view name, json::value options = nullptr) {
+  void remove(const api::Resource& r, std::string_view ns, std::string_view name,
+              json::value options = nullptr) {
     request("DELETE", r.path(ns, name), std::move(options));
   }
   const json::object* get(const api::Resource& r, std::string_view ns, std::string_view name) {
@@ -90,7 +92,10 @@ class FakeApiServer : public api::Transport {
   };
   struct Handle : Call {
     explicit Handle(std::shared_ptr<Stream> s) : stream(std::move(s)) {}
-    ~Handle() override { stream->closed = true; stream->steps.clear(); }
+    ~Handle() override {
+      stream->closed = true;
+      stream->steps.clear();
+    }
     std::shared_ptr<Stream> stream;
   };
   struct Path {
@@ -159,7 +164,8 @@ class FakeApiServer : public api::Transport {
     if (i == 2) path.group = parts.size() > 1 ? parts[1] : "";
     if (parts.size() > i) path.version = parts[i];
     ++i;
-    if (parts.size() > i + 2 && parts[i] == "namespaces" && parts[i + 2] != "finalize" && parts[i + 2] != "status") {
+    if (parts.size() > i + 2 && parts[i] == "namespaces" && parts[i + 2] != "finalize" &&
+        parts[i + 2] != "status") {
       path.ns = parts[i + 1];
       i += 2;
     }
@@ -176,14 +182,19 @@ class FakeApiServer : public api::Transport {
     return response;
   }
   static base::http::Response refusal(int code, std::string reason, std::string message) {
-    return reply(code, json::object{{"kind", "Status"}, {"apiVersion", "v1"}, {"status", "Failure"},
-                                    {"reason", reason}, {"message", message}, {"code", code}});
+    return reply(code, json::object{{"kind", "Status"},
+                                    {"apiVersion", "v1"},
+                                    {"status", "Failure"},
+                                    {"reason", reason},
+                                    {"message", message},
+                                    {"code", code}});
   }
   bool chance(double p) { return p > 0 && std::uniform_real_distribution<double>(0, 1)(random_) < p; }
 
   base::Result<base::http::Response> answer(const base::http::Request& request) {
     const bool write = request.method != "GET";
-    if (write && request.target.find("/events") == std::string::npos && request.target.find("/leases") == std::string::npos)
+    if (write && request.target.find("/events") == std::string::npos &&
+        request.target.find("/leases") == std::string::npos)
       writes.push_back(request.method + " " + request.target);
     auto lost = [] { return base::make_error(base::Kind::kUnavailable, "simulated request", "", "lost"); };
     if (write && chance(fail_before)) return lost();
@@ -203,16 +214,20 @@ class FakeApiServer : public api::Transport {
       json::array items;
       for (auto& [k, object] : objects)
         if (path.ns.empty() || k.starts_with(path.ns + "/")) items.push_back(object);
-      return reply(200, json::object{{"kind", "List"}, {"metadata", {{"resourceVersion", std::to_string(revision_)}}}, {"items", std::move(items)}});
+      return reply(200, json::object{{"kind", "List"},
+                                     {"metadata", {{"resourceVersion", std::to_string(revision_)}}},
+                                     {"items", std::move(items)}});
     }
     if (request.method == "POST" && path.sub.empty()) return create_object(path, std::move(body.as_object()));
     auto at = objects.find(key(path.ns, path.name));
-    if (at == objects.end()) return refusal(404, "NotFound", path.plural + " \"" + path.name + "\" not found");
+    if (at == objects.end())
+      return refusal(404, "NotFound", path.plural + " \"" + path.name + "\" not found");
     json::object& object = at->second;
     if (request.method == "GET") return reply(200, object);
     if (request.method == "DELETE") return remove_object(path, object, body);
     if (request.method == "POST" && path.sub == "binding") {
-      if (!base::string_at(json::value(object), "spec", "nodeName").empty()) return refusal(409, "Conflict", "pod is already assigned to a node");
+      if (!base::string_at(json::value(object), "spec", "nodeName").empty())
+        return refusal(409, "Conflict", "pod is already assigned to a node");
       json::object next = object;
       base::object_at(next, "spec")["nodeName"] = base::string_at(body, "target", "name");
       store(path, next);
@@ -222,15 +237,19 @@ class FakeApiServer : public api::Transport {
     if (request.method == "PATCH") {
       json::value patched = object;
       std::string_view uid = base::string_at(body, "metadata", "uid");
-      if (!uid.empty() && uid != base::string_at(patched, "metadata", "uid")) return refusal(409, "Conflict", "uid differs");
+      if (!uid.empty() && uid != base::string_at(patched, "metadata", "uid"))
+        return refusal(409, "Conflict", "uid differs");
       if (auto bad = stale(body, object)) return *bad;
-      merge_into(patched, body, request.headers.get("Content-Type").find("strategic") != std::string_view::npos);
+      merge_into(patched, body,
+                 request.headers.get("Content-Type").find("strategic") != std::string_view::npos);
       next = patched.as_object();
     } else {
       if (auto bad = stale(body, object)) return *bad;
       next = body.as_object();
-      for (const char* field : {"uid", "creationTimestamp", "deletionTimestamp", "generation", "name", "namespace"})
-        if (auto* old = object["metadata"].as_object().if_contains(field)) base::object_at(next, "metadata")[field] = *old;
+      for (const char* field :
+           {"uid", "creationTimestamp", "deletionTimestamp", "generation", "name", "namespace"})
+        if (auto* old = object["metadata"].as_object().if_contains(field))
+          base::object_at(next, "metadata")[field] = *old;
     }
     if (path.sub == "status") {
       json::value status = next.contains("status") ? next["status"] : json::value();
@@ -247,23 +266,28 @@ class FakeApiServer : public api::Transport {
     next["metadata"].as_object()["resourceVersion"] = object["metadata"].at("resourceVersion");
     if (next == object) return reply(200, object);  // as kube-apiserver: nothing changed, no event
     if (auto* spec = next.if_contains("spec"); spec && (!object.contains("spec") || *spec != object["spec"]))
-      next["metadata"].as_object()["generation"] = base::as_int(base::find_path(json::value(object), "metadata", "generation")) + 1;
+      next["metadata"].as_object()["generation"] =
+          base::as_int(base::find_path(json::value(object), "metadata", "generation")) + 1;
     return finish_if_free(path, std::move(next));
   }
   std::optional<base::http::Response> stale(const json::value& body, const json::object& object) {
     std::string_view given = base::string_at(body, "metadata", "resourceVersion");
-    if (given.empty() || given == base::string_at(json::value(object), "metadata", "resourceVersion")) return {};
+    if (given.empty() || given == base::string_at(json::value(object), "metadata", "resourceVersion"))
+      return {};
     return refusal(409, "Conflict", "the object has been modified");
   }
   base::http::Response create_object(const Path& path, json::object object) {
     json::object& meta = base::object_at(object, "metadata");
     std::string name(base::as_string(meta.if_contains("name")));
-    if (name.empty()) name = std::string(base::as_string(meta.if_contains("generateName"))) + std::to_string(10000 + ++names_);
+    if (name.empty())
+      name =
+          std::string(base::as_string(meta.if_contains("generateName"))) + std::to_string(10000 + ++names_);
     meta["name"] = name;
     Path full = path;
     full.name = name;
     if (!path.ns.empty()) meta["namespace"] = path.ns;
-    if (objects_[path.collection].count(key(path.ns, name))) return refusal(409, "AlreadyExists", path.plural + " \"" + name + "\" already exists");
+    if (objects_[path.collection].count(key(path.ns, name)))
+      return refusal(409, "AlreadyExists", path.plural + " \"" + name + "\" already exists");
     meta["uid"] = "uid-" + std::to_string(++names_);
     meta["creationTimestamp"] = base::format_time(now);
     meta["generation"] = 1;
@@ -277,7 +301,8 @@ class FakeApiServer : public api::Transport {
   }
   base::http::Response remove_object(const Path& path, json::object object, const json::value& options) {
     std::string_view uid = base::string_at(options, "preconditions", "uid");
-    if (!uid.empty() && uid != base::string_at(json::value(object), "metadata", "uid")) return refusal(409, "Conflict", "uid differs");
+    if (!uid.empty() && uid != base::string_at(json::value(object), "metadata", "uid"))
+      return refusal(409, "Conflict", "uid differs");
     json::object& meta = object["metadata"].as_object();
     std::string_view policy = base::string_at(options, "propagationPolicy");
     if (policy == "Foreground" || policy == "Orphan") {
@@ -286,7 +311,8 @@ class FakeApiServer : public api::Transport {
       list.get_array().push_back(policy == "Orphan" ? "orphan" : "foregroundDeletion");
     }
     const bool force = base::as_int(base::find(options, "gracePeriodSeconds"), -1) == 0;
-    const bool graceful = path.plural == "pods" && !base::string_at(json::value(object), "spec", "nodeName").empty() && !force;
+    const bool graceful =
+        path.plural == "pods" && !base::string_at(json::value(object), "spec", "nodeName").empty() && !force;
     if (graceful && meta.contains("deletionTimestamp")) return reply(200, object);
     if (graceful || path.plural == "namespaces" || !free(object)) {
       if (!meta.contains("deletionTimestamp")) meta["deletionTimestamp"] = base::format_time(now);
@@ -305,7 +331,8 @@ class FakeApiServer : public api::Transport {
     return !list || !list->is_array() || list->get_array().empty();
   }
   base::http::Response finish_if_free(const Path& path, json::object next) {
-    const bool graceful_pod = path.plural == "pods" && !base::string_at(json::value(next), "spec", "nodeName").empty();
+    const bool graceful_pod =
+        path.plural == "pods" && !base::string_at(json::value(next), "spec", "nodeName").empty();
     if (next["metadata"].as_object().contains("deletionTimestamp") && free(next) && !graceful_pod) {
       erase(path, next);
       return reply(200, next);
@@ -336,7 +363,8 @@ class FakeApiServer : public api::Transport {
     for (const auto& item : patch.get_object()) {
       json::object& object = target.get_object();
       if (item.value().is_null()) object.erase(item.key());
-      else if (strategic && item.value().is_array() && list_key(item.key())) merge_list(object[item.key()], item.value().get_array(), list_key(item.key()));
+      else if (strategic && item.value().is_array() && list_key(item.key()))
+        merge_list(object[item.key()], item.value().get_array(), list_key(item.key()));
       else merge_into(object[item.key()], item.value(), strategic);
     }
   }
@@ -344,7 +372,9 @@ class FakeApiServer : public api::Transport {
     if (!target.is_array()) target = json::array();
     for (const json::value& item : patch) {
       json::array& list = target.get_array();
-      auto at = std::find_if(list.begin(), list.end(), [&](const json::value& old) { return base::string_at(old, by) == base::string_at(item, by); });
+      auto at = std::find_if(list.begin(), list.end(), [&](const json::value& old) {
+        return base::string_at(old, by) == base::string_at(item, by);
+      });
       if (base::string_at(item, "$patch") == "delete") {
         if (at != list.end()) list.erase(at);
       } else if (at == list.end()) {
@@ -360,24 +390,35 @@ class FakeApiServer : public api::Transport {
     auto lists = [](std::string group_version, std::vector<api::Resource> kinds) {
       json::array out;
       for (const api::Resource& kind : kinds)
-        out.push_back(json::object{{"name", kind.plural}, {"kind", kind.kind}, {"namespaced", kind.namespaced}, {"verbs", json::array{"list", "watch", "delete"}}});
+        out.push_back(json::object{{"name", kind.plural},
+                                   {"kind", kind.kind},
+                                   {"namespaced", kind.namespaced},
+                                   {"verbs", json::array{"list", "watch", "delete"}}});
       return json::object{{"groupVersion", group_version}, {"resources", std::move(out)}};
     };
     auto group = [](std::string name) {
       return json::object{{"name", name}, {"preferredVersion", {{"groupVersion", name + "/v1"}}}};
     };
     if (path.version == "v1" && path.group.empty())
-      return reply(200, lists("v1", {r::pods, r::replication_controllers, r::services, r::endpoints, r::nodes, r::namespaces, r::config_maps, r::secrets, r::service_accounts, r::events}));
+      return reply(200,
+                   lists("v1", {r::pods, r::replication_controllers, r::services, r::endpoints, r::nodes,
+                                r::namespaces, r::config_maps, r::secrets, r::service_accounts, r::events}));
     if (path.group.empty())
-      return reply(200, json::object{{"groups", json::array{group("apps"), group("discovery.k8s.io"), group("coordination.k8s.io"), group("batch"),
-                                                            group("apiextensions.k8s.io"), group("apiregistration.k8s.io")}}});
+      return reply(200, json::object{{"groups", json::array{group("apps"), group("discovery.k8s.io"),
+                                                            group("coordination.k8s.io"), group("batch"),
+                                                            group("apiextensions.k8s.io"),
+                                                            group("apiregistration.k8s.io")}}});
     if (path.group == "batch") return reply(200, lists("batch/v1", {{"batch", "v1", "jobs", "Job"}}));
     if (path.group == "apiextensions.k8s.io")
-      return reply(200, lists("apiextensions.k8s.io/v1", {{"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false}}));
+      return reply(
+          200, lists("apiextensions.k8s.io/v1", {{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
+                                                  "CustomResourceDefinition", false}}));
     if (path.group == "apiregistration.k8s.io")
-      return reply(200, lists("apiregistration.k8s.io/v1", {{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false}}));
+      return reply(200, lists("apiregistration.k8s.io/v1",
+                              {{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false}}));
     if (path.group == "apps") return reply(200, lists("apps/v1", {r::replica_sets, r::deployments}));
-    if (path.group == "discovery.k8s.io") return reply(200, lists("discovery.k8s.io/v1", {r::endpoint_slices}));
+    if (path.group == "discovery.k8s.io")
+      return reply(200, lists("discovery.k8s.io/v1", {r::endpoint_slices}));
     return reply(200, lists("coordination.k8s.io/v1", {r::leases}));
   }
 

@@ -74,7 +74,8 @@ int main(int argc, char** argv) {
       for (const Command& command : commands) {
         int status = 0;
         if (command.reap_first)
-          while (::waitpid(-1, nullptr, 0) > 0) {}
+          while (::waitpid(-1, nullptr, 0) > 0) {
+          }
         auto begin = Clock::now();
         pid_t pid = spawn(command, turn);
         ::waitpid(pid, &status, 0);
@@ -95,11 +96,14 @@ int main(int argc, char** argv) {
     }
     wall = Clock::now() - begin;
   }
-  while (::waitpid(-1, nullptr, 0) > 0) {}
+  while (::waitpid(-1, nullptr, 0) > 0) {
+  }
   rusage usage{};
   ::getrusage(RUSAGE_CHILDREN, &usage);
-  long cpu = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
-  std::printf("%ld %ld %ld\n", cpu, static_cast<long>(std::chrono::duration_cast<std::chrono::microseconds>(wall).count()),
+  long cpu = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
+             usage.ru_stime.tv_usec;
+  std::printf("%ld %ld %ld\n", cpu,
+              static_cast<long>(std::chrono::duration_cast<std::chrono::microseconds>(wall).count()),
               usage.ru_maxrss);
   return 0;
 }

@@ -39,8 +39,8 @@ class StoreFault : public ::testing::Test {
     };
     ::setrlimit(RLIMIT_FSIZE, &limit);
   }
-  static base::Result<int64_t> write(base::Loop& loop, Store& store, std::string key,
-                                     std::string value, int64_t expected = 0) {
+  static base::Result<int64_t> write(base::Loop& loop, Store& store, std::string key, std::string value,
+                                     int64_t expected = 0) {
     base::Result<int64_t> out = int64_t{-1};
     bool done = false;
     store.submit({std::move(key), std::move(value), expected},
@@ -102,8 +102,7 @@ TEST_F(StoreFault, GoesOnWhenTheDiskHasRoomAgain) {
     };
     if (!take(write(loop, *store, "a", "1"))) ::_exit(2);
     fill();
-    if (take(write(loop, *store, "b", "1")) || take(write(loop, *store, "a", "", given[0])))
-      ::_exit(3);
+    if (take(write(loop, *store, "b", "1")) || take(write(loop, *store, "a", "", given[0]))) ::_exit(3);
     while (take(store->next_volatile_revision())) {
     }
     empty();
@@ -122,9 +121,7 @@ TEST_F(StoreFault, GoesOnWhenTheDiskHasRoomAgain) {
   base::Loop loop;
   auto store = open_sqlite_store(loop, path()).value();
   std::map<std::string, std::string> contents;
-  ASSERT_TRUE(
-      store->load([&](std::string key, std::string value, int64_t) { contents[key] = value; })
-          .ok());
+  ASSERT_TRUE(store->load([&](std::string key, std::string value, int64_t) { contents[key] = value; }).ok());
   EXPECT_EQ(contents, (std::map<std::string, std::string>{{"a", "2"}, {"b", "2"}}));
 }
 

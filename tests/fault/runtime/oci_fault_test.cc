@@ -30,7 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = base::json;
 
-enum class Whom { kRuntime, kContainer };   // the command's process, or what it clones
+enum class Whom { kRuntime, kContainer };  // the command's process, or what it clones
 enum class What { kKill, kFail };
 struct Outcome {
   bool happened = false;  // there was a k-th call
@@ -51,7 +51,8 @@ class OciFault : public testing::Test {
     ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
     char pattern[] = "/tmp/runtime-fault-XXXXXX";
     dir_ = ::mkdtemp(pattern);
-    for (const char* name : {"bin", "proc", "sys", "dev", "etc", "tmp"}) fs::create_directories(dir_ + "/rootfs/" + name);
+    for (const char* name : {"bin", "proc", "sys", "dev", "etc", "tmp"})
+      fs::create_directories(dir_ + "/rootfs/" + name);
     fs::copy("/bin/busybox", dir_ + "/rootfs/bin/busybox");
     for (const char* name : {"true", "sleep"}) fs::create_symlink("busybox", dir_ + "/rootfs/bin/" + name);
     cgroup_ = "/sampan-fault-" + std::to_string(::getpid());
@@ -62,7 +63,8 @@ class OciFault : public testing::Test {
     if (dir_.empty()) return;
     command({"delete", "--force", "box"});
     fs::remove_all(dir_);
-    for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup")) ::rmdir((entry.path().string() + cgroup_).c_str());
+    for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup"))
+      ::rmdir((entry.path().string() + cgroup_).c_str());
     ::rmdir(("/sys/fs/cgroup" + cgroup_).c_str());
   }
   static std::set<std::string> mounts() {
@@ -107,7 +109,8 @@ class OciFault : public testing::Test {
   int command(std::vector<std::string> of_command) {
     int status = -1;
     pid_t pid = start(words(std::move(of_command)), false);
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
     return status;
   }
   std::string errors() { return base::sys::read_file(dir_ + "/errors").value_or(""); }
@@ -140,8 +143,9 @@ class OciFault : public testing::Test {
         inside[pid] = false;
         announced.insert(pid);
         if (pid != runtime && target == 0) target = pid;
-        ::ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
-                                                PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL);
+        ::ptrace(PTRACE_SETOPTIONS, pid, 0,
+                 PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                     PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL);
       } else if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
         bool entry = inside[pid] = !inside[pid];
         if (pid == target && entry && ++calls == k) {
@@ -219,7 +223,8 @@ class OciFault : public testing::Test {
     if (fs::exists(dir_ + "/state/box")) out += " state";
     if (fs::exists("/sys/fs/cgroup" + cgroup_ + "/box")) out += " cgroup";
     for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup"))
-      if (fs::exists(entry.path().string() + cgroup_ + "/box")) out += " cgroup:" + entry.path().filename().string();
+      if (fs::exists(entry.path().string() + cgroup_ + "/box"))
+        out += " cgroup:" + entry.path().filename().string();
     // Only new ones: a mount goes from here too when somebody elsewhere removes its directory.
     for (const std::string& line : mounts())
       if (!mounts_.count(line)) out += " mount: " + line;
@@ -233,8 +238,8 @@ class OciFault : public testing::Test {
     for (;; ++k) {
       prepare();
       Outcome outcome = run_until(of_command, whom, what, k);
-      std::string where = of_command[0] + ", call " + std::to_string(k) + " (number " + std::to_string(outcome.call) +
-                          " on this machine): " + errors();
+      std::string where = of_command[0] + ", call " + std::to_string(k) + " (number " +
+                          std::to_string(outcome.call) + " on this machine): " + errors();
       if (!outcome.happened) break;
       bool launch = of_command[0] != "delete" && of_command[0] != "start";
       if (what == What::kFail && launch && !outcome.ran && outcome.status != 0) {
@@ -257,8 +262,12 @@ class OciFault : public testing::Test {
   std::set<std::string> mounts_;
 };
 
-TEST_F(OciFault, CreateKilledAtEveryCall) { for_every_call(create(), Whom::kRuntime, What::kKill, [] {}); }
-TEST_F(OciFault, CreateWithEveryCallFailing) { for_every_call(create(), Whom::kRuntime, What::kFail, [] {}); }
+TEST_F(OciFault, CreateKilledAtEveryCall) {
+  for_every_call(create(), Whom::kRuntime, What::kKill, [] {});
+}
+TEST_F(OciFault, CreateWithEveryCallFailing) {
+  for_every_call(create(), Whom::kRuntime, What::kFail, [] {});
+}
 TEST_F(OciFault, TheContainersOwnStartKilledAtEveryCall) {
   for_every_call(create(), Whom::kContainer, What::kKill, [] {});
 }
@@ -274,7 +283,8 @@ TEST_F(OciFault, RunWithEveryCallFailing) {
   for_every_call({"run", "--bundle", dir_, "box"}, Whom::kRuntime, What::kFail, [] {});
 }
 TEST_F(OciFault, StartKilledAtEveryCall) {
-  for_every_call({"start", "box"}, Whom::kRuntime, What::kKill, [this] { ASSERT_EQ(command(create()), 0) << errors(); });
+  for_every_call({"start", "box"}, Whom::kRuntime, What::kKill,
+                 [this] { ASSERT_EQ(command(create()), 0) << errors(); });
 }
 TEST_F(OciFault, DeleteKilledAtEveryCall) {
   for_every_call({"delete", "--force", "box"}, Whom::kRuntime, What::kKill,

@@ -1,5 +1,5 @@
-// Every scalar field of every type with the values at its limits: what a client sends in protocol buffers is what it
-// would have sent in JSON, and what is printed is read again as the same.
+// Every scalar field of every type with the values at its limits: what a client sends in protocol buffers is
+// what it would have sent in JSON, and what is printed is read again as the same.
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -23,11 +23,13 @@ std::string varint(uint64_t value) {
   return out + static_cast<char>(value);
 }
 std::string number(uint32_t field, uint64_t value) { return varint(field << 3) + varint(value); }
-std::string bytes(uint32_t field, std::string_view value) { return varint(field << 3 | 2) + varint(value.size()) + std::string(value); }
+std::string bytes(uint32_t field, std::string_view value) {
+  return varint(field << 3 | 2) + varint(value.size()) + std::string(value);
+}
 
 struct Sample {
-  json::value json;      // as a client writes it
-  std::string wire;      // behind the field's number
+  json::value json;  // as a client writes it
+  std::string wire;  // behind the field's number
   bool wire_is_bytes = true;
   uint32_t wire_type = 2;
 };
@@ -42,15 +44,30 @@ Sample text(std::string value) { return {json::value(value), varint(value.size()
 Sample message(json::value as, const std::string& in) { return {std::move(as), varint(in.size()) + in}; }
 
 Sample moment(Draw& draw, bool micro) {
-  static const int64_t kEdges[] = {base::kFirstInstant, base::kZeroInstant.seconds - 1, base::kZeroInstant.seconds + 1, -9000000001, -1, 0, 1, 9000000001, 9223372036, 9223372037, base::kLastInstant};
+  static const int64_t kEdges[] = {base::kFirstInstant,
+                                   base::kZeroInstant.seconds - 1,
+                                   base::kZeroInstant.seconds + 1,
+                                   -9000000001,
+                                   -1,
+                                   0,
+                                   1,
+                                   9000000001,
+                                   9223372036,
+                                   9223372037,
+                                   base::kLastInstant};
   base::Instant at{kEdges[draw.upto(std::size(kEdges) - 1)], 0};
-  if (draw.chance(30)) at.seconds = base::kFirstInstant + static_cast<int64_t>(draw.random() % static_cast<uint64_t>(base::kLastInstant - base::kFirstInstant));
+  if (draw.chance(30))
+    at.seconds =
+        base::kFirstInstant +
+        static_cast<int64_t>(draw.random() % static_cast<uint64_t>(base::kLastInstant - base::kFirstInstant));
   if (micro) at.nanos = static_cast<int32_t>(draw.random() % 1000000) * 1000;
-  return message(json::value(base::format_instant(at, micro ? 6 : 0)), number(1, static_cast<uint64_t>(at.seconds)) + number(2, static_cast<uint64_t>(at.nanos)));
+  return message(json::value(base::format_instant(at, micro ? 6 : 0)),
+                 number(1, static_cast<uint64_t>(at.seconds)) + number(2, static_cast<uint64_t>(at.nanos)));
 }
 template <typename T>
 T edge(Draw& draw) {
-  static const T kEdges[] = {std::numeric_limits<T>::min(), std::numeric_limits<T>::min() + 1, -1, 1, std::numeric_limits<T>::max() - 1, std::numeric_limits<T>::max()};
+  static const T kEdges[] = {std::numeric_limits<T>::min(),     std::numeric_limits<T>::min() + 1, -1, 1,
+                             std::numeric_limits<T>::max() - 1, std::numeric_limits<T>::max()};
   return kEdges[draw.upto(5)];
 }
 Sample sample(Draw& draw, const Field& field) {
@@ -65,21 +82,32 @@ Sample sample(Draw& draw, const Field& field) {
       return scalar(static_cast<uint64_t>(value), value);
     }
     case Shape::kDouble: {
-      static const double kEdges[] = {9007199254740991.0, -9007199254740991.5, 1e-7, 0.1, 1e21};  // as far as the JSON parser is exact
+      static const double kEdges[] = {9007199254740991.0, -9007199254740991.5, 1e-7, 0.1,
+                                      1e21};  // as far as the JSON parser is exact
       double value = kEdges[draw.upto(4)];
       return {value, fixed64(value), false, 1};
     }
     case Shape::kString: {
-      static const std::string kEdges[] = {"a", std::string("\0", 1), "\x7f", "\n\"\\", "\xf4\x8f\xbf\xbf", std::string(3000, 'x')};
+      static const std::string kEdges[] = {"a",      std::string("\0", 1), "\x7f",
+                                           "\n\"\\", "\xf4\x8f\xbf\xbf",   std::string(3000, 'x')};
       return text(kEdges[draw.upto(5)]);
     }
     case Shape::kBytes: {
       std::string raw;
-      for (int i = draw.upto(5); i >= 0; --i) raw += static_cast<char>(draw.chance(50) ? 0xff : draw.upto(255));
+      for (int i = draw.upto(5); i >= 0; --i)
+        raw += static_cast<char>(draw.chance(50) ? 0xff : draw.upto(255));
       return {json::value(base64_encode(raw)), varint(raw.size()) + raw};
     }
     case Shape::kQuantity: {
-      static const char* const kEdges[] = {"9223372036854775807", "-9223372036854775807", "1n", "-1n", "8191Pi", "9223372036854775807n", "500m", "1e3", "12Ei"};
+      static const char* const kEdges[] = {"9223372036854775807",
+                                           "-9223372036854775807",
+                                           "1n",
+                                           "-1n",
+                                           "8191Pi",
+                                           "9223372036854775807n",
+                                           "500m",
+                                           "1e3",
+                                           "12Ei"};
       const char* value = kEdges[draw.upto(std::size(kEdges) - 1)];
       return message(value, bytes(1, value));
     }
@@ -108,7 +136,9 @@ TEST(Scalars, BothEncodingsSayTheSame) {
   each_seed(12, [&](Draw& draw) {
     for (const Type* type : all_types()) {
       for (const Field& field : type->fields) {
-        if (field.holder != Holder::kOne || !field.wire || field.shape == Shape::kStruct || field.shape == Shape::kAny) continue;
+        if (field.holder != Holder::kOne || !field.wire || field.shape == Shape::kStruct ||
+            field.shape == Shape::kAny)
+          continue;
         std::string_view name = field.name;
         if (name == "apiVersion" || name == "kind") continue;  // the envelope's
         ++seen;
@@ -117,7 +147,9 @@ TEST(Scalars, BothEncodingsSayTheSame) {
         ASSERT_TRUE(decoded.ok()) << type->name << "." << name << ": " << decoded.error().message();
         json::value sent = json::object{{field.name, value.json}};
         for (json::value* one : {&*decoded, &sent}) {
-          ASSERT_TRUE(check_types(*type, *one).ok()) << type->name << "." << name << " " << base::to_json(*one) << ": " << check_types(*type, *one).error().message();
+          ASSERT_TRUE(check_types(*type, *one).ok())
+              << type->name << "." << name << " " << base::to_json(*one) << ": "
+              << check_types(*type, *one).error().message();
           prune(*type, *one);
         }
         const json::value* found = base::find(*decoded, name);
@@ -141,8 +173,14 @@ TEST(Scalars, OneBeyondTheLimitIsRefused) {
   const Type* meta = find_type("io.k8s.apimachinery.pkg.apis.meta.v1", "ObjectMeta");
   const Field* field = meta->field("creationTimestamp");
   for (int64_t seconds : {base::kFirstInstant - 1, base::kLastInstant + 1, INT64_MAX, INT64_MIN})
-    EXPECT_FALSE(protobuf_to_json(*meta, body(*meta, placed(*field, message(nullptr, number(1, static_cast<uint64_t>(seconds)))))).ok()) << seconds;
-  for (const char* wrong : {"10000-01-01T00:00:00Z", "-001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00", "9999-12-31T23:59:59-01:00", "2026-01-01T00:00:00+1:00"}) {
+    EXPECT_FALSE(
+        protobuf_to_json(
+            *meta, body(*meta, placed(*field, message(nullptr, number(1, static_cast<uint64_t>(seconds))))))
+            .ok())
+        << seconds;
+  for (const char* wrong : {"10000-01-01T00:00:00Z", "-001-01-01T00:00:00Z", "2026-02-30T00:00:00Z",
+                            "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01 00:00:00Z",
+                            "2026-01-01T00:00:00", "9999-12-31T23:59:59-01:00", "2026-01-01T00:00:00+1:00"}) {
     json::value object = json::object{{"creationTimestamp", wrong}};
     EXPECT_FALSE(check_types(*meta, object).ok()) << wrong;
   }
@@ -166,7 +204,10 @@ TEST(Scalars, QuantitiesAreTextOrNumber) {
     for (const Field& field : type->fields) {
       if (field.shape != Shape::kQuantity) continue;
       ++seen;
-      for (const auto& [sent, kept] : {std::pair<const char*, const char*>{"4", "4"}, {"0.5", "500m"}, {"\"4\"", "4"}, {"\"1Gi\"", "1Gi"}}) {
+      for (const auto& [sent, kept] : {std::pair<const char*, const char*>{"4", "4"},
+                                       {"0.5", "500m"},
+                                       {"\"4\"", "4"},
+                                       {"\"1Gi\"", "1Gi"}}) {
         json::value one = base::parse_json(sent).value(), expected(kept);
         auto held = [&](json::value value) -> json::value {
           if (field.holder == Holder::kMap) return json::object{{"k", value}};

@@ -22,7 +22,9 @@ json::value any_value(Draw& draw, int depth) {
     case 1: return draw.chance(50);
     case 2: return draw.upto(20) - 5;
     case 3: return draw.upto(100) / 7.0;
-    case 4: return json::value(std::string(static_cast<size_t>(draw.upto(6)), static_cast<char>('a' + draw.upto(3))));
+    case 4:
+      return json::value(
+          std::string(static_cast<size_t>(draw.upto(6)), static_cast<char>('a' + draw.upto(3))));
     case 5: {
       json::array list;
       for (int i = draw.upto(3); i > 0; --i) list.push_back(any_value(draw, depth - 1));
@@ -56,23 +58,31 @@ json::value schema(Draw& draw, int depth) {
     } else {
       json::object properties;
       for (int i = draw.upto(4); i > 0; --i) properties[name(draw)] = schema(draw, depth - 1);
-      if (!properties.empty() && draw.chance(30)) out["required"] = json::array{json::value(properties.begin()->key())};
+      if (!properties.empty() && draw.chance(30))
+        out["required"] = json::array{json::value(properties.begin()->key())};
       out["properties"] = std::move(properties);
       if (draw.chance(15)) out["x-kubernetes-preserve-unknown-fields"] = true;
     }
   }
   if (draw.chance(25)) out["default"] = any_value(draw, 2);
   if (draw.chance(5)) out["x-kubernetes-int-or-string"] = true;
-  if (draw.chance(10)) out["anyOf"] = json::array{json::object{{"minimum", 1}}, json::object{{"required", json::array{"a"}}}};
+  if (draw.chance(10))
+    out["anyOf"] = json::array{json::object{{"minimum", 1}}, json::object{{"required", json::array{"a"}}}};
   return out;
 }
 json::value definition(json::value spec) {
   json::object root{{"type", "object"}, {"properties", json::object{{"spec", std::move(spec)}}}};
-  return json::object{{"metadata", json::object{{"name", "as.example.com"}}},
-                      {"spec", json::object{{"group", "example.com"}, {"scope", "Namespaced"},
-                                            {"names", json::object{{"plural", "as"}, {"kind", "A"}, {"listKind", "AList"}}},
-                                            {"versions", json::array{json::object{{"name", "v1"}, {"served", true}, {"storage", true},
-                                                {"schema", json::object{{"openAPIV3Schema", std::move(root)}}}}}}}}};
+  return json::object{
+      {"metadata", json::object{{"name", "as.example.com"}}},
+      {"spec",
+       json::object{{"group", "example.com"},
+                    {"scope", "Namespaced"},
+                    {"names", json::object{{"plural", "as"}, {"kind", "A"}, {"listKind", "AList"}}},
+                    {"versions", json::array{json::object{
+                                     {"name", "v1"},
+                                     {"served", true},
+                                     {"storage", true},
+                                     {"schema", json::object{{"openAPIV3Schema", std::move(root)}}}}}}}}};
 }
 
 TEST(PropStructural, WhatIsAcceptedWorksInEveryWalk) {
@@ -85,7 +95,10 @@ TEST(PropStructural, WhatIsAcceptedWorksInEveryWalk) {
     ASSERT_TRUE(kind.ok()) << kind.error().message() << base::to_json(made);
     const Type& type = (*kind)->type;
     for (int i = 0; i < 5; ++i) {
-      json::value object = json::object{{"apiVersion", "example.com/v1"}, {"kind", "A"}, {"metadata", json::object{{"name", "a"}}}, {"spec", any_value(draw, 4)}};
+      json::value object = json::object{{"apiVersion", "example.com/v1"},
+                                        {"kind", "A"},
+                                        {"metadata", json::object{{"name", "a"}}},
+                                        {"spec", any_value(draw, 4)}};
       json::value before = object;
       std::vector<std::string> unknown;
       prune(type, object, &unknown);
@@ -107,7 +120,8 @@ TEST(PropStructural, WhatIsAcceptedWorksInEveryWalk) {
         EXPECT_TRUE(error.field == "<nil>" || error.field.starts_with("spec")) << error.message();
       fields_of(type, object);
     }
-    ServedGroupVersion served{"example.com", "v1", {{"as", "", "A", "example.com/v1/A", true, {"get", "list"}, &type}}};
+    ServedGroupVersion served{
+        "example.com", "v1", {{"as", "", "A", "example.com/v1/A", true, {"get", "list"}, &type}}};
     EXPECT_TRUE(openapi_v3(served).is_object());
     EXPECT_TRUE(openapi_v2({served}, "v1").is_object());
   });

@@ -30,7 +30,8 @@ api::PodStatus some_status(Draw& draw) {
   if (draw.chance(80)) s.pod_ip = address(draw);
   std::set<std::string> addresses;
   for (int i = draw.upto(3); i > 0; --i) addresses.insert(address(draw));
-  for (const auto& ip : addresses) s.pod_ips.insert(s.pod_ips.begin() + draw.upto(static_cast<int>(s.pod_ips.size())), {.ip = ip});
+  for (const auto& ip : addresses)
+    s.pod_ips.insert(s.pod_ips.begin() + draw.upto(static_cast<int>(s.pod_ips.size())), {.ip = ip});
   for (int i = draw.upto(2); i > 0; --i) s.host_ips.push_back({.ip = address(draw)});
   for (const char* type : {"Ready", "Initialized", "PodScheduled", "example.com/gate"}) {
     if (!draw.chance(70)) continue;
@@ -60,7 +61,9 @@ TEST(StatusPatch, MakesTheStatusWhatIsWanted) {
   prop::each_seed(3000, [](Draw& draw) {
     const json::value have = api::encode(some_status(draw)), want = api::encode(some_status(draw));
     const json::value after = merged(have, status_patch(api::type_of<api::PodStatus>(), have, want));
-    EXPECT_EQ(after, want) << base::to_json(have) << "\n" << base::to_json(after) << "\n" << base::to_json(want);
+    EXPECT_EQ(after, want) << base::to_json(have) << "\n"
+                           << base::to_json(after) << "\n"
+                           << base::to_json(want);
     EXPECT_TRUE(status_patch(api::type_of<api::PodStatus>(), after, want).empty());
   });
 }
@@ -71,7 +74,7 @@ TEST(StatusPatch, TheLoopRests) {
   prop::each_seed(500, [](Draw& draw) {
     auto pod = api::decode_text<api::Pod>(R"({"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{
         "hostNetwork":)" + std::string(draw.chance(20) ? "true" : "false") +
-        R"(,"readinessGates":[{"conditionType":"example.com/gate"}],
+                                          R"(,"readinessGates":[{"conditionType":"example.com/gate"}],
         "initContainers":[{"name":"one","image":"x:1"}],"containers":[{"name":"web","image":"x:1"}]}})");
     ASSERT_TRUE(pod.ok());
     json::value status = api::encode(some_status(draw));
@@ -91,9 +94,10 @@ TEST(StatusPatch, TheLoopRests) {
       }
       const NodeFacts node{"192.0.2." + std::to_string(draw.upto(2))};
       for (int again = 0; again < 2; ++again) {
-        now += std::chrono::seconds(draw.upto(3));   // a patch takes a while
+        now += std::chrono::seconds(draw.upto(3));  // a patch takes a while
         pod->status = *api::decode<api::PodStatus>(status);
-        const json::value have = api::encode(*pod->status), want = api::encode(pod_status(*pod, seen, node, now));
+        const json::value have = api::encode(*pod->status),
+                          want = api::encode(pod_status(*pod, seen, node, now));
         if (again == 1) {
           EXPECT_EQ(base::to_json(have), base::to_json(want)) << "the loop never rests";
           break;
@@ -101,11 +105,13 @@ TEST(StatusPatch, TheLoopRests) {
         json::object patch = status_patch(api::type_of<api::PodStatus>(), have, want);
         // Between what we saw and what we patch, somebody else writes a condition.
         if (draw.chance(30)) {
-          const json::object foreign{{"conditions", json::array{json::object{{"type", "example.com/late"}, {"status", "True"}}}}};
+          const json::object foreign{
+              {"conditions", json::array{json::object{{"type", "example.com/late"}, {"status", "True"}}}}};
           status = merged(status, foreign);
         }
         status = merged(status, patch);
-        if (const json::value* ips = base::find(status, "podIPs"); ips && !seen.sandbox.ip.empty() && !*pod->spec->host_network) {
+        if (const json::value* ips = base::find(status, "podIPs");
+            ips && !seen.sandbox.ip.empty() && !*pod->spec->host_network) {
           ASSERT_EQ(ips->as_array().size(), 1u) << "an address that is gone stays";
           EXPECT_EQ(base::string_at(ips->as_array()[0], "ip"), seen.sandbox.ip);
         }

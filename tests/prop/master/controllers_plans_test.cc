@@ -16,11 +16,13 @@ std::shared_ptr<const Pod> random_pod(Draw& draw, int i) {
   if (!draw.chance(15)) line += " app=web";
   if (int owner = draw.upto(9); owner < 6) line += " owner=u1";
   else if (owner < 8) line += " owner=u2";
-  line += std::vector<std::string>{" phase=Pending", " phase=Running", " phase=Running", " phase=Failed", " phase=Succeeded"}[static_cast<size_t>(draw.upto(4))];
+  line += std::vector<std::string>{" phase=Pending", " phase=Running", " phase=Running", " phase=Failed",
+                                   " phase=Succeeded"}[static_cast<size_t>(draw.upto(4))];
   if (draw.chance(70)) line += fmt::format(" node=n{}", draw.upto(3));
   if (draw.chance(50)) line += fmt::format(" ready={}", draw.upto(100));
   if (draw.chance(15)) line += " deleting";
-  if (draw.chance(80)) line += fmt::format(" ip=10.0.{}.{} port=http:{}", i / 200, i % 200 + 1, 8080 + draw.upto(1));
+  if (draw.chance(80))
+    line += fmt::format(" ip=10.0.{}.{} port=http:{}", i / 200, i % 200 + 1, 8080 + draw.upto(1));
   return pod(line);
 }
 }  // namespace
@@ -42,13 +44,15 @@ TEST(PropReplicas, ThePlanReachesTheCountAndTouchesOnlyItsOwn) {
     ReplicaPlan plan = plan_replicas(owner, list, kNow);
     std::set<std::string> mine;
     for (const auto& p : list)
-      if (p->active() && p->owner_uid == "u1" && owner.selector.matches(p->shape->labels)) mine.insert(p->meta.name);
+      if (p->active() && p->owner_uid == "u1" && owner.selector.matches(p->shape->labels))
+        mine.insert(p->meta.name);
     for (const std::string& name : plan.adopt) {
       EXPECT_TRUE(by_name.at(name)->owner_uid.empty() && by_name.at(name)->active()) << name;
       mine.insert(name);
     }
     for (const std::string& name : plan.release) EXPECT_EQ(by_name.at(name)->owner_uid, "u1") << name;
-    for (const std::string& name : plan.remove) EXPECT_EQ(mine.erase(name), 1u) << name << " is not ours, or deleted twice";
+    for (const std::string& name : plan.remove)
+      EXPECT_EQ(mine.erase(name), 1u) << name << " is not ours, or deleted twice";
     EXPECT_TRUE(plan.create == 0 || plan.remove.empty());
     if (owner.meta.deleting) {
       EXPECT_TRUE(plan.create == 0 && plan.remove.empty() && plan.adopt.empty() && plan.release.empty());
@@ -108,10 +112,12 @@ TEST(PropSlices, EveryEndpointOnceAndASecondRoundChangesNothing) {
         const json::array& endpoints = slice->object.at("endpoints").as_array();
         EXPECT_LE(endpoints.size(), kMaxEndpointsPerSlice);
         for (const json::value& e : endpoints)
-          have.insert(fmt::format("{}:{}", base::as_string(&e.at("addresses").at(0)), slice->object.at("ports").at(0).at("port").as_int64()));
+          have.insert(fmt::format("{}:{}", base::as_string(&e.at("addresses").at(0)),
+                                  slice->object.at("ports").at(0).at("port").as_int64()));
       }
       for (const auto& p : list)
-        if (!p->finished() && !p->ips.empty()) want.insert(fmt::format("{}:{}", p->ips[0], p->shape->ports[0].port));
+        if (!p->finished() && !p->ips.empty())
+          want.insert(fmt::format("{}:{}", p->ips[0], p->shape->ports[0].port));
       EXPECT_EQ(have, want);
       EXPECT_FALSE(stored.empty());
       EXPECT_EQ(plan_slices(service, list, slices(), none).text(), "");
@@ -129,8 +135,10 @@ TEST(PropDeployments, RolloutsEndInsideTheirFences) {
     d->replicas = draw.upto(12);
     d->progress_deadline_seconds = 600;
     d->revision_history_limit = draw.upto(3);
-    d->max_surge = draw.chance(50) ? json::value(draw.upto(4)) : json::value(fmt::format("{}%", draw.upto(100)));
-    d->max_unavailable = draw.chance(50) ? json::value(draw.upto(4)) : json::value(fmt::format("{}%", draw.upto(100)));
+    d->max_surge =
+        draw.chance(50) ? json::value(draw.upto(4)) : json::value(fmt::format("{}%", draw.upto(100)));
+    d->max_unavailable =
+        draw.chance(50) ? json::value(draw.upto(4)) : json::value(fmt::format("{}%", draw.upto(100)));
     const Fences fences = resolve_fences(d->max_surge, d->max_unavailable, d->replicas);
     struct Set {
       std::shared_ptr<ReplicaOwner> rs;
@@ -139,7 +147,9 @@ TEST(PropDeployments, RolloutsEndInsideTheirFences) {
     std::map<std::string, Set> sets;
     int made = 0;
     auto version = [&](int n) {
-      d->pod_template = base::parse_json(fmt::format(R"({{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"v":{}}}}})", n)).value();
+      d->pod_template =
+          base::parse_json(fmt::format(R"({{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"v":{}}}}})", n))
+              .value();
       ++d->meta.generation;
     };
     bool steady = false;  // whether the floor holds yet
@@ -150,13 +160,20 @@ TEST(PropDeployments, RolloutsEndInsideTheirFences) {
       if (plan.create) {
         const json::value created(*plan.create);
         auto rs = std::make_shared<ReplicaOwner>();
-        rs->meta = {"default", std::string(base::string_at(created, "metadata", "name")), "uid" + std::to_string(made), 1, 1, ago(1000 - made), false};
+        rs->meta = {"default",
+                    std::string(base::string_at(created, "metadata", "name")),
+                    "uid" + std::to_string(made),
+                    1,
+                    1,
+                    ago(1000 - made),
+                    false};
         ++made;
         rs->controller = {"apps/v1", "Deployment", "web", "d1", true, true};
         rs->labels = read_labels(base::find_path(created, "metadata", "labels"));
         rs->pod_template = created.at("spec").at("template");
         rs->replicas = static_cast<int>(created.at("spec").at("replicas").as_int64());
-        for (const auto& item : created.at("metadata").at("annotations").as_object()) rs->annotations[std::string(item.key())] = base::as_string(&item.value());
+        for (const auto& item : created.at("metadata").at("annotations").as_object())
+          rs->annotations[std::string(item.key())] = base::as_string(&item.value());
         rs->status = json::object{{"replicas", 0}, {"observedGeneration", 1}};
         ASSERT_FALSE(sets.count(rs->meta.name));
         sets[rs->meta.name] = {rs, 0, 0};
@@ -167,7 +184,8 @@ TEST(PropDeployments, RolloutsEndInsideTheirFences) {
         rs.replicas = change.to;
         const json::value patch(change.patch);
         if (const json::value* annotations = base::find_path(patch, "metadata", "annotations"))
-          for (const auto& item : annotations->as_object()) rs.annotations[std::string(item.key())] = base::as_string(&item.value());
+          for (const auto& item : annotations->as_object())
+            rs.annotations[std::string(item.key())] = base::as_string(&item.value());
       }
       for (const std::string& name : plan.remove) {
         ASSERT_EQ(sets.at(name).pods, 0);
@@ -179,10 +197,14 @@ TEST(PropDeployments, RolloutsEndInsideTheirFences) {
       if (!sets.empty()) {
         auto at = std::next(sets.begin(), draw.upto(static_cast<int>(sets.size()) - 1));
         Set& set = at->second;
-        set.pods = std::min(set.rs->replicas, set.pods + (set.pods < set.rs->replicas ? 1 + draw.upto(3) : 0));
+        set.pods =
+            std::min(set.rs->replicas, set.pods + (set.pods < set.rs->replicas ? 1 + draw.upto(3) : 0));
         set.ready = std::min(set.ready, set.pods);
         if (set.ready < set.pods && draw.chance(60)) ++set.ready;
-        set.rs->status = json::object{{"replicas", set.pods}, {"readyReplicas", set.ready}, {"availableReplicas", set.ready}, {"observedGeneration", 1}};
+        set.rs->status = json::object{{"replicas", set.pods},
+                                      {"readyReplicas", set.ready},
+                                      {"availableReplicas", set.ready},
+                                      {"observedGeneration", 1}};
       }
       int pods = 0, ready = 0;
       for (auto& [name, set] : sets) pods += set.pods, ready += set.ready;

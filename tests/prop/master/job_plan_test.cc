@@ -20,9 +20,14 @@ struct World {
   int born = 0, succeeded = 0, failed = 0;  // what really happened
 
   World(Draw& drawn, const std::string& spec) : draw(drawn) {
-    job = base::parse_json(R"({"metadata":{"namespace":"default","name":"j","uid":"u1"},"status":{},"spec":)" + spec + "}").value();
+    job = base::parse_json(
+              R"({"metadata":{"namespace":"default","name":"j","uid":"u1"},"status":{},"spec":)" + spec + "}")
+              .value();
     json::object& in = job.get_object()["spec"].get_object();
-    in["template"] = base::parse_json(R"({"metadata":{"labels":{"app":"j"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c"}]}})").value();
+    in["template"] =
+        base::parse_json(
+            R"({"metadata":{"labels":{"app":"j"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c"}]}})")
+            .value();
     in["selector"] = base::parse_json(R"({"matchLabels":{"app":"j"}})").value();
   }
   JobPod& part(Pod& pod) { return const_cast<JobPod&>(*pod.job); }
@@ -57,7 +62,8 @@ struct World {
       }
       if (json::value* uncounted = status.if_contains("uncountedTerminatedPods"))
         for (const char* key : {"succeeded", "failed"})
-          if (json::value* list = uncounted->get_object().if_contains(key); list && list->is_null()) uncounted->get_object().erase(key);
+          if (json::value* list = uncounted->get_object().if_contains(key); list && list->is_null())
+            uncounted->get_object().erase(key);
     }
     for (const std::string& name : plan.untrack) {
       if (crash()) return true;
@@ -82,7 +88,8 @@ struct World {
       pod.job = job_part;
       pods.emplace(pod.meta.name, pod);
     }
-    return plan.status_changed || !plan.untrack.empty() || !plan.remove.empty() || !plan.create.empty() || plan.again;
+    return plan.status_changed || !plan.untrack.empty() || !plan.remove.empty() || !plan.create.empty() ||
+           plan.again;
   }
   int64_t status(const char* key) { return base::as_int(base::find_path(job, "status", key)); }
 };

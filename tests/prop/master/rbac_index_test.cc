@@ -20,7 +20,8 @@ bool naive(const World& world, const User& user, const Access& access) {
     for (const RbacSubject& s : binding.subjects) {
       std::string ns = s.ns.empty() ? binding.ns : s.ns;
       applies |= (s.kind == "User" && s.name == user.name) || (s.kind == "Group" && user.in_group(s.name)) ||
-                 (s.kind == "ServiceAccount" && !ns.empty() && user.name == "system:serviceaccount:" + ns + ":" + s.name);
+                 (s.kind == "ServiceAccount" && !ns.empty() &&
+                  user.name == "system:serviceaccount:" + ns + ":" + s.name);
     }
     if (!applies) continue;
     auto role = world.roles.find((binding.role_kind == "Role" ? binding.ns : "") + "/" + binding.role_name);
@@ -51,8 +52,9 @@ TEST(RbacIndexProperty, AgreesWithASearch) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   Dice dice(seed);
   const std::vector<std::string> verbs{"get", "list", "create", "approve", "*"}, groups{"", "apps", "*"},
-      resources{"pods", "secrets", "pods/log", "*/log", "*"}, names{"a", "b"}, spaces{"", "x", "y"}, users{"bob", "eve", "system:serviceaccount:x:robot"},
-      teams{"dev", "ops"}, role_names{"r", "s", "t"}, urls{"/healthz", "/api/*", "*"};
+      resources{"pods", "secrets", "pods/log", "*/log", "*"}, names{"a", "b"}, spaces{"", "x", "y"},
+      users{"bob", "eve", "system:serviceaccount:x:robot"}, teams{"dev", "ops"}, role_names{"r", "s", "t"},
+      urls{"/healthz", "/api/*", "*"};
   World world;
   RbacIndex index;
   for (int step = 0; step < 3000; ++step) {
@@ -80,10 +82,13 @@ TEST(RbacIndexProperty, AgreesWithASearch) {
         index.set_role(ns, name, rules);
       }
     } else if (dice.once_in(2)) {
-      RbacBinding binding{ns, name, ns.empty() || dice.once_in(2) ? "ClusterRole" : "Role", dice.of(role_names), {}};
+      RbacBinding binding{
+          ns, name, ns.empty() || dice.once_in(2) ? "ClusterRole" : "Role", dice.of(role_names), {}};
       while (!dice.once_in(3)) {
         RbacSubject subject{dice.of({"User", "Group", "ServiceAccount"}), "", ""};
-        subject.name = subject.kind == "User" ? dice.of(users) : subject.kind == "Group" ? dice.of(teams) : "robot";
+        subject.name = subject.kind == "User"    ? dice.of(users)
+                       : subject.kind == "Group" ? dice.of(teams)
+                                                 : "robot";
         if (subject.kind == "ServiceAccount") subject.ns = dice.of(spaces);
         binding.subjects.push_back(std::move(subject));
       }
@@ -96,8 +101,10 @@ TEST(RbacIndexProperty, AgreesWithASearch) {
       }
     }
     User user{dice.of(users), dice.some(teams)};
-    std::string verb = dice.of({"get", "list", "create", "approve"}), group = dice.of({"", "apps"}), resource = dice.of({"pods", "secrets"}),
-                sub = dice.of({"", "log"}), object = dice.of({"", "a", "b"}), space = dice.of(spaces), path = dice.of({"/healthz", "/api/v1", "/x"});
+    std::string verb = dice.of({"get", "list", "create", "approve"}), group = dice.of({"", "apps"}),
+                resource = dice.of({"pods", "secrets"}), sub = dice.of({"", "log"}),
+                object = dice.of({"", "a", "b"}), space = dice.of(spaces),
+                path = dice.of({"/healthz", "/api/v1", "/x"});
     Access access{!dice.once_in(5), verb, space, group, resource, sub, object, {}, path};
     ASSERT_EQ(index.allowing(user, access) != nullptr, naive(world, user, access)) << "step " << step;
   }

@@ -25,7 +25,8 @@ struct Clock {
 
 std::string name(std::mt19937& random) {
   std::string out;
-  for (unsigned labels = random() % 6 == 0 ? 126 : 1 + random() % 5; labels > 0 && out.size() < 240; --labels) {
+  for (unsigned labels = random() % 6 == 0 ? 126 : 1 + random() % 5; labels > 0 && out.size() < 240;
+       --labels) {
     unsigned length = 1 + random() % 3;
     out += static_cast<char>(length);
     for (unsigned i = 0; i < length; ++i) out += "abAB-_.\0c"[random() % 9];
@@ -33,9 +34,12 @@ std::string name(std::mt19937& random) {
   return out + '\0';
 }
 std::string packet(std::mt19937& random, bool answer) {
-  auto u16 = [&](unsigned value) { return std::string{static_cast<char>(value >> 8), static_cast<char>(value)}; };
+  auto u16 = [&](unsigned value) {
+    return std::string{static_cast<char>(value >> 8), static_cast<char>(value)};
+  };
   unsigned records = answer ? random() % 40 : random() % 3;
-  std::string wire = u16(7) + u16(answer ? 0x8180 : 0x0100) + u16(1) + u16(answer ? records : 0) + u16(0) + u16(answer ? 0 : records);
+  std::string wire = u16(7) + u16(answer ? 0x8180 : 0x0100) + u16(1) + u16(answer ? records : 0) + u16(0) +
+                     u16(answer ? 0 : records);
   wire += name(random) + u16(1) + u16(1);
   for (unsigned i = 0; i < records; ++i) {
     wire += random() % 2 ? name(random) : u16(0xc000 | random() % (wire.size() + 4));
@@ -43,7 +47,8 @@ std::string packet(std::mt19937& random, bool answer) {
     std::string data = random() % 2 ? name(random) : u16(0xc000 | random() % wire.size());
     wire += u16(type) + u16(1) + u16(0) + u16(60) + u16(static_cast<unsigned>(data.size())) + data;
   }
-  for (unsigned flips = random() % 4; flips > 0; --flips) wire[random() % wire.size()] = static_cast<char>(random());
+  for (unsigned flips = random() % 4; flips > 0; --flips)
+    wire[random() % wire.size()] = static_cast<char>(random());
   if (random() % 8 == 0) wire.resize(random() % wire.size());
   return wire;
 }

@@ -35,8 +35,9 @@ TEST(TableProperty, IncrementalEqualsFromNothing) {
         std::string line = "x " + name + " a:8080/tcp b:53/udp |";
         for (int e = pick(4); e > 0; --e) {
           int node = pick(2);
-          line += fmt::format(" 10.244.{}.{}@n{}{}", node, pick(6), node + 1,
-                              std::vector<const char*>{"", "", ",terminating", ",unready"}[static_cast<size_t>(pick(4))]);
+          line += fmt::format(
+              " 10.244.{}.{}@n{}{}", node, pick(6), node + 1,
+              std::vector<const char*>{"", "", ",terminating", ",unready"}[static_cast<size_t>(pick(4))]);
         }
         EndpointSlice one = slice(line);
         wanted = elements_of(s, {&one}, node_one());

@@ -38,14 +38,17 @@ class Unpack : public testing::Test {
     EXPECT_EQ(*sys::list_dir(top_ + "/outside"), std::vector<std::string>{"secret"});
     EXPECT_TRUE(sys::remove_all(top_).ok());
   }
-  base::Result<Unpacked> unpack(const std::string& bytes, const std::string& name = "fs", TarLimits limits = {}) {
+  base::Result<Unpacked> unpack(const std::string& bytes, const std::string& name = "fs",
+                                TarLimits limits = {}) {
     base::ignore(sys::mkdir_all(top_ + "/" + name), "unpack_layer reports it");
     base::UniqueFd fd(::memfd_create("layer.tar", MFD_CLOEXEC));  // thousands of them: no fsync
     EXPECT_TRUE(sys::write_all(fd.get(), bytes).ok());
     EXPECT_EQ(::lseek(fd.get(), 0, SEEK_SET), 0);
     return unpack_layer(fd.get(), "layer.tar", top_ + "/" + name, limits);
   }
-  base::Result<Unpacked> unpack(const TarBuilder& tar, const std::string& name = "fs") { return unpack(tar.finish(), name); }
+  base::Result<Unpacked> unpack(const TarBuilder& tar, const std::string& name = "fs") {
+    return unpack(tar.finish(), name);
+  }
   struct stat stat_of(const std::string& path) {
     struct stat info {};
     EXPECT_EQ(::lstat((top_ + "/fs/" + path).c_str(), &info), 0) << path;
@@ -54,7 +57,8 @@ class Unpack : public testing::Test {
   std::string read(const std::string& path) { return sys::read_file(top_ + "/" + path).value_or("<absent>"); }
   bool opaque(const std::string& path) {
     char value = 0;
-    return ::lgetxattr((top_ + "/fs/" + path).c_str(), "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
+    return ::lgetxattr((top_ + "/fs/" + path).c_str(), "trusted.overlay.opaque", &value, 1) == 1 &&
+           value == 'y';
   }
   std::string top_;
 };
@@ -71,16 +75,28 @@ TEST_F(Unpack, KeepsWhatTarKnows) {
   cap.mode = 0755;
   cap.uid = cap.gid = 0;
   cap.xattr_name = "security.capability";
-  cap.xattr_value = std::string("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
+  cap.xattr_value =
+      std::string("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
   TarEntry dir;
   dir.name = "tmp/";
   dir.type = '5';
   dir.mode = 01777;
   dir.mtime = 1'234'567'890;
   std::string long_name = "d/" + std::string(150, 'n');
-  auto got = unpack(TarBuilder().dir("./", 0711).dir("bin").add(dir).add(suid).add(cap).symlink("l", "/etc/../x")
-                        .hardlink("bin/su2", "bin/su").device("null", '3', 1, 3).device("pipe", '6', 0, 0)
-                        .file("tmp/f", "late").file(long_name, "long").file("caf\xc3\xa9", "utf8").file("latin\xe9", "raw"));
+  auto got = unpack(TarBuilder()
+                        .dir("./", 0711)
+                        .dir("bin")
+                        .add(dir)
+                        .add(suid)
+                        .add(cap)
+                        .symlink("l", "/etc/../x")
+                        .hardlink("bin/su2", "bin/su")
+                        .device("null", '3', 1, 3)
+                        .device("pipe", '6', 0, 0)
+                        .file("tmp/f", "late")
+                        .file(long_name, "long")
+                        .file("caf\xc3\xa9", "utf8")
+                        .file("latin\xe9", "raw"));
   ASSERT_TRUE(got.ok()) << got.error().message();
   EXPECT_EQ(got->entries, 13u);
   EXPECT_EQ(stat_of("").st_mode & 07777, 0711u);
@@ -128,12 +144,19 @@ TEST_F(Unpack, AttacksStayInside) {
       {"absolute name lands inside", TarBuilder().file(out + "/secret", "evil"), false},
       {"symlink directory, absolute", TarBuilder().symlink("d", out).file("d/secret", "evil"), true},
       {"symlink directory, relative", TarBuilder().symlink("d", "../outside").file("d/secret", "evil"), true},
-      {"symlink chain", TarBuilder().dir("x").symlink("x/up", "..").symlink("d", "x/up/../../outside").file("d/secret", "evil"), true},
+      {"symlink chain",
+       TarBuilder()
+           .dir("x")
+           .symlink("x/up", "..")
+           .symlink("d", "x/up/../../outside")
+           .file("d/secret", "evil"),
+       true},
       {"file replaced by symlink", TarBuilder().symlink("f", out + "/secret").file("f", "evil"), false},
       {"hard link out", TarBuilder().hardlink("f", "../outside/secret").file("f", "evil"), true},
       {"hard link absolute", TarBuilder().hardlink("f", out + "/secret"), true},
       {"hard link through symlink", TarBuilder().symlink("d", out).hardlink("f", "d/secret"), true},
-      {"hard link to symlink then write", TarBuilder().symlink("s", out + "/secret").hardlink("f", "s").file("f", "evil"), false},
+      {"hard link to symlink then write",
+       TarBuilder().symlink("s", out + "/secret").hardlink("f", "s").file("f", "evil"), false},
       {"directory over symlink", TarBuilder().symlink("d", out).dir("d", 0777).file("d/new", "evil"), false},
       {"device through symlink", TarBuilder().symlink("d", out).device("d/dev", '4', 8, 0), true},
       {"whiteout through symlink", TarBuilder().symlink("d", out).file("d/.wh.secret", ""), true},
@@ -169,7 +192,8 @@ TEST_F(Unpack, OverlayAttributesOfTheArchiveAreDropped) {
   entry.type = '5';
   entry.mode = 0755;
   entry.xattr_value = "y";
-  for (std::string name : {"trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.opaque", "security.selinux"}) {
+  for (std::string name :
+       {"trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.opaque", "security.selinux"}) {
     entry.xattr_name = name;
     ASSERT_TRUE(unpack(TarBuilder().add(entry)).ok());
     EXPECT_LT(::lgetxattr((top_ + "/fs/d").c_str(), name.c_str(), nullptr, 0), 0) << name;
@@ -180,12 +204,32 @@ TEST_F(Unpack, OverlayAttributesOfTheArchiveAreDropped) {
 }
 
 TEST_F(Unpack, WhiteoutsHideLowerLayersOnlyInARealOverlay) {
-  ASSERT_TRUE(unpack(TarBuilder().file("gone", "1").file("kept", "1").dir("opaque").file("opaque/old", "1")
-                         .dir("redone").file("redone/old", "1").file("deep/a/b", "1").file("replaced", "1"), "low").ok());
-  ASSERT_TRUE(unpack(TarBuilder().file(".wh.gone", "").file("opaque/.wh..wh..opq", "").file("opaque/new", "2")
-                         .file(".wh.redone", "").dir("redone").file("redone/new", "2").file("deep/a/.wh.b", "")
-                         .file(".wh.replaced", "").file("replaced", "2").file(".wh..wh.plnk", "")
-                         .file(".wh.later", "").file("later/x", "2"), "fs").ok());
+  ASSERT_TRUE(unpack(TarBuilder()
+                         .file("gone", "1")
+                         .file("kept", "1")
+                         .dir("opaque")
+                         .file("opaque/old", "1")
+                         .dir("redone")
+                         .file("redone/old", "1")
+                         .file("deep/a/b", "1")
+                         .file("replaced", "1"),
+                     "low")
+                  .ok());
+  ASSERT_TRUE(unpack(TarBuilder()
+                         .file(".wh.gone", "")
+                         .file("opaque/.wh..wh..opq", "")
+                         .file("opaque/new", "2")
+                         .file(".wh.redone", "")
+                         .dir("redone")
+                         .file("redone/new", "2")
+                         .file("deep/a/.wh.b", "")
+                         .file(".wh.replaced", "")
+                         .file("replaced", "2")
+                         .file(".wh..wh.plnk", "")
+                         .file(".wh.later", "")
+                         .file("later/x", "2"),
+                     "fs")
+                  .ok());
   EXPECT_TRUE(S_ISCHR(stat_of("gone").st_mode));
   EXPECT_TRUE(opaque("opaque"));
   EXPECT_TRUE(opaque("redone"));
@@ -195,7 +239,8 @@ TEST_F(Unpack, WhiteoutsHideLowerLayersOnlyInARealOverlay) {
   // In a child with a mount namespace of its own: nothing is left mounted, whatever happens.
   pid_t child = ::fork();
   if (child == 0) {
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) ::_exit(10);
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      ::_exit(10);
     std::string data = "lowerdir=" + top_ + "/fs:" + top_ + "/low";
     if (::mount("overlay", (top_ + "/merged").c_str(), "overlay", MS_RDONLY, data.c_str()) != 0) ::_exit(11);
     if (sys::exists(top_ + "/merged/gone")) ::_exit(1);
@@ -227,8 +272,9 @@ TEST_F(Unpack, LimitsHold) {
 
 TEST_F(Unpack, DamagedArchivesAreErrors) {
   std::string good = TarBuilder().dir("d").file("d/f", std::string(5000, 'x')).symlink("s", "d/f").finish();
-  for (std::string bad : {std::string("hello, this is no tar archive at all"), good.substr(0, 700), good.substr(0, 3000),
-                          std::string("\x1f\x8b\x08\x00garbage", 11), std::string("\x28\xb5\x2f\xfdgarbage", 11)}) {
+  for (std::string bad :
+       {std::string("hello, this is no tar archive at all"), good.substr(0, 700), good.substr(0, 3000),
+        std::string("\x1f\x8b\x08\x00garbage", 11), std::string("\x28\xb5\x2f\xfdgarbage", 11)}) {
     auto got = unpack(bad, "bad");
     EXPECT_FALSE(got.ok()) << bad.size() << " bytes were accepted";
     if (!got.ok()) {
@@ -243,7 +289,12 @@ TEST_F(Unpack, DamagedArchivesAreErrors) {
 
 // Every single-byte change and every cut of a small archive: never a crash, never an escape.
 TEST_F(Unpack, FuzzedHeaders) {
-  std::string good = TarBuilder().dir("d").symlink("d/out", "../../outside").file("d/f", "data").hardlink("h", "d/f").finish();
+  std::string good = TarBuilder()
+                         .dir("d")
+                         .symlink("d/out", "../../outside")
+                         .file("d/f", "data")
+                         .hardlink("h", "d/f")
+                         .finish();
   unsigned seed = 12345;
   auto random = [&] { return seed = seed * 1664525 + 1013904223, seed >> 8; };
   for (int i = 0; i < 3000; ++i) {

@@ -28,8 +28,7 @@ struct PodNs {
 PodNs make_pod_ns() {
   base::UniqueFd here = current_netns();
   SAMPAN_CHECK(::unshare(CLONE_NEWNET) == 0);
-  PodNs pod{current_netns(),
-            base::UniqueFd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE))};
+  PodNs pod{current_netns(), base::UniqueFd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE))};
   SAMPAN_CHECK(::setns(here.get(), CLONE_NEWNET) == 0);
   return pod;
 }
@@ -39,8 +38,7 @@ std::string run(const std::vector<std::string>& argv, int* code = nullptr) {
   if (code) *code = output->status.code;
   return output->out + output->err;
 }
-std::string run_in(const base::UniqueFd& netns, const std::vector<std::string>& argv,
-                   int* code = nullptr) {
+std::string run_in(const base::UniqueFd& netns, const std::vector<std::string>& argv, int* code = nullptr) {
   base::UniqueFd here = current_netns();
   SAMPAN_CHECK(::setns(netns.get(), CLONE_NEWNET) == 0);
   std::string out = run(argv, code);
@@ -121,8 +119,7 @@ TEST_F(NetnsRoot, PodsReachGatewayAndEachOtherThroughTheNode) {
   auto address = pod_address(a.netlink.get());
   ASSERT_TRUE(address.ok());
   EXPECT_EQ(*address, "10.244.0.5");
-  EXPECT_THAT(run({"bridge", "-d", "link", "show", "dev", host_link_name("uid5")}),
-              HasSubstr("hairpin on"));
+  EXPECT_THAT(run({"bridge", "-d", "link", "show", "dev", host_link_name("uid5")}), HasSubstr("hairpin on"));
   std::string links = run_in(a.netns, {"ip", "-br", "link"});
   EXPECT_THAT(links, HasSubstr("eth0"));
   EXPECT_THAT(links, HasSubstr("LOOPBACK,UP"));
@@ -137,8 +134,9 @@ TEST_F(NetnsRoot, PodsReachGatewayAndEachOtherThroughTheNode) {
   EXPECT_EQ(code, 11) << "the gateway should refuse";
   run_in(a.netns, {"/usr/bin/python3", "-c", connect, "10.244.0.6"}, &code);
   EXPECT_EQ(code, 11) << "the neighbour should refuse";
-  run({"nft", "add table ip t; add chain ip t f { type filter hook forward priority 0; "
-              "policy accept; }; add rule ip t f tcp dport 9 drop"});
+  run({"nft",
+       "add table ip t; add chain ip t f { type filter hook forward priority 0; "
+       "policy accept; }; add rule ip t f tcp dport 9 drop"});
   run({"/usr/bin/python3", "-c", "open('/proc/sys/net/bridge/bridge-nf-call-iptables','w').write('0')"});
   run_in(a.netns, {"/usr/bin/python3", "-c", connect, "10.244.0.6"}, &code);
   EXPECT_EQ(code, 1) << "the neighbour was reached around the node";
@@ -197,7 +195,11 @@ print(*sorted(got))
 TEST_F(NetnsRoot, AHostilePodTakesNothing) {
   converge();
   // As `sampan run` has it for ports published on 127.0.0.1.
-  for (auto [key, value] : std::initializer_list<std::pair<const char*, const char*>>{{"sampan0/route_localnet", "1"}, {"all/rp_filter", "0"}, {"sampan0/rp_filter", "0"}, {"sampan0/accept_local", "1"}})
+  for (auto [key, value] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"sampan0/route_localnet", "1"},
+                                                                  {"all/rp_filter", "0"},
+                                                                  {"sampan0/rp_filter", "0"},
+                                                                  {"sampan0/accept_local", "1"}})
     ASSERT_TRUE(base::sys::write_control(std::string("/proc/sys/net/ipv4/conf/") + key, value).ok());
   // Or an entry of the last second would resist by itself: arp(7), locktime.
   ASSERT_TRUE(base::sys::write_control("/proc/sys/net/ipv4/neigh/sampan0/locktime", "0").ok());
@@ -212,7 +214,10 @@ TEST_F(NetnsRoot, AHostilePodTakesNothing) {
     return code == 0;
   };
   ::setenv("FORGE", kForge, 1);
-  auto forge = [&] { return run({"/usr/bin/python3", "-c", kListen, std::to_string(::getpid()), std::to_string(a.netns.get())}); };
+  auto forge = [&] {
+    return run(
+        {"/usr/bin/python3", "-c", kListen, std::to_string(::getpid()), std::to_string(a.netns.get())});
+  };
   ASSERT_TRUE(ping("10.244.0.5") && ping("10.244.0.6"));
   EXPECT_EQ(forge(), "end\n");
   std::string neighbours = run({"ip", "neigh", "show", "dev", "sampan0"});
@@ -224,13 +229,15 @@ TEST_F(NetnsRoot, AHostilePodTakesNothing) {
   // Somebody flushes the rules: now everything gets through, until the next Pod brings them back.
   run({"nft", "flush", "ruleset"});
   EXPECT_THAT(forge(), HasSubstr("neighbour"));
-  EXPECT_THAT(run({"ip", "neigh", "show", "dev", "sampan0"}), HasSubstr("10.244.0.5 lladdr 0a:58:0a:f4:00:06"));  // the last claim
+  EXPECT_THAT(run({"ip", "neigh", "show", "dev", "sampan0"}),
+              HasSubstr("10.244.0.5 lladdr 0a:58:0a:f4:00:06"));  // the last claim
   PodNs c = make_pod_ns();
   ASSERT_TRUE(attach_pod(link(7), c.netns.get(), c.netlink.get()).ok());
   EXPECT_EQ(forge(), "end\n");
   // Or until the node looks again, whatever is gone.
   using Words = std::vector<std::string>;
-  for (const Words& flush : {Words{"ruleset"}, {"table", "bridge", "sampan_ports"}, {"set", "bridge", "sampan_ports", "ports"}}) {
+  for (const Words& flush :
+       {Words{"ruleset"}, {"table", "bridge", "sampan_ports"}, {"set", "bridge", "sampan_ports", "ports"}}) {
     Words nft{"nft", "flush"};
     nft.insert(nft.end(), flush.begin(), flush.end());
     run(nft);
@@ -254,7 +261,8 @@ TEST_F(NetnsRoot, UnpinsWhateverWasPinnedToAPort) {
   const std::string set = table.substr(at, table.find_first_of(" {", at) - at);
   std::string elements;
   for (int n = 0; n < 400; ++n)
-    elements += fmt::format("{}\"{}\" . 0a:58:0a:f4:09:01 . 10.244.{}.{}", n ? ", " : "", link(5).host_name, 10 + n / 200, 1 + n % 200);
+    elements += fmt::format("{}\"{}\" . 0a:58:0a:f4:09:01 . 10.244.{}.{}", n ? ", " : "", link(5).host_name,
+                            10 + n / 200, 1 + n % 200);
   int code = 1;
   run({"nft", "add", "element", "bridge", "sampan_ports", set, "{ " + elements + " }"}, &code);
   ASSERT_EQ(code, 0);

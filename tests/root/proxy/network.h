@@ -62,9 +62,9 @@ struct Host {  // a Pod, a client, another node
   base::UniqueFd netns, netlink, tcp, udp;
 };
 struct Hit {
-  int who = -1;           // index of the listener that got it; -1: nobody
-  int error = 0;          // errno of connect
-  std::string source;     // as the listener saw the client
+  int who = -1;        // index of the listener that got it; -1: nobody
+  int error = 0;       // errno of connect
+  std::string source;  // as the listener saw the client
   base::UniqueFd client, server;
 };
 
@@ -92,8 +92,8 @@ class Network {
     Host host;
     host.ip = ip;
     host.netns = new_netns(&host.netlink);
-    must(netns::attach_pod({netns::host_link_name(ip), "sampan0", ip + "/24", "10.244.0.1"},
-                           host.netns.get(), host.netlink.get()));
+    must(netns::attach_pod({netns::host_link_name(ip), "sampan0", ip + "/24", "10.244.0.1"}, host.netns.get(),
+                           host.netlink.get()));
     InNetns in(host.netns);
     host.tcp = bound(SOCK_STREAM, ip, port);
     host.udp = bound(SOCK_DGRAM, ip, port);
@@ -127,8 +127,7 @@ inline Hit connect_tcp(const Host* client, const std::string& ip, uint16_t port,
     timeval limit{timeout_ms / 1000, timeout_ms % 1000 * 1000};
     ::setsockopt(hit.client.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     sockaddr_in to = endpoint(ip, port);
-    if (::connect(hit.client.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0)
-      hit.error = errno;
+    if (::connect(hit.client.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) hit.error = errno;
   }
   if (hit.error) return hit;
   std::vector<pollfd> listeners;
@@ -164,7 +163,8 @@ inline Hit send_udp(int client_fd, const std::vector<Host>& hosts) {
     sockaddr_in from{};
     socklen_t size = sizeof from;
     char data[16];
-    SAMPAN_CHECK(::recvfrom(sockets[i].fd, data, sizeof data, 0, reinterpret_cast<sockaddr*>(&from), &size) == 1);
+    SAMPAN_CHECK(::recvfrom(sockets[i].fd, data, sizeof data, 0, reinterpret_cast<sockaddr*>(&from), &size) ==
+                 1);
     hit.who = static_cast<int>(i);
     hit.source = address_text(from);
     // And back: the answer must come from the address that was asked.

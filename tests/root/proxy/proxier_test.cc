@@ -52,10 +52,17 @@ TEST(ProxierRoot, NobodyIsWhereTheApiServerIs) {
   Nftables nft({"sampan", "10.244.0.0/16", "10.96.0.0/16", "10.96.0.10"});
   must(nft.open());
   Proxier proxier(loop, nft, "n1",
-                  {netns::parse_cidr("10.96.0.0/16"), netns::parse_cidr("10.244.0.0/16"), *netns::parse_ipv4("10.96.0.10"), {}});
+                  {netns::parse_cidr("10.96.0.0/16"),
+                   netns::parse_cidr("10.244.0.0/16"),
+                   *netns::parse_ipv4("10.96.0.10"),
+                   {}});
   auto until = [&](const std::string& text, bool there) {
-    auto done = [&] { return (run({"nft", "list", "map", "ip", "sampan", "services"}).find(text) != std::string::npos) == there; };
-    for (int i = 0; i < 400 && !(proxier.converged() && done()); ++i) loop.run_once(std::chrono::milliseconds(5));
+    auto done = [&] {
+      return (run({"nft", "list", "map", "ip", "sampan", "services"}).find(text) != std::string::npos) ==
+             there;
+    };
+    for (int i = 0; i < 400 && !(proxier.converged() && done()); ++i)
+      loop.run_once(std::chrono::milliseconds(5));
     EXPECT_TRUE(done()) << text;
   };
   Service thief = service("thief 10.96.0.9 http:443/tcp");

@@ -210,8 +210,9 @@ TEST_P(Services, DriftIsRepaired) {
   auto observed = nft_.observe();
   ASSERT_TRUE(observed.ok());
   auto actions = table_.reconcile(*observed);
-  EXPECT_EQ(text(actions), "delete services 10.96.0.77 . tcp . 80\n"
-                           "add services 10.96.0.5 . tcp . 80 : class_3\n");
+  EXPECT_EQ(text(actions),
+            "delete services 10.96.0.77 . tcp . 80\n"
+            "add services 10.96.0.5 . tcp . 80 : class_3\n");
   must(nft_.act(actions, nft_.observed_generation()));
   EXPECT_EQ(spread(&client_, "10.96.0.5", 80, 10).count(-1), 0u);
   run({"nft", "add table ip other"});
@@ -224,7 +225,9 @@ TEST_P(Services, AnErrorNamesItsElementAndNothingIsDone) {
   set(web_, endpoints(2));
   std::vector<Action> actions;
   for (int i = 0; i < 3; ++i)
-    actions.push_back({Action::Kind::kAdd, {}, {Set::kBlocked, 0, {0x0a600064u + static_cast<uint32_t>(i), 6, 80}, 0},
+    actions.push_back({Action::Kind::kAdd,
+                       {},
+                       {Set::kBlocked, 0, {0x0a600064u + static_cast<uint32_t>(i), 6, 80}, 0},
                        {Value::Kind::kDrop, 0, 0, {}}});
   actions.push_back({Action::Kind::kDelete, {}, {Set::kEndpoints, 2, {0x0a600005, 6, 80}, 1}, {}});
   actions.push_back({Action::Kind::kDelete, {}, {Set::kEndpoints, 2, {0x0a600005, 6, 80}, 7}, {}});
@@ -242,9 +245,8 @@ TEST_P(Services, UdpLeavesAVanishedEndpoint) {
   ASSERT_EQ(send_udp(fd.get(), pods_).who, 0);
   set(web_, "s web http:8080/tcp dns:8080/udp | 10.244.0.6@n1");
   EXPECT_EQ(send_udp(fd.get(), pods_).who, 0) << "connection tracking still leads to the old one";
-  auto removed = remove_stale_udp({{0x0a600005, 17, 53}}, [](const Key&, Ip ip, uint16_t) {
-    return ip == 0x0af40006;
-  });
+  auto removed =
+      remove_stale_udp({{0x0a600005, 17, 53}}, [](const Key&, Ip ip, uint16_t) { return ip == 0x0af40006; });
   ASSERT_TRUE(removed.ok()) << removed.error().message();
   EXPECT_EQ(*removed, 1u);
   EXPECT_EQ(send_udp(fd.get(), pods_).who, 1);
@@ -256,9 +258,8 @@ TEST_P(Services, AllAtOnceAndRemoval) {
   EXPECT_THAT(run({"nft", "list", "ruleset"}), testing::Not(HasSubstr("table ip ")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernel, Services, testing::Bool(), [](const auto& info) {
-  return info.param ? "BrNetfilter" : "Plain";
-});
+INSTANTIATE_TEST_SUITE_P(Kernel, Services, testing::Bool(),
+                         [](const auto& info) { return info.param ? "BrNetfilter" : "Plain"; });
 
 }  // namespace
 }  // namespace proxy

@@ -43,7 +43,8 @@ class DeviceFilter : public testing::Test {
 };
 
 TEST_F(DeviceFilter, DeniesWhatNoRuleAllows) {
-  std::vector<runtime::DeviceRule> rules{{false, 'a', -1, -1, "rwm"}, {true, 'c', 1, 3, "rw"}, {true, 'c', 1, 5, "r"}};
+  std::vector<runtime::DeviceRule> rules{
+      {false, 'a', -1, -1, "rwm"}, {true, 'c', 1, 3, "rw"}, {true, 'c', 1, 5, "r"}};
   auto attached = runtime::attach_device_filter(directory_, rules);
   ASSERT_TRUE(attached.ok()) << attached.error().message();
   EXPECT_EQ(open_inside("/dev/null", O_RDWR), 0);
@@ -65,7 +66,8 @@ TEST_F(DeviceFilter, TheDefaultsOfAContainer) {
   std::vector<runtime::DeviceRule> rules{{false, 'a', -1, -1, "rwm"}};
   for (const runtime::DeviceRule& rule : runtime::default_device_rules()) rules.push_back(rule);
   ASSERT_TRUE(runtime::attach_device_filter(directory_, rules).ok());
-  for (const char* path : {"/dev/null", "/dev/zero", "/dev/urandom", "/dev/full"}) EXPECT_EQ(open_inside(path, O_RDWR), 0) << path;
+  for (const char* path : {"/dev/null", "/dev/zero", "/dev/urandom", "/dev/full"})
+    EXPECT_EQ(open_inside(path, O_RDWR), 0) << path;
   EXPECT_EQ(open_inside("/dev/kmsg", O_RDONLY), EPERM);
 }
 

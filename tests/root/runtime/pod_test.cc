@@ -37,7 +37,8 @@ class PodTest : public testing::Test {
     dir_ = ::mkdtemp(pattern);
     fs::create_directories(dir_ + "/layer/bin");
     fs::copy("/bin/busybox", dir_ + "/layer/bin/busybox");
-    for (const char* name : {"sh", "cat", "echo", "sleep", "true", "id", "ls", "mount", "hostname", "ps", "head", "tr", "yes", "tty", "readlink", "touch", "test", "kill", "nc"})
+    for (const char* name : {"sh", "cat", "echo", "sleep", "true", "id", "ls", "mount", "hostname", "ps",
+                             "head", "tr", "yes", "tty", "readlink", "touch", "test", "kill", "nc"})
       fs::create_symlink("busybox", dir_ + "/layer/bin/" + name);
     for (const char* name : {"/layer/proc", "/layer/sys", "/layer/dev", "/layer/etc", "/layer/tmp"})
       fs::create_directories(dir_ + name);
@@ -58,7 +59,7 @@ class PodTest : public testing::Test {
       if (fs::exists(entry.path().string() + cgroup_)) out += entry.path().string() + cgroup_ + " ";
     for (const char* suffix : {".sock", ".json"})
       if (fs::exists(dir_ + "/run/" + id_ + suffix)) out += id_ + suffix + " ";
-    if (fs::exists(dir_ + "/work")) 
+    if (fs::exists(dir_ + "/work"))
       for (const auto& entry : fs::directory_iterator(dir_ + "/work")) out += entry.path().string() + " ";
     return out;
   }
@@ -74,7 +75,10 @@ class PodTest : public testing::Test {
   void start_pod(runtime::SandboxSpec spec) {
     base::Result<std::unique_ptr<runtime::Pod>> result = base::make_error(base::Kind::kInternal, "pending");
     bool done = false;
-    runtime::start_pod(loop_, spec, [&](auto r) { result = std::move(r); done = true; });
+    runtime::start_pod(loop_, spec, [&](auto r) {
+      result = std::move(r);
+      done = true;
+    });
     ASSERT_TRUE(run_until(loop_, [&] { return done; }));
     ASSERT_TRUE(result.ok()) << result.error().message();
     pod_ = std::move(*result);
@@ -87,7 +91,10 @@ class PodTest : public testing::Test {
   void shutdown() {
     bool done = false;
     base::Status status;
-    pod_->shutdown([&](base::Status s) { status = s; done = true; });
+    pod_->shutdown([&](base::Status s) {
+      status = s;
+      done = true;
+    });
     ASSERT_TRUE(run_until(loop_, [&] { return done; }));
     ASSERT_TRUE(status.ok()) << status.error().message();
     pod_.reset();
@@ -172,13 +179,18 @@ TEST_F(PodTest, ExecGetsTheGivenFdsAndItsExitCode) {
   auto pipe = base::sys::pipe();
   runtime::Pod::Exec exec;
   exec.container = "main";
-  exec.process = json::object{{"args", json::array{"sh", "-c", "hostname; ps | head -3; exit 7"}}, {"cwd", "/"},
+  exec.process = json::object{{"args", json::array{"sh", "-c", "hostname; ps | head -3; exit 7"}},
+                              {"cwd", "/"},
                               {"env", json::array{"PATH=/bin"}}};
   exec.stdout_fd = pipe->write.get();
   int code = -1;
   std::optional<std::string> failed;
-  pod_->exec(std::move(exec), [&](auto r) { if (!r.ok()) failed = r.error().message(); },
-             [&](int c) { code = c; });
+  pod_->exec(
+      std::move(exec),
+      [&](auto r) {
+        if (!r.ok()) failed = r.error().message();
+      },
+      [&](int c) { code = c; });
   ASSERT_TRUE(run_until(loop_, [&] { return code >= 0 || failed; })) << failed.value_or("");
   ASSERT_FALSE(failed) << *failed;
   EXPECT_EQ(code, 7);
@@ -200,8 +212,10 @@ TEST_F(PodTest, ExecsThatRunDoNotHoldUpTheEnd) {
   for (int i = 0; i < 3; ++i) {
     runtime::Pod::Exec exec;
     exec.container = "main";
-    exec.process = json::object{{"args", json::array{"sleep", "1000"}}, {"cwd", "/"}, {"env", json::array{"PATH=/bin"}}};
-    pod_->exec(std::move(exec), [&](auto r) { running += r.ok(); }, [](int) {});
+    exec.process =
+        json::object{{"args", json::array{"sleep", "1000"}}, {"cwd", "/"}, {"env", json::array{"PATH=/bin"}}};
+    pod_->exec(
+        std::move(exec), [&](auto r) { running += r.ok(); }, [](int) {});
   }
   ASSERT_TRUE(run_until(loop_, [&] { return running == 3; }));
   const auto began = std::chrono::steady_clock::now();
@@ -217,7 +231,8 @@ TEST_F(PodTest, AnExecIntoAPausedContainerIsRefused) {
   exec.container = "main";
   exec.process = json::object{{"args", json::array{"true"}}, {"cwd", "/"}, {"env", json::array{"PATH=/bin"}}};
   std::optional<std::string> failed;
-  pod_->exec(std::move(exec), [&](auto r) { failed = r.ok() ? "" : r.error().message(); }, [](int) {});
+  pod_->exec(
+      std::move(exec), [&](auto r) { failed = r.ok() ? "" : r.error().message(); }, [](int) {});
   ASSERT_TRUE(run_until(loop_, [&] { return failed.has_value(); })) << "sampan-pod hangs";
   EXPECT_THAT(*failed, testing::HasSubstr("cannot exec in a paused container"));
   EXPECT_TRUE(call([&](auto done) { pod_->pause("main", false, done); }).ok());
@@ -259,14 +274,16 @@ TEST_F(PodTest, ALastLineWithoutALineBreakGetsNone) {
 TEST_F(PodTest, LinesOver16KiBAreCut) {
   start_pod(sandbox());
   std::string text = run("long", "yes x | tr -d '\\n' | head -c 40000; echo");
-  EXPECT_THAT(text, testing::StartsWith("stdout P " + std::string(16384, 'x') + "\nstdout P " + std::string(16384, 'x')));
+  EXPECT_THAT(text, testing::StartsWith("stdout P " + std::string(16384, 'x') + "\nstdout P " +
+                                        std::string(16384, 'x')));
   EXPECT_THAT(text, testing::HasSubstr("\nstdout F " + std::string(40000 - 32768, 'x') + "\n"));
 }
 
 TEST_F(PodTest, MemoryLimitKillsAndSaysSo) {
   start_pod(sandbox());
   auto spec = container("fat", {"sh", "-c", "a=x; while true; do a=$a$a; done"});
-  spec.config.as_object()["linux"].as_object()["resources"].as_object()["memory"] = json::object{{"limit", 16 << 20}};
+  spec.config.as_object()["linux"].as_object()["resources"].as_object()["memory"] =
+      json::object{{"limit", 16 << 20}};
   ASSERT_TRUE(start(std::move(spec)).ok());
   ASSERT_TRUE(wait_exit("fat"));
   EXPECT_TRUE(exits_["fat"].oom_killed);
@@ -277,7 +294,8 @@ TEST_F(PodTest, ContainersShareTheNetworkAndNotTheProcesses) {
   start_pod(sandbox());
   ASSERT_TRUE(start(container("server", {"sh", "-c", "echo ahoy | nc -l -p 4000"})).ok());
   // The server may not listen yet; the bound is on tries.
-  std::string text = run("client",
+  std::string text = run(
+      "client",
       "i=0; while [ $i -lt 2000 ] && ! nc 127.0.0.1 4000 </dev/null 2>/dev/null; do i=$((i+1)); done; ps");
   EXPECT_THAT(text, testing::HasSubstr("stdout F ahoy\n"));
   EXPECT_THAT(text, testing::Not(testing::HasSubstr("nc -l")));
@@ -321,7 +339,9 @@ TEST_F(PodTest, TerminalAndAttach) {
   spec.config.as_object()["process"].as_object()["terminal"] = true;
   ASSERT_TRUE(start(std::move(spec)).ok());
   std::optional<runtime::Pod::Attached> attached;
-  pod_->attach("tty", runtime::Pod::SlowReader::kLoses, [&](auto r) { if (r.ok()) attached = std::move(*r); });
+  pod_->attach("tty", runtime::Pod::SlowReader::kLoses, [&](auto r) {
+    if (r.ok()) attached = std::move(*r);
+  });
   ASSERT_TRUE(run_until(loop_, [&] { return attached.has_value(); }));
   ASSERT_TRUE(attached->terminal.valid());
   ASSERT_EQ(::write(attached->terminal.get(), "hello\n", 6), 6);
@@ -336,7 +356,9 @@ TEST_F(PodTest, StdinThroughAttach) {
   spec.open_stdin = spec.stdin_once = true;
   ASSERT_TRUE(start(std::move(spec)).ok());
   std::optional<runtime::Pod::Attached> attached;
-  pod_->attach("cat", runtime::Pod::SlowReader::kLoses, [&](auto r) { if (r.ok()) attached = std::move(*r); });
+  pod_->attach("cat", runtime::Pod::SlowReader::kLoses, [&](auto r) {
+    if (r.ok()) attached = std::move(*r);
+  });
   ASSERT_TRUE(run_until(loop_, [&] { return attached.has_value(); }));
   ASSERT_TRUE(attached->in.valid());
   ASSERT_EQ(::write(attached->in.get(), "word\n", 5), 5);

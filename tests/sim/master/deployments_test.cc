@@ -5,18 +5,27 @@ namespace simulated {
 namespace r = api::resources;
 
 namespace {
-void create_deployment(Cluster& cluster, int replicas, json::object strategy = {}, const std::string& image = "nginx:1") {
-  json::object spec{{"replicas", replicas}, {"selector", {{"matchLabels", {{"app", "web"}}}}}, {"progressDeadlineSeconds", 600},
-                    {"revisionHistoryLimit", 2}, {"template", Cluster::pod_template("web", image)}};
+void create_deployment(Cluster& cluster, int replicas, json::object strategy = {},
+                       const std::string& image = "nginx:1") {
+  json::object spec{{"replicas", replicas},
+                    {"selector", {{"matchLabels", {{"app", "web"}}}}},
+                    {"progressDeadlineSeconds", 600},
+                    {"revisionHistoryLimit", 2},
+                    {"template", Cluster::pod_template("web", image)}};
   if (!strategy.empty()) spec["strategy"] = strategy;
   cluster.server->create(r::deployments, "default",
-                         json::object{{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", {{"name", "web"}}}, {"spec", std::move(spec)}});
+                         json::object{{"apiVersion", "apps/v1"},
+                                      {"kind", "Deployment"},
+                                      {"metadata", {{"name", "web"}}},
+                                      {"spec", std::move(spec)}});
 }
 json::object rolling(json::value surge, json::value unavailable) {
-  return {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", surge}, {"maxUnavailable", unavailable}}}};
+  return {{"type", "RollingUpdate"},
+          {"rollingUpdate", {{"maxSurge", surge}, {"maxUnavailable", unavailable}}}};
 }
 void set_image(Cluster& cluster, const std::string& image) {
-  cluster.server->merge(r::deployments, "default", "web", json::object{{"spec", {{"template", Cluster::pod_template("web", image)}}}});
+  cluster.server->merge(r::deployments, "default", "web",
+                        json::object{{"spec", {{"template", Cluster::pod_template("web", image)}}}});
 }
 int ready(Cluster& cluster, const std::string& image = {}) {
   int count = 0;
@@ -37,7 +46,8 @@ std::string progressing(Cluster& cluster) {
   return "";
 }
 std::string revision(Cluster& cluster) {
-  return std::string(base::string_at(json::value(*cluster.server->get(r::deployments, "default", "web")), "metadata", "annotations", "deployment.kubernetes.io/revision"));
+  return std::string(base::string_at(json::value(*cluster.server->get(r::deployments, "default", "web")),
+                                     "metadata", "annotations", "deployment.kubernetes.io/revision"));
 }
 void run(Cluster& cluster, int rounds, std::function<void()> each = {}, double lag = 0) {
   for (int i = 0; i < rounds; ++i) {
@@ -52,17 +62,21 @@ TEST(SimDeployments, RollingUpdateStaysInsideItsFences) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Cluster cluster(seed);
-    const int replicas = 1 + static_cast<int>(seed % 7), surge = static_cast<int>(seed % 3), unavailable = surge == 0 ? 1 : static_cast<int>(seed / 3 % 2);
+    const int replicas = 1 + static_cast<int>(seed % 7), surge = static_cast<int>(seed % 3),
+              unavailable = surge == 0 ? 1 : static_cast<int>(seed / 3 % 2);
     create_deployment(cluster, replicas, rolling(surge, unavailable));
     run(cluster, 3);
     ASSERT_EQ(ready(cluster), replicas);
     EXPECT_EQ(progressing(cluster), "NewReplicaSetAvailable");
     EXPECT_EQ(revision(cluster), "1");
     set_image(cluster, "nginx:2");
-    run(cluster, 4 * replicas + 8, [&] {
-      ASSERT_LE(cluster.active(), replicas + surge);
-      ASSERT_GE(ready(cluster), replicas - unavailable);
-    }, 0.3);
+    run(
+        cluster, 4 * replicas + 8,
+        [&] {
+          ASSERT_LE(cluster.active(), replicas + surge);
+          ASSERT_GE(ready(cluster), replicas - unavailable);
+        },
+        0.3);
     run(cluster, 3);
     EXPECT_EQ(ready(cluster, "nginx:2"), replicas);
     EXPECT_EQ(cluster.active(), replicas);
@@ -98,14 +112,18 @@ TEST(SimDeployments, RecreateNeverMixesVersions) {
   create_deployment(cluster, 3, {{"type", "Recreate"}});
   run(cluster, 3);
   set_image(cluster, "nginx:2");
-  run(cluster, 10, [&] {
-    bool has_old = false, has_new = false;
-    for (json::object& pod : cluster.pods()) {
-      const json::value p(pod);
-      (base::string_at(p.at("spec").at("containers").at(0), "image") == "nginx:1" ? has_old : has_new) = true;
-    }
-    ASSERT_FALSE(has_old && has_new);
-  }, 0.3);
+  run(
+      cluster, 10,
+      [&] {
+        bool has_old = false, has_new = false;
+        for (json::object& pod : cluster.pods()) {
+          const json::value p(pod);
+          (base::string_at(p.at("spec").at("containers").at(0), "image") == "nginx:1" ? has_old : has_new) =
+              true;
+        }
+        ASSERT_FALSE(has_old && has_new);
+      },
+      0.3);
   run(cluster, 3);
   EXPECT_EQ(ready(cluster, "nginx:2"), 3);
 }
@@ -119,7 +137,8 @@ TEST(SimDeployments, ABrokenUpdateStopsAndTimesOutAndUndoHeals) {
   EXPECT_EQ(ready(cluster, "nginx:1"), 3);
   EXPECT_EQ(cluster.status(r::deployments, "web", "updatedReplicas"), 2);
   cluster.server->now += 700s;
-  cluster.server->merge(r::deployments, "default", "web", json::object{{"metadata", {{"labels", {{"poke", "1"}}}}}});
+  cluster.server->merge(r::deployments, "default", "web",
+                        json::object{{"metadata", {{"labels", {{"poke", "1"}}}}}});
   cluster.settle();
   EXPECT_EQ(progressing(cluster), "ProgressDeadlineExceeded");
   set_image(cluster, "nginx:1");
@@ -143,7 +162,9 @@ TEST(SimDeployments, PausedScalesInProportionAndDoesNotRoll) {
   run(cluster, 4);
   EXPECT_EQ(ready(cluster, "nginx:1"), 11);
   EXPECT_EQ(cluster.active(), 18);
-  cluster.server->merge(r::deployments, "default", "web", json::object{{"spec", {{"paused", nullptr}, {"template", Cluster::pod_template("web", "nginx:3")}}}});
+  cluster.server->merge(
+      r::deployments, "default", "web",
+      json::object{{"spec", {{"paused", nullptr}, {"template", Cluster::pod_template("web", "nginx:3")}}}});
   run(cluster, 20);
   EXPECT_EQ(ready(cluster, "nginx:3"), 15);
   EXPECT_EQ(cluster.active(), 15);
@@ -159,7 +180,8 @@ TEST(SimDeployments, LostRequestsStillConverge) {
     set_image(cluster, "nginx:2");
     run(cluster, 10);
     cluster.server->fail_before = cluster.server->fail_after = 0;
-    for (int i = 0; i < 100 && (ready(cluster, "nginx:2") != 4 || cluster.active() != 4); ++i) run(cluster, 1);
+    for (int i = 0; i < 100 && (ready(cluster, "nginx:2") != 4 || cluster.active() != 4); ++i)
+      run(cluster, 1);
     EXPECT_EQ(ready(cluster, "nginx:2"), 4);
     EXPECT_EQ(cluster.active(), 4);
   }

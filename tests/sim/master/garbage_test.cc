@@ -7,8 +7,13 @@ namespace r = api::resources;
 namespace {
 void create_rs(Cluster& cluster, const std::string& name, int replicas) {
   cluster.server->create(r::replica_sets, "default",
-                         json::object{{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"metadata", {{"name", name}}},
-                                      {"spec", {{"replicas", replicas}, {"selector", {{"matchLabels", {{"app", name}}}}}, {"template", Cluster::pod_template(name)}}}});
+                         json::object{{"apiVersion", "apps/v1"},
+                                      {"kind", "ReplicaSet"},
+                                      {"metadata", {{"name", name}}},
+                                      {"spec",
+                                       {{"replicas", replicas},
+                                        {"selector", {{"matchLabels", {{"app", name}}}}},
+                                        {"template", Cluster::pod_template(name)}}}});
 }
 void run(Cluster& cluster, int rounds) {
   for (int i = 0; i < rounds; ++i) cluster.kubelets(), cluster.settle();
@@ -21,8 +26,13 @@ TEST(SimGarbage, BackgroundDeletionTakesTheWholeTree) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Cluster cluster(seed);
     cluster.server->create(r::deployments, "default",
-                           json::object{{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"metadata", {{"name", "web"}}},
-                                        {"spec", {{"replicas", 3}, {"selector", {{"matchLabels", {{"app", "web"}}}}}, {"template", Cluster::pod_template("web")}}}});
+                           json::object{{"apiVersion", "apps/v1"},
+                                        {"kind", "Deployment"},
+                                        {"metadata", {{"name", "web"}}},
+                                        {"spec",
+                                         {{"replicas", 3},
+                                          {"selector", {{"matchLabels", {{"app", "web"}}}}},
+                                          {"template", Cluster::pod_template("web")}}}});
     create_rs(cluster, "other", 2);
     run(cluster, 3);
     EXPECT_EQ(cluster.active(), 5);
@@ -54,19 +64,33 @@ TEST(SimGarbage, OrphanedPodsStayAndAreAdopted) {
   EXPECT_FALSE(cluster.server->get(r::replica_sets, "default", "web"));
   ASSERT_EQ(cluster.active(), 3);
   std::set<std::string> names;
-  for (json::object& pod : cluster.pods()) names.emplace(base::string_at(json::value(pod), "metadata", "name"));
+  for (json::object& pod : cluster.pods())
+    names.emplace(base::string_at(json::value(pod), "metadata", "name"));
   create_rs(cluster, "web", 3);
   run(cluster, 3);
   EXPECT_EQ(cluster.active(), 3);
-  for (json::object& pod : cluster.pods()) EXPECT_TRUE(names.count(std::string(base::string_at(json::value(pod), "metadata", "name"))));
+  for (json::object& pod : cluster.pods())
+    EXPECT_TRUE(names.count(std::string(base::string_at(json::value(pod), "metadata", "name"))));
 }
 
 TEST(SimGarbage, AnOwnerThatNeverWasIsAskedForOnce) {
   Cluster cluster;
-  cluster.server->create(r::config_maps, "default",
-                         json::object{{"metadata", {{"name", "lost"}, {"ownerReferences", json::array{json::object{{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"name", "ghost"}, {"uid", "no-such"}}}}}}});
-  cluster.server->create(r::config_maps, "default",
-                         json::object{{"metadata", {{"name", "foreign"}, {"ownerReferences", json::array{json::object{{"apiVersion", "example.org/v1"}, {"kind", "Thing"}, {"name", "x"}, {"uid", "y"}}}}}}});
+  cluster.server->create(
+      r::config_maps, "default",
+      json::object{{"metadata",
+                    {{"name", "lost"},
+                     {"ownerReferences", json::array{json::object{{"apiVersion", "apps/v1"},
+                                                                  {"kind", "ReplicaSet"},
+                                                                  {"name", "ghost"},
+                                                                  {"uid", "no-such"}}}}}}});
+  cluster.server->create(
+      r::config_maps, "default",
+      json::object{
+          {"metadata",
+           {{"name", "foreign"},
+            {"ownerReferences",
+             json::array{json::object{
+                 {"apiVersion", "example.org/v1"}, {"kind", "Thing"}, {"name", "x"}, {"uid", "y"}}}}}}});
   run(cluster, 2);
   EXPECT_FALSE(cluster.server->get(r::config_maps, "default", "lost"));
   EXPECT_TRUE(cluster.server->get(r::config_maps, "default", "foreign")) << "a kind we know nothing about";
@@ -76,9 +100,15 @@ TEST(SimGarbage, KindsThatNoControllerReadsAreFollowed) {
   const api::Resource jobs{"batch", "v1", "jobs", "Job"};
   Cluster cluster(5);
   cluster.server->create(r::config_maps, "default", json::object{{"metadata", {{"name", "owner"}}}});
-  const json::value uid(base::string_at(json::value(*cluster.server->get(r::config_maps, "default", "owner")), "metadata", "uid"));
-  cluster.server->create(jobs, "default",
-                         json::object{{"metadata", {{"name", "owned"}, {"ownerReferences", json::array{json::object{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "owner"}, {"uid", uid}}}}}}});
+  const json::value uid(base::string_at(json::value(*cluster.server->get(r::config_maps, "default", "owner")),
+                                        "metadata", "uid"));
+  cluster.server->create(
+      jobs, "default",
+      json::object{{"metadata",
+                    {{"name", "owned"},
+                     {"ownerReferences",
+                      json::array{json::object{
+                          {"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "owner"}, {"uid", uid}}}}}}});
   run(cluster, 2);
   EXPECT_TRUE(cluster.server->get(jobs, "default", "owned"));
   cluster.server->remove(r::config_maps, "default", "owner", policy("Background"));
@@ -93,18 +123,26 @@ TEST(SimGarbage, ACircleOfOwnersEndsInTheForeground) {
     std::vector<std::string> uids;
     for (const char* name : {"a", "b", "c"}) {
       cluster.server->create(r::config_maps, "default", json::object{{"metadata", {{"name", name}}}});
-      uids.emplace_back(base::string_at(json::value(*cluster.server->get(r::config_maps, "default", name)), "metadata", "uid"));
+      uids.emplace_back(base::string_at(json::value(*cluster.server->get(r::config_maps, "default", name)),
+                                        "metadata", "uid"));
     }
     for (int i = 0; i < 3; ++i) {
       const char* names[] = {"a", "b", "c"};
       const int owner = (i + 1) % 3;
-      cluster.server->merge(r::config_maps, "default", names[i],
-                            json::object{{"metadata", {{"ownerReferences", json::array{json::object{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", names[owner]}, {"uid", uids[owner]}, {"blockOwnerDeletion", true}}}}}}});
+      cluster.server->merge(
+          r::config_maps, "default", names[i],
+          json::object{{"metadata",
+                        {{"ownerReferences", json::array{json::object{{"apiVersion", "v1"},
+                                                                      {"kind", "ConfigMap"},
+                                                                      {"name", names[owner]},
+                                                                      {"uid", uids[owner]},
+                                                                      {"blockOwnerDeletion", true}}}}}}});
     }
     run(cluster, 2);
     cluster.server->remove(r::config_maps, "default", "a", policy("Foreground"));
     run(cluster, 4);
-    for (const char* name : {"a", "b", "c"}) EXPECT_FALSE(cluster.server->get(r::config_maps, "default", name)) << name;
+    for (const char* name : {"a", "b", "c"})
+      EXPECT_FALSE(cluster.server->get(r::config_maps, "default", name)) << name;
   }
 }
 
@@ -112,19 +150,28 @@ TEST(SimNodes, ASilentNodeIsTaintedAndItsPodsMove) {
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Cluster cluster(seed);
-    json::object rc{{"apiVersion", "v1"}, {"kind", "ReplicationController"}, {"metadata", {{"name", "web"}}},
-                    {"spec", {{"replicas", 6}, {"selector", {{"app", "web"}}}, {"template", Cluster::pod_template("web")}}}};
+    json::object rc{
+        {"apiVersion", "v1"},
+        {"kind", "ReplicationController"},
+        {"metadata", {{"name", "web"}}},
+        {"spec",
+         {{"replicas", 6}, {"selector", {{"app", "web"}}}, {"template", Cluster::pod_template("web")}}}};
     json::array tolerations;
     for (const char* key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
-      tolerations.push_back(json::object{{"key", key}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", 0}});
+      tolerations.push_back(json::object{
+          {"key", key}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", 0}});
     rc["spec"].as_object()["template"].as_object()["spec"].as_object()["tolerations"] = tolerations;
     cluster.server->create(r::replication_controllers, "default", rc);
     run(cluster, 3);
     for (const std::string& name : cluster.node_names)
-      EXPECT_EQ(base::string_at(json::value(*cluster.server->get(r::nodes, "", name)), "spec", "podCIDR").substr(0, 7), "10.244.");
+      EXPECT_EQ(base::string_at(json::value(*cluster.server->get(r::nodes, "", name)), "spec", "podCIDR")
+                    .substr(0, 7),
+                "10.244.");
     auto on = [&](const std::string& node) {
       int count = 0;
-      for (json::object& pod : cluster.pods()) count += base::string_at(json::value(pod), "spec", "nodeName") == node && base::string_at(json::value(pod), "metadata", "deletionTimestamp").empty();
+      for (json::object& pod : cluster.pods())
+        count += base::string_at(json::value(pod), "spec", "nodeName") == node &&
+                 base::string_at(json::value(pod), "metadata", "deletionTimestamp").empty();
       return count;
     };
     EXPECT_EQ(on("node-1"), 2);
@@ -138,14 +185,22 @@ TEST(SimNodes, ASilentNodeIsTaintedAndItsPodsMove) {
     const json::value node(*cluster.server->get(r::nodes, "", "node-1"));
     std::string taints;
     for (const json::value& taint : node.at("spec").at("taints").as_array())
-      taints += std::string(base::string_at(taint, "key")) + ":" + std::string(base::string_at(taint, "effect")) + " ";
+      taints += std::string(base::string_at(taint, "key")) + ":" +
+                std::string(base::string_at(taint, "effect")) + " ";
     EXPECT_EQ(taints, "node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute ");
     run(cluster, 3);
     EXPECT_EQ(on("node-1"), 0);
     EXPECT_EQ(on("node-0") + on("node-2"), 6);
     // It comes back: untainted, its old Pods end.
     cluster.dead.clear();
-    cluster.server->merge(r::nodes, "", "node-1", json::object{{"status", {{"conditions", json::array{json::object{{"type", "Ready"}, {"status", "True"}, {"lastHeartbeatTime", base::format_time(cluster.server->now)}}}}}}}, "status");
+    cluster.server->merge(
+        r::nodes, "", "node-1",
+        json::object{{"status",
+                      {{"conditions", json::array{json::object{
+                                          {"type", "Ready"},
+                                          {"status", "True"},
+                                          {"lastHeartbeatTime", base::format_time(cluster.server->now)}}}}}}},
+        "status");
     cluster.renew("node-1");
     run(cluster, 3);
     const json::value back(*cluster.server->get(r::nodes, "", "node-1"));
@@ -160,11 +215,13 @@ TEST(SimNodes, WhenAllAreSilentNobodyIsEvicted) {
   cluster.create_rc("web", 4);
   run(cluster, 3);
   cluster.server->now += 100s;
-  cluster.server->create(r::leases, "kube-node-lease", json::object{{"metadata", {{"name", "other"}}}});  // any lease event
+  cluster.server->create(r::leases, "kube-node-lease",
+                         json::object{{"metadata", {{"name", "other"}}}});  // any lease event
   cluster.settle();
   const json::value node(*cluster.server->get(r::nodes, "", "node-1"));
   ASSERT_TRUE(base::find_path(node, "spec", "taints"));
-  for (const json::value& taint : node.at("spec").at("taints").as_array()) EXPECT_EQ(base::string_at(taint, "effect"), "NoSchedule");
+  for (const json::value& taint : node.at("spec").at("taints").as_array())
+    EXPECT_EQ(base::string_at(taint, "effect"), "NoSchedule");
   EXPECT_EQ(cluster.active(), 4);
 }
 
@@ -178,7 +235,8 @@ TEST(SimNodes, PodsOfADeletedNodeAreReplaced) {
   cluster.server->remove(r::nodes, "", "node-2");
   run(cluster, 4);
   EXPECT_EQ(cluster.active(), 6);
-  for (json::object& pod : cluster.pods()) EXPECT_NE(base::string_at(json::value(pod), "spec", "nodeName"), "node-2");
+  for (json::object& pod : cluster.pods())
+    EXPECT_NE(base::string_at(json::value(pod), "spec", "nodeName"), "node-2");
 }
 
 TEST(SimPodGc, OldestFinishedPodsGoAboveTheThreshold) {
@@ -187,15 +245,22 @@ TEST(SimPodGc, OldestFinishedPodsGoAboveTheThreshold) {
   Cluster cluster(0, 1, options);
   for (int i = 0; i < 6; ++i) {
     cluster.server->now += 1s;
-    cluster.server->create(r::pods, "default", json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", "job-" + std::to_string(i)}}},
-                                                            {"spec", {{"restartPolicy", "Never"}, {"containers", json::array{json::object{{"name", "c"}}}}}}});
+    cluster.server->create(r::pods, "default",
+                           json::object{{"apiVersion", "v1"},
+                                        {"kind", "Pod"},
+                                        {"metadata", {{"name", "job-" + std::to_string(i)}}},
+                                        {"spec",
+                                         {{"restartPolicy", "Never"},
+                                          {"containers", json::array{json::object{{"name", "c"}}}}}}});
   }
   cluster.settle();
   for (int i = 0; i < 6; ++i)
-    cluster.server->merge(r::pods, "default", "job-" + std::to_string(i), json::object{{"status", {{"phase", "Succeeded"}}}}, "status");
+    cluster.server->merge(r::pods, "default", "job-" + std::to_string(i),
+                          json::object{{"status", {{"phase", "Succeeded"}}}}, "status");
   cluster.settle();
   std::string left;
-  for (json::object& pod : cluster.pods()) left += std::string(base::string_at(json::value(pod), "metadata", "name")) + " ";
+  for (json::object& pod : cluster.pods())
+    left += std::string(base::string_at(json::value(pod), "metadata", "name")) + " ";
   EXPECT_EQ(left, "job-3 job-4 job-5 ");
 }
 

@@ -9,9 +9,7 @@ TEST(SimReplicas, CountIsReachedAndNeverExceeded) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Cluster cluster(seed);
     cluster.create_rc("web", 7);
-    auto at_most = [&](int n) {
-      return [&cluster, n] { ASSERT_LE(cluster.active(), n) << "surplus Pods"; };
-    };
+    auto at_most = [&](int n) { return [&cluster, n] { ASSERT_LE(cluster.active(), n) << "surplus Pods"; }; };
     cluster.settle(at_most(7));
     cluster.kubelets();
     cluster.settle(at_most(7));
@@ -47,7 +45,9 @@ TEST(SimReplicas, LostRequestsAndAnswersStillConverge) {
       cluster.settle();
     }
     cluster.server->fail_before = cluster.server->fail_after = 0;
-    for (int round = 0; round < 200 && (cluster.active() != 5 || cluster.status(r::replication_controllers, "web", "readyReplicas") != 5); ++round) {
+    for (int round = 0; round < 200 && (cluster.active() != 5 || cluster.status(r::replication_controllers,
+                                                                                "web", "readyReplicas") != 5);
+         ++round) {
       cluster.kubelets();
       cluster.settle();
     }
@@ -64,7 +64,8 @@ TEST(SimReplicas, AdoptsReleasesAndKillsTheSurplus) {
   cluster.settle();
   // A Pod loses its label: released, and replaced.
   std::string loser(base::string_at(json::value(cluster.pods()[0]), "metadata", "name"));
-  cluster.server->merge(r::pods, "default", loser, json::object{{"metadata", {{"labels", {{"app", "other"}}}}}});
+  cluster.server->merge(r::pods, "default", loser,
+                        json::object{{"metadata", {{"labels", {{"app", "other"}}}}}});
   cluster.settle();
   cluster.kubelets();
   cluster.settle();
@@ -74,7 +75,8 @@ TEST(SimReplicas, AdoptsReleasesAndKillsTheSurplus) {
   EXPECT_TRUE(!owners || owners->as_array().empty());
   // It comes back: adopted, and one of three goes, the youngest.
   cluster.server->now += 5s;
-  cluster.server->merge(r::pods, "default", loser, json::object{{"metadata", {{"labels", {{"app", "web"}}}}}});
+  cluster.server->merge(r::pods, "default", loser,
+                        json::object{{"metadata", {{"labels", {{"app", "web"}}}}}});
   cluster.settle();
   EXPECT_EQ(cluster.active(), 2);
 }
@@ -100,10 +102,16 @@ TEST(SimReplicas, ARefusedTemplateCostsFewRequestsAndIsTold) {
 
 TEST(SimReplicas, EndpointsFollowReadiness) {
   Cluster cluster;
-  cluster.server->create(r::services, "default",
-                         json::object{{"apiVersion", "v1"}, {"kind", "Service"}, {"metadata", {{"name", "web"}}},
-                                      {"spec", {{"clusterIP", "10.96.0.20"}, {"selector", {{"app", "web"}}},
-                                                {"ports", json::array{json::object{{"port", 8080}, {"targetPort", "http"}, {"protocol", "TCP"}}}}}}});
+  cluster.server->create(
+      r::services, "default",
+      json::object{{"apiVersion", "v1"},
+                   {"kind", "Service"},
+                   {"metadata", {{"name", "web"}}},
+                   {"spec",
+                    {{"clusterIP", "10.96.0.20"},
+                     {"selector", {{"app", "web"}}},
+                     {"ports", json::array{json::object{
+                                   {"port", 8080}, {"targetPort", "http"}, {"protocol", "TCP"}}}}}}});
   cluster.create_rc("web", 150);
   cluster.settle();
   cluster.kubelets();
@@ -111,7 +119,8 @@ TEST(SimReplicas, EndpointsFollowReadiness) {
   auto ready = [&] {
     size_t count = 0;
     for (json::object& slice : cluster.server->list(r::endpoint_slices))
-      for (json::value& endpoint : slice["endpoints"].as_array()) count += base::as_bool(base::find_path(endpoint, "conditions", "ready"));
+      for (json::value& endpoint : slice["endpoints"].as_array())
+        count += base::as_bool(base::find_path(endpoint, "conditions", "ready"));
     return count;
   };
   EXPECT_EQ(ready(), 150u);
@@ -141,8 +150,13 @@ TEST(SimNamespaces, AreFurnishedAndEmptied) {
   cluster.settle();
   EXPECT_TRUE(cluster.server->get(r::config_maps, "team", "kube-root-ca.crt"));
   cluster.server->create(r::replica_sets, "team",
-                         json::object{{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"metadata", {{"name", "rs"}}},
-                                      {"spec", {{"replicas", 3}, {"selector", {{"matchLabels", {{"app", "rs"}}}}}, {"template", Cluster::pod_template("rs")}}}});
+                         json::object{{"apiVersion", "apps/v1"},
+                                      {"kind", "ReplicaSet"},
+                                      {"metadata", {{"name", "rs"}}},
+                                      {"spec",
+                                       {{"replicas", 3},
+                                        {"selector", {{"matchLabels", {{"app", "rs"}}}}},
+                                        {"template", Cluster::pod_template("rs")}}}});
   cluster.settle();
   cluster.kubelets();
   cluster.settle();
@@ -159,14 +173,19 @@ TEST(SimNamespaces, AreFurnishedAndEmptied) {
 
 TEST(SimScheduler, SaysWhyAndRetriesWhenItHelps) {
   Cluster cluster(0, 2);
-  json::object pod{{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", "big"}}},
-                   {"spec", {{"containers", json::array{json::object{{"name", "c"}, {"resources", {{"requests", {{"cpu", "12"}}}}}}}}}}};
+  json::object pod{{"apiVersion", "v1"},
+                   {"kind", "Pod"},
+                   {"metadata", {{"name", "big"}}},
+                   {"spec",
+                    {{"containers", json::array{json::object{
+                                        {"name", "c"}, {"resources", {{"requests", {{"cpu", "12"}}}}}}}}}}};
   cluster.server->create(r::pods, "default", pod);
   cluster.settle();
   auto big = [&] { return json::value(*cluster.server->get(r::pods, "default", "big")); };
   const json::value seen = big();
   ASSERT_TRUE(base::find_path(seen, "status", "conditions"));
-  EXPECT_EQ(base::string_at(seen.at("status").at("conditions").at(0), "message"), "0/2 nodes are available: 2 Insufficient cpu.");
+  EXPECT_EQ(base::string_at(seen.at("status").at("conditions").at(0), "message"),
+            "0/2 nodes are available: 2 Insufficient cpu.");
   EXPECT_EQ(base::string_at(seen.at("status").at("conditions").at(0), "reason"), "Unschedulable");
   cluster.server->writes.clear();
   cluster.settle();
@@ -181,7 +200,8 @@ TEST(SimScheduler, SpreadsReplicasOverNodes) {
   cluster.create_rc("web", 9);
   cluster.settle();
   std::map<std::string, int> per_node;
-  for (json::object& pod : cluster.pods()) ++per_node[std::string(base::string_at(json::value(pod), "spec", "nodeName"))];
+  for (json::object& pod : cluster.pods())
+    ++per_node[std::string(base::string_at(json::value(pod), "spec", "nodeName"))];
   EXPECT_EQ(per_node, (std::map<std::string, int>{{"node-0", 3}, {"node-1", 3}, {"node-2", 3}}));
 }
 

@@ -17,20 +17,24 @@ const Type& kDeployment = *find_kind("apps/v1/Deployment");
 const base::Time kNow = *base::parse_time("2026-01-02T12:00:00Z");
 FieldManager who(const char* name) { return {name, "apps/v1", "", kNow}; }
 
-json::value must_apply(const json::value& live, std::string_view text, const char* manager, bool force = false) {
+json::value must_apply(const json::value& live, std::string_view text, const char* manager,
+                       bool force = false) {
   auto out = apply_patch(kDeployment, live, j(text), who(manager), force);
   EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message());
   if (!out.ok()) return nullptr;
   for (const auto& c : out->conflicts) ADD_FAILURE() << c.manager << " " << c.field;
   return out->object;
 }
-std::string fields(const json::value& object, size_t i) { return base::to_json(object.at("metadata").at("managedFields").at(i).at("fieldsV1")); }
+std::string fields(const json::value& object, size_t i) {
+  return base::to_json(object.at("metadata").at("managedFields").at(i).at("fieldsV1"));
+}
 std::string without_managers(json::value object) {
   object.get_object()["metadata"].get_object().erase("managedFields");
   return base::to_json(object);
 }
 
-constexpr const char* kFirst = R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","labels":{"a":"1","b":"2"}},
+constexpr const char* kFirst =
+    R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","labels":{"a":"1","b":"2"}},
   "spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"c","image":"i:1","ports":[{"containerPort":80}]},{"name":"s","image":"t"}]}}}})";
 
 TEST(Apply, CreateRecordsWhoOwnsWhat) {
@@ -39,8 +43,9 @@ TEST(Apply, CreateRecordsWhoOwnsWhat) {
   EXPECT_EQ(base::string_at(row, "manager"), "kubectl");
   EXPECT_EQ(base::string_at(row, "operation"), "Apply");
   EXPECT_EQ(base::string_at(row, "time"), "2026-01-02T12:00:00Z");
-  EXPECT_EQ(base::parse_json(fields(d, 0)).value(),
-            j(R"({"f:metadata":{"f:labels":{"f:a":{},"f:b":{}}},"f:spec":{"f:replicas":{},"f:template":{"f:spec":{"f:containers":{
+  EXPECT_EQ(
+      base::parse_json(fields(d, 0)).value(),
+      j(R"({"f:metadata":{"f:labels":{"f:a":{},"f:b":{}}},"f:spec":{"f:replicas":{},"f:template":{"f:spec":{"f:containers":{
               "k:{\"name\":\"c\"}":{".":{},"f:name":{},"f:image":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}},
               "k:{\"name\":\"s\"}":{".":{},"f:name":{},"f:image":{}}}}}}})"));
 }
@@ -48,8 +53,11 @@ TEST(Apply, LeavingSomethingOutRemovesIt) {
   json::value d = must_apply(nullptr, kFirst, "kubectl");
   d.get_object()["spec"].get_object()["paused"] = true;  // nobody's: stays
   d = must_apply(d, R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","labels":{"a":"9"}},
-    "spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:2"}]}}}})", "kubectl");
-  EXPECT_EQ(without_managers(d), base::to_json(j(R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","labels":{"a":"9"}},
+    "spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:2"}]}}}})",
+                 "kubectl");
+  EXPECT_EQ(without_managers(d),
+            base::to_json(
+                j(R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","labels":{"a":"9"}},
     "spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:2"}]}},"paused":true}})")));
 }
 TEST(Apply, ConflictsAndForce) {
@@ -66,7 +74,8 @@ TEST(Apply, ConflictsAndForce) {
   EXPECT_EQ(out->conflicts[0].field, ".spec.replicas");
   json::value forced = must_apply(scaled, kFirst, "kubectl", true);
   EXPECT_EQ(base::as_int(base::find_path(forced, "spec", "replicas")), 3);
-  EXPECT_EQ(forced.at("metadata").at("managedFields").get_array().size(), 1u) << "a manager without fields goes";
+  EXPECT_EQ(forced.at("metadata").at("managedFields").get_array().size(), 1u)
+      << "a manager without fields goes";
   // The same value is no conflict: both own it, and it stays when one lets go.
   json::value shared = must_apply(forced, R"({"metadata":{"name":"d"},"spec":{"replicas":3}})", "other");
   shared = must_apply(shared, R"({"metadata":{"name":"d"},"spec":{}})", "other");
@@ -74,15 +83,22 @@ TEST(Apply, ConflictsAndForce) {
 }
 TEST(Apply, ListItemsOfOthersStay) {
   json::value d = must_apply(nullptr, kFirst, "kubectl");
-  d = must_apply(d, R"({"metadata":{"name":"d"},"spec":{"template":{"spec":{"containers":[{"name":"x","image":"x"},{"name":"s","args":["y"]}]}}}})", "sidecar");
-  d = must_apply(d, R"({"metadata":{"name":"d"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:1"}]}}}})", "kubectl");
+  d = must_apply(
+      d,
+      R"({"metadata":{"name":"d"},"spec":{"template":{"spec":{"containers":[{"name":"x","image":"x"},{"name":"s","args":["y"]}]}}}})",
+      "sidecar");
+  d = must_apply(
+      d,
+      R"({"metadata":{"name":"d"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:1"}]}}}})",
+      "kubectl");
   EXPECT_EQ(base::to_json(d.at("spec").at("template").at("spec").at("containers")),
             R"([{"name":"c","image":"i:1"},{"name":"x","image":"x"},{"name":"s","args":["y"]}])");
 }
 TEST(Apply, Refusals) {
   EXPECT_FALSE(apply_patch(kDeployment, nullptr, j("[]"), who("a"), false).ok());
   EXPECT_FALSE(apply_patch(kDeployment, nullptr, j("{}"), who(""), false).ok());
-  EXPECT_FALSE(apply_patch(kDeployment, nullptr, j(R"({"metadata":{"managedFields":[{}]}})"), who("a"), false).ok());
+  EXPECT_FALSE(
+      apply_patch(kDeployment, nullptr, j(R"({"metadata":{"managedFields":[{}]}})"), who("a"), false).ok());
 }
 TEST(Apply, UpdatesForgetWhatIsGone) {
   json::value d = must_apply(nullptr, kFirst, "kubectl");
@@ -99,9 +115,10 @@ TEST(Apply, AWriteOwnsInItsPartOnly) {
   json::value d = must_apply(nullptr, kFirst, "kubectl"), after = d;
   after.get_object()["spec"].get_object()["replicas"] = 9;
   after.get_object()["status"] = json::object{{"replicas", 1}};
-  for (auto [part, owned] : {std::pair{Part::kStatus, R"({"f:status":{"f:replicas":{}}})"},
-                             std::pair{Part::kAllButStatus, R"({"f:spec":{"f:replicas":{}}})"},
-                             std::pair{Part::kAll, R"({"f:spec":{"f:replicas":{}},"f:status":{"f:replicas":{}}})"}}) {
+  for (auto [part, owned] :
+       {std::pair{Part::kStatus, R"({"f:status":{"f:replicas":{}}})"},
+        std::pair{Part::kAllButStatus, R"({"f:spec":{"f:replicas":{}}})"},
+        std::pair{Part::kAll, R"({"f:spec":{"f:replicas":{}},"f:status":{"f:replicas":{}}})"}}) {
     json::value written = after;
     track_update(kDeployment, d, written, who("controller"), part);
     EXPECT_EQ(base::parse_json(fields(written, 1)).value(), j(owned));
@@ -113,7 +130,8 @@ TEST(Apply, IsIdempotent) {
   std::mt19937_64 random(seed);
   auto manifest = [&] {
     json::object labels, spec;
-    for (const char* key : {"a", "b", "c"}) if (random() % 2) labels[key] = std::to_string(random() % 3);
+    for (const char* key : {"a", "b", "c"})
+      if (random() % 2) labels[key] = std::to_string(random() % 3);
     if (random() % 2) spec["replicas"] = static_cast<int64_t>(random() % 4);
     json::array containers;
     for (const char* name : {"x", "y", "z"})
@@ -123,7 +141,8 @@ TEST(Apply, IsIdempotent) {
         containers.push_back(std::move(container));
       }
     spec["template"] = json::object{{"spec", json::object{{"containers", std::move(containers)}}}};
-    return json::value(json::object{{"metadata", json::object{{"name", "d"}, {"labels", std::move(labels)}}}, {"spec", std::move(spec)}});
+    return json::value(json::object{{"metadata", json::object{{"name", "d"}, {"labels", std::move(labels)}}},
+                                    {"spec", std::move(spec)}});
   };
   json::value live = nullptr;
   for (int i = 0; i < 300; ++i) {
@@ -133,7 +152,9 @@ TEST(Apply, IsIdempotent) {
     ASSERT_TRUE(first.ok()) << "seed " << seed;
     auto second = apply_patch(kDeployment, first->object, wanted, manager, false);
     ASSERT_TRUE(second.ok()) << "seed " << seed;
-    ASSERT_TRUE(second->conflicts.empty()) << conflict_text(second->conflicts) << "\n" << base::to_json(live) << "\n" << base::to_json(wanted) << "\nseed " << seed;
+    ASSERT_TRUE(second->conflicts.empty()) << conflict_text(second->conflicts) << "\n"
+                                           << base::to_json(live) << "\n"
+                                           << base::to_json(wanted) << "\nseed " << seed;
     ASSERT_EQ(first->object, second->object) << "seed " << seed;
     if (const json::value* value = base::find_path(wanted, "spec", "replicas")) {
       ASSERT_EQ(*base::find_path(first->object, "spec", "replicas"), *value) << "seed " << seed;

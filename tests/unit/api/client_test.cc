@@ -55,14 +55,16 @@ TEST(Client, SendsAndDecodes) {
   auto transport = std::make_shared<FakeTransport>();
   Client client(transport, "test/1");
   std::string name;
-  client.get(resources::pods, "ns", "a", [&](auto result) { name = base::string_at(result.value(), "metadata", "name"); });
+  client.get(resources::pods, "ns", "a",
+             [&](auto result) { name = base::string_at(result.value(), "metadata", "name"); });
   EXPECT_EQ(transport->last().request.target, "/api/v1/namespaces/ns/pods/a");
   EXPECT_EQ(transport->last().request.headers.get("user-agent"), "test/1");
   transport->last().done(ok(R"({"metadata":{"name":"a"}})"));
   EXPECT_EQ(name, "a");
   EXPECT_TRUE(transport->last().canceled) << "the call's handle must not outlive its answer";
 
-  client.patch(resources::deployments, "ns", "d", "strategic-merge", json::object{{"a", 1}}, [](auto) {}, "status");
+  client.patch(
+      resources::deployments, "ns", "d", "strategic-merge", json::object{{"a", 1}}, [](auto) {}, "status");
   EXPECT_EQ(transport->last().request.target, "/apis/apps/v1/namespaces/ns/deployments/d/status");
   EXPECT_EQ(transport->last().request.headers.get("content-type"), "application/strategic-merge-patch+json");
   EXPECT_EQ(transport->last().request.body, R"({"a":1})");
@@ -71,15 +73,19 @@ TEST(Client, SendsAndDecodes) {
 TEST(Client, RefusalsBecomeKinds) {
   auto transport = std::make_shared<FakeTransport>();
   Client client(transport, "test/1");
-  struct { int code; const char* reason; base::Kind kind; } cases[] = {
-      {404, "NotFound", base::Kind::kNotFound},  {409, "AlreadyExists", base::Kind::kExists},
-      {409, "Conflict", base::Kind::kConflict},  {403, "Forbidden", base::Kind::kDenied},
-      {422, "Invalid", base::Kind::kInvalid},    {410, "Expired", base::Kind::kConflict},
-      {503, "", base::Kind::kUnavailable},       {429, "", base::Kind::kUnavailable}};
+  struct {
+    int code;
+    const char* reason;
+    base::Kind kind;
+  } cases[] = {{404, "NotFound", base::Kind::kNotFound}, {409, "AlreadyExists", base::Kind::kExists},
+               {409, "Conflict", base::Kind::kConflict}, {403, "Forbidden", base::Kind::kDenied},
+               {422, "Invalid", base::Kind::kInvalid},   {410, "Expired", base::Kind::kConflict},
+               {503, "", base::Kind::kUnavailable},      {429, "", base::Kind::kUnavailable}};
   for (auto& c : cases) {
     std::optional<base::Error> error;
     client.get(resources::nodes, "", "n", [&](auto result) { error = result.error(); });
-    transport->last().done(Response{c.code, {}, fmt::format(R"({{"kind":"Status","reason":"{}","message":"why"}})", c.reason)});
+    transport->last().done(
+        Response{c.code, {}, fmt::format(R"({{"kind":"Status","reason":"{}","message":"why"}})", c.reason)});
     ASSERT_TRUE(error);
     EXPECT_EQ(error->kind, c.kind) << c.code << c.reason;
     EXPECT_NE(error->message().find("why"), std::string::npos) << error->message();
@@ -114,11 +120,14 @@ struct InformerTest : testing::Test {
     return std::make_unique<Informer>(
         loop, transport, Informer::Options{resources::pods, "", "app=x", ""},
         [this](Informer::Change change, const json::value& object) {
-          seen += (change == Informer::Change::kSet ? "+" : "-") + std::string(base::string_at(object, "metadata", "name")) + " ";
+          seen += (change == Informer::Change::kSet ? "+" : "-") +
+                  std::string(base::string_at(object, "metadata", "name")) + " ";
         },
         [this] { ++syncs; });
   }
-  static std::string item(std::string name) { return R"({"metadata":{"namespace":"n","name":")" + name + R"("}})"; }
+  static std::string item(std::string name) {
+    return R"({"metadata":{"namespace":"n","name":")" + name + R"("}})";
+  }
 };
 
 TEST_F(InformerTest, ListsPagesThenWatchesAndResumes) {
@@ -133,7 +142,8 @@ TEST_F(InformerTest, ListsPagesThenWatchesAndResumes) {
   EXPECT_TRUE(informer->synced());
   ASSERT_TRUE(wait_for(loop, transport, 3));
   EXPECT_NE(transport.last().request.target.find("resourceVersion=7&"), std::string::npos);
-  transport.last().line(R"({"type":"DELETED","object":{"metadata":{"namespace":"n","name":"a","resourceVersion":"8"}}})");
+  transport.last().line(
+      R"({"type":"DELETED","object":{"metadata":{"namespace":"n","name":"a","resourceVersion":"8"}}})");
   transport.last().line(R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"12"}}})");
   transport.last().end({});  // the server's timeout: go on from the bookmark
   ASSERT_TRUE(wait_for(loop, transport, 4));
@@ -148,7 +158,8 @@ TEST_F(InformerTest, ListsPagesThenWatchesAndResumes) {
 TEST_F(InformerTest, GoneListsAnewAndReportsWhatVanished) {
   informer->start();
   ASSERT_TRUE(wait_for(loop, transport, 1));
-  transport.last().done(ok(R"({"metadata":{"resourceVersion":"7"},"items":[)" + item("a") + "," + item("b") + "]}"));
+  transport.last().done(
+      ok(R"({"metadata":{"resourceVersion":"7"},"items":[)" + item("a") + "," + item("b") + "]}"));
   ASSERT_TRUE(wait_for(loop, transport, 2));
   transport.last().line(R"({"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}})");
   transport.last().line(R"({"type":"ADDED","object":{"metadata":{"namespace":"n","name":"late"}}})");
@@ -183,7 +194,8 @@ TEST_F(InformerTest, AServerThatRestartsAgainAndAgainIsNotWaitedForLonger) {
     transport.last().end(unavailable());
     ASSERT_TRUE(wait_for(loop, transport, ++asked));
     EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(1200)) << "life " << life;
-    if (life % 2) transport.last().line(R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}})");
+    if (life % 2)
+      transport.last().line(R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}})");
     else transport.last().open();
   }
 }
@@ -196,7 +208,8 @@ TEST_F(InformerTest, AServerThatIsAwayIsAskedMoreAndMoreSeldom) {
     transport.last().done(base::make_error(base::Kind::kUnavailable, "connect"));
     ASSERT_TRUE(wait_for(loop, transport, i + 1));
   }
-  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(2200));  // 3/4 of 0.2 + 0.4 + 0.8 + 1.6
+  EXPECT_GE(std::chrono::steady_clock::now() - began,
+            std::chrono::milliseconds(2200));  // 3/4 of 0.2 + 0.4 + 0.8 + 1.6
 }
 
 TEST_F(InformerTest, MayDieInItsOwnCallback) {

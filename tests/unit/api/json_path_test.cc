@@ -16,7 +16,8 @@ std::string found(std::string_view path, const char* object) {
   return out;
 }
 
-constexpr char kObject[] = R"({"spec":{"a":1,"b.c":2,"list":[{"name":"x","n":1},{"name":"y","n":2},{"name":"z"}]},
+constexpr char kObject[] =
+    R"({"spec":{"a":1,"b.c":2,"list":[{"name":"x","n":1},{"name":"y","n":2},{"name":"z"}]},
   "status":{"conditions":[{"type":"Ready","status":"True"},{"type":"Other","status":"False"}]}})";
 
 TEST(JsonPath, FollowsNamesIndicesAndFilters) {

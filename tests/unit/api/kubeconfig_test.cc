@@ -23,7 +23,8 @@ TEST(KubeConfig, WhatWeWriteWeRead) {
 }
 TEST(KubeConfig, SaysWhatIsMissing) {
   auto message = [](const char* text) { return parse_kubeconfig(text, ".").error().message(); };
-  EXPECT_EQ(message("a: b"), "read kubeconfig: current-context is not set: run kubectl config use-context NAME");
+  EXPECT_EQ(message("a: b"),
+            "read kubeconfig: current-context is not set: run kubectl config use-context NAME");
   EXPECT_EQ(message("current-context: c"), "read kubeconfig: no context \"c\"");
   EXPECT_NE(message("a: [1").find("line "), std::string::npos) << message("a: [1");
 }
@@ -33,7 +34,8 @@ TEST(Base64, RoundTrips) {
     EXPECT_EQ(base64_decode(base64_encode(text)), text);
   EXPECT_EQ(base64_encode("hello"), "aGVsbG8=");
   EXPECT_EQ(base64_decode("aGVs\nbG8="), "hello");
-  for (const char* bad : {"a", "aGVsbG8", "aGVsbG8=x", "a===", "a b=", "aGV$bG8="}) EXPECT_FALSE(base64_decode(bad)) << bad;
+  for (const char* bad : {"a", "aGVsbG8", "aGVsbG8=x", "a===", "a b=", "aGV$bG8="})
+    EXPECT_FALSE(base64_decode(bad)) << bad;
 }
 
 }  // namespace

@@ -21,27 +21,41 @@ std::string jp(std::string_view document, std::string_view patch) {
   auto operations = base::parse_json_carrier(patch);  // they carry values as deep as an object's
   EXPECT_TRUE(operations.ok()) << patch;
   auto out = json_patch(j(document), operations.ok() ? *operations : json::value());
-  return out.ok() ? base::to_json(*out) : std::string(base::kind_name(out.error().kind)) + " " + out.error().reason;
+  return out.ok() ? base::to_json(*out)
+                  : std::string(base::kind_name(out.error().kind)) + " " + out.error().reason;
 }
 
 TEST(JsonPatch, Operations) {
-  EXPECT_EQ(jp(R"({"a":[1,2]})", R"([{"op":"add","path":"/a/1","value":9},{"op":"add","path":"/a/-","value":3}])"), R"({"a":[1,9,2,3]})");
-  EXPECT_EQ(jp(R"({"a":{"b/c":1,"d~":2}})", R"([{"op":"remove","path":"/a/b~1c"},{"op":"replace","path":"/a/d~0","value":5}])"), R"({"a":{"d~":5}})");
-  EXPECT_EQ(jp(R"({"a":{"b":1},"c":{}})", R"([{"op":"move","from":"/a/b","path":"/c/x"},{"op":"copy","from":"/c","path":"/d"}])"), R"({"a":{},"c":{"x":1},"d":{"x":1}})");
-  EXPECT_EQ(jp(R"({"a":1})", R"([{"op":"test","path":"/a","value":1},{"op":"add","path":"","value":{"z":0}}])"), R"({"z":0})");
+  EXPECT_EQ(
+      jp(R"({"a":[1,2]})", R"([{"op":"add","path":"/a/1","value":9},{"op":"add","path":"/a/-","value":3}])"),
+      R"({"a":[1,9,2,3]})");
+  EXPECT_EQ(jp(R"({"a":{"b/c":1,"d~":2}})",
+               R"([{"op":"remove","path":"/a/b~1c"},{"op":"replace","path":"/a/d~0","value":5}])"),
+            R"({"a":{"d~":5}})");
+  EXPECT_EQ(jp(R"({"a":{"b":1},"c":{}})",
+               R"([{"op":"move","from":"/a/b","path":"/c/x"},{"op":"copy","from":"/c","path":"/d"}])"),
+            R"({"a":{},"c":{"x":1},"d":{"x":1}})");
+  EXPECT_EQ(
+      jp(R"({"a":1})", R"([{"op":"test","path":"/a","value":1},{"op":"add","path":"","value":{"z":0}}])"),
+      R"({"z":0})");
 }
 TEST(JsonPatch, Refusals) {
   EXPECT_EQ(jp(R"({"a":1})", R"([{"op":"test","path":"/a","value":2}])"), "conflict testing value /a failed");
   EXPECT_EQ(jp(R"({})", R"([{"op":"remove","path":"/a"}])"), "conflict path \"/a\" does not exist");
-  EXPECT_EQ(jp(R"({"a":[1]})", R"([{"op":"add","path":"/a/2","value":1}])"), "conflict path \"/a/2\" does not exist");
+  EXPECT_EQ(jp(R"({"a":[1]})", R"([{"op":"add","path":"/a/2","value":1}])"),
+            "conflict path \"/a/2\" does not exist");
   EXPECT_EQ(jp(R"({})", R"([{"op":"frob","path":"/a"}])"), "invalid unknown op \"frob\"");
   EXPECT_EQ(jp(R"({})", R"({"op":"add"})"), "invalid a JSON patch is a list of operations");
-  EXPECT_EQ(jp(R"({})", R"([{"op":"add","path":"a","value":1}])"), "invalid path \"a\" does not start with '/'");
-  EXPECT_EQ(jp(R"({"a":{"b":{}}})", R"([{"op":"move","from":"/a","path":"/a/b/c"}])"), "conflict a value cannot move into itself");
+  EXPECT_EQ(jp(R"({})", R"([{"op":"add","path":"a","value":1}])"),
+            "invalid path \"a\" does not start with '/'");
+  EXPECT_EQ(jp(R"({"a":{"b":{}}})", R"([{"op":"move","from":"/a","path":"/a/b/c"}])"),
+            "conflict a value cannot move into itself");
   json::array many(kMaxJsonPatchOperations + 1, j(R"({"op":"add","path":"/a","value":1})"));
   EXPECT_NE(json_patch(json::object(), many).error().reason.find("maximum operations"), std::string::npos);
-  json::array doubling{j(R"({"op":"add","path":"/a","value":{"x":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}})")};
-  for (int i = 0; i < 40; ++i) doubling.push_back(j(R"({"op":"copy","from":"","path":"/a)" + std::to_string(i) + R"("})"));
+  json::array doubling{
+      j(R"({"op":"add","path":"/a","value":{"x":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}})")};
+  for (int i = 0; i < 40; ++i)
+    doubling.push_back(j(R"({"op":"copy","from":"","path":"/a)" + std::to_string(i) + R"("})"));
   EXPECT_NE(json_patch(json::object(), doubling).error().reason.find("16 MiB"), std::string::npos);
 }
 
@@ -54,16 +68,19 @@ TEST(JsonPatch, StopsWhereResultsNestTooDeep) {
   constexpr size_t kMost = base::kMaxJsonDepth;
   auto document = [&](size_t depth) { return R"({"x":)" + nested(depth) + R"(,"y":{}})"; };
   auto put = [&](const char* op, const char* path, size_t depth) {
-    return jp(document(1), R"([{"op":")" + std::string(op) + R"(","path":")" + path + R"(","value":)" + nested(depth) + "}]");
+    return jp(document(1), R"([{"op":")" + std::string(op) + R"(","path":")" + path + R"(","value":)" +
+                               nested(depth) + "}]");
   };
   for (const char* op : {"add", "replace"}) {
     EXPECT_TRUE(put(op, "/x", kMost - 1).starts_with("{")) << op;
     EXPECT_EQ(put(op, "/x", kMost), "conflict exceeded max depth") << op;
   }
   EXPECT_TRUE(jp(document(kMost - 2), R"([{"op":"copy","from":"/x","path":"/y/b"}])").starts_with("{"));
-  EXPECT_EQ(jp(document(kMost - 1), R"([{"op":"copy","from":"/x","path":"/y/b"}])"), "conflict exceeded max depth");
+  EXPECT_EQ(jp(document(kMost - 1), R"([{"op":"copy","from":"/x","path":"/y/b"}])"),
+            "conflict exceeded max depth");
   EXPECT_TRUE(jp(document(kMost - 2), R"([{"op":"move","from":"/x","path":"/y/b"}])").starts_with("{"));
-  EXPECT_EQ(jp(document(kMost - 1), R"([{"op":"move","from":"/x","path":"/y/b"}])"), "conflict exceeded max depth");
+  EXPECT_EQ(jp(document(kMost - 1), R"([{"op":"move","from":"/x","path":"/y/b"}])"),
+            "conflict exceeded max depth");
   // Each step adds a level.
   json::array doubling;
   for (int i = 0; i < 200; ++i) doubling.push_back(j(R"({"op":"copy","from":"/x","path":"/x/a"})"));
@@ -71,12 +88,15 @@ TEST(JsonPatch, StopsWhereResultsNestTooDeep) {
 }
 
 TEST(MergePatch, Rfc7386Examples) {
-  const char* cases[][3] = {
-      {R"({"a":"b"})", R"({"a":"c"})", R"({"a":"c"})"},     {R"({"a":"b"})", R"({"b":"c"})", R"({"a":"b","b":"c"})"},
-      {R"({"a":"b"})", R"({"a":null})", R"({})"},            {R"({"a":["b"]})", R"({"a":"c"})", R"({"a":"c"})"},
-      {R"({"a":{"b":"c"}})", R"({"a":{"b":"d","c":null}})", R"({"a":{"b":"d"}})"},
-      {R"({"a":[{"b":"c"}]})", R"({"a":[1]})", R"({"a":[1]})"}, {R"(["a"])", R"({"a":1})", R"({"a":1})"},
-      {R"({})", R"({"a":{"bb":{"ccc":null}}})", R"({"a":{"bb":{}}})"}, {R"({"e":null})", R"({"a":1})", R"({"e":null,"a":1})"}};
+  const char* cases[][3] = {{R"({"a":"b"})", R"({"a":"c"})", R"({"a":"c"})"},
+                            {R"({"a":"b"})", R"({"b":"c"})", R"({"a":"b","b":"c"})"},
+                            {R"({"a":"b"})", R"({"a":null})", R"({})"},
+                            {R"({"a":["b"]})", R"({"a":"c"})", R"({"a":"c"})"},
+                            {R"({"a":{"b":"c"}})", R"({"a":{"b":"d","c":null}})", R"({"a":{"b":"d"}})"},
+                            {R"({"a":[{"b":"c"}]})", R"({"a":[1]})", R"({"a":[1]})"},
+                            {R"(["a"])", R"({"a":1})", R"({"a":1})"},
+                            {R"({})", R"({"a":{"bb":{"ccc":null}}})", R"({"a":{"bb":{}}})"},
+                            {R"({"e":null})", R"({"a":1})", R"({"e":null,"a":1})"}};
   for (auto& c : cases) EXPECT_EQ(merge_patch(j(c[0]), j(c[1])), j(c[2])) << c[0] << c[1];
 }
 
@@ -93,7 +113,8 @@ json::value random_value(std::mt19937_64& random, int depth) {
     }
     default: {
       json::object out;
-      for (size_t n = random() % 5; n; --n) out[std::string(1, static_cast<char>('k' + random() % 5))] = random_value(random, depth - 1);
+      for (size_t n = random() % 5; n; --n)
+        out[std::string(1, static_cast<char>('k' + random() % 5))] = random_value(random, depth - 1);
       return out;
     }
   }
@@ -123,36 +144,45 @@ TEST(StrategicMerge, ListsMergeByKey) {
   EXPECT_EQ(smp("v1/Pod", R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})",
                 R"({"spec":{"containers":[{"name":"z"},{"$patch":"replace"}]}})"),
             R"({"spec":{"containers":[{"name":"z"}]}})");
-  EXPECT_EQ(smp("v1/Pod", R"({"spec":{"tolerations":[{"key":"a"}]}})", R"({"spec":{"tolerations":[{"key":"b"}]}})"),
-            R"({"spec":{"tolerations":[{"key":"b"}]}})") << "a list without a merge key is replaced";
+  EXPECT_EQ(
+      smp("v1/Pod", R"({"spec":{"tolerations":[{"key":"a"}]}})", R"({"spec":{"tolerations":[{"key":"b"}]}})"),
+      R"({"spec":{"tolerations":[{"key":"b"}]}})")
+      << "a list without a merge key is replaced";
   EXPECT_EQ(smp("v1/Pod", R"({})", R"({"spec":{"containers":[{"image":"x"}]}})"),
             R"(field containers: map: {"image":"x"} does not contain declared merge key: name)");
 }
 TEST(StrategicMerge, OrderDirective) {
-  EXPECT_EQ(smp("v1/Pod", R"({"spec":{"containers":[{"name":"a"},{"name":"b"},{"name":"c"}]}})",
-                R"({"spec":{"$setElementOrder/containers":[{"name":"c"},{"name":"a"},{"name":"n"}],"containers":[{"name":"n","image":"i"}]}})"),
-            R"({"spec":{"containers":[{"name":"b"},{"name":"c"},{"name":"a"},{"name":"n","image":"i"}]}})");
+  EXPECT_EQ(
+      smp("v1/Pod", R"({"spec":{"containers":[{"name":"a"},{"name":"b"},{"name":"c"}]}})",
+          R"({"spec":{"$setElementOrder/containers":[{"name":"c"},{"name":"a"},{"name":"n"}],"containers":[{"name":"n","image":"i"}]}})"),
+      R"({"spec":{"containers":[{"name":"b"},{"name":"c"},{"name":"a"},{"name":"n","image":"i"}]}})");
   EXPECT_EQ(smp("v1/Pod", R"({"spec":{"containers":[{"name":"a"},{"name":"b"}]}})",
                 R"({"spec":{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}]}})"),
             R"({"spec":{"containers":[{"name":"b"},{"name":"a"}]}})");
 }
 TEST(StrategicMerge, PrimitiveLists) {
-  EXPECT_EQ(smp("v1/Pod", R"({"metadata":{"finalizers":["a","b"]}})", R"({"metadata":{"finalizers":["c","a"]}})"),
-            R"({"metadata":{"finalizers":["b","c","a"]}})");
-  EXPECT_EQ(smp("v1/Pod", R"({"metadata":{"finalizers":["a","b","c"]}})",
-                R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["b"],"$setElementOrder/finalizers":["a","c"]}})"),
-            R"({"metadata":{"finalizers":["a","c"]}})");
+  EXPECT_EQ(
+      smp("v1/Pod", R"({"metadata":{"finalizers":["a","b"]}})", R"({"metadata":{"finalizers":["c","a"]}})"),
+      R"({"metadata":{"finalizers":["b","c","a"]}})");
+  EXPECT_EQ(
+      smp("v1/Pod", R"({"metadata":{"finalizers":["a","b","c"]}})",
+          R"({"metadata":{"$deleteFromPrimitiveList/finalizers":["b"],"$setElementOrder/finalizers":["a","c"]}})"),
+      R"({"metadata":{"finalizers":["a","c"]}})");
 }
 TEST(StrategicMerge, ObjectDirectives) {
-  EXPECT_EQ(smp("apps/v1/Deployment", R"({"spec":{"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1}}}})",
+  EXPECT_EQ(smp("apps/v1/Deployment",
+                R"({"spec":{"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1}}}})",
                 R"({"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate"}}})"),
             R"({"spec":{"strategy":{"type":"Recreate"}}})");
-  EXPECT_EQ(smp("v1/Pod", R"({"spec":{"volumes":[{"name":"v","emptyDir":{}}]}})",
-                R"({"spec":{"volumes":[{"name":"v","$retainKeys":["name","hostPath"],"hostPath":{"path":"/x"}}]}})"),
-            R"({"spec":{"volumes":[{"name":"v","hostPath":{"path":"/x"}}]}})");
-  EXPECT_EQ(smp("v1/Pod", R"({"spec":{"securityContext":{"runAsUser":1}}})", R"({"spec":{"securityContext":{"$patch":"replace","fsGroup":2}}})"),
+  EXPECT_EQ(
+      smp("v1/Pod", R"({"spec":{"volumes":[{"name":"v","emptyDir":{}}]}})",
+          R"({"spec":{"volumes":[{"name":"v","$retainKeys":["name","hostPath"],"hostPath":{"path":"/x"}}]}})"),
+      R"({"spec":{"volumes":[{"name":"v","hostPath":{"path":"/x"}}]}})");
+  EXPECT_EQ(smp("v1/Pod", R"({"spec":{"securityContext":{"runAsUser":1}}})",
+                R"({"spec":{"securityContext":{"$patch":"replace","fsGroup":2}}})"),
             R"({"spec":{"securityContext":{"fsGroup":2}}})");
-  EXPECT_EQ(smp("v1/Pod", R"({"metadata":{"labels":{"a":"1","b":"2"}}})", R"({"metadata":{"labels":{"a":null,"c":"3"},"annotations":{"x":null}}})"),
+  EXPECT_EQ(smp("v1/Pod", R"({"metadata":{"labels":{"a":"1","b":"2"}}})",
+                R"({"metadata":{"labels":{"a":null,"c":"3"},"annotations":{"x":null}}})"),
             R"({"metadata":{"labels":{"b":"2","c":"3"},"annotations":{}}})");
   EXPECT_EQ(smp("v1/Pod", "{}", R"({"$patch":"frob"})"), R"(unknown directive $patch: "frob")");
 }

@@ -42,10 +42,13 @@ TEST(Protobuf, AConfigMapAsKubectlSendsIt) {
 
 TEST(Protobuf, MapsBytesAndTimes) {
   std::string meta = bytes(1, "s") + bytes(8, number(1, 1767323045)) +
-                     bytes(11, bytes(1, "app") + bytes(2, "web")) + bytes(11, bytes(1, "tier") + bytes(2, ""));
-  EXPECT_EQ(text(core("Secret"), body("v1", "Secret", bytes(1, meta) + bytes(2, bytes(1, "k") + bytes(2, "\x01\xff")))),
-            R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","creationTimestamp":"2026-01-02T03:04:05Z",)"
-            R"("labels":{"app":"web","tier":""}},"data":{"k":"Af8="}})");
+                     bytes(11, bytes(1, "app") + bytes(2, "web")) +
+                     bytes(11, bytes(1, "tier") + bytes(2, ""));
+  EXPECT_EQ(
+      text(core("Secret"),
+           body("v1", "Secret", bytes(1, meta) + bytes(2, bytes(1, "k") + bytes(2, "\x01\xff")))),
+      R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","creationTimestamp":"2026-01-02T03:04:05Z",)"
+      R"("labels":{"app":"web","tier":""}},"data":{"k":"Af8="}})");
 }
 
 TEST(Protobuf, ZeroIsAbsentExceptWhereItMeansSomething) {
@@ -59,23 +62,27 @@ TEST(Protobuf, ZeroIsAbsentExceptWhereItMeansSomething) {
 TEST(Protobuf, FieldsThatJsonSpreadsOverTheirOwner) {
   // Volume{name, volumeSource{emptyDir{medium}}}; Probe{handler{httpGet{path, port}}}.
   std::string volume = bytes(1, "v") + bytes(2, bytes(2, bytes(1, "Memory")));
-  std::string probe = bytes(1, bytes(2, bytes(1, "/") + bytes(2, number(1, 1) + bytes(3, "http")))) + number(2, 5);
-  std::string container = bytes(1, "c") + bytes(10, probe) +
-                          bytes(8, bytes(1, bytes(1, "cpu") + bytes(2, bytes(1, "100m"))));
-  EXPECT_EQ(text(core("Pod"), body("v1", "Pod", bytes(2, bytes(1, volume) + bytes(2, container)))),
-            R"({"apiVersion":"v1","kind":"Pod","spec":{"volumes":[{"name":"v","emptyDir":{"medium":"Memory"}}],)"
-            R"("containers":[{"name":"c","livenessProbe":{"httpGet":{"path":"/","port":"http"},"initialDelaySeconds":5},)"
-            R"("resources":{"limits":{"cpu":"100m"}}}]}})");
+  std::string probe =
+      bytes(1, bytes(2, bytes(1, "/") + bytes(2, number(1, 1) + bytes(3, "http")))) + number(2, 5);
+  std::string container =
+      bytes(1, "c") + bytes(10, probe) + bytes(8, bytes(1, bytes(1, "cpu") + bytes(2, bytes(1, "100m"))));
+  EXPECT_EQ(
+      text(core("Pod"), body("v1", "Pod", bytes(2, bytes(1, volume) + bytes(2, container)))),
+      R"({"apiVersion":"v1","kind":"Pod","spec":{"volumes":[{"name":"v","emptyDir":{"medium":"Memory"}}],)"
+      R"("containers":[{"name":"c","livenessProbe":{"httpGet":{"path":"/","port":"http"},"initialDelaySeconds":5},)"
+      R"("resources":{"limits":{"cpu":"100m"}}}]}})");
 }
 
 TEST(Protobuf, NegativeNumbersPortsAndAnotherKind) {
   std::string port = bytes(1, "p") + number(3, 80) + bytes(4, number(1, 0) + number(2, 8080));
-  EXPECT_EQ(text(core("Service"), body("v1", "Service", bytes(2, bytes(1, port)))),
-            R"({"apiVersion":"v1","kind":"Service","spec":{"ports":[{"name":"p","port":80,"targetPort":8080}]}})");
+  EXPECT_EQ(
+      text(core("Service"), body("v1", "Service", bytes(2, bytes(1, port)))),
+      R"({"apiVersion":"v1","kind":"Service","spec":{"ports":[{"name":"p","port":80,"targetPort":8080}]}})");
   std::string spec = number(4, static_cast<uint64_t>(-5));  // terminationGracePeriodSeconds
   EXPECT_EQ(text(core("Pod"), body("v1", "Pod", bytes(2, spec))),
             R"({"apiVersion":"v1","kind":"Pod","spec":{"terminationGracePeriodSeconds":-5}})");
-  EXPECT_EQ(text(core("Pod"), body("v1", "Secret", bytes(1, "garbage"))), R"({"apiVersion":"v1","kind":"Secret"})");
+  EXPECT_EQ(text(core("Pod"), body("v1", "Secret", bytes(1, "garbage"))),
+            R"({"apiVersion":"v1","kind":"Secret"})");
 }
 
 TEST(Protobuf, NestsAsDeepAsJson) {
@@ -90,14 +97,16 @@ TEST(Protobuf, NestsAsDeepAsJson) {
 }
 
 TEST(Protobuf, UnknownNumbersAreSkipped) {
-  EXPECT_EQ(text(core("ConfigMap"), body("v1", "ConfigMap", number(200, 7) + bytes(100000, "x") + bytes(99, "y"))),
-            R"({"apiVersion":"v1","kind":"ConfigMap"})");
+  EXPECT_EQ(
+      text(core("ConfigMap"), body("v1", "ConfigMap", number(200, 7) + bytes(100000, "x") + bytes(99, "y"))),
+      R"({"apiVersion":"v1","kind":"ConfigMap"})");
 }
 
 TEST(Protobuf, EveryCutAndEveryFlippedByteIsAnAnswerOrAnError) {
   std::string volume = bytes(1, "v") + bytes(2, bytes(2, bytes(1, "Memory")));
-  std::string good = body("v1", "Pod", bytes(1, bytes(1, "n") + bytes(8, number(1, 99))) +
-                                           bytes(2, bytes(1, volume) + number(4, 30)));
+  std::string good =
+      body("v1", "Pod",
+           bytes(1, bytes(1, "n") + bytes(8, number(1, 99))) + bytes(2, bytes(1, volume) + number(4, 30)));
   for (size_t i = 0; i < good.size(); ++i) {
     (void)protobuf_to_json(core("Pod"), good.substr(0, i));
     for (int bit = 0; bit < 8; ++bit) {
@@ -109,7 +118,8 @@ TEST(Protobuf, EveryCutAndEveryFlippedByteIsAnAnswerOrAnError) {
   EXPECT_NE(text(core("Pod"), "{}").find("magic"), std::string::npos);
   EXPECT_NE(text(core("ConfigMap"), body("v1", "ConfigMap", bytes(1, bytes(1, "\xc3(")))).find("UTF-8"),
             std::string::npos);
-  EXPECT_NE(text(core("ConfigMap"), body("v1", "ConfigMap", number(1, 3))).find("wire type"), std::string::npos);
+  EXPECT_NE(text(core("ConfigMap"), body("v1", "ConfigMap", number(1, 3))).find("wire type"),
+            std::string::npos);
 }
 
 }  // namespace

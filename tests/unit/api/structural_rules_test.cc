@@ -24,11 +24,19 @@ spec:
   names: {plural: boats, singular: boat, kind: Boat, listKind: BoatList}
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {spec: SPEC}}}}]
 )");
-  out.at("spec").at("versions").at(0).at("schema").at("openAPIV3Schema").at("properties").get_object()["spec"] = yaml(spec_schema);
+  out.at("spec")
+      .at("versions")
+      .at(0)
+      .at("schema")
+      .at("openAPIV3Schema")
+      .at("properties")
+      .get_object()["spec"] = yaml(spec_schema);
   default_custom_resource_definition(out);
   return out;
 }
-std::string refused(std::string_view spec_schema) { return lines(validate_custom_resource_definition(definition(spec_schema), nullptr)); }
+std::string refused(std::string_view spec_schema) {
+  return lines(validate_custom_resource_definition(definition(spec_schema), nullptr));
+}
 
 struct Boats {
   explicit Boats(std::string_view spec_schema) {
@@ -39,9 +47,12 @@ struct Boats {
     kind = *compiled;
   }
   static json::value boat(std::string_view spec) {
-    return yaml("{apiVersion: example.com/v1, kind: Boat, metadata: {name: b}, spec: " + std::string(spec) + "}");
+    return yaml("{apiVersion: example.com/v1, kind: Boat, metadata: {name: b}, spec: " + std::string(spec) +
+                "}");
   }
-  std::string created(std::string_view spec) const { return lines(validate_custom_object(kind->type, boat(spec), nullptr)); }
+  std::string created(std::string_view spec) const {
+    return lines(validate_custom_object(kind->type, boat(spec), nullptr));
+  }
   std::string updated(std::string_view before, std::string_view after) const {
     json::value old = boat(before);
     return lines(validate_custom_object(kind->type, boat(after), &old));
@@ -89,7 +100,9 @@ properties:
   EXPECT_EQ(boats.created("{namespace: ab, package: p, crew: [{}, {let: {while: 2}}]}"), "");
   EXPECT_EQ(boats.created("{namespace: abc, crew: []}"), "spec: Invalid value: too long");
   EXPECT_EQ(boats.created("{crew: [{let: {while: 1}}]}"), "spec: Invalid value: too few");
-  EXPECT_NE(refused("{type: object, x-kubernetes-validations: [{rule: 'self.namespace == 1'}]}").find("undefined field 'namespace'"), std::string::npos);
+  EXPECT_NE(refused("{type: object, x-kubernetes-validations: [{rule: 'self.namespace == 1'}]}")
+                .find("undefined field 'namespace'"),
+            std::string::npos);
 }
 
 TEST(StructuralRules, TransitionsWhereOldAndNewBelongTogether) {
@@ -110,9 +123,11 @@ properties:
   EXPECT_EQ(boats.updated("{name: a}", "{name: b}"), "spec.name: Invalid value: \"b\": name is immutable");
   EXPECT_EQ(boats.updated("{}", "{name: b}"), "");
   EXPECT_EQ(boats.updated("{size: 2}", "{size: 1}"), "spec.size: Invalid value: 1: may only grow");
-  EXPECT_EQ(boats.updated("{crew: [{id: a, rank: 3}, {id: b, rank: 1}]}", "{crew: [{id: b, rank: 1}, {id: a, rank: 2}, {id: c, rank: 0}]}"),
+  EXPECT_EQ(boats.updated("{crew: [{id: a, rank: 3}, {id: b, rank: 1}]}",
+                          "{crew: [{id: b, rank: 1}, {id: a, rank: 2}, {id: c, rank: 0}]}"),
             "spec.crew[1].rank: Invalid value: 2: no demotion");
-  EXPECT_EQ(boats.updated("{ports: {http: 80}}", "{ports: {http: 79, new: 1}}"), "spec.ports[http]: Invalid value: 79: no lower port");
+  EXPECT_EQ(boats.updated("{ports: {http: 80}}", "{ports: {http: 79, new: 1}}"),
+            "spec.ports[http]: Invalid value: 79: no lower port");
 }
 
 TEST(StructuralRules, WhatDidNotChangeMayStay) {
@@ -124,13 +139,17 @@ properties:
   other: {type: string}
 )");
   EXPECT_EQ(boats.updated("{old: bad, list: [bad], other: a}", "{old: bad, list: [bad], other: b}"), "");
-  EXPECT_EQ(boats.updated("{old: bad, list: [bad]}", "{old: bad, list: [bad, new]}"), "spec.list[0]: Invalid value: \"bad\": failed rule: self != 'bad'");
+  EXPECT_EQ(boats.updated("{old: bad, list: [bad]}", "{old: bad, list: [bad, new]}"),
+            "spec.list[0]: Invalid value: \"bad\": failed rule: self != 'bad'");
 }
 
 TEST(StructuralRules, AreNotAskedOfWhatTheSchemaRefuses) {
-  Boats boats("{type: object, required: [a], x-kubernetes-validations: [{rule: self.a == 'x'}], properties: {a: {type: string}}}");
+  Boats boats(
+      "{type: object, required: [a], x-kubernetes-validations: [{rule: self.a == 'x'}], properties: {a: "
+      "{type: string}}}");
   EXPECT_EQ(boats.created("{}"),
-            "spec.a: Required value\n<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors "
+            "spec.a: Required value\n<nil>: Invalid value: null: some validation rules were not checked "
+            "because the object was invalid; correct the existing errors "
             "to complete validation");
 }
 
@@ -143,24 +162,41 @@ properties:
   std::string list = "{list: [0";
   for (int i = 1; i < 200; ++i) list += ", " + std::to_string(i);
   EXPECT_EQ(boats.created(list + "]}"),
-            "spec.list: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds "
+            "spec.list: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no "
+            "further validation rules will be run due to call cost exceeds "
             "limit for rule: sum");
 }
 
 TEST(StructuralRules, WrongRulesAreTheDefinitions) {
   const std::string at = "spec.validation.openAPIV3Schema.properties[spec]";
-  auto rule = [&](const std::string& text) { return refused("{type: object, properties: {a: {type: string}, l: {type: array, items: {type: integer}}}, x-kubernetes-validations: [" + text + "]}"); };
+  auto rule = [&](const std::string& text) {
+    return refused(
+        "{type: object, properties: {a: {type: string}, l: {type: array, items: {type: integer}}}, "
+        "x-kubernetes-validations: [" +
+        text + "]}");
+  };
   EXPECT_EQ(rule("{rule: self.b == 'x'}"),
-            at + ".x-kubernetes-validations[0].rule: Invalid value: \"self.b == 'x'\": compilation failed: ERROR: <input>:1:5: undefined field 'b'\n | self.b == 'x'\n | ....^");
-  EXPECT_EQ(rule("{rule: self.a}"), at + ".x-kubernetes-validations[0].rule: Invalid value: \"self.a\": cel expression must evaluate to a bool");
-  EXPECT_EQ(rule("{rule: ' '}"), at + ".x-kubernetes-validations[0].rule: Required value: rule is not specified");
+            at + ".x-kubernetes-validations[0].rule: Invalid value: \"self.b == 'x'\": compilation failed: "
+                 "ERROR: <input>:1:5: undefined field 'b'\n | self.b == 'x'\n | ....^");
+  EXPECT_EQ(rule("{rule: self.a}"), at + ".x-kubernetes-validations[0].rule: Invalid value: \"self.a\": cel "
+                                         "expression must evaluate to a bool");
+  EXPECT_EQ(rule("{rule: ' '}"),
+            at + ".x-kubernetes-validations[0].rule: Required value: rule is not specified");
   EXPECT_EQ(rule("{rule: 'true', messageExpression: '1'}"),
-            at + ".x-kubernetes-validations[0].messageExpression: Invalid value: \"1\": messageExpression must evaluate to a string");
-  EXPECT_EQ(rule("{rule: 'true', fieldPath: .nope}"), at + ".x-kubernetes-validations[0].fieldPath: Invalid value: \".nope\": must be a valid path");
-  EXPECT_EQ(rule("{rule: 'true', reason: Odd}"), at + ".x-kubernetes-validations[0].reason: Unsupported value: \"Odd\": supported values: "
-            "\"FieldValueDuplicate\", \"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\"");
-  EXPECT_EQ(refused("{type: array, items: {type: string, x-kubernetes-validations: [{rule: self == oldSelf}]}}"),
-            at + ".items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within " + at);
+            at + ".x-kubernetes-validations[0].messageExpression: Invalid value: \"1\": messageExpression "
+                 "must evaluate to a string");
+  EXPECT_EQ(rule("{rule: 'true', fieldPath: .nope}"),
+            at + ".x-kubernetes-validations[0].fieldPath: Invalid value: \".nope\": must be a valid path");
+  EXPECT_EQ(
+      rule("{rule: 'true', reason: Odd}"),
+      at + ".x-kubernetes-validations[0].reason: Unsupported value: \"Odd\": supported values: "
+           "\"FieldValueDuplicate\", \"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\"");
+  EXPECT_EQ(
+      refused("{type: array, items: {type: string, x-kubernetes-validations: [{rule: self == oldSelf}]}}"),
+      at +
+          ".items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be "
+          "used on the uncorrelatable portion of the schema within " +
+          at);
 }
 
 }  // namespace

@@ -57,7 +57,9 @@ struct TransportTest : testing::Test {
 
 TEST_F(TransportTest, CallsShowCertificateAndToken) {
   std::optional<std::string> body;
-  auto call = transport->call({"GET", "/x", {}, {}, {}}, [&](auto response) { body = response.ok() ? response->body : response.error().message(); });
+  auto call = transport->call({"GET", "/x", {}, {}, {}}, [&](auto response) {
+    body = response.ok() ? response->body : response.error().message();
+  });
   ASSERT_TRUE(until([&] { return exchange != nullptr; }));
   EXPECT_EQ(exchange->request().peer.common_name, "me");
   EXPECT_EQ(exchange->request().headers.get("authorization"), "Bearer tok");
@@ -69,8 +71,9 @@ TEST_F(TransportTest, CallsShowCertificateAndToken) {
 TEST_F(TransportTest, WatchCutsTheStreamIntoLines) {
   std::vector<std::string> lines;
   std::optional<base::Status> end;
-  auto watch = transport->watch({"GET", "/w", {}, {}, {}}, [&](std::string_view line) { lines.emplace_back(line); },
-                                [&](base::Status status) { end = std::move(status); });
+  auto watch = transport->watch(
+      {"GET", "/w", {}, {}, {}}, [&](std::string_view line) { lines.emplace_back(line); },
+      [&](base::Status status) { end = std::move(status); });
   ASSERT_TRUE(until([&] { return exchange != nullptr; }));
   exchange->start(200, {});
   exchange->write(base::http::bytes("{\"a\":"));
@@ -85,10 +88,12 @@ TEST_F(TransportTest, WatchCutsTheStreamIntoLines) {
 
 TEST_F(TransportTest, RefusedWatchSaysWhy) {
   std::optional<base::Status> end;
-  auto watch = transport->watch({"GET", "/w", {}, {}, {}}, [](std::string_view) { ADD_FAILURE(); },
-                                [&](base::Status status) { end = std::move(status); });
+  auto watch = transport->watch(
+      {"GET", "/w", {}, {}, {}}, [](std::string_view) { ADD_FAILURE(); },
+      [&](base::Status status) { end = std::move(status); });
   ASSERT_TRUE(until([&] { return exchange != nullptr; }));
-  exchange->respond(410, {}, std::string(R"({"kind":"Status","reason":"Expired","message":"too old resource version"})"));
+  exchange->respond(
+      410, {}, std::string(R"({"kind":"Status","reason":"Expired","message":"too old resource version"})"));
   ASSERT_TRUE(until([&] { return end.has_value(); }));
   ASSERT_FALSE(end->ok());
   EXPECT_EQ(end->error().kind, base::Kind::kConflict);
@@ -99,15 +104,21 @@ TEST_F(TransportTest, InformerSurvivesAServerThatHangsUp) {
   std::string seen;
   Informer informer(loop, *transport, {resources::pods, "", "", ""},
                     [&](Informer::Change change, const json::value& object) {
-                      seen += (change == Informer::Change::kSet ? "+" : "-") + std::string(base::string_at(object, "metadata", "name"));
+                      seen += (change == Informer::Change::kSet ? "+" : "-") +
+                              std::string(base::string_at(object, "metadata", "name"));
                     });
   informer.start();
   auto next = [&](size_t n) { return until([&] { return targets.size() == n; }); };
   ASSERT_TRUE(next(1));
-  exchange->respond(200, {}, std::string(R"({"metadata":{"resourceVersion":"5"},"items":[{"metadata":{"name":"a","namespace":"n"}}]})"));
+  exchange->respond(
+      200, {},
+      std::string(
+          R"({"metadata":{"resourceVersion":"5"},"items":[{"metadata":{"name":"a","namespace":"n"}}]})"));
   ASSERT_TRUE(next(2));
   exchange->start(200, {});
-  exchange->write(base::http::bytes(R"({"type":"ADDED","object":{"metadata":{"name":"b","namespace":"n","resourceVersion":"6"}}})" "\n"));
+  exchange->write(base::http::bytes(
+      R"({"type":"ADDED","object":{"metadata":{"name":"b","namespace":"n","resourceVersion":"6"}}})"
+      "\n"));
   ASSERT_TRUE(until([&] { return seen == "+a+b"; }));
   exchange.reset();
   int port = server->ports().at(0);

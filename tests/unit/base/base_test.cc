@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "base/instant.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/json_limits.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/sys.h"
 
@@ -75,7 +75,8 @@ TEST(Json, OneLimitOfDepth) {
   EXPECT_FALSE(nests_within(json::array(), 0));
 }
 TEST(Json, CheckedTextMayStillBeDamaged) {
-  for (const char* text : {"", "{", "{\"a\":\"\xff\"}", "{} {}"}) EXPECT_EQ(parse_checked_json(text).error().kind, Kind::kInvalid) << text;
+  for (const char* text : {"", "{", "{\"a\":\"\xff\"}", "{} {}"})
+    EXPECT_EQ(parse_checked_json(text).error().kind, Kind::kInvalid) << text;
   json::monotonic_resource arena;
   auto parsed = parse_checked_json(R"({"a":[1]})", &arena);
   ASSERT_TRUE(parsed.ok());
@@ -87,19 +88,24 @@ TEST(Clock, RoundTrips) {
     EXPECT_EQ(format_time(*parse_time(text)), text);
   EXPECT_EQ(format_micro_time(*parse_time("2026-01-02T03:04:05.123456Z")), "2026-01-02T03:04:05.123456Z");
   EXPECT_EQ(format_time(*parse_time("2026-01-02T03:04:05+01:00")), "2026-01-02T02:04:05Z");
-  for (const char* text : {"", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05.Z"})
+  for (const char* text :
+       {"", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05.Z"})
     EXPECT_FALSE(parse_time(text)) << text;
 }
 
 // base::Time ends in 2262; what the API writes does not.
 TEST(Clock, AllYearsOfTheCalendar) {
-  for (const char* text : {"0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1677-09-21T00:12:43Z", "2262-04-11T23:47:17Z", "2600-02-28T00:00:00Z", "9999-12-31T23:59:59Z"}) {
+  for (const char* text : {"0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1677-09-21T00:12:43Z",
+                           "2262-04-11T23:47:17Z", "2600-02-28T00:00:00Z", "9999-12-31T23:59:59Z"}) {
     auto instant = parse_instant(text);
     ASSERT_TRUE(instant) << text;
     EXPECT_EQ(format_instant(*instant, 0), text);
   }
-  EXPECT_EQ(format_instant(*parse_instant("2300-01-01T00:00:00.123456789+05:30"), 6), "2299-12-31T18:30:00.123456Z");
-  for (const char* text : {"2023-02-29T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01t00:00:00z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00+01:00", "2026-1-01T00:00:00Z", " 026-01-01T00:00:00Z"})
+  EXPECT_EQ(format_instant(*parse_instant("2300-01-01T00:00:00.123456789+05:30"), 6),
+            "2299-12-31T18:30:00.123456Z");
+  for (const char* text :
+       {"2023-02-29T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01t00:00:00z",
+        "10000-01-01T00:00:00Z", "0000-01-01T00:00:00+01:00", "2026-1-01T00:00:00Z", " 026-01-01T00:00:00Z"})
     EXPECT_FALSE(parse_instant(text)) << text;
   // As far away as base::Time reaches, on the right side.
   EXPECT_GT(*parse_time("9999-12-31T23:59:59Z"), *parse_time("2200-01-01T00:00:00Z"));

@@ -12,7 +12,8 @@ const std::string kAddress = "127.0.0.1:0";
 void door(const std::shared_ptr<Exchange>& exchange) {
   if (exchange->request().headers.get("name").empty()) return exchange->respond(401, {}, std::string("who?"));
   exchange->known();
-  exchange->receive([exchange] { exchange->respond(200, {}, std::to_string(exchange->request().body.size())); });
+  exchange->receive(
+      [exchange] { exchange->respond(200, {}, std::to_string(exchange->request().body.size())); });
 }
 std::string frame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload = {}) {
   std::string out;
@@ -69,7 +70,9 @@ TEST(Http2Attack, OfABodyNobodyAskedForOneWindowIsTaken) {
   EXPECT_EQ(peer.wait(peer.request("POST", "/", big, {{"name", "me"}})).body, std::to_string(big.size()));
   server.on_loop([&] {
     EXPECT_EQ(held.size(), 8u);
-    for (auto& exchange : held) exchange->receive([exchange] { exchange->respond(200, {}, std::to_string(exchange->request().body.size())); });
+    for (auto& exchange : held)
+      exchange->receive(
+          [exchange] { exchange->respond(200, {}, std::to_string(exchange->request().body.size())); });
     held.clear();
     return 0;
   });
@@ -134,7 +137,8 @@ TEST(Http2Attack, AHostThatContradictsTheAuthorityIsMalformed) {
   ServerThread server(door, {}, server_context(), kAddress, true);
   Peer2 peer(server.port());
   peer.begin();
-  EXPECT_EQ(peer.wait(peer.request("GET", "/", {}, {{"host", "other"}})).error, static_cast<uint32_t>(NGHTTP2_PROTOCOL_ERROR));
+  EXPECT_EQ(peer.wait(peer.request("GET", "/", {}, {{"host", "other"}})).error,
+            static_cast<uint32_t>(NGHTTP2_PROTOCOL_ERROR));
   int32_t twice = peer.request("GET", "/", {}, {{"host", "localhost"}, {"host", "localhost"}});
   EXPECT_NE(peer.wait(twice).error, 0u);
   EXPECT_EQ(peer.wait(peer.request("GET", "/", {}, {{"host", "localhost"}})).headers[":status"], "401");

@@ -60,34 +60,43 @@ class Peer2 {
     ::setsockopt(socket_.fd(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     context_ = SSL_CTX_new(TLS_client_method());
     ssl_ = SSL_new(context_);
-    SSL_set_alpn_protos(ssl_, reinterpret_cast<const unsigned char*>(protocols), static_cast<unsigned>(std::strlen(protocols)));
+    SSL_set_alpn_protos(ssl_, reinterpret_cast<const unsigned char*>(protocols),
+                        static_cast<unsigned>(std::strlen(protocols)));
     SSL_set_fd(ssl_, socket_.fd());
     EXPECT_EQ(SSL_connect(ssl_), 1);
     nghttp2_session_callbacks* callbacks;
     nghttp2_session_callbacks_new(&callbacks);
     nghttp2_session_callbacks_set_on_header_callback(
-        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t n, const uint8_t* value, size_t v, uint8_t, void* user) {
+        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t n,
+                      const uint8_t* value, size_t v, uint8_t, void* user) {
           auto& answer = static_cast<Peer2*>(user)->answers[frame->hd.stream_id];
-          answer.headers[std::string(reinterpret_cast<const char*>(name), n)] = std::string(reinterpret_cast<const char*>(value), v);
+          answer.headers[std::string(reinterpret_cast<const char*>(name), n)] =
+              std::string(reinterpret_cast<const char*>(value), v);
           return 0;
         });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
-      static_cast<Peer2*>(user)->answers[id].body.append(reinterpret_cast<const char*>(data), size);
-      return 0;
-    });
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, [](nghttp2_session*, int32_t id, uint32_t code, void* user) {
-      auto& answer = static_cast<Peer2*>(user)->answers[id];
-      answer.closed = true;
-      answer.error = code;
-      return 0;
-    });
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
-      auto* self = static_cast<Peer2*>(user);
-      if (frame->hd.type == NGHTTP2_GOAWAY) self->goaway = static_cast<int>(frame->goaway.error_code);
-      if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) && std::memcmp(frame->ping.opaque_data, "12345678", 8) == 0) self->pinged = true;
-      if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) self->settings = true;
-      return 0;
-    });
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+        callbacks, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+          static_cast<Peer2*>(user)->answers[id].body.append(reinterpret_cast<const char*>(data), size);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_stream_close_callback(
+        callbacks, [](nghttp2_session*, int32_t id, uint32_t code, void* user) {
+          auto& answer = static_cast<Peer2*>(user)->answers[id];
+          answer.closed = true;
+          answer.error = code;
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_frame_recv_callback(
+        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+          auto* self = static_cast<Peer2*>(user);
+          if (frame->hd.type == NGHTTP2_GOAWAY) self->goaway = static_cast<int>(frame->goaway.error_code);
+          if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) &&
+              std::memcmp(frame->ping.opaque_data, "12345678", 8) == 0)
+            self->pinged = true;
+          if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
+            self->settings = true;
+          return 0;
+        });
     nghttp2_option* option;
     nghttp2_option_new(&option);
     nghttp2_option_set_max_send_header_block_length(option, 1 << 20);
@@ -111,12 +120,15 @@ class Peer2 {
     SSL_get0_alpn_selected(ssl_, &data, &size);
     return std::string(reinterpret_cast<const char*>(data), size);
   }
-  int32_t request(const std::string& method, const std::string& path, const std::string& body = {}, std::vector<std::pair<std::string, std::string>> more = {}) {
+  int32_t request(const std::string& method, const std::string& path, const std::string& body = {},
+                  std::vector<std::pair<std::string, std::string>> more = {}) {
     std::vector<nghttp2_nv> fields;
     auto add = [&](const std::string& name, const std::string& value) {
-      fields.push_back({(uint8_t*)name.data(), (uint8_t*)value.data(), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+      fields.push_back(
+          {(uint8_t*)name.data(), (uint8_t*)value.data(), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
     };
-    static const std::string names[] = {":method", ":path", ":scheme", ":authority"}, https = "https", host = "localhost";
+    static const std::string names[] = {":method", ":path", ":scheme", ":authority"}, https = "https",
+                             host = "localhost";
     add(names[0], method);
     add(names[1], path);
     add(names[2], https);
@@ -125,7 +137,8 @@ class Peer2 {
     nghttp2_data_provider provider{};
     bodies_.push_back(std::make_unique<std::pair<std::string, size_t>>(body, 0));
     provider.source.ptr = bodies_.back().get();
-    provider.read_callback = [](nghttp2_session*, int32_t, uint8_t* out, size_t size, uint32_t* flags, nghttp2_data_source* source, void*) -> ssize_t {
+    provider.read_callback = [](nghttp2_session*, int32_t, uint8_t* out, size_t size, uint32_t* flags,
+                                nghttp2_data_source* source, void*) -> ssize_t {
       auto& [text, at] = *static_cast<std::pair<std::string, size_t>*>(source->ptr);
       size_t n = std::min(size, text.size() - at);
       std::memcpy(out, text.data() + at, n);
@@ -133,7 +146,8 @@ class Peer2 {
       if (at == text.size()) *flags |= NGHTTP2_DATA_FLAG_EOF;
       return static_cast<ssize_t>(n);
     };
-    int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), body.empty() ? nullptr : &provider, nullptr);
+    int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(),
+                                        body.empty() ? nullptr : &provider, nullptr);
     return id;
   }
   bool write(std::string_view raw) {
@@ -157,7 +171,9 @@ class Peer2 {
       n = SSL_read(ssl_, data, sizeof data);
     }
     if (n <= 0) return false;
-    return nghttp2_session_mem_recv(session_, reinterpret_cast<uint8_t*>(data), static_cast<size_t>(n)) >= 0 && send();
+    return nghttp2_session_mem_recv(session_, reinterpret_cast<uint8_t*>(data), static_cast<size_t>(n)) >=
+               0 &&
+           send();
   }
   bool until(const std::function<bool()>& done) {
     while (!done())

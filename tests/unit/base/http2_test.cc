@@ -18,7 +18,8 @@ TEST(Http2, IsChosenByAlpnAndAnswersManyStreamsOnOneConnection) {
   EXPECT_EQ(peer.protocol(), "h2");
   peer.begin();
   std::vector<int32_t> ids;
-  for (int i = 0; i < 200; ++i) ids.push_back(peer.request("POST", "/" + std::to_string(i), "body " + std::to_string(i)));
+  for (int i = 0; i < 200; ++i)
+    ids.push_back(peer.request("POST", "/" + std::to_string(i), "body " + std::to_string(i)));
   for (int i = 0; i < 200; ++i) {
     auto& answer = peer.wait(ids[static_cast<size_t>(i)]);
     EXPECT_EQ(answer.body, "POST /" + std::to_string(i) + " [body " + std::to_string(i) + "]");
@@ -34,13 +35,15 @@ TEST(Http2, SharesLargeBodiesAndHoldsBackByTheStreamsWindow) {
   Bytes big = bytes(std::string(3 << 20, 'x'));
   ServerThread server(
       [big](std::shared_ptr<Exchange> exchange) {
-        if (exchange->request().target == "/big") exchange->respond(200, {}, std::vector<Bytes>{big, bytes("end")});
+        if (exchange->request().target == "/big")
+          exchange->respond(200, {}, std::vector<Bytes>{big, bytes("end")});
         else echo(exchange);
       },
       {}, server_context());
   Peer2 peer(server.port());
   peer.begin(1000);  // a tiny window: the large answer goes in many pieces, others don't wait for it
-  int32_t large = peer.request("GET", "/big"), head = peer.request("HEAD", "/big"), small = peer.request("GET", "/small");
+  int32_t large = peer.request("GET", "/big"), head = peer.request("HEAD", "/big"),
+          small = peer.request("GET", "/small");
   EXPECT_EQ(peer.wait(small).body, "GET /small []");
   EXPECT_FALSE(peer.answers[large].closed);
   EXPECT_EQ(peer.wait(head).body, "");
@@ -66,13 +69,17 @@ TEST(Http2, StreamsAndTellsTheHandlerWhenAStreamIsReset) {
     peer.begin();
     int32_t watch = peer.request("GET", "/watch");
     ASSERT_TRUE(peer.until([&] { return peer.answers[watch].headers.count(":status") == 1; }));
-    for (int i = 0; i < 3; ++i) server.on_loop([&] { return held->write(bytes("line " + std::to_string(i) + "\n")), 0; });
+    for (int i = 0; i < 3; ++i)
+      server.on_loop([&] { return held->write(bytes("line " + std::to_string(i) + "\n")), 0; });
     ASSERT_TRUE(peer.until([&] { return peer.answers[watch].body == "line 0\nline 1\nline 2\n"; }));
     EXPECT_EQ(peer.wait(peer.request("GET", "/other")).body, "GET /other []");
     peer.reset(watch);
     EXPECT_EQ(peer.wait(peer.request("GET", "/more")).body, "GET /more []");
     EXPECT_TRUE(server.on_loop([&] { return closed && held->closed(); }));
-    server.on_loop([&] { held.reset(); return 0; });
+    server.on_loop([&] {
+      held.reset();
+      return 0;
+    });
   }
 }
 
@@ -103,7 +110,10 @@ TEST(Http2, ResetsAStreamWhoseClientReadsNothingAndServesTheOthers) {
   int32_t other = peer.request("GET", "/o");
   EXPECT_TRUE(peer.until([&] { return peer.answers[other].closed; }));
   EXPECT_EQ(peer.answers[other].body, "GET /o []");
-  server.on_loop([&] { held.reset(); return 0; });
+  server.on_loop([&] {
+    held.reset();
+    return 0;
+  });
 }
 
 TEST(Http2, RefusesWhatIsTooLargeOnItsStreamAlone) {
@@ -124,7 +134,12 @@ TEST(Http2, RefusesWhatIsTooLargeOnItsStreamAlone) {
 
 TEST(Http2, EndsConnectionsThatResetFasterThanTheyAsk) {
   int handled = 0;
-  ServerThread server([&](std::shared_ptr<Exchange> exchange) { ++handled; echo(exchange); }, {}, server_context());
+  ServerThread server(
+      [&](std::shared_ptr<Exchange> exchange) {
+        ++handled;
+        echo(exchange);
+      },
+      {}, server_context());
   Peer2 peer(server.port());
   peer.begin();
   bool open = true;
@@ -163,11 +178,16 @@ TEST(Http2, SaysGoawayAndAnswersWhatIsUnderWayWhenItShutsDown) {
   while (!server.on_loop([&] { return held != nullptr; })) {
   }
   bool done = false;
-  server.on_loop([&] { return server.server().shut_down(std::chrono::seconds(60), [&] { done = true; }), 0; });
+  server.on_loop(
+      [&] { return server.server().shut_down(std::chrono::seconds(60), [&] { done = true; }), 0; });
   ASSERT_TRUE(peer.until([&] { return peer.goaway >= 0; }));
   EXPECT_EQ(peer.goaway, NGHTTP2_NO_ERROR);
   EXPECT_FALSE(server.on_loop([&] { return done; }));
-  server.on_loop([&] { echo(held); held.reset(); return 0; });
+  server.on_loop([&] {
+    echo(held);
+    held.reset();
+    return 0;
+  });
   EXPECT_EQ(peer.wait(id).body, "GET /slow []");
   while (peer.receive()) {
   }
@@ -183,10 +203,15 @@ TEST(Http1, AnswersWhatIsUnderWayWhenItShutsDown) {
   while (!server.on_loop([&] { return held != nullptr; })) {
   }
   bool done = false;
-  server.on_loop([&] { return server.server().shut_down(std::chrono::seconds(60), [&] { done = true; }), 0; });
+  server.on_loop(
+      [&] { return server.server().shut_down(std::chrono::seconds(60), [&] { done = true; }), 0; });
   EXPECT_TRUE(idle.at_end());
   EXPECT_FALSE(server.on_loop([&] { return done; }));
-  server.on_loop([&] { echo(held); held.reset(); return 0; });
+  server.on_loop([&] {
+    echo(held);
+    held.reset();
+    return 0;
+  });
   std::string head;
   EXPECT_EQ(socket.read_answer(&head), "GET /slow []");
   EXPECT_NE(head.find("Connection: close"), std::string::npos);

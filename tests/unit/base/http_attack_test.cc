@@ -22,10 +22,12 @@ const std::string kAddress = "127.0.0.1:0";
 void door(const std::shared_ptr<Exchange>& exchange) {
   if (exchange->request().headers.get("Name").empty()) return exchange->respond(401, {}, std::string("who?"));
   exchange->known();
-  exchange->receive([exchange] { exchange->respond(200, {}, std::to_string(exchange->request().body.size())); });
+  exchange->receive(
+      [exchange] { exchange->respond(200, {}, std::to_string(exchange->request().body.size())); });
 }
 std::string post(size_t size, std::string_view more = "") {
-  return "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(size) + "\r\n" + std::string(more) + "\r\n";
+  return "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(size) + "\r\n" +
+         std::string(more) + "\r\n";
 }
 
 TEST(HttpAttack, NothingOfAStrangersBodyIsRead) {
@@ -59,7 +61,8 @@ TEST(HttpAttack, NothingOfAStrangersBodyIsRead) {
 TEST(HttpAttack, ABodyWaitsInTheSocketUntilTheHandlerAsks) {
   std::shared_ptr<Exchange> held;
   std::string body;
-  ServerThread server([&](std::shared_ptr<Exchange> exchange) { held = std::move(exchange); }, {}, nullptr, kAddress, true);
+  ServerThread server([&](std::shared_ptr<Exchange> exchange) { held = std::move(exchange); }, {}, nullptr,
+                      kAddress, true);
   Socket socket(server.port());
   std::string big(1 << 20, 'x');
   std::thread sender([&] { socket.send(post(big.size()) + big); });
@@ -125,7 +128,8 @@ TEST(HttpAttack, HeadsThatSayTwoThingsAreRefusedAndEndTheConnection) {
     Socket socket(server.port());
     socket.send(one.sent);
     std::string answer = socket.read_to_end();
-    EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + std::to_string(one.status) + " ")) << one.sent << " -> " << answer;
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + std::to_string(one.status) + " "))
+        << one.sent << " -> " << answer;
     EXPECT_EQ(answer.find("HTTP/1.1 ", 9), std::string::npos) << one.sent << " was answered twice";
   }
   Socket socket(server.port());
@@ -147,7 +151,8 @@ TEST(HttpAttack, HeadsAndChunkLinesHaveAnEnd) {
   Socket lines(server.port());
   lines.send("GET / HTTP/1.1\r\nHost: x\r\n");
   bool open = true;
-  for (int i = 0; i < 2000 && open; ++i) open = lines.send("Header-" + std::to_string(i) + ": " + std::string(100, 'v') + "\r\n");
+  for (int i = 0; i < 2000 && open; ++i)
+    open = lines.send("Header-" + std::to_string(i) + ": " + std::string(100, 'v') + "\r\n");
   std::string answer = lines.read_to_end();
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 431 ")) << answer.substr(0, 200);
   // The extension of a chunk that never ends.
@@ -173,7 +178,8 @@ TEST(HttpAttack, SlowHeadsAndBodiesEnd) {
   Socket trickle(server.port());
   trickle.send(post(1000, "Name: me\r\n"));
   int sent = 0;
-  for (pollfd answer{trickle.fd(), POLLIN, 0}; sent < 500 && ::poll(&answer, 1, 20) == 0; ++sent) trickle.send("x");
+  for (pollfd answer{trickle.fd(), POLLIN, 0}; sent < 500 && ::poll(&answer, 1, 20) == 0; ++sent)
+    trickle.send("x");
   EXPECT_LT(sent, 500);
   EXPECT_TRUE(trickle.read_to_end().starts_with("HTTP/1.1 408 "));
 }
@@ -209,7 +215,8 @@ TEST(HttpAttack, AStrangersConnectionEndsAfterSoManyRequests) {
   socket.send(many);
   std::string all = socket.read_to_end();
   size_t answers = 0;
-  for (size_t at = all.find("HTTP/1.1 401"); at != std::string::npos; at = all.find("HTTP/1.1 401", at + 1)) ++answers;
+  for (size_t at = all.find("HTTP/1.1 401"); at != std::string::npos; at = all.find("HTTP/1.1 401", at + 1))
+    ++answers;
   EXPECT_EQ(answers, 5u);
 }
 
@@ -290,7 +297,8 @@ TEST(HttpFeed, ALongAnswerIsMadeAsItIsTaken) {
   Socket socket(server.port(), 8192);
   socket.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   socket.read_until("\r\n\r\n");
-  for (size_t before = 1; before != server.on_loop([&] { return made; });)  // until the sockets' buffers are full
+  for (size_t before = 1;
+       before != server.on_loop([&] { return made; });)  // until the sockets' buffers are full
     for (int round = 0; round < 20; ++round) before = server.on_loop([&] { return made; });
   EXPECT_LT(server.on_loop([&] { return made; }), kPieces / 2);
   std::string all = socket.read_to_end();
@@ -315,7 +323,8 @@ TEST(Acceptor, RestsWhereThereAreNoDescriptors) {
   ASSERT_EQ(::listen(listener.get(), 16), 0);
   ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size);
   std::vector<UniqueFd> taken;
-  Acceptor acceptor(loop, listener.get(), SOCK_NONBLOCK, [&](UniqueFd fd, const sockaddr_storage&) { taken.push_back(std::move(fd)); });
+  Acceptor acceptor(loop, listener.get(), SOCK_NONBLOCK,
+                    [&](UniqueFd fd, const sockaddr_storage&) { taken.push_back(std::move(fd)); });
   Socket client(ntohs(address.sin_port));
   rlimit before{}, none{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);

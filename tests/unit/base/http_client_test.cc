@@ -8,12 +8,18 @@ using namespace std::chrono_literals;
 
 struct Certificates {
   tls::KeyPair ca = tls::make_ca("test", 24h).value();
-  tls::KeyPair server = tls::sign(ca, {.common_name = "server", .organizations = {},
-                                       .dns_names = {"localhost"}, .ip_addresses = {"127.0.0.1"},
-                                       .server = true}).value();
-  tls::KeyPair client =
-      tls::sign(ca, {.common_name = "system:node:a", .organizations = {"system:nodes", "b"},
-                     .dns_names = {}, .ip_addresses = {}, .client = true}).value();
+  tls::KeyPair server = tls::sign(ca, {.common_name = "server",
+                                       .organizations = {},
+                                       .dns_names = {"localhost"},
+                                       .ip_addresses = {"127.0.0.1"},
+                                       .server = true})
+                            .value();
+  tls::KeyPair client = tls::sign(ca, {.common_name = "system:node:a",
+                                       .organizations = {"system:nodes", "b"},
+                                       .dns_names = {},
+                                       .ip_addresses = {},
+                                       .client = true})
+                            .value();
 };
 void who(const std::shared_ptr<Exchange>& exchange) {
   const Peer& peer = exchange->request().peer;
@@ -51,15 +57,13 @@ TEST(HttpClient, ReusesItsConnection) {
 
 TEST(HttpClient, SpeaksTlsBothWays) {
   Certificates certificates;
-  auto server_context =
-      tls::Context::server(certificates.server, certificates.ca.certificate_pem).value();
+  auto server_context = tls::Context::server(certificates.server, certificates.ca.certificate_pem).value();
   ServerThread server(who, {}, server_context);
   Loop loop;
   auto context = tls::Context::client(certificates.ca.certificate_pem, certificates.client).value();
   Client client(loop, context, {.host = "127.0.0.1", .port = server.port(), .server_name = {}});
   for (int i = 0; i < 3; ++i)
-    EXPECT_EQ(call(loop, client, request("GET", "/")).value().body,
-              "GET / system:node:a system:nodes b ");
+    EXPECT_EQ(call(loop, client, request("GET", "/")).value().body, "GET / system:node:a system:nodes b ");
   std::string big(3 << 20, 'x');
   EXPECT_EQ(call(loop, client, request("PUT", "/", big)).value().body.size(), big.size() + 35);
   auto anonymous = tls::Context::client(certificates.ca.certificate_pem, {}).value();
@@ -76,16 +80,17 @@ TEST(HttpClient, RefusesAServerItCannotVerify) {
   Client client(loop, stranger, {.host = "127.0.0.1", .port = server.port(), .server_name = {}});
   auto result = call(loop, client, request("GET", "/"));
   ASSERT_FALSE(result.ok());
-  EXPECT_NE(result.error().message().find("certificate"), std::string::npos)
-      << result.error().message();
+  EXPECT_NE(result.error().message().find("certificate"), std::string::npos) << result.error().message();
   auto friendly = tls::Context::client(certificates.ca.certificate_pem, {}).value();
-  Client wrong_name(loop, friendly, {.host = "127.0.0.1", .port = server.port(), .server_name = "example.org"});
+  Client wrong_name(loop, friendly,
+                    {.host = "127.0.0.1", .port = server.port(), .server_name = "example.org"});
   EXPECT_FALSE(call(loop, wrong_name, request("GET", "/")).ok());
 }
 
 TEST(HttpClient, IsRefusedWithAStrangersCertificate) {
   Certificates certificates, others;
-  ServerThread server(who, {}, tls::Context::server(certificates.server, certificates.ca.certificate_pem).value());
+  ServerThread server(who, {},
+                      tls::Context::server(certificates.server, certificates.ca.certificate_pem).value());
   Loop loop;
   auto context = tls::Context::client(certificates.ca.certificate_pem, others.client).value();
   Client client(loop, context, {.host = "127.0.0.1", .port = server.port(), .server_name = {}});
@@ -110,10 +115,17 @@ TEST(HttpClient, StreamsAndReportsACutBody) {
         [&](std::string_view data) { seen += data; }, [&](Status result) { end = std::move(result); });
     ASSERT_TRUE(run_until(loop, [&] { return seen == "one "; }));
     EXPECT_EQ(status, 200);
-    server.on_loop([&] { held->write(bytes("two")); return 0; });
+    server.on_loop([&] {
+      held->write(bytes("two"));
+      return 0;
+    });
     ASSERT_TRUE(run_until(loop, [&] { return seen == "one two"; }));
     EXPECT_FALSE(end.has_value());
-    server.on_loop([&] { if (!cut) held->finish(); held.reset(); return 0; });
+    server.on_loop([&] {
+      if (!cut) held->finish();
+      held.reset();
+      return 0;
+    });
     ASSERT_TRUE(run_until(loop, [&] { return end.has_value(); }));
     EXPECT_EQ(end->ok(), !cut);
   }
@@ -132,13 +144,17 @@ TEST(HttpClient, CancelsByDroppingTheHandle) {
   Client client(loop, nullptr, {.host = "127.0.0.1", .port = server.port(), .server_name = {}});
   std::unique_ptr<Client::Call> handle;
   bool ended = false;
-  handle = client.stream(request("GET", "/"), [](const Response&) {},
-                         [&](std::string_view) { handle.reset(); }, [&](Status) { ended = true; });
+  handle = client.stream(
+      request("GET", "/"), [](const Response&) {}, [&](std::string_view) { handle.reset(); },
+      [&](Status) { ended = true; });
   ASSERT_TRUE(run_until(loop, [&] { return !handle; }));
   loop.run_once(10ms);
   EXPECT_FALSE(ended);
   EXPECT_EQ(gone.get_future().wait_for(10s), std::future_status::ready);
-  server.on_loop([&] { held.reset(); return 0; });
+  server.on_loop([&] {
+    held.reset();
+    return 0;
+  });
 }
 
 TEST(HttpClient, TimesOutAndReportsRefusedConnections) {
@@ -152,14 +168,16 @@ TEST(HttpClient, TimesOutAndReportsRefusedConnections) {
     auto late = call(loop, client, request("GET", "/"), 50ms);
     ASSERT_FALSE(late.ok());
     EXPECT_EQ(late.error().kind, Kind::kTimeout);
-    server.on_loop([&] { held.reset(); return 0; });
+    server.on_loop([&] {
+      held.reset();
+      return 0;
+    });
   }
   Client client(loop, nullptr, {.host = "127.0.0.1", .port = port, .server_name = {}});
   auto refused = call(loop, client, request("GET", "/"));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().kind, Kind::kUnavailable);
-  EXPECT_NE(refused.error().message().find("ECONNREFUSED"), std::string::npos)
-      << refused.error().message();
+  EXPECT_NE(refused.error().message().find("ECONNREFUSED"), std::string::npos) << refused.error().message();
 }
 
 // A server of raw bytes: answers once per connection without saying that it will close.
@@ -189,7 +207,7 @@ TEST(HttpClient, RetriesOnceWhenAnIdleConnectionWasClosedUnderIt) {
   Client client(loop, nullptr, {.host = "127.0.0.1", .port = ntohs(address.sin_port), .server_name = {}});
   EXPECT_EQ(call(loop, client, request("GET", "/1")).value().body, "ok");
   EXPECT_EQ(call(loop, client, request("GET", "/2")).value().body, "ok");  // the retry
-  auto post = call(loop, client, request("POST", "/3", "x"));  // not idempotent, and it was sent
+  auto post = call(loop, client, request("POST", "/3", "x"));              // not idempotent, and it was sent
   EXPECT_FALSE(post.ok());
   EXPECT_EQ(call(loop, client, request("GET", "/4")).value().body, "ok");
   { auto gone = std::move(client); }
@@ -237,8 +255,7 @@ TEST(HttpClient, UpgradesAndSplices) {
         copy.headers.add("Upgrade", "echo");
         onward_call = onward->upgrade(copy, [exchange](Result<Client::Upgraded> result) {
           ASSERT_TRUE(result.ok()) << result.error().message();
-          if (!result->stream)
-            return exchange->respond(result->response.status, {}, result->response.body);
+          if (!result->stream) return exchange->respond(result->response.status, {}, result->response.body);
           auto stream = exchange->upgrade(result->response.headers);
           splice(std::move(stream), std::move(result->stream));
         });
@@ -259,7 +276,8 @@ TEST(HttpClient, UpgradesAndSplices) {
   auto stream = std::move((*result)->stream);
   ASSERT_TRUE(stream);
   std::string sent, seen;
-  for (int i = 0; i < 3'000'000; ++i) sent.push_back(static_cast<char>(static_cast<unsigned>(i) * 7919u >> 5));
+  for (int i = 0; i < 3'000'000; ++i)
+    sent.push_back(static_cast<char>(static_cast<unsigned>(i) * 7919u >> 5));
   stream->on_data([&](std::string_view data) { seen += data; }, [](Status) { FAIL(); });
   stream->write(sent);
   ASSERT_TRUE(run_until(loop, [&] { return seen.size() == sent.size(); })) << seen.size();
@@ -268,7 +286,11 @@ TEST(HttpClient, UpgradesAndSplices) {
   loop.run_once(10ms);
   while (backend.on_loop([&] { return static_cast<bool>(echo); })) {
   }
-  proxy.on_loop([&] { onward_call.reset(); onward.reset(); return 0; });
+  proxy.on_loop([&] {
+    onward_call.reset();
+    onward.reset();
+    return 0;
+  });
 }
 }  // namespace
 }  // namespace base::http

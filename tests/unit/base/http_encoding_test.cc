@@ -42,12 +42,13 @@ TEST(Compressor, CompressesBesideTheLoopAndAnswersOnIt) {
   std::vector<std::string> done;
   auto thread = std::this_thread::get_id();
   for (int i = 0; i < 3; ++i)
-    compressor.gzip({bytes(std::string(100'000, static_cast<char>('a' + i))), nullptr, bytes("end")}, [&, i](Bytes made) {
-      EXPECT_EQ(std::this_thread::get_id(), thread);
-      EXPECT_LT(made->size(), 2000u);
-      done.push_back(gunzip(*made, 1 << 20).value_or(""));
-      EXPECT_EQ(done.back(), std::string(100'000, static_cast<char>('a' + i)) + "end");
-    });
+    compressor.gzip({bytes(std::string(100'000, static_cast<char>('a' + i))), nullptr, bytes("end")},
+                    [&, i](Bytes made) {
+                      EXPECT_EQ(std::this_thread::get_id(), thread);
+                      EXPECT_LT(made->size(), 2000u);
+                      done.push_back(gunzip(*made, 1 << 20).value_or(""));
+                      EXPECT_EQ(done.back(), std::string(100'000, static_cast<char>('a' + i)) + "end");
+                    });
   for (int i = 0; i < 1000 && done.size() < 3; ++i) loop.run_once(std::chrono::milliseconds(10));
   EXPECT_EQ(done.size(), 3u);
 }
@@ -57,7 +58,8 @@ TEST(Compressor, DropsWhatWaitsWhenItEnds) {
   auto held = std::make_shared<int>(0);
   {
     Compressor compressor(loop);
-    for (int i = 0; i < 50; ++i) compressor.gzip({bytes(std::string(1 << 20, 'x'))}, [held](Bytes) { ++*held; });
+    for (int i = 0; i < 50; ++i)
+      compressor.gzip({bytes(std::string(1 << 20, 'x'))}, [held](Bytes) { ++*held; });
   }
   EXPECT_EQ(*held, 0);
 }

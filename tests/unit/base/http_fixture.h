@@ -18,8 +18,8 @@ class ServerThread {
  public:
   // The handler gets whole requests, or `heads` alone and asks for the bodies itself.
   ServerThread(Server::Handler handler, Server::Options options = {},
-               std::shared_ptr<tls::Context> context = nullptr,
-               const std::string& address = "127.0.0.1:0", bool heads = false) {
+               std::shared_ptr<tls::Context> context = nullptr, const std::string& address = "127.0.0.1:0",
+               bool heads = false) {
     std::promise<int> port;
     thread_ = std::thread([&, handler = heads ? std::move(handler) : with_bodies(std::move(handler))] {
       server_ = std::make_unique<Server>(loop_, context, options, handler);

@@ -33,7 +33,9 @@ TEST(HttpParser, AnEmptyChunkedBodyInPieces) {
 
 TEST(HttpParser, ChunksWithTrailersInPieces) {
   RequestParser request(1024, 1024);
-  byte_by_byte(request, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nSum: 1\r\n\r\n");
+  byte_by_byte(
+      request,
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nSum: 1\r\n\r\n");
   EXPECT_TRUE(request.done());
   EXPECT_EQ(request.request.body, "abc");
 }

@@ -25,8 +25,7 @@ TEST(HttpServer, KeepsAliveAndAnswersPipelinedRequestsInOrder) {
   std::string many;
   for (int i = 0; i < 3000; ++i) many += get("/" + std::to_string(i));
   ASSERT_TRUE(socket.send(many));
-  for (int i = 0; i < 3000; ++i)
-    ASSERT_EQ(socket.read_answer(), "GET /" + std::to_string(i) + " []");
+  for (int i = 0; i < 3000; ++i) ASSERT_EQ(socket.read_answer(), "GET /" + std::to_string(i) + " []");
 }
 
 TEST(HttpServer, AnswersPipelinedRequestsInOrderWhenTheHandlerIsLate) {
@@ -58,16 +57,16 @@ TEST(HttpServer, TakesBodiesByteByByteAndInChunks) {
     ASSERT_TRUE(socket.send(std::string_view(&c, 1)));
   EXPECT_EQ(socket.read_answer(), "PUT /b [abcd]");
   std::string big(2 << 20, 'x');
-  ASSERT_TRUE(socket.send("POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: " +
-                          std::to_string(big.size()) + "\r\n\r\n" + big));
+  ASSERT_TRUE(socket.send("POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(big.size()) +
+                          "\r\n\r\n" + big));
   EXPECT_EQ(socket.read_answer(), "POST /c [" + big + "]");
 }
 
 TEST(HttpServer, ContinuesWhenAsked) {
   ServerThread server(echo);
   Socket socket(server.port());
-  ASSERT_TRUE(socket.send(
-      "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
+  ASSERT_TRUE(
+      socket.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
   EXPECT_EQ(socket.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   ASSERT_TRUE(socket.send("ok"));
   EXPECT_EQ(socket.read_answer(), "POST /a [ok]");
@@ -81,8 +80,8 @@ TEST(HttpServer, RefusesBodiesOverTheLimitSoThatTheClientSeesIt) {
   {
     // The client sends all of it before it looks: the answer must survive.
     Socket socket(server.port());
-    ASSERT_TRUE(socket.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: " +
-                            std::to_string(big.size()) + "\r\n\r\n" + big));
+    ASSERT_TRUE(socket.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(big.size()) +
+                            "\r\n\r\n" + big));
     std::string answer = socket.read_to_end();
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
     EXPECT_NE(answer.find("Connection: close"), std::string::npos);
@@ -179,12 +178,20 @@ TEST(HttpServer, StreamsInChunksAndNoticesTheReaderLeaving) {
     std::string head = socket.read_until("\r\n\r\n");
     EXPECT_NE(head.find("Transfer-Encoding: chunked"), std::string::npos);
     EXPECT_EQ(socket.read_until("twotwo\r\n"), "3\r\none\r\nc\r\ntwotwotwotwo\r\n");
-    server.on_loop([&] { held->write(bytes("three")); return 0; });
+    server.on_loop([&] {
+      held->write(bytes("three"));
+      return 0;
+    });
     EXPECT_EQ(socket.read_until("three\r\n"), "5\r\nthree\r\n");
   }
   ASSERT_EQ(gone.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
   EXPECT_TRUE(server.on_loop([&] { return held->closed(); }));
-  server.on_loop([&] { held->write(bytes("into the void")); held->finish(); held.reset(); return 0; });
+  server.on_loop([&] {
+    held->write(bytes("into the void"));
+    held->finish();
+    held.reset();
+    return 0;
+  });
 }
 
 TEST(HttpServer, FinishesAStreamAndKeepsTheConnection) {
@@ -217,7 +224,10 @@ TEST(HttpServer, CutsOffASlowReader) {
   socket.read_until("\r\n\r\n");
   Bytes chunk = bytes(std::string(256 << 10, 'x'));
   for (int i = 0; i < 100 && !server.on_loop([&] { return held->closed(); }); ++i)
-    server.on_loop([&] { held->write(chunk); return 0; });
+    server.on_loop([&] {
+      held->write(chunk);
+      return 0;
+    });
   ASSERT_EQ(gone.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
 }
 

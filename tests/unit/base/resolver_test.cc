@@ -11,7 +11,9 @@ struct ResolverTest : ::testing::Test {
   std::string found(const std::string& host) {
     Resolver resolver(loop);
     std::string out;
-    resolver.resolve(host, [&](Result<std::string> address) { out = address.ok() ? *address : "error: " + address.error().message(); });
+    resolver.resolve(host, [&](Result<std::string> address) {
+      out = address.ok() ? *address : "error: " + address.error().message();
+    });
     for (int i = 0; i < 500 && out.empty(); ++i) loop.run_once(std::chrono::milliseconds(10));
     return out;
   }
@@ -34,7 +36,8 @@ TEST_F(ResolverTest, ANameOfTheHost) {
 TEST_F(ResolverTest, AllWhoWaitGetOneAnswerAndLaterOnesAtOnce) {
   Resolver resolver(loop);
   int answers = 0;
-  for (int i = 0; i < 3; ++i) resolver.resolve("localhost", [&](Result<std::string> address) { answers += address.ok(); });
+  for (int i = 0; i < 3; ++i)
+    resolver.resolve("localhost", [&](Result<std::string> address) { answers += address.ok(); });
   EXPECT_EQ(answers, 0);
   for (int i = 0; i < 500 && answers < 3; ++i) loop.run_once(std::chrono::milliseconds(10));
   EXPECT_EQ(answers, 3);

@@ -31,7 +31,9 @@ TEST(Spdy, StreamsWithHeadersDataAndFin) {
         opened.push_back(stream);
         Stream* raw = stream.get();
         raw->on_data([raw](std::string_view data) { raw->write(data); },
-                     [raw](Status status) { if (status.ok()) raw->finish(); });
+                     [raw](Status status) {
+                       if (status.ok()) raw->finish();
+                     });
       },
       [](Status) {});
   Session client(std::move(ends.b), Role::kClient, {}, {}, [](Status) {});
@@ -47,7 +49,10 @@ TEST(Spdy, StreamsWithHeadersDataAndFin) {
     headers.add("X-Empty", "");
     auto stream = client.open(headers, [&] { ++replies; });
     stream->on_data([&, i](std::string_view data) { seen[i] += data; },
-                    [&](Status status) { EXPECT_TRUE(status.ok()); ++ends_seen; });
+                    [&](Status status) {
+                      EXPECT_TRUE(status.ok());
+                      ++ends_seen;
+                    });
     stream->write(i == 1 ? big : "hello");
     stream->finish();
     streams.push_back(stream);
@@ -78,8 +83,8 @@ TEST(Spdy, ResetsAndTheEndOfTheSessionAreErrors) {
         opened.push_back(std::move(stream));
       },
       [&](Status status) { session_end = std::move(status); });
-  auto client = std::make_unique<Session>(std::move(ends.b), Role::kClient, Options{},
-                                          Session::OnStream{}, [](Status) {});
+  auto client = std::make_unique<Session>(std::move(ends.b), Role::kClient, Options{}, Session::OnStream{},
+                                          [](Status) {});
   auto one = client->open({}), two = client->open({});
   one->reset();
   ASSERT_TRUE(http::run_until(loop, [&] { return at_server[0].has_value(); }));
@@ -122,17 +127,18 @@ TEST(Spdy, HoldsDataOfAPausedStreamAndThenTheConnection) {
 
 TEST(Spdy, RefusesWhatIsNotSpdy) {
   const std::string cases[] = {
-      std::string("\x80\x02\x00\x01\x01\x00\x00\x0a", 8) + std::string(10, '\0'),  // version 2
-      std::string("\x80\x03\x00\x01\x01\x00\x00\x04", 8) + std::string(4, '\0'),   // too short
-      std::string("\x80\x03\x00\x01\x01\xff\xff\xff", 8),                          // too long
+      std::string("\x80\x02\x00\x01\x01\x00\x00\x0a", 8) + std::string(10, '\0'),    // version 2
+      std::string("\x80\x03\x00\x01\x01\x00\x00\x04", 8) + std::string(4, '\0'),     // too short
+      std::string("\x80\x03\x00\x01\x01\xff\xff\xff", 8),                            // too long
       std::string("\x80\x03\x00\x01\x01\x00\x00\x14", 8) + std::string(20, '\x01'),  // not zlib
   };
   for (const std::string& sent : cases) {
     Loop loop;
     auto ends = pair(loop);
     std::optional<Status> end;
-    Session server(std::move(ends.a), Role::kServer, {}, [](auto stream) { stream->reply(); },
-                   [&](Status status) { end = std::move(status); });
+    Session server(
+        std::move(ends.a), Role::kServer, {}, [](auto stream) { stream->reply(); },
+        [&](Status status) { end = std::move(status); });
     std::string answer;
     ends.b->on_data([&](std::string_view data) { answer += data; }, [](Status) {});
     ends.b->write(sent);

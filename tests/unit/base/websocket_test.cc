@@ -33,9 +33,11 @@ struct Seen {
   int code = 0;
   std::string reason;
   void listen(Connection& connection) {
-    connection.on_message(
-        [this](bool binary, std::string_view data) { messages.emplace_back(binary, data); },
-        [this](uint16_t c, std::string_view r) { code = c; reason = r; });
+    connection.on_message([this](bool binary, std::string_view data) { messages.emplace_back(binary, data); },
+                          [this](uint16_t c, std::string_view r) {
+                            code = c;
+                            reason = r;
+                          });
   }
 };
 
@@ -108,17 +110,17 @@ TEST(WebSocket, ClosesOnEveryBreachOfTheRfc) {
     std::string sent;
     int code;
   } cases[] = {
-      {frame(0x82, "x", false), kProtocolError},                      // not masked
-      {frame(0xc2, "x"), kProtocolError},                             // reserved bit
-      {frame(0x83, "x"), kProtocolError},                             // reserved opcode
-      {frame(0x8b, "x"), kProtocolError},                             // reserved control opcode
-      {frame(0x80, "x"), kProtocolError},                             // continuation of nothing
-      {frame(0x02, "x") + frame(0x82, "y"), kProtocolError},          // new message in a message
-      {frame(0x09, "x"), kProtocolError},                             // fragmented ping
-      {std::string("\x89\xfe\x00\x80", 4), kProtocolError},           // long ping
-      {std::string("\x82\xfe\x00\x05", 4), kProtocolError},           // length not shortest
-      {frame(0x88, "x"), kProtocolError},                             // close of one byte
-      {frame(0x88, "\x03\xed"), kProtocolError},                      // 1005 on the wire
+      {frame(0x82, "x", false), kProtocolError},              // not masked
+      {frame(0xc2, "x"), kProtocolError},                     // reserved bit
+      {frame(0x83, "x"), kProtocolError},                     // reserved opcode
+      {frame(0x8b, "x"), kProtocolError},                     // reserved control opcode
+      {frame(0x80, "x"), kProtocolError},                     // continuation of nothing
+      {frame(0x02, "x") + frame(0x82, "y"), kProtocolError},  // new message in a message
+      {frame(0x09, "x"), kProtocolError},                     // fragmented ping
+      {std::string("\x89\xfe\x00\x80", 4), kProtocolError},   // long ping
+      {std::string("\x82\xfe\x00\x05", 4), kProtocolError},   // length not shortest
+      {frame(0x88, "x"), kProtocolError},                     // close of one byte
+      {frame(0x88, "\x03\xed"), kProtocolError},              // 1005 on the wire
       {frame(0x81, "\xc3\x28"), kBadText},
       {std::string("\x82\xff\x00\x00\x00\x01\x00\x00\x00\x00", 10), kTooBig},
   };

@@ -103,15 +103,19 @@ TEST(ContainerNetwork, Files) {
 }
 
 TEST(Template, RowsAndValues) {
-  std::vector<std::map<std::string, std::string>> rows = {{{"ID", "1"}, {"Names", "a"}}, {{"ID", "22"}, {"Names", "b"}}};
+  std::vector<std::map<std::string, std::string>> rows = {{{"ID", "1"}, {"Names", "a"}},
+                                                          {{"ID", "22"}, {"Names", "b"}}};
   EXPECT_EQ(*format_rows("{{.ID}}-{{ .Names }}", rows, {}, true), "1-a\n22-b\n");
-  EXPECT_EQ(*format_rows("table {{.ID}}\t{{.Names}}", rows, {{"ID", "CONTAINER ID"}}, true), "CONTAINER ID  NAMES\n1             a\n22            b\n");
+  EXPECT_EQ(*format_rows("table {{.ID}}\t{{.Names}}", rows, {{"ID", "CONTAINER ID"}}, true),
+            "CONTAINER ID  NAMES\n1             a\n22            b\n");
   EXPECT_EQ(*format_rows("{{json .ID}}\\t", {rows[0]}, {}, true), "\"1\"\t\n");
   EXPECT_FALSE(format_rows("{{.Nope}}", rows, {}, true).ok());
   EXPECT_FALSE(format_rows("{{range .}}", rows, {}, true).ok());
   EXPECT_FALSE(format_rows("{{.ID", rows, {}, true).ok());
-  base::json::value value = base::json::object{{"State", base::json::object{{"ExitCode", 3}, {"Status", "exited"}}}};
-  EXPECT_EQ(*format_value("{{.State.Status}} {{.State.ExitCode}} {{json .State}}", value), "exited 3 {\"ExitCode\":3,\"Status\":\"exited\"}");
+  base::json::value value =
+      base::json::object{{"State", base::json::object{{"ExitCode", 3}, {"Status", "exited"}}}};
+  EXPECT_EQ(*format_value("{{.State.Status}} {{.State.ExitCode}} {{json .State}}", value),
+            "exited 3 {\"ExitCode\":3,\"Status\":\"exited\"}");
 }
 
 }  // namespace

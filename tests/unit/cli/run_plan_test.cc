@@ -41,7 +41,8 @@ std::string plan(const std::vector<std::string>& words, const PlanFacts& with = 
   std::vector<std::string> reversed(words.rbegin(), words.rend());
   reversed.push_back("run");
   app.parse(reversed);
-  if (auto taken = take_operands(*command, "IMAGE", options.image, options.command); !taken.ok()) return taken.error().message();
+  if (auto taken = take_operands(*command, "IMAGE", options.image, options.command); !taken.ok())
+    return taken.error().message();
   auto record = plan_container(options, with);
   return record.ok() ? plan_text(*record) : record.error().message();
 }
@@ -52,34 +53,57 @@ std::string line(const std::string& text, const std::string& key) {
 
 TEST(RunPlan, PlainIsWhatEveryContainerGets) {
   std::string text = plan({"web"});
-  EXPECT_THAT(text, testing::StartsWith(
-      "container aaaaaaaaaaaa calm_keel\n"
-      "image docker.io/library/web:1 1 layers\n"
-      "network bridge hostname aaaaaaaaaaaa\n"
-      "restart no 0\n"
-      "stop SIGQUIT 10 s\n"
-      "args [\"/entry\",\"serve\"]\n"
-      "cwd \"/\"\n"
-      "user {\"uid\":0,\"gid\":0,\"additionalGids\":[0]}\n"
-      "env [\"PATH=/bin\",\"A=image\",\"HOSTNAME=aaaaaaaaaaaa\",\"HOME=/root\",\"container=sampan\"]\n"));
+  EXPECT_THAT(
+      text,
+      testing::StartsWith(
+          "container aaaaaaaaaaaa calm_keel\n"
+          "image docker.io/library/web:1 1 layers\n"
+          "network bridge hostname aaaaaaaaaaaa\n"
+          "restart no 0\n"
+          "stop SIGQUIT 10 s\n"
+          "args [\"/entry\",\"serve\"]\n"
+          "cwd \"/\"\n"
+          "user {\"uid\":0,\"gid\":0,\"additionalGids\":[0]}\n"
+          "env [\"PATH=/bin\",\"A=image\",\"HOSTNAME=aaaaaaaaaaaa\",\"HOME=/root\",\"container=sampan\"]\n"));
   EXPECT_THAT(text, HasSubstr("\nmount /etc/hosts bind /c/x/hosts [\"bind\",\"rprivate\",\"rw\"]\n"));
-  EXPECT_EQ(line(text, "resources"), "resources {\"pids\":{\"limit\":2048},\"devices\":[{\"allow\":false,\"access\":\"rwm\"}]}");
+  EXPECT_EQ(line(text, "resources"),
+            "resources {\"pids\":{\"limit\":2048},\"devices\":[{\"allow\":false,\"access\":\"rwm\"}]}");
   EXPECT_EQ(line(text, "seccomp"), "seccomp yes");
   EXPECT_EQ(line(text, "masked"), "masked yes");
-  EXPECT_EQ(line(text, "namespaces"), "namespaces [{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"cgroup\"}]");
+  EXPECT_EQ(line(text, "namespaces"),
+            "namespaces [{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"cgroup\"}]");
 }
 
 TEST(RunPlan, FlagsAsPeopleWriteThem) {
-  std::string text = plan({"-it", "--rm", "-p", "8080:80", "-p", "127.0.0.1:53:53/udp", "-p", "90", "-v", "./src:/dst:ro", "-v", "data:/data", "-v", "/anon",
-                           "-m", "256m", "--cpus=1.5", "--pids-limit", "-1", "-e", "A=flag", "-e", "FROM", "-e", "NOTHERE", "-w", "/work", "--name", "ignored-here",
-                           "--read-only", "--tmpfs", "/run:size=1m", "--label", "a=b", "--ulimit", "nofile=10:20", "web", "sh", "-c", "echo -it"});
+  std::string text = plan({"-it",          "--rm",
+                           "-p",           "8080:80",
+                           "-p",           "127.0.0.1:53:53/udp",
+                           "-p",           "90",
+                           "-v",           "./src:/dst:ro",
+                           "-v",           "data:/data",
+                           "-v",           "/anon",
+                           "-m",           "256m",
+                           "--cpus=1.5",   "--pids-limit",
+                           "-1",           "-e",
+                           "A=flag",       "-e",
+                           "FROM",         "-e",
+                           "NOTHERE",      "-w",
+                           "/work",        "--name",
+                           "ignored-here", "--read-only",
+                           "--tmpfs",      "/run:size=1m",
+                           "--label",      "a=b",
+                           "--ulimit",     "nofile=10:20",
+                           "web",          "sh",
+                           "-c",           "echo -it"});
   EXPECT_EQ(line(text, "args"), "args [\"/entry\",\"sh\",\"-c\",\"echo -it\"]");
-  EXPECT_THAT(text, HasSubstr("publish 0.0.0.0:8080->80/tcp\npublish 127.0.0.1:53->53/udp\npublish 0.0.0.0:40001->90/tcp\nlabel a=b\nremove terminal stdin restart no 0\n"));
+  EXPECT_THAT(text, HasSubstr("publish 0.0.0.0:8080->80/tcp\npublish 127.0.0.1:53->53/udp\npublish "
+                              "0.0.0.0:40001->90/tcp\nlabel a=b\nremove terminal stdin restart no 0\n"));
   EXPECT_THAT(text, HasSubstr("mount /dst bind /home/me/./src [\"rbind\",\"ro\",\"rprivate\"]\n"));
   EXPECT_THAT(text, HasSubstr("mount /data bind /v/data [\"rbind\",\"rprivate\"]\n"));
   EXPECT_THAT(text, HasSubstr("mount /anon bind /v/anon1 [\"rbind\",\"rprivate\"]\n"));
   EXPECT_THAT(text, HasSubstr("mount /run tmpfs tmpfs [\"nosuid\",\"nodev\",\"noexec\",\"size=1m\"]\n"));
-  EXPECT_THAT(line(text, "resources"), HasSubstr("\"memory\":{\"limit\":268435456},\"cpu\":{\"quota\":150000,\"period\":100000}"));
+  EXPECT_THAT(line(text, "resources"),
+              HasSubstr("\"memory\":{\"limit\":268435456},\"cpu\":{\"quota\":150000,\"period\":100000}"));
   EXPECT_THAT(line(text, "resources"), Not(HasSubstr("pids")));
   EXPECT_THAT(line(text, "env"), HasSubstr("\"A=flag\",\"FROM=host\""));
   EXPECT_THAT(line(text, "env"), Not(HasSubstr("NOTHERE")));
@@ -94,16 +118,23 @@ TEST(RunPlan, EntrypointAndInit) {
   EXPECT_EQ(line(plan({"--entrypoint", "", "web", "c"}), "args"), "args [\"c\"]");
   std::string text = plan({"--init", "web"});
   EXPECT_EQ(line(text, "args"), "args [\"/dev/init\",\"--\",\"/entry\",\"serve\"]");
-  EXPECT_THAT(text, HasSubstr("mount /dev/init bind /usr/bin/sampan-init [\"bind\",\"rprivate\",\"ro\",\"nosuid\",\"nodev\"]\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "mount /dev/init bind /usr/bin/sampan-init [\"bind\",\"rprivate\",\"ro\",\"nosuid\",\"nodev\"]\n"));
 }
 
 TEST(RunPlan, Capabilities) {
   EXPECT_EQ(line(plan({"--cap-drop=all", "--cap-add", "net_admin", "web"}), "capabilities"),
-            "capabilities {\"bounding\":[\"CAP_NET_ADMIN\"],\"effective\":[\"CAP_NET_ADMIN\"],\"permitted\":[\"CAP_NET_ADMIN\"]}");
+            "capabilities "
+            "{\"bounding\":[\"CAP_NET_ADMIN\"],\"effective\":[\"CAP_NET_ADMIN\"],\"permitted\":[\"CAP_NET_"
+            "ADMIN\"]}");
   PlanFacts other = facts();
   other.user.uid = 1000;
   // Another user has only what was asked for by name.
-  EXPECT_THAT(line(plan({"-u", "1000", "--cap-add", "CAP_KILL", "web"}, other), "capabilities"), HasSubstr("\"effective\":[\"CAP_KILL\"],\"permitted\":[\"CAP_KILL\"],\"inheritable\":[\"CAP_KILL\"],\"ambient\":[\"CAP_KILL\"]"));
+  EXPECT_THAT(line(plan({"-u", "1000", "--cap-add", "CAP_KILL", "web"}, other), "capabilities"),
+              HasSubstr("\"effective\":[\"CAP_KILL\"],\"permitted\":[\"CAP_KILL\"],\"inheritable\":[\"CAP_"
+                        "KILL\"],\"ambient\":[\"CAP_KILL\"]"));
   std::string text = plan({"--privileged", "web"});
   EXPECT_EQ(line(text, "seccomp"), "seccomp no");
   EXPECT_EQ(line(text, "masked"), "masked no");
@@ -112,17 +143,36 @@ TEST(RunPlan, Capabilities) {
 
 TEST(RunPlan, WhatIsWrongIsNamed) {
   const std::pair<std::vector<std::string>, const char*> kWrong[] = {
-      {{}, "IMAGE is missing"}, {{"--nosuch", "web"}, "--nosuch: unknown flag"}, {{"-m", "x", "web"}, "x: sizes are"},
-      {{"-m", "1k", "web"}, "at least 6m"}, {{"--cpus", "9", "web"}, "from 0.01 to 4"}, {{"-p", "80:http", "web"}, "ports are numbers"},
-      {{"-p", "80:80/sctp", "web"}, "tcp or udp"}, {{"-p", "1-3:1-2", "web"}, "same length"}, {{"-p", "[::1]:80:80", "web"}, "IPv6"},
-      {{"--network", "host", "-p", "80:80", "web"}, "bridge network only"}, {{"--network", "mine", "web"}, "bridge, host and none"},
-      {{"--network", "host", "--hostname", "x", "web"}, "host's"}, {{"-v", "a/b:/c", "web"}, "begins with ./"}, {{"-v", "/a:b", "web"}, "absolute path"},
-      {{"-v", "/a:/b:what", "web"}, "unknown option 'what'"}, {{"-v", "/a:/b", "-v", "/c:/b", "web"}, "two mounts"}, {{"--cap-add", "FLY", "web"}, "unknown capability"},
-      {{"--restart", "sometimes", "web"}, "the policies are"}, {{"--rm", "--restart", "always", "web"}, "can't be started again"},
-      {{"--stop-signal", "SIGNOT", "web"}, "no such signal"}, {{"--ulimit", "what=1", "web"}, "nofile="}, {{"--ulimit", "nofile=9:1", "web"}, "can't be above"},
-      {{"--security-opt", "x", "web"}, "known are"}, {{"--mount", "type=bind,source=a,target=/b", "web"}, "is a path"}, {{"--sysctl", "x", "web"}, "NAME=VALUE"},
-      {{"--tmpfs", "run", "web"}, "absolute path"}, {{"-w", "rel", "web"}, "absolute path"}, {{"--add-host", "x", "web"}, "NAME:ADDRESS"}};
-  for (const auto& [words, message] : kWrong) EXPECT_THAT(plan(words), HasSubstr(message)) << testing::PrintToString(words);
+      {{}, "IMAGE is missing"},
+      {{"--nosuch", "web"}, "--nosuch: unknown flag"},
+      {{"-m", "x", "web"}, "x: sizes are"},
+      {{"-m", "1k", "web"}, "at least 6m"},
+      {{"--cpus", "9", "web"}, "from 0.01 to 4"},
+      {{"-p", "80:http", "web"}, "ports are numbers"},
+      {{"-p", "80:80/sctp", "web"}, "tcp or udp"},
+      {{"-p", "1-3:1-2", "web"}, "same length"},
+      {{"-p", "[::1]:80:80", "web"}, "IPv6"},
+      {{"--network", "host", "-p", "80:80", "web"}, "bridge network only"},
+      {{"--network", "mine", "web"}, "bridge, host and none"},
+      {{"--network", "host", "--hostname", "x", "web"}, "host's"},
+      {{"-v", "a/b:/c", "web"}, "begins with ./"},
+      {{"-v", "/a:b", "web"}, "absolute path"},
+      {{"-v", "/a:/b:what", "web"}, "unknown option 'what'"},
+      {{"-v", "/a:/b", "-v", "/c:/b", "web"}, "two mounts"},
+      {{"--cap-add", "FLY", "web"}, "unknown capability"},
+      {{"--restart", "sometimes", "web"}, "the policies are"},
+      {{"--rm", "--restart", "always", "web"}, "can't be started again"},
+      {{"--stop-signal", "SIGNOT", "web"}, "no such signal"},
+      {{"--ulimit", "what=1", "web"}, "nofile="},
+      {{"--ulimit", "nofile=9:1", "web"}, "can't be above"},
+      {{"--security-opt", "x", "web"}, "known are"},
+      {{"--mount", "type=bind,source=a,target=/b", "web"}, "is a path"},
+      {{"--sysctl", "x", "web"}, "NAME=VALUE"},
+      {{"--tmpfs", "run", "web"}, "absolute path"},
+      {{"-w", "rel", "web"}, "absolute path"},
+      {{"--add-host", "x", "web"}, "NAME:ADDRESS"}};
+  for (const auto& [words, message] : kWrong)
+    EXPECT_THAT(plan(words), HasSubstr(message)) << testing::PrintToString(words);
 }
 
 TEST(RunPlan, SmallLanguages) {
@@ -140,7 +190,8 @@ TEST(RunPlan, SmallLanguages) {
   EXPECT_EQ(*parse_detach_keys("ctrl-p,ctrl-q"), "\x10\x11");
   EXPECT_EQ(*parse_detach_keys("a,ctrl-@"), std::string("a\0", 2));
   EXPECT_FALSE(parse_detach_keys("ctrl-pp").ok());
-  EXPECT_EQ(parse_env_file("# c\n\n A=1 2\nFROM\nGONE\nB=\n", {"FROM=host"}), (std::vector<std::string>{"A=1 2", "FROM=host", "B="}));
+  EXPECT_EQ(parse_env_file("# c\n\n A=1 2\nFROM\nGONE\nB=\n", {"FROM=host"}),
+            (std::vector<std::string>{"A=1 2", "FROM=host", "B="}));
 }
 
 }  // namespace

@@ -10,7 +10,8 @@ namespace {
 using base::Kind;
 std::string digest(char c) { return "sha256:" + std::string(64, c); }
 std::string descriptor(const std::string& of, const std::string& more = "") {
-  return R"({"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":")" + of + R"(","size":7)" + more + "}";
+  return R"({"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":")" + of + R"(","size":7)" +
+         more + "}";
 }
 
 TEST(ImageManifest, DockerAndOciFormsAreTheSame) {
@@ -18,7 +19,8 @@ TEST(ImageManifest, DockerAndOciFormsAreTheSame) {
                            "application/vnd.docker.distribution.manifest.v2+json"}) {
     auto manifest = parse_manifest(R"({"schemaVersion":2,"mediaType":")" + type + R"(","config":)" +
                                        descriptor(digest('c')) + R"(,"layers":[)" + descriptor(digest('1')) +
-                                       "," + descriptor(digest('2')) + "]}", "x");
+                                       "," + descriptor(digest('2')) + "]}",
+                                   "x");
     ASSERT_TRUE(manifest.ok()) << manifest.error().message();
     EXPECT_EQ(manifest->config.digest, digest('c'));
     ASSERT_EQ(manifest->layers.size(), 2u);
@@ -46,13 +48,17 @@ TEST(ImageManifest, BrokenOnesSayWhat) {
       {"[]", Kind::kInvalid, "no config"},
       {R"({"schemaVersion":1,"fsLayers":[]})", Kind::kUnsupported, "schema 1"},
       {R"({"config":{},"layers":[]})", Kind::kInvalid, "is no digest"},
-      {R"({"config":)" + descriptor("sha256:../../../etc/passwd") + R"(,"layers":[]})", Kind::kInvalid, "is no digest"},
+      {R"({"config":)" + descriptor("sha256:../../../etc/passwd") + R"(,"layers":[]})", Kind::kInvalid,
+       "is no digest"},
       {R"({"config":)" + descriptor("sha512:00") + R"(,"layers":[]})", Kind::kUnsupported, "sha512"},
       {R"({"config":{"digest":")" + digest('c') + R"(","size":-1},"layers":[]})", Kind::kInvalid, "no size"},
-      {R"({"config":{"digest":")" + digest('c') + R"(","size":99999999},"layers":[]})", Kind::kInvalid, "8 MiB"},
-      {R"({"config":)" + descriptor(digest('c')) + R"(,"layers":)" + many + "}", Kind::kInvalid, "500 layers"},
+      {R"({"config":{"digest":")" + digest('c') + R"(","size":99999999},"layers":[]})", Kind::kInvalid,
+       "8 MiB"},
+      {R"({"config":)" + descriptor(digest('c')) + R"(,"layers":)" + many + "}", Kind::kInvalid,
+       "500 layers"},
       {R"({"config":)" + descriptor(digest('c')) +
-           R"(,"layers":[{"mediaType":"application/vnd.in-toto+json","digest":")" + digest('1') + R"(","size":1}]})",
+           R"(,"layers":[{"mediaType":"application/vnd.in-toto+json","digest":")" + digest('1') +
+           R"(","size":1}]})",
        Kind::kUnsupported, "no tar"},
   };
   for (const auto& [text, kind, words] : cases) {
@@ -65,27 +71,30 @@ TEST(ImageManifest, BrokenOnesSayWhat) {
 }
 
 std::string platform(const std::string& os, const std::string& arch, const std::string& variant = "") {
-  return R"(,"platform":{"os":")" + os + R"(","architecture":")" + arch + R"(","variant":")" + variant + "\"}";
+  return R"(,"platform":{"os":")" + os + R"(","architecture":")" + arch + R"(","variant":")" + variant +
+         "\"}";
 }
 
 TEST(ImageManifest, NestedOnesAreRefused) {
   auto manifest = [](const std::string& annotation) {
-    return R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":)" + descriptor(digest('c')) +
-           R"(,"layers":[],"annotations":{"a":)" + annotation + "}}";
+    return R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":)" +
+           descriptor(digest('c')) + R"(,"layers":[],"annotations":{"a":)" + annotation + "}}";
   };
   auto lists = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   EXPECT_TRUE(parse_manifest(manifest("\"b\""), "x").ok());
-  for (const std::string& text : {manifest(lists(127)), lists(129), std::string(1 << 20, '['), std::string(1 << 20, '{')}) {
+  for (const std::string& text :
+       {manifest(lists(127)), lists(129), std::string(1 << 20, '['), std::string(1 << 20, '{')}) {
     EXPECT_EQ(parse_manifest(text, "x").error().kind, Kind::kInvalid);
     EXPECT_FALSE(is_index(text));
   }
 }
 
 TEST(ImageManifest, ThePlatformIsChosenByVariantToo) {
-  auto index = parse_index(R"({"manifests":[)" + descriptor(digest('0'), platform("unknown", "unknown")) + "," +
-                               descriptor(digest('1'), platform("linux", "arm", "v6")) + "," +
+  auto index = parse_index(R"({"manifests":[)" + descriptor(digest('0'), platform("unknown", "unknown")) +
+                               "," + descriptor(digest('1'), platform("linux", "arm", "v6")) + "," +
                                descriptor(digest('2'), platform("linux", "arm", "v7")) + "," +
-                               descriptor(digest('3'), platform("linux", "amd64")) + "]}", "x");
+                               descriptor(digest('3'), platform("linux", "amd64")) + "]}",
+                           "x");
   ASSERT_TRUE(index.ok());
   EXPECT_EQ(choose_platform(*index, {"linux", "arm", "v7"}, "x")->digest, digest('2'));
   EXPECT_EQ(choose_platform(*index, {"linux", "amd64", ""}, "x")->digest, digest('3'));
@@ -99,7 +108,8 @@ TEST(ImageManifest, ThePlatformIsChosenByVariantToo) {
 
 TEST(ImageManifest, ConfigsNeedDiffIds) {
   EXPECT_EQ(parse_config(R"({"rootfs":{"diff_ids":[")" + digest('1') + R"("]}})", "x")->diff_ids.size(), 1u);
-  for (std::string text : {R"({})", R"({"rootfs":{"diff_ids":["sha256:x"]}})", R"({"rootfs":{"diff_ids":[1]}})", "nul"})
+  for (std::string text :
+       {R"({})", R"({"rootfs":{"diff_ids":["sha256:x"]}})", R"({"rootfs":{"diff_ids":[1]}})", "nul"})
     EXPECT_FALSE(parse_config(text, "x").ok()) << text;
 }
 

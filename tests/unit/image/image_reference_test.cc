@@ -35,15 +35,36 @@ TEST(ImageReference, ShortFormsAreCompleted) {
 }
 
 TEST(ImageReference, WhatNoRegistryAcceptsIsRefused) {
-  for (std::string name :
-       {std::string(""), std::string(":"), std::string("a:"), std::string("a:b:c"), std::string("NGINX"),
-        std::string("a/B"), std::string("a//b"), std::string("/a"), std::string("a/"), std::string("a/../b"),
-        std::string("../../etc/passwd"), std::string("a..b"), std::string("a___b"), std::string("-a"),
-        std::string("a-"), std::string("a b"), std::string("a\nb"), std::string("a:b/c"), std::string("a:-x"),
-        "a:" + std::string(129, 'x'), std::string(256, 'a'), std::string("a@sha256:abc"),
-        "a@sha512:" + std::string(128, 'a'), "a@sha256:" + std::string(64, 'A'), std::string(64, 'a'),
-        std::string("host:port/a"), std::string("host:/a"), std::string("ho_st.x/a"), std::string("[::1/a"),
-        std::string("a\0b", 3)}) {
+  for (std::string name : {std::string(""),
+                           std::string(":"),
+                           std::string("a:"),
+                           std::string("a:b:c"),
+                           std::string("NGINX"),
+                           std::string("a/B"),
+                           std::string("a//b"),
+                           std::string("/a"),
+                           std::string("a/"),
+                           std::string("a/../b"),
+                           std::string("../../etc/passwd"),
+                           std::string("a..b"),
+                           std::string("a___b"),
+                           std::string("-a"),
+                           std::string("a-"),
+                           std::string("a b"),
+                           std::string("a\nb"),
+                           std::string("a:b/c"),
+                           std::string("a:-x"),
+                           "a:" + std::string(129, 'x'),
+                           std::string(256, 'a'),
+                           std::string("a@sha256:abc"),
+                           "a@sha512:" + std::string(128, 'a'),
+                           "a@sha256:" + std::string(64, 'A'),
+                           std::string(64, 'a'),
+                           std::string("host:port/a"),
+                           std::string("host:/a"),
+                           std::string("ho_st.x/a"),
+                           std::string("[::1/a"),
+                           std::string("a\0b", 3)}) {
     auto got = normalize_image_name(name);
     EXPECT_FALSE(got.ok()) << "'" << name << "' became " << *got;
     if (!got.ok()) {

@@ -43,11 +43,16 @@ TEST(Registries, LoopbackIsPlainUnlessConfigured) {
 }
 
 TEST(Registries, CredentialsFromFilesAndDockerConfig) {
-  auto registries = parse(R"({"registries":{"a.example":{"username":"u","passwordFile":"/secret","caFile":"/ca"}}})");
+  auto registries =
+      parse(R"({"registries":{"a.example":{"username":"u","passwordFile":"/secret","caFile":"/ca"}}})");
   ASSERT_TRUE(registries.ok()) << registries.error().message();
   EXPECT_EQ(registries->settings("a.example").password, "from-file");
-  ASSERT_TRUE(registries->add_docker_config(
-      R"({"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnA6dw=="},"a.example":{"username":"x","password":"y"},"helper.example":{}}})", "c").ok());
+  ASSERT_TRUE(
+      registries
+          ->add_docker_config(
+              R"({"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnA6dw=="},"a.example":{"username":"x","password":"y"},"helper.example":{}}})",
+              "c")
+          .ok());
   EXPECT_EQ(registries->settings("docker.io").username, "hub");
   EXPECT_EQ(registries->settings("docker.io").password, "p:w") << "only the first colon separates";
   EXPECT_EQ(registries->settings("a.example").username, "x");
@@ -81,7 +86,8 @@ TEST(Registries, WhatIsWrongIsNamed) {
 }
 
 TEST(Challenges, AsRegistriesSendThem) {
-  auto docker = parse_challenges(R"(Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push")");
+  auto docker = parse_challenges(
+      R"(Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push")");
   ASSERT_EQ(docker.size(), 1u);
   EXPECT_EQ(docker[0].scheme, "bearer");
   EXPECT_EQ(docker[0].parameters["realm"], "https://auth.docker.io/token");

@@ -50,11 +50,15 @@ TEST_F(Store, AbsentIsEmpty) {
 
 TEST_F(Store, FindsByEveryKindOfName) {
   write_index({{"docker.io/library/nginx:1", {digest('a'), digest('c'), digest('e'), 1234}}});
-  write_config('c', R"({"config":{"Entrypoint":["/e"],"Cmd":["a","b"],"Env":["X=y"],"User":"www","WorkingDir":"/w","StopSignal":"SIGQUIT"},
-                        "rootfs":{"diff_ids":[")" + digest('1') + R"("]}})");
+  write_config(
+      'c',
+      R"({"config":{"Entrypoint":["/e"],"Cmd":["a","b"],"Env":["X=y"],"User":"www","WorkingDir":"/w","StopSignal":"SIGQUIT"},
+                        "rootfs":{"diff_ids":[")" +
+          digest('1') + R"("]}})");
   ASSERT_TRUE(sys::mkdir_all(layer_path(root_, digest('1')) + "/fs").ok());
-  for (std::string name : {std::string("nginx:1"), std::string("docker.io/library/nginx:1"), digest('a'), digest('c'), digest('e'),
-                           "nginx@" + digest('a'), "nginx@" + digest('e'), "nginx:7@" + digest('a')}) {
+  for (std::string name :
+       {std::string("nginx:1"), std::string("docker.io/library/nginx:1"), digest('a'), digest('c'),
+        digest('e'), "nginx@" + digest('a'), "nginx@" + digest('e'), "nginx:7@" + digest('a')}) {
     auto found = find_image(root_, name);
     ASSERT_TRUE(found.ok()) << name << ": " << found.error().message();
     EXPECT_EQ(found->name, "docker.io/library/nginx:1");
@@ -90,11 +94,13 @@ TEST_F(Store, PinsAreFiles) {
   EXPECT_EQ(*sys::read_file(root_ + "/pins/c1"), digest('a') + "\n");
   EXPECT_TRUE(unpin_image(root_, "c1").ok());
   EXPECT_TRUE(unpin_image(root_, "c1").ok());
-  for (std::string bad : {"", "..", "a/b", "../x"}) EXPECT_FALSE(pin_image(root_, bad, digest('a')).ok()) << bad;
+  for (std::string bad : {"", "..", "a/b", "../x"})
+    EXPECT_FALSE(pin_image(root_, bad, digest('a')).ok()) << bad;
   EXPECT_FALSE(pin_image(root_, "c1", "x").ok());
 }
 
-const char* kPasswd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/var/www:/bin/false\n# c\nbroken\nneg:x:-1:0::/:\n";
+const char* kPasswd =
+    "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/var/www:/bin/false\n# c\nbroken\nneg:x:-1:0::/:\n";
 const char* kGroup = "root:x:0:\nweb:x:34:\nadm:x:4:web,root\ndocker:x:99:root,web\n";
 
 TEST_F(Store, UsersAndGroups) {
@@ -106,9 +112,10 @@ TEST_F(Store, UsersAndGroups) {
     uint32_t uid, gid;
     std::vector<uint32_t> groups;
     const char* home;
-  } cases[] = {{"", 0, 0, {4, 99}, "/root"},       {"web", 33, 34, {4, 99}, "/var/www"}, {"33", 33, 34, {4, 99}, "/var/www"},
-               {"web:adm", 33, 4, {}, "/var/www"}, {"33:7", 33, 7, {}, "/var/www"},      {"1000", 1000, 0, {}, "/"},
-               {"1000:1000", 1000, 1000, {}, "/"}, {"0:34", 0, 34, {}, "/root"}};
+  } cases[] = {{"", 0, 0, {4, 99}, "/root"},        {"web", 33, 34, {4, 99}, "/var/www"},
+               {"33", 33, 34, {4, 99}, "/var/www"}, {"web:adm", 33, 4, {}, "/var/www"},
+               {"33:7", 33, 7, {}, "/var/www"},     {"1000", 1000, 0, {}, "/"},
+               {"1000:1000", 1000, 1000, {}, "/"},  {"0:34", 0, 34, {}, "/root"}};
   for (const auto& item : cases) {
     auto user = resolve_user(test, item.text);
     ASSERT_TRUE(user.ok()) << item.text << ": " << user.error().message();
@@ -140,7 +147,8 @@ TEST_F(Store, UsersThroughLayersAndSymlinks) {
   ASSERT_EQ(::symlink("../../../../nix/../nix/store/passwd", (root_ + "/l2/etc/passwd").c_str()), 0);
   EXPECT_EQ(resolve_user(test, "nix")->uid, 70u);
   // Out of the image, in circles, to a directory: not there, never the host's.
-  for (std::string target : {root_ + "/host-passwd", std::string("passwd"), std::string("/etc"), std::string("/proc/self/root/etc/passwd")}) {
+  for (std::string target : {root_ + "/host-passwd", std::string("passwd"), std::string("/etc"),
+                             std::string("/proc/self/root/etc/passwd")}) {
     write("/host-passwd", "nix:x:666:666::/:\n");
     ::unlink((root_ + "/l2/etc/passwd").c_str());
     ASSERT_EQ(::symlink(target.c_str(), (root_ + "/l2/etc/passwd").c_str()), 0);

@@ -41,8 +41,12 @@ class TarBuilder {
     return add(entry);
   }
   TarBuilder& dir(std::string name, unsigned mode = 0755) { return typed('5', std::move(name), {}, mode); }
-  TarBuilder& symlink(std::string name, std::string to) { return typed('2', std::move(name), std::move(to), 0777); }
-  TarBuilder& hardlink(std::string name, std::string to) { return typed('1', std::move(name), std::move(to), 0644); }
+  TarBuilder& symlink(std::string name, std::string to) {
+    return typed('2', std::move(name), std::move(to), 0777);
+  }
+  TarBuilder& hardlink(std::string name, std::string to) {
+    return typed('1', std::move(name), std::move(to), 0644);
+  }
   TarBuilder& device(std::string name, char type, unsigned major, unsigned minor) {
     TarEntry entry;
     entry.name = std::move(name);
@@ -78,7 +82,10 @@ class TarBuilder {
     std::memset(header + 148, ' ', 8);
     header[156] = entry.type;
     std::strncpy(header + 157, entry.link.c_str(), 100);
-    std::memcpy(header + 257, "ustar\0" "00", 8);
+    std::memcpy(header + 257,
+                "ustar\0"
+                "00",
+                8);
     std::snprintf(header + 329, 8, "%07o", entry.major);
     std::snprintf(header + 337, 8, "%07o", entry.minor);
     unsigned sum = 0;

@@ -43,7 +43,8 @@ TEST(ImageGc, WhatIsUnusedForLongestGoesFirst) {
   EXPECT_EQ(remove(store(0), seen, 1, kNow + minutes(6)), "c:1 ");
   EXPECT_EQ(remove(store(0), seen, 31, kNow + minutes(6)), "c:1 a:1 a:latest ");
   EXPECT_EQ(remove(store(0), seen, 1000, kNow + minutes(6)), "c:1 a:1 a:latest b:1 ");
-  EXPECT_EQ(remove(store(0, {"c", "a"}), seen, 1000, kNow + minutes(6)), "b:1 ") << "never what a container holds";
+  EXPECT_EQ(remove(store(0, {"c", "a"}), seen, 1000, kNow + minutes(6)), "b:1 ")
+      << "never what a container holds";
 }
 
 TEST(ImageGc, ANewImageStaysAWhile) {
@@ -52,7 +53,8 @@ TEST(ImageGc, ANewImageStaysAWhile) {
   first.by_digest.erase("c");
   note_images(first, kNow, seen);
   note_images(store(0), kNow + minutes(5), seen);
-  EXPECT_EQ(remove(store(0), seen, 1000, kNow + minutes(6)), "a:1 a:latest b:1 ") << "what the first pass found is old";
+  EXPECT_EQ(remove(store(0), seen, 1000, kNow + minutes(6)), "a:1 a:latest b:1 ")
+      << "what the first pass found is old";
   EXPECT_EQ(remove(store(0), seen, 1000, kNow + minutes(7)), "a:1 a:latest b:1 c:1 ");
   note_images(first, kNow + minutes(8), seen);
   EXPECT_FALSE(seen.by_digest.contains("c")) << "what is gone is forgotten";

@@ -24,7 +24,8 @@ class NetCheckTest : public ::testing::Test {
   Outcome run(NetTarget target, base::Duration timeout = 5s) {
     std::optional<Outcome> got;
     if (target.host.empty()) target.host = "127.0.0.1";
-    auto check = check_net(loop, resolver, std::move(target), timeout, [&](Outcome outcome) { got = std::move(outcome); });
+    auto check = check_net(loop, resolver, std::move(target), timeout,
+                           [&](Outcome outcome) { got = std::move(outcome); });
     EXPECT_FALSE(got) << "called before it returned";
     for (int i = 0; i < 2000 && !got; ++i) loop.run_once(10ms);
     EXPECT_TRUE(got.has_value());
@@ -39,41 +40,46 @@ class NetCheckTest : public ::testing::Test {
     return run(std::move(target), timeout);
   }
   void serve(std::shared_ptr<base::tls::Context> context = nullptr) {
-    server = std::make_unique<http::Server>(loop, context, http::Server::Options{}, [this](std::shared_ptr<http::Exchange> exchange) {
-      const auto& request = exchange->request();
-      seen.push_back(request);
-      const std::string path(request.path());
-      http::Headers headers;
-      auto to = [&](int status, const std::string& where) {
-        headers.add("Location", where);
-        exchange->respond(status, headers, "moved");
-      };
-      if (path == "/loop") return to(302, "/loop");
-      if (path.starts_with("/hop/")) {
-        const int left = std::atoi(path.c_str() + 5);
-        return left == 0 ? exchange->respond(200, {}, "there") : to(307, "/hop/" + std::to_string(left - 1));
-      }
-      if (path == "/to500") return to(301, "/500");
-      if (path == "/away") return to(302, "http://192.0.2.1/secret");
-      if (path == "/named") return to(302, "http://127.0.0.1:" + std::to_string(port) + "/ok");
-      if (path == "/nowhere") return exchange->respond(302, {}, "no location");
-      if (path == "/500") return exchange->respond(500, {}, "secret");
-      if (path == "/404") return exchange->respond(404, {}, "");
-      if (path == "/never") { held = exchange; return; }
-      if (path == "/endless") {
-        exchange->start(200, {});
-        exchange->write(http::bytes(std::string(64 << 10, 'x')));
-        held = exchange;
-        return;
-      }
-      if (path == "/slow") {
-        exchange->start(200, {});
-        exchange->write(http::bytes("a bit"));
-        held = exchange;
-        return;
-      }
-      exchange->respond(200, {}, "fine");
-    });
+    server = std::make_unique<http::Server>(
+        loop, context, http::Server::Options{}, [this](std::shared_ptr<http::Exchange> exchange) {
+          const auto& request = exchange->request();
+          seen.push_back(request);
+          const std::string path(request.path());
+          http::Headers headers;
+          auto to = [&](int status, const std::string& where) {
+            headers.add("Location", where);
+            exchange->respond(status, headers, "moved");
+          };
+          if (path == "/loop") return to(302, "/loop");
+          if (path.starts_with("/hop/")) {
+            const int left = std::atoi(path.c_str() + 5);
+            return left == 0 ? exchange->respond(200, {}, "there")
+                             : to(307, "/hop/" + std::to_string(left - 1));
+          }
+          if (path == "/to500") return to(301, "/500");
+          if (path == "/away") return to(302, "http://192.0.2.1/secret");
+          if (path == "/named") return to(302, "http://127.0.0.1:" + std::to_string(port) + "/ok");
+          if (path == "/nowhere") return exchange->respond(302, {}, "no location");
+          if (path == "/500") return exchange->respond(500, {}, "secret");
+          if (path == "/404") return exchange->respond(404, {}, "");
+          if (path == "/never") {
+            held = exchange;
+            return;
+          }
+          if (path == "/endless") {
+            exchange->start(200, {});
+            exchange->write(http::bytes(std::string(64 << 10, 'x')));
+            held = exchange;
+            return;
+          }
+          if (path == "/slow") {
+            exchange->start(200, {});
+            exchange->write(http::bytes("a bit"));
+            held = exchange;
+            return;
+          }
+          exchange->respond(200, {}, "fine");
+        });
     ASSERT_TRUE(server->listen("127.0.0.1:0").ok());
     port = server->ports().at(0);
   }
@@ -96,7 +102,7 @@ TEST_F(NetCheckTest, HttpJudgesTheStatus) {
   EXPECT_EQ(get("/404").message, "HTTP probe failed with statuscode: 404");
   Outcome out = get("/500");
   EXPECT_FALSE(out.success);
-  EXPECT_EQ(out.message, "HTTP probe failed with statuscode: 500");   // and nothing of the body
+  EXPECT_EQ(out.message, "HTTP probe failed with statuscode: 500");  // and nothing of the body
 }
 
 TEST_F(NetCheckTest, AHostileAuthorSendsOneRequest) {
@@ -107,7 +113,8 @@ TEST_F(NetCheckTest, AHostileAuthorSendsOneRequest) {
   EXPECT_TRUE(seen[0].target.starts_with("/x%20HTTP/1.1%0D%0A")) << seen[0].target;
   Outcome out = get("/ok", {{"X-A", "1\r\nX-B: 2"}});
   EXPECT_FALSE(out.success);
-  EXPECT_NE(out.message.find("net/http: invalid header field value for \"X-A\""), std::string::npos) << out.message;
+  EXPECT_NE(out.message.find("net/http: invalid header field value for \"X-A\""), std::string::npos)
+      << out.message;
   EXPECT_EQ(seen.size(), 1u);
   NetTarget target;
   target.kind = NetTarget::Kind::kHttp;
@@ -128,7 +135,7 @@ TEST_F(NetCheckTest, RedirectsOfTheSameHostAreFollowed) {
   EXPECT_EQ(seen.back().headers.get("Referer"), "http://127.0.0.1:" + std::to_string(port) + "/hop/1");
   EXPECT_TRUE(get("/named", {{"Host", "web.example"}}).success);
   EXPECT_EQ(seen.back().target, "/ok");
-  EXPECT_EQ(seen.back().headers.get("Host"), "127.0.0.1:" + std::to_string(port));   // it named another
+  EXPECT_EQ(seen.back().headers.get("Host"), "127.0.0.1:" + std::to_string(port));  // it named another
 
   out = get("/loop");
   EXPECT_FALSE(out.success);
@@ -150,8 +157,9 @@ TEST_F(NetCheckTest, BodiesAreReadTo10KiBAndInTime) {
   serve();
   EXPECT_TRUE(get("/endless").success);
   timeout = 200ms;
-  EXPECT_EQ(get("/never").message, "Get \"http://127.0.0.1:" + std::to_string(port) +
-                                       "/never\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+  EXPECT_EQ(get("/never").message,
+            "Get \"http://127.0.0.1:" + std::to_string(port) +
+                "/never\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
   const Outcome out = get("/slow");
   EXPECT_FALSE(out.success);
   EXPECT_NE(out.message.find("while reading body"), std::string::npos) << out.message;
@@ -167,7 +175,7 @@ TEST_F(NetCheckTest, HooksTakeAnyAnswerAndHttpForHttps) {
   target.hook = true;
   EXPECT_TRUE(run(target).success);
   EXPECT_EQ(seen.back().headers.get("User-Agent"), "kube-lifecycle/1.36");
-  EXPECT_EQ(seen.back().headers.get("Authorization"), "");   // not in the clear
+  EXPECT_EQ(seen.back().headers.get("Authorization"), "");  // not in the clear
   target.hook = false;
   EXPECT_FALSE(run(target).success);
 }
@@ -175,7 +183,11 @@ TEST_F(NetCheckTest, HooksTakeAnyAnswerAndHttpForHttps) {
 TEST_F(NetCheckTest, HttpsWithoutVerification) {
   auto ca = base::tls::make_ca("stranger", 1h);
   ASSERT_TRUE(ca.ok());
-  auto pair = base::tls::sign(*ca, {.common_name = "other.example", .organizations = {}, .dns_names = {"other.example"}, .ip_addresses = {}, .server = true});
+  auto pair = base::tls::sign(*ca, {.common_name = "other.example",
+                                    .organizations = {},
+                                    .dns_names = {"other.example"},
+                                    .ip_addresses = {},
+                                    .server = true});
   ASSERT_TRUE(pair.ok());
   auto context = base::tls::Context::server(*pair, "");
   ASSERT_TRUE(context.ok());
@@ -199,11 +211,13 @@ TEST_F(NetCheckTest, TcpAndRefusals) {
   EXPECT_TRUE(run(target).success);
   server.reset();
   target.host = "127.0.0.1";
-  EXPECT_EQ(run(target).message, "dial tcp 127.0.0.1:" + std::to_string(port) + ": connect: connection refused");
+  EXPECT_EQ(run(target).message,
+            "dial tcp 127.0.0.1:" + std::to_string(port) + ": connect: connection refused");
   target.kind = NetTarget::Kind::kHttp;
   target.path = "/x";
-  EXPECT_EQ(run(target).message, "Get \"http://127.0.0.1:" + std::to_string(port) + "/x\": dial tcp 127.0.0.1:" +
-                                     std::to_string(port) + ": connect: connection refused");
+  EXPECT_EQ(run(target).message, "Get \"http://127.0.0.1:" + std::to_string(port) +
+                                     "/x\": dial tcp 127.0.0.1:" + std::to_string(port) +
+                                     ": connect: connection refused");
   target.error = "invalid port number: 0";
   const Outcome out = run(target);
   EXPECT_TRUE(out.errored);
@@ -230,12 +244,12 @@ class GrpcServer {
   ~GrpcServer() { nghttp2_session_del(session_); }
 
   int port = 0;
-  bool silent = false;                    // accepts and says nothing
+  bool silent = false;  // accepts and says nothing
   std::map<std::string, std::string> request;
-  std::string body;                       // of the request
+  std::string body;  // of the request
   std::string http_status = "200", grpc_status = "0", grpc_message;
-  std::string answer = std::string("\0\0\0\0\2\x08\x01", 7);   // SERVING
-  bool mute = false;                      // takes the request, answers never
+  std::string answer = std::string("\0\0\0\0\2\x08\x01", 7);  // SERVING
+  bool mute = false;                                          // takes the request, answers never
 
  private:
   void accept() {
@@ -250,20 +264,25 @@ class GrpcServer {
     if (silent) return;
     nghttp2_session_callbacks* callbacks;
     nghttp2_session_callbacks_new(&callbacks);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, [](nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t n,
-                                                                   const uint8_t* value, size_t m, uint8_t, void* user) {
-      static_cast<GrpcServer*>(user)->request[std::string(reinterpret_cast<const char*>(name), n)] = std::string(reinterpret_cast<const char*>(value), m);
-      return 0;
-    });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, [](nghttp2_session*, uint8_t, int32_t, const uint8_t* data, size_t n, void* user) {
-      static_cast<GrpcServer*>(user)->body.append(reinterpret_cast<const char*>(data), n);
-      return 0;
-    });
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
-      if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-        static_cast<GrpcServer*>(user)->respond(frame->hd.stream_id);
-      return 0;
-    });
+    nghttp2_session_callbacks_set_on_header_callback(
+        callbacks, [](nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t n,
+                      const uint8_t* value, size_t m, uint8_t, void* user) {
+          static_cast<GrpcServer*>(user)->request[std::string(reinterpret_cast<const char*>(name), n)] =
+              std::string(reinterpret_cast<const char*>(value), m);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+        callbacks, [](nghttp2_session*, uint8_t, int32_t, const uint8_t* data, size_t n, void* user) {
+          static_cast<GrpcServer*>(user)->body.append(reinterpret_cast<const char*>(data), n);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_frame_recv_callback(
+        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+          if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
+              (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+            static_cast<GrpcServer*>(user)->respond(frame->hd.stream_id);
+          return 0;
+        });
     nghttp2_session_server_new(&session_, callbacks, this);
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, nullptr, 0);
@@ -273,19 +292,22 @@ class GrpcServer {
   }
   void ready() {
     std::string_view data;
-    if (transport_->read(&data) == http::Transport::Io::kOk) nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
+    if (transport_->read(&data) == http::Transport::Io::kOk)
+      nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
     else transport_->want_read(false);
     flush();
   }
   void flush() {
     const uint8_t* data;
     ssize_t n;
-    while ((n = nghttp2_session_mem_send(session_, &data)) > 0) transport_->queue(std::string(reinterpret_cast<const char*>(data), static_cast<size_t>(n)));
+    while ((n = nghttp2_session_mem_send(session_, &data)) > 0)
+      transport_->queue(std::string(reinterpret_cast<const char*>(data), static_cast<size_t>(n)));
     transport_->flush();
   }
   static nghttp2_nv header(const std::string& name, const std::string& value) {
-    return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())),
-            name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+    return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+            reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+            NGHTTP2_NV_FLAG_NONE};
   }
   void respond(int32_t stream) {
     if (mute) return;
@@ -293,7 +315,8 @@ class GrpcServer {
     const nghttp2_nv head[] = {header(status_name, http_status), header(type_name, type)};
     nghttp2_data_provider provider{};
     provider.source.ptr = this;
-    provider.read_callback = [](nghttp2_session* session, int32_t id, uint8_t* buffer, size_t size, uint32_t* flags, nghttp2_data_source* source, void*) -> ssize_t {
+    provider.read_callback = [](nghttp2_session* session, int32_t id, uint8_t* buffer, size_t size,
+                                uint32_t* flags, nghttp2_data_source* source, void*) -> ssize_t {
       auto* self = static_cast<GrpcServer*>(source->ptr);
       const size_t n = std::min(size, self->answer.size() - self->sent_);
       std::copy_n(self->answer.data() + self->sent_, n, reinterpret_cast<char*>(buffer));
@@ -301,7 +324,8 @@ class GrpcServer {
       if (self->sent_ < self->answer.size()) return static_cast<ssize_t>(n);
       *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
       const std::string status_key = "grpc-status", message_key = "grpc-message";
-      const nghttp2_nv trailers[] = {header(status_key, self->grpc_status), header(message_key, self->grpc_message)};
+      const nghttp2_nv trailers[] = {header(status_key, self->grpc_status),
+                                     header(message_key, self->grpc_message)};
       nghttp2_submit_trailer(session, id, trailers, 2);
       return static_cast<ssize_t>(n);
     };
@@ -352,35 +376,44 @@ TEST_F(GrpcCheckTest, TheServiceIsNamedWhole) {
 
 TEST_F(GrpcCheckTest, OtherStatesAndErrors) {
   const std::pair<std::string, std::string> states[] = {
-      {std::string("\0\0\0\0\0", 5), "UNKNOWN"}, {std::string("\0\0\0\0\2\x08\x02", 7), "NOT_SERVING"},
-      {std::string("\0\0\0\0\2\x08\x03", 7), "SERVICE_UNKNOWN"}, {std::string("\0\0\0\0\2\x08\x09", 7), "9"}};
+      {std::string("\0\0\0\0\0", 5), "UNKNOWN"},
+      {std::string("\0\0\0\0\2\x08\x02", 7), "NOT_SERVING"},
+      {std::string("\0\0\0\0\2\x08\x03", 7), "SERVICE_UNKNOWN"},
+      {std::string("\0\0\0\0\2\x08\x09", 7), "9"}};
   for (const auto& [answer, name] : states) {
     grpc.answer = answer;
     EXPECT_EQ(ask().message, "service unhealthy (responded with \"" + name + "\")");
   }
-  for (const std::string& broken : {std::string("\0\0\0\0\2\x08", 6), std::string("\1\0\0\0\2\x08\x01", 7), std::string("\0\0\0\0\2\x0a\x7f", 7), std::string("x")}) {
+  for (const std::string& broken : {std::string("\0\0\0\0\2\x08", 6), std::string("\1\0\0\0\2\x08\x01", 7),
+                                    std::string("\0\0\0\0\2\x0a\x7f", 7), std::string("x")}) {
     grpc.answer = broken;
     EXPECT_FALSE(ask().success);
   }
   grpc.answer.clear();
   grpc.grpc_status = "5";
   grpc.grpc_message = "unknown%20service";
-  EXPECT_EQ(ask("x").message, "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service");
+  EXPECT_EQ(ask("x").message,
+            "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service");
   grpc.grpc_status = "12";
-  EXPECT_EQ(ask().message, "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown service");
+  EXPECT_EQ(ask().message,
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unknown "
+            "service");
   grpc.http_status = "503";
-  EXPECT_EQ(ask().message, "error: health rpc probe failed: rpc error: code = Unavailable desc = unexpected HTTP status code received from server: 503 (Service Unavailable)");
+  EXPECT_EQ(ask().message,
+            "error: health rpc probe failed: rpc error: code = Unavailable desc = unexpected HTTP status "
+            "code received from server: 503 (Service Unavailable)");
 }
 
 TEST_F(GrpcCheckTest, Timeouts) {
   grpc.mute = true;
   EXPECT_EQ(ask("", 1s).message, "timeout: health rpc did not complete within 1s");
   grpc.silent = true;
-  EXPECT_EQ(ask("", 1s).message, "timeout: failed to connect service \"" + where() + "\" within 1s: context deadline exceeded");
+  EXPECT_EQ(ask("", 1s).message,
+            "timeout: failed to connect service \"" + where() + "\" within 1s: context deadline exceeded");
 }
 
 TEST_F(GrpcCheckTest, WhatIsNoGrpcServer) {
-  serve();   // HTTP/1.1
+  serve();  // HTTP/1.1
   NetTarget target;
   target.kind = NetTarget::Kind::kGrpc;
   target.port = port;

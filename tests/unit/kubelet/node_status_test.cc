@@ -33,7 +33,9 @@ TEST(NodeStatus, ExtendedResourcesOfTheCapacityAreAllocatable) {
 
 TEST(NodeStatus, WhichResourcesAreExtended) {
   for (const char* name : {"example.com/gpu", "a.b/c"}) EXPECT_TRUE(is_extended_resource(name)) << name;
-  for (const char* name : {"cpu", "hugepages-2Mi", "kubernetes.io/x", "batch.kubernetes.io/x", "requests.example.com/gpu"}) EXPECT_FALSE(is_extended_resource(name)) << name;
+  for (const char* name :
+       {"cpu", "hugepages-2Mi", "kubernetes.io/x", "batch.kubernetes.io/x", "requests.example.com/gpu"})
+    EXPECT_FALSE(is_extended_resource(name)) << name;
 }
 
 }  // namespace

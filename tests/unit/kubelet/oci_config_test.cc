@@ -46,7 +46,8 @@ std::string at(const json::value& v, Keys... keys) {
 
 TEST(OciConfig, APlainContainer) {
   json::value c = config(R"({"containers":[{"name":"web","image":"x:1"}]})");
-  EXPECT_EQ(base::to_json(c),
+  EXPECT_EQ(
+      base::to_json(c),
       R"({"ociVersion":"1.2.0","hostname":"web","process":{"terminal":false,"user":{"uid":0,"gid":0,"additionalGids":[0]},)"
       R"("args":["/entry","serve"],"env":["PATH=/bin","PORT=80","HOSTNAME=web","HOME=/"],"cwd":"/","capabilities":{)"
       R"("bounding":["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_FOWNER","CAP_FSETID","CAP_KILL","CAP_SETGID","CAP_SETUID","CAP_SETPCAP","CAP_NET_BIND_SERVICE","CAP_NET_RAW","CAP_SYS_CHROOT","CAP_MKNOD","CAP_AUDIT_WRITE","CAP_SETFCAP"],)"
@@ -71,11 +72,14 @@ TEST(OciConfig, APlainContainer) {
 }
 
 TEST(OciConfig, CommandArgsAndWorkingDir) {
-  EXPECT_EQ(at(config(R"j({"containers":[{"name":"a","command":["/x","$(PORT)","$$(PORT)","$(NO)"]}]})j"), "process", "args"),
+  EXPECT_EQ(at(config(R"j({"containers":[{"name":"a","command":["/x","$(PORT)","$$(PORT)","$(NO)"]}]})j"),
+               "process", "args"),
             R"j(["/x","80","$(PORT)","$(NO)"])j");
-  EXPECT_EQ(at(config(R"j({"containers":[{"name":"a","args":["-p","$(PORT)"]}]})j"), "process", "args"), R"(["/entry","-p","80"])");
+  EXPECT_EQ(at(config(R"j({"containers":[{"name":"a","args":["-p","$(PORT)"]}]})j"), "process", "args"),
+            R"(["/entry","-p","80"])");
   EXPECT_EQ(at(config(R"({"containers":[{"name":"a","command":["/x"]}]})"), "process", "args"), R"(["/x"])");
-  EXPECT_EQ(at(config(R"({"containers":[{"name":"a","workingDir":"/srv"}]})"), "process", "cwd"), R"("/srv")");
+  EXPECT_EQ(at(config(R"({"containers":[{"name":"a","workingDir":"/srv"}]})"), "process", "cwd"),
+            R"("/srv")");
   Launch none = launch();
   none.image.entrypoint.clear();
   none.image.cmd.clear();
@@ -84,21 +88,27 @@ TEST(OciConfig, CommandArgsAndWorkingDir) {
 }
 
 TEST(OciConfig, Limits) {
-  json::value c = config(R"({"containers":[{"name":"a","resources":{"limits":{"cpu":"500m","memory":"64Mi"},"requests":{"cpu":"250m","memory":"64Mi"}}}]})");
-  EXPECT_EQ(at(c, "linux", "resources"), R"({"cpu":{"shares":256,"quota":50000,"period":100000},"memory":{"limit":67108864}})");
+  json::value c = config(
+      R"({"containers":[{"name":"a","resources":{"limits":{"cpu":"500m","memory":"64Mi"},"requests":{"cpu":"250m","memory":"64Mi"}}}]})");
+  EXPECT_EQ(at(c, "linux", "resources"),
+            R"({"cpu":{"shares":256,"quota":50000,"period":100000},"memory":{"limit":67108864}})");
   EXPECT_EQ(at(c, "process", "oomScoreAdj"), "937");
   api::Pod pod = pod_of(R"({"initContainers":[{"name":"i","resources":{"limits":{"cpu":"2","memory":"1Gi"}}}],
       "containers":[{"name":"a","resources":{"limits":{"cpu":"500m","memory":"64Mi"}}},{"name":"b","resources":{"limits":{"cpu":"500m","memory":"64Mi"}}}]})");
-  EXPECT_EQ(base::to_json(pod_resources(pod, 100)),
-            R"({"cpu":{"shares":2048,"quota":200000,"period":100000},"memory":{"limit":1073741824},"pids":{"limit":100}})");
-  EXPECT_EQ(base::to_json(pod_resources(pod_of(R"({"containers":[{"name":"a"}]})"), -1)), R"({"cpu":{"shares":2}})");
+  EXPECT_EQ(
+      base::to_json(pod_resources(pod, 100)),
+      R"({"cpu":{"shares":2048,"quota":200000,"period":100000},"memory":{"limit":1073741824},"pids":{"limit":100}})");
+  EXPECT_EQ(base::to_json(pod_resources(pod_of(R"({"containers":[{"name":"a"}]})"), -1)),
+            R"({"cpu":{"shares":2}})");
 }
 
 TEST(OciConfig, SecurityContext) {
   Launch l = launch();
   l.host.capabilities = ~(1ull << 24);  // no SYS_RESOURCE on this host
-  json::value c = config(R"({"securityContext":{"fsGroup":2000,"supplementalGroups":[3000]},"containers":[{"name":"a","securityContext":{
-      "readOnlyRootFilesystem":true,"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"],"add":["NET_ADMIN","SYS_RESOURCE"]}}}]})", l);
+  json::value c = config(
+      R"({"securityContext":{"fsGroup":2000,"supplementalGroups":[3000]},"containers":[{"name":"a","securityContext":{
+      "readOnlyRootFilesystem":true,"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"],"add":["NET_ADMIN","SYS_RESOURCE"]}}}]})",
+      l);
   EXPECT_EQ(at(c, "process", "capabilities", "bounding"), R"(["CAP_NET_ADMIN"])");
   EXPECT_EQ(at(c, "process", "noNewPrivileges"), "true");
   EXPECT_EQ(at(c, "root", "readonly"), "true");
@@ -113,7 +123,8 @@ TEST(OciConfig, SecurityContext) {
   c = config(R"({"containers":[{"name":"a"}]})", l);
   EXPECT_EQ(at(c, "linux", "seccomp"), R"({"defaultAction":"SCMP_ACT_ERRNO"})");
 
-  api::Pod pod = pod_of(R"({"containers":[{"name":"a","securityContext":{"capabilities":{"add":["FLY"]}}}]})");
+  api::Pod pod =
+      pod_of(R"({"containers":[{"name":"a","securityContext":{"capabilities":{"add":["FLY"]}}}]})");
   auto bad = oci_config(pod, pod.spec->containers[0], l);
   ASSERT_FALSE(bad.ok());
   EXPECT_NE(bad.error().message().find("unknown capability \"FLY\""), std::string::npos);
@@ -122,10 +133,16 @@ TEST(OciConfig, SecurityContext) {
 TEST(OciConfig, WhoRunsIt) {
   runtime::Image image;
   image.user = "www:www";
-  auto text = [&](const char* spec) { api::Pod pod = pod_of(spec); return user_text(pod, pod.spec->containers[0], image); };
+  auto text = [&](const char* spec) {
+    api::Pod pod = pod_of(spec);
+    return user_text(pod, pod.spec->containers[0], image);
+  };
   EXPECT_EQ(text(R"({"containers":[{"name":"a"}]})"), "www:www");
   EXPECT_EQ(text(R"({"securityContext":{"runAsUser":5},"containers":[{"name":"a"}]})"), "5");
-  EXPECT_EQ(text(R"({"securityContext":{"runAsUser":5,"runAsGroup":6},"containers":[{"name":"a","securityContext":{"runAsUser":7}}]})"), "7:6");
+  EXPECT_EQ(
+      text(
+          R"({"securityContext":{"runAsUser":5,"runAsGroup":6},"containers":[{"name":"a","securityContext":{"runAsUser":7}}]})"),
+      "7:6");
   api::Pod pod = pod_of(R"({"securityContext":{"runAsNonRoot":true},"containers":[{"name":"a"}]})");
   runtime::User user{.uid = 33, .gid = 33, .groups = {}, .home = "/"};
   auto status = check_non_root(pod, pod.spec->containers[0], image, user);
@@ -134,7 +151,8 @@ TEST(OciConfig, WhoRunsIt) {
   image.user = "";
   user.uid = 0;
   status = check_non_root(pod, pod.spec->containers[0], image, user);
-  EXPECT_NE(status.error().message().find("container has runAsNonRoot and image will run as root"), std::string::npos);
+  EXPECT_NE(status.error().message().find("container has runAsNonRoot and image will run as root"),
+            std::string::npos);
   pod.spec->security_context->run_as_user = 7;
   user.uid = 7;
   EXPECT_TRUE(check_non_root(pod, pod.spec->containers[0], image, user).ok());
@@ -142,22 +160,43 @@ TEST(OciConfig, WhoRunsIt) {
 
 TEST(OciConfig, VolumesParentsFirst) {
   Launch l = launch();
-  l.mounts = {{.source = "/v/b", .destination = "/data/deep/er", .read_only = true, .recursive_read_only = false, .propagation = "HostToContainer"},
-              {.source = "/v/a", .destination = "/data", .read_only = false, .recursive_read_only = false, .propagation = "Bidirectional"}};
-  json::value c = config(R"({"shareProcessNamespace":true,"containers":[{"name":"a","volumeMounts":[{"name":"h","mountPath":"/etc/hosts"}]}]})", l);
+  l.mounts = {{.source = "/v/b",
+               .destination = "/data/deep/er",
+               .read_only = true,
+               .recursive_read_only = false,
+               .propagation = "HostToContainer"},
+              {.source = "/v/a",
+               .destination = "/data",
+               .read_only = false,
+               .recursive_read_only = false,
+               .propagation = "Bidirectional"}};
+  json::value c = config(
+      R"({"shareProcessNamespace":true,"containers":[{"name":"a","volumeMounts":[{"name":"h","mountPath":"/etc/hosts"}]}]})",
+      l);
   std::string list;
   for (const auto& m : c.at("mounts").as_array())
     if (m.at("type") == "bind") list += std::string(m.at("destination").as_string()) + " ";
-  EXPECT_EQ(list, "/data /dev/shm /etc/hostname /etc/resolv.conf /dev/termination-log /data/deep/er " );
+  EXPECT_EQ(list, "/data /dev/shm /etc/hostname /etc/resolv.conf /dev/termination-log /data/deep/er ");
   EXPECT_EQ(at(c, "linux", "rootfsPropagation"), R"("rshared")");
   EXPECT_EQ(at(c, "linux", "namespaces"), R"([{"type":"mount"},{"type":"cgroup"}])");
 }
 
 TEST(NestedMountPoints, PathsAreComparedClean) {
-  auto pod = api::decode_text<api::Pod>(R"({"metadata":{"name":"p","uid":"u"},"spec":{"containers":[{"name":"c"}]}})");
+  auto pod = api::decode_text<api::Pod>(
+      R"({"metadata":{"name":"p","uid":"u"},"spec":{"containers":[{"name":"c"}]}})");
   Launch launch;
-  launch.mounts.push_back({.source = "inner", .destination = "/etc/deep/er/", .read_only = true, .recursive_read_only = false, .propagation = "", .kubelet_owned = true});
-  launch.mounts.push_back({.source = "outer", .destination = "/etc//", .read_only = true, .recursive_read_only = false, .propagation = "", .kubelet_owned = true});
+  launch.mounts.push_back({.source = "inner",
+                           .destination = "/etc/deep/er/",
+                           .read_only = true,
+                           .recursive_read_only = false,
+                           .propagation = "",
+                           .kubelet_owned = true});
+  launch.mounts.push_back({.source = "outer",
+                           .destination = "/etc//",
+                           .read_only = true,
+                           .recursive_read_only = false,
+                           .propagation = "",
+                           .kubelet_owned = true});
   auto binds = container_binds(*pod, pod->spec->containers[0], launch);
   ASSERT_EQ(binds.size(), 2u);
   EXPECT_EQ(binds[0].destination + " " + binds[1].destination, "/etc /etc/deep/er") << "parents first";
@@ -168,22 +207,33 @@ TEST(NestedMountPoints, PathsAreComparedClean) {
 
 TEST(NestedMountPoints, InsideReadOnlyVolumesOfOurs) {
   auto mount = [](std::string source, std::string destination, bool read_only, bool ours) {
-    return ContainerMount{.source = std::move(source), .destination = std::move(destination), .read_only = read_only,
-                          .recursive_read_only = false, .propagation = "", .kubelet_owned = ours};
+    return ContainerMount{.source = std::move(source),
+                          .destination = std::move(destination),
+                          .read_only = read_only,
+                          .recursive_read_only = false,
+                          .propagation = "",
+                          .kubelet_owned = ours};
   };
   auto text = [](const std::vector<ContainerMount>& binds) {
     std::string out;
-    for (const auto& point : nested_mount_points(binds)) out += point.volume + ":" + point.relative + "<" + point.source + " ";
+    for (const auto& point : nested_mount_points(binds))
+      out += point.volume + ":" + point.relative + "<" + point.source + " ";
     return out;
   };
-  EXPECT_EQ(text({mount("secret", "/var/run/secrets", true, true), mount("token", "/var/run/secrets/kubernetes.io/serviceaccount", true, true)}),
+  EXPECT_EQ(text({mount("secret", "/var/run/secrets", true, true),
+                  mount("token", "/var/run/secrets/kubernetes.io/serviceaccount", true, true)}),
             "secret:kubernetes.io/serviceaccount<token ");
-  EXPECT_EQ(text({mount("map", "/etc", true, true), mount("hosts", "/etc/hosts", false, false), mount("other", "/etcetera", true, true)}),
+  EXPECT_EQ(text({mount("map", "/etc", true, true), mount("hosts", "/etc/hosts", false, false),
+                  mount("other", "/etcetera", true, true)}),
             "map:hosts<hosts ");
-  EXPECT_EQ(text({mount("a", "/a", true, true), mount("b", "/a/b", true, true), mount("c", "/a/b/c", false, true)}),
-            "a:b<b b:c<c ") << "in the nearest one";
-  EXPECT_EQ(text({mount("host", "/a", true, false), mount("b", "/a/b", true, true)}), "") << "nothing is made in the host's directories";
-  EXPECT_EQ(text({mount("empty", "/a", false, true), mount("b", "/a/b", true, true)}), "") << "the runtime can do that";
+  EXPECT_EQ(
+      text({mount("a", "/a", true, true), mount("b", "/a/b", true, true), mount("c", "/a/b/c", false, true)}),
+      "a:b<b b:c<c ")
+      << "in the nearest one";
+  EXPECT_EQ(text({mount("host", "/a", true, false), mount("b", "/a/b", true, true)}), "")
+      << "nothing is made in the host's directories";
+  EXPECT_EQ(text({mount("empty", "/a", false, true), mount("b", "/a/b", true, true)}), "")
+      << "the runtime can do that";
   EXPECT_EQ(text({mount("all", "/", true, true), mount("b", "/b", true, true)}), "all:b<b ");
 }
 

@@ -18,7 +18,7 @@ TEST(ProbeUrl, PathsThatAreUrlsGoAsTheyAre) {
   EXPECT_EQ(target("/a%2Fb"), "/a%2Fb");
   EXPECT_EQ(target("/a b"), "/a%20b");
   EXPECT_EQ(target("/a#part"), "/a");
-  EXPECT_EQ(target("//other/x"), "/x");             // its host is not asked
+  EXPECT_EQ(target("//other/x"), "/x");  // its host is not asked
   EXPECT_EQ(target("http://other:1/x?y"), "/x?y");
   EXPECT_EQ(target("/ä"), "/%C3%A4");
   EXPECT_EQ(target("?x"), "/?x");
@@ -32,7 +32,8 @@ TEST(ProbeUrl, WhatIsNoUrlIsAPathAsAWhole) {
 
 // A Pod's author writes no second request, and no header, into the node's.
 TEST(ProbeUrl, NothingOfAPathEndsTheRequestLine) {
-  EXPECT_EQ(target("/ HTTP/1.1\r\nHost: victim\r\n\r\nDELETE /x"), "/%20HTTP/1.1%0D%0AHost:%20victim%0D%0A%0D%0ADELETE%20/x");
+  EXPECT_EQ(target("/ HTTP/1.1\r\nHost: victim\r\n\r\nDELETE /x"),
+            "/%20HTTP/1.1%0D%0AHost:%20victim%0D%0A%0D%0ADELETE%20/x");
   EXPECT_EQ(target("/?q=a b"), "/?q=a%20b");
   for (int c = 0; c < 256; ++c) {
     for (const char* place : {"/", "/p?", "", "/p#"}) {
@@ -46,7 +47,8 @@ TEST(ProbeUrl, NothingOfAPathEndsTheRequestLine) {
 TEST(ProbeUrl, HostsThatMayStandInAUrl) {
   EXPECT_EQ(probe_url(true, "fd00::1", 443, "/x")->text(), "https://[fd00::1]:443/x");
   EXPECT_EQ(probe_url(false, "name.example", 80, "")->text(), "http://name.example:80/");
-  for (const char* bad : {"", "a b", "a\r\nX: y", "a/b", "unix:/run/x", "unix:x", "a@b", "a?b", "[::1]", "10.0.0.1:80", "a%b"})
+  for (const char* bad :
+       {"", "a b", "a\r\nX: y", "a/b", "unix:/run/x", "unix:x", "a@b", "a?b", "[::1]", "10.0.0.1:80", "a%b"})
     EXPECT_FALSE(probe_url(false, bad, 80, "/").ok()) << bad;
 }
 

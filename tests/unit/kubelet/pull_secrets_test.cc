@@ -17,7 +17,8 @@ std::string entry(const std::string& place, const std::string& user) {
   return "\"" + place + "\":{\"username\":\"" + user + "\",\"password\":\"p\"}";
 }
 base::Status add(PullKeyring& keyring, const std::string& name, const std::string& entries) {
-  return keyring.add(ref(name), "kubernetes.io/dockerconfigjson", {{".dockerconfigjson", "{\"auths\":{" + entries + "}}"}});
+  return keyring.add(ref(name), "kubernetes.io/dockerconfigjson",
+                     {{".dockerconfigjson", "{\"auths\":{" + entries + "}}"}});
 }
 std::string users(const PullKeyring& keyring, const std::string& repository) {
   std::string out;
@@ -27,16 +28,19 @@ std::string users(const PullKeyring& keyring, const std::string& repository) {
 
 TEST(PullKeyring, HostsPortsPathsAndWildcards) {
   PullKeyring keyring;
-  ASSERT_TRUE(add(keyring, "a", entry("registry.example", "host") + "," + entry("registry.example/team", "team") + "," +
-                                    entry("registry.example/team/app", "app") + "," + entry("*.wild.example", "wild") + "," +
-                                    entry("*.*.wild.example:5000", "port") + "," + entry("https://schemed.example/v2/", "schemed") + "," +
-                                    entry("r*istry-[ab].example", "glob") + "," + entry("https://index.docker.io/v1/", "hub")).ok());
-  EXPECT_EQ(users(keyring, "registry.example/team/app"), "app team host");   // the most specific first
+  ASSERT_TRUE(
+      add(keyring, "a",
+          entry("registry.example", "host") + "," + entry("registry.example/team", "team") + "," +
+              entry("registry.example/team/app", "app") + "," + entry("*.wild.example", "wild") + "," +
+              entry("*.*.wild.example:5000", "port") + "," + entry("https://schemed.example/v2/", "schemed") +
+              "," + entry("r*istry-[ab].example", "glob") + "," + entry("https://index.docker.io/v1/", "hub"))
+          .ok());
+  EXPECT_EQ(users(keyring, "registry.example/team/app"), "app team host");  // the most specific first
   EXPECT_EQ(users(keyring, "registry.example/team/other"), "team host");
   EXPECT_EQ(users(keyring, "registry.example/x"), "host");
   EXPECT_EQ(users(keyring, "registry.example:443/x"), "");
   EXPECT_EQ(users(keyring, "a.wild.example/x"), "wild");
-  EXPECT_EQ(users(keyring, "a.b.wild.example/x"), "");            // one star is one part
+  EXPECT_EQ(users(keyring, "a.b.wild.example/x"), "");  // one star is one part
   EXPECT_EQ(users(keyring, "a.b.wild.example:5000/x"), "port");
   EXPECT_EQ(users(keyring, "wild.example/x"), "");
   EXPECT_EQ(users(keyring, "schemed.example/x"), "schemed");
@@ -58,7 +62,11 @@ TEST(PullKeyring, SeveralSecretsForOnePlaceInOrder) {
 TEST(PullKeyring, FormsOfASecret) {
   PullKeyring keyring;
   const std::string packed = api::base64_encode("user:pass:word");
-  ASSERT_TRUE(keyring.add(ref("a"), "kubernetes.io/dockercfg", {{".dockercfg", "{\"old.example\":{\"auth\":\"" + packed + "\",\"username\":\"not\"}}"}}).ok());
+  ASSERT_TRUE(
+      keyring
+          .add(ref("a"), "kubernetes.io/dockercfg",
+               {{".dockercfg", "{\"old.example\":{\"auth\":\"" + packed + "\",\"username\":\"not\"}}"}})
+          .ok());
   auto found = keyring.find("old.example/x");
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].username, "user");
@@ -68,13 +76,18 @@ TEST(PullKeyring, FormsOfASecret) {
   ASSERT_TRUE(add(keyring, "b", "\"bare.example\":{\"auth\":\"" + bare + "\"}").ok());
   EXPECT_EQ(users(keyring, "bare.example/x"), "user");
   // Of another type it is no credential, whatever it holds.
-  ASSERT_TRUE(keyring.add(ref("c"), "Opaque", {{".dockerconfigjson", "{\"auths\":{" + entry("opaque.example", "u") + "}}"}}).ok());
+  ASSERT_TRUE(keyring
+                  .add(ref("c"), "Opaque",
+                       {{".dockerconfigjson", "{\"auths\":{" + entry("opaque.example", "u") + "}}"}})
+                  .ok());
   EXPECT_EQ(users(keyring, "opaque.example/x"), "");
 }
 
 TEST(PullKeyring, WhatIsBrokenIsSaidWithoutQuotingIt) {
-  for (const std::string& text : {std::string("s3cret"), std::string("{\"auths\":[\"s3cret\"]}"), std::string("{\"auths\":{\"r\":\"s3cret\"}}"),
-                                  std::string("{\"auths\":{\"r\":{\"auth\":\"s3cret\"}}}"), std::string("{\"auths\":\"s3cret\"}")}) {
+  for (const std::string& text :
+       {std::string("s3cret"), std::string("{\"auths\":[\"s3cret\"]}"),
+        std::string("{\"auths\":{\"r\":\"s3cret\"}}"),
+        std::string("{\"auths\":{\"r\":{\"auth\":\"s3cret\"}}}"), std::string("{\"auths\":\"s3cret\"}")}) {
     PullKeyring keyring;
     auto status = keyring.add(ref("a"), "kubernetes.io/dockerconfigjson", {{".dockerconfigjson", text}});
     ASSERT_FALSE(status.ok()) << text;
@@ -102,22 +115,22 @@ TEST(PullRecord, WhoMayUseAnImageThatIsThere) {
   PullRecord record;
   record.digest = "sha256:1";
   std::optional<PullRecord::Access::Login> learned;
-  EXPECT_TRUE(must_verify(record, "r/app", {}, &learned));           // nobody is known yet
+  EXPECT_TRUE(must_verify(record, "r/app", {}, &learned));  // nobody is known yet
   const PullCredential mine = credential("a", "h1");
   EXPECT_TRUE(add_access(record, "r/app", &mine));
-  EXPECT_FALSE(add_access(record, "r/app", &mine));                  // nothing new
-  EXPECT_TRUE(must_verify(record, "r/app", {}, &learned));           // without credentials
+  EXPECT_FALSE(add_access(record, "r/app", &mine));         // nothing new
+  EXPECT_TRUE(must_verify(record, "r/app", {}, &learned));  // without credentials
   EXPECT_TRUE(must_verify(record, "r/app", {credential("b", "h2")}, &learned));
-  EXPECT_TRUE(must_verify(record, "r/other", {mine}, &learned));     // the same bytes under another name
+  EXPECT_TRUE(must_verify(record, "r/other", {mine}, &learned));  // the same bytes under another name
   EXPECT_FALSE(must_verify(record, "r/app", {mine}, &learned));
   EXPECT_FALSE(learned);
-  EXPECT_FALSE(must_verify(record, "r/app", {credential("b", "h1")}, &learned));   // the same login elsewhere
+  EXPECT_FALSE(must_verify(record, "r/app", {credential("b", "h1")}, &learned));  // the same login elsewhere
   ASSERT_TRUE(learned);
   EXPECT_EQ(learned->secret.name, "b");
   learned.reset();
-  EXPECT_FALSE(must_verify(record, "r/app", {credential("a", "h9")}, &learned));   // the same secret, rotated
+  EXPECT_FALSE(must_verify(record, "r/app", {credential("a", "h9")}, &learned));  // the same secret, rotated
   EXPECT_EQ(learned->hash, "h9");
-  EXPECT_TRUE(add_access(record, "r/app", nullptr));                 // pulled without any: everybody's
+  EXPECT_TRUE(add_access(record, "r/app", nullptr));  // pulled without any: everybody's
   learned.reset();
   EXPECT_FALSE(must_verify(record, "r/app", {}, &learned));
   EXPECT_FALSE(add_access(record, "r/app", &mine));
@@ -139,12 +152,16 @@ TEST(PullRecord, ReadsBackWhatItWrote) {
   add_access(record, "r/app", &mine);
   add_access(record, "r/free", nullptr);
   const auto text = encode_pull_record(record);
-  EXPECT_EQ(base::to_json(text).find("\"p\""), std::string::npos);   // no password
+  EXPECT_EQ(base::to_json(text).find("\"p\""), std::string::npos);  // no password
   auto back = decode_pull_record(text);
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(base::to_json(encode_pull_record(*back)), base::to_json(text));
-  for (const char* bad : {"{}", "[]", "1", "{\"imageRef\":3}"}) EXPECT_FALSE(decode_pull_record(*base::parse_json(bad)).ok()) << bad;
-  EXPECT_TRUE(decode_pull_record(*base::parse_json(R"({"imageRef":"x","credentialMapping":{"a":3,"b":{"kubernetesSecrets":[1,{}]}}})")).ok());
+  for (const char* bad : {"{}", "[]", "1", "{\"imageRef\":3}"})
+    EXPECT_FALSE(decode_pull_record(*base::parse_json(bad)).ok()) << bad;
+  EXPECT_TRUE(decode_pull_record(
+                  *base::parse_json(
+                      R"({"imageRef":"x","credentialMapping":{"a":3,"b":{"kubernetesSecrets":[1,{}]}}})"))
+                  .ok());
 }
 
 // On disk: an intent before, a record after; what a killed kubelet began is nobody's.
@@ -168,13 +185,18 @@ class PullRecordsTest : public ::testing::Test {
   }
   void begin(PullRecords& records, const std::string& image) {
     bool done = false;
-    records.begin(image, [&](base::Status status) { EXPECT_TRUE(status.ok()); done = true; });
+    records.begin(image, [&](base::Status status) {
+      EXPECT_TRUE(status.ok());
+      done = true;
+    });
     wait(done);
   }
   base::Loop loop;
   Background background{loop};
   std::string directory;
-  const std::function<std::optional<std::string>(const std::string&)> present = [](const std::string&) { return std::optional<std::string>("sha256:1"); };
+  const std::function<std::optional<std::string>(const std::string&)> present = [](const std::string&) {
+    return std::optional<std::string>("sha256:1");
+  };
 };
 
 TEST_F(PullRecordsTest, PreloadedImagesAreEverybodys) {
@@ -189,9 +211,12 @@ TEST_F(PullRecordsTest, APulledOneIsNotAndSurvivesARestart) {
     PullRecords records(background, directory);
     ASSERT_TRUE(records.load(present).ok());
     begin(records, "r/app:1");
-    EXPECT_TRUE(records.must_pull("r/app:1", "sha256:1", {}));   // under way
+    EXPECT_TRUE(records.must_pull("r/app:1", "sha256:1", {}));  // under way
     bool done = false;
-    records.pulled("r/app:1", "sha256:1", &mine, [&](base::Status status) { EXPECT_TRUE(status.ok()); done = true; });
+    records.pulled("r/app:1", "sha256:1", &mine, [&](base::Status status) {
+      EXPECT_TRUE(status.ok());
+      done = true;
+    });
     wait(done);
   }
   PullRecords again(background, directory);

@@ -22,24 +22,32 @@ TEST(StatusPatch, ReplacesAddresses) {
 }
 
 TEST(StatusPatch, MergesConditions) {
-  EXPECT_EQ(patch(R"({"conditions":[{"type":"a/b","status":"True"},{"type":"Ready","status":"False","reason":"X"}]})",
-                  R"({"conditions":[{"type":"a/b","status":"True"},{"type":"Ready","status":"True"}]})"),
-            R"({"$setElementOrder/conditions":[{"type":"a/b"},{"type":"Ready"}],)"
-            R"("conditions":[{"type":"Ready","status":"True","reason":null}]})");
+  EXPECT_EQ(
+      patch(
+          R"({"conditions":[{"type":"a/b","status":"True"},{"type":"Ready","status":"False","reason":"X"}]})",
+          R"({"conditions":[{"type":"a/b","status":"True"},{"type":"Ready","status":"True"}]})"),
+      R"({"$setElementOrder/conditions":[{"type":"a/b"},{"type":"Ready"}],)"
+      R"("conditions":[{"type":"Ready","status":"True","reason":null}]})");
 }
 
 TEST(StatusPatch, SaysOnlyWhatDiffers) {
-  const char* both = R"({"phase":"Running","containerStatuses":[{"name":"a"}],"resources":{"limits":{"cpu":"1"}}})";
+  const char* both =
+      R"({"phase":"Running","containerStatuses":[{"name":"a"}],"resources":{"limits":{"cpu":"1"}}})";
   EXPECT_EQ(patch(both, both), "{}");
-  EXPECT_EQ(patch(both, R"({"phase":"Running","containerStatuses":[{"name":"a"}],"resources":{"limits":{"memory":"1"}}})"),
-            R"({"resources":{"limits":{"cpu":null,"memory":"1"}}})");
+  EXPECT_EQ(
+      patch(
+          both,
+          R"({"phase":"Running","containerStatuses":[{"name":"a"}],"resources":{"limits":{"memory":"1"}}})"),
+      R"({"resources":{"limits":{"cpu":null,"memory":"1"}}})");
   EXPECT_EQ(patch("null", R"({"phase":"Running"})"), R"({"phase":"Running"})");
 }
 
 TEST(StatusSent, WhatTheApiDoesNotTakeIsNotSentForEver) {
   StatusSent sent;
-  const auto want = parse(R"({"phase":"Running","conditions":[{"type":"Ready","lastTransitionTime":"2026-01-01T00:00:00Z"}]})");
-  const auto later = parse(R"({"phase":"Running","conditions":[{"type":"Ready","lastTransitionTime":"2026-01-01T00:00:07Z"}]})");
+  const auto want = parse(
+      R"({"phase":"Running","conditions":[{"type":"Ready","lastTransitionTime":"2026-01-01T00:00:00Z"}]})");
+  const auto later = parse(
+      R"({"phase":"Running","conditions":[{"type":"Ready","lastTransitionTime":"2026-01-01T00:00:07Z"}]})");
   const auto answer = parse(R"({"phase":"Pending"})");
   EXPECT_FALSE(sent.settled(answer, want));
   sent.answered(want, answer);

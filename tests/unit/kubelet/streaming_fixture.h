@@ -107,9 +107,9 @@ class StreamingFixture : public testing::Test, public StreamBackend {
                     });
     EXPECT_TRUE(server_->listen("127.0.0.1:0").ok());
     streaming_.emplace(loop_, *this);
-    client_.emplace(loop_, nullptr,
-                    base::http::Client::Options{.host = "127.0.0.1", .port = server_->ports()[0],
-                                                .server_name = {}});
+    client_.emplace(
+        loop_, nullptr,
+        base::http::Client::Options{.host = "127.0.0.1", .port = server_->ports()[0], .server_name = {}});
   }
   ~StreamingFixture() override { base::ignore(base::sys::remove_all(directory_), "a test's own"); }
 

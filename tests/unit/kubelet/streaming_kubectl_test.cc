@@ -31,7 +31,8 @@ class KubectlTest : public StreamingFixture {
     std::ofstream(directory_ + "/config")
         << "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: [{name: x, context: {cluster: "
            "x, user: x, namespace: ns}}]\nusers: [{name: x, user: {}}]\nclusters: [{name: x, cluster: "
-           "{server: \"http://127.0.0.1:" << server_->ports()[0] << "\"}}]\n";
+           "{server: \"http://127.0.0.1:"
+        << server_->ports()[0] << "\"}}]\n";
   }
   // What the API server does: answers the Pod itself, and turns its subresources into our paths.
   bool api(const std::shared_ptr<base::http::Exchange>& exchange) {
@@ -40,9 +41,10 @@ class KubectlTest : public StreamingFixture {
     base::http::Headers headers;
     headers.add("Content-Type", "application/json");
     const std::string pod = "/api/v1/namespaces/ns/pods/pod";
-    static const std::pair<const char*, const char*> ours[] = {
-        {"/exec", "/exec/ns/pod/c"}, {"/attach", "/attach/ns/pod/c"},
-        {"/portforward", "/portForward/ns/pod"}, {"/log", "/containerLogs/ns/pod/c"}};
+    static const std::pair<const char*, const char*> ours[] = {{"/exec", "/exec/ns/pod/c"},
+                                                               {"/attach", "/attach/ns/pod/c"},
+                                                               {"/portforward", "/portForward/ns/pod"},
+                                                               {"/log", "/containerLogs/ns/pod/c"}};
     for (auto [subresource, target] : ours)
       if (path == pod + subresource) {
         request.target = std::string(target) + "?" + query;
@@ -50,7 +52,8 @@ class KubectlTest : public StreamingFixture {
       }
     if (path == pod) exchange->respond(200, headers, kPod);
     else if (path == "/api") exchange->respond(200, headers, R"({"kind":"APIVersions","versions":["v1"]})");
-    else if (path == "/apis") exchange->respond(200, headers, R"({"kind":"APIGroupList","apiVersion":"v1","groups":[]})");
+    else if (path == "/apis")
+      exchange->respond(200, headers, R"({"kind":"APIGroupList","apiVersion":"v1","groups":[]})");
     else if (path == "/api/v1") exchange->respond(200, headers, kResources);
     else return !path.starts_with("/exec") && (exchange->respond(404, headers, "{}"), true);
     return true;
@@ -71,12 +74,9 @@ class KubectlTest : public StreamingFixture {
     std::string name = directory_ + "/run" + std::to_string(++runs_);
     std::ofstream(name + ".in") << input;
     base::Command command;
-    command.argv = {kubectl_, "--kubeconfig", directory_ + "/config",
-                    "--cache-dir", directory_ + "/cache"};
+    command.argv = {kubectl_, "--kubeconfig", directory_ + "/config", "--cache-dir", directory_ + "/cache"};
     command.argv.insert(command.argv.end(), arguments.begin(), arguments.end());
-    auto open = [](const std::string& path, int flags) {
-      return base::sys::open(path, flags, 0600).value();
-    };
+    auto open = [](const std::string& path, int flags) { return base::sys::open(path, flags, 0600).value(); };
     auto in = open(name + ".in", O_RDONLY), out = open(name + ".out", O_WRONLY | O_CREAT),
          err = open(name + ".err", O_WRONLY | O_CREAT);
     command.stdin_fd = in.get();
@@ -135,7 +135,8 @@ TEST_F(KubectlTest, PortForward) {
   std::string out;
   ASSERT_TRUE(run_until(loop_, [&] {
     out = base::sys::read_file(forward.out).value();
-    return out.find("Forwarding from 127.0.0.1:") != std::string::npos && out.find(" ->") != std::string::npos;
+    return out.find("Forwarding from 127.0.0.1:") != std::string::npos &&
+           out.find(" ->") != std::string::npos;
   })) << base::sys::read_file(forward.err).value();
   int port = std::stoi(out.substr(out.find("127.0.0.1:") + 10));
   for (int i = 0; i < 3; ++i) {

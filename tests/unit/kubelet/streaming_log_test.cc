@@ -55,7 +55,8 @@ TEST(TailOffset, CountsFromTheEnd) {
 TEST(TailOffset, PiecesOfALineAreOne) {
   const std::string stamp = "2026-01-02T15:04:05.123456789Z ";
   const std::string first = stamp + "stdout F one\n";
-  const std::string second = stamp + "stdout P " + std::string(70'000, 'x') + "\n" + stamp + "stdout P y\n" + stamp + "stdout F z\n";
+  const std::string second =
+      stamp + "stdout P " + std::string(70'000, 'x') + "\n" + stamp + "stdout P y\n" + stamp + "stdout F z\n";
   const std::string third = stamp + "stderr P open\n";
   const std::string text = first + second + third;
   base::UniqueFd fd(::memfd_create("log", MFD_CLOEXEC));

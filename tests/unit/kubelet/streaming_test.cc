@@ -24,7 +24,8 @@ struct WebSocketClient {
   std::string channel[5];
   int code = 0;
   explicit WebSocketClient(std::unique_ptr<base::http::ByteStream> stream)
-      : connection(std::make_unique<base::websocket::Connection>(std::move(stream), base::websocket::Role::kClient)) {
+      : connection(std::make_unique<base::websocket::Connection>(std::move(stream),
+                                                                 base::websocket::Role::kClient)) {
     connection->on_message(
         [this](bool, std::string_view data) {
           ASSERT_FALSE(data.empty());
@@ -56,8 +57,7 @@ struct SpdyClient {
 
 TEST_F(StreamingTest, ExecByWebSocketV5) {
   auto ask = request("/exec/ns/pod/uid-1/c?command=sh&command=-c&command=" +
-                     base::http::escape("cat; echo problem >&2; exit 3") +
-                     "&input=1&output=1&error=1");
+                     base::http::escape("cat; echo problem >&2; exit 3") + "&input=1&output=1&error=1");
   ask.headers = base::websocket::client_headers({"v5.channel.k8s.io"});
   auto upgraded = upgrade(std::move(ask));
   EXPECT_EQ(upgraded.response.headers.get("Sec-WebSocket-Protocol"), "v5.channel.k8s.io");
@@ -106,7 +106,8 @@ TEST_F(StreamingTest, AFirstMessageSaysThatTheClientReads) {
 
 TEST_F(StreamingTest, ExecSucceedsAndFailsToStart) {
   for (bool there : {true, false}) {
-    auto ask = request(std::string("/exec/ns/pod/c?output=1&command=") + (there ? "true" : "no-such-program"));
+    auto ask =
+        request(std::string("/exec/ns/pod/c?output=1&command=") + (there ? "true" : "no-such-program"));
     ask.headers = base::websocket::client_headers({"v4.channel.k8s.io"});
     WebSocketClient client(upgrade(std::move(ask)).stream);
     ASSERT_TRUE(run_until(loop_, [&] { return client.code != 0; }));
@@ -250,8 +251,8 @@ TEST_F(StreamingTest, PortForwardPlainAndTunnelled) {
     ASSERT_TRUE(upgraded.stream);
     auto stream = std::move(upgraded.stream);
     if (tunnelled)
-      stream = base::websocket::tunnel(std::make_unique<base::websocket::Connection>(
-          std::move(stream), base::websocket::Role::kClient));
+      stream = base::websocket::tunnel(
+          std::make_unique<base::websocket::Connection>(std::move(stream), base::websocket::Role::kClient));
     base::spdy::Session session(std::move(stream), base::spdy::Role::kClient, {}, {}, [](Status) {});
     std::vector<std::unique_ptr<Forward>> forwards;
     for (int i = 0; i < 5; ++i) {
@@ -281,10 +282,14 @@ TEST_F(StreamingTest, LogsFollowOverARotationUntilTheContainerExits) {
   std::ofstream(path) << line(0) << line(1) << line(2);
   std::string seen;
   bool done = false;
-  auto call = client_->stream(request("/containerLogs/ns/pod/c?follow=true&tailLines=2"),
-                              [](const base::http::Response& r) { EXPECT_EQ(r.status, 200); },
-                              [&](std::string_view data) { seen += data; },
-                              [&](Status status) { EXPECT_TRUE(status.ok()); done = true; });
+  auto call = client_->stream(
+      request("/containerLogs/ns/pod/c?follow=true&tailLines=2"),
+      [](const base::http::Response& r) { EXPECT_EQ(r.status, 200); },
+      [&](std::string_view data) { seen += data; },
+      [&](Status status) {
+        EXPECT_TRUE(status.ok());
+        done = true;
+      });
   ASSERT_TRUE(run_until(loop_, [&] { return seen == "line 1\nline 2\n"; })) << seen;
   std::ofstream(path, std::ios::app) << line(3) << "2026-01-02T15:04:05Z stderr P half";
   ASSERT_TRUE(run_until(loop_, [&] { return seen.ends_with("line 3\n"); }));
@@ -313,18 +318,24 @@ TEST_F(StreamingTest, LargeLogsArriveWholeAndAReaderMayLeave) {
   }
   std::string seen;
   bool done = false;
-  auto whole = client_->stream(request("/containerLogs/ns/pod/c?previous=true"),
-                               [](const base::http::Response&) {},
-                               [&](std::string_view data) { seen += data; },
-                               [&](Status status) { EXPECT_TRUE(status.ok()); done = true; });
+  auto whole = client_->stream(
+      request("/containerLogs/ns/pod/c?previous=true"), [](const base::http::Response&) {},
+      [&](std::string_view data) { seen += data; },
+      [&](Status status) {
+        EXPECT_TRUE(status.ok());
+        done = true;
+      });
   ASSERT_TRUE(run_until(loop_, [&] { return done; }));
   EXPECT_EQ(seen, expected);
   size_t bytes = 0;
   std::unique_ptr<base::http::Client::Call> leaver;
-  leaver = client_->stream(request("/containerLogs/ns/pod/c?previous=true&follow=true"),
-                           [](const base::http::Response&) {},
-                           [&](std::string_view data) { bytes += data.size(); leaver.reset(); },
-                           [&](Status) { FAIL(); });
+  leaver = client_->stream(
+      request("/containerLogs/ns/pod/c?previous=true&follow=true"), [](const base::http::Response&) {},
+      [&](std::string_view data) {
+        bytes += data.size();
+        leaver.reset();
+      },
+      [&](Status) { FAIL(); });
   ASSERT_TRUE(run_until(loop_, [&] { return bytes > 0 && streaming_->sessions() == 0; }));
 }
 }  // namespace

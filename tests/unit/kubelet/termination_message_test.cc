@@ -54,7 +54,10 @@ TEST_F(TerminationMessage, OfALogIsItsLastLines) {
 
 TEST(ValidUtf8, ReplacesWhatJsonCantCarry) {
   EXPECT_EQ(valid_utf8("grüße 舢板 \xF0\x9F\x9B\xB6"), "grüße 舢板 \xF0\x9F\x9B\xB6");
-  EXPECT_EQ(valid_utf8("a\xFF" "b\xC3"), "a\xEF\xBF\xBD" "b\xEF\xBF\xBD");
+  EXPECT_EQ(valid_utf8("a\xFF"
+                       "b\xC3"),
+            "a\xEF\xBF\xBD"
+            "b\xEF\xBF\xBD");
   EXPECT_EQ(valid_utf8("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD") << "overlong";
   EXPECT_EQ(valid_utf8("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD") << "a surrogate";
   EXPECT_EQ(first_bytes("aü", 2), "a");

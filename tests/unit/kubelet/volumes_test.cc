@@ -14,7 +14,8 @@ namespace {
 
 api::Pod pod_of(const std::string& volumes) {
   auto pod = api::decode_text<api::Pod>(
-      R"({"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{"containers":[{"name":"c","envFrom":[{"secretRef":{"name":"e"}}]}],"volumes":[)" + volumes + "]}}");
+      R"({"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{"containers":[{"name":"c","envFrom":[{"secretRef":{"name":"e"}}]}],"volumes":[)" +
+      volumes + "]}}");
   EXPECT_TRUE(pod.ok()) << (pod.ok() ? "" : pod.error().message());
   return *pod;
 }
@@ -42,25 +43,38 @@ std::string plan(const std::string& volume) {
 
 TEST(VolumesPlan, Files) {
   EXPECT_EQ(plan(R"({"name":"v","configMap":{"name":"there"}})"), "v a=1/644 b=2/644");
-  EXPECT_EQ(plan(R"({"name":"v","secret":{"secretName":"there","defaultMode":256,"items":[{"key":"b","path":"x/y","mode":292}]}})"), "v memory x/y=2/444");
-  EXPECT_EQ(plan(R"({"name":"v","downwardAPI":{"items":[{"path":"n","fieldRef":{"fieldPath":"metadata.name"}}]}})"), "v n=p/644");
-  EXPECT_EQ(plan(R"({"name":"v","projected":{"sources":[{"configMap":{"name":"there","items":[{"key":"a","path":"a"}]}},{"serviceAccountToken":{"audience":"aud","expirationSeconds":600,"path":"t"}}]}})"),
-            "v memory a=1/644 t=tok/644");
+  EXPECT_EQ(
+      plan(
+          R"({"name":"v","secret":{"secretName":"there","defaultMode":256,"items":[{"key":"b","path":"x/y","mode":292}]}})"),
+      "v memory x/y=2/444");
+  EXPECT_EQ(
+      plan(R"({"name":"v","downwardAPI":{"items":[{"path":"n","fieldRef":{"fieldPath":"metadata.name"}}]}})"),
+      "v n=p/644");
+  EXPECT_EQ(
+      plan(
+          R"({"name":"v","projected":{"sources":[{"configMap":{"name":"there","items":[{"key":"a","path":"a"}]}},{"serviceAccountToken":{"audience":"aud","expirationSeconds":600,"path":"t"}}]}})"),
+      "v memory a=1/644 t=tok/644");
   EXPECT_EQ(plan(R"({"name":"v","configMap":{"name":"no","optional":true}})"), "v");
   EXPECT_EQ(plan(R"({"name":"v"})"), "v");
 }
 
 TEST(VolumesPlan, SaysWhatIsWrong) {
-  EXPECT_EQ(plan(R"({"name":"v","configMap":{"name":"no"}})"), "MountVolume.SetUp failed for volume \"v\" : configmap \"no\" not found");
+  EXPECT_EQ(plan(R"({"name":"v","configMap":{"name":"no"}})"),
+            "MountVolume.SetUp failed for volume \"v\" : configmap \"no\" not found");
   EXPECT_EQ(plan(R"({"name":"v","secret":{"secretName":"there","items":[{"key":"z","path":"z"}]}})"),
             "MountVolume.SetUp failed for volume \"v\" : secret references non-existent config key: z");
-  EXPECT_NE(plan(R"({"name":"v","configMap":{"name":"there","items":[{"key":"a","path":"../../etc/passwd"}]}})").find("leaves the volume"), std::string::npos);
-  EXPECT_NE(plan(R"({"name":"v","persistentVolumeClaim":{"claimName":"x"}})").find("not supported"), std::string::npos);
+  EXPECT_NE(
+      plan(R"({"name":"v","configMap":{"name":"there","items":[{"key":"a","path":"../../etc/passwd"}]}})")
+          .find("leaves the volume"),
+      std::string::npos);
+  EXPECT_NE(plan(R"({"name":"v","persistentVolumeClaim":{"claimName":"x"}})").find("not supported"),
+            std::string::npos);
 }
 
 TEST(VolumesPlan, TokensAreForWhoRunsThere) {
   auto mode = [](const std::string& pod_context, const std::string& containers) {
-    auto pod = api::decode_text<api::Pod>(R"({"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{"securityContext":)" + pod_context +
+    auto pod = api::decode_text<api::Pod>(
+        R"({"metadata":{"name":"p","namespace":"n","uid":"u"},"spec":{"securityContext":)" + pod_context +
         R"(,"containers":)" + containers + R"(,"volumes":[{"name":"v","projected":{"sources":[
             {"configMap":{"name":"there","items":[{"key":"a","path":"a"}]}},
             {"serviceAccountToken":{"audience":"aud","expirationSeconds":600,"path":"t"}}]}}]}})");
@@ -75,7 +89,8 @@ TEST(VolumesPlan, TokensAreForWhoRunsThere) {
   EXPECT_EQ(mode(R"({"runAsUser":1000})", R"([{"name":"a"},{"name":"b"}])"), "600 1000");
   EXPECT_EQ(mode("{}", R"([{"name":"a","securityContext":{"runAsUser":7}}])"), "600 7");
   EXPECT_EQ(mode("{}", R"([{"name":"a","securityContext":{"runAsUser":7}},{"name":"b"}])"), "644 -1");
-  EXPECT_EQ(mode(R"({"runAsUser":1000})", R"([{"name":"a"},{"name":"b","securityContext":{"runAsUser":7}}])"), "644 -1");
+  EXPECT_EQ(mode(R"({"runAsUser":1000})", R"([{"name":"a"},{"name":"b","securityContext":{"runAsUser":7}}])"),
+            "644 -1");
   EXPECT_EQ(mode(R"({"fsGroup":5})", R"([{"name":"a"}])"), "600 -1");
 }
 
@@ -89,8 +104,11 @@ TEST(Tokens, AreRenewedInTime) {
 }
 
 TEST(VolumesPlan, References) {
-  auto found = references(pod_of(R"({"name":"v","configMap":{"name":"m"}},{"name":"w","projected":{"sources":[{"secret":{"name":"s"}}]}})"));
-  EXPECT_EQ(found, (std::vector<Reference>{{ObjectKind::kConfigMap, "m"}, {ObjectKind::kSecret, "e"}, {ObjectKind::kSecret, "s"}}));
+  auto found = references(pod_of(
+      R"({"name":"v","configMap":{"name":"m"}},{"name":"w","projected":{"sources":[{"secret":{"name":"s"}}]}})"));
+  EXPECT_EQ(found,
+            (std::vector<Reference>{
+                {ObjectKind::kConfigMap, "m"}, {ObjectKind::kSecret, "e"}, {ObjectKind::kSecret, "s"}}));
 }
 
 class Directory : public testing::Test {
@@ -104,14 +122,23 @@ class Directory : public testing::Test {
 };
 
 TEST_F(Directory, FilesChangeBehindOneLink) {
-  ASSERT_TRUE(write_files(dir_, {{.path = "a", .data = "1", .mode = 0644}, {.path = "d/x", .data = "2", .mode = 0600}}, std::nullopt).ok());
+  ASSERT_TRUE(
+      write_files(dir_,
+                  {{.path = "a", .data = "1", .mode = 0644}, {.path = "d/x", .data = "2", .mode = 0600}},
+                  std::nullopt)
+          .ok());
   EXPECT_EQ(*base::sys::read_file(dir_ + "/a"), "1");
   EXPECT_EQ(*base::sys::read_file(dir_ + "/d/x"), "2");
   char first[256], second[256];
   ssize_t n = ::readlink((dir_ + "/..data").c_str(), first, sizeof first);
-  ASSERT_TRUE(write_files(dir_, {{.path = "a", .data = "1", .mode = 0644}, {.path = "d/x", .data = "2", .mode = 0600}}, std::nullopt).ok());
+  ASSERT_TRUE(
+      write_files(dir_,
+                  {{.path = "a", .data = "1", .mode = 0644}, {.path = "d/x", .data = "2", .mode = 0600}},
+                  std::nullopt)
+          .ok());
   ASSERT_EQ(::readlink((dir_ + "/..data").c_str(), second, sizeof second), n);
-  EXPECT_EQ(std::string(first, static_cast<size_t>(n)), std::string(second, static_cast<size_t>(n))) << "nothing changed, nothing is written";
+  EXPECT_EQ(std::string(first, static_cast<size_t>(n)), std::string(second, static_cast<size_t>(n)))
+      << "nothing changed, nothing is written";
   ASSERT_TRUE(write_files(dir_, {{.path = "a", .data = "3", .mode = 0644}}, std::nullopt).ok());
   EXPECT_EQ(*base::sys::read_file(dir_ + "/a"), "3");
   EXPECT_FALSE(base::sys::exists(dir_ + "/d"));
@@ -125,12 +152,15 @@ TEST_F(Directory, MountPointsAreMadeAndStay) {
   ASSERT_TRUE(base::sys::mkdir_all(source, 0755).ok());
   ASSERT_TRUE(base::sys::write_file_atomic(file, "x", 0644).ok());
   ASSERT_EQ(::symlink("/etc", (volume + "/out").c_str()), 0);
-  EXPECT_TRUE(make_mount_point({.volume = volume, .relative = "kubernetes.io//serviceaccount/", .source = source}).ok());
+  EXPECT_TRUE(
+      make_mount_point({.volume = volume, .relative = "kubernetes.io//serviceaccount/", .source = source})
+          .ok());
   EXPECT_TRUE(make_mount_point({.volume = volume, .relative = "hosts", .source = file}).ok());
-  EXPECT_TRUE(make_mount_point({.volume = volume, .relative = "hosts", .source = file}).ok()) << "there already";
+  EXPECT_TRUE(make_mount_point({.volume = volume, .relative = "hosts", .source = file}).ok())
+      << "there already";
   EXPECT_FALSE(make_mount_point({.volume = volume, .relative = "out/sampan", .source = file}).ok());
   EXPECT_FALSE(base::sys::exists("/etc/sampan"));
-  struct stat st{};
+  struct stat st {};
   ASSERT_EQ(::stat((volume + "/hosts").c_str(), &st), 0);
   EXPECT_TRUE(S_ISREG(st.st_mode));
   ASSERT_TRUE(write_files(volume, {{.path = "a", .data = "1", .mode = 0644}}, std::nullopt).ok());
@@ -154,8 +184,10 @@ TEST_F(Directory, SubPathsStayInside) {
 }
 
 TEST(PullAnswer, GoodBadAndNone) {
-  EXPECT_EQ(parse_pull_answer("x", R"({"name":"n","digest":"sha256:1"})", {.code = 0, .signal = 0})->digest, "sha256:1");
-  auto bad = parse_pull_answer("x", R"({"error":"e","kind":"not found","message":"no such tag"})", {.code = 1, .signal = 0});
+  EXPECT_EQ(parse_pull_answer("x", R"({"name":"n","digest":"sha256:1"})", {.code = 0, .signal = 0})->digest,
+            "sha256:1");
+  auto bad = parse_pull_answer("x", R"({"error":"e","kind":"not found","message":"no such tag"})",
+                               {.code = 1, .signal = 0});
   ASSERT_FALSE(bad.ok());
   EXPECT_EQ(bad.error().kind, base::Kind::kNotFound);
   EXPECT_NE(bad.error().message().find("no such tag"), std::string::npos);

@@ -11,7 +11,8 @@ using ::base::string_at;
 
 constexpr char kPods[] = "/api/v1/namespaces/default/pods";
 std::string pod(const std::string& name, const std::string& resources = "{}", const std::string& more = "") {
-  return R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[{"name":"c","image":"i","resources":)" + resources + "}]" + more + "}}";
+  return R"({"metadata":{"name":")" + name +
+         R"("},"spec":{"containers":[{"name":"c","image":"i","resources":)" + resources + "}]" + more + "}}";
 }
 
 class AdmissionTest : public ServerTest {
@@ -25,12 +26,17 @@ class AdmissionTest : public ServerTest {
 };
 
 TEST_F(AdmissionTest, NamespacesMustExistAndStay) {
-  EXPECT_EQ(refused(call("POST", "/api/v1/namespaces/absent/configmaps", config_map("a", "1")), 404), "NotFound: namespaces \"absent\" not found");
-  EXPECT_NE(refused(call("DELETE", "/api/v1/namespaces/default"), 403).find("this namespace may not be deleted"), std::string::npos);
+  EXPECT_EQ(refused(call("POST", "/api/v1/namespaces/absent/configmaps", config_map("a", "1")), 404),
+            "NotFound: namespaces \"absent\" not found");
+  EXPECT_NE(
+      refused(call("DELETE", "/api/v1/namespaces/default"), 403).find("this namespace may not be deleted"),
+      std::string::npos);
 }
 
 TEST_F(AdmissionTest, QuotasHoldAlsoForWritesAtOnce) {
-  ok(call("POST", "/api/v1/namespaces/default/resourcequotas", R"({"metadata":{"name":"q"},"spec":{"hard":{"configmaps":"3","count/secrets":"1"}}})"), 201);
+  ok(call("POST", "/api/v1/namespaces/default/resourcequotas",
+          R"({"metadata":{"name":"q"},"spec":{"hard":{"configmaps":"3","count/secrets":"1"}}})"),
+     201);
   int made = 0, refused_count = 0, open = 0;
   std::vector<std::unique_ptr<api::Transport::Call>> calls;
   for (int i = 0; i < 8; ++i) {
@@ -49,10 +55,15 @@ TEST_F(AdmissionTest, QuotasHoldAlsoForWritesAtOnce) {
   EXPECT_EQ(made, 3);
   EXPECT_EQ(refused_count, 5);
   EXPECT_EQ(refused(call("POST", kMaps, config_map("late", "1")), 403),
-            "Forbidden: configmaps \"late\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=3, limited: configmaps=3");
-  wait_for([&] { return call("GET", "/api/v1/namespaces/default/resourcequotas/q").body.find(R"("used":{"configmaps":"3","count/secrets":"0"})") != std::string::npos; });
+            "Forbidden: configmaps \"late\" is forbidden: exceeded quota: q, requested: configmaps=1, used: "
+            "configmaps=3, limited: configmaps=3");
+  wait_for([&] {
+    return call("GET", "/api/v1/namespaces/default/resourcequotas/q")
+               .body.find(R"("used":{"configmaps":"3","count/secrets":"0"})") != std::string::npos;
+  });
   auto list = ok(call("GET", kMaps));
-  ok(call("DELETE", std::string(kMaps) + "/" + std::string(string_at(list.at("items").at(0), "metadata", "name"))));
+  ok(call("DELETE",
+          std::string(kMaps) + "/" + std::string(string_at(list.at("items").at(0), "metadata", "name"))));
   ok(call("POST", kMaps, config_map("late", "1")), 201);
 }
 
@@ -70,7 +81,8 @@ TEST_F(AdmissionTest, QuotasCountAsAFreshCountDoesWhenAllComeAtOnce) {
       {"replicationcontrollers", "/api/v1/namespaces/default/replicationcontrollers",
        R"({"spec":{"selector":{"a":"b"},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})"},
       {"pods", kPods, R"({"spec":{"containers":[{"name":"c","image":"i"}]}})"},
-      {"count/roles.rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", "{}"},
+      {"count/roles.rbac.authorization.k8s.io", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
+       "{}"},
       {"count/leases.coordination.k8s.io", "/apis/coordination.k8s.io/v1/namespaces/default/leases", "{}"},
       {"count/resourcequotas", "/api/v1/namespaces/default/resourcequotas", ""},
       {"resourcequotas", "/api/v1/namespaces/default/resourcequotas", ""}};
@@ -80,7 +92,8 @@ TEST_F(AdmissionTest, QuotasCountAsAFreshCountDoesWhenAllComeAtOnce) {
   std::vector<std::unique_ptr<api::Transport::Call>> calls;
   for (int i = 0; i < 5; ++i)
     for (const Kind& kind : kinds) {
-      json::value body = *kind.body ? base::parse_json(kind.body).value() : json::value{{"spec", {{"hard", hard}}}};
+      json::value body =
+          *kind.body ? base::parse_json(kind.body).value() : json::value{{"spec", {{"hard", hard}}}};
       // The two names of quotas make the same ones; the second is refused.
       base::object_at(body.get_object(), "metadata")["name"] = "o" + std::to_string(i);
       base::http::Request request;
@@ -97,33 +110,40 @@ TEST_F(AdmissionTest, QuotasCountAsAFreshCountDoesWhenAllComeAtOnce) {
   wait_for([&] { return open == 0; });
   auto fresh = [&] {
     std::map<std::string, std::string> out;
-    for (const Kind& kind : kinds) out[kind.hard] = std::to_string(ok(call("GET", kind.path)).at("items").get_array().size());
+    for (const Kind& kind : kinds)
+      out[kind.hard] = std::to_string(ok(call("GET", kind.path)).at("items").get_array().size());
     return out;
   };
   auto told = [&](int i) {
     std::map<std::string, std::string> out;
     auto quota = ok(call("GET", "/api/v1/namespaces/default/resourcequotas/o" + std::to_string(i)));
     if (const json::value* used = base::find_path(quota, "status", "used"))
-      for (const auto& item : used->get_object()) out[std::string(item.key())] = base::as_string(&item.value());
+      for (const auto& item : used->get_object())
+        out[std::string(item.key())] = base::as_string(&item.value());
     return out;
   };
   for (int i = 0; i < 5; ++i) {
-    for (int turns = 0; turns < 100 && told(i) != fresh(); ++turns) loop_.run_once(std::chrono::milliseconds(5));
+    for (int turns = 0; turns < 100 && told(i) != fresh(); ++turns)
+      loop_.run_once(std::chrono::milliseconds(5));
     EXPECT_EQ(told(i), fresh()) << i;
   }
   // One goes of each, and a quota is changed meanwhile.
   for (const Kind& kind : kinds) (void)call("DELETE", std::string(kind.path) + "/o0");
   hard["pods"] = "2k";
-  ok(call("PATCH", "/api/v1/namespaces/default/resourcequotas/o1", base::to_json(json::value{{"spec", {{"hard", hard}}}}), "application/merge-patch+json"));
+  ok(call("PATCH", "/api/v1/namespaces/default/resourcequotas/o1",
+          base::to_json(json::value{{"spec", {{"hard", hard}}}}), "application/merge-patch+json"));
   for (int i = 1; i < 5; ++i) {
-    for (int turns = 0; turns < 100 && told(i) != fresh(); ++turns) loop_.run_once(std::chrono::milliseconds(5));
+    for (int turns = 0; turns < 100 && told(i) != fresh(); ++turns)
+      loop_.run_once(std::chrono::milliseconds(5));
     EXPECT_EQ(told(i), fresh()) << i;
   }
 }
 
 TEST_F(AdmissionTest, LimitRangesFillAndBoundPods) {
-  ok(call("POST", "/api/v1/namespaces/default/limitranges",
-          R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","default":{"cpu":"1"},"defaultRequest":{"cpu":"100m"},"max":{"cpu":"2"}}]}})"), 201);
+  ok(call(
+         "POST", "/api/v1/namespaces/default/limitranges",
+         R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","default":{"cpu":"1"},"defaultRequest":{"cpu":"100m"},"max":{"cpu":"2"}}]}})"),
+     201);
   auto made = ok(call("POST", kPods, pod("a")), 201);
   EXPECT_EQ(string_at(made.at("spec").at("containers").at(0), "resources", "requests", "cpu"), "100m");
   EXPECT_EQ(refused(call("POST", kPods, pod("b", R"({"limits":{"cpu":"3"}})")), 403),
@@ -133,33 +153,57 @@ TEST_F(AdmissionTest, LimitRangesFillAndBoundPods) {
 TEST_F(AdmissionTest, PrioritiesComeFromClasses) {
   auto plain = ok(call("POST", kPods, pod("plain")), 201);
   EXPECT_EQ(base::as_int(base::find_path(plain, "spec", "priority"), -1), 0);
-  ok(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"high"},"value":1000,"globalDefault":true})"), 201);
+  ok(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses",
+          R"({"metadata":{"name":"high"},"value":1000,"globalDefault":true})"),
+     201);
   auto made = ok(call("POST", kPods, pod("a")), 201);
   EXPECT_EQ(base::as_int(base::find_path(made, "spec", "priority")), 1000);
   EXPECT_EQ(string_at(made, "spec", "priorityClassName"), "high");
-  EXPECT_NE(refused(call("POST", kPods, pod("b", "{}", R"(,"priorityClassName":"none")")), 403).find("no PriorityClass with name none was found"), std::string::npos);
-  EXPECT_NE(refused(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", R"({"metadata":{"name":"more"},"value":1,"globalDefault":true})"), 403).find("already marked as default"), std::string::npos);
-  auto critical = ok(call("POST", kPods, pod("c", "{}", R"(,"priorityClassName":"system-node-critical")")), 201);
+  EXPECT_NE(refused(call("POST", kPods, pod("b", "{}", R"(,"priorityClassName":"none")")), 403)
+                .find("no PriorityClass with name none was found"),
+            std::string::npos);
+  EXPECT_NE(refused(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses",
+                         R"({"metadata":{"name":"more"},"value":1,"globalDefault":true})"),
+                    403)
+                .find("already marked as default"),
+            std::string::npos);
+  auto critical =
+      ok(call("POST", kPods, pod("c", "{}", R"(,"priorityClassName":"system-node-critical")")), 201);
   EXPECT_EQ(base::as_int(base::find_path(critical, "spec", "priority")), 2000001000);
   EXPECT_EQ(critical.at("spec").at("tolerations").get_array().size(), 2u);
 }
 
 TEST_F(AdmissionTest, DefaultClasses) {
-  ok(call("POST", "/apis/storage.k8s.io/v1/storageclasses",
-          R"({"metadata":{"name":"fast","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"example.com/x"})"), 201);
-  auto claim = ok(call("POST", "/api/v1/namespaces/default/persistentvolumeclaims",
-                       R"({"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"), 201);
+  ok(call(
+         "POST", "/apis/storage.k8s.io/v1/storageclasses",
+         R"({"metadata":{"name":"fast","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"example.com/x"})"),
+     201);
+  auto claim = ok(
+      call(
+          "POST", "/api/v1/namespaces/default/persistentvolumeclaims",
+          R"({"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"),
+      201);
   EXPECT_EQ(string_at(claim, "spec", "storageClassName"), "fast");
 }
 
 TEST_F(AdmissionTest, PodSecurityPerNamespace) {
   ok(call("POST", kPods, pod("old")), 201);
-  auto labelled = call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}})", "application/merge-patch+json");
+  auto labelled = call("PATCH", "/api/v1/namespaces/default",
+                       R"({"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}})",
+                       "application/merge-patch+json");
   ok(labelled);
-  EXPECT_NE(refused(call("POST", kPods, pod("a")), 403).find("violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\""), std::string::npos);
-  EXPECT_EQ(refused(call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/warn":"x"}}})", "application/merge-patch+json"), 422),
-            "Invalid: Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/warn]: Invalid value: \"x\": must be one of privileged, baseline, restricted");
-  ok(call("PATCH", std::string(kPods) + "/old", R"({"metadata":{"labels":{"a":"b"}}})", "application/merge-patch+json"));
+  EXPECT_NE(refused(call("POST", kPods, pod("a")), 403)
+                .find("violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false "
+                      "(container \"c\""),
+            std::string::npos);
+  EXPECT_EQ(refused(call("PATCH", "/api/v1/namespaces/default",
+                         R"({"metadata":{"labels":{"pod-security.kubernetes.io/warn":"x"}}})",
+                         "application/merge-patch+json"),
+                    422),
+            "Invalid: Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/warn]: "
+            "Invalid value: \"x\": must be one of privileged, baseline, restricted");
+  ok(call("PATCH", std::string(kPods) + "/old", R"({"metadata":{"labels":{"a":"b"}}})",
+          "application/merge-patch+json"));
 }
 
 // ---- webhooks ------------------------------------------------------------------------------------
@@ -175,7 +219,8 @@ class WebhookTest : public AdmissionTest {
     wanted.server = true;
     auto pair = base::tls::sign(*ca, wanted);
     ca_ = ca->certificate_pem;
-    http_ = std::make_unique<base::http::Server>(loop_, *base::tls::Context::server(*pair, ""), base::http::Server::Options{},
+    http_ = std::make_unique<base::http::Server>(
+        loop_, *base::tls::Context::server(*pair, ""), base::http::Server::Options{},
         base::http::with_bodies([this](std::shared_ptr<base::http::Exchange> exchange) {
           json::value review = base::parse_json(exchange->request().body).value();
           reviews_.push_back(review);
@@ -184,25 +229,35 @@ class WebhookTest : public AdmissionTest {
           if (repeats_uid_) response.get_object()["uid"] = string_at(review, "request", "uid");
           base::http::Headers headers;
           headers.add("Content-Type", "application/json");
-          exchange->respond(200, std::move(headers), {base::http::bytes(base::to_json(json::object{
-              {"kind", "AdmissionReview"}, {"apiVersion", string_at(review, "apiVersion")}, {"response", response}}))});
+          exchange->respond(
+              200, std::move(headers),
+              {base::http::bytes(base::to_json(json::object{{"kind", "AdmissionReview"},
+                                                            {"apiVersion", string_at(review, "apiVersion")},
+                                                            {"response", response}}))});
         }));
     ASSERT_TRUE(http_->listen("127.0.0.1:0").ok());
     port_ = http_->ports()[0];
-    base::ignore(http_->listen("[::1]:" + std::to_string(port_)), "where the host knows no IPv6, localhost is no address of it either");
+    base::ignore(http_->listen("[::1]:" + std::to_string(port_)),
+                 "where the host knows no IPv6, localhost is no address of it either");
   }
   void TearDown() override {
     http_.reset();
     AdmissionTest::TearDown();
   }
-  std::string hook(const std::string& more, const std::string& resources = R"(["configmaps"])", const std::string& name = "a.hook.example.com") {
-    return R"({"name":")" + name + R"(","admissionReviewVersions":["v1"],"sideEffects":"None","rules":[{"apiGroups":["*"],"apiVersions":["*"],"operations":["*"],"resources":)" +
-           resources + R"(}],"clientConfig":{"url":"https://127.0.0.1:)" + std::to_string(port_) + R"(/review","caBundle":")" + api::base64_encode(ca_) + "\"}" + more + "}";
+  std::string hook(const std::string& more, const std::string& resources = R"(["configmaps"])",
+                   const std::string& name = "a.hook.example.com") {
+    return R"({"name":")" + name +
+           R"(","admissionReviewVersions":["v1"],"sideEffects":"None","rules":[{"apiGroups":["*"],"apiVersions":["*"],"operations":["*"],"resources":)" +
+           resources + R"(}],"clientConfig":{"url":"https://127.0.0.1:)" + std::to_string(port_) +
+           R"(/review","caBundle":")" + api::base64_encode(ca_) + "\"}" + more + "}";
   }
   using ServerTest::configure;
   void configure(const char* kind, const std::string& hooks) {
-    std::string plural = kind == std::string("Mutating") ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations";
-    ok(call("POST", "/apis/admissionregistration.k8s.io/v1/" + plural, R"({"metadata":{"name":"test"},"webhooks":[)" + hooks + "]}"), 201);
+    std::string plural =
+        kind == std::string("Mutating") ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations";
+    ok(call("POST", "/apis/admissionregistration.k8s.io/v1/" + plural,
+            R"({"metadata":{"name":"test"},"webhooks":[)" + hooks + "]}"),
+       201);
   }
   std::string ca_;
   int port_ = 0;
@@ -210,18 +265,23 @@ class WebhookTest : public AdmissionTest {
   std::unique_ptr<base::http::Server> http_;
   std::vector<json::value> reviews_;
   std::vector<std::string> paths_;
-  std::function<json::value(const json::value&)> answer_ = [](const json::value&) { return json::object{{"allowed", true}}; };
+  std::function<json::value(const json::value&)> answer_ = [](const json::value&) {
+    return json::object{{"allowed", true}};
+  };
 };
 
 TEST_F(WebhookTest, ValidatingOnesRefuse) {
   configure("Validating", hook(""));
   answer_ = [](const json::value& review) -> json::value {
-    if (string_at(review, "request", "name") != "bad") return json::object{{"allowed", true}, {"warnings", json::array{"careful"}}};
-    return json::object{{"allowed", false}, {"status", json::object{{"code", 403}, {"reason", "Forbidden"}, {"message", "no"}}}};
+    if (string_at(review, "request", "name") != "bad")
+      return json::object{{"allowed", true}, {"warnings", json::array{"careful"}}};
+    return json::object{{"allowed", false},
+                        {"status", json::object{{"code", 403}, {"reason", "Forbidden"}, {"message", "no"}}}};
   };
   auto fine = call("POST", kMaps, config_map("fine", "1"));
   ok(fine, 201);
-  EXPECT_EQ(refused(call("POST", kMaps, config_map("bad", "1")), 403), "Forbidden: admission webhook \"a.hook.example.com\" denied the request: no");
+  EXPECT_EQ(refused(call("POST", kMaps, config_map("bad", "1")), 403),
+            "Forbidden: admission webhook \"a.hook.example.com\" denied the request: no");
   ASSERT_EQ(reviews_.size(), 2u);
   EXPECT_EQ(string_at(reviews_[0], "request", "operation"), "CREATE");
   EXPECT_EQ(string_at(reviews_[0], "request", "resource", "resource"), "configmaps");
@@ -240,25 +300,37 @@ TEST_F(WebhookTest, OlderReviewsAreSpokenToo) {
     return text.replace(text.find(R"(["v1"])"), 6, list);
   };
   const std::string webhooks = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
-  EXPECT_NE(refused(call("POST", webhooks, R"({"metadata":{"name":"test"},"webhooks":[)" + versions(R"(["v2","v2"])") + "]}"), 422)
-                .find("webhooks[0].admissionReviewVersions[1]: Invalid value: \"v2\": duplicate version, webhooks[0].admissionReviewVersions: Invalid value: [\"v2\",\"v2\"]: must include at least one of v1, v1beta1"),
+  EXPECT_NE(refused(call("POST", webhooks,
+                         R"({"metadata":{"name":"test"},"webhooks":[)" + versions(R"(["v2","v2"])") + "]}"),
+                    422)
+                .find("webhooks[0].admissionReviewVersions[1]: Invalid value: \"v2\": duplicate version, "
+                      "webhooks[0].admissionReviewVersions: Invalid value: [\"v2\",\"v2\"]: must include at "
+                      "least one of v1, v1beta1"),
             std::string::npos);
   configure("Mutating", versions(R"(["v2","v1beta1","v1"])"));
   repeats_uid_ = false;  // v1beta1 asks neither for the uid nor for the patch's type
   answer_ = [](const json::value&) -> json::value {
-    return json::object{{"allowed", true}, {"patch", api::base64_encode(R"([{"op":"add","path":"/data/hooked","value":"yes"}])")}};
+    return json::object{
+        {"allowed", true},
+        {"patch", api::base64_encode(R"([{"op":"add","path":"/data/hooked","value":"yes"}])")}};
   };
   EXPECT_EQ(string_at(ok(call("POST", kMaps, config_map("a", "1")), 201), "data", "hooked"), "yes");
   EXPECT_EQ(string_at(reviews_.at(0), "apiVersion"), "admission.k8s.io/v1beta1");
-  ok(call("PATCH", webhooks + "/test", R"([{"op":"replace","path":"/webhooks/0/admissionReviewVersions","value":["v1"]}])", "application/json-patch+json"));
-  EXPECT_NE(refused(call("POST", kMaps, config_map("b", "1")), 500).find("expected response.uid="), std::string::npos);
+  ok(call("PATCH", webhooks + "/test",
+          R"([{"op":"replace","path":"/webhooks/0/admissionReviewVersions","value":["v1"]}])",
+          "application/json-patch+json"));
+  EXPECT_NE(refused(call("POST", kMaps, config_map("b", "1")), 500).find("expected response.uid="),
+            std::string::npos);
 }
 
 TEST_F(WebhookTest, MutatingOnesPatchAndAreAskedAgain) {
-  configure("Mutating", hook(R"(,"reinvocationPolicy":"IfNeeded")", R"(["configmaps"])", "one.hook.example.com") + "," + hook("", R"(["configmaps"])", "two.hook.example.com"));
+  configure("Mutating",
+            hook(R"(,"reinvocationPolicy":"IfNeeded")", R"(["configmaps"])", "one.hook.example.com") + "," +
+                hook("", R"(["configmaps"])", "two.hook.example.com"));
   answer_ = [](const json::value& review) -> json::value {
     const json::value* data = base::find_path(review, "request", "object", "data");
-    std::string patch = base::find(*data, "first") ? R"([{"op":"add","path":"/data/second","value":"2"}])" : R"([{"op":"add","path":"/data/first","value":"1"}])";
+    std::string patch = base::find(*data, "first") ? R"([{"op":"add","path":"/data/second","value":"2"}])"
+                                                   : R"([{"op":"add","path":"/data/first","value":"1"}])";
     return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", api::base64_encode(patch)}};
   };
   auto made = ok(call("POST", kMaps, config_map("a", "1")), 201);
@@ -270,31 +342,43 @@ TEST_F(WebhookTest, MutatedObjectsNestNoDeeperThanSentOnes) {
   configure("Mutating", hook("", R"(["controllerrevisions"])"));
   size_t depth = base::kMaxJsonDepth - 1;
   answer_ = [&](const json::value&) -> json::value {
-    std::string patch = R"([{"op":"add","path":"/data","value":)" + std::string(depth, '[') + std::string(depth, ']') + "}]";
+    std::string patch =
+        R"([{"op":"add","path":"/data","value":)" + std::string(depth, '[') + std::string(depth, ']') + "}]";
     return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", api::base64_encode(patch)}};
   };
   const char* kRevisions = "/apis/apps/v1/namespaces/default/controllerrevisions";
   ok(call("POST", kRevisions, R"({"metadata":{"name":"most"},"revision":1})"), 201);
   ++depth;
-  EXPECT_NE(refused(call("POST", kRevisions, R"({"metadata":{"name":"more"},"revision":1})"), 500).find("exceeded max depth"), std::string::npos);
+  EXPECT_NE(refused(call("POST", kRevisions, R"({"metadata":{"name":"more"},"revision":1})"), 500)
+                .find("exceeded max depth"),
+            std::string::npos);
   reopen();
   ok(call("GET", std::string(kRevisions) + "/most"));
 }
 
 TEST_F(WebhookTest, FailuresFailOrAreIgnored) {
-  answer_ = [](const json::value&) { return json::object{{"allowed", true}, {"patch", "x"}}; };  // no patchType
+  answer_ = [](const json::value&) {
+    return json::object{{"allowed", true}, {"patch", "x"}};
+  };  // no patchType
   configure("Validating", hook(R"(,"failurePolicy":"Fail")"));
-  EXPECT_NE(refused(call("POST", kMaps, config_map("a", "1")), 500).find("failed calling webhook \"a.hook.example.com\""), std::string::npos);
+  EXPECT_NE(refused(call("POST", kMaps, config_map("a", "1")), 500)
+                .find("failed calling webhook \"a.hook.example.com\""),
+            std::string::npos);
   ok(call("PATCH", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/test",
-          R"([{"op":"replace","path":"/webhooks/0/failurePolicy","value":"Ignore"}])", "application/json-patch+json"));
+          R"([{"op":"replace","path":"/webhooks/0/failurePolicy","value":"Ignore"}])",
+          "application/json-patch+json"));
   ok(call("POST", kMaps, config_map("a", "1")), 201);
 }
 
 TEST_F(WebhookTest, OnlyWhatIsSelected) {
-  configure("Validating", hook(R"(,"namespaceSelector":{"matchLabels":{"guarded":"yes"}},"objectSelector":{"matchLabels":{"app":"x"}})"));
+  configure(
+      "Validating",
+      hook(
+          R"(,"namespaceSelector":{"matchLabels":{"guarded":"yes"}},"objectSelector":{"matchLabels":{"app":"x"}})"));
   ok(call("POST", kMaps, config_map("a", "1", R"({"app":"x"})")), 201);
   EXPECT_EQ(reviews_.size(), 0u);
-  ok(call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"guarded":"yes"}}})", "application/merge-patch+json"));
+  ok(call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"guarded":"yes"}}})",
+          "application/merge-patch+json"));
   ok(call("POST", kMaps, config_map("b", "1")), 201);
   EXPECT_EQ(reviews_.size(), 0u);
   ok(call("POST", kMaps, config_map("c", "1", R"({"app":"x"})")), 201);
@@ -304,17 +388,24 @@ TEST_F(WebhookTest, OnlyWhatIsSelected) {
 }
 
 TEST_F(WebhookTest, ServicesAreReachedByTheirEndpoints) {
-  ok(call("POST", "/api/v1/namespaces/default/services", R"({"metadata":{"name":"hook"},"spec":{"ports":[{"port":443}]}})"), 201);
+  ok(call("POST", "/api/v1/namespaces/default/services",
+          R"({"metadata":{"name":"hook"},"spec":{"ports":[{"port":443}]}})"),
+     201);
   std::string through = hook("");
   size_t at = through.find("\"url\""), end = through.find(",\"caBundle\"");
   through.replace(at, end - at, R"("service":{"namespace":"default","name":"hook","path":"/by-service"})");
   configure("Validating", through);
-  EXPECT_NE(refused(call("POST", kMaps, config_map("a", "1")), 500).find("no endpoints available for service \"hook\""), std::string::npos);
+  EXPECT_NE(refused(call("POST", kMaps, config_map("a", "1")), 500)
+                .find("no endpoints available for service \"hook\""),
+            std::string::npos);
   // Not a slice that a client could write (loopback is refused): it is put where the plugin looks.
   ResourceInfo& slices = *server_->resources().find("discovery.k8s.io", "v1", "endpointslices");
-  slices.objects->load(make_object(slices, "default/hook-1",
+  slices.objects->load(make_object(
+      slices, "default/hook-1",
       R"({"metadata":{"name":"hook-1","namespace":"default","labels":{"kubernetes.io/service-name":"hook"}},"addressType":"IPv4",
-          "endpoints":[{"addresses":["127.0.0.1"],"conditions":{"ready":true}}],"ports":[{"name":"","port":)" + std::to_string(port_) + "}]}", 1));
+          "endpoints":[{"addresses":["127.0.0.1"],"conditions":{"ready":true}}],"ports":[{"name":"","port":)" +
+          std::to_string(port_) + "}]}",
+      1));
   ok(call("POST", kMaps, config_map("a", "1")), 201);
   EXPECT_EQ(paths_.at(0), "/by-service?timeout=10s");
 }
@@ -328,15 +419,20 @@ TEST_F(WebhookTest, AHostIsLookedUpByItsName) {
 }
 
 TEST_F(WebhookTest, AuditAnnotationsReachTheLog) {
-  auto policy = AuditPolicy::parse("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]");
+  auto policy = AuditPolicy::parse(
+      "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]");
   AuditLog::Options options;
   options.path = dir_ + "/audit.log";
   auto log = AuditLog::open(loop_, options);
   server_->front().audit(std::move(*policy), std::move(*log));
   configure("Validating", hook("", R"(["configmaps","pods"])"));
-  answer_ = [](const json::value&) { return json::object{{"allowed", true}, {"auditAnnotations", json::object{{"why", "because"}}}}; };
-  ok(call("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/audit":"restricted","pod-security.kubernetes.io/enforce":"baseline"}}})",
-          "application/merge-patch+json"));
+  answer_ = [](const json::value&) {
+    return json::object{{"allowed", true}, {"auditAnnotations", json::object{{"why", "because"}}}};
+  };
+  ok(call(
+      "PATCH", "/api/v1/namespaces/default",
+      R"({"metadata":{"labels":{"pod-security.kubernetes.io/audit":"restricted","pod-security.kubernetes.io/enforce":"baseline"}}})",
+      "application/merge-patch+json"));
   ok(call("POST", kMaps, config_map("a", "1")), 201);
   ok(call("POST", kPods, pod("a")), 201);
   refused(call("POST", kPods, pod("b", "{}", R"(,"hostNetwork":true)")), 403);
@@ -346,14 +442,18 @@ TEST_F(WebhookTest, AuditAnnotationsReachTheLog) {
   for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
     auto event = base::parse_json(std::string_view(text).substr(at, end - at)).value();
     if (string_at(event, "verb") == "create" && base::find(event, "annotations"))
-      noted[std::string(string_at(event, "objectRef", "resource")) + std::to_string(base::as_int(base::find_path(event, "responseStatus", "code")))] = event.at("annotations");
+      noted[std::string(string_at(event, "objectRef", "resource")) +
+            std::to_string(base::as_int(base::find_path(event, "responseStatus", "code")))] =
+          event.at("annotations");
   }
   EXPECT_EQ(string_at(noted["configmaps201"], "a.hook.example.com/why"), "because");
   json::value& allowed = noted["pods201"];
   EXPECT_EQ(string_at(allowed, "a.hook.example.com/why"), "because");
   EXPECT_EQ(string_at(allowed, "pod-security.kubernetes.io/enforce-policy"), "baseline:latest");
-  EXPECT_TRUE(string_at(allowed, "pod-security.kubernetes.io/audit-violations").starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation"));
-  EXPECT_TRUE(string_at(noted["pods403"], "pod-security.kubernetes.io/audit-violations").starts_with("would violate PodSecurity \"restricted:latest\": "));
+  EXPECT_TRUE(string_at(allowed, "pod-security.kubernetes.io/audit-violations")
+                  .starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation"));
+  EXPECT_TRUE(string_at(noted["pods403"], "pod-security.kubernetes.io/audit-violations")
+                  .starts_with("would violate PodSecurity \"restricted:latest\": "));
 }
 
 class AccountsAndWebhooks : public WebhookTest {

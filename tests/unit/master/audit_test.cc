@@ -102,7 +102,8 @@ TEST_F(AuditTest, RotatesBySizeAndKeepsACountOfFiles) {
   options.max_size_bytes = 2000;
   options.max_backups = 2;
   audit(options);
-  for (int i = 0; i < 20; ++i) ok(call("POST", kMaps, config_map("m" + std::to_string(i), std::string(300, 'x'))), 201);
+  for (int i = 0; i < 20; ++i)
+    ok(call("POST", kMaps, config_map("m" + std::to_string(i), std::string(300, 'x'))), 201);
   loop_.run_once(base::Duration::zero());
   auto names = base::sys::list_dir(dir_ + "/audit");
   ASSERT_TRUE(names.ok());
@@ -116,11 +117,13 @@ TEST_F(AuditTest, RotatesBySizeAndKeepsACountOfFiles) {
 }
 
 TEST(AuditPolicyTest, RefusesWhatItWouldMisread) {
-  for (const char* text : {"", "a: 1", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []",
-                           "apiVersion: audit.k8s.io/v1beta1\nkind: Policy\nrules: [{level: None}]",
-                           "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Everything}]",
-                           "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, omitStages: [Late]}]",
-                           "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, namespaces: [a], nonResourceURLs: [/x]}]"})
+  for (const char* text :
+       {"", "a: 1", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []",
+        "apiVersion: audit.k8s.io/v1beta1\nkind: Policy\nrules: [{level: None}]",
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Everything}]",
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, omitStages: [Late]}]",
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, namespaces: [a], nonResourceURLs: "
+        "[/x]}]"})
     EXPECT_FALSE(AuditPolicy::parse(text).ok()) << text;
 }
 

@@ -6,9 +6,14 @@ namespace master::controllers {
 using namespace golden;
 
 static json::value pod_template(const std::string& image) {
-  return base::parse_json(fmt::format(R"({{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"c","image":"{}"}}]}}}})", image)).value();
+  return base::parse_json(
+             fmt::format(
+                 R"({{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"c","image":"{}"}}]}}}})",
+                 image))
+      .value();
 }
-static std::shared_ptr<Deployment> deployment(int replicas, const char* image, json::value surge = "25%", json::value unavailable = "25%") {
+static std::shared_ptr<Deployment> deployment(int replicas, const char* image, json::value surge = "25%",
+                                              json::value unavailable = "25%") {
   auto d = std::make_shared<Deployment>();
   d->meta = {"default", "web", "d1", 9, 4, ago(5000), false};
   d->selector = api::selector_of(Labels{{"app", "web"}});
@@ -23,8 +28,9 @@ static std::shared_ptr<Deployment> deployment(int replicas, const char* image, j
   return d;
 }
 // available counts as ready and existing, too, unless `current` says how many exist.
-static std::shared_ptr<const ReplicaOwner> rs(const std::string& name, const char* image, int age, int replicas, int available, int desired,
-                                              int most, int64_t revision, int current = -1) {
+static std::shared_ptr<const ReplicaOwner> rs(const std::string& name, const char* image, int age,
+                                              int replicas, int available, int desired, int most,
+                                              int64_t revision, int current = -1) {
   auto out = std::make_shared<ReplicaOwner>();
   out->meta = {"default", name, "uid-" + name, 7, 1, ago(age), false};
   out->controller = {"apps/v1", "Deployment", "web", "d1", true, true};
@@ -35,10 +41,14 @@ static std::shared_ptr<const ReplicaOwner> rs(const std::string& name, const cha
                       {"deployment.kubernetes.io/desired-replicas", std::to_string(desired)},
                       {"deployment.kubernetes.io/max-replicas", std::to_string(most)}};
   out->replicas = replicas;
-  out->status = json::object{{"replicas", current < 0 ? replicas : current}, {"readyReplicas", available}, {"availableReplicas", available}, {"observedGeneration", 1}};
+  out->status = json::object{{"replicas", current < 0 ? replicas : current},
+                             {"readyReplicas", available},
+                             {"availableReplicas", available},
+                             {"observedGeneration", 1}};
   return out;
 }
-static std::string plan(std::shared_ptr<Deployment> d, std::vector<std::shared_ptr<const ReplicaOwner>> sets, std::set<std::string> running = {}) {
+static std::string plan(std::shared_ptr<Deployment> d, std::vector<std::shared_ptr<const ReplicaOwner>> sets,
+                        std::set<std::string> running = {}) {
   std::string text = plan_deployment({d, std::move(sets), std::move(running)}, kNow).text();
   return text.substr(0, text.find("status "));  // the counts have tests of their own
 }
@@ -60,47 +70,68 @@ TEST(DeploymentPlan, FirstReplicaSet) {
   std::string name = "web-" + template_hash(d->pod_template, 0);
   EXPECT_EQ(plan(d, {}), "create " + name + " replicas=3\nrevision 1\n");
   EXPECT_NE(template_hash(d->pod_template, 0), template_hash(d->pod_template, 1));
-  EXPECT_EQ(plan_deployment({d, {}, {}}, kNow).text().find("Progressing=True/NewReplicaSetCreated") == std::string::npos, false);
+  EXPECT_EQ(plan_deployment({d, {}, {}}, kNow).text().find("Progressing=True/NewReplicaSetCreated") ==
+                std::string::npos,
+            false);
 }
 TEST(DeploymentPlan, RevisionsAre64BitsWide) {
   auto d = deployment(3, "b");
   std::string name = "web-" + template_hash(d->pod_template, 0);
-  EXPECT_EQ(plan(d, {rs("old", "a", 100, 3, 3, 3, 4, 4294967296)}), "create " + name + " replicas=1\nrevision 4294967297\n");
-  EXPECT_EQ(plan(d, {rs("old", "a", 100, 3, 3, 3, 4, INT64_MAX)}), "create " + name + " replicas=1\nrevision 9223372036854775807\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 3, 3, 3, 4, 4294967296)}),
+            "create " + name + " replicas=1\nrevision 4294967297\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 3, 3, 3, 4, INT64_MAX)}),
+            "create " + name + " replicas=1\nrevision 9223372036854775807\n");
 }
 TEST(DeploymentPlan, TheOrderOfKeysAndNullsIsNoNewTemplate) {
-  EXPECT_TRUE(same_template(base::parse_json(R"({"metadata":{"creationTimestamp":null,"labels":{"app":"w"}},"spec":{"a":1,"b":2}})").value(),
-                            base::parse_json(R"({"spec":{"b":2,"a":1},"metadata":{"labels":{"pod-template-hash":"x","app":"w"}}})").value()));
+  EXPECT_TRUE(same_template(
+      base::parse_json(R"({"metadata":{"creationTimestamp":null,"labels":{"app":"w"}},"spec":{"a":1,"b":2}})")
+          .value(),
+      base::parse_json(R"({"spec":{"b":2,"a":1},"metadata":{"labels":{"pod-template-hash":"x","app":"w"}}})")
+          .value()));
   EXPECT_FALSE(same_template(pod_template("a"), pod_template("b")));
 }
 TEST(DeploymentPlan, ARollingUpdateStepByStep) {
   auto d = deployment(10, "b");
   EXPECT_EQ(plan(d, {rs("old", "a", 100, 10, 10, 10, 13, 1)}).substr(0, 7), "create ");
   // As in Kubernetes' documentation: 3 more at once, then 2 of the old may go.
-  EXPECT_EQ(plan(d, {rs("old", "a", 100, 10, 10, 10, 13, 1), rs("new", "b", 50, 3, 0, 10, 13, 2)}), "scale old 10 -> 8\nrevision 2\n");
-  EXPECT_EQ(plan(d, {rs("old", "a", 100, 8, 8, 10, 13, 1), rs("new", "b", 50, 3, 0, 10, 13, 2)}), "scale new 3 -> 5\nrevision 2\n");
-  EXPECT_EQ(plan(d, {rs("old", "a", 100, 8, 8, 10, 13, 1), rs("new", "b", 50, 5, 0, 10, 13, 2)}), "revision 2\n");
-  EXPECT_EQ(plan(d, {rs("old", "a", 100, 8, 8, 10, 13, 1), rs("new", "b", 50, 5, 2, 10, 13, 2)}), "scale old 8 -> 6\nrevision 2\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 10, 10, 10, 13, 1), rs("new", "b", 50, 3, 0, 10, 13, 2)}),
+            "scale old 10 -> 8\nrevision 2\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 8, 8, 10, 13, 1), rs("new", "b", 50, 3, 0, 10, 13, 2)}),
+            "scale new 3 -> 5\nrevision 2\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 8, 8, 10, 13, 1), rs("new", "b", 50, 5, 0, 10, 13, 2)}),
+            "revision 2\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 8, 8, 10, 13, 1), rs("new", "b", 50, 5, 2, 10, 13, 2)}),
+            "scale old 8 -> 6\nrevision 2\n");
   // Told to shrink but not yet done: neither counts as room, nor as serving.
-  EXPECT_EQ(plan(d, {rs("old", "a", 100, 6, 8, 10, 13, 1, 8), rs("new", "b", 50, 5, 2, 10, 13, 2)}), "revision 2\n");
+  EXPECT_EQ(plan(d, {rs("old", "a", 100, 6, 8, 10, 13, 1, 8), rs("new", "b", 50, 5, 2, 10, 13, 2)}),
+            "revision 2\n");
 }
 TEST(DeploymentPlan, ABrokenMiddleRevisionGoesFirst) {
-  EXPECT_EQ(plan(deployment(10, "c"), {rs("one", "a", 300, 8, 8, 10, 13, 1), rs("two", "b", 200, 5, 0, 10, 13, 2), rs("three", "c", 100, 0, 0, 10, 13, 3)}),
-            "scale two 5 -> 0\nrevision 3\n");
+  EXPECT_EQ(
+      plan(deployment(10, "c"), {rs("one", "a", 300, 8, 8, 10, 13, 1), rs("two", "b", 200, 5, 0, 10, 13, 2),
+                                 rs("three", "c", 100, 0, 0, 10, 13, 3)}),
+      "scale two 5 -> 0\nrevision 3\n");
 }
 TEST(DeploymentPlan, RevisionsOf64BitsAreAdoptedAndUndone) {
   const int64_t revision = int64_t{1} << 40;
-  EXPECT_EQ(plan(deployment(10, "b"), {rs("old", "a", 100, 8, 8, 10, 13, revision), rs("new", "b", 50, 5, 0, 10, 13, revision + 1)}),
+  EXPECT_EQ(plan(deployment(10, "b"), {rs("old", "a", 100, 8, 8, 10, 13, revision),
+                                       rs("new", "b", 50, 5, 0, 10, 13, revision + 1)}),
             "revision " + std::to_string(revision + 1) + "\n");
-  DeploymentPlan undo = plan_deployment({deployment(3, "a"), {rs("one", "a", 300, 0, 0, 3, 4, 1), rs("two", "b", 200, 3, 3, 3, 4, revision)}, {}}, kNow);
+  DeploymentPlan undo =
+      plan_deployment({deployment(3, "a"),
+                       {rs("one", "a", 300, 0, 0, 3, 4, 1), rs("two", "b", 200, 3, 3, 3, 4, revision)},
+                       {}},
+                      kNow);
   EXPECT_EQ(undo.revision, std::to_string(revision + 1));
 }
 TEST(DeploymentPlan, UndoBumpsTheRevisionAndKeepsHistory) {
   auto d = deployment(3, "a");
-  DeploymentPlan undo = plan_deployment({d, {rs("one", "a", 300, 0, 0, 3, 4, 1), rs("two", "b", 200, 3, 3, 3, 4, 2)}, {}}, kNow);
+  DeploymentPlan undo = plan_deployment(
+      {d, {rs("one", "a", 300, 0, 0, 3, 4, 1), rs("two", "b", 200, 3, 3, 3, 4, 2)}, {}}, kNow);
   ASSERT_EQ(undo.changes.size(), 1u);
-  EXPECT_EQ(base::to_json(undo.changes[0].patch),
-            R"({"metadata":{"resourceVersion":"7","annotations":{"deployment.kubernetes.io/revision":"3","deployment.kubernetes.io/revision-history":"1"}},"spec":{"replicas":1}})");
+  EXPECT_EQ(
+      base::to_json(undo.changes[0].patch),
+      R"({"metadata":{"resourceVersion":"7","annotations":{"deployment.kubernetes.io/revision":"3","deployment.kubernetes.io/revision-history":"1"}},"spec":{"replicas":1}})");
   EXPECT_EQ(undo.revision, "3");
 }
 TEST(DeploymentPlan, ScaledInTheMiddleIsShared) {
@@ -129,7 +160,8 @@ TEST(DeploymentPlan, HistoryPastItsLimitGoesOldestFirst) {
   auto d = deployment(1, "d");
   d->revision_history_limit = 1;
   d->annotations[kRevision] = "4";
-  EXPECT_EQ(plan(d, {rs("one", "a", 400, 0, 0, 1, 2, 1), rs("two", "b", 300, 0, 0, 1, 2, 3), rs("three", "c", 200, 0, 0, 1, 2, 2), rs("four", "d", 100, 1, 1, 1, 2, 4)}),
+  EXPECT_EQ(plan(d, {rs("one", "a", 400, 0, 0, 1, 2, 1), rs("two", "b", 300, 0, 0, 1, 2, 3),
+                     rs("three", "c", 200, 0, 0, 1, 2, 2), rs("four", "d", 100, 1, 1, 1, 2, 4)}),
             "delete one\ndelete three\n");
 }
 TEST(DeploymentPlan, AdoptsAndReleasesBeforeAnythingElse) {
@@ -147,13 +179,21 @@ TEST(DeploymentPlan, StatusTellsCompleteProgressAndDeadline) {
     return text.substr(text.find("status "));
   };
   EXPECT_EQ(words({rs("one", "a", 100, 3, 3, 3, 4, 1)}),
-            "status replicas=3 updated=3 ready=3 available=3 unavailable=0 Progressing=True/NewReplicaSetAvailable Available=True/MinimumReplicasAvailable\n");
-  d->status = base::parse_json(R"({"observedGeneration":4,"replicas":3,"updatedReplicas":3,"readyReplicas":1,"availableReplicas":1,"conditions":[
-      {"type":"Progressing","status":"True","reason":"ReplicaSetUpdated","lastUpdateTime":")" + base::format_time(ago(601)) + R"(","lastTransitionTime":")" + base::format_time(ago(900)) + R"("}]})").value();
+            "status replicas=3 updated=3 ready=3 available=3 unavailable=0 "
+            "Progressing=True/NewReplicaSetAvailable Available=True/MinimumReplicasAvailable\n");
+  d->status =
+      base::parse_json(
+          R"({"observedGeneration":4,"replicas":3,"updatedReplicas":3,"readyReplicas":1,"availableReplicas":1,"conditions":[
+      {"type":"Progressing","status":"True","reason":"ReplicaSetUpdated","lastUpdateTime":")" +
+          base::format_time(ago(601)) + R"(","lastTransitionTime":")" + base::format_time(ago(900)) +
+          R"("}]})")
+          .value();
   EXPECT_EQ(words({rs("one", "a", 100, 3, 1, 3, 4, 1)}),
-            "status replicas=3 updated=3 ready=1 available=1 unavailable=2 Progressing=False/ProgressDeadlineExceeded Available=False/MinimumReplicasUnavailable\n");
+            "status replicas=3 updated=3 ready=1 available=1 unavailable=2 "
+            "Progressing=False/ProgressDeadlineExceeded Available=False/MinimumReplicasUnavailable\n");
   EXPECT_EQ(words({rs("one", "a", 100, 3, 2, 3, 4, 1)}),
-            "status replicas=3 updated=3 ready=2 available=2 unavailable=1 Available=False/MinimumReplicasUnavailable Progressing=True/ReplicaSetUpdated\n");
+            "status replicas=3 updated=3 ready=2 available=2 unavailable=1 "
+            "Available=False/MinimumReplicasUnavailable Progressing=True/ReplicaSetUpdated\n");
 }
 
 }  // namespace master::controllers

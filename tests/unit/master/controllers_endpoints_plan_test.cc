@@ -36,8 +36,12 @@ TEST(EndpointsPlan, NamedPortsAreEachPodsOwn) {
   json::object endpoints = plan_endpoints(service(), list);
   std::string text;
   for (const json::value& subset : endpoints["subsets"].as_array())
-    text += base::to_json(subset.at("ports")) + " " + std::to_string(subset.at("addresses").as_array().size()) + "/" +
-            (base::find(subset, "notReadyAddresses") ? std::to_string(subset.at("notReadyAddresses").as_array().size()) : "0") + "\n";
+    text += base::to_json(subset.at("ports")) + " " +
+            std::to_string(subset.at("addresses").as_array().size()) + "/" +
+            (base::find(subset, "notReadyAddresses")
+                 ? std::to_string(subset.at("notReadyAddresses").as_array().size())
+                 : "0") +
+            "\n";
   EXPECT_EQ(text,
             "[{\"name\":\"http\",\"port\":8080,\"protocol\":\"TCP\"}] 1/1\n"
             "[{\"name\":\"http\",\"port\":9090,\"protocol\":\"TCP\"}] 1/0\n");
@@ -45,7 +49,8 @@ TEST(EndpointsPlan, NamedPortsAreEachPodsOwn) {
 
 TEST(EndpointsPlan, OneChangeRewritesOneSlice) {
   std::string text;
-  for (int i = 0; i < 250; ++i) text += fmt::format("p{} ip=10.0.{}.{} ready=5 port=http:8080\n", i, i / 200, i % 200 + 1);
+  for (int i = 0; i < 250; ++i)
+    text += fmt::format("p{} ip=10.0.{}.{} ready=5 port=http:8080\n", i, i / 200, i % 200 + 1);
   auto list = pods(text);
   SlicePlan first = plan_slices(service(), list, {}, zone);
   ASSERT_EQ(first.create.size(), 3u);
@@ -72,7 +77,9 @@ TEST(EndpointsPlan, HeadlessHostnamesAndUnreadyWhenAsked) {
   Service headless = service();
   headless.headless = headless.publish_not_ready = true;
   headless.ports.clear();
-  auto list = pods("db-0 ip=10.0.0.1 hostname=db-0 subdomain=web\ndb-1 ip=10.0.0.2 hostname=db-1 subdomain=elsewhere deleting");
+  auto list = pods(
+      "db-0 ip=10.0.0.1 hostname=db-0 subdomain=web\ndb-1 ip=10.0.0.2 hostname=db-1 subdomain=elsewhere "
+      "deleting");
   json::object slice = plan_slices(headless, list, {}, zone).create.at(0);
   EXPECT_EQ(base::string_at(slice["endpoints"].as_array()[0], "hostname"), "db-0");
   EXPECT_EQ(base::string_at(slice["endpoints"].as_array()[1], "hostname"), "");
@@ -82,11 +89,18 @@ TEST(EndpointsPlan, HeadlessHostnamesAndUnreadyWhenAsked) {
 }
 
 TEST(EndpointsPlan, AUsersEndpointsAreMirrored) {
-  auto endpoints = whole("db", base::parse_json(R"({"subsets":[{"addresses":[{"ip":"192.0.2.1"},{"ip":"2001:db8::1"}],
-      "notReadyAddresses":[{"ip":"192.0.2.2"}],"ports":[{"name":"pg","port":5432,"protocol":"TCP"}]}]})").value().as_object());
+  auto endpoints =
+      whole("db", base::parse_json(R"({"subsets":[{"addresses":[{"ip":"192.0.2.1"},{"ip":"2001:db8::1"}],
+      "notReadyAddresses":[{"ip":"192.0.2.2"}],"ports":[{"name":"pg","port":5432,"protocol":"TCP"}]}]})")
+                      .value()
+                      .as_object());
   SlicePlan plan = plan_mirror(*endpoints, {});
-  EXPECT_EQ(plan.text(), "create IPv4 [ 192.0.2.1 192.0.2.2! ] ports pg:5432/TCP\ncreate IPv6 [ 2001:db8::1 ] ports pg:5432/TCP\n");
-  EXPECT_EQ(base::string_at(json::value(plan.create[0]), "metadata", "labels", "endpointslice.kubernetes.io/managed-by"), kSliceMirror);
+  EXPECT_EQ(plan.text(),
+            "create IPv4 [ 192.0.2.1 192.0.2.2! ] ports pg:5432/TCP\ncreate IPv6 [ 2001:db8::1 ] ports "
+            "pg:5432/TCP\n");
+  EXPECT_EQ(base::string_at(json::value(plan.create[0]), "metadata", "labels",
+                            "endpointslice.kubernetes.io/managed-by"),
+            kSliceMirror);
   auto stored = std::vector{whole("s4", plan.create[0]), whole("s6", plan.create[1])};
   EXPECT_EQ(plan_mirror(*endpoints, stored).text(), "");
   EXPECT_EQ(plan_mirror(*whole("db", {}), stored).text(), "delete s4\ndelete s6\n");

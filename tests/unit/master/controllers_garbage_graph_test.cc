@@ -11,7 +11,8 @@ static GraphNode node(const std::string& uid, std::vector<std::string> owners = 
   out.resource = &api::resources::pods;
   out.ns = "default";
   out.name = out.uid = uid;
-  for (const std::string& owner : owners) out.owners.push_back({"apps/v1", "ReplicaSet", owner, owner, true, block});
+  for (const std::string& owner : owners)
+    out.owners.push_back({"apps/v1", "ReplicaSet", owner, owner, true, block});
   return out;
 }
 
@@ -102,7 +103,8 @@ TEST(GarbageGraph, ACircleInForegroundDoesNotWaitForItself) {
   EXPECT_EQ(graph.plan("a").text(), "wait for b") << "c may live on until it is deleted, too";
   EXPECT_EQ(graph.plan("c").text(), "delete Foreground");
   put(graph, "c<b!");
-  for (const char* one : {"a", "b", "c"}) EXPECT_EQ(graph.plan(one).text(), "drop finalizer foregroundDeletion") << one;
+  for (const char* one : {"a", "b", "c"})
+    EXPECT_EQ(graph.plan(one).text(), "drop finalizer foregroundDeletion") << one;
 }
 TEST(GarbageGraph, ACircleStillWaitsForThoseOutsideOfIt) {
   GarbageGraph graph;

@@ -14,19 +14,28 @@ static Node node(const char* ready, std::vector<Taint> taints = {}) {
   return out;
 }
 
-TEST(NodePlan, AHealthyNodeIsLeftAlone) { EXPECT_EQ(plan_node(node("True"), false, false, "", kNow).text(), ""); }
+TEST(NodePlan, AHealthyNodeIsLeftAlone) {
+  EXPECT_EQ(plan_node(node("True"), false, false, "", kNow).text(), "");
+}
 TEST(NodePlan, SilenceIsUnknownAndUnreachable) {
   EXPECT_EQ(plan_node(node("True"), true, false, "", kNow).text(),
-            "condition Ready=Unknown\ncondition MemoryPressure=Unknown\ncondition DiskPressure=Unknown\ncondition PIDPressure=Unknown\n"
-            "taints node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute\nPods not ready\n");
+            "condition Ready=Unknown\ncondition MemoryPressure=Unknown\ncondition "
+            "DiskPressure=Unknown\ncondition PIDPressure=Unknown\n"
+            "taints node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute\nPods "
+            "not ready\n");
 }
 TEST(NodePlan, NotReadyTaintsAndOthersStay) {
-  EXPECT_EQ(plan_node(node("False", {{"dedicated", "x", "NoSchedule", ""}, {"node.kubernetes.io/unreachable", "", "NoExecute", ""}}), false, false, "", kNow).text(),
-            "taints dedicated:NoSchedule node.kubernetes.io/not-ready:NoSchedule node.kubernetes.io/not-ready:NoExecute\n");
+  EXPECT_EQ(plan_node(node("False", {{"dedicated", "x", "NoSchedule", ""},
+                                     {"node.kubernetes.io/unreachable", "", "NoExecute", ""}}),
+                      false, false, "", kNow)
+                .text(),
+            "taints dedicated:NoSchedule node.kubernetes.io/not-ready:NoSchedule "
+            "node.kubernetes.io/not-ready:NoExecute\n");
 }
 TEST(NodePlan, NobodyIsEvictedWhenAllAreSilent) {
   EXPECT_EQ(plan_node(node("Unknown"), true, true, "", kNow).text(),
-            "condition Ready=Unknown\ncondition MemoryPressure=Unknown\ncondition DiskPressure=Unknown\ncondition PIDPressure=Unknown\n"
+            "condition Ready=Unknown\ncondition MemoryPressure=Unknown\ncondition "
+            "DiskPressure=Unknown\ncondition PIDPressure=Unknown\n"
             "taints node.kubernetes.io/unreachable:NoSchedule\n");
 }
 TEST(NodePlan, CordonAndCidr) {
@@ -48,13 +57,15 @@ TEST(NodePlan, EvictionKeepsTheToleratedTime) {
   Taint taint{"node.kubernetes.io/unreachable", "", "NoExecute", base::format_time(ago(100))};
   auto in = [&](std::vector<Toleration> tolerations) {
     auto when = eviction_time(tolerations, {taint}, kNow);
-    return when ? fmt::format("{}", std::chrono::duration_cast<std::chrono::seconds>(*when - kNow).count()) : "never";
+    return when ? fmt::format("{}", std::chrono::duration_cast<std::chrono::seconds>(*when - kNow).count())
+                : "never";
   };
   EXPECT_EQ(in({}), "0");
   EXPECT_EQ(in({{taint.key, "Exists", "", "NoExecute", 300}}), "200");
   EXPECT_EQ(in({{"", "Exists", "", "", {}}}), "never");
   EXPECT_EQ(in({{taint.key, "Equal", "other", "NoExecute", {}}}), "0");
-  EXPECT_EQ(in({{taint.key, "Exists", "", "NoExecute", 300}, {taint.key, "Exists", "", "NoExecute", 50}}), "-50");
+  EXPECT_EQ(in({{taint.key, "Exists", "", "NoExecute", 300}, {taint.key, "Exists", "", "NoExecute", 50}}),
+            "-50");
 }
 
 }  // namespace master::controllers

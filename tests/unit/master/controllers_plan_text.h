@@ -40,7 +40,9 @@ inline std::shared_ptr<const Pod> pod(const std::string& line) {
     else if (key == "ip") pod->ips.push_back(value);
     else if (key == "cost") shape->deletion_cost = std::stoi(value);
     else if (key == "deleting") pod->meta.deleting = true;
-    else if (key == "port") shape->ports.push_back({value.substr(0, value.find(':')), "TCP", std::stoi(value.substr(value.find(':') + 1))});
+    else if (key == "port")
+      shape->ports.push_back(
+          {value.substr(0, value.find(':')), "TCP", std::stoi(value.substr(value.find(':') + 1))});
     else if (key == "hostname") shape->hostname = value;
     else if (key == "subdomain") shape->subdomain = value;
     else shape->labels[key] = value;

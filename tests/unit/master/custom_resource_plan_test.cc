@@ -10,14 +10,17 @@ namespace json = base::json;
 const base::Time kNow = *base::parse_time("2024-01-01T00:00:00Z");
 
 json::value definition(std::string_view status = "{}", std::string_view metadata = "{}") {
-  return base::parse_json(R"({"metadata":)" + std::string(metadata) + R"(,"spec":{"group":"a.io","names":{"plural":"foos","singular":"foo",
-      "kind":"Foo","listKind":"FooList","shortNames":["f"]},"versions":[{"name":"v1","storage":true}]},"status":)" + std::string(status) + "}").value();
+  return base::parse_json(R"({"metadata":)" + std::string(metadata) +
+                          R"(,"spec":{"group":"a.io","names":{"plural":"foos","singular":"foo",
+      "kind":"Foo","listKind":"FooList","shortNames":["f"]},"versions":[{"name":"v1","storage":true}]},"status":)" +
+                          std::string(status) + "}")
+      .value();
 }
 std::string conditions(const json::value& status) {
   std::string out;
   for (const json::value& one : status.at("conditions").get_array())
-    out += (out.empty() ? "" : ", ") + std::string(base::string_at(one, "type")) + "=" + std::string(base::string_at(one, "status")) + " " +
-           std::string(base::string_at(one, "reason"));
+    out += (out.empty() ? "" : ", ") + std::string(base::string_at(one, "type")) + "=" +
+           std::string(base::string_at(one, "status")) + " " + std::string(base::string_at(one, "reason"));
   return out;
 }
 
@@ -28,7 +31,9 @@ TEST(CustomResourcePlan, AcceptsFreeNamesAndRests) {
   EXPECT_EQ(base::to_json(plan.status.at("acceptedNames")),
             R"({"plural":"foos","singular":"foo","shortNames":["f"],"kind":"Foo","listKind":"FooList"})");
   // Written, it is what it should be, also later.
-  EXPECT_EQ(plan_definition(definition(base::to_json(plan.status)), {}, false, kNow + std::chrono::hours(1)).text(), "serve");
+  EXPECT_EQ(
+      plan_definition(definition(base::to_json(plan.status)), {}, false, kNow + std::chrono::hours(1)).text(),
+      "serve");
 }
 
 TEST(CustomResourcePlan, WaitsForTakenNames) {
@@ -49,11 +54,13 @@ TEST(CustomResourcePlan, WaitsForTakenNames) {
 
 TEST(CustomResourcePlan, DeletionWaitsForTheInstances) {
   DefinitionPlan accepted = plan_definition(definition(), {}, false, kNow);
-  std::string_view going = R"({"deletionTimestamp":"2024-01-01T00:00:00Z","finalizers":["customresourcecleanup.apiextensions.k8s.io"]})";
+  std::string_view going =
+      R"({"deletionTimestamp":"2024-01-01T00:00:00Z","finalizers":["customresourcecleanup.apiextensions.k8s.io"]})";
   DefinitionPlan first = plan_definition(definition(base::to_json(accepted.status), going), {}, true, kNow);
   EXPECT_EQ(first.text(), "serve, write status, delete instances");
   EXPECT_NE(conditions(first.status).find("Terminating=True InstanceDeletionInProgress"), std::string::npos);
-  EXPECT_EQ(plan_definition(definition(base::to_json(first.status), going), {}, true, kNow).text(), "serve, delete instances");
+  EXPECT_EQ(plan_definition(definition(base::to_json(first.status), going), {}, true, kNow).text(),
+            "serve, delete instances");
   DefinitionPlan last = plan_definition(definition(base::to_json(first.status), going), {}, false, kNow);
   EXPECT_EQ(last.text(), "serve, write status, drop finalizer");
 }
@@ -63,22 +70,28 @@ TEST(CustomResourcePlan, StoredVersionsGrow) {
   prepare_definition_create(made);
   EXPECT_EQ(base::to_json(made.at("status").at("storedVersions")), R"(["v1"])");
   json::value next = made;
-  next.at("spec").get_object()["versions"] = base::parse_json(R"([{"name":"v1"},{"name":"v2","storage":true}])").value();
+  next.at("spec").get_object()["versions"] =
+      base::parse_json(R"([{"name":"v1"},{"name":"v2","storage":true}])").value();
   prepare_definition_update(made, next);
   EXPECT_EQ(base::to_json(next.at("status").at("storedVersions")), R"(["v1","v2"])");
 }
 
 TEST(CustomResourcePlan, GenerationCountsEverythingButMetadataAndStatus) {
   auto updated = [](bool has_status, std::string_view after) {
-    json::value current = base::parse_json(R"({"metadata":{"generation":1},"spec":{"a":1},"status":{"s":1},"data":{}})").value();
+    json::value current =
+        base::parse_json(R"({"metadata":{"generation":1},"spec":{"a":1},"status":{"s":1},"data":{}})")
+            .value();
     json::value next = base::parse_json(after).value();
     prepare_custom_update(has_status, "", current, next);
     return base::to_json(next);
   };
   EXPECT_EQ(updated(true, R"({"metadata":{"labels":{"a":"b"}},"spec":{"a":1},"status":{"s":2},"data":{}})"),
             R"({"metadata":{"labels":{"a":"b"},"generation":1},"spec":{"a":1},"status":{"s":1},"data":{}})");
-  EXPECT_NE(updated(true, R"({"metadata":{},"spec":{"a":1},"data":{"x":1}})").find("\"generation\":2"), std::string::npos);
-  EXPECT_NE(updated(false, R"({"metadata":{},"spec":{"a":1},"status":{"s":2},"data":{}})").find("\"generation\":2"), std::string::npos);
+  EXPECT_NE(updated(true, R"({"metadata":{},"spec":{"a":1},"data":{"x":1}})").find("\"generation\":2"),
+            std::string::npos);
+  EXPECT_NE(
+      updated(false, R"({"metadata":{},"spec":{"a":1},"status":{"s":2},"data":{}})").find("\"generation\":2"),
+      std::string::npos);
 }
 
 }  // namespace

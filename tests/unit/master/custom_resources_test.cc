@@ -9,23 +9,30 @@ using ::base::string_at;
 constexpr char kDefinitions[] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 constexpr char kTabs[] = "/apis/stable.example.com/v1/namespaces/default/crontabs";
 
-std::string version(const std::string& name, bool storage, const std::string& more = "", const std::string& spec_more = "") {
+std::string version(const std::string& name, bool storage, const std::string& more = "",
+                    const std::string& spec_more = "") {
   return R"({"name":")" + name + R"(","served":true,"storage":)" + (storage ? "true" : "false") +
          R"(,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","required":["cronSpec"],"properties":{
            "cronSpec":{"type":"string","pattern":"^[0-9*/ ]+$"},"image":{"type":"string","default":"busybox"},
-           "replicas":{"type":"integer","minimum":1,"maximum":10})" + spec_more + R"(}},
-           "status":{"type":"object","properties":{"replicas":{"type":"integer"},"selector":{"type":"string"}}}}}})" + more + "}";
+           "replicas":{"type":"integer","minimum":1,"maximum":10})" +
+         spec_more + R"(}},
+           "status":{"type":"object","properties":{"replicas":{"type":"integer"},"selector":{"type":"string"}}}}}})" +
+         more + "}";
 }
-constexpr char kSubresources[] = R"(,"subresources":{"status":{},"scale":{"specReplicasPath":".spec.replicas","statusReplicasPath":".status.replicas",
+constexpr char kSubresources[] =
+    R"(,"subresources":{"status":{},"scale":{"specReplicasPath":".spec.replicas","statusReplicasPath":".status.replicas",
   "labelSelectorPath":".status.selector"}},"selectableFields":[{"jsonPath":".spec.image"}],
   "additionalPrinterColumns":[{"name":"Spec","type":"string","jsonPath":".spec.cronSpec"},{"name":"Replicas","type":"integer","jsonPath":".spec.replicas"}])";
 std::string definition(const std::string& versions, const std::string& metadata = "") {
-  return R"({"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"crontabs.stable.example.com")" + metadata +
+  return R"({"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"crontabs.stable.example.com")" +
+         metadata +
          R"(},"spec":{"group":"stable.example.com","scope":"Namespaced","names":{"plural":"crontabs","kind":"CronTab","shortNames":["ct"],
-         "categories":["all"]},"versions":[)" + versions + "]}}";
+         "categories":["all"]},"versions":[)" +
+         versions + "]}}";
 }
 std::string tab(const std::string& name, const std::string& spec, const std::string& more = "") {
-  return R"({"apiVersion":"stable.example.com/v1","kind":"CronTab","metadata":{"name":")" + name + "\"" + more + R"(},"spec":)" + spec + "}";
+  return R"({"apiVersion":"stable.example.com/v1","kind":"CronTab","metadata":{"name":")" + name + "\"" +
+         more + R"(},"spec":)" + spec + "}";
 }
 
 class CustomResourcesTest : public ServerTest {
@@ -33,7 +40,8 @@ class CustomResourcesTest : public ServerTest {
   std::string one() { return std::string(kDefinitions) + "/crontabs.stable.example.com"; }
   bool established() {
     auto found = call("GET", one());
-    return found.status == 200 && found.body.find(R"("type":"Established","status":"True")") != std::string::npos;
+    return found.status == 200 &&
+           found.body.find(R"("type":"Established","status":"True")") != std::string::npos;
   }
   void define(const std::string& versions) {
     ok(call("POST", kDefinitions, definition(versions)), 201);
@@ -49,17 +57,31 @@ TEST_F(CustomResourcesTest, AreDefinedAndServed) {
   EXPECT_EQ(base::as_int(base::find_path(made, "metadata", "generation")), 1);
   EXPECT_EQ(ok(call("GET", std::string(kTabs) + "/a")), made);
   EXPECT_EQ(refused(call("POST", kTabs, tab("b", R"({"cronSpec":"x","replicas":15})")), 422),
-            "Invalid: CronTab.stable.example.com \"b\" is invalid: [spec.cronSpec: Invalid value: \"x\": spec.cronSpec in body should match "
-            "'^[0-9*/ ]+$', spec.replicas: Invalid value: 15: spec.replicas in body should be less than or equal to 10]");
-  EXPECT_NE(refused(call("POST", std::string(kTabs) + "?fieldValidation=Strict", tab("b", R"({"cronSpec":"* *","unknown":1})")), 400)
-                .find("strict decoding error: unknown field \"spec.unknown\""), std::string::npos);
-  auto patched = ok(call("PATCH", std::string(kTabs) + "/a", R"({"spec":{"replicas":2}})", "application/merge-patch+json"));
+            "Invalid: CronTab.stable.example.com \"b\" is invalid: [spec.cronSpec: Invalid value: \"x\": "
+            "spec.cronSpec in body should match "
+            "'^[0-9*/ ]+$', spec.replicas: Invalid value: 15: spec.replicas in body should be less than or "
+            "equal to 10]");
+  EXPECT_NE(refused(call("POST", std::string(kTabs) + "?fieldValidation=Strict",
+                         tab("b", R"({"cronSpec":"* *","unknown":1})")),
+                    400)
+                .find("strict decoding error: unknown field \"spec.unknown\""),
+            std::string::npos);
+  auto patched = ok(
+      call("PATCH", std::string(kTabs) + "/a", R"({"spec":{"replicas":2}})", "application/merge-patch+json"));
   EXPECT_EQ(base::as_int(base::find_path(patched, "metadata", "generation")), 2);
   refused(call("PATCH", std::string(kTabs) + "/a", "{}", "application/strategic-merge-patch+json"), 415);
   auto list = ok(call("GET", kTabs));
   EXPECT_EQ(string_at(list, "kind"), "CronTabList");
-  EXPECT_EQ(ok(call("GET", std::string(kTabs) + "?fieldSelector=spec.image%3Dbusybox")).at("items").get_array().size(), 1u);
-  EXPECT_EQ(ok(call("GET", std::string(kTabs) + "?fieldSelector=spec.image%3Dother")).at("items").get_array().size(), 0u);
+  EXPECT_EQ(ok(call("GET", std::string(kTabs) + "?fieldSelector=spec.image%3Dbusybox"))
+                .at("items")
+                .get_array()
+                .size(),
+            1u);
+  EXPECT_EQ(ok(call("GET", std::string(kTabs) + "?fieldSelector=spec.image%3Dother"))
+                .at("items")
+                .get_array()
+                .size(),
+            0u);
   auto table = ok(call("GET", kTabs, "", "application/json", "application/json;as=Table;v=v1;g=meta.k8s.io"));
   EXPECT_EQ(base::to_json(table.at("rows").at(0).at("cells")), R"(["a","* *",2])");
   EXPECT_EQ(string_at(table.at("columnDefinitions").at(1), "name"), "Spec");
@@ -69,7 +91,9 @@ TEST_F(CustomResourcesTest, StatusAndScaleAreTheirOwnDoors) {
   define(version("v1", true, kSubresources));
   ok(call("POST", kTabs, tab("a", R"({"cronSpec":"* *","replicas":1})")), 201);
   std::string a = std::string(kTabs) + "/a";
-  auto status = ok(call("PATCH", a + "/status", R"({"spec":{"replicas":9},"status":{"replicas":4,"selector":"a=b"}})", "application/merge-patch+json"));
+  auto status =
+      ok(call("PATCH", a + "/status", R"({"spec":{"replicas":9},"status":{"replicas":4,"selector":"a=b"}})",
+              "application/merge-patch+json"));
   EXPECT_EQ(base::as_int(base::find_path(status, "spec", "replicas")), 1);
   EXPECT_EQ(base::as_int(base::find_path(status, "metadata", "generation")), 1);
   ok(call("PATCH", a, R"({"status":{"replicas":7}})", "application/merge-patch+json"));
@@ -87,9 +111,14 @@ TEST_F(CustomResourcesTest, StatusAndScaleAreTheirOwnDoors) {
 TEST_F(CustomResourcesTest, AreAppliedServerSide) {
   define(version("v1", true, kSubresources));
   std::string a = std::string(kTabs) + "/a";
-  ok(call("PATCH", a + "?fieldManager=one", tab("a", R"({"cronSpec":"* *","replicas":1})"), "application/apply-patch+yaml"), 201);
-  refused(call("PATCH", a + "?fieldManager=two", tab("a", R"({"cronSpec":"* *","replicas":2})"), "application/apply-patch+yaml"), 409);
-  auto forced = ok(call("PATCH", a + "?fieldManager=two&force=true", tab("a", R"({"cronSpec":"* *","replicas":2})"), "application/apply-patch+yaml"));
+  ok(call("PATCH", a + "?fieldManager=one", tab("a", R"({"cronSpec":"* *","replicas":1})"),
+          "application/apply-patch+yaml"),
+     201);
+  refused(call("PATCH", a + "?fieldManager=two", tab("a", R"({"cronSpec":"* *","replicas":2})"),
+               "application/apply-patch+yaml"),
+          409);
+  auto forced = ok(call("PATCH", a + "?fieldManager=two&force=true",
+                        tab("a", R"({"cronSpec":"* *","replicas":2})"), "application/apply-patch+yaml"));
   EXPECT_EQ(base::as_int(base::find_path(forced, "spec", "replicas")), 2);
 }
 
@@ -103,11 +132,14 @@ TEST_F(CustomResourcesTest, AreDiscoveredAndDocumented) {
   EXPECT_EQ(list.at("resources").get_array().size(), 3u);
   EXPECT_EQ(string_at(list.at("resources").at(0), "singularName"), "crontab");
   EXPECT_EQ(base::to_json(list.at("resources").at(0).at("shortNames")), R"(["ct"])");
-  std::string aggregated = call("GET", "/apis", "", "application/json", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").body;
+  std::string aggregated = call("GET", "/apis", "", "application/json",
+                                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+                               .body;
   EXPECT_NE(aggregated.find("\"crontabs\""), std::string::npos);
   EXPECT_NE(call("GET", "/openapi/v3").body, before);
   auto document = ok(call("GET", "/openapi/v3/apis/stable.example.com/v1"));
-  EXPECT_TRUE(base::find_path(document, "components", "schemas", "com.example.stable.v1.CronTab", "properties", "spec", "properties", "cronSpec"));
+  EXPECT_TRUE(base::find_path(document, "components", "schemas", "com.example.stable.v1.CronTab",
+                              "properties", "spec", "properties", "cronSpec"));
   EXPECT_NE(call("GET", "/openapi/v2").body.find("com.example.stable.v1.CronTab"), std::string::npos);
   ok(call("DELETE", one()));
   wait_for([&] { return call("GET", "/apis/stable.example.com").status == 404; });
@@ -148,8 +180,15 @@ TEST_F(CustomResourcesTest, SchemaChangesReachCacheAndWatches) {
   auto w = watch(std::string(kTabs) + "?watch=1");
   wait_for([&] { return w->lines.size() == 1; });
   auto current = ok(call("GET", one()));
-  current.at("spec").at("versions").at(0).at("schema").at("openAPIV3Schema").at("properties").at("spec").at("properties").get_object()["fresh"] =
-      json::object{{"type", "string"}, {"default", "f"}};
+  current.at("spec")
+      .at("versions")
+      .at(0)
+      .at("schema")
+      .at("openAPIV3Schema")
+      .at("properties")
+      .at("spec")
+      .at("properties")
+      .get_object()["fresh"] = json::object{{"type", "string"}, {"default", "f"}};
   ok(call("PUT", one(), base::to_json(current)));
   wait_for([&] { return w->ended; });
   EXPECT_EQ(string_at(ok(call("GET", std::string(kTabs) + "/a")), "spec", "fresh"), "f");
@@ -164,7 +203,8 @@ TEST_F(CustomResourcesTest, DeletionTakesTheInstances) {
   wait_for([&] { return call("GET", std::string(kTabs) + "/a").status == 404; });
   wait_for([&] { return call("GET", one()).body.find("InstanceDeletionInProgress") != std::string::npos; });
   refused(call("POST", kTabs, tab("late", R"({"cronSpec":"* *"})")), 405);
-  ok(call("PATCH", std::string(kTabs) + "/held", R"({"metadata":{"finalizers":null}})", "application/merge-patch+json"));
+  ok(call("PATCH", std::string(kTabs) + "/held", R"({"metadata":{"finalizers":null}})",
+          "application/merge-patch+json"));
   wait_for([&] { return call("GET", one()).status == 404; });
   wait_for([&] { return w->ended; });
   EXPECT_EQ(call("GET", kTabs).status, 404);
@@ -175,8 +215,11 @@ TEST_F(CustomResourcesTest, DeletionTakesTheInstances) {
 
 TEST_F(CustomResourcesTest, NamesAreTakenOnce) {
   define(version("v1", true));
-  ok(call("POST", kDefinitions, R"({"metadata":{"name":"tabs.stable.example.com"},"spec":{"group":"stable.example.com","scope":"Cluster",
-     "names":{"plural":"tabs","kind":"CronTab"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}})"), 201);
+  ok(call(
+         "POST", kDefinitions,
+         R"({"metadata":{"name":"tabs.stable.example.com"},"spec":{"group":"stable.example.com","scope":"Cluster",
+     "names":{"plural":"tabs","kind":"CronTab"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}})"),
+     201);
   std::string other = std::string(kDefinitions) + "/tabs.stable.example.com";
   wait_for([&] { return call("GET", other).body.find("KindConflict") != std::string::npos; });
   refused(call("GET", "/apis/stable.example.com/v1/tabs"), 404);

@@ -9,7 +9,8 @@ using namespace std::chrono_literals;
 TEST(EventKeeper, RemovesTheOldAndTheSurplus) {
   base::Time now(1'000'000s);
   EventLimits limits{2, 1h};
-  std::map<std::string, base::Time> written{{"a", now - 2h}, {"b", now - 30min}, {"c", now - 20min}, {"d", now - 10min}};
+  std::map<std::string, base::Time> written{
+      {"a", now - 2h}, {"b", now - 30min}, {"c", now - 20min}, {"d", now - 10min}};
   EXPECT_EQ(events_to_remove(written, limits, now), (std::vector<std::string>{"a", "b"}));
   written.erase("a");
   written.erase("b");
@@ -23,12 +24,13 @@ TEST(EventKeeper, CutsAFloodThroughTheCache) {
   base::Time now(1'000'000s);
   int64_t revision = 0;
   std::vector<std::string> removed;
-  EventKeeper keeper(loop, cache, EventLimits{10, 1h},
-                     [&](const ObjectRef& event) {
-                       removed.push_back(event->key);
-                       cache.erase(event->key, ++revision);
-                     },
-                     [&] { return now; });
+  EventKeeper keeper(
+      loop, cache, EventLimits{10, 1h},
+      [&](const ObjectRef& event) {
+        removed.push_back(event->key);
+        cache.erase(event->key, ++revision);
+      },
+      [&] { return now; });
   auto add = [&](int i) {
     std::string text = R"({"apiVersion":"v1","kind":"Event","metadata":{"name":"e"},"lastTimestamp":")" +
                        base::format_time(now - std::chrono::seconds(100 - i)) + "\"}";

@@ -53,15 +53,21 @@ class FlowControlTest : public ::testing::Test {
 TEST_F(FlowControlTest, SortsAsKubernetesDoesByDefault) {
   EXPECT_EQ(sorted({"admin", {"system:masters"}}, "GET", "/api/v1/pods"), "exempt exempt ");
   EXPECT_EQ(sorted({"system:anonymous", {"system:unauthenticated"}}, "GET", "/readyz"), "probes exempt ");
-  EXPECT_EQ(sorted(node_, "PUT", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1"), "system-node-high node-high system:node:n1");
+  EXPECT_EQ(sorted(node_, "PUT", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1"),
+            "system-node-high node-high system:node:n1");
   EXPECT_EQ(sorted(node_, "PATCH", "/api/v1/nodes/n1/status"), "system-node-high node-high system:node:n1");
   EXPECT_EQ(sorted(node_, "GET", "/api/v1/pods?watch=true"), "system-nodes system system:node:n1");
-  EXPECT_EQ(sorted({"system:kube-scheduler", {"system:authenticated"}}, "PUT", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/s"),
+  EXPECT_EQ(sorted({"system:kube-scheduler", {"system:authenticated"}}, "PUT",
+                   "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/s"),
             "system-leader-election leader-election system:kube-scheduler");
-  EXPECT_EQ(sorted({"system:kube-scheduler", {"system:authenticated"}}, "GET", "/api/v1/namespaces/a/pods"), "kube-scheduler workload-high a");
-  EXPECT_EQ(sorted({"system:serviceaccount:kube-system:x", {"system:serviceaccounts", "system:authenticated"}}, "GET", "/api/v1/namespaces/a/pods"),
-            "kube-system-service-accounts workload-high a");
-  EXPECT_EQ(sorted({"system:serviceaccount:a:x", {"system:serviceaccounts", "system:authenticated"}}, "GET", "/api/v1/namespaces/a/pods"),
+  EXPECT_EQ(sorted({"system:kube-scheduler", {"system:authenticated"}}, "GET", "/api/v1/namespaces/a/pods"),
+            "kube-scheduler workload-high a");
+  EXPECT_EQ(
+      sorted({"system:serviceaccount:kube-system:x", {"system:serviceaccounts", "system:authenticated"}},
+             "GET", "/api/v1/namespaces/a/pods"),
+      "kube-system-service-accounts workload-high a");
+  EXPECT_EQ(sorted({"system:serviceaccount:a:x", {"system:serviceaccounts", "system:authenticated"}}, "GET",
+                   "/api/v1/namespaces/a/pods"),
             "service-accounts workload-low system:serviceaccount:a:x");
   EXPECT_EQ(sorted(greedy_, "GET", "/api/v1/pods"), "global-default global-default greedy");
   EXPECT_EQ(sorted(greedy_, "GET", "/openapi/v2"), "global-default global-default greedy");
@@ -87,13 +93,16 @@ TEST_F(FlowControlTest, AFullLevelQueuesThenRefusesAndOthersGoOn) {
   EXPECT_EQ(held.size(), 49u);
   EXPECT_EQ(counts("global-default").queued, 300u);
   EXPECT_EQ(refused, 151);
-  flows_.admit(node, [&](FlowControl::Seat) { ++ran; }, refuse);
+  flows_.admit(
+      node, [&](FlowControl::Seat) { ++ran; }, refuse);
   settle();
   EXPECT_EQ(ran, 1);
   EXPECT_EQ(refused, 151);
   // Another user of the same level finds a queue of its own.
-  FlowControl::Flow modest = flows_.classify(request({"modest", {"system:authenticated"}}, "GET", "/api/v1/pods"));
-  flows_.admit(modest, [&](FlowControl::Seat) { ++ran; }, refuse);
+  FlowControl::Flow modest =
+      flows_.classify(request({"modest", {"system:authenticated"}}, "GET", "/api/v1/pods"));
+  flows_.admit(
+      modest, [&](FlowControl::Seat) { ++ran; }, refuse);
   settle();
   EXPECT_EQ(ran, 1);
   held.resize(45);  // four seats are free: its turn comes among the first
@@ -134,12 +143,17 @@ TEST_F(FlowControlTest, ABusyLoopServesTheNodesBetweenAGreedyClientsRequests) {
 
 TEST_F(FlowControlTest, FollowsItsObjects) {
   auto schemas = FlowControl::default_schemas();
-  schemas.push_back(base::parse_json(R"({"metadata":{"name":"mine","uid":"u1"},"spec":{"matchingPrecedence":50,
+  schemas.push_back(
+      base::parse_json(R"({"metadata":{"name":"mine","uid":"u1"},"spec":{"matchingPrecedence":50,
     "priorityLevelConfiguration":{"name":"slow"},"distinguisherMethod":{"type":"ByUser"},"rules":[{"subjects":[{"kind":"User","user":{"name":"greedy"}}],
-    "resourceRules":[{"verbs":["list"],"apiGroups":[""],"resources":["pods"],"clusterScope":true,"namespaces":["*"]}]}]}})").value());
+    "resourceRules":[{"verbs":["list"],"apiGroups":[""],"resources":["pods"],"clusterScope":true,"namespaces":["*"]}]}]}})")
+          .value());
   auto levels = FlowControl::default_levels();
-  levels.push_back(base::parse_json(R"({"metadata":{"name":"slow","uid":"u2"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,
-    "limitResponse":{"type":"Reject"}}}})").value());
+  levels.push_back(
+      base::parse_json(
+          R"({"metadata":{"name":"slow","uid":"u2"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,
+    "limitResponse":{"type":"Reject"}}}})")
+          .value());
   flows_.configure(schemas, levels);
   EXPECT_EQ(sorted(greedy_, "GET", "/api/v1/pods"), "mine slow greedy");
   EXPECT_EQ(sorted(greedy_, "GET", "/api/v1/namespaces/a/pods/b"), "global-default global-default greedy");
@@ -149,7 +163,8 @@ TEST_F(FlowControlTest, FollowsItsObjects) {
   std::vector<FlowControl::Seat> held;
   int refused = 0;
   for (int i = 0; i < 10; ++i)
-    flows_.admit(flow, [&](FlowControl::Seat seat) { held.push_back(std::move(seat)); }, [&] { ++refused; });
+    flows_.admit(
+        flow, [&](FlowControl::Seat seat) { held.push_back(std::move(seat)); }, [&] { ++refused; });
   EXPECT_EQ(static_cast<int>(held.size()), counts("slow").seats);
   EXPECT_EQ(refused, 10 - counts("slow").seats);
   // Without the objects only the mandatory ones are left.

@@ -20,10 +20,12 @@ TEST(Health, AnswersAsKubeApiserverDoes) {
   EXPECT_EQ(answer("/healthz"), "200 ok");
   EXPECT_EQ(answer("/livez", {{"verbose", ""}}), "200 [+]ping ok\n[+]etcd ok\nlivez check passed\n");
   EXPECT_EQ(answer("/readyz"),
-            "500 [+]ping ok\n[+]etcd ok\n[-]poststarthook/start-controllers failed: reason withheld\nreadyz check failed\n");
+            "500 [+]ping ok\n[+]etcd ok\n[-]poststarthook/start-controllers failed: reason withheld\nreadyz "
+            "check failed\n");
   EXPECT_EQ(answer("/readyz", {{"exclude", "poststarthook/start-controllers"}}), "200 ok");
   EXPECT_EQ(answer("/livez", {{"verbose", "1"}, {"exclude", "etcd"}, {"exclude", "nonsense"}}),
-            "200 [+]ping ok\n[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for \"nonsense\"\n"
+            "200 [+]ping ok\n[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches "
+            "for \"nonsense\"\n"
             "livez check passed\n");
   EXPECT_EQ(answer("/livez/etcd"), "200 ok");
   EXPECT_EQ(answer("/readyz/poststarthook/start-controllers").substr(0, 3), "500");

@@ -36,7 +36,9 @@ class LongAnswers : public ServerTest {
   static constexpr size_t kMaxQueued = 1 << 20;
   size_t pods_ = 6000;
 
-  void configure(ServerOptions& options) override { options.static_tokens["secret"] = {"admin", {"system:masters", "system:authenticated"}}; }
+  void configure(ServerOptions& options) override {
+    options.static_tokens["secret"] = {"admin", {"system:masters", "system:authenticated"}};
+  }
   void SetUp() override {
     ServerTest::SetUp();
     if (const char* asked = std::getenv("SAMPAN_LIST_PODS")) pods_ = std::stoul(asked);
@@ -48,7 +50,9 @@ class LongAnswers : public ServerTest {
     }
     base::http::Server::Options options;
     options.max_queued_bytes = kMaxQueued;
-    auto handler = [this](std::shared_ptr<base::http::Exchange> exchange) { server_->handle(std::move(exchange)); };
+    auto handler = [this](std::shared_ptr<base::http::Exchange> exchange) {
+      server_->handle(std::move(exchange));
+    };
     plain_ = std::make_unique<base::http::Server>(loop_, nullptr, options, handler);
     tls_ = std::make_unique<base::http::Server>(loop_, base::http::server_context(), options, handler);
     ASSERT_TRUE(plain_->listen("127.0.0.1:0").ok());
@@ -85,8 +89,10 @@ class LongAnswers : public ServerTest {
     return "GET " + path + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n" + more + "\r\n";
   }
   static std::string pod(const std::string& name, const std::string& labels = "") {
-    return R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"(","namespace":"many","uid":")" + name + "\"" + labels +
-           R"(,"annotations":{"padding":")" + std::string(1400, 'p') + R"("}},"spec":{"containers":[{"name":"c","image":"i"}]},"status":{"phase":"Running"}})";
+    return R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name +
+           R"(","namespace":"many","uid":")" + name + "\"" + labels + R"(,"annotations":{"padding":")" +
+           std::string(1400, 'p') +
+           R"("}},"spec":{"containers":[{"name":"c","image":"i"}]},"status":{"phase":"Running"}})";
   }
   // As a write that has become durable.
   void change(const std::string& name) {
@@ -98,7 +104,8 @@ class LongAnswers : public ServerTest {
     });
   }
   static constexpr const char* kInitial =
-      "/api/v1/pods?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+      "/api/v1/"
+      "pods?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
   const std::vector<std::pair<std::string, std::string>> token_ = {{"authorization", "Bearer secret"}};
   std::unique_ptr<base::http::Server> plain_, tls_;
 };
@@ -122,7 +129,8 @@ TEST_F(LongAnswers, AListIsWhole) {
   });
   serve("Table, HTTP/1.1", [&] {
     Socket socket(plain_->ports()[0]);
-    socket.send(get("/api/v1/namespaces/many/pods", "Connection: close\r\nAccept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"));
+    socket.send(get("/api/v1/namespaces/many/pods",
+                    "Connection: close\r\nAccept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"));
     std::string body = unchunked(socket.read_to_end());
     EXPECT_EQ(count(body, R"({"cells":["pod-)"), pods_);
     EXPECT_TRUE(body.ends_with("]}"));
@@ -145,7 +153,8 @@ TEST_F(LongAnswers, AWatchTellsTheStateThenWhatHappenedMeanwhile) {
     size_t end = body.find("initial-events-end");
     ASSERT_NE(end, std::string_view::npos);
     EXPECT_EQ(count(body.substr(0, end), R"({"type":"ADDED")"), pods_);
-    EXPECT_EQ(count(body.substr(0, end), R"({"type":"MODIFIED")"), 0u) << "what happens meanwhile comes after the state";
+    EXPECT_EQ(count(body.substr(0, end), R"({"type":"MODIFIED")"), 0u)
+        << "what happens meanwhile comes after the state";
     EXPECT_EQ(count(body.substr(end), R"({"type":"ADDED")"), 0u);
   };
   serve("watch, HTTP/1.1", [&] {
@@ -162,18 +171,25 @@ TEST_F(LongAnswers, AWatchTellsTheStateThenWhatHappenedMeanwhile) {
   serve("watch, HTTP/2", [&] {
     Peer2 peer(tls_->ports()[0]);
     peer.begin(64 << 10);
-    int32_t id = peer.request("GET", kInitial, {}, token_), second = peer.request("GET", kInitial, {}, token_);
+    int32_t id = peer.request("GET", kInitial, {}, token_),
+            second = peer.request("GET", kInitial, {}, token_);
     int32_t other = peer.request("GET", "/api/v1/namespaces/default", {}, token_);
     EXPECT_EQ(peer.wait(other).headers[":status"], "200");
     auto ends_with_line = [&](int32_t stream, std::string_view what) {  // looks at the last lines alone
       std::string_view body = peer.answers[stream].body;
-      return body.ends_with("}\n") && body.substr(body.size() - std::min<size_t>(body.size(), 4096)).find(what) != std::string_view::npos;
+      return body.ends_with("}\n") &&
+             body.substr(body.size() - std::min<size_t>(body.size(), 4096)).find(what) !=
+                 std::string_view::npos;
     };
-    ASSERT_TRUE(peer.until([&] { return ends_with_line(id, "initial-events-end") && ends_with_line(second, "initial-events-end"); }));
+    ASSERT_TRUE(peer.until([&] {
+      return ends_with_line(id, "initial-events-end") && ends_with_line(second, "initial-events-end");
+    }));
     check(peer.answers[id].body);
     check(peer.answers[second].body);
     change("pod-000007");
-    EXPECT_TRUE(peer.until([&] { return ends_with_line(id, R"({"type":"MODIFIED")") && ends_with_line(second, R"({"type":"MODIFIED")"); }));
+    EXPECT_TRUE(peer.until([&] {
+      return ends_with_line(id, R"({"type":"MODIFIED")") && ends_with_line(second, R"({"type":"MODIFIED")");
+    }));
     EXPECT_EQ(peer.goaway, -1);
   });
 }

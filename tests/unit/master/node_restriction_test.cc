@@ -12,19 +12,28 @@ class NodeRestrictionTest : public ServerTest {
   }
   void SetUp() override {
     ServerTest::SetUp();
-    ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1","labels":{"a":"b"}},"spec":{"taints":[{"key":"k","effect":"NoSchedule"}]}})"), 201);
+    ok(call(
+           "POST", "/api/v1/nodes",
+           R"({"metadata":{"name":"n1","labels":{"a":"b"}},"spec":{"taints":[{"key":"k","effect":"NoSchedule"}]}})"),
+       201);
     ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n2"}})"), 201);
     ok(call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"builder"}})"), 201);
     ok(call("POST", "/api/v1/namespaces/default/secrets", R"({"metadata":{"name":"used"}})"), 201);
     ok(call("POST", "/api/v1/namespaces/default/secrets", R"({"metadata":{"name":"other"}})"), 201);
-    ok(call("POST", "/api/v1/namespaces/default/persistentvolumeclaims",
-            R"({"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"), 201);
+    ok(call(
+           "POST", "/api/v1/namespaces/default/persistentvolumeclaims",
+           R"({"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"),
+       201);
     for (const char* name : {"mine", "theirs"})
-      ok(call("POST", "/api/v1/namespaces/default/pods", pod(name, std::string(name) == "mine" ? "n1" : "n2")), 201);
+      ok(call("POST", "/api/v1/namespaces/default/pods",
+              pod(name, std::string(name) == "mine" ? "n1" : "n2")),
+         201);
     for (const char* node : {"n1", "n2"})
-      ok(call("POST", "/apis/resource.k8s.io/v1/resourceslices", slice(std::string("slice-") + node, node)), 201);
+      ok(call("POST", "/apis/resource.k8s.io/v1/resourceslices", slice(std::string("slice-") + node, node)),
+         201);
     uid_ = std::string(base::string_at(ok(call("GET", "/api/v1/nodes/n1")), "metadata", "uid"));
-    pod_uid_ = std::string(base::string_at(ok(call("GET", "/api/v1/namespaces/default/pods/mine")), "metadata", "uid"));
+    pod_uid_ = std::string(
+        base::string_at(ok(call("GET", "/api/v1/namespaces/default/pods/mine")), "metadata", "uid"));
     transport_ = server_->local_transport({"system:node:n1", {"system:nodes", "system:authenticated"}});
   }
   static std::string pod(const std::string& name, const std::string& node) {
@@ -37,8 +46,9 @@ class NodeRestrictionTest : public ServerTest {
            R"(","pool":{"name":"p","generation":1,"resourceSliceCount":1}}})";
   }
   std::string mirror(const std::string& owner, const std::string& spec = {}, const std::string& node = "n1") {
-    return R"({"metadata":{"name":"mirror","annotations":{"kubernetes.io/config.mirror":"x"},"ownerReferences":[)" + owner +
-           R"(]},"spec":{"nodeName":")" + node + R"(","containers":[{"name":"c","image":"i"}])" + (spec.empty() ? "" : "," + spec) + "}}";
+    return R"({"metadata":{"name":"mirror","annotations":{"kubernetes.io/config.mirror":"x"},"ownerReferences":[)" +
+           owner + R"(]},"spec":{"nodeName":")" + node + R"(","containers":[{"name":"c","image":"i"}])" +
+           (spec.empty() ? "" : "," + spec) + "}}";
   }
   std::string owner(const std::string& more = R"("controller":true)") {
     return R"({"apiVersion":"v1","kind":"Node","name":"n1","uid":")" + uid_ + "\"," + more + "}";
@@ -52,7 +62,8 @@ class NodeRestrictionTest : public ServerTest {
     std::string message(base::string_at(base::parse_json(response.body).value_or(nullptr), "message"));
     size_t at = message.find("is forbidden: ");
     message = at == message.npos ? message : message.substr(at + 14);
-    if (message.starts_with("User ")) return "denied" + (message.find(": ") == message.npos ? "" : message.substr(message.find(": ")));
+    if (message.starts_with("User "))
+      return "denied" + (message.find(": ") == message.npos ? "" : message.substr(message.find(": ")));
     return message;
   }
   static constexpr const char* kPods = "/api/v1/namespaces/default/pods";
@@ -62,26 +73,40 @@ class NodeRestrictionTest : public ServerTest {
 
 TEST_F(NodeRestrictionTest, ItsOwnNode) {
   EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", R"({"metadata":{"annotations":{"a":"b"}}})"), "ok");
-  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n2", R"({"metadata":{"annotations":{"a":"b"}}})"), "node \"n1\" is not allowed to modify node \"n2\"");
-  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", R"({"spec":{"taints":null}})"), "node \"n1\" is not allowed to modify taints");
+  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n2", R"({"metadata":{"annotations":{"a":"b"}}})"),
+            "node \"n1\" is not allowed to modify node \"n2\"");
+  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", R"({"spec":{"taints":null}})"),
+            "node \"n1\" is not allowed to modify taints");
   EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", R"({"metadata":{"labels":{"node-role.kubernetes.io/x":""}}})"),
             "is not allowed to modify labels: node-role.kubernetes.io/x");
-  const std::string ghost = R"({"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"ghost","uid":"no-such"}]}})";
-  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", ghost), "node \"n1\" is not allowed to modify ownerReferences");
-  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1/status", ghost), "node \"n1\" is not allowed to modify ownerReferences");
-  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", R"({"spec":{"configSource":{"configMap":{"name":"a","namespace":"b","kubeletConfigKey":"k"}}}})"),
-            "node \"n1\" is not allowed to update configSource to a new non-nil configSource");
+  const std::string ghost =
+      R"({"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"ghost","uid":"no-such"}]}})";
+  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", ghost),
+            "node \"n1\" is not allowed to modify ownerReferences");
+  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1/status", ghost),
+            "node \"n1\" is not allowed to modify ownerReferences");
+  EXPECT_EQ(
+      asked("PATCH", "/api/v1/nodes/n1",
+            R"({"spec":{"configSource":{"configMap":{"name":"a","namespace":"b","kubeletConfigKey":"k"}}}})"),
+      "node \"n1\" is not allowed to update configSource to a new non-nil configSource");
   EXPECT_EQ(asked("DELETE", "/api/v1/nodes/n1").substr(0, 6), "denied");
 }
 
 TEST_F(NodeRestrictionTest, ANewNode) {
   transport_ = server_->local_transport({"system:node:n3", {"system:nodes", "system:authenticated"}});
-  EXPECT_EQ(asked("POST", "/api/v1/nodes", R"({"metadata":{"name":"n3","ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"ghost","uid":"no-such"}]}})"),
-            "node \"n3\" is not allowed to set ownerReferences");
-  EXPECT_EQ(asked("POST", "/api/v1/nodes", R"({"metadata":{"name":"n3","labels":{"node-restriction.kubernetes.io/x":"y"}}})"),
+  EXPECT_EQ(
+      asked(
+          "POST", "/api/v1/nodes",
+          R"({"metadata":{"name":"n3","ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"ghost","uid":"no-such"}]}})"),
+      "node \"n3\" is not allowed to set ownerReferences");
+  EXPECT_EQ(asked("POST", "/api/v1/nodes",
+                  R"({"metadata":{"name":"n3","labels":{"node-restriction.kubernetes.io/x":"y"}}})"),
             "node \"n3\" is not allowed to set the following labels: node-restriction.kubernetes.io/x");
-  EXPECT_EQ(asked("POST", "/api/v1/nodes", R"({"metadata":{"name":"n4"}})"), "node \"n3\" is not allowed to modify node \"n4\"");
-  EXPECT_EQ(asked("POST", "/api/v1/nodes", R"({"metadata":{"name":"n3","labels":{"kubernetes.io/hostname":"n3"}}})"), "ok");
+  EXPECT_EQ(asked("POST", "/api/v1/nodes", R"({"metadata":{"name":"n4"}})"),
+            "node \"n3\" is not allowed to modify node \"n4\"");
+  EXPECT_EQ(asked("POST", "/api/v1/nodes",
+                  R"({"metadata":{"name":"n3","labels":{"kubernetes.io/hostname":"n3"}}})"),
+            "ok");
 }
 
 TEST_F(NodeRestrictionTest, StatusOfItsPods) {
@@ -89,41 +114,69 @@ TEST_F(NodeRestrictionTest, StatusOfItsPods) {
   EXPECT_EQ(asked("PATCH", mine, R"({"status":{"phase":"Running"}})"), "ok");
   EXPECT_EQ(asked("PATCH", std::string(kPods) + "/theirs/status", R"({"status":{"phase":"Running"}})"),
             "node \"n1\" can only update pod status for pods with spec.nodeName set to itself");
-  EXPECT_EQ(asked("PATCH", mine, R"({"status":{"resourceClaimStatuses":[{"name":"gpu","resourceClaimName":"somebodys"}]}})"),
+  EXPECT_EQ(asked("PATCH", mine,
+                  R"({"status":{"resourceClaimStatuses":[{"name":"gpu","resourceClaimName":"somebodys"}]}})"),
             "node \"n1\" cannot update resource claim statues");
-  EXPECT_EQ(asked("PATCH", mine, R"({"status":{"extendedResourceClaimStatus":{"resourceClaimName":"somebodys","requestMappings":[]}}})"),
-            "node \"n1\" cannot update extended resource claim status");
-  EXPECT_EQ(asked("POST", std::string(kPods) + "/theirs/eviction", R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"theirs"}})"),
-            "node \"n1\" can only delete pods with spec.nodeName set to itself") << "an eviction is admitted as the deletion that it is";
-  EXPECT_EQ(asked("DELETE", std::string(kPods) + "/theirs"), "node \"n1\" can only delete pods with spec.nodeName set to itself");
-  EXPECT_EQ(asked("PATCH", std::string(kPods) + "/mine", R"({"metadata":{"labels":{"a":"b"}}})").substr(0, 6), "denied");
-  EXPECT_EQ(asked("PATCH", std::string(kPods) + "/mine/ephemeralcontainers", R"({"spec":{}})").substr(0, 6), "denied");
+  EXPECT_EQ(
+      asked(
+          "PATCH", mine,
+          R"({"status":{"extendedResourceClaimStatus":{"resourceClaimName":"somebodys","requestMappings":[]}}})"),
+      "node \"n1\" cannot update extended resource claim status");
+  EXPECT_EQ(asked("POST", std::string(kPods) + "/theirs/eviction",
+                  R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"theirs"}})"),
+            "node \"n1\" can only delete pods with spec.nodeName set to itself")
+      << "an eviction is admitted as the deletion that it is";
+  EXPECT_EQ(asked("DELETE", std::string(kPods) + "/theirs"),
+            "node \"n1\" can only delete pods with spec.nodeName set to itself");
+  EXPECT_EQ(asked("PATCH", std::string(kPods) + "/mine", R"({"metadata":{"labels":{"a":"b"}}})").substr(0, 6),
+            "denied");
+  EXPECT_EQ(asked("PATCH", std::string(kPods) + "/mine/ephemeralcontainers", R"({"spec":{}})").substr(0, 6),
+            "denied");
 }
 
 TEST_F(NodeRestrictionTest, MirrorPods) {
-  EXPECT_EQ(asked("POST", kPods, pod("p", "n1")), "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n1\" can only create mirror pods");
-  EXPECT_EQ(asked("POST", kPods, mirror(owner(), {}, "n2")), "node \"n1\" can only create pods with spec.nodeName set to itself");
-  EXPECT_EQ(asked("POST", kPods, mirror("")), "node \"n1\" can only create pods with an owner reference set to itself");
-  EXPECT_EQ(asked("POST", kPods, mirror(owner() + "," + R"({"apiVersion":"v1","kind":"ConfigMap","name":"c","uid":"u"})")),
-            "node \"n1\" can only create pods with a single owner reference set to itself");
-  EXPECT_EQ(asked("POST", kPods, mirror(R"({"apiVersion":"v1","kind":"ConfigMap","name":"n1","uid":"u","controller":true})")),
+  EXPECT_EQ(asked("POST", kPods, pod("p", "n1")),
+            "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n1\" can only create "
+            "mirror pods");
+  EXPECT_EQ(asked("POST", kPods, mirror(owner(), {}, "n2")),
+            "node \"n1\" can only create pods with spec.nodeName set to itself");
+  EXPECT_EQ(asked("POST", kPods, mirror("")),
             "node \"n1\" can only create pods with an owner reference set to itself");
-  EXPECT_EQ(asked("POST", kPods, mirror(owner(R"("controller":false)"))), "node \"n1\" can only create pods with a controller owner reference set to itself");
+  EXPECT_EQ(asked("POST", kPods,
+                  mirror(owner() + "," + R"({"apiVersion":"v1","kind":"ConfigMap","name":"c","uid":"u"})")),
+            "node \"n1\" can only create pods with a single owner reference set to itself");
+  EXPECT_EQ(
+      asked("POST", kPods,
+            mirror(R"({"apiVersion":"v1","kind":"ConfigMap","name":"n1","uid":"u","controller":true})")),
+      "node \"n1\" can only create pods with an owner reference set to itself");
+  EXPECT_EQ(asked("POST", kPods, mirror(owner(R"("controller":false)"))),
+            "node \"n1\" can only create pods with a controller owner reference set to itself");
   EXPECT_EQ(asked("POST", kPods, mirror(owner(R"("controller":true,"blockOwnerDeletion":true)"))),
             "node \"n1\" must not set blockOwnerDeletion on an owner reference");
-  EXPECT_EQ(asked("POST", kPods, mirror(R"({"apiVersion":"v1","kind":"Node","name":"n1","uid":"stale","controller":true})")),
+  EXPECT_EQ(asked("POST", kPods,
+                  mirror(R"({"apiVersion":"v1","kind":"Node","name":"n1","uid":"stale","controller":true})")),
             "node n1 UID mismatch: expected stale got " + uid_);
-  EXPECT_EQ(asked("POST", kPods, mirror(owner(), R"("serviceAccountName":"builder")")), "node \"n1\" can not create pods that reference a service account");
-  EXPECT_EQ(asked("POST", kPods, mirror(owner(), R"("volumes":[{"name":"s","secret":{"secretName":"other"}}])")),
-            "node \"n1\" can not create pods that reference secrets");
+  EXPECT_EQ(asked("POST", kPods, mirror(owner(), R"("serviceAccountName":"builder")")),
+            "node \"n1\" can not create pods that reference a service account");
+  EXPECT_EQ(
+      asked("POST", kPods, mirror(owner(), R"("volumes":[{"name":"s","secret":{"secretName":"other"}}])")),
+      "node \"n1\" can not create pods that reference secrets");
   EXPECT_EQ(asked("POST", kPods, mirror(owner(), R"("volumes":[{"name":"s","configMap":{"name":"m"}}])")),
             "node \"n1\" can not create pods that reference configmaps");
-  EXPECT_EQ(asked("POST", kPods, mirror(owner(), R"("volumes":[{"name":"s","persistentVolumeClaim":{"claimName":"data"}}])")),
-            "node \"n1\" can not create pods that reference persistentvolumeclaims");
-  EXPECT_EQ(asked("POST", kPods, mirror(owner(), R"("resourceClaims":[{"name":"gpu","resourceClaimTemplateName":"t"}])")),
+  EXPECT_EQ(
+      asked("POST", kPods,
+            mirror(owner(), R"("volumes":[{"name":"s","persistentVolumeClaim":{"claimName":"data"}}])")),
+      "node \"n1\" can not create pods that reference persistentvolumeclaims");
+  EXPECT_EQ(asked("POST", kPods,
+                  mirror(owner(), R"("resourceClaims":[{"name":"gpu","resourceClaimTemplateName":"t"}])")),
             "node \"n1\" can not create pods that reference resourceclaims");
-  EXPECT_EQ(asked("POST", kPods, mirror(owner(), R"("volumes":[{"name":"s","projected":{"sources":[{"clusterTrustBundle":{"name":"b","path":"p"}}]}}])")),
-            "node \"n1\" can not create pods that reference clustertrustbundles");
+  EXPECT_EQ(
+      asked(
+          "POST", kPods,
+          mirror(
+              owner(),
+              R"("volumes":[{"name":"s","projected":{"sources":[{"clusterTrustBundle":{"name":"b","path":"p"}}]}}])")),
+      "node \"n1\" can not create pods that reference clustertrustbundles");
 }
 
 TEST_F(NodeRestrictionTest, WhatItsPodsReferTo) {
@@ -131,35 +184,46 @@ TEST_F(NodeRestrictionTest, WhatItsPodsReferTo) {
   EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/secrets/used"), "ok");
   EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/secrets/other"), unrelated);
   EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/secrets"), "denied: No Object name found");
-  EXPECT_EQ(asked("DELETE", "/api/v1/namespaces/default/secrets/used"), "denied: can only read resources of this type");
+  EXPECT_EQ(asked("DELETE", "/api/v1/namespaces/default/secrets/used"),
+            "denied: can only read resources of this type");
   EXPECT_EQ(asked("GET", std::string(kPods) + "/mine"), "ok");
   EXPECT_EQ(asked("GET", std::string(kPods) + "/theirs"), unrelated);
   EXPECT_EQ(asked("GET", kPods), "denied: can only list/watch pods with spec.nodeName field selector");
   EXPECT_EQ(asked("GET", std::string(kPods) + "?fieldSelector=spec.nodeName%3Dn1"), "ok");
   EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/persistentvolumeclaims/data"), "ok");
-  EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/persistentvolumeclaims/data/status"), "denied: can only get/update/patch this type");
-  EXPECT_EQ(asked("PATCH", "/api/v1/namespaces/default/persistentvolumeclaims/data/status", R"({"status":{"capacity":{"storage":"1Gi"}}})"), "ok");
+  EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/persistentvolumeclaims/data/status"),
+            "denied: can only get/update/patch this type");
+  EXPECT_EQ(asked("PATCH", "/api/v1/namespaces/default/persistentvolumeclaims/data/status",
+                  R"({"status":{"capacity":{"storage":"1Gi"}}})"),
+            "ok");
 }
 
 TEST_F(NodeRestrictionTest, TokensOfItsPods) {
   const std::string path = "/api/v1/namespaces/default/serviceaccounts/builder/token";
   auto body = [&](const std::string& audiences, const std::string& uid, const std::string& pod = "mine") {
-    return R"({"spec":{"audiences":[)" + audiences + R"(],"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":")" + pod + R"(","uid":")" + uid + "\"}}}";
+    return R"({"spec":{"audiences":[)" + audiences +
+           R"(],"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":")" + pod + R"(","uid":")" + uid +
+           "\"}}}";
   };
   EXPECT_EQ(asked("POST", path, R"({"spec":{}})"), "node requested token not bound to a pod");
   EXPECT_EQ(asked("POST", path, body("", "")), "node requested token with a pod binding without a uid");
   EXPECT_EQ(asked("POST", path, body("", pod_uid_)), "ok");
   EXPECT_EQ(asked("POST", path, body("\"vault\"", pod_uid_)), "ok");
-  EXPECT_EQ(asked("POST", path, body("\"elsewhere\"", pod_uid_)), "audience \"elsewhere\" not found in pod spec volume");
+  EXPECT_EQ(asked("POST", path, body("\"elsewhere\"", pod_uid_)),
+            "audience \"elsewhere\" not found in pod spec volume");
 }
 
 TEST_F(NodeRestrictionTest, ItsResourceSlices) {
   EXPECT_EQ(asked("POST", kSlices, slice("more", "n1")), "ok");
-  EXPECT_EQ(asked("POST", kSlices, slice("theirs", "n2")), "can only create ResourceSlice with the same NodeName as the requesting node");
+  EXPECT_EQ(asked("POST", kSlices, slice("theirs", "n2")),
+            "can only create ResourceSlice with the same NodeName as the requesting node");
   EXPECT_EQ(asked("GET", std::string(kSlices) + "/slice-n1"), "ok");
-  EXPECT_EQ(asked("GET", std::string(kSlices) + "/slice-n2"), "denied: no relationship found between node 'n1' and this object");
-  EXPECT_EQ(asked("DELETE", std::string(kSlices) + "/slice-n2"), "denied: no relationship found between node 'n1' and this object");
-  EXPECT_EQ(asked("GET", kSlices), "denied: can only list/watch/deletecollection resourceslices with nodeName field selector");
+  EXPECT_EQ(asked("GET", std::string(kSlices) + "/slice-n2"),
+            "denied: no relationship found between node 'n1' and this object");
+  EXPECT_EQ(asked("DELETE", std::string(kSlices) + "/slice-n2"),
+            "denied: no relationship found between node 'n1' and this object");
+  EXPECT_EQ(asked("GET", kSlices),
+            "denied: can only list/watch/deletecollection resourceslices with nodeName field selector");
   EXPECT_EQ(asked("GET", std::string(kSlices) + "?fieldSelector=spec.nodeName%3Dn1"), "ok");
   EXPECT_EQ(asked("DELETE", std::string(kSlices) + "/slice-n1"), "ok");
 }
@@ -171,10 +235,14 @@ TEST_F(NodeRestrictionTest, ItsLeaseAndCsiNode) {
             "can only access node lease with the same name as the requesting node");
   EXPECT_EQ(asked("POST", leases + "default/leases", R"({"metadata":{"name":"n1"}})"),
             "denied: can only access leases in the \"kube-node-lease\" system namespace");
-  EXPECT_EQ(asked("GET", leases + "kube-node-lease/leases"), "denied: can only get, create, update, patch, or delete a node lease");
-  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes", R"({"metadata":{"name":"n2"},"spec":{"drivers":[{"name":"d.example.org","nodeID":"n"}]}})"),
+  EXPECT_EQ(asked("GET", leases + "kube-node-lease/leases"),
+            "denied: can only get, create, update, patch, or delete a node lease");
+  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes",
+                  R"({"metadata":{"name":"n2"},"spec":{"drivers":[{"name":"d.example.org","nodeID":"n"}]}})"),
             "can only access CSINode with the same name as the requesting node");
-  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes", R"({"metadata":{"name":"n1"},"spec":{"drivers":[{"name":"d.example.org","nodeID":"n"}]}})"), "ok");
+  EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes",
+                  R"({"metadata":{"name":"n1"},"spec":{"drivers":[{"name":"d.example.org","nodeID":"n"}]}})"),
+            "ok");
 }
 
 }  // namespace master

@@ -8,14 +8,16 @@
 namespace master {
 namespace {
 
-PolicyRule rule(std::vector<std::string> verbs, std::vector<std::string> groups, std::vector<std::string> resources,
-                std::vector<std::string> names = {}, std::vector<std::string> urls = {}) {
-  PolicyRule out{std::move(verbs), std::move(groups), std::move(resources), std::move(names), std::move(urls)};
+PolicyRule rule(std::vector<std::string> verbs, std::vector<std::string> groups,
+                std::vector<std::string> resources, std::vector<std::string> names = {},
+                std::vector<std::string> urls = {}) {
+  PolicyRule out{std::move(verbs), std::move(groups), std::move(resources), std::move(names),
+                 std::move(urls)};
   out.compile();
   return out;
 }
-bool asks(const PolicyRule& r, std::string_view verb, std::string_view group, std::string_view resource, std::string_view sub = {},
-          std::string_view name = {}) {
+bool asks(const PolicyRule& r, std::string_view verb, std::string_view group, std::string_view resource,
+          std::string_view sub = {}, std::string_view name = {}) {
   return allows(r, Access{true, verb, "ns", group, resource, sub, name, {}, {}});
 }
 bool asks_path(const PolicyRule& r, std::string_view verb, std::string_view path) {
@@ -64,19 +66,28 @@ TEST(RbacRules, NamesAndPaths) {
 }
 
 TEST(RbacRules, WhatIsNotCoveredIsNamed) {
-  std::vector<PolicyRule> held{rule({"get", "list"}, {""}, {"pods", "*/status"}), rule({"get"}, {""}, {"secrets"}, {"a"})};
+  std::vector<PolicyRule> held{rule({"get", "list"}, {""}, {"pods", "*/status"}),
+                               rule({"get"}, {""}, {"secrets"}, {"a"})};
   EXPECT_EQ(describe(not_covered(held, {rule({"get"}, {""}, {"pods"}, {"x"})})), "");
   EXPECT_EQ(describe(not_covered(held, {rule({"list"}, {""}, {"nodes/status"})})), "");
-  EXPECT_EQ(describe(not_covered(held, {rule({"get", "watch", "delete"}, {""}, {"pods"}), rule({"get"}, {""}, {"secrets"}, {"a", "b"})})),
+  EXPECT_EQ(describe(not_covered(held, {rule({"get", "watch", "delete"}, {""}, {"pods"}),
+                                        rule({"get"}, {""}, {"secrets"}, {"a", "b"})})),
             "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"watch\" \"delete\"]}\n"
             "{APIGroups:[\"\"], Resources:[\"secrets\"], ResourceNames:[\"b\"], Verbs:[\"get\"]}");
-  EXPECT_EQ(describe(not_covered(held, {rule({"get"}, {""}, {"secrets"})})), "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}");
-  EXPECT_EQ(describe(not_covered(held, {rule({"get"}, {}, {}, {}, {"/x"})})), "{NonResourceURLs:[\"/x\"], Verbs:[\"get\"]}");
-  EXPECT_EQ(describe(not_covered({rule({"*"}, {"*"}, {"*"}), rule({"*"}, {}, {}, {}, {"*"})}, default_cluster_role_rules("system:node"))), "");
+  EXPECT_EQ(describe(not_covered(held, {rule({"get"}, {""}, {"secrets"})})),
+            "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}");
+  EXPECT_EQ(describe(not_covered(held, {rule({"get"}, {}, {}, {}, {"/x"})})),
+            "{NonResourceURLs:[\"/x\"], Verbs:[\"get\"]}");
+  EXPECT_EQ(describe(not_covered({rule({"*"}, {"*"}, {"*"}), rule({"*"}, {}, {}, {}, {"*"})},
+                                 default_cluster_role_rules("system:node"))),
+            "");
 }
 
 TEST(RbacRules, JsonAndBack) {
-  auto parsed = base::parse_json(R"([{"verbs":["get"],"apiGroups":[""],"resources":["pods"],"resourceNames":["a"]},{"verbs":["get"],"nonResourceURLs":["/x"]}])").value();
+  auto parsed =
+      base::parse_json(
+          R"([{"verbs":["get"],"apiGroups":[""],"resources":["pods"],"resourceNames":["a"]},{"verbs":["get"],"nonResourceURLs":["/x"]}])")
+          .value();
   EXPECT_EQ(base::json::value(to_json(read_rules(&parsed))), parsed);
 }
 
@@ -101,34 +112,47 @@ TEST(RbacDefaults, EveryControllerHasARoleAndABinding) {
 }
 
 TEST(RbacDefaults, ReconcilingAddsAndNeverTakesAway) {
-  auto wanted = base::parse_json(R"({"metadata":{"name":"r","labels":{"a":"1"},"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"true"}},
-      "rules":[{"verbs":["get","list"],"apiGroups":[""],"resources":["pods"]}]})").value();
-  auto stored = base::parse_json(R"({"metadata":{"name":"r","labels":{"a":"2","b":"3"},"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"true"}},
-      "rules":[{"verbs":["get"],"apiGroups":["*"],"resources":["pods"]}]})").value();
+  auto wanted =
+      base::parse_json(
+          R"({"metadata":{"name":"r","labels":{"a":"1"},"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"true"}},
+      "rules":[{"verbs":["get","list"],"apiGroups":[""],"resources":["pods"]}]})")
+          .value();
+  auto stored =
+      base::parse_json(
+          R"({"metadata":{"name":"r","labels":{"a":"2","b":"3"},"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"true"}},
+      "rules":[{"verbs":["get"],"apiGroups":["*"],"resources":["pods"]}]})")
+          .value();
   auto before = stored;
   EXPECT_TRUE(reconcile_default(wanted, stored));
-  EXPECT_EQ(base::to_json(stored.at("rules")),
-            R"([{"verbs":["get"],"apiGroups":["*"],"resources":["pods"]},{"verbs":["list"],"apiGroups":[""],"resources":["pods"]}])");
+  EXPECT_EQ(
+      base::to_json(stored.at("rules")),
+      R"([{"verbs":["get"],"apiGroups":["*"],"resources":["pods"]},{"verbs":["list"],"apiGroups":[""],"resources":["pods"]}])");
   EXPECT_EQ(base::string_at(stored, "metadata", "labels", "a"), "2");
   EXPECT_FALSE(reconcile_default(wanted, stored));
-  before.at("metadata").at("annotations").get_object()["rbac.authorization.kubernetes.io/autoupdate"] = "false";
+  before.at("metadata").at("annotations").get_object()["rbac.authorization.kubernetes.io/autoupdate"] =
+      "false";
   EXPECT_FALSE(reconcile_default(wanted, before));
 }
 
 TEST(NodeAuthorizer, OnlyWhatItsPodsReferTo) {
   NodeAuthorizer nodes(default_cluster_role_rules("system:node"));
-  auto pod = base::parse_json(R"({"metadata":{"name":"p","namespace":"a"},"spec":{"serviceAccountName":"robot","imagePullSecrets":[{"name":"pull"}],
+  auto pod =
+      base::parse_json(
+          R"({"metadata":{"name":"p","namespace":"a"},"spec":{"serviceAccountName":"robot","imagePullSecrets":[{"name":"pull"}],
       "volumes":[{"name":"v","secret":{"secretName":"s"}},{"name":"w","projected":{"sources":[{"configMap":{"name":"root"}}]}},
                  {"name":"d","persistentVolumeClaim":{"claimName":"disk"}},{"name":"e","ephemeral":{}}],
       "initContainers":[{"envFrom":[{"secretRef":{"name":"from"}}]}],
-      "containers":[{"env":[{"valueFrom":{"configMapKeyRef":{"name":"key"}}}]}]}})").value();
-  EXPECT_EQ(pod_references(pod), (std::vector<std::string>{"configmaps/a/key", "configmaps/a/root", "persistentvolumeclaims/a/disk",
-                                                           "persistentvolumeclaims/a/p-e", "secrets/a/from", "secrets/a/pull", "secrets/a/s",
-                                                           "serviceaccounts/a/robot"}));
+      "containers":[{"env":[{"valueFrom":{"configMapKeyRef":{"name":"key"}}}]}]}})")
+          .value();
+  EXPECT_EQ(pod_references(pod), (std::vector<std::string>{
+                                     "configmaps/a/key", "configmaps/a/root", "persistentvolumeclaims/a/disk",
+                                     "persistentvolumeclaims/a/p-e", "secrets/a/from", "secrets/a/pull",
+                                     "secrets/a/s", "serviceaccounts/a/robot"}));
   nodes.bind("a/p", "n1", pod_references(pod));
   nodes.bind("a/q", "n1", {"secrets/a/s"});
-  auto may = [&](std::string_view node, std::string_view verb, std::string_view resource, std::string_view name, std::string_view sub = {},
-                 std::string_view group = {}, std::string_view selector = {}, std::string_view ns = "a") {
+  auto may = [&](std::string_view node, std::string_view verb, std::string_view resource,
+                 std::string_view name, std::string_view sub = {}, std::string_view group = {},
+                 std::string_view selector = {}, std::string_view ns = "a") {
     return nodes.allows(node, Access{true, verb, ns, group, resource, sub, name, selector, {}}, nullptr);
   };
   EXPECT_TRUE(may("n1", "get", "secrets", "s"));

@@ -28,13 +28,16 @@ using Requests = ServerTest;
 
 TEST_F(Requests, VersionAnswersGetAlone) {
   EXPECT_EQ(call("GET", "/version").status, 200);
-  for (const char* method : {"POST", "PUT", "DELETE", "PATCH"}) EXPECT_EQ(call(method, "/version").status, 405) << method;
+  for (const char* method : {"POST", "PUT", "DELETE", "PATCH"})
+    EXPECT_EQ(call(method, "/version").status, 405) << method;
 }
 
 TEST_F(Requests, AWatchThatIsOverAlreadyEnds) {
   auto w = watch(std::string(kMaps) + "?watch=1&timeoutSeconds=-5");
   wait_for([&] { return w->ended; });
-  EXPECT_NE(refused(call("GET", std::string(kMaps) + "?watch=1&timeoutSeconds=abc"), 400).find("invalid syntax"), std::string::npos);
+  EXPECT_NE(
+      refused(call("GET", std::string(kMaps) + "?watch=1&timeoutSeconds=abc"), 400).find("invalid syntax"),
+      std::string::npos);
 }
 
 }  // namespace

@@ -15,21 +15,29 @@ class SchedulerTest : public ServerTest {
   }
   void start() {
     scheduler_.reset();
-    scheduler_ = std::make_unique<scheduler::Scheduler>(loop_, server_->local_transport({"system:kube-scheduler", {"system:authenticated"}}), [this] { return now_; });
+    scheduler_ = std::make_unique<scheduler::Scheduler>(
+        loop_, server_->local_transport({"system:kube-scheduler", {"system:authenticated"}}),
+        [this] { return now_; });
     scheduler_->start();
   }
   base::json::value scheduled() {
     auto pod = ok(call("GET", std::string(kPods) + "/p"));
     const auto* conditions = base::find_path(pod, "status", "conditions");
-    return conditions && conditions->is_array() && !conditions->get_array().empty() ? conditions->get_array()[0] : base::json::value(nullptr);
+    return conditions && conditions->is_array() && !conditions->get_array().empty()
+               ? conditions->get_array()[0]
+               : base::json::value(nullptr);
   }
   int64_t events() {
     int64_t count = 0;
     auto list = ok(call("GET", "/api/v1/namespaces/default/events?fieldSelector=reason=FailedScheduling"));
-    for (const auto& event : list.at("items").get_array()) count += std::max<int64_t>(1, base::as_int(base::find(event, "count")));
+    for (const auto& event : list.at("items").get_array())
+      count += std::max<int64_t>(1, base::as_int(base::find(event, "count")));
     return count;
   }
-  std::string version() { return std::string(base::string_at(ok(call("GET", std::string(kPods) + "/p")), "metadata", "resourceVersion")); }
+  std::string version() {
+    return std::string(
+        base::string_at(ok(call("GET", std::string(kPods) + "/p")), "metadata", "resourceVersion"));
+  }
 
   base::Time now_ = base::parse_time("2026-01-01T00:00:00Z").value_or(base::Time{});
   std::unique_ptr<scheduler::Scheduler> scheduler_;
@@ -37,7 +45,8 @@ class SchedulerTest : public ServerTest {
 
 TEST_F(SchedulerTest, AConditionStaysWhatItIsOverARestart) {
   start();
-  ok(call("POST", kPods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})"), 201);
+  ok(call("POST", kPods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})"),
+     201);
   wait_for([&] { return base::string_at(scheduled(), "message") == "no nodes available to schedule pods"; });
   EXPECT_EQ(base::string_at(scheduled(), "lastTransitionTime"), "2026-01-01T00:00:00Z");
   wait_for([&] { return events() == 1; });

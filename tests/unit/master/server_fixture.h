@@ -35,7 +35,10 @@ class ServerTest : public ::testing::Test {
     bool ready = false;
     server_->when_bootstrapped([&] { ready = true; });
     wait_for([&] { return ready; });
-    wait_for([&] { return call("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").status == 200; });
+    wait_for([&] {
+      return call("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").status ==
+             200;
+    });
   }
   virtual void configure(ServerOptions&) {}
   void reopen() {
@@ -74,7 +77,8 @@ class ServerTest : public ::testing::Test {
     EXPECT_EQ(response.status, status) << response.body;
     auto parsed = base::parse_json(response.body).value_or(nullptr);
     EXPECT_EQ(base::string_at(parsed, "kind"), "Status");
-    return std::string(base::string_at(parsed, "reason")) + ": " + std::string(base::string_at(parsed, "message"));
+    return std::string(base::string_at(parsed, "reason")) + ": " +
+           std::string(base::string_at(parsed, "message"));
   }
   struct Watch {
     std::vector<std::string> lines;
@@ -85,7 +89,8 @@ class ServerTest : public ::testing::Test {
       std::vector<std::string> out;
       for (const auto& line : lines) {
         auto event = base::parse_json(line).value_or(nullptr);
-        out.push_back(std::string(base::string_at(event, "type")) + " " + std::string(base::string_at(event, "object", "metadata", "name")));
+        out.push_back(std::string(base::string_at(event, "type")) + " " +
+                      std::string(base::string_at(event, "object", "metadata", "name")));
       }
       return out;
     }
@@ -94,12 +99,15 @@ class ServerTest : public ::testing::Test {
     auto w = std::make_shared<Watch>();
     base::http::Request request;
     request.target = std::move(target);
-    w->handle = transport_->watch(std::move(request), [w = w.get()](std::string_view line) { w->lines.emplace_back(line); },
-                                  [w = w.get()](base::Status) { w->ended = true; });
+    w->handle = transport_->watch(
+        std::move(request), [w = w.get()](std::string_view line) { w->lines.emplace_back(line); },
+        [w = w.get()](base::Status) { w->ended = true; });
     return w;
   }
-  static std::string config_map(const std::string& name, const std::string& value, const std::string& labels = "{}") {
-    return R"({"metadata":{"name":")" + name + R"(","labels":)" + labels + R"(},"data":{"k":")" + value + "\"}}";
+  static std::string config_map(const std::string& name, const std::string& value,
+                                const std::string& labels = "{}") {
+    return R"({"metadata":{"name":")" + name + R"(","labels":)" + labels + R"(},"data":{"k":")" + value +
+           "\"}}";
   }
   static constexpr const char* kMaps = "/api/v1/namespaces/default/configmaps";
 

@@ -12,7 +12,8 @@ namespace json = base::json;
 using base::string_at;
 
 TEST(Jws, SignsAndVerifiesWithItsOwnKeyOnly) {
-  auto key = jws::Key::read(jws::Key::make().value()).value(), other = jws::Key::read(jws::Key::make().value()).value();
+  auto key = jws::Key::read(jws::Key::make().value()).value(),
+       other = jws::Key::read(jws::Key::make().value()).value();
   std::string token = key.sign(R"({"a":1})").value();
   EXPECT_EQ(jws::verify(token, {other, key}).value(), R"({"a":1})");
   EXPECT_EQ(jws::verify(token, {other}).error().kind, base::Kind::kDenied);
@@ -25,7 +26,8 @@ TEST(Jws, SignsAndVerifiesWithItsOwnKeyOnly) {
   std::string body = token.substr(token.find('.'));
   EXPECT_FALSE(jws::verify(jws::base64url(R"({"alg":"none"})") + body, {key}).ok());
   EXPECT_FALSE(jws::verify(jws::base64url(R"({"alg":"HS256"})") + body, {key}).ok());
-  for (const char* bad : {"", ".", "..", "a.b", "a.b.c.d", "====.=.="}) EXPECT_FALSE(jws::verify(bad, {key}).ok()) << bad;
+  for (const char* bad : {"", ".", "..", "a.b", "a.b.c.d", "====.=.="})
+    EXPECT_FALSE(jws::verify(bad, {key}).ok()) << bad;
   EXPECT_EQ(string_at(key.jwk(), "kty"), "EC");
   EXPECT_EQ(string_at(key.jwk(), "x").size(), 43u);
 }
@@ -61,10 +63,14 @@ class TokenTest : public ServerTest {
     return std::string(string_at(base::parse_json(response.body).value(), "status", "userInfo", "username"));
   }
   json::value request_token(const std::string& account, const std::string& spec = "{}", int status = 201) {
-    return ok(call("POST", "/api/v1/namespaces/default/serviceaccounts/" + account + "/token", R"({"spec":)" + spec + "}"), status);
+    return ok(call("POST", "/api/v1/namespaces/default/serviceaccounts/" + account + "/token",
+                   R"({"spec":)" + spec + "}"),
+              status);
   }
   void account(const std::string& name) {
-    ok(call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":")" + name + R"("}})"), 201);
+    ok(call("POST", "/api/v1/namespaces/default/serviceaccounts",
+            R"({"metadata":{"name":")" + name + R"("}})"),
+       201);
   }
   struct FrontDoor final : base::http::WholeAnswerExchange {
     using WholeAnswerExchange::WholeAnswerExchange;
@@ -105,36 +111,63 @@ TEST_F(TokenTest, AnAccountsTokenIsItsIdentityUntilTheAccountGoes) {
 TEST_F(TokenTest, ATokenEndsWithThePodItIsBoundTo) {
   account("robot");
   const char* pods = "/api/v1/namespaces/default/pods";
-  auto pod = ok(call("POST", pods, R"({"metadata":{"name":"p"},"spec":{"serviceAccountName":"robot","containers":[{"name":"c","image":"i"}]}})"), 201);
+  auto pod = ok(
+      call(
+          "POST", pods,
+          R"({"metadata":{"name":"p"},"spec":{"serviceAccountName":"robot","containers":[{"name":"c","image":"i"}]}})"),
+      201);
   std::string uid(string_at(pod, "metadata", "uid"));
-  std::string bound = R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p","uid":")" + uid + R"("},"expirationSeconds":3607})";
+  std::string bound = R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p","uid":")" + uid +
+                      R"("},"expirationSeconds":3607})";
   auto answer = request_token("robot", bound);
   std::string token(string_at(answer, "status", "token"));
   auto claims = jws::peek(token).value();
   EXPECT_EQ(string_at(claims, "kubernetes.io", "pod", "uid"), uid);
-  EXPECT_EQ(base::as_int(base::find(claims, "exp")) - base::as_int(base::find(claims, "iat")), 365 * 24 * 3600);  // warns instead
-  EXPECT_EQ(base::as_int(base::find_path(claims, "kubernetes.io", "warnafter")) - base::as_int(base::find(claims, "iat")), 3607);
+  EXPECT_EQ(base::as_int(base::find(claims, "exp")) - base::as_int(base::find(claims, "iat")),
+            365 * 24 * 3600);  // warns instead
+  EXPECT_EQ(base::as_int(base::find_path(claims, "kubernetes.io", "warnafter")) -
+                base::as_int(base::find(claims, "iat")),
+            3607);
   EXPECT_EQ(who(token), "system:serviceaccount:default:robot");
-  auto review = ok(call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{"token":")" + token + R"("}})"), 201);
+  auto review = ok(
+      call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{"token":")" + token + R"("}})"),
+      201);
   EXPECT_TRUE(base::as_bool(base::find_path(review, "status", "authenticated")));
-  EXPECT_EQ(base::to_json(*base::find_path(review, "status", "user", "extra", "authentication.kubernetes.io/pod-name")), R"(["p"])");
+  EXPECT_EQ(base::to_json(
+                *base::find_path(review, "status", "user", "extra", "authentication.kubernetes.io/pod-name")),
+            R"(["p"])");
   EXPECT_EQ(base::to_json(*base::find_path(review, "status", "audiences")), R"(["https://issuer.example"])");
-  EXPECT_NE(refused(call("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token",
-                         R"({"spec":{"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p","uid":"other"}}})"), 409).find("does not match the UID"), std::string::npos);
+  EXPECT_NE(
+      refused(
+          call("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token",
+               R"({"spec":{"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p","uid":"other"}}})"),
+          409)
+          .find("does not match the UID"),
+      std::string::npos);
   ok(call("DELETE", std::string(pods) + "/p"));
   EXPECT_EQ(who(token), "401");
 }
 
 TEST_F(TokenTest, AudiencesAndLimits) {
   account("robot");
-  std::string token(string_at(request_token("robot", R"({"audiences":["vault"],"expirationSeconds":600})"), "status", "token"));
+  std::string token(string_at(request_token("robot", R"({"audiences":["vault"],"expirationSeconds":600})"),
+                              "status", "token"));
   EXPECT_EQ(who(token), "401");
-  auto vault = ok(call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{"token":")" + token + R"(","audiences":["vault","x"]}})"), 201);
+  auto vault = ok(call("POST", "/apis/authentication.k8s.io/v1/tokenreviews",
+                       R"({"spec":{"token":")" + token + R"(","audiences":["vault","x"]}})"),
+                  201);
   EXPECT_EQ(base::to_json(*base::find_path(vault, "status", "audiences")), R"(["vault"])");
-  auto here = ok(call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{"token":")" + token + R"("}})"), 201);
+  auto here = ok(
+      call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{"token":")" + token + R"("}})"),
+      201);
   EXPECT_FALSE(base::as_bool(base::find_path(here, "status", "authenticated")));
-  EXPECT_NE(refused(call("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token", R"({"spec":{"expirationSeconds":599}})"), 422)
-                .find("spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"), std::string::npos);
+  EXPECT_NE(
+      refused(call("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token",
+                   R"({"spec":{"expirationSeconds":599}})"),
+              422)
+          .find(
+              "spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"),
+      std::string::npos);
   refused(call("POST", "/api/v1/namespaces/default/serviceaccounts/nope/token", "{}"), 404);
 }
 
@@ -142,7 +175,8 @@ TEST_F(TokenTest, StaticAndBootstrapTokens) {
   EXPECT_EQ(who("static-token"), "carol");
   auto secret = [&](const std::string& extra) {
     return R"({"metadata":{"name":"bootstrap-token-abcdef","namespace":"kube-system"},"type":"bootstrap.kubernetes.io/token","stringData":{)"
-           R"("token-id":"abcdef","token-secret":"0123456789abcdef","usage-bootstrap-authentication":"true")" + extra + "}}";
+           R"("token-id":"abcdef","token-secret":"0123456789abcdef","usage-bootstrap-authentication":"true")" +
+           extra + "}}";
   };
   std::string secrets = "/api/v1/namespaces/kube-system/secrets";
   ok(call("POST", secrets, secret("")), 201);
@@ -164,7 +198,8 @@ TEST_F(TokenTest, AnIssuerCanBeChanged) {
   reopen();
   EXPECT_EQ(who(before), "system:serviceaccount:default:robot");
   auto made = request_token("robot");
-  EXPECT_EQ(base::to_json(made.at("spec").at("audiences")), R"(["https://new.example","https://issuer.example"])");
+  EXPECT_EQ(base::to_json(made.at("spec").at("audiences")),
+            R"(["https://new.example","https://issuer.example"])");
   EXPECT_EQ(who(std::string(string_at(made, "status", "token"))), "system:serviceaccount:default:robot");
 }
 

@@ -29,10 +29,14 @@ class StoreTest : public ::testing::Test {
     for (const std::string& name : names)
       if (name.starts_with(stem)) ::unlink((dir + name).c_str());
   }
-  base::Result<int64_t> write(base::Loop& loop, Store& store, std::string key, std::string value, int64_t expected) {
+  base::Result<int64_t> write(base::Loop& loop, Store& store, std::string key, std::string value,
+                              int64_t expected) {
     base::Result<int64_t> out = int64_t{-1};
     bool done = false;
-    store.submit({std::move(key), std::move(value), expected}, [&](base::Result<int64_t> r) { out = std::move(r); done = true; });
+    store.submit({std::move(key), std::move(value), expected}, [&](base::Result<int64_t> r) {
+      out = std::move(r);
+      done = true;
+    });
     for (int i = 0; i < 1000 && !done; ++i) loop.run_once(std::chrono::milliseconds(10));
     EXPECT_TRUE(done);
     return out;
@@ -70,9 +74,12 @@ TEST_F(StoreTest, TakesAStoreOfTheFormerLayout) {
     EXPECT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
     sqlite3_close(db);
   };
-  execute("CREATE TABLE object(key TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;"
-          "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL); INSERT INTO meta VALUES('revision', 9);"
-          "INSERT INTO object VALUES('b', 7, 'two'), ('a', 8, 'one')");
+  execute(
+      "CREATE TABLE object(key TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT "
+      "ROWID;"
+      "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL); INSERT INTO meta VALUES('revision', "
+      "9);"
+      "INSERT INTO object VALUES('b', 7, 'two'), ('a', 8, 'one')");
   using Contents = std::map<std::string, std::string>;
   EXPECT_EQ(contents(), (Contents{{"a", "one"}, {"b", "two"}}));
   {
@@ -84,16 +91,20 @@ TEST_F(StoreTest, TakesAStoreOfTheFormerLayout) {
   EXPECT_EQ(contents(), (Contents{{"a", "new"}, {"b", "two"}}));
   for (const char* suffix : {"", "-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
   ::unlink((path_.substr(0, path_.size() - 3) + ".identity").c_str());
-  execute("CREATE TABLE object(id INTEGER PRIMARY KEY, key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL);"
-          "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL); INSERT INTO meta VALUES('revision', 9); PRAGMA user_version=2;"
-          "INSERT INTO object(key, revision, value) VALUES('b', 7, 'two'), ('a', 8, 'one')");
+  execute(
+      "CREATE TABLE object(id INTEGER PRIMARY KEY, key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB "
+      "NOT NULL);"
+      "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL); INSERT INTO meta VALUES('revision', "
+      "9); PRAGMA user_version=2;"
+      "INSERT INTO object(key, revision, value) VALUES('b', 7, 'two'), ('a', 8, 'one')");
   EXPECT_EQ(contents(), (Contents{{"a", "one"}, {"b", "two"}}));
   EXPECT_EQ(contents(), (Contents{{"a", "one"}, {"b", "two"}}));
   execute("PRAGMA user_version=99");
   base::Loop loop;
   auto newer = open_sqlite_store(loop, path_);
   ASSERT_FALSE(newer.ok());
-  EXPECT_NE(newer.error().message().find("its layout 99 is newer than this program's 3"), std::string::npos) << newer.error().message();
+  EXPECT_NE(newer.error().message().find("its layout 99 is newer than this program's 3"), std::string::npos)
+      << newer.error().message();
 }
 
 TEST_F(StoreTest, VolatileRevisionsNeverComeTwice) {
@@ -126,14 +137,15 @@ TEST_F(StoreTest, ARoundOfTheLoopIsOneTransaction) {
   auto store = open_sqlite_store(loop, path_).value();
   ASSERT_TRUE(store->load(nothing).ok());
   auto log_bytes = [&] {
-    struct stat status{};
+    struct stat status {};
     EXPECT_EQ(::stat((path_ + "-wal").c_str(), &status), 0);
     return status.st_size;
   };
   auto before = log_bytes();
   std::vector<int64_t> revisions;
   for (int i = 0; i < 100; ++i)
-    store->submit({"k" + std::to_string(i), "v", 0}, [&](const base::Result<int64_t>& r) { revisions.push_back(r.ok() ? *r : 0); });
+    store->submit({"k" + std::to_string(i), "v", 0},
+                  [&](const base::Result<int64_t>& r) { revisions.push_back(r.ok() ? *r : 0); });
   for (int i = 0; i < 1000 && revisions.size() < 100; ++i) loop.run_once(std::chrono::milliseconds(10));
   ASSERT_EQ(revisions.size(), 100u);
   EXPECT_TRUE(std::is_sorted(revisions.begin(), revisions.end()));
@@ -147,11 +159,12 @@ TEST_F(StoreTest, TheLogStaysSmall) {
   int done = 0, wanted = 0;
   for (int round = 0; round < 40; ++round) {
     for (int i = 0; i < 100; ++i, ++wanted)
-      store->submit({"k" + std::to_string(wanted), std::string(4000, 'v'), 0}, [&](base::Result<int64_t> r) { done += r.ok(); });
+      store->submit({"k" + std::to_string(wanted), std::string(4000, 'v'), 0},
+                    [&](base::Result<int64_t> r) { done += r.ok(); });
     for (int i = 0; i < 1000 && done < wanted; ++i) loop.run_once(std::chrono::milliseconds(10));
   }
   ASSERT_EQ(done, 4000);
-  struct stat status{};
+  struct stat status {};
   ASSERT_EQ(::stat((path_ + "-wal").c_str(), &status), 0);
   EXPECT_LT(status.st_size, 12 << 20);  // of 16 MB written at least twice
   store.reset();
@@ -194,7 +207,8 @@ TEST_F(StoreTest, NothingAcknowledgedIsLost) {
     acknowledged += base::sys::read_all(pipe.read.get()).value_or("");
     auto stored = contents();
     size_t count = 0;
-    for (size_t at = 0, end; (end = acknowledged.find('\n', at)) != std::string::npos; at = end + 1, ++count) {
+    for (size_t at = 0, end; (end = acknowledged.find('\n', at)) != std::string::npos;
+         at = end + 1, ++count) {
       std::string key = acknowledged.substr(at, end - at);
       EXPECT_EQ(stored[key], "value of " + key);
     }
@@ -217,9 +231,13 @@ class DamagedStore : public StoreTest {
     StoreOptions options;
     options.accept_data_loss = accept;
     auto store = open_sqlite_store(loop, path_, options);
-    base::Status status = store.ok() ? (*store)->load([&](std::string key, std::string value, int64_t) { out.contents[key] = value; },
-                                                      [&](const std::string& key, int64_t, const base::Error& why) { out.damaged[key] = why.message(); })
-                                     : base::Status(store.error());
+    base::Status status =
+        store.ok()
+            ? (*store)->load([&](std::string key, std::string value, int64_t) { out.contents[key] = value; },
+                             [&](const std::string& key, int64_t, const base::Error& why) {
+                               out.damaged[key] = why.message();
+                             })
+            : base::Status(store.error());
     if (status.ok()) out.next = (*store)->next_volatile_revision().value();
     else out.refusal = status.error().message();
     return out;
@@ -233,7 +251,8 @@ class DamagedStore : public StoreTest {
       auto store = open_sqlite_store(loop, path_).value();
       int64_t last = 0;
       if (store->load(nothing).ok())
-        for (char key = 'a'; key <= 'j'; ++key) last = write(loop, *store, std::string(1, key), std::string(100, key), 0).value_or(0);
+        for (char key = 'a'; key <= 'j'; ++key)
+          last = write(loop, *store, std::string(1, key), std::string(100, key), 0).value_or(0);
       last = write(loop, *store, "j", "", last).value_or(0);
       (void)base::sys::write_all(pipe.write.get(), std::to_string(last));
       ::_exit(0);
@@ -256,7 +275,9 @@ class DamagedStore : public StoreTest {
     auto fd = base::sys::open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600).value();
     ASSERT_TRUE(base::sys::write_all(fd.get(), bytes).ok());
   }
-  static void expect_in(const std::string& part, const std::string& whole) { EXPECT_NE(whole.find(part), std::string::npos) << whole; }
+  static void expect_in(const std::string& part, const std::string& whole) {
+    EXPECT_NE(whole.find(part), std::string::npos) << whole;
+  }
   std::string identity() { return path_.substr(0, path_.size() - 3) + ".identity"; }
   // Refused, and then accepted: nothing it tells afterwards has a revision that was told before.
   Contents loses(const std::string& why, int64_t last) {
@@ -283,7 +304,9 @@ TEST_F(DamagedStore, ACrashIsNoLoss) {
 TEST_F(DamagedStore, AFileThatIsGoneOrEmptyIsMissed) {
   int64_t last = crash_with_log();
   ASSERT_EQ(::unlink(path_.c_str()), 0);
-  EXPECT_TRUE(loses("the file is missing, but a store of revision " + std::to_string(last) + " was here", last).empty());
+  EXPECT_TRUE(
+      loses("the file is missing, but a store of revision " + std::to_string(last) + " was here", last)
+          .empty());
   last = open().next;
   overwrite(path_, "");
   loses("the file is empty, but a store of revision", last);
@@ -340,14 +363,18 @@ TEST_F(DamagedStore, ADamagedRecordIsSetAsideAlone) {
   base::Loop loop;
   auto store = open_sqlite_store(loop, path_).value();
   ASSERT_TRUE(store->load(nothing).ok());
-  EXPECT_EQ(write(loop, *store, "e", "another", 0).error().kind, base::Kind::kConflict);  // its record is not lost
+  EXPECT_EQ(write(loop, *store, "e", "another", 0).error().kind,
+            base::Kind::kConflict);  // its record is not lost
 }
 TEST_F(DamagedStore, WhatCanBeReadOfADamagedFileIsKept) {
   {
     base::Loop loop;
     auto store = open_sqlite_store(loop, path_).value();
     ASSERT_TRUE(store->load(nothing).ok());
-    for (int i = 0; i < 200; ++i) ASSERT_TRUE(write(loop, *store, "k" + std::to_string(1000 + i), std::string(1000, static_cast<char>('a' + i % 26)), 0).ok());
+    for (int i = 0; i < 200; ++i)
+      ASSERT_TRUE(write(loop, *store, "k" + std::to_string(1000 + i),
+                        std::string(1000, static_cast<char>('a' + i % 26)), 0)
+                      .ok());
   }
   std::string bytes = base::sys::read_file(path_).value();
   size_t page = bytes.size() / 4096 / 2 * 4096;  // of records, in the middle
@@ -363,7 +390,9 @@ TEST_F(DamagedStore, WhatCanBeReadOfADamagedFileIsKept) {
   EXPECT_LT(accepted.contents.size(), 200u);
   EXPECT_EQ(open().contents, accepted.contents);
   auto names = base::sys::list_dir(::testing::TempDir()).value();
-  EXPECT_TRUE(std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.find(".db.damaged-") != std::string::npos; }));
+  EXPECT_TRUE(std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.find(".db.damaged-") != std::string::npos;
+  }));
   overwrite(path_, "this is no store at all, but some text that somebody put there" + std::string(4096, 'x'));
   expect_in("not a database", open().refusal);
   EXPECT_TRUE(open(true).contents.empty());
@@ -371,11 +400,13 @@ TEST_F(DamagedStore, WhatCanBeReadOfADamagedFileIsKept) {
 
 TEST(StoreIdentity, IsOneLine) {
   StoreIdentity one{0x1234, 987, 100000};
-  EXPECT_EQ(to_text(one), "store 0000000000001234 revision 00000000000000000987 reserved 00000000000000100000\n");
+  EXPECT_EQ(to_text(one),
+            "store 0000000000001234 revision 00000000000000000987 reserved 00000000000000100000\n");
   EXPECT_EQ(parse_identity(to_text(one)), one);
-  for (const char* text : {"", "store", "store 000000000000123g revision 00000000000000000987 reserved 00000000000000100000\n",
-                           "store 0000000000001234 revision 00000000000000000987 reserved 0000000000000010000-\n",
-                           "store 0000000000001234 revision-00000000000000000987 reserved 00000000000000100000\n"})
+  for (const char* text :
+       {"", "store", "store 000000000000123g revision 00000000000000000987 reserved 00000000000000100000\n",
+        "store 0000000000001234 revision 00000000000000000987 reserved 0000000000000010000-\n",
+        "store 0000000000001234 revision-00000000000000000987 reserved 00000000000000100000\n"})
     EXPECT_FALSE(parse_identity(text)) << text;
 }
 

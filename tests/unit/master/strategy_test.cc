@@ -14,9 +14,12 @@ static std::string left(Dependents by_default, const char* options, const char* 
 
 TEST(DeletionFinalizers, WhatTheOptionsSayGoesFirst) {
   for (Dependents kind : {Dependents::kDelete, Dependents::kOrphan}) {
-    EXPECT_EQ(left(kind, R"({"propagationPolicy":"Orphan"})", R"(["foregroundDeletion","mine"])"), R"(["mine","orphan"])");
-    EXPECT_EQ(left(kind, R"({"propagationPolicy":"Foreground"})", R"(["orphan"])"), R"(["foregroundDeletion"])");
-    EXPECT_EQ(left(kind, R"({"propagationPolicy":"Background"})", R"(["orphan","foregroundDeletion"])"), "none");
+    EXPECT_EQ(left(kind, R"({"propagationPolicy":"Orphan"})", R"(["foregroundDeletion","mine"])"),
+              R"(["mine","orphan"])");
+    EXPECT_EQ(left(kind, R"({"propagationPolicy":"Foreground"})", R"(["orphan"])"),
+              R"(["foregroundDeletion"])");
+    EXPECT_EQ(left(kind, R"({"propagationPolicy":"Background"})", R"(["orphan","foregroundDeletion"])"),
+              "none");
     EXPECT_EQ(left(kind, R"({"orphanDependents":true})"), R"(["orphan"])");
     EXPECT_EQ(left(kind, R"({"orphanDependents":false})", R"(["orphan"])"), "none");
   }

@@ -63,8 +63,9 @@ TEST(AddressPool, NetworksWithoutRoomAreRefused) {
   EXPECT_FALSE(last.allocate().ok());
 }
 TEST(Address, TextThatIsNoIpv4Network) {
-  for (const char* bad : {"fd00::/64", "10.0.0.0/24/24", "10.0.0.0/ 24", "10.0.0.0/2147483648", "10.0.0.0/99999999999999999999",
-                          "10.0.0.0/24\n", "garbage", "", "10.0.0/24", "\xff/8"})
+  for (const char* bad :
+       {"fd00::/64", "10.0.0.0/24/24", "10.0.0.0/ 24", "10.0.0.0/2147483648", "10.0.0.0/99999999999999999999",
+        "10.0.0.0/24\n", "garbage", "", "10.0.0/24", "\xff/8"})
     EXPECT_FALSE(parse_cidr(bad)) << bad;
 }
 TEST(HostLinkName, FitsAndDiffers) {

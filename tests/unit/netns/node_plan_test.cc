@@ -36,8 +36,9 @@ TEST(NodePlan, NothingToDo) {
 }
 TEST(NodePlan, MovedRouteAndNewPodCidr) {
   NodeNetwork desired = two_peers();
-  Observed observed{true, true, 1400, {"10.244.9.1/24"},
-                    {{"10.244.1.0/24", "192.0.2.99"}, {"10.244.7.0/24", "192.0.2.17"}}, true, true};
+  Observed observed{
+      true, true, 1400, {"10.244.9.1/24"}, {{"10.244.1.0/24", "192.0.2.99"}, {"10.244.7.0/24", "192.0.2.17"}},
+      true, true};
   EXPECT_EQ(text(plan(desired, observed)),
             "set-mtu sampan0 1500\n"
             "remove-address sampan0 10.244.9.1/24\n"
@@ -56,13 +57,18 @@ TEST(NodePlan, FlushedRulesComeBack) {
 
 TEST(PortPins, TextAndAlias) {
   std::string text = pins_text({{"vetha", 0x0af40005}, {"vethb", 0x0af40006}}, true);
-  EXPECT_NE(text.find("set ports { type ifname; elements = { \"vetha\", \"vethb\" } }"), std::string::npos) << text;
-  EXPECT_NE(text.find("\"vetha\" . 0a:58:0a:f4:00:05 . 10.244.0.5, \"vethb\" . 0a:58:0a:f4:00:06 . 10.244.0.6"), std::string::npos) << text;
+  EXPECT_NE(text.find("set ports { type ifname; elements = { \"vetha\", \"vethb\" } }"), std::string::npos)
+      << text;
+  EXPECT_NE(
+      text.find("\"vetha\" . 0a:58:0a:f4:00:05 . 10.244.0.5, \"vethb\" . 0a:58:0a:f4:00:06 . 10.244.0.6"),
+      std::string::npos)
+      << text;
   EXPECT_EQ(pins_text({}, false).find("elements"), std::string::npos);
   uint32_t address = 0;
   EXPECT_TRUE(parse_pin_alias(pin_alias(0x0af40005), &address));
   EXPECT_EQ(address, 0x0af40005u);
-  for (const char* other : {"", "sampan-pod", "sampan-pod x", "uplink 10.244.0.5"}) EXPECT_FALSE(parse_pin_alias(other, &address)) << other;
+  for (const char* other : {"", "sampan-pod", "sampan-pod x", "uplink 10.244.0.5"})
+    EXPECT_FALSE(parse_pin_alias(other, &address)) << other;
 }
 
 }  // namespace

@@ -16,8 +16,9 @@ Cluster cluster() {
   c.set_service(service("web 10.96.0.5 http:80/tcp metrics:9090/tcp"));
   c.set_slice(slice("web-1 web http:8080/tcp | 10.244.0.5@n1"));
   c.set_service(service("db None sql:5432/tcp"));
-  c.set_slice(slice("db-1 db sql:5432/tcp | 10.244.0.7@n1,host=db-0 10.244.1.8@n2,host=db-1 10.244.1.9@n2 "
-                    "10.244.1.10@n2,unready"));
+  c.set_slice(
+      slice("db-1 db sql:5432/tcp | 10.244.0.7@n1,host=db-0 10.244.1.8@n2,host=db-1 10.244.1.9@n2 "
+            "10.244.1.10@n2,unready"));
   Service ext = service("ext None");
   ext.type = "ExternalName";
   ext.cluster_ip = "";
@@ -145,7 +146,8 @@ TEST(DnsWire, KeepsCaseAndId) {
   auto query = parse_query(wire_query("WeB.Default.svc.cluster.LOCAL", kA));
   ASSERT_TRUE(query.ok());
   EXPECT_EQ(query->lower_name, "web.default.svc.cluster.local");
-  std::string reply = encode_answer(*query, answer(cluster(), config(), query->lower_name, kA), config(), 512);
+  std::string reply =
+      encode_answer(*query, answer(cluster(), config(), query->lower_name, kA), config(), 512);
   EXPECT_EQ(reply.substr(0, 2), "\x12\x34");
   EXPECT_NE(reply.find("\3WeB\7Default\3svc\7cluster\5LOCAL"), std::string::npos);
   EXPECT_EQ(word(reply, 6), 1) << "one answer";
@@ -154,7 +156,8 @@ TEST(DnsWire, KeepsCaseAndId) {
 TEST(DnsWire, NegativeAnswersCarryTheSoa) {
   auto query = parse_query(wire_query("no.default.svc.cluster.local", kA));
   ASSERT_TRUE(query.ok());
-  std::string reply = encode_answer(*query, answer(cluster(), config(), query->lower_name, kA), config(), 512);
+  std::string reply =
+      encode_answer(*query, answer(cluster(), config(), query->lower_name, kA), config(), 512);
   EXPECT_EQ(word(reply, 2) & 0xf, kNxDomain);
   EXPECT_EQ(word(reply, 8), 1) << "authority";
   EXPECT_EQ(reply.substr(reply.size() - 4), std::string("\0\0\0\5", 4)) << "negative TTL";
@@ -189,7 +192,8 @@ TEST(DnsWire, AQueryIsOneQuestion) {
     return wire.replace(4, counts.size(), counts);
   };
   EXPECT_FALSE(parse_query(with_counts(std::string_view("\0\2", 2))).ok());
-  EXPECT_FALSE(parse_query(with_counts(std::string_view("\0\1\0\1", 4), good.substr(12) + std::string(6, '\0'))).ok());
+  EXPECT_FALSE(
+      parse_query(with_counts(std::string_view("\0\1\0\1", 4), good.substr(12) + std::string(6, '\0'))).ok());
   EXPECT_FALSE(parse_query(with_counts(std::string_view("\0\1\0\0\0\0\0\3", 8))).ok());
   EXPECT_FALSE(parse_query(good + std::string(5000, 'x')).ok());
   std::string update = good;
@@ -205,7 +209,11 @@ TEST(DnsWire, LongNamesAndPointers) {
   auto query = parse_query(wire_query(name, kA));
   ASSERT_TRUE(query.ok());
   EXPECT_EQ(query->lower_name, name);
-  Answer one{true, kNoError, {{"", kA, "10.0.0.1", 0}, {"x.y", kA, "10.0.0.2", 0}, {"x.y", kA, "10.0.0.3", 0}}, {}, {}};
+  Answer one{true,
+             kNoError,
+             {{"", kA, "10.0.0.1", 0}, {"x.y", kA, "10.0.0.2", 0}, {"x.y", kA, "10.0.0.3", 0}},
+             {},
+             {}};
   std::string wire = encode_answer(*query, one, config(), 1232);
   EXPECT_EQ(wire.size(), 12 + 255 + 4 + (2 + 14) + (5 + 14) + (2 + 14)) << "the second owner is written once";
   EXPECT_EQ(word(wire, 12 + 255 + 4), 0xc00c);
@@ -213,19 +221,23 @@ TEST(DnsWire, LongNamesAndPointers) {
   EXPECT_EQ(encode_upstream_query(*query, name, 7).size(), 12u + 255 + 4 + 11);
 }
 std::string record(std::string owner, uint16_t type, std::string data, uint8_t ttl = 60) {
-  std::string out = std::move(owner) + std::string("\0", 1) + static_cast<char>(type) + std::string("\0\1\0\0\0", 5) + static_cast<char>(ttl);
+  std::string out = std::move(owner) + std::string("\0", 1) + static_cast<char>(type) +
+                    std::string("\0\1\0\0\0", 5) + static_cast<char>(ttl);
   return out + std::string("\0", 1) + static_cast<char>(data.size()) + data;
 }
 TEST(DnsWire, OfAnAnswerOnlyWhatTheQuestionLeadsTo) {
-  const std::string www("\3www\7example\3org\0", 17), cdn("\3CDN\7example\3org\0", 17), bank("\4bank\7example\3org\0", 18);
+  const std::string www("\3www\7example\3org\0", 17), cdn("\3CDN\7example\3org\0", 17),
+      bank("\4bank\7example\3org\0", 18);
   auto query = parse_query(wire_query("www.example.org", kA));
   ASSERT_TRUE(query.ok());
   std::string answer = wire_query("www.example.org", kA);
   answer[2] = '\x81';
   answer[7] = 4;
   answer[11] = 1;
-  answer += record(bank, kA, "\x01\x02\x03\x04", 1) + record("\xc0\x0c", kCname, std::string("\3cdn\7example\3org\0", 17)) +
-            record(cdn, kA, "\x0a\x0b\x0c\x0d", 30) + record(bank, kA, "\x01\x02\x03\x04") + record(bank, kA, "\x01\x02\x03\x04");
+  answer += record(bank, kA, "\x01\x02\x03\x04", 1) +
+            record("\xc0\x0c", kCname, std::string("\3cdn\7example\3org\0", 17)) +
+            record(cdn, kA, "\x0a\x0b\x0c\x0d", 30) + record(bank, kA, "\x01\x02\x03\x04") +
+            record(bank, kA, "\x01\x02\x03\x04");
   auto checked = check_upstream(answer, query->id, "WWW.example.org", kA, 1);
   ASSERT_TRUE(checked.has_value());
   EXPECT_EQ(checked->keep_seconds, 30u) << "the least TTL of what is kept";
@@ -239,7 +251,8 @@ TEST(DnsWire, OfAnAnswerOnlyWhatTheQuestionLeadsTo) {
   EXPECT_FALSE(check_upstream(answer, query->id, "ww.example.org", kA, 1).has_value());
   EXPECT_FALSE(check_upstream(answer, query->id, "www.example.org", kAaaa, 1).has_value());
   EXPECT_FALSE(check_upstream(answer, query->id, "www.example.org", kA, 3).has_value());
-  EXPECT_FALSE(check_upstream(wire_query("www.example.org", kA), query->id, "www.example.org", kA, 1).has_value());
+  EXPECT_FALSE(
+      check_upstream(wire_query("www.example.org", kA), query->id, "www.example.org", kA, 1).has_value());
   for (size_t n = 0; n < answer.size(); ++n) {
     (void)check_upstream(std::string_view(answer).substr(0, n), query->id, "www.example.org", kA, 1);
     (void)adapt_upstream(std::string_view(answer).substr(0, n), *query, 10, 512, {});

@@ -131,7 +131,8 @@ TEST(Table, OneEndpointChanged) {
   Table table;
   auto apply = [&](const std::string& s) {
     EndpointSlice one = slice(s);
-    return text(table.set("default/web", elements_of(service("web 10.96.0.5 http:80/tcp"), {&one}, node_one())));
+    return text(
+        table.set("default/web", elements_of(service("web 10.96.0.5 http:80/tcp"), {&one}, node_one())));
   };
   apply("s web http:8080/tcp | 10.244.1.5@n2 10.244.1.6@n2");
   EXPECT_EQ(apply("s web http:8080/tcp | 10.244.1.5@n2 10.244.1.7@n2"),
@@ -184,18 +185,24 @@ TEST(Table, AnAddressBelongsToTheOlderAsAWhole) {
             "add blocked 10.96.0.5 . tcp . 80 : refuse\n"
             "add blocked 203.0.113.7 . tcp . 80 : refuse\n");
   EXPECT_EQ(set(thief, "10.244.1.9@n1").find("203.0.113.7"), std::string::npos);
-  EXPECT_NE(set(older, "10.244.1.5@n1").find("add services 203.0.113.7 . tcp . 80 : class_1_external"), std::string::npos);
+  EXPECT_NE(set(older, "10.244.1.5@n1").find("add services 203.0.113.7 . tcp . 80 : class_1_external"),
+            std::string::npos);
   // The same name made anew is a younger Service.
   older.created = "2026-01-03T00:00:00Z";
-  EXPECT_NE(set(older, "10.244.1.5@n1").find("add external_local 203.0.113.7 . tcp . 80 : class_1_local"), std::string::npos);
+  EXPECT_NE(set(older, "10.244.1.5@n1").find("add external_local 203.0.113.7 . tcp . 80 : class_1_local"),
+            std::string::npos);
   EXPECT_EQ(text(table.set("default/older", {})).find("203.0.113.7"), std::string::npos);
-  EXPECT_NE(text(table.set("default/a-thief", {})).find("delete services 203.0.113.7 . tcp . 80"), std::string::npos);
+  EXPECT_NE(text(table.set("default/a-thief", {})).find("delete services 203.0.113.7 . tcp . 80"),
+            std::string::npos);
   EXPECT_EQ(table.size(), 0u);
 }
 
 // ---- addresses of the cluster itself ----
 Reserved reserved() {
-  Reserved r{netns::parse_cidr("10.96.0.0/16"), netns::parse_cidr("10.244.0.0/16"), *netns::parse_ipv4("10.96.0.10"), {}};
+  Reserved r{netns::parse_cidr("10.96.0.0/16"),
+             netns::parse_cidr("10.244.0.0/16"),
+             *netns::parse_ipv4("10.96.0.10"),
+             {}};
   r.api = {{*netns::parse_ipv4("192.0.2.1"), 6443}};
   return r;
 }
@@ -232,8 +239,9 @@ TEST(Reserved, ExternalAddressesAreNoPartOfTheCluster) {
   Service s = service("web 10.96.0.5 http:80/tcp");
   s.external_ips = {"203.0.113.7"};
   EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 80\n203.0.113.7 . tcp . 80\n");
-  for (const char* ip : {"10.96.0.1", "10.96.0.10", "10.96.7.7", "10.244.0.7", "192.0.2.1", "192.0.2.11", "198.51.100.11",
-                         "127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0", "255.255.255.255"}) {
+  for (const char* ip :
+       {"10.96.0.1", "10.96.0.10", "10.96.7.7", "10.244.0.7", "192.0.2.1", "192.0.2.11", "198.51.100.11",
+        "127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0", "255.255.255.255"}) {
     s.external_ips = {ip};
     EXPECT_EQ(reserved_plan(s), "10.96.0.5 . tcp . 80\n") << ip;
   }
@@ -253,8 +261,10 @@ TEST(Reserved, AGivenAddressMayBeTheNodesButNotItsControlPorts) {
 }
 TEST(Reserved, EndpointsThatAreNoHostAreLeftOut) {
   for (const char* ip : {"127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0"})
-    EXPECT_EQ(plan(service("web 10.96.0.5 http:80/tcp"), {slice("s web http:8080/tcp | " + std::string(ip) + "@n2")}),
-              "add blocked 10.96.0.5 . tcp . 80 : refuse\n") << ip;
+    EXPECT_EQ(plan(service("web 10.96.0.5 http:80/tcp"),
+                   {slice("s web http:8080/tcp | " + std::string(ip) + "@n2")}),
+              "add blocked 10.96.0.5 . tcp . 80 : refuse\n")
+        << ip;
 }
 
 TEST(Table, ReconcileRepairsWhatDiffers) {
@@ -262,7 +272,8 @@ TEST(Table, ReconcileRepairsWhatDiffers) {
   EndpointSlice one = slice("s web http:8080/tcp | 10.244.1.5@n2");
   (void)table.set("web", elements_of(service("web 10.96.0.5 http:80/tcp"), {&one}, node_one()));
   Observed observed;
-  observed.elements = {{{Set::kServices, 0, {0x0a600005, 6, 80}, 0}, {Value::Kind::kClass, 0, 0, {Class::Mode::kCluster, 3, 0}}},
+  observed.elements = {{{Set::kServices, 0, {0x0a600005, 6, 80}, 0},
+                        {Value::Kind::kClass, 0, 0, {Class::Mode::kCluster, 3, 0}}},
                        {{Set::kHairpin, 0, {0x0af40005, 0, 0}, 0}, {}}};
   EXPECT_EQ(text(table.reconcile(observed)),
             "add-class class_1\n"
@@ -272,7 +283,8 @@ TEST(Table, ReconcileRepairsWhatDiffers) {
             "add services 10.96.0.5 . tcp . 80 : class_1\n");
 }
 TEST(Class, NamesGoBothWays) {
-  for (const char* name : {"class_1", "class_65535_external", "class_2_local_sticky_30", "class_3_sticky_10800"}) {
+  for (const char* name :
+       {"class_1", "class_65535_external", "class_2_local_sticky_30", "class_3_sticky_10800"}) {
     auto found = parse_class(name);
     ASSERT_TRUE(found) << name;
     EXPECT_EQ(found->chain(), name);

@@ -11,7 +11,8 @@ TEST(Skeleton, ReplacesTheTableInOneTransaction) {
   std::string text = skeleton(config);
   EXPECT_TRUE(text.starts_with("add table ip blue\ndelete table ip blue\ntable ip blue {\n")) << text;
   EXPECT_THAT(text, testing::HasSubstr("chain " + skeleton_version(config) + " { }"));
-  EXPECT_THAT(text, testing::HasSubstr("ip saddr != 10.244.0.0/16 ip daddr . meta l4proto . th dport vmap @external_local"));
+  EXPECT_THAT(text, testing::HasSubstr(
+                        "ip saddr != 10.244.0.0/16 ip daddr . meta l4proto . th dport vmap @external_local"));
 }
 TEST(Skeleton, VersionFollowsTheRules) {
   SkeletonConfig a{"sampan", "10.244.0.0/16", "10.96.0.0/16", "10.96.0.10"}, b = a;

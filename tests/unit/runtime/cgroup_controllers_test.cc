@@ -10,7 +10,8 @@ TEST(CgroupControllers, AreFoundWhereTheyAreMounted) {
   auto found = cgroup_controllers();
   if (!found.ok()) GTEST_SKIP() << "no cgroup controllers on this machine: " << found.error().message();
   ASSERT_FALSE(found->empty());
-  for (const auto& [name, where] : *found) EXPECT_TRUE(base::sys::exists(where + "/cgroup.procs")) << name << " " << where;
+  for (const auto& [name, where] : *found)
+    EXPECT_TRUE(base::sys::exists(where + "/cgroup.procs")) << name << " " << where;
 }
 
 TEST(CgroupControllers, WhatIsMissingIsNamed) {

@@ -26,7 +26,8 @@ std::string hex(const std::string& bytes) {
 }
 // What a server sends: type, the serial it answers, an error's name, a member, the body.
 std::string message(uint8_t type, uint32_t reply_serial, const std::string& name, const DbusBody& body) {
-  std::string call = runtime::dbus_call_bytes({"", type == 4 ? "/o" : "", "", type == 4 ? name : "", body}, 7);
+  std::string call =
+      runtime::dbus_call_bytes({"", type == 4 ? "/o" : "", "", type == 4 ? name : "", body}, 7);
   auto parsed = runtime::parse_dbus_message(call);
   EXPECT_TRUE(parsed.ok());
   // Rebuilt with the fields that only servers send: reply serial (5, u), error name (4, s).
@@ -55,22 +56,40 @@ TEST(DbusBody, AlignsAsTheSpecificationHasIt) {
   DbusBody body;
   body.add(std::string("ab")).add(true).add(uint64_t{5});
   EXPECT_EQ(body.signature(), "sbt");
-  EXPECT_EQ(hex(body.bytes()), "02000000616200" "00" "01000000" "00000000" "0500000000000000");
+  EXPECT_EQ(hex(body.bytes()),
+            "02000000616200"
+            "00"
+            "01000000"
+            "00000000"
+            "0500000000000000");
 }
 TEST(DbusBody, PropertiesAreStructsOfNameAndVariant) {
   DbusBody body;
   body.add_properties({{"A", uint32_t{1}}, {"B", std::vector<uint8_t>{1, 2}}}).add_no_units();
   EXPECT_EQ(body.signature(), "a(sv)a(sa(sv))");
   EXPECT_EQ(hex(body.bytes()),
-            "22000000" "00000000"                                  // length, padding to the first struct
-            "01000000" "4100" "017500" "000000" "01000000"         // "A", signature u, 1
-            "01000000" "4200" "0261" "7900" "0000" "02000000" "0102"
-            "0000" "00000000");
+            "22000000"
+            "00000000"  // length, padding to the first struct
+            "01000000"
+            "4100"
+            "017500"
+            "000000"
+            "01000000"  // "A", signature u, 1
+            "01000000"
+            "4200"
+            "0261"
+            "7900"
+            "0000"
+            "02000000"
+            "0102"
+            "0000"
+            "00000000");
 }
 TEST(DbusMessage, ComesBackAsItWasWritten) {
   DbusBody body;
   body.add(uint32_t{9}).add_object("/job/9").add(std::string("a.scope")).add(std::string("done"));
-  auto parsed = runtime::parse_dbus_message(runtime::dbus_call_bytes({"d.e", "/p", "i.f", "JobRemoved", body}, 3));
+  auto parsed =
+      runtime::parse_dbus_message(runtime::dbus_call_bytes({"d.e", "/p", "i.f", "JobRemoved", body}, 3));
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed->path, "/p");
   EXPECT_EQ(parsed->interface, "i.f");
@@ -82,7 +101,8 @@ TEST(DbusMessage, DamageIsAnErrorNotARead) {
   DbusBody body;
   body.add(std::string("text"));
   std::string good = runtime::dbus_call_bytes({"d.e", "/p", "i.f", "M", body}, 1);
-  for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(runtime::parse_dbus_message(good.substr(0, cut)).ok()) << cut;
+  for (size_t cut = 0; cut < good.size(); ++cut)
+    EXPECT_FALSE(runtime::parse_dbus_message(good.substr(0, cut)).ok()) << cut;
   for (size_t at = 0; at < good.size(); ++at)
     for (int bit = 0; bit < 8; ++bit) {
       std::string bad = good;
@@ -111,7 +131,8 @@ class DbusServer {
         received_.append(buffer, static_cast<size_t>(n));
         if (::send(fd.get(), reply.data(), reply.size(), MSG_NOSIGNAL) < 0) return;
       }
-      while (::recv(fd.get(), buffer, sizeof buffer, 0) > 0) {}
+      while (::recv(fd.get(), buffer, sizeof buffer, 0) > 0) {
+      }
     });
   }
   ~DbusServer() {
@@ -152,7 +173,8 @@ TEST(DbusConnection, ErrorsHaveTheirNameAndText) {
   auto reply = connection->call({"d.e", "/p", "i.f", "StopUnit"});
   ASSERT_FALSE(reply.ok());
   EXPECT_EQ(reply.error().kind, base::Kind::kNotFound);
-  EXPECT_EQ(reply.error().message(), "StopUnit org.freedesktop.systemd1.NoSuchUnit: Unit a.scope not loaded.");
+  EXPECT_EQ(reply.error().message(),
+            "StopUnit org.freedesktop.systemd1.NoSuchUnit: Unit a.scope not loaded.");
 }
 TEST(DbusConnection, ARefusedOrSilentPeerIsAnError) {
   {

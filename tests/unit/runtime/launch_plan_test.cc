@@ -53,7 +53,8 @@ std::string plan_text(const json::object& document, const char* mountinfo, runti
 TEST(LaunchPlan, ABundleOnHybridCgroups) {
   json::object c = runtime::default_config();
   c["hostname"] = "boat";
-  c["process"].as_object()["rlimits"] = json::array{json::object{{"type", "RLIMIT_NOFILE"}, {"soft", 10}, {"hard", 20}}};
+  c["process"].as_object()["rlimits"] =
+      json::array{json::object{{"type", "RLIMIT_NOFILE"}, {"soft", 10}, {"hard", 20}}};
   c["process"].as_object()["noNewPrivileges"] = true;
   c["linux"].as_object()["resources"].as_object()["memory"] = json::object{{"limit", 1000}, {"swap", 2000}};
   c["linux"].as_object()["seccomp"] = json::object{{"defaultAction", "SCMP_ACT_ALLOW"}};
@@ -67,7 +68,9 @@ TEST(LaunchPlan, LayersOnUnifiedCgroups) {
   process["terminal"] = true;
   process["cwd"] = "/var/www";
   c["root"].as_object()["readonly"] = true;
-  c["mounts"].as_array().push_back(json::object{{"destination", "/data"}, {"type", "bind"}, {"source", "/host/data"},
+  c["mounts"].as_array().push_back(json::object{{"destination", "/data"},
+                                                {"type", "bind"},
+                                                {"source", "/host/data"},
                                                 {"options", json::array{"rbind", "ro", "rslave", "nosuid"}}});
   json::object& resources = c["linux"].as_object()["resources"].as_object();
   resources["memory"] = json::object{{"limit", 1000}, {"swap", 1500}};
@@ -90,13 +93,17 @@ TEST(LaunchPlan, WithoutNoNewPrivilegesTheFilterComesBeforeTheCapabilitiesGo) {
 TEST(LaunchPlan, LinksCanBeBoundAndMadeAnew) {
   json::object c = runtime::default_config();
   json::array& mounts = c["mounts"].as_array();
-  mounts.push_back(json::object{{"destination", "/d"}, {"type", "bind"}, {"source", "/x"}, {"options", json::array{"bind", "copy-symlink"}}});
+  mounts.push_back(json::object{{"destination", "/d"},
+                                {"type", "bind"},
+                                {"source", "/x"},
+                                {"options", json::array{"bind", "copy-symlink"}}});
   EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("/d copy-symlink\n"));
   mounts.back().as_object()["options"] = json::array{"bind", "src-nofollow", "dest-nofollow"};
   EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("/d src-nofollow dest-nofollow\n"));
   for (const char* other : {"src-nofollow", "dest-nofollow"}) {
     mounts.back().as_object()["options"] = json::array{"bind", "copy-symlink", other};
-    EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: 'copy-symlink' can't be given beside"));
+    EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}),
+                HasSubstr("mounts[7]: 'copy-symlink' can't be given beside"));
   }
 }
 
@@ -108,15 +115,21 @@ TEST(LaunchPlan, GroupsThatAreKept) {
 
 TEST(LaunchPlan, MountOptionsThatCanNotBeHonouredAreNamed) {
   json::object c = runtime::default_config();
-  json::object mount{{"destination", "/d"}, {"type", "bind"}, {"source", "/x"}, {"options", json::array{"bind", "tmpcopyup"}}};
+  json::object mount{{"destination", "/d"},
+                     {"type", "bind"},
+                     {"source", "/x"},
+                     {"options", json::array{"bind", "tmpcopyup"}}};
   json::array& mounts = c["mounts"].as_array();
   mounts.push_back(mount);
-  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: 'tmpcopyup' is for tmpfs alone"));
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}),
+              HasSubstr("mounts[7]: 'tmpcopyup' is for tmpfs alone"));
   mounts.back().as_object()["options"] = json::array{"bind", "idmap"};
-  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: 'idmap' without mappings needs a user namespace"));
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}),
+              HasSubstr("mounts[7]: 'idmap' without mappings needs a user namespace"));
   mounts.back().as_object()["type"] = "tmpfs";
   mounts.back().as_object()["options"] = json::array{"ridmap"};
-  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("mounts[7]: id-mapped mounts must be bind mounts"));
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}),
+              HasSubstr("mounts[7]: id-mapped mounts must be bind mounts"));
 }
 
 json::object with_user_namespace() {
@@ -125,7 +138,8 @@ json::object with_user_namespace() {
   process["oomScoreAdj"] = 5;
   process["rlimits"] = json::array{json::object{{"type", "RLIMIT_NOFILE"}, {"soft", 10}, {"hard", 20}}};
   json::object& linux_part = c["linux"].as_object();
-  for (const char* type : {"user", "time"}) linux_part["namespaces"].as_array().push_back(json::object{{"type", type}});
+  for (const char* type : {"user", "time"})
+    linux_part["namespaces"].as_array().push_back(json::object{{"type", type}});
   json::array map{json::object{{"containerID", 0}, {"hostID", 100000}, {"size", 65536}}};
   linux_part["uidMappings"] = map;
   linux_part["gidMappings"] = map;
@@ -139,16 +153,25 @@ TEST(LaunchPlan, AUserNamespaceWithIdMappedMounts) {
   linux_part["timeOffsets"] = json::object{{"boottime", json::object{{"secs", 7}, {"nanosecs", 5}}}};
   linux_part["netDevices"] = json::object{{"eth7", json::object{{"name", "lan0"}}}};
   linux_part["personality"] = json::object{{"domain", "LINUX32"}};
-  linux_part["memoryPolicy"] = json::object{{"mode", "MPOL_BIND"}, {"nodes", "0"}, {"flags", json::array{"MPOL_F_STATIC_NODES"}}};
+  linux_part["memoryPolicy"] =
+      json::object{{"mode", "MPOL_BIND"}, {"nodes", "0"}, {"flags", json::array{"MPOL_F_STATIC_NODES"}}};
   json::object& process = c["process"].as_object();
   process["scheduler"] = json::object{{"policy", "SCHED_BATCH"}, {"nice", 3}};
   process["ioPriority"] = json::object{{"class", "IOPRIO_CLASS_BE"}, {"priority", 4}};
   json::array own{json::object{{"containerID", 0}, {"hostID", 7}, {"size", 1}}};
   json::array& mounts = c["mounts"].as_array();
-  mounts.push_back(json::object{{"destination", "/own"}, {"type", "bind"}, {"source", "/x"}, {"uidMappings", own},
-                                {"gidMappings", own}, {"options", json::array{"rbind", "rro", "ridmap"}}});
-  mounts.push_back(json::object{{"destination", "/theirs"}, {"type", "bind"}, {"source", "/y"}, {"options", json::array{"bind", "idmap"}}});
-  mounts.push_back(json::object{{"destination", "/run"}, {"type", "tmpfs"}, {"options", json::array{"tmpcopyup", "ro"}}});
+  mounts.push_back(json::object{{"destination", "/own"},
+                                {"type", "bind"},
+                                {"source", "/x"},
+                                {"uidMappings", own},
+                                {"gidMappings", own},
+                                {"options", json::array{"rbind", "rro", "ridmap"}}});
+  mounts.push_back(json::object{{"destination", "/theirs"},
+                                {"type", "bind"},
+                                {"source", "/y"},
+                                {"options", json::array{"bind", "idmap"}}});
+  mounts.push_back(
+      json::object{{"destination", "/run"}, {"type", "tmpfs"}, {"options", json::array{"tmpcopyup", "ro"}}});
   expect_golden("user_namespace.txt", plan_text(c, kHybrid, {.rootfs = "/b/rootfs"}));
 }
 
@@ -156,7 +179,10 @@ TEST(LaunchPlan, ASourceThatAnEarlierMountMakesIsOpenedInside) {
   json::object c = with_user_namespace();
   json::array& mounts = c["mounts"].as_array();
   auto bind = [&](const char* source, const char* destination) {
-    mounts.push_back(json::object{{"destination", destination}, {"type", "bind"}, {"source", source}, {"options", json::array{"bind"}}});
+    mounts.push_back(json::object{{"destination", destination},
+                                  {"type", "bind"},
+                                  {"source", source},
+                                  {"options", json::array{"bind"}}});
   };
   bind("/b/made/here", "/early");  // nothing is mounted there yet
   mounts.push_back(json::object{{"destination", "/made"}, {"type", "tmpfs"}});
@@ -170,8 +196,11 @@ TEST(LaunchPlan, ASourceThatAnEarlierMountMakesIsOpenedInside) {
 
 TEST(LaunchPlan, AnOrdinaryUserOpensItsSourcesInside) {
   json::object c = with_user_namespace();
-  std::string text = plan_text(c, kHybrid, {.rootfs = "/b", .privileged = false, .uid_map_by_program = true, .gid_map_by_program = true});
-  EXPECT_THAT(text, HasSubstr("parent: id-maps (0 100000 65536) by newuidmap (0 100000 65536) by newgidmap\n"));
+  std::string text = plan_text(
+      c, kHybrid,
+      {.rootfs = "/b", .privileged = false, .uid_map_by_program = true, .gid_map_by_program = true});
+  EXPECT_THAT(text,
+              HasSubstr("parent: id-maps (0 100000 65536) by newuidmap (0 100000 65536) by newgidmap\n"));
   EXPECT_THAT(text, HasSubstr("\nroot bind /b on /\n"));
 }
 
@@ -185,8 +214,10 @@ TEST(LaunchPlan, AListenerIsGivenAwayBeforeTheWait) {
 
 TEST(LaunchPlan, LimitsWithoutTheirHierarchyAreErrors) {
   json::object c = runtime::default_config();
-  c["linux"].as_object()["resources"].as_object()["hugepageLimits"] = json::array{json::object{{"pageSize", "2MB"}, {"limit", 0}}};
-  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}), HasSubstr("no cgroup hierarchy has the controller 'hugetlb'"));
+  c["linux"].as_object()["resources"].as_object()["hugepageLimits"] =
+      json::array{json::object{{"pageSize", "2MB"}, {"limit", 0}}};
+  EXPECT_THAT(plan_text(c, kHybrid, {.rootfs = "/b"}),
+              HasSubstr("no cgroup hierarchy has the controller 'hugetlb'"));
 }
 
 TEST(CgroupLayout, Modes) {

@@ -33,7 +33,8 @@ TEST(OciConfig, EveryWrongFieldIsOneLine) {
   json::object c = config();
   c["hostname"] = 7;
   c["process"].as_object()["cwd"] = "here";
-  c["process"].as_object()["rlimits"] = json::array{json::object{{"type", "RLIMIT_X"}, {"soft", -1}, {"hard", 1}}};
+  c["process"].as_object()["rlimits"] =
+      json::array{json::object{{"type", "RLIMIT_X"}, {"soft", -1}, {"hard", 1}}};
   c["linux"].as_object()["resources"].as_object()["memory"] = json::object{{"limit", "much"}};
   std::string text = refusal(c);
   EXPECT_THAT(text, HasSubstr("hostname: must be a string\n"));
@@ -66,17 +67,25 @@ TEST(OciConfig, SysctlsOfTheHostAreRefused) {
 
 TEST(OciConfig, FieldsOfEveryVersionAreCheckedByName) {
   const std::pair<const char*, const char*> kCases[] = {
-      {R"({"process":{"scheduler":{"policy":"SCHED_OTHER","priority":3}}})", "process.scheduler.priority: is for SCHED_FIFO and SCHED_RR alone"},
-      {R"({"process":{"scheduler":{"policy":"SCHED_X"}}})", "process.scheduler.policy: unknown policy 'SCHED_X'"},
-      {R"({"process":{"ioPriority":{"class":"IOPRIO_CLASS_BE","priority":8}}})", "process.ioPriority.priority: must be from 0 to 7"},
-      {R"({"process":{"execCPUAffinity":{"initial":"0-"}}})", "process.execCPUAffinity.initial: '0-' is not a list of CPUs"},
+      {R"({"process":{"scheduler":{"policy":"SCHED_OTHER","priority":3}}})",
+       "process.scheduler.priority: is for SCHED_FIFO and SCHED_RR alone"},
+      {R"({"process":{"scheduler":{"policy":"SCHED_X"}}})",
+       "process.scheduler.policy: unknown policy 'SCHED_X'"},
+      {R"({"process":{"ioPriority":{"class":"IOPRIO_CLASS_BE","priority":8}}})",
+       "process.ioPriority.priority: must be from 0 to 7"},
+      {R"({"process":{"execCPUAffinity":{"initial":"0-"}}})",
+       "process.execCPUAffinity.initial: '0-' is not a list of CPUs"},
       {R"({"linux":{"personality":{"domain":"VMS"}}})", "linux.personality.domain: must be LINUX or LINUX32"},
       {R"({"linux":{"memoryPolicy":{"mode":"MPOL_X"}}})", "linux.memoryPolicy.mode: unknown mode 'MPOL_X'"},
       {R"({"linux":{"timeOffsets":{"boottime":{"secs":1}}}})", "linux.timeOffsets: needs a time namespace"},
-      {R"({"linux":{"netDevices":{"eth0":{"name":"a/b"}}}})", "linux.netDevices[eth0].name: 'a/b' is not the name"},
-      {R"({"linux":{"resources":{"rdma":{"mlx5":{}}}}})", "linux.resources.rdma[mlx5]: needs hcaHandles or hcaObjects"},
-      {R"({"linux":{"resources":{"network":{"priorities":[{"name":"a b","priority":1}]}}}})", "linux.resources.network.priorities[0].name"},
-      {R"({"linux":{"resources":{"blockIO":{"weightDevice":[{"major":8,"minor":0}]}}}})", "linux.resources.blockIO.weightDevice[0].weight: is required"},
+      {R"({"linux":{"netDevices":{"eth0":{"name":"a/b"}}}})",
+       "linux.netDevices[eth0].name: 'a/b' is not the name"},
+      {R"({"linux":{"resources":{"rdma":{"mlx5":{}}}}})",
+       "linux.resources.rdma[mlx5]: needs hcaHandles or hcaObjects"},
+      {R"({"linux":{"resources":{"network":{"priorities":[{"name":"a b","priority":1}]}}}})",
+       "linux.resources.network.priorities[0].name"},
+      {R"({"linux":{"resources":{"blockIO":{"weightDevice":[{"major":8,"minor":0}]}}}})",
+       "linux.resources.blockIO.weightDevice[0].weight: is required"},
       {R"({"ociVersion":"2.0.0"})", "ociVersion: '2.0.0' is not supported"},
       {R"({"annotations":{"":"x"}})", "annotations: a key must not be empty"},
   };
@@ -86,8 +95,7 @@ TEST(OciConfig, FieldsOfEveryVersionAreCheckedByName) {
     for (const auto& [section, value] : given)
       if (value.is_object() && c.contains(section))
         for (const auto& [key, inner] : value.get_object()) c[section].as_object()[key] = inner;
-      else
-        c[section] = value;
+      else c[section] = value;
     EXPECT_THAT(refusal(c), HasSubstr(expected)) << text;
   }
   for (const char* version : {"1.0.0", "1.0.2-dev", "1.1.0", "1.2.1", "1.3.0"}) {
@@ -107,8 +115,10 @@ json::object with(const char* section, const char* text) {
 }
 
 TEST(OciConfig, ANameOfTheHostHasOnePlace) {
-  EXPECT_THAT(refusal(with("linux", R"({"sysctl":{"kernel.hostname":"a"}})")), HasSubstr("linux.sysctl[kernel.hostname]: conflicts with the field hostname"));
-  EXPECT_THAT(refusal(with("linux", R"({"sysctl":{"kernel/hostname":"a"}})")), HasSubstr("linux.sysctl[kernel/hostname]: conflicts with the field hostname"));
+  EXPECT_THAT(refusal(with("linux", R"({"sysctl":{"kernel.hostname":"a"}})")),
+              HasSubstr("linux.sysctl[kernel.hostname]: conflicts with the field hostname"));
+  EXPECT_THAT(refusal(with("linux", R"({"sysctl":{"kernel/hostname":"a"}})")),
+              HasSubstr("linux.sysctl[kernel/hostname]: conflicts with the field hostname"));
   json::object c = with("linux", R"({"sysctl":{"kernel.domainname":"a.example"}})");
   EXPECT_EQ(refusal(c), "accepted");
   c["domainname"] = "a.example";
@@ -121,9 +131,13 @@ TEST(OciConfig, SysctlsAreNamedAsSysctl8ReadsThem) {
   EXPECT_EQ(runtime::sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
   EXPECT_EQ(runtime::sysctl_path("net.ipv4.conf.eth0/1.mtu"), "net/ipv4/conf/eth0.1/mtu");
   EXPECT_EQ(runtime::sysctl_path("net/ipv4/conf/eth0.1/mtu"), "net/ipv4/conf/eth0.1/mtu");
-  EXPECT_EQ(refusal(with("linux", R"({"sysctl":{"net/ipv4/ip_forward":"1","kernel.shm_rmid_forced":"1"}})")), "accepted");
-  for (const char* name : {"kernel.shm", "kernel.semx", "net/../kernel/core_pattern", "net//../kernel/core_pattern", "net"})
-    EXPECT_THAT(refusal(with("linux", fmt::format(R"({{"sysctl":{{"{}":"1"}}}})", name).c_str())), HasSubstr("is not kept per namespace")) << name;
+  EXPECT_EQ(refusal(with("linux", R"({"sysctl":{"net/ipv4/ip_forward":"1","kernel.shm_rmid_forced":"1"}})")),
+            "accepted");
+  for (const char* name :
+       {"kernel.shm", "kernel.semx", "net/../kernel/core_pattern", "net//../kernel/core_pattern", "net"})
+    EXPECT_THAT(refusal(with("linux", fmt::format(R"({{"sysctl":{{"{}":"1"}}}})", name).c_str())),
+                HasSubstr("is not kept per namespace"))
+        << name;
 }
 
 TEST(OciConfig, DeadlinesAreCheckedBeforehand) {
@@ -131,15 +145,21 @@ TEST(OciConfig, DeadlinesAreCheckedBeforehand) {
       {R"("deadline":2048)", "process.scheduler.runtime: is required"},
       {R"("runtime":1024)", "process.scheduler.deadline: is required"},
       {R"("runtime":0,"deadline":2048)", "process.scheduler.runtime: is required"},
-      {R"("runtime":1023,"deadline":2048)", "process.scheduler.runtime: must be from 1024 to 9223372036854775807 ns"},
+      {R"("runtime":1023,"deadline":2048)",
+       "process.scheduler.runtime: must be from 1024 to 9223372036854775807 ns"},
       {R"("runtime":1024,"deadline":9223372036854775808)", "process.scheduler.deadline: must be from 1024"},
       {R"("runtime":1024,"deadline":2048,"period":1000)", "process.scheduler.period: must be from 1024"},
       {R"("runtime":4096,"deadline":2048)", "process.scheduler.runtime: must not be more than deadline"},
-      {R"("runtime":1024,"deadline":4096,"period":2048)", "process.scheduler.deadline: must not be more than period"},
+      {R"("runtime":1024,"deadline":4096,"period":2048)",
+       "process.scheduler.deadline: must not be more than period"},
       {R"("runtime":1024,"deadline":1024)", "accepted"},
       {R"("runtime":1024,"deadline":2048,"period":2048)", "accepted"}};
   for (const auto& [fields, expected] : kCases)
-    EXPECT_THAT(refusal(with("process", fmt::format(R"({{"scheduler":{{"policy":"SCHED_DEADLINE",{}}}}})", fields).c_str())), HasSubstr(expected)) << fields;
+    EXPECT_THAT(
+        refusal(with("process",
+                     fmt::format(R"({{"scheduler":{{"policy":"SCHED_DEADLINE",{}}}}})", fields).c_str())),
+        HasSubstr(expected))
+        << fields;
 }
 
 TEST(OciConfig, NoLimitOfMemoryIsMinusOneAlone) {
@@ -150,9 +170,11 @@ TEST(OciConfig, NoLimitOfMemoryIsMinusOneAlone) {
     EXPECT_TRUE(with_value(-1).ok()) << field;
     EXPECT_TRUE(with_value(0).ok()) << field;
     for (int64_t value : {int64_t{-2}, int64_t{INT64_MIN}})
-      EXPECT_THAT(with_value(value).error().message(), HasSubstr(fmt::format("resources.memory.{}: must be -1", field)));
+      EXPECT_THAT(with_value(value).error().message(),
+                  HasSubstr(fmt::format("resources.memory.{}: must be -1", field)));
   }
-  for (auto [section, field] : {std::pair{"cpu", "quota"}, std::pair{"pids", "limit"}})  // any less than nothing is no limit
+  for (auto [section, field] :
+       {std::pair{"cpu", "quota"}, std::pair{"pids", "limit"}})  // any less than nothing is no limit
     EXPECT_TRUE(runtime::parse_resources(json::object{{section, json::object{{field, -7}}}}).ok()) << section;
 }
 
@@ -162,12 +184,14 @@ TEST(OciConfig, MaskedPathsAreReadFromTheRoot) {
   ASSERT_TRUE(result.ok()) << result.error().message();
   EXPECT_THAT(result->masked_paths, testing::ElementsAre("/a/b", "/d"));
   EXPECT_THAT(result->readonly_paths, testing::ElementsAre("/e", "/"));
-  EXPECT_THAT(refusal(with("linux", R"({"maskedPaths":["./"]})")), HasSubstr("linux.maskedPaths: '/' would hide all"));
+  EXPECT_THAT(refusal(with("linux", R"({"maskedPaths":["./"]})")),
+              HasSubstr("linux.maskedPaths: '/' would hide all"));
 }
 
 TEST(OciConfig, AnnotationsOfCrun) {
   auto parsed = [](const char* text) { return runtime::parse_config(with("", text)); };
-  auto result = parsed(R"({"annotations":{"run.oci.keep_original_groups":"1","run.oci.hooks.stdout":"/o","run.oci.hooks.stderr":"/e",
+  auto result = parsed(
+      R"({"annotations":{"run.oci.keep_original_groups":"1","run.oci.hooks.stdout":"/o","run.oci.hooks.stderr":"/e",
       "run.oci.pidfd_receiver":"/p","run.oci.mount_context_type":"rootcontext","run.oci.seccomp_fail_unknown_syscall":"1",
       "run.oci.seccomp_bpf_data":"BgAAAAAA/38=","run.oci.handler":"","run.oci.future":"x"}})");
   ASSERT_TRUE(result.ok()) << result.error().message();
@@ -185,14 +209,22 @@ TEST(OciConfig, AnnotationsOfCrun) {
   EXPECT_EQ(base::string_at(runtime::parse_config(c)->seccomp, "listenerPath"), "/own");
 
   const std::pair<const char*, const char*> kWrong[] = {
-      {"run.oci.hooks.stdout\":\"relative", "must be an absolute path"}, {"run.oci.pidfd_receiver\":\"", "must be an absolute path"},
-      {"run.oci.mount_context_type\":\"x", "'x' is not context"}, {"run.oci.seccomp_bpf_data\":\"a", "is not base64"},
-      {"run.oci.seccomp_bpf_data\":\"", "has 0 bytes"}, {"run.oci.seccomp_bpf_data\":\"AAAA", "has 3 bytes"},
-      {"run.oci.seccomp_bpf_data\":\"A=AA", "is not base64"}, {"run.oci.handler\":\"krun", "is not supported"},
-      {"run.oci.seccomp.plugins\":\"a.so", "is not supported"}, {"run.oci.systemd.force_cgroup_v1\":\"/x", "is not supported"},
-      {"run.oci.systemd.subgroup\":\"x", "is not supported"}, {"run.oci.delegate-cgroup\":\"x", "is not supported"}};
+      {"run.oci.hooks.stdout\":\"relative", "must be an absolute path"},
+      {"run.oci.pidfd_receiver\":\"", "must be an absolute path"},
+      {"run.oci.mount_context_type\":\"x", "'x' is not context"},
+      {"run.oci.seccomp_bpf_data\":\"a", "is not base64"},
+      {"run.oci.seccomp_bpf_data\":\"", "has 0 bytes"},
+      {"run.oci.seccomp_bpf_data\":\"AAAA", "has 3 bytes"},
+      {"run.oci.seccomp_bpf_data\":\"A=AA", "is not base64"},
+      {"run.oci.handler\":\"krun", "is not supported"},
+      {"run.oci.seccomp.plugins\":\"a.so", "is not supported"},
+      {"run.oci.systemd.force_cgroup_v1\":\"/x", "is not supported"},
+      {"run.oci.systemd.subgroup\":\"x", "is not supported"},
+      {"run.oci.delegate-cgroup\":\"x", "is not supported"}};
   for (const auto& [pair, expected] : kWrong)
-    EXPECT_THAT(refusal(with("", fmt::format(R"({{"annotations":{{"{}"}}}})", pair).c_str())), HasSubstr(expected)) << pair;
+    EXPECT_THAT(refusal(with("", fmt::format(R"({{"annotations":{{"{}"}}}})", pair).c_str())),
+                HasSubstr(expected))
+        << pair;
 }
 
 TEST(OciConfig, UnknownCapabilitiesAreAWarning) {
@@ -200,11 +232,14 @@ TEST(OciConfig, UnknownCapabilitiesAreAWarning) {
   c["process"].as_object()["capabilities"].as_object()["bounding"].as_array().push_back("CAP_MOON");
   auto result = runtime::parse_config(c);
   ASSERT_TRUE(result.ok()) << result.error().message();
-  EXPECT_THAT(result->warnings, testing::ElementsAre(HasSubstr("process.capabilities.bounding[14]: unknown capability \"CAP_MOON\"")));
+  EXPECT_THAT(
+      result->warnings,
+      testing::ElementsAre(HasSubstr("process.capabilities.bounding[14]: unknown capability \"CAP_MOON\"")));
 }
 
 TEST(OciConfig, OtherThanObjectsIsRefusedNotACrash) {
-  for (const char* text : {"null", "[]", "7", "{}", R"({"linux":[],"root":1,"mounts":{"a":1},"process":"x"})"}) {
+  for (const char* text :
+       {"null", "[]", "7", "{}", R"({"linux":[],"root":1,"mounts":{"a":1},"process":"x"})"}) {
     auto value = base::parse_json(text);
     ASSERT_TRUE(value.ok());
     EXPECT_FALSE(runtime::parse_config(*value).ok()) << text;

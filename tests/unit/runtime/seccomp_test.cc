@@ -20,7 +20,9 @@ uint32_t answer(const std::vector<sock_filter>& program, uint32_t architecture, 
   for (size_t at = 0; at < program.size(); ++at) {
     const sock_filter& i = program[at];
     switch (i.code) {
-      case BPF_LD | BPF_W | BPF_ABS: std::memcpy(&a, reinterpret_cast<const char*>(&data) + i.k, sizeof a); break;
+      case BPF_LD | BPF_W | BPF_ABS:
+        std::memcpy(&a, reinterpret_cast<const char*>(&data) + i.k, sizeof a);
+        break;
       case BPF_JMP | BPF_JA: at += i.k; break;
       case BPF_JMP | BPF_JEQ | BPF_K: at += a == i.k ? i.jt : i.jf; break;
       case BPF_JMP | BPF_JGT | BPF_K: at += a > i.k ? i.jt : i.jf; break;
@@ -41,8 +43,9 @@ constexpr uint32_t kX32 = 0x40000000;
 json::object profile(const char* fallback, json::array architectures) {
   return {{"defaultAction", fallback},
           {"architectures", std::move(architectures)},
-          {"syscalls", json::array{json::object{{"names", json::array{"read", "openat"}}, {"action", "SCMP_ACT_ALLOW"}},
-                                   json::object{{"names", json::array{"close_range"}}, {"action", "SCMP_ACT_ERRNO"}}}}};
+          {"syscalls",
+           json::array{json::object{{"names", json::array{"read", "openat"}}, {"action", "SCMP_ACT_ALLOW"}},
+                       json::object{{"names", json::array{"close_range"}}, {"action", "SCMP_ACT_ERRNO"}}}}};
 }
 std::vector<sock_filter> compiled(const json::object& profile) {
   auto filter = runtime::compile_seccomp(profile);
@@ -75,9 +78,11 @@ TEST(Seccomp, AnAbiThatTheProfileLacksIsNotMadeHarmless) {
 
 TEST(Seccomp, OnlyARefusingDefaultKnowsOfNewerCalls) {
   for (const char* fallback : {"SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"})
-    EXPECT_NE(answer(compiled(profile(fallback, {"SCMP_ARCH_X86_64"})), AUDIT_ARCH_X86_64, 437), kEnosys) << fallback;
+    EXPECT_NE(answer(compiled(profile(fallback, {"SCMP_ARCH_X86_64"})), AUDIT_ARCH_X86_64, 437), kEnosys)
+        << fallback;
   for (const char* fallback : {"SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"})
-    EXPECT_EQ(answer(compiled(profile(fallback, {"SCMP_ARCH_X86_64"})), AUDIT_ARCH_X86_64, 437), kEnosys) << fallback;
+    EXPECT_EQ(answer(compiled(profile(fallback, {"SCMP_ARCH_X86_64"})), AUDIT_ARCH_X86_64, 437), kEnosys)
+        << fallback;
 }
 
 TEST(Seccomp, AProfileThatNamesNothingIsLeftAlone) {

@@ -21,10 +21,10 @@ base::Status broken_protect_own_program(char**) asm("__wrap__ZN7runtime19protect
 namespace {
 LaunchPlan weakened(LaunchPlan plan) {
   for (Step& step : plan.steps) {
-    if (step.op == Op::kCapabilities) step.z = step.y;                                   // CVE-2022-29162
-    if (step.op == Op::kCgroupBind) step.x &= ~uint64_t{MOUNT_ATTR_RDONLY};              // CVE-2023-25809
-    if (step.op == Op::kUser && step.y == 0) step.x = 0;                                 // CVE-2026-30892
-    if (step.op == Op::kCloseFds) step.x = ~0u;                                          // leaked fds
+    if (step.op == Op::kCapabilities) step.z = step.y;                       // CVE-2022-29162
+    if (step.op == Op::kCgroupBind) step.x &= ~uint64_t{MOUNT_ATTR_RDONLY};  // CVE-2023-25809
+    if (step.op == Op::kUser && step.y == 0) step.x = 0;                     // CVE-2026-30892
+    if (step.op == Op::kCloseFds) step.x = ~0u;                              // leaked fds
   }
   return plan;
 }
