@@ -49,12 +49,17 @@ std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> 
   request.body = exchange->request().body;
   if (upgrades)
     return client.upgrade(
-        std::move(request), [exchange, started, ended = std::move(ended)](Result<Client::Upgraded> result) {
+        std::move(request), [exchange, started, ended = std::move(ended),
+                             change = options.change_answer](Result<Client::Upgraded> result) {
           if (!result.ok()) return ended(result.error(), false);
           *started = true;
           if (!result->stream) {
-            exchange->respond(result->response.status, onward(result->response.headers, false),
-                              std::move(result->response.body));
+            Response& answer = result->response;
+            if (auto filter = change ? change(answer) : nullptr) {
+              answer.body = filter(answer.body, false);
+              answer.body += filter({}, true);
+            }
+            exchange->respond(answer.status, onward(answer.headers, false), std::move(answer.body));
             return ended({}, true);
           }
           auto near = exchange->upgrade(onward(result->response.headers, true));
@@ -64,23 +69,34 @@ std::unique_ptr<Client::Call> forward(Client& client, std::shared_ptr<Exchange> 
   // Read as it is taken. The handle is the caller's: a Call of our own stands between.
   auto flow = std::make_shared<Flow>();
   auto call = std::make_unique<FlowCall>(flow);
+  auto filter = std::make_shared<ForwardOptions::Filter>();
+  auto pass = [exchange, filter](std::string_view data, bool last) {
+    std::string out = *filter ? (*filter)(data, last) : std::string(data);
+    if (!out.empty()) exchange->write(bytes(std::move(out)));
+  };
   flow->call = client.stream(
       std::move(request),
-      [exchange, started, weak = std::weak_ptr(flow)](const Response& head) {
+      [exchange, started, filter, change = options.change_answer,
+       weak = std::weak_ptr(flow)](const Response& head) {
         *started = true;
         exchange->on_drain([weak] {
           if (auto flow = weak.lock(); flow && flow->call) flow->call->pause(false);
         });
-        exchange->start(head.status, onward(head.headers, false));
+        Response answer{head.status, head.headers, {}};
+        if (change) *filter = change(answer);
+        exchange->start(answer.status, onward(answer.headers, false));
       },
-      [exchange, weak = std::weak_ptr(flow)](std::string_view data) {
-        exchange->write(bytes(std::string(data)));
+      [exchange, pass, weak = std::weak_ptr(flow)](std::string_view data) {
+        pass(data, false);
         if (exchange->queued_bytes() < kFedBytes) return;
         if (auto flow = weak.lock(); flow && flow->call) flow->call->pause(true);
       },
-      [exchange, started, ended = std::move(ended)](Status status) {
+      [exchange, started, pass, ended = std::move(ended)](Status status) {
         // An answer that was cut short is not finished: whoever waits for it must not take it for whole.
-        if (*started && status.ok()) exchange->finish();
+        if (*started && status.ok()) {
+          pass({}, true);
+          exchange->finish();
+        }
         ended(std::move(status), *started);
       });
   return call;

@@ -11,6 +11,10 @@ namespace base::http {
 struct ForwardOptions {
   std::function<void(Headers&)> change_headers;  // sees what goes on
   std::shared_ptr<bool> started;                 // set when `exchange` has been answered or begun to be
+  // Sees the answer's head before it goes back, and may change it. The body passes through what it
+  // returns, if anything: pieces in, what goes on out; `last` once, with an empty piece.
+  using Filter = std::function<std::string(std::string_view piece, bool last)>;
+  std::function<Filter(Response& head)> change_answer;
 };
 // `target` is what the other server is asked for. `ended` is called once: ok when the answer is
 // through, an error with `answered` false when `exchange` still has to be answered. The call is

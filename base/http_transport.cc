@@ -190,7 +190,7 @@ Transport::Io Transport::read(std::string_view* data) {
         break;
       }
       have += static_cast<size_t>(n);
-      if (!SSL_has_pending(ssl_)) break;
+      if (keeps_records_ || !SSL_has_pending(ssl_)) break;
     }
     if (ssl_wants_write_) update();
     if (have == 0) return io;
@@ -291,7 +291,7 @@ Transport::Io Transport::flush_tls() {
     // bytes and at least as many, as SSL_write demands.
     char record[kTlsRecordBytes];
     std::string_view data = out_[out_first_].rest();
-    if (data.size() < kTlsRecordBytes && data.size() < queued_bytes_) {
+    if (!keeps_records_ && data.size() < kTlsRecordBytes && data.size() < queued_bytes_) {
       size_t have = 0;
       for (size_t i = out_first_; i < out_.size() && have < kTlsRecordBytes; ++i) {
         std::string_view rest = out_[i].rest();
@@ -514,6 +514,7 @@ class TransportStream final : public ByteStream {
 std::unique_ptr<ByteStream> make_stream(std::unique_ptr<Transport> transport, std::string early,
                                         std::shared_ptr<void> kept) {
   auto core = std::make_shared<Core>();
+  transport->keep_records();
   transport->want_read(false);
   core->transport = std::move(transport);
   core->early = std::move(early);

@@ -26,6 +26,10 @@ class Transport {
   Io handshake();                   // kOk at once on plain
   Io read(std::string_view* data);  // up to 64 KiB in a buffer valid until the next read of anybody
   bool has_pending() const;         // TLS holds bytes that epoll will not announce
+  // From now on each queued buffer leaves in TLS records of its own, and a read gives one record: there
+  // are clients that poll the socket for their next message (Python's), and never see a second one
+  // that came in the same record.
+  void keep_records() { keeps_records_ = true; }
   void queue(std::string data);
   void queue(Bytes data);
   void queue(Bytes data, size_t offset, size_t size);  // a part of it
@@ -61,7 +65,7 @@ class Transport {
   Loop& loop_;
   UniqueFd fd_;
   ssl_st* ssl_ = nullptr;
-  bool is_socket_ = true;
+  bool is_socket_ = true, keeps_records_ = false;
   bool want_read_ = false, ssl_wants_write_ = false, write_blocked_ = false;
   std::vector<Out> out_;
   size_t out_first_ = 0, queued_bytes_ = 0;

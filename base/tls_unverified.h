@@ -1,5 +1,5 @@
 // A client's TLS without proof of who answers: only for what its user said so of (an APIService with
-// insecureSkipTLSVerify).
+// insecureSkipTLSVerify), and behind the API server's proxy, where nobody could say what is right.
 #pragma once
 
 #include "base/tls.h"

@@ -156,6 +156,9 @@ struct Connection::Impl : std::enable_shared_from_this<Connection::Impl> {
       payload.append(reason.substr(0, 123));  // a control frame carries 125 bytes
     }
     frame(kClose, payload);
+    // The server ends the connection first (RFC 6455 section 7.1.1): the client sees that nothing more
+    // comes even if it never looks at this frame. Its answer is still read.
+    if (role == Role::kServer && stream) stream->half_close();
   }
   // The connection is over; `code` is what the user hears.
   void finished(uint16_t code, std::string_view reason) {

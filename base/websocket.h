@@ -37,8 +37,8 @@ class Connection {
                   std::function<void(uint16_t code, std::string_view reason)> end);
   void send(std::string_view data, bool binary = true);
   void ping(std::string_view data);
-  void on_pong(std::function<void()> pong);  // each time; the peer reads
-  void close(uint16_t code, std::string_view reason = {});
+  void on_pong(std::function<void()> pong);                 // each time; the peer reads
+  void close(uint16_t code, std::string_view reason = {});  // `end` comes when the peer has closed too
   void pause(bool paused);
   size_t queued_bytes() const;
   void on_drain(std::function<void()> drained);

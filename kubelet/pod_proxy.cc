@@ -1,12 +1,19 @@
 #include "kubelet/pod_proxy.h"
 
 #include "base/http_forward.h"
+#include "base/tls_unverified.h"
 #include "kubelet/streaming.h"
 
 namespace kubelet {
 
 void PodProxy::handle(std::shared_ptr<base::http::Exchange> exchange, const std::string& ip, int port,
-                      std::string target) {
+                      bool tls, std::string target) {
+  std::shared_ptr<base::tls::Context> context;
+  if (tls) {
+    auto made = base::tls::unverified_client({});
+    if (!made.ok()) return answer_error(exchange, made.error());
+    context = std::move(*made);
+  }
   uint64_t id = next_++;
   auto forget = [this, id] { loop_.post([this, id] { passages_.erase(id); }); };
   exchange->on_close(forget);
@@ -14,9 +21,15 @@ void PodProxy::handle(std::shared_ptr<base::http::Exchange> exchange, const std:
   base::http::Client::Options options;
   options.host = ip;
   options.port = port;
-  passage.client = std::make_unique<base::http::Client>(loop_, nullptr, options);
+  passage.client = std::make_unique<base::http::Client>(loop_, std::move(context), options);
+  // The Pod sees the name that the client asked for, as behind kube-apiserver.
+  base::http::ForwardOptions forwards;
+  forwards.change_headers = [&exchange](base::http::Headers& headers) {
+    if (std::string host(exchange->request().headers.get("Host")); !host.empty()) headers.set("Host", host);
+  };
   passage.call = base::http::forward(
-      *passage.client, exchange, std::move(target), [exchange, forget](base::Status status, bool answered) {
+      *passage.client, exchange, std::move(target),
+      [exchange, forget](base::Status status, bool answered) {
         if (!status.ok() && !answered) {
           base::http::Headers headers;
           headers.add("Content-Type", "application/json");
@@ -25,7 +38,8 @@ void PodProxy::handle(std::shared_ptr<base::http::Exchange> exchange, const std:
                                         "error trying to reach service: " + status.error().message()));
         }
         forget();
-      });
+      },
+      forwards);
 }
 
 }  // namespace kubelet

@@ -14,8 +14,8 @@ namespace kubelet {
 class PodProxy {
  public:
   explicit PodProxy(base::Loop& loop) : loop_(loop) {}
-  // `target`: path and query as the Pod shall see them.
-  void handle(std::shared_ptr<base::http::Exchange> exchange, const std::string& ip, int port,
+  // `target`: path and query as the Pod shall see them. Over TLS no certificate is verified.
+  void handle(std::shared_ptr<base::http::Exchange> exchange, const std::string& ip, int port, bool tls,
               std::string target);
 
  private:

@@ -232,16 +232,20 @@ void Server::pod_proxy(std::shared_ptr<http::Exchange> exchange) {
                         base::make_error(base::Kind::kNotFound, "find Pod", parts[0] + "/" + parts[1],
                                          "pod " + parts[1] + "_" + parts[0] + " not found"));
   const std::string ip = worker->observed().sandbox.ip;
+  std::string_view digits = parts[2];
+  constexpr std::string_view kTls = "https:";
+  const bool tls = digits.starts_with(kTls);
+  if (tls) digits.remove_prefix(kTls.size());
   int port = 0;
-  if (auto [end, error] = std::from_chars(parts[2].data(), parts[2].data() + parts[2].size(), port);
-      error != std::errc() || end != parts[2].data() + parts[2].size())
+  if (auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+      error != std::errc() || end != digits.data() + digits.size())
     port = 0;
   if (ip.empty() || port < 1 || port > 65535)
     return answer_error(
         exchange,
         base::make_error(base::Kind::kInvalid, "reach Pod", parts[0] + "/" + parts[1],
                          ip.empty() ? "it has no address yet" : "port \"" + parts[2] + "\" is none"));
-  pod_proxy_.handle(std::move(exchange), ip, port, "/" + std::string(rest));
+  pod_proxy_.handle(std::move(exchange), ip, port, tls, "/" + std::string(rest));
 }
 
 base::Result<StreamTarget> Server::stream_target(const std::string& ns, const std::string& pod,
@@ -261,6 +265,7 @@ base::Result<StreamTarget> Server::stream_target(const std::string& ns, const st
   out.container = std::move(target.container_id);
   out.process = std::move(target.process);
   out.stdin = spec->stdin.value_or(false);
+  out.stdin_once = spec->stdin_once.value_or(false);
   out.tty = spec->tty.value_or(false);
   return out;
 }

@@ -30,7 +30,7 @@ class Server : private StreamBackend {
   void handle(ExchangeRef exchange);
   void route(const ExchangeRef& exchange);
   void health(const ExchangeRef& exchange, std::string_view path);
-  // /podProxy/{namespace}/{pod}/{port}/…: what the API server passes on to one of our Pods.
+  // /podProxy/{namespace}/{pod}/[https:]{port}/…: what the API server passes on to one of our Pods.
   void pod_proxy(ExchangeRef exchange);
   void stats_summary_of(const ExchangeRef& exchange);
   // One observation at a time of each kind, for all who wait for one.

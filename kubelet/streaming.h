@@ -13,10 +13,11 @@ namespace kubelet {
 
 struct StreamTarget {
   std::shared_ptr<runtime::Pod> pod;
-  std::string container;            // the runtime's id
-  base::json::value process;        // exec: OCI process (env, cwd, user, capabilities…); args and
-                                    // terminal are set here
-  bool stdin = false, tty = false;  // of the container itself: what attach can have
+  std::string container;      // the runtime's id
+  base::json::value process;  // exec: OCI process (env, cwd, user, capabilities…); args and
+                              // terminal are set here
+  // Of the container itself: what attach can have, and whether the end of its input is the container's.
+  bool stdin = false, stdin_once = false, tty = false;
 };
 struct LogTarget {
   std::string path;             // CRI log file
@@ -60,6 +61,9 @@ class Streaming {
   void command(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path,
                bool attach);
   void forward(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path);
+  // streaming_forward_channels.cc
+  void forward_channels(const std::shared_ptr<base::http::Exchange>& exchange, StreamTarget target,
+                        const std::string& pod);
   void logs(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path);
 
   base::Loop& loop_;

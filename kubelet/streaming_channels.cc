@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "api/base64.h"
 #include "base/json.h"
 #include "base/spdy.h"
 #include "base/websocket.h"
@@ -36,7 +37,7 @@ class WebSocketChannels final : public Channels {
   WebSocketChannels(base::Loop& loop, std::unique_ptr<base::websocket::Connection> connection,
                     StreamOptions options, const std::string& protocol)
       : loop_(loop), connection_(std::move(connection)), options_(options),
-        knows_close_(protocol == "v5.channel.k8s.io"),
+        knows_close_(protocol == "v5.channel.k8s.io"), base64_(protocol.find("base64.") != std::string::npos),
         knows_status_(protocol.starts_with("v4.") || protocol.starts_with("v5.")) {}
 
   void start(Handlers handlers) override {
@@ -60,9 +61,8 @@ class WebSocketChannels final : public Channels {
     callback();
   }
   void write(Channel channel, std::string_view data) override {
-    std::string message(1, static_cast<char>(channel));
-    message += data;
-    if (open_) return connection_->send(message);
+    std::string message = channel_message(channel, data, base64_);
+    if (open_) return connection_->send(message, !base64_);
     held_bytes_ += message.size();
     held_.push_back(std::move(message));
   }
@@ -82,7 +82,7 @@ class WebSocketChannels final : public Channels {
     if (std::exchange(open_, true)) return;
     timer_.cancel();
     connection_->on_pong([] {});
-    for (const std::string& message : std::exchange(held_, {})) connection_->send(message);
+    for (const std::string& message : std::exchange(held_, {})) connection_->send(message, !base64_);
     held_bytes_ = 0;
     if (finishing_) close();
   }
@@ -96,10 +96,11 @@ class WebSocketChannels final : public Channels {
     if (callback) callback();
   }
   void message(std::string_view data) {
-    if (data.empty()) return;
+    auto read = read_channel_message(data, base64_);
+    if (!read) return;
     open();
-    auto channel = static_cast<uint8_t>(data[0]);
-    data.remove_prefix(1);
+    uint8_t channel = read->channel;
+    data = read->data;
     if (channel == kStdin && options_.in) {
       auto callback = handlers_.in;
       if (callback && !data.empty()) callback(data);
@@ -115,7 +116,7 @@ class WebSocketChannels final : public Channels {
   base::Loop& loop_;
   std::unique_ptr<base::websocket::Connection> connection_;
   StreamOptions options_;
-  bool knows_close_, knows_status_;
+  bool knows_close_, base64_, knows_status_;
   bool open_ = false, finishing_ = false;
   std::vector<std::string> held_;
   size_t held_bytes_ = 0;
@@ -234,6 +235,20 @@ class SpdyChannels final : public Channels {
 };
 }  // namespace
 
+std::string channel_message(uint8_t channel, std::string_view data, bool base64) {
+  if (base64) return static_cast<char>('0' + channel) + api::base64_encode(data);
+  return static_cast<char>(channel) + std::string(data);
+}
+std::optional<ChannelMessage> read_channel_message(std::string_view message, bool base64) {
+  if (message.empty()) return std::nullopt;
+  auto channel = static_cast<uint8_t>(message[0]);
+  message.remove_prefix(1);
+  if (!base64) return ChannelMessage{channel, std::string(message)};
+  auto decoded = api::base64_decode(message);
+  if (channel < '0' || !decoded) return std::nullopt;
+  return ChannelMessage{static_cast<uint8_t>(channel - '0'), std::move(*decoded)};
+}
+
 bool is_spdy_upgrade(const base::http::Request& request) {
   return request.headers.has_token("Connection", "Upgrade") &&
          request.headers.has_token("Upgrade", "SPDY/3.1");
@@ -278,8 +293,9 @@ std::unique_ptr<Channels> open_channels(base::Loop& loop, const std::shared_ptr<
                                         StreamOptions options) {
   const auto& request = exchange->request();
   if (base::websocket::is_upgrade(request)) {
-    auto accepted =
-        base::websocket::accept(request, {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"});
+    auto accepted = base::websocket::accept(
+        request, {"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io",
+                  "base64.channel.k8s.io"});
     if (!accepted.ok()) {
       answer_error(exchange, accepted.error());
       return nullptr;

@@ -1,7 +1,9 @@
 // The channels of one exec or attach (stdin, stdout, stderr, error, resize), carried by WebSocket
-// ([v4|v5.]channel.k8s.io, KEP-4006) or by SPDY/3.1 streams (v1 to v5.channel.k8s.io). Owns the
-// client's connection; knows nothing of processes.
+// ([v4|v5.]channel.k8s.io, KEP-4006; [v4.]base64.channel.k8s.io for clients that have text alone) or by
+// SPDY/3.1 streams (v1 to v5.channel.k8s.io). Owns the client's connection; knows nothing of processes.
 #pragma once
+
+#include <optional>
 
 #include "base/http_server.h"
 
@@ -36,6 +38,17 @@ class Channels {
 std::unique_ptr<Channels> open_channels(base::Loop& loop,
                                         const std::shared_ptr<base::http::Exchange>& exchange,
                                         StreamOptions options);
+
+// What a client of port-forward is told.
+std::string forward_failure(uint16_t port, const std::string& pod, const std::string& reason);
+
+// A message of a channel: its number and the bytes; in base64 a digit and text. nullopt: it is none.
+struct ChannelMessage {
+  uint8_t channel;
+  std::string data;
+};
+std::string channel_message(uint8_t channel, std::string_view data, bool base64);
+std::optional<ChannelMessage> read_channel_message(std::string_view message, bool base64);
 
 bool is_spdy_upgrade(const base::http::Request& request);
 // The first X-Stream-Protocol-Version of the client that is in `served`. False: it was answered

@@ -50,6 +50,9 @@ class CommandSession final : public StreamSession, public std::enable_shared_fro
                             if (!result.ok()) return self->failed(result.error());
                             self->started_ = true;
                             if (result->terminal.valid()) self->open_terminal(std::move(result->terminal));
+                            // What a client sends to a container that takes no input goes nowhere; its output
+                            // is shown.
+                            if (!self->target_.stdin) self->in_stream_ = nullptr;
                             if (self->options_.in && result->in.valid()) self->open_in(std::move(result->in));
                             if (self->options_.out && result->out.valid())
                               self->open_output(Channels::kStdout, std::move(result->out));
@@ -186,13 +189,21 @@ class CommandSession final : public StreamSession, public std::enable_shared_fro
       if (std::exchange(in_paused_, false)) channels_->pause_in(false);
     if (in_end_) in_ended();
   }
-  // A terminal has no end of input but the character that the client sends.
+  // A terminal of an exec has no end of input but the character that the client sends. An attach is over
+  // with its input, unless the container's own ends there as well (stdinOnce) and its output goes on:
+  // what container runtimes do behind the kubelet.
   void in_ended() {
     in_end_ = true;
-    if (over_ || !started_ || !in_) return;
+    if (over_ || !started_ || !in_stream_) return;
+    bool ends_attach = attach_ && (target_.tty || !target_.stdin_once);
+    if (!in_ && !ends_attach) return;
     in_stream_ = nullptr;
-    in_->finish();
-    in_.reset();
+    for (auto* stream : {&in_, ends_attach ? &terminal_ : nullptr})
+      if (stream && *stream) {
+        (*stream)->finish();  // after what was sent is written
+        (*stream).reset();
+      }
+    if (ends_attach) finish_success();
   }
   void resize(uint16_t columns, uint16_t rows) {
     columns_ = columns;
@@ -310,10 +321,7 @@ void Streaming::command(const std::shared_ptr<base::http::Exchange>& exchange,
   if (!attach && command.empty()) return bad("you must specify a command");
   auto target = backend_.stream_target(path[1], path[2], path[3], path[4]);
   if (!target.ok()) return answer_error(exchange, target.error());
-  if (attach) {
-    if (options.tty && !target->tty) return bad("the container has no terminal (spec tty: false)");
-    if (options.in && !target->stdin) return bad("the container does not take stdin (spec stdin: false)");
-  }
+  if (attach && options.tty && !target->tty) return bad("the container has no terminal (spec tty: false)");
   auto channels = open_channels(loop_, exchange, options);
   if (!channels) return;
   auto session =

@@ -17,6 +17,10 @@ constexpr auto kPairTimeout = 30s;  // between the two streams of a request
 constexpr auto kIdleTimeout = 4h;   // the kubelet's streamingConnectionIdleTimeout
 constexpr const char* kProtocol = "portforward.k8s.io";
 
+bool offers_tunnel(const base::http::Request& request) {
+  return request.headers.has_token("Sec-WebSocket-Protocol", std::string("SPDY/3.1+") + kProtocol);
+}
+
 class ForwardSession final : public StreamSession, public std::enable_shared_from_this<ForwardSession> {
  public:
   ForwardSession(Streaming& owner, StreamTarget target, std::string pod)
@@ -105,9 +109,10 @@ class ForwardSession final : public StreamSession, public std::enable_shared_fro
           raw->socket->pause(true);
         },
         [this, raw](base::Status status) {
-          // The server's end. A reset is no reason to end the other connections.
-          if (status.ok()) return end(raw->id);
-          fail(pairs_[raw->id], status.error().message());
+          // The server's end. A reset ends this connection alone: a word on the error stream would make
+          // kubectl end all of them.
+          base::ignore(status, "what came before it was passed on");
+          end(raw->id);
         });
     pair->data->on_data(
         [raw](std::string_view data) {
@@ -134,8 +139,7 @@ class ForwardSession final : public StreamSession, public std::enable_shared_fro
   }
   void fail(std::shared_ptr<Pair> pair, const std::string& reason) {
     if (!pair) return;
-    pair->error->write("error forwarding port " + std::to_string(pair->port) + " to pod " + pod_ + ": " +
-                       reason);
+    pair->error->write(forward_failure(pair->port, pod_, reason));
     pairs_.erase(pair->id);
     pair->error->finish();
     pair->data->finish();
@@ -175,6 +179,8 @@ void Streaming::forward(const std::shared_ptr<base::http::Exchange>& exchange,
   if (!target.ok()) return answer_error(exchange, target.error());
   std::unique_ptr<ByteStream> stream;
   const auto& request = exchange->request();
+  if (base::websocket::is_upgrade(request) && !offers_tunnel(request))
+    return forward_channels(exchange, std::move(*target), path[2]);
   if (base::websocket::is_upgrade(request)) {
     auto accepted = base::websocket::accept(request, {std::string("SPDY/3.1+") + kProtocol});
     if (!accepted.ok()) return answer_error(exchange, accepted.error());

@@ -31,6 +31,34 @@ TEST(ByteStream, WritingIntoABrokenPipeIsNoSignal) {
   ASSERT_TRUE(run_until(loop, [&] { return in->queued_bytes() == 0; }));
 }
 
+// Clients that poll the socket for their next message never see one that shares a record with another.
+TEST(ByteStream, EachWriteIsATlsRecordOfItsOwn) {
+  Loop loop;
+  auto ca = tls::make_ca("test", std::chrono::hours(1)).value();
+  tls::CertificateRequest wanted;
+  wanted.common_name = "server";
+  wanted.dns_names = {"server"};
+  wanted.server = true;
+  auto server_side = tls::Context::server(tls::sign(ca, wanted).value(), "").value();
+  auto client_side = tls::Context::client(ca.certificate_pem, {}).value();
+  auto sockets = sys::socketpair(SOCK_STREAM | SOCK_NONBLOCK).value();
+  auto server = std::make_unique<Transport>(loop, std::move(sockets.read), server_side.get(), true);
+  auto client =
+      std::make_unique<Transport>(loop, std::move(sockets.write), client_side.get(), false, "server");
+  bool server_done = false, client_done = false;
+  ASSERT_TRUE(run_until(loop, [&] {
+    client_done = client_done || client->handshake() == Transport::Io::kOk;
+    server_done = server_done || server->handshake() == Transport::Io::kOk;
+    return client_done && server_done;
+  }));
+  auto far = make_stream(std::move(server), {}), near = make_stream(std::move(client), {});
+  std::vector<std::string> seen;
+  near->on_data([&](std::string_view data) { seen.emplace_back(data); }, [](Status) {});
+  for (const char* one : {"one", "two", "three"}) far->write(one);
+  ASSERT_TRUE(run_until(loop, [&] { return seen.size() == 3; }));
+  EXPECT_EQ(seen, (std::vector<std::string>{"one", "two", "three"}));
+}
+
 TEST(ByteStream, HalfClosedItStillReads) {
   Loop loop;
   auto sockets = sys::socketpair(SOCK_STREAM).value();

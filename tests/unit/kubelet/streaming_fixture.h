@@ -120,7 +120,9 @@ class StreamingFixture : public testing::Test, public StreamBackend {
     StreamTarget target;
     target.pod = pod_;
     target.container = "c";
-    target.stdin = true;
+    target.stdin = stdin_;
+    target.stdin_once = stdin_once_;
+    target.tty = tty_;
     return target;
   }
   Result<LogTarget> log_target(const std::string&, const std::string&, const std::string&,
@@ -147,7 +149,7 @@ class StreamingFixture : public testing::Test, public StreamBackend {
   std::optional<Streaming> streaming_;
   std::optional<base::http::Client> client_;
   std::string directory_;
-  bool ended_ = false;
+  bool ended_ = false, stdin_ = true, stdin_once_ = false, tty_ = false;
   std::function<bool(const std::shared_ptr<base::http::Exchange>&)> pass_;  // true: it answered
 };
 

@@ -217,6 +217,181 @@ TEST_F(StreamingTest, AttachJoinsTheContainersOwnStdio) {
   EXPECT_EQ(base::string_at(base::parse_json(client.channel[3]).value(), "status"), "Success");
 }
 
+TEST_F(StreamingTest, AnAttachEndsWithItsInputUnlessTheContainersEndsToo) {
+  for (bool once : {false, true}) {
+    stdin_once_ = once;
+    auto in = base::sys::pipe().value(), out = base::sys::pipe().value();
+    ASSERT_EQ(::fcntl(in.read.get(), F_SETFL, O_NONBLOCK), 0);
+    pod_->attached.in = std::move(in.write);
+    pod_->attached.out = std::move(out.read);
+    auto ask = request("/attach/ns/pod/c?input=1&output=1");
+    ask.headers = base::websocket::client_headers({"v5.channel.k8s.io"});
+    WebSocketClient client(upgrade(std::move(ask)).stream);
+    client.send(0, std::string(100'000, 'q'));
+    client.connection->send(std::string("\xff\x00", 2));
+    // What was sent before the end is not lost, and the end is the container's where it is meant to be.
+    size_t seen = 0;
+    ssize_t n = -1;
+    ASSERT_TRUE(run_until(loop_, [&] {
+      char text[4096];
+      while ((n = ::read(in.read.get(), text, sizeof text)) > 0) seen += static_cast<size_t>(n);
+      return n == 0;
+    }));
+    EXPECT_EQ(seen, 100'000u);
+    if (once) {
+      ASSERT_TRUE(base::sys::write_all(out.write.get(), "answer").ok());
+      ASSERT_TRUE(run_until(loop_, [&] { return client.channel[1] == "answer"; }));
+      EXPECT_EQ(client.code, 0);
+      out.write.reset();
+    }
+    ASSERT_TRUE(run_until(loop_, [&] { return client.code != 0; })) << once;
+    EXPECT_EQ(base::string_at(base::parse_json(client.channel[3]).value(), "status"), "Success");
+  }
+}
+
+TEST_F(StreamingTest, AttachWithInputToAContainerThatTakesNoneShowsItsOutput) {
+  stdin_ = false;
+  auto out = base::sys::pipe().value();
+  pod_->attached.out = std::move(out.read);
+  auto ask = request("/attach/ns/pod/c?input=1&output=1");
+  ask.headers = base::websocket::client_headers({"v5.channel.k8s.io"});
+  WebSocketClient client(upgrade(std::move(ask)).stream);
+  client.send(0, "nobody reads this");
+  client.connection->send(std::string("\xff\x00", 2));
+  ASSERT_TRUE(base::sys::write_all(out.write.get(), "hello").ok());
+  ASSERT_TRUE(run_until(loop_, [&] { return client.channel[1] == "hello"; }));
+  EXPECT_EQ(client.code, 0);
+  out.write.reset();
+  ASSERT_TRUE(run_until(loop_, [&] { return client.code != 0; }));
+}
+
+TEST_F(StreamingTest, ExecInBase64ForClientsThatHaveTextAlone) {
+  for (const char* protocol : {"v4.base64.channel.k8s.io", "base64.channel.k8s.io"}) {
+    auto ask = request("/exec/ns/pod/uid-1/c?command=head&command=-c3&input=1&output=1");
+    ask.headers = base::websocket::client_headers({protocol});
+    auto upgraded = upgrade(std::move(ask));
+    EXPECT_EQ(upgraded.response.headers.get("Sec-WebSocket-Protocol"), protocol);
+    base::websocket::Connection connection(std::move(upgraded.stream), base::websocket::Role::kClient);
+    std::vector<std::string> messages;
+    int code = 0;
+    connection.on_message(
+        [&](bool binary, std::string_view data) {
+          EXPECT_FALSE(binary);
+          messages.emplace_back(data);
+        },
+        [&](uint16_t c, std::string_view) { code = c; });
+    connection.send("0/wA=", false);  // 0xff 0x00
+    connection.send("0!!", false);    // is no base64
+    connection.send("0YQ==", false);  // "a"
+    ASSERT_TRUE(run_until(loop_, [&] { return code != 0; }));
+    ASSERT_GE(messages.size(), 2u);
+    EXPECT_EQ(messages[0], "1");
+    std::string out;
+    for (const auto& one : messages)
+      if (one[0] == '1') out += one.substr(1);
+    EXPECT_EQ(out, "/wBh");
+    EXPECT_TRUE(protocol[0] != 'v' || messages.back()[0] == '3');
+  }
+}
+
+TEST_F(StreamingTest, TheServerSideEndsTheConnectionFirst) {
+  auto ask = request("/exec/ns/pod/uid-1/c?command=true&output=1");
+  ask.headers = base::websocket::client_headers({"v4.channel.k8s.io"});
+  auto stream = upgrade(std::move(ask)).stream;  // a client that looks at no frame, and answers none
+  bool ended = false;
+  stream->on_data([](std::string_view) {}, [&](Status) { ended = true; });
+  auto began = std::chrono::steady_clock::now();
+  ASSERT_TRUE(run_until(loop_, [&] { return ended; }));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
+}
+
+// Answers the first bytes of each connection in upper case and closes it, or resets it.
+class Responder {
+ public:
+  explicit Responder(bool resets) : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener_.get(), 16), 0);
+    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    port = ntohs(address.sin_port);
+    thread_ = std::thread([this, resets] {
+      for (;;) {
+        base::UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        if (!fd.valid()) return;
+        char bytes[64];
+        ssize_t n = ::read(fd.get(), bytes, sizeof bytes);
+        if (resets) {
+          linger hard{1, 0};
+          ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+          continue;
+        }
+        std::string text(bytes, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+        for (char& c : text) c = static_cast<char>(std::toupper(c));
+        base::ignore(base::sys::write_all(fd.get(), text), "the test sees what is missing");
+      }
+    });
+  }
+  ~Responder() {
+    ::shutdown(listener_.get(), SHUT_RDWR);
+    thread_.join();
+  }
+  int port;
+
+ private:
+  base::UniqueFd listener_;
+  std::thread thread_;
+};
+
+TEST_F(StreamingTest, PortForwardByChannels) {
+  Responder server(false), resets(true);
+  const std::string number{static_cast<char>(server.port & 0xff), static_cast<char>(server.port >> 8)};
+  auto open = [&](const std::string& query, const char* protocol) {
+    auto ask = request("/portForward/ns/pod/uid" + query);
+    ask.headers = base::websocket::client_headers({"v5.channel.k8s.io", protocol});
+    return upgrade(std::move(ask));
+  };
+  std::string ports = "?port=" + std::to_string(server.port) + ",1";
+  WebSocketClient client(open(ports, "v4.channel.k8s.io").stream);
+  ASSERT_TRUE(run_until(loop_, [&] { return client.channel[3].size() > 2; }));
+  EXPECT_EQ(client.channel[1], number);
+  EXPECT_EQ(client.channel[2], std::string("\x01\x00", 2));
+  EXPECT_NE(client.channel[3].find("error forwarding port 1 to pod pod"), std::string::npos);
+  client.send(9, "no such channel");
+  client.send(0, "hello");
+  ASSERT_TRUE(run_until(loop_, [&] { return client.code != 0; }));  // both ports are done
+  EXPECT_EQ(client.channel[0], number + "HELLO");
+  EXPECT_EQ(client.channel[1], number);
+
+  base::websocket::Connection text(open(ports, "v4.base64.channel.k8s.io").stream,
+                                   base::websocket::Role::kClient);
+  std::string seen;
+  text.on_message(
+      [&](bool binary, std::string_view data) {
+        EXPECT_FALSE(binary);
+        if (data[0] == '0') seen += data;
+      },
+      [](uint16_t, std::string_view) {});
+  text.send("0aGVsbG8=", false);
+  ASSERT_TRUE(run_until(loop_, [&] { return seen.ends_with("0SEVMTE8="); })) << seen;
+
+  // A reset is the end of its port, and no failure.
+  WebSocketClient reset(
+      open("?ports=" + std::to_string(resets.port) + "&ports=" + std::to_string(server.port),
+           "v4.channel.k8s.io")
+          .stream);
+  reset.send(0, "x");
+  reset.send(2, "y");
+  ASSERT_TRUE(run_until(loop_, [&] { return reset.code != 0; }));
+  EXPECT_EQ(reset.channel[1].size(), 2u);
+  EXPECT_EQ(reset.channel[2], number + "Y");
+  EXPECT_TRUE(run_until(loop_, [&] { return streaming_->sessions() == 0; }));
+  for (const char* query : {"", "?port=", "?port=x", "?port=0", "?port=70000", "?port=80,"})
+    EXPECT_EQ(open(query, "v4.channel.k8s.io").response.status, 400) << query;
+}
+
 struct Forward {
   std::shared_ptr<base::spdy::Stream> data, error;
   std::string seen, failure;
@@ -272,6 +447,26 @@ TEST_F(StreamingTest, PortForwardPlainAndTunnelled) {
     session.close();
     EXPECT_TRUE(run_until(loop_, [&] { return streaming_->sessions() == 0; }));
   }
+}
+
+TEST_F(StreamingTest, AResetOfTheServerEndsThatPortForwardAlone) {
+  Echo echo;
+  Responder resets(true);
+  auto ask = request("/portForward/ns/pod/uid");
+  ask.method = "POST";
+  ask.headers.add("Connection", "Upgrade");
+  ask.headers.add("Upgrade", "SPDY/3.1");
+  ask.headers.add("X-Stream-Protocol-Version", "portforward.k8s.io");
+  base::spdy::Session session(upgrade(std::move(ask)).stream, base::spdy::Role::kClient, {}, {},
+                              [](Status) {});
+  Forward good(session, echo.port, 1), bad(session, resets.port, 2);
+  bad.data->write("x");
+  ASSERT_TRUE(run_until(loop_, [&] { return bad.data_ended && bad.error_ended; }));
+  EXPECT_EQ(bad.failure, "");  // a word here makes kubectl end all of them
+  good.data->write("still here");
+  good.data->finish();
+  ASSERT_TRUE(run_until(loop_, [&] { return good.data_ended; }));
+  EXPECT_EQ(good.seen, "STILL HERE");
 }
 
 TEST_F(StreamingTest, LogsFollowOverARotationUntilTheContainerExits) {
