@@ -14,7 +14,8 @@ using base::Result;
 
 namespace {
 
-constexpr size_t kPart = 32;  // bytes of one number of a P-256 signature or point
+constexpr unsigned kRsaBits = 2048;  // as kubeadm's sa.key
+constexpr size_t kPart = 32;         // bytes of one number of a P-256 signature or point
 
 EVP_PKEY* pkey(const std::shared_ptr<void>& key) { return static_cast<EVP_PKEY*>(key.get()); }
 
@@ -85,8 +86,8 @@ std::string base64url(std::string_view bytes) {
   return out;
 }
 
-Result<std::string> Key::make() {
-  tls::Key key(EVP_EC_gen("P-256"));
+Result<std::string> Key::make(std::string_view algorithm) {
+  tls::Key key(algorithm == "RS256" ? EVP_RSA_gen(kRsaBits) : EVP_EC_gen("P-256"));
   tls::Bio text(BIO_new(BIO_s_mem()));
   if (!key || PEM_write_bio_PrivateKey(text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
     return tls::openssl_error("make key", "of service accounts");

@@ -15,7 +15,8 @@ class Key {
  public:
   // A PEM private key, or a public one that only verifies.
   static base::Result<Key> read(const std::string& pem);
-  static base::Result<std::string> make();  // PEM of a new P-256 private key
+  // PEM of a new private key: P-256 for "ES256", RSA of 2048 bits for "RS256".
+  static base::Result<std::string> make(std::string_view algorithm);
 
   const std::string& id() const { return id_; }  // base64url of SHA-256 of its public part
   const char* algorithm() const { return rsa_ ? "RS256" : "ES256"; }

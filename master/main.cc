@@ -31,7 +31,7 @@ struct Flags {
   std::string cluster_dns = "10.96.0.10", cluster_domain = "cluster.local";
   std::string token_auth_file;
   std::vector<std::string> account_issuers, api_audiences;
-  std::string account_jwks_uri;
+  std::string account_jwks_uri, account_algorithm = "RS256";
   std::vector<std::string> admission_plugins;
   std::string log_level = "info";
   std::string audit_policy_file;
@@ -91,7 +91,8 @@ Status run(const Flags& flags) {
   }
   options.tokens.audiences = flags.api_audiences;
   options.tokens.jwks_uri = flags.account_jwks_uri;
-  options.tokens.keys = TRY(master::load_or_make_account_keys(flags.data_dir + "/pki"));
+  options.tokens.keys =
+      TRY(master::load_or_make_account_keys(flags.data_dir + "/pki", flags.account_algorithm));
   if (!flags.token_auth_file.empty())
     options.static_tokens = TRY(master::read_token_file(TRY(base::sys::read_file(flags.token_auth_file))));
   // The port Pods and nodes use is the first one listened on.
@@ -199,6 +200,10 @@ int main(int argc, char** argv) {
   app.add_option("--service-account-issuer", flags.account_issuers,
                  "issuer of service accounts' tokens; given again, one whose tokens are taken as well; "
                  "https://kubernetes.default.svc.DOMAIN when absent");
+  app.add_option("--service-account-signing-algorithm", flags.account_algorithm,
+                 "of the key that signs service accounts' tokens: RS256 or ES256, "
+                 "which is faster and which some validators do not know")
+      ->check(CLI::IsMember({"RS256", "ES256"}));
   app.add_option("--service-account-jwks-uri", flags.account_jwks_uri,
                  "where the OIDC discovery document says the tokens' keys are");
   app.add_option("--api-audiences", flags.api_audiences,

@@ -41,15 +41,29 @@ User account_user(const std::string& ns, const std::string& name, const std::str
 
 }  // namespace
 
-Result<std::vector<jws::Key>> load_or_make_account_keys(const std::string& dir) {
+Result<std::vector<jws::Key>> load_or_make_account_keys(const std::string& dir, std::string_view algorithm) {
+  std::string signs = dir + "/sa.key";
+  auto read = [](const std::string& path) -> Result<jws::Key> {
+    return TRY_WRAP(jws::Key::read(TRY(base::sys::read_file(path))), "read the service accounts' key", path);
+  };
+  bool makes = !base::sys::exists(signs);
+  if (!makes) {
+    jws::Key key = TRY(read(signs));
+    makes = key.algorithm() != algorithm;
+    // Kept before it is replaced, so that no moment's end takes the tokens along that it signed.
+    if (makes)
+      TRY(base::sys::write_file_atomic(dir + (algorithm == "RS256" ? "/sa-es256.key" : "/sa-rs256.key"),
+                                       TRY(base::sys::read_file(signs)), 0600));
+  }
+  if (makes) TRY(base::sys::write_file_atomic(signs, TRY(jws::Key::make(algorithm)), 0600));
   std::vector<jws::Key> keys;
-  if (!base::sys::exists(dir + "/sa.key"))
-    TRY(base::sys::write_file_atomic(dir + "/sa.key", TRY(jws::Key::make()), 0600));
-  for (const char* name : {"sa.key", "sa-old.key"}) {
+  for (const char* name : {"sa.key", "sa-old.key", "sa-es256.key", "sa-rs256.key"}) {
     std::string path = dir + "/" + name;
-    if (base::sys::exists(path))
-      keys.push_back(
-          TRY_WRAP(jws::Key::read(TRY(base::sys::read_file(path))), "read the service accounts' key", path));
+    if (!base::sys::exists(path)) continue;
+    jws::Key key = TRY(read(path));
+    bool known =
+        std::any_of(keys.begin(), keys.end(), [&](const jws::Key& one) { return one.id() == key.id(); });
+    if (!known) keys.push_back(std::move(key));
   }
   return keys;
 }

@@ -25,9 +25,11 @@ struct TokenKeys {
   std::vector<std::string> audiences = {};  // of the API; empty: the issuer
   std::string jwks_uri = {};                // in the OIDC discovery document; "": this server's
 };
-// <dir>/sa.key, made when absent, and sa-old.key, which verifies only, when there is one: what a
-// rotation leaves until the last token it signed is gone.
-base::Result<std::vector<jws::Key>> load_or_make_account_keys(const std::string& dir);
+// <dir>/sa.key, made when absent, and what only verifies: sa-old.key, which a rotation leaves until the last
+// token it signed is gone. A sa.key of another algorithm than the one asked for ("RS256", which every
+// validator knows, or "ES256") becomes sa-es256.key or sa-rs256.key, and a new one signs.
+base::Result<std::vector<jws::Key>> load_or_make_account_keys(const std::string& dir,
+                                                              std::string_view algorithm);
 
 struct TokenClaims {
   struct Named {

@@ -7,7 +7,7 @@ namespace master {
 class NodeRestrictionTest : public ServerTest {
  protected:
   void configure(ServerOptions& options) override {
-    key_ = jws::Key::make().value();
+    key_ = jws::Key::make("ES256").value();
     options.tokens = {"https://master.example", {jws::Key::read(key_).value()}, {}, {}};
   }
   void SetUp() override {

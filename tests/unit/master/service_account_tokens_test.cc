@@ -12,8 +12,8 @@ namespace json = base::json;
 using base::string_at;
 
 TEST(Jws, SignsAndVerifiesWithItsOwnKeyOnly) {
-  auto key = jws::Key::read(jws::Key::make().value()).value(),
-       other = jws::Key::read(jws::Key::make().value()).value();
+  auto key = jws::Key::read(jws::Key::make("ES256").value()).value(),
+       other = jws::Key::read(jws::Key::make("ES256").value()).value();
   std::string token = key.sign(R"({"a":1})").value();
   EXPECT_EQ(jws::verify(token, {other, key}).value(), R"({"a":1})");
   EXPECT_EQ(jws::verify(token, {other}).error().kind, base::Kind::kDenied);
@@ -32,6 +32,34 @@ TEST(Jws, SignsAndVerifiesWithItsOwnKeyOnly) {
   EXPECT_EQ(string_at(key.jwk(), "x").size(), 43u);
 }
 
+TEST(Jws, RsaKeysSignAndVerifyToo) {
+  auto rsa = jws::Key::read(jws::Key::make("RS256").value()).value(),
+       ec = jws::Key::read(jws::Key::make("ES256").value()).value();
+  std::string token = rsa.sign(R"({"a":1})").value();
+  EXPECT_EQ(jws::verify(token, {ec, rsa}).value(), R"({"a":1})");
+  EXPECT_EQ(jws::verify(token, {ec}).error().kind, base::Kind::kDenied);
+  EXPECT_EQ(string_at(rsa.jwk(), "kty"), "RSA");
+  EXPECT_EQ(string_at(rsa.jwk(), "alg"), "RS256");
+  EXPECT_EQ(string_at(rsa.jwk(), "e"), "AQAB");
+  EXPECT_EQ(string_at(rsa.jwk(), "n").size(), 342u);
+}
+
+TEST(AccountKeys, AreMadeOnceAndVerifyAfterTheirAlgorithmChanged) {
+  std::string dir = ::testing::TempDir() + "account-keys-" + std::to_string(::getpid());
+  ASSERT_TRUE(base::sys::remove_all(dir).ok() && base::sys::mkdir_all(dir).ok());
+  auto first = load_or_make_account_keys(dir, "ES256").value();
+  ASSERT_EQ(first.size(), 1u);
+  std::string token = first[0].sign("{}").value();
+  auto changed = load_or_make_account_keys(dir, "RS256").value();
+  ASSERT_EQ(changed.size(), 2u);
+  EXPECT_STREQ(changed[0].algorithm(), "RS256");
+  EXPECT_TRUE(jws::verify(token, changed).ok());
+  auto again = load_or_make_account_keys(dir, "RS256").value();
+  EXPECT_EQ(again[0].id(), changed[0].id());
+  EXPECT_EQ(again.size(), 2u);
+  ASSERT_TRUE(base::sys::remove_all(dir).ok());
+}
+
 TEST(TokenFile, Lines) {
   auto users = read_token_file("t1,bob,u1,\"dev,ops\"\n# a comment\n\nt2,\"e,ve\",u2\n").value();
   EXPECT_EQ(users.at("t1").groups, (std::vector<std::string>{"dev", "ops", "system:authenticated"}));
@@ -42,7 +70,7 @@ TEST(TokenFile, Lines) {
 class TokenTest : public ServerTest {
  protected:
   void configure(ServerOptions& options) override {
-    if (key_.empty()) key_ = jws::Key::make().value();
+    if (key_.empty()) key_ = jws::Key::make("ES256").value();
     options.tokens = {issuer_, {jws::Key::read(key_).value()}, former_, audiences_};
     options.static_tokens = read_token_file("static-token,carol,u,\"dev\"").value();
   }
