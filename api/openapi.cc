@@ -401,10 +401,12 @@ class Writer {
     auto can = [&](const char* verb) {
       return std::find(r.verbs.begin(), r.verbs.end(), verb) != r.verbs.end();
     };
-    if (r.subresource == "proxy") return proxy(served, r, root);
     bool collection = r.subresource.empty();
     std::string base = root + (r.namespaced ? "/namespaces/{namespace}/" : "/") + r.plural;
     std::string one = base + "/{name}" + (collection ? "" : "/" + r.subresource);
+    if (r.subresource == "proxy") return proxy(served, r, one);
+    if (type && (r.subresource == "exec" || r.subresource == "attach" || r.subresource == "portforward"))
+      return streams(served, r, *type, one);
     if (collection) {
       if (can("list")) put(served, r, type, base, "get", "list");
       if (can("create")) put(served, r, type, base, "post", "post");
@@ -418,32 +420,57 @@ class Writer {
     if (can("patch")) put(served, r, type, one, "patch", "patch");
     if (can("delete")) put(served, r, type, one, "delete", "delete");
   }
+  json::array place(const ServedResource& r) const {
+    json::array shared{parameter({"name", "string", "Name of the object."}, "path", true)};
+    if (r.namespaced)
+      shared.push_back(parameter({"namespace", "string", "Namespace of the object."}, "path", true));
+    return shared;
+  }
   // Any method, with or without a path behind it, on its way to a Pod, a Service or a node.
-  void proxy(const ServedGroupVersion& served, const ServedResource& r, const std::string& root) {
-    std::string one = root + (r.namespaced ? "/namespaces/{namespace}/" : "/") + r.plural + "/{name}/proxy";
+  void proxy(const ServedGroupVersion& served, const ServedResource& r, const std::string& one) {
     for (bool with_path : {false, true}) {
-      json::array shared{parameter({"name", "string", "Name of the object."}, "path", true)};
-      if (r.namespaced)
-        shared.push_back(parameter({"namespace", "string", "Namespace of the object."}, "path", true));
+      json::array shared = place(r);
       if (with_path)
         shared.push_back(
             parameter({"path", "string", "Path of the request behind the proxy."}, "path", true));
       shared.push_back(
           parameter({"path", "string", "Path of the request behind the proxy."}, "query", false));
-      json::object& item = paths_[with_path ? one + "/{path}" : one];
-      item["parameters"] = std::move(shared);
-      for (const char* method : {"delete", "get", "head", "options", "patch", "post", "put"}) {
-        std::string word = method;
-        word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
-        json::object op = operation("connect " + word + " requests to proxy of " + r.plural,
-                                    "connect" + spelled(served) + word + (r.namespaced ? "Namespaced" : "") +
-                                        gvk_kind(served, r) + "Proxy" + (with_path ? "WithPath" : ""),
-                                    served);
-        op["responses"] = answers(json::object{{"type", "string"}});
-        op["x-kubernetes-action"] = "connect";
-        op["x-kubernetes-group-version-kind"] = gvk_object(parse_gvk(r.kind_gvk));
-        item[method] = std::move(op);
-      }
+      connect(served, r, with_path ? one + "/{path}" : one,
+              {"delete", "get", "head", "options", "patch", "post", "put"}, std::move(shared),
+              with_path ? "ProxyWithPath" : "Proxy");
+    }
+  }
+  // exec, attach and port-forward: their options are the query.
+  void streams(const ServedGroupVersion& served, const ServedResource& r, const Type& options,
+               const std::string& one) {
+    json::array shared = place(r);
+    for (const Field& field : options.fields) {
+      std::string name(field.name), doc(field.doc);
+      if (name == "kind" || name == "apiVersion") continue;
+      const char* type = field.shape == Shape::kBool     ? "boolean"
+                         : field.shape == Shape::kString ? "string"
+                                                         : "integer";
+      shared.push_back(parameter({name.c_str(), type, doc.c_str()}, "query", false));
+    }
+    std::string part = r.subresource;
+    part[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(part[0])));
+    connect(served, r, one, {"get", "post"}, std::move(shared), part);
+  }
+  void connect(const ServedGroupVersion& served, const ServedResource& r, const std::string& path,
+               std::initializer_list<const char*> methods, json::array shared, const std::string& suffix) {
+    json::object& item = paths_[path];
+    item["parameters"] = std::move(shared);
+    for (const char* method : methods) {
+      std::string word = method;
+      word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
+      json::object op = operation("connect " + word + " requests to " + r.subresource + " of " + r.plural,
+                                  "connect" + spelled(served) + word + (r.namespaced ? "Namespaced" : "") +
+                                      gvk_kind(served, r) + suffix,
+                                  served);
+      op["responses"] = answers(json::object{{"type", "string"}});
+      op["x-kubernetes-action"] = "connect";
+      op["x-kubernetes-group-version-kind"] = gvk_object(parse_gvk(r.kind_gvk));
+      item[method] = std::move(op);
     }
   }
   void put(const ServedGroupVersion& served, const ServedResource& r, const Type* type,

@@ -112,7 +112,7 @@ class JsonPatch {
         return inapplicable(base::kTooDeep);
       return put(to, std::move(moved));
     }
-    return malformed("unknown op \"" + std::string(op) + "\"");
+    return inapplicable("unknown op \"" + std::string(op) + "\"");
   }
   json::value take() { return std::move(root_); }
 
@@ -200,8 +200,10 @@ base::Result<json::value> json_patch(const json::value& document, const json::va
   const json::array* operations = patch.if_array();
   if (!operations) return malformed("a JSON patch is a list of operations");
   if (operations->size() > kMaxJsonPatchOperations)
-    return malformed("The allowed maximum operations in a JSON patch is " +
-                     std::to_string(kMaxJsonPatchOperations) + ", got " + std::to_string(operations->size()));
+    return base::make_error(base::Kind::kExhausted, "apply JSON patch", {},
+                            "The allowed maximum operations in a JSON patch is " +
+                                std::to_string(kMaxJsonPatchOperations) + ", got " +
+                                std::to_string(operations->size()));
   JsonPatch run(document);
   for (const json::value& operation : *operations)
     if (auto status = run.run(operation); !status.ok()) return std::move(status).error();

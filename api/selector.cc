@@ -274,8 +274,9 @@ base::Result<FieldSelector> parse_field_selector(std::string_view text) {
     size_t at = part.find('=');
     while (at != std::string::npos && at && part[at - 1] == '\\') at = part.find('=', at + 1);
     if (at == std::string::npos || at == 0)
-      return base::make_error(base::Kind::kInvalid, "invalid field selector", part,
-                              "can't understand '" + part + "'");
+      return base::make_error(
+          base::Kind::kInvalid, {}, {},
+          "invalid selector: '" + std::string(text) + "'; can't understand '" + part + "'");
     FieldSelector::Term term;
     size_t end = at, begin = at + 1;
     if (part[at - 1] == '!') term.equal = false, --end;

@@ -17,6 +17,7 @@ void AdmissionAttributes::end(bool committed) {
 }
 
 void AdmissionChain::run(AttributesPtr attributes, bool mutating, size_t index, Done done) {
+  while (index < plugins_.size() && !plugins_[index]->handles(attributes->operation)) ++index;
   if (index == plugins_.size()) return done(nullptr);
   AdmissionPlugin& plugin = *plugins_[index];
   auto next = [this, attributes, mutating, index, done = std::move(done)](base::json::value refusal) mutable {

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +26,11 @@ struct AdmissionAttributes {
   RequestPtr request;    // who asks, and how
   ResourcePtr resource;  // the stored version of what is written
   std::string subresource, ns, name;
-  base::json::value object;   // null for kDelete
-  base::json::value old;      // null for kCreate; for kConnect: the object connected to
+  base::json::value object;   // null for kDelete; for kConnect: its options
+  base::json::value old;      // null for kCreate and kConnect
   base::json::value options;  // CreateOptions…, for webhooks
+  // What `object` is where it is none of the resource: an Eviction, a TokenRequest, a PodExecOptions.
+  std::optional<Subresource> body;
   bool dry_run = false;
   // Called once: the write is in the store, or never will be. For what a plugin reserved.
   std::vector<std::function<void(bool committed)>> on_end;
@@ -43,6 +46,8 @@ class AdmissionPlugin {
   using Done = std::function<void(base::json::value refusal)>;  // null: goes on
   virtual ~AdmissionPlugin() = default;
   virtual std::string_view name() const = 0;  // Kubernetes' name of it: "LimitRanger"
+  // A CONNECT writes nothing: only who asks others about every request looks at it.
+  virtual bool handles(Operation operation) const { return operation != Operation::kConnect; }
   // May change attributes.object; returns null or the Status that refuses.
   virtual base::json::value mutate(AdmissionAttributes&) { return nullptr; }
   virtual base::json::value validate(AdmissionAttributes&) { return nullptr; }

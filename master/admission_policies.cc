@@ -148,9 +148,9 @@ void ValidatingPolicies::next(std::shared_ptr<Round> round) {
     next(round);
   };
   const AdmissionAttributes& attributes = *round->attributes;
-  if (!shown->conversion || shown == attributes.resource) {
+  if (!shown->conversion || attributes.body || shown == attributes.resource) {
     auto served = [&](const json::value& object) {
-      return object.is_null() ? json::value() : served_form(*shown, object);
+      return object.is_null() || attributes.body ? object : served_form(*shown, object);
     };
     return with(served(attributes.object), served(attributes.old));
   }

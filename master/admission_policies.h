@@ -18,6 +18,7 @@ class ValidatingPolicies final : public AdmissionPlugin {
  public:
   explicit ValidatingPolicies(ApiServer& server);
   std::string_view name() const override { return "ValidatingAdmissionPolicy"; }
+  bool handles(Operation) const override { return true; }
   void validate(AttributesPtr attributes, Done done) override;
 
  private:

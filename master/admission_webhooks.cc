@@ -59,9 +59,9 @@ void AdmissionWebhooks::ask(const Call& call, const AttributesPtr& attributes, A
   if (attributes->dry_run && call.hook->has_side_effects)
     return done(dry_run_unsupported(call.hook->name), {}, nullptr);
   const auto& conversion = call.shown->conversion;
-  if (!conversion || call.shown == attributes->resource) {
+  if (!conversion || attributes->body || call.shown == attributes->resource) {
     auto shown = [&](const json::value& object) {
-      return object.is_null() ? json::value() : served_form(*call.shown, object);
+      return object.is_null() || attributes->body ? object : served_form(*call.shown, object);
     };
     return post(call, attributes, shown(attributes->object), shown(attributes->old), std::move(done));
   }
@@ -94,33 +94,35 @@ void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, 
   if (version.empty()) {
     if (call.hook->ignores_failure) return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
     return done(webhook_failure(
-                    call.hook->name,
+                    call.hook->name, WebhookStep::kPrepare,
                     base::make_error(base::Kind::kInvalid, "", "",
                                      "webhook does not accept known AdmissionReview versions (v1, v1beta1)")),
                 {}, nullptr);
   }
   std::string uid = new_uid();
   json::value review = admission_review(*attributes, *call.shown, version, uid, object, std::move(old));
-  client_->post(call.hook->client_config, base::to_json(review),
-                std::chrono::seconds(call.hook->timeout_seconds),
-                [hook = call.hook, uid, attributes, object = std::move(object),
-                 done = std::move(done)](base::Result<base::http::Response> result) mutable {
-                  auto answer = result.ok() ? read_review(hook->name, hook->review_version, uid, result->body)
-                                            : base::Result<ReviewAnswer>(result.error());
-                  if (!answer.ok()) {
-                    base::log::warning("admission webhook {} of {}: {}", hook->name, hook->configuration,
-                                       answer.error().message());
-                    if (!hook->ignores_failure)
-                      return done(webhook_failure(hook->name, answer.error()), {}, nullptr);
-                    return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
-                  }
-                  for (std::string& warning : answer->warnings)
-                    attributes->request->warnings.push_back(std::move(warning));
-                  for (auto& [key, value] : answer->audit_annotations)
-                    attributes->request->annotate(hook->name + "/" + key, std::move(value));
-                  json::value refusal = answer->allowed ? json::value() : answer->refusal;
-                  done(std::move(refusal), std::move(*answer), std::move(object));
-                });
+  client_->post(
+      call.hook->client_config, base::to_json(review), std::chrono::seconds(call.hook->timeout_seconds),
+      [hook = call.hook, uid, attributes, object = std::move(object),
+       done = std::move(done)](base::Result<base::http::Response> result) mutable {
+        auto answer = result.ok() ? read_review(hook->name, hook->review_version, uid, result->body)
+                                  : base::Result<ReviewAnswer>(result.error());
+        if (!answer.ok()) {
+          base::log::warning("admission webhook {} of {}: {}", hook->name, hook->configuration,
+                             answer.error().message());
+          if (!hook->ignores_failure)
+            return done(webhook_failure(hook->name, result.ok() ? WebhookStep::kRead : WebhookStep::kCall,
+                                        answer.error()),
+                        {}, nullptr);
+          return done(nullptr, {true, nullptr, std::nullopt, {}, {}}, nullptr);
+        }
+        for (std::string& warning : answer->warnings)
+          attributes->request->warnings.push_back(std::move(warning));
+        for (auto& [key, value] : answer->audit_annotations)
+          attributes->request->annotate(hook->name + "/" + key, std::move(value));
+        json::value refusal = answer->allowed ? json::value() : answer->refusal;
+        done(std::move(refusal), std::move(*answer), std::move(object));
+      });
 }
 
 // `before` is the object as the webhook saw it.
@@ -132,9 +134,13 @@ void AdmissionWebhooks::take_patch(const Call& call, const AttributesPtr& attrib
   };
   if (!patched.ok()) return refuse(patched.error().message());
   if (*patched == before) return done(nullptr, false);
-  if (auto status = api::check_types(*call.shown->type, *patched); !status.ok())
-    return refuse(status.error().message());
-  api::prune(*call.shown->type, *patched);
+  const api::Type& type = attributes->body ? *type_of(*attributes->body) : *call.shown->type;
+  if (auto status = api::check_types(type, *patched); !status.ok()) return refuse(status.error().message());
+  api::prune(type, *patched);
+  if (attributes->body) {
+    attributes->object = std::move(*patched);
+    return done(nullptr, true);
+  }
   if (call.shown->type->custom) api::apply_defaults(*call.shown->type, *patched);
   else api::defaults(call.shown->gvk(), *patched);
   for (const char* name : {"name", "namespace"})

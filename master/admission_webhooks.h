@@ -22,6 +22,7 @@ class AdmissionWebhooks final : public AdmissionPlugin {
   std::string_view name() const override {
     return mutating_ ? "MutatingAdmissionWebhook" : "ValidatingAdmissionWebhook";
   }
+  bool handles(Operation) const override { return true; }
   void mutate(AttributesPtr attributes, Done done) override;
   void validate(AttributesPtr attributes, Done done) override;
 

@@ -1,7 +1,10 @@
 // What is served, told to clients: plain and aggregated discovery, OpenAPI v2 and v3.
+#include <openssl/evp.h>
+
 #include <algorithm>
 #include <map>
 
+#include "api/base64.h"
 #include "api/openapi.h"
 #include "api/openapi_proto.h"
 #include "master/api_services.h"
@@ -30,6 +33,14 @@ json::array split_words(std::string_view text) {
   return out;
 }
 
+// By which clients see that what is stored has changed its version; equal for equal group, version and kind.
+std::string storage_version_hash(const ResourceInfo& stored) {
+  std::string text = stored.group + "/" + stored.version + "/" + stored.kind;
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  EVP_Digest(text.data(), text.size(), digest, nullptr, EVP_sha256(), nullptr);
+  return api::base64_encode({reinterpret_cast<char*>(digest), 8});
+}
+
 json::value resource_list(const ResourceTable& table, std::string_view group, std::string_view version) {
   json::array list;
   for (const ResourcePtr& each : table.all()) {
@@ -42,6 +53,7 @@ json::value resource_list(const ResourceTable& table, std::string_view group, st
                      {"verbs", to_array(verbs_of(r))}};
     if (!r.short_names.empty()) row["shortNames"] = split_words(r.short_names);
     if (!r.categories.empty()) row["categories"] = split_words(r.categories);
+    if (r.objects) row["storageVersionHash"] = storage_version_hash(r.stored());
     list.push_back(std::move(row));
     for (const Subresource& s : subresources_of(r)) {
       json::object sub{{"name", std::string(r.plural) + "/" + std::string(s.name)},

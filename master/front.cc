@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "api/protobuf.h"
 #include "base/fiber.h"
 
 namespace master {
@@ -25,10 +26,6 @@ const std::vector<double> kSizes = {1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
 const std::vector<double> kStoreDurations = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                              0.2,    0.4,   0.6,    0.8,   1,    2,     4,    8};
 
-bool connects(std::string_view subresource) {
-  return subresource == "exec" || subresource == "attach" || subresource == "portforward" ||
-         subresource == "proxy";
-}
 std::string_view verb_label(const RequestInfo& request) {
   if (!request.resource) return request.http().method;
   if (connects(request.subresource)) return "CONNECT";
@@ -55,6 +52,10 @@ std::string_view path_label(std::string_view path) {
 
 }  // namespace
 
+bool connects(std::string_view subresource) {
+  return subresource == "exec" || subresource == "attach" || subresource == "portforward" ||
+         subresource == "proxy";
+}
 bool long_running(const RequestInfo& request) {
   return request.resource && (request.verb == "watch" || connects(request.subresource) ||
                               (request.subresource == "log" && request.flag("follow")));
@@ -120,7 +121,8 @@ class Front::Observed final : public base::http::Exchange, public std::enable_sh
     code_ = status;
     for (const Bytes& part : body) size_ += part ? part->size() : 0;
     if (audited_ && (audited_->decision.level == AuditLevel::kRequestResponse || status >= 400) &&
-        size_ <= kMaxAuditedBody && headers.get("Content-Encoding").empty())
+        size_ <= kMaxAuditedBody && headers.get("Content-Encoding").empty() &&
+        headers.get("Content-Type") != api::kProtobufMediaType)
       for (const Bytes& part : body)
         if (part) audited_->response += *part;
     add_headers(headers);

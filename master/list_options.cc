@@ -130,8 +130,7 @@ json::value read_list_options(const RequestInfo& request, bool watch, ListOption
   if (std::string_view text = request.param("limit"); !text.empty()) {
     int64_t limit;
     if (!read_number(text, &limit))
-      return api::bad_request("limit: Invalid value: \"" + std::string(text) +
-                              "\": must be a number, 0 or more");
+      return api::bad_request("strconv.ParseInt: parsing \"" + std::string(text) + "\": invalid syntax");
     out->limit = static_cast<size_t>(limit);
   }
   if (!request.param("sendInitialEvents").empty())

@@ -2,9 +2,11 @@
 // mean is between the client and the kubelet.
 #include <arpa/inet.h>
 
-#include <algorithm>
+#include <charconv>
 
 #include "api/status.h"
+#include "base/http_feed.h"
+#include "base/json_lists.h"
 #include "master/server.h"
 
 namespace master {
@@ -33,32 +35,51 @@ base::http::Headers upgrade_headers(const base::http::Headers& in) {
 }
 
 // The container that the request means; empty and *refusal set when it is unclear.
-std::string choose_container(const RequestInfo& request, const json::value& pod, json::value* refusal) {
-  std::vector<std::string> names;
-  std::string wanted(request.param("container"));
-  for (const char* list : {"containers", "initContainers", "ephemeralContainers"}) {
-    const json::value* containers = base::find_path(pod, "spec", list);
-    if (!containers || !containers->is_array()) continue;
-    for (const json::value& container : containers->get_array()) {
+std::string choose_container(const RequestInfo& request, std::string_view wanted, const json::value& pod,
+                             json::value* refusal) {
+  std::string all, only;
+  size_t count = 0;  // of the containers proper: one alone is meant by no name
+  for (const char* list : {"initContainers", "containers", "ephemeralContainers"})
+    for (const json::value& container : base::list_at(base::find_path(pod, "spec", list))) {
       std::string name(base::string_at(container, "name"));
       if (name == wanted) return name;
-      if (std::string_view(list) == "containers") names.push_back(name);
+      all += (all.empty() ? "" : " ") + name;
+      if (std::string_view(list) == "containers" && ++count == 1) only = name;
     }
-  }
-  if (wanted.empty() && names.size() == 1) return names[0];
-  if (wanted.empty()) {
-    // The author's word, but for one of the Pod's: it becomes a part of the URL at the kubelet.
-    std::string annotated(
-        base::string_at(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container"));
-    if (std::find(names.begin(), names.end(), annotated) != names.end()) return annotated;
-    std::string all;
-    for (const std::string& name : names) all += (all.empty() ? "" : " ") + name;
-    *refusal = api::bad_request("a container name must be specified for pod " + request.name +
-                                ", choose one of: [" + all + "]");
-  } else {
-    *refusal = api::bad_request("container " + wanted + " is not valid for pod " + request.name);
-  }
+  if (wanted.empty() && count == 1) return only;
+  *refusal =
+      wanted.empty()
+          ? api::bad_request("a container name must be specified for pod " + request.name +
+                             ", choose one of: [" + all + "]")
+          : api::bad_request("container " + std::string(wanted) + " is not valid for pod " + request.name);
   return {};
+}
+
+// PodLogOptions as kube-apiserver takes them; null or the Status that refuses.
+json::value check_log_options(const RequestInfo& request) {
+  using Type = api::FieldError::Type;
+  api::FieldErrors errors;
+  for (const auto& [name, least] :
+       {std::pair{"tailLines", int64_t{0}}, {"limitBytes", int64_t{1}}, {"sinceSeconds", int64_t{1}}}) {
+    std::string_view text = request.param(name);
+    if (text.empty()) continue;
+    int64_t value = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size())
+      return api::bad_request(
+          "strconv.ParseInt: parsing " + base::to_json(json::value(text)) + ": " +
+          (error == std::errc::result_out_of_range ? "value out of range" : "invalid syntax"));
+    if (value < least)
+      errors.push_back({Type::invalid, name, std::to_string(value),
+                        least == 0 ? "must be greater than or equal to 0" : "must be greater than 0"});
+  }
+  if (!request.param("sinceSeconds").empty() && !request.param("sinceTime").empty())
+    errors = {{Type::forbidden, "", "", "at most one of `sinceTime` or `sinceSeconds` may be specified"}};
+  if (std::string_view stream = request.param("stream");
+      !stream.empty() && stream != "All" && stream != "Stdout" && stream != "Stderr")
+    errors.push_back({Type::not_supported, "stream", base::to_json(json::value(stream)),
+                      "supported values: \"All\", \"Stderr\", \"Stdout\""});
+  return errors.empty() ? json::value(nullptr) : api::invalid("", "PodLogOptions", request.name, errors);
 }
 
 }  // namespace
@@ -99,17 +120,23 @@ Client* ApiServer::node_client(const std::string& node, json::value* refusal) {
   return slot.client.get();
 }
 
-void ApiServer::pod_stream(RequestPtr request) {
+void ApiServer::pod_stream(RequestPtr request, const json::value& options) {
+  bool log = request->subresource == "log";
+  if (json::value refusal = log ? check_log_options(*request) : json::value(); !refusal.is_null())
+    return request->reply_status(refusal);
   ObjectRef object = cache(*request->resource).find(object_key(request->ns, request->name));
   if (!object) return request->reply_status(api::not_found({"", "pods"}, request->name));
   json::value pod = parse_object(*object->text);
   json::value refusal;
   std::string container;
   if (request->subresource != "portforward") {
-    container = choose_container(*request, pod, &refusal);
+    container = choose_container(
+        *request, log ? request->param("container") : base::string_at(options, "container"), pod, &refusal);
     if (!refusal.is_null()) return request->reply_status(refusal);
   }
   std::string node(base::string_at(pod, "spec", "nodeName"));
+  if (node.empty() && log)
+    return request->exchange->respond(204, {}, std::string());  // nothing was written yet
   if (node.empty())
     return request->reply_status(api::bad_request("pod " + request->name + " does not have a host assigned"));
   Client* client = node_client(node, &refusal);
@@ -120,21 +147,21 @@ void ApiServer::pod_stream(RequestPtr request) {
   auto add = [&](std::string_view key, std::string_view value) {
     query += (query.empty() ? "?" : "&") + base::http::escape(key) + "=" + base::http::escape(value);
   };
-  bool log = request->subresource == "log";
-  for (const auto& [key, value] : request->query) {
-    if (key == "container") continue;
-    bool on = is_true(value);
+  if (log) {
+    for (const char* flag : {"follow", "previous", "timestamps"})
+      if (request->flag(flag)) add(flag, "true");
+    for (const char* option : {"limitBytes", "sinceSeconds", "sinceTime", "stream", "tailLines"})
+      for (const auto& [key, value] : request->query)
+        if (key == option) add(key, value);
+  } else {
     // The kubelet's own names for these, since the first Kubernetes.
-    if (key == "stdin" && !log) {
-      if (on) add("input", "1");
-    } else if (key == "stdout" && !log) {
-      if (on) add("output", "1");
-    } else if (key == "stderr" && !log) {
-      if (on) add("error", "1");
-    } else if (key == "tty") {
-      if (on) add("tty", "1");
-    } else if (key == "follow" || key == "previous" || key == "timestamps") add(key, on ? "true" : "false");
-    else add(key, value);
+    for (const auto& [option, name] :
+         {std::pair{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}, {"tty", "tty"}})
+      if (base::as_bool(base::find(options, option))) add(name, "1");
+    for (const json::value& word : base::list_at(base::find(options, "command")))
+      add("command", base::as_string(&word));
+    for (const json::value& port : base::list_at(base::find(options, "ports")))
+      add("port", std::to_string(base::as_int(&port)));
   }
   const std::string pod_path =
       "/" + base::http::escape(request->ns) + "/" + base::http::escape(request->name);
@@ -150,13 +177,20 @@ void ApiServer::pod_stream(RequestPtr request) {
   onward.target = target + query;
   uint64_t id = next_call_++;
   auto forget = [this, id] { loop_.post([this, id] { calls_.erase(id); }); };
-  auto unreachable = [node](const base::Error& error) {
-    return api::make_status(502, "BadGateway", "node \"" + node + "\": " + error.message());
+  // In the words that clients look for: kube-apiserver passes on what Go's HTTP client said.
+  std::string trying =
+      log ? "Get \"https://" + nodes_[node].endpoint + onward.target + "\": " : "error dialing backend: ";
+  auto unreachable = [trying](const base::Error& error) {
+    return api::make_status(500, "", trying + error.message());
   };
   if (log) {
     auto started = std::make_shared<bool>(false);
     auto exchange = request->exchange;
     exchange->on_close(forget);
+    auto pause = [this, id](bool paused) {  // read as it is taken
+      if (auto call = calls_.find(id); call != calls_.end()) call->second->pause(paused);
+    };
+    exchange->on_drain([pause] { pause(false); });
     calls_[id] = client->stream(
         std::move(onward),
         [exchange, started](const base::http::Response& head) {
@@ -166,7 +200,10 @@ void ApiServer::pod_stream(RequestPtr request) {
           headers.add("Content-Type", type.empty() ? "text/plain" : std::string(type));
           exchange->start(head.status, std::move(headers));
         },
-        [exchange](std::string_view data) { exchange->write(base::http::bytes(std::string(data))); },
+        [exchange, pause](std::string_view data) {
+          exchange->write(base::http::bytes(std::string(data)));
+          if (exchange->queued_bytes() >= base::http::kFedBytes) pause(true);
+        },
         [request, started, forget, unreachable](base::Status status) {
           if (*started) request->exchange->finish();
           else if (!status.ok()) request->reply_status(unreachable(status.error()));

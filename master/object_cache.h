@@ -29,6 +29,7 @@ struct StoredObject {
   mutable std::vector<std::pair<std::string, Bytes>> converted = {};
   // The cells of its row in tables, ages left open (api/table.h); by the first who asks.
   mutable std::string cells = {};
+  mutable Bytes protobuf = {};  // its message, by the first who asks
   std::string_view ns() const { return std::string_view(key).substr(0, key.find('/')); }
   std::string_view name() const { return std::string_view(key).substr(key.find('/') + 1); }
 };

@@ -79,21 +79,23 @@ void ApiServer::create_binding(RequestPtr request) {
 // POST pods/NAME/eviction: a deletion that asks the Pod's disruption budget first (KEP-85).
 void ApiServer::evict_pod(RequestPtr request) {
   static const api::Type* type = api::find_type("io.k8s.api.policy.v1", "Eviction");
-  base::Result<json::value> body = json::value();
-  base::compute([&] { body = base::parse_json(request->http().body); });
-  if (!body.ok() || !body->is_object())
-    return request->reply_status(api::bad_request("the body is no Eviction"));
-  if (auto status = api::check_types(*type, *body); !status.ok())
-    return request->reply_status(api::cannot_decode("policy/v1", "Eviction", status.error().message()));
-  base::compute([&] { api::prune(*type, *body); });
-  std::string_view name = base::string_at(*body, "metadata", "name");
+  json::value body;
+  if (!decode_body(*request, *type, "Eviction", &body)) return;
+  std::string_view name = base::string_at(body, "metadata", "name");
   if (!name.empty() && name != request->name)
     return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));
+  if (!cache("", "pods").find(object_key(request->ns, request->name)))
+    return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
+  admit_body(request, Operation::kCreate, std::move(body), nullptr,
+             [this, request](const json::value& admitted) { evict_admitted(request, admitted); });
+}
+
+void ApiServer::evict_admitted(RequestPtr request, const json::value& eviction) {
   ObjectRef object = cache("", "pods").find(object_key(request->ns, request->name));
   if (!object)
     return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
   json::value pod = parse_object(*object->text);
-  const json::value* sent = base::find(*body, "deleteOptions");
+  const json::value* sent = base::find(eviction, "deleteOptions");
   json::value options = sent && sent->is_object() ? *sent : json::value(json::object());
   if (request->dry_run()) options.get_object()["dryRun"] = json::array{"All"};
 
@@ -122,6 +124,7 @@ void ApiServer::evict_pod(RequestPtr request) {
   asks->resource = resources_.find("policy", "v1", "poddisruptionbudgets");
   asks->name = budgets[0]->name();
   asks->subresource = "status";
+  asks->admitted = true;  // with the eviction
   update_object(
       asks, "status",
       [pod_name = request->name](const json::value& current, json::value* updated) {
@@ -161,38 +164,44 @@ void ApiServer::bind_pod(RequestPtr request) {
                                               {{api::FieldError::Type::required, "target.name", "", ""}}));
   }
   std::string uid(base::string_at(binding, "metadata", "uid"));
-  update_object(
-      request, "binding",
-      [request, node, uid](const json::value& current, json::value* updated) {
-        const ResourceInfo& resource = *request->resource;
-        if (!uid.empty() && uid != base::string_at(current, "metadata", "uid"))
-          return api::conflict(resource.named(), request->name,
-                               "the pod was replaced by another of the same name");
-        if (base::find_path(current, "metadata", "deletionTimestamp"))
-          return api::conflict(resource.named(), request->name,
-                               "pod " + request->name + " is being deleted, cannot be assigned to a host");
-        if (std::string_view has = base::string_at(current, "spec", "nodeName"); !has.empty())
-          return api::conflict(
-              resource.named(), request->name,
-              "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
-        *updated = current;
-        base::object_at(updated->get_object(), "spec")["nodeName"] = node;
-        json::object& status = base::object_at(updated->get_object(), "status");
-        json::array conditions;
-        if (const json::value* old = status.if_contains("conditions"); old && old->is_array())
-          for (const json::value& condition : old->get_array())
-            if (base::string_at(condition, "type") != "PodScheduled") conditions.push_back(condition);
-        conditions.push_back(json::object{{"type", "PodScheduled"},
-                                          {"status", "True"},
-                                          {"lastTransitionTime", base::format_time(base::wall_now())}});
-        status["conditions"] = std::move(conditions);
-        return json::value(nullptr);
-      },
-      [request](Outcome outcome) {
-        if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-        json::value success = api::make_success();
-        success.get_object()["code"] = 201;
-        request->reply_status(success);
+  admit_body(
+      request, Operation::kCreate, std::move(binding), nullptr,
+      [this, request, node, uid](const json::value&) {
+        request->admitted = true;
+        update_object(
+            request, "binding",
+            [request, node, uid](const json::value& current, json::value* updated) {
+              const ResourceInfo& resource = *request->resource;
+              if (!uid.empty() && uid != base::string_at(current, "metadata", "uid"))
+                return api::conflict(resource.named(), request->name,
+                                     "the pod was replaced by another of the same name");
+              if (base::find_path(current, "metadata", "deletionTimestamp"))
+                return api::conflict(
+                    resource.named(), request->name,
+                    "pod " + request->name + " is being deleted, cannot be assigned to a host");
+              if (std::string_view has = base::string_at(current, "spec", "nodeName"); !has.empty())
+                return api::conflict(
+                    resource.named(), request->name,
+                    "pod " + request->name + " is already assigned to node \"" + std::string(has) + "\"");
+              *updated = current;
+              base::object_at(updated->get_object(), "spec")["nodeName"] = node;
+              json::object& status = base::object_at(updated->get_object(), "status");
+              json::array conditions;
+              if (const json::value* old = status.if_contains("conditions"); old && old->is_array())
+                for (const json::value& condition : old->get_array())
+                  if (base::string_at(condition, "type") != "PodScheduled") conditions.push_back(condition);
+              conditions.push_back(json::object{{"type", "PodScheduled"},
+                                                {"status", "True"},
+                                                {"lastTransitionTime", base::format_time(base::wall_now())}});
+              status["conditions"] = std::move(conditions);
+              return json::value(nullptr);
+            },
+            [request](Outcome outcome) {
+              if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+              json::value success = api::make_success();
+              success.get_object()["code"] = 201;
+              request->reply_status(success);
+            });
       });
 }
 

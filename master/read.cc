@@ -1,6 +1,7 @@
 // GET and LIST: copies of cached bytes, never the store.
 #include <algorithm>
 
+#include "api/protobuf.h"
 #include "api/status.h"
 #include "api/table.h"
 #include "base/http_feed.h"
@@ -20,8 +21,9 @@ constexpr size_t kPiece = 64 << 10;  // bytes of an answer in one buffer
 // What is answered at once: bytes as they are cached, and rows that have to be made.
 constexpr size_t kWholeBytes = 8u << 20, kWholeRows = 1000;
 
-std::string partial_metadata(std::string_view object) {
-  std::string out = R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
+std::string partial_metadata(std::string_view object, std::string_view version = "v1") {
+  std::string out = R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/)";
+  out.append(version).append(R"(","metadata":)");
   out += metadata_text(object);
   out += '}';
   return out;
@@ -57,7 +59,7 @@ void append_row(std::string& out, const RequestInfo& request, const StoredObject
   std::string_view include = request.param("includeObject");
   if (include != "None") {
     out += R"(,"object":)";
-    if (include != "Object") out += partial_metadata(*text);
+    if (include != "Object") out += partial_metadata(*text, request.meta_version);
     else if (converted) out += json::serialize(parsed);
     else out += *text;
   }
@@ -67,24 +69,61 @@ void append_row(std::string& out, const RequestInfo& request, const StoredObject
 // Up to the rows, which "]}" ends.
 std::string table(const RequestInfo& request, const json::object& metadata, bool with_columns) {
   const api::CustomKind* custom = request.resource->type->custom;
-  return R"({"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":)" + json::serialize(metadata) +
-         R"(,"columnDefinitions":)" +
+  return R"({"kind":"Table","apiVersion":"meta.k8s.io/)" + request.meta_version + R"(","metadata":)" +
+         json::serialize(metadata) + R"(,"columnDefinitions":)" +
          (with_columns ? json::serialize(custom ? api::table_columns(*custom)
                                                 : api::table_columns(request.resource->gvk()))
                        : "null") +
          R"(,"rows":[)";
 }
 
+const api::Type& meta_type(const char* name) {
+  return *api::find_type("io.k8s.apimachinery.pkg.apis.meta.v1", name);
+}
+
+// The message of an object, as it stands in lists. That of the stored version is made once and stays.
+Bytes protobuf_message(const RequestInfo& request, const StoredObject& object) {
+  const ResourceInfo& resource = *request.resource;
+  if (request.rendering == Rendering::kPartialMetadata) {
+    static const api::Type& type = meta_type("ObjectMeta");
+    auto metadata = base::parse_json(metadata_text(*shown_text(resource, object)));
+    std::string out;
+    api::append_protobuf_item(out, 1, metadata.ok() ? api::protobuf_message(type, *metadata) : "");
+    return base::http::bytes(std::move(out));
+  }
+  bool as_stored = !resource.stored_version;
+  if (as_stored && object.protobuf) return object.protobuf;
+  auto parsed = base::parse_json(*object.text);
+  if (!parsed.ok()) return base::http::bytes("");
+  Bytes out = base::http::bytes(
+      api::protobuf_message(*resource.type, as_stored ? *parsed : served_form(resource, std::move(*parsed))));
+  if (as_stored) object.protobuf = out;
+  return out;
+}
+
+// What the envelope of an object, or of a list of them, says.
+std::pair<std::string, std::string> shown_as(const RequestInfo& request, bool list) {
+  const ResourceInfo& resource = *request.resource;
+  if (request.rendering == Rendering::kPartialMetadata)
+    return {"meta.k8s.io/" + request.meta_version,
+            list ? "PartialObjectMetadataList" : "PartialObjectMetadata"};
+  return {std::string(resource.group_version()), list ? resource.list_kind : resource.kind};
+}
+
 }  // namespace
 
 Bytes ApiServer::render(const RequestInfo& request, const StoredObject& object, bool with_columns) const {
+  if (request.protobuf) {
+    auto [version, kind] = shown_as(request, false);
+    return base::http::bytes(api::protobuf_envelope(version, kind, *protobuf_message(request, object)));
+  }
   if (request.rendering == Rendering::kTable) {
     std::string out = table(request, {{"resourceVersion", std::to_string(object.revision)}}, with_columns);
     append_row(out, request, object, base::wall_now());
     return base::http::bytes(out + "]}");
   }
   if (request.rendering == Rendering::kPartialMetadata)
-    return base::http::bytes(partial_metadata(*shown_text(*request.resource, object)));
+    return base::http::bytes(partial_metadata(*shown_text(*request.resource, object), request.meta_version));
   if (request.resource->stored_version && !request.resource->conversion)
     return base::http::bytes(json::serialize(served_form(*request.resource, parse_object(*object.text))));
   return shown_text(*request.resource, object);
@@ -217,7 +256,8 @@ struct ApiServer::ListText {
     if (request->rendering == Rendering::kTable) return table(*request, metadata, true);
     const ResourceInfo& resource = *request->resource;
     std::string out = request->rendering == Rendering::kPartialMetadata
-                          ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\""
+                          ? "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/" +
+                                request->meta_version + "\""
                           : "{\"kind\":\"" + resource.list_kind + "\",\"apiVersion\":\"" +
                                 std::string(resource.group_version()) + "\"";
     return out + ",\"metadata\":" + json::serialize(metadata) + ",\"items\":[";
@@ -229,7 +269,7 @@ struct ApiServer::ListText {
   }
   // Too long, or too much work, to be made in one go.
   bool is_long() const {
-    bool copies = request->rendering == Rendering::kObject &&
+    bool copies = request->rendering == Rendering::kObject && !request->protobuf &&
                   (!request->resource->stored_version || request->resource->conversion);
     if (!copies && objects.size() > kWholeRows) return true;
     size_t size = 0;
@@ -239,9 +279,49 @@ struct ApiServer::ListText {
   }
 };
 
+// The same in protocol buffers: its length stands before it, so that all messages are made first. Those of
+// stored versions stay with their objects anyway.
+struct ApiServer::ListMessages {
+  RequestPtr request;
+  std::vector<ObjectRef> objects;
+  std::string metadata;
+  std::vector<Bytes> messages = {};
+  size_t bytes = 0, written = 0;
+
+  ListMessages(ListText text, const json::object& list_metadata)
+      : request(std::move(text.request)), objects(std::move(text.objects)) {
+    static const api::Type& type = meta_type("ListMeta");
+    api::append_protobuf_item(metadata, 1, api::protobuf_message(type, list_metadata));
+    messages.reserve(objects.size());
+  }
+  bool made() const { return messages.size() == objects.size(); }
+  bool is_written() const { return made() && written == messages.size(); }
+  void make() {
+    messages.push_back(protobuf_message(*request, *objects[messages.size()]));
+    bytes += api::protobuf_item_bytes(2, messages.back()->size());
+  }
+  // When all are made. The first piece begins with what stands before them, the last ends with what follows.
+  std::string piece(size_t least) {
+    std::string out;
+    auto [version, kind] = shown_as(*request, true);
+    if (written == 0) out = api::protobuf_envelope_head(version, kind, metadata.size() + bytes) + metadata;
+    for (; written < messages.size() && out.size() < least; ++written)
+      api::append_protobuf_item(out, 2, *std::exchange(messages[written], nullptr));
+    if (is_written()) out += api::protobuf_envelope_tail();
+    return out;
+  }
+};
+
 void ApiServer::reply_list(RequestPtr request, json::object metadata, std::vector<ObjectRef> matched) {
   ListText text{*this, request, std::move(matched)};
-  if (text.is_long()) return feed_list(std::move(text), metadata);
+  if (text.is_long())
+    return request->protobuf ? feed_messages({std::move(text), metadata})
+                             : feed_list(std::move(text), metadata);
+  if (request->protobuf) {
+    ListMessages list(std::move(text), metadata);
+    while (!list.made()) list.make();
+    return request->reply_bytes(200, {base::http::bytes(list.piece(SIZE_MAX))});
+  }
   std::vector<Bytes> body;
   std::string out = text.head(metadata);
   if (request->rendering == Rendering::kTable) {
@@ -286,6 +366,26 @@ void ApiServer::feed_list(ListText list, const json::object& metadata) {
     finished = !more;
     if (finished) exchange->finish();
     return more;
+  });
+  feed->run();
+}
+
+void ApiServer::feed_messages(ListMessages list) {
+  auto messages = std::make_shared<ListMessages>(std::move(list));
+  auto exchange = messages->request->exchange;
+  exchange->start(200, messages->request->headers({}));
+  if (exchange->request().method == "HEAD") return exchange->finish();
+  auto feed = base::http::Feed::make(loop_, exchange, [messages, finished = false]() mutable {
+    if (finished) return false;
+    if (!messages->made()) {
+      messages->make();
+      return true;
+    }
+    auto exchange = messages->request->exchange;
+    exchange->write(base::http::bytes(messages->piece(kPiece)));
+    finished = messages->is_written();
+    if (finished) exchange->finish();
+    return !finished;
   });
   feed->run();
 }

@@ -1,5 +1,6 @@
 // DELETE: grace for Pods, finalizers, propagation policies, preconditions.
 #include <algorithm>
+#include <charconv>
 
 #include "api/protobuf.h"
 #include "api/status.h"
@@ -89,8 +90,16 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
     options = std::move(*parsed);
   }
   json::object& object = options.get_object();
-  if (std::string_view grace = request.param("gracePeriodSeconds"); !grace.empty())
-    object["gracePeriodSeconds"] = std::atoll(std::string(grace).c_str());
+  if (std::string_view grace = request.param("gracePeriodSeconds"); !grace.empty()) {
+    int64_t seconds = 0;
+    auto [end, error] = std::from_chars(grace.data(), grace.data() + grace.size(), seconds);
+    if (error != std::errc() || end != grace.data() + grace.size()) {
+      *refusal = api::bad_request("strconv.ParseInt: parsing " + base::to_json(json::value(grace)) +
+                                  ": invalid syntax");
+      return options;
+    }
+    object["gracePeriodSeconds"] = seconds;
+  }
   if (std::string_view policy = request.param("propagationPolicy"); !policy.empty())
     object["propagationPolicy"] = policy;
   if (request.flag("ignoreStoreReadErrorWithClusterBreakingPotential"))
@@ -173,11 +182,12 @@ void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::valu
                  false});
   if (std::string_view version = base::string_at(options, "preconditions", "resourceVersion");
       !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
-    return done(
-        {nullptr,
-         api::conflict(resource.named(), name,
-                       "Precondition failed: ResourceVersion in precondition: " + std::string(version)),
-         false});
+    return done({nullptr,
+                 api::conflict(resource.named(), name,
+                               "Precondition failed: ResourceVersion in precondition: " +
+                                   std::string(version) + ", ResourceVersion in object meta: " +
+                                   std::string(base::string_at(before, "metadata", "resourceVersion"))),
+                 false});
 
   json::object& metadata = updated.at("metadata").get_object();
   set_deletion_finalizers(default_dependents(resource), options, metadata);
@@ -257,7 +267,6 @@ void ApiServer::remove_collection(RequestPtr request) {
   if (!refusal.is_null()) return request->reply_status(refusal);
   std::vector<ObjectRef> selected;
   if (refusal = select(*request, &selected); !refusal.is_null()) return request->reply_status(refusal);
-  ResourceInfo& resource = *request->resource;
   struct Progress {
     size_t left;
     std::vector<ObjectRef> objects;
@@ -265,28 +274,11 @@ void ApiServer::remove_collection(RequestPtr request) {
   };
   auto progress = std::make_shared<Progress>();
   progress->left = selected.size() + 1;
-  auto finish = [this, request, progress, &resource] {
+  auto finish = [this, request, progress] {
     if (--progress->left != 0) return;
     if (!progress->failure.is_null()) return request->reply_status(progress->failure);
-    when_shown(request, progress->objects, [this, request, progress, &resource] {
-      go_on(loop_, request, [request, progress, &resource] {
-        std::vector<Bytes> texts;
-        for (const ObjectRef& object : progress->objects) {
-          Bytes converted = resource.conversion ? CustomConversion::text(resource, *object) : nullptr;
-          texts.push_back(converted ? converted : object->text);
-        }
-        json::value list;
-        base::compute([&] {
-          json::array items;
-          for (const Bytes& text : texts) items.push_back(served_form(resource, parse_object(*text)));
-          list = json::object{{"kind", resource.list_kind},
-                              {"apiVersion", resource.group_version()},
-                              {"metadata", json::object()},
-                              {"items", std::move(items)}};
-        });
-        request->reply(200, list);
-      });
-    });
+    when_shown(request, progress->objects,
+               [this, request, progress] { reply_list(request, {}, std::move(progress->objects)); });
   };
   for (const ObjectRef& object : selected) {
     remove_object(request, object->key, options, [progress, finish](Outcome outcome) {

@@ -1,9 +1,14 @@
 #include "master/request.h"
 
+#include <strings.h>
+
 #include <algorithm>
+#include <charconv>
 #include <unordered_set>
 #include <utility>
 
+#include "api/protobuf.h"
+#include "api/walk.h"
 #include "base/fiber.h"
 
 namespace master {
@@ -41,6 +46,15 @@ std::string verb_of(std::string_view method, const RequestInfo& info) {
   return {};
 }
 
+// Of an object that says what it is; null where it has no protobuf form.
+const api::Type* type_of(const base::json::value& body) {
+  static const api::Type* status = api::find_type("io.k8s.apimachinery.pkg.apis.meta.v1", "Status");
+  std::string_view kind = base::string_at(body, "kind"), version = base::string_at(body, "apiVersion");
+  const api::Type* type =
+      kind == "Status" ? status : api::find_kind(std::string(version).append("/").append(kind));
+  return type && api::has_protobuf(*type) ? type : nullptr;
+}
+
 }  // namespace
 
 bool User::in_group(std::string_view group) const {
@@ -52,10 +66,13 @@ std::string_view RequestInfo::param(std::string_view key) const {
     if (name == key) return value;
   return {};
 }
-bool RequestInfo::flag(std::string_view key) const { return is_true(param(key)); }
+bool RequestInfo::flag(std::string_view key) const {
+  for (const auto& [name, value] : query)
+    if (name == key) return is_true(value);
+  return false;
+}
 bool is_true(std::string_view value) {
-  return value == "true" || value == "1" || value == "True" || value == "TRUE" || value == "t" ||
-         value == "T";
+  return value != "0" && !(value.size() == 5 && ::strncasecmp(value.data(), "false", 5) == 0);
 }
 
 std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnings) {
@@ -91,6 +108,7 @@ std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnin
 
 base::http::Headers RequestInfo::headers(std::string_view content_type) const {
   base::http::Headers headers;
+  if (content_type.empty()) content_type = protobuf ? api::kProtobufMediaType : "application/json";
   headers.add("Content-Type", std::string(content_type));
   for (const std::string& warning : bounded_warnings(warnings)) {
     std::string quoted;
@@ -107,9 +125,11 @@ void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body,
   exchange->respond(status, headers(content_type), std::move(body));
 }
 void RequestInfo::reply(int status, const base::json::value& body) {
+  const api::Type* type = protobuf ? type_of(body) : nullptr;
   std::string text;
-  base::compute([&] { text = base::to_json(body); });
-  reply_bytes(status, {base::http::bytes(std::move(text))});
+  base::compute([&] { text = type ? api::protobuf_of(*type, body) : base::to_json(body); });
+  reply_bytes(status, {base::http::bytes(std::move(text))},
+              type ? api::kProtobufMediaType : "application/json");
 }
 void RequestInfo::reply_status(const base::json::value& status) {
   bool success = base::string_at(status, "status") == "Success";
@@ -162,29 +182,48 @@ bool parse_resource_path(const ResourceTable& table, std::string_view path, std:
   return true;
 }
 
-bool negotiate(std::string_view accept, Rendering* rendering) {
-  *rendering = Rendering::kObject;
+bool negotiate(std::string_view accept, Renderable can, RequestInfo* info) {
+  info->rendering = Rendering::kObject;
+  info->protobuf = false;
   if (accept.empty()) return true;
+  struct Range {
+    std::string_view type, as, version;
+    double weight = 1;
+  };
+  std::vector<Range> ranges;
   while (!accept.empty()) {
     size_t end = accept.find(',');
-    std::string_view range = trim(accept.substr(0, end));
+    std::string_view text = trim(accept.substr(0, end));
     accept = end == std::string_view::npos ? std::string_view() : accept.substr(end + 1);
-    std::string_view type = trim(range.substr(0, range.find(';')));
-    if (type != "application/json" && type != "*/*" && type != "application/*") continue;
-    std::string_view as, version;
-    for (size_t at = range.find(';'); at != std::string_view::npos;) {
-      range.remove_prefix(at + 1);
-      at = range.find(';');
-      std::string_view parameter = trim(range.substr(0, at));
-      if (parameter.starts_with("as=")) as = parameter.substr(3);
-      if (parameter.starts_with("v=")) version = parameter.substr(2);
+    Range range;
+    range.type = trim(text.substr(0, text.find(';')));
+    for (size_t at = text.find(';'); at != std::string_view::npos;) {
+      text.remove_prefix(at + 1);
+      at = text.find(';');
+      std::string_view parameter = trim(text.substr(0, at));
+      if (parameter.starts_with("as=")) range.as = parameter.substr(3);
+      if (parameter.starts_with("v=")) range.version = parameter.substr(2);
+      if (parameter.starts_with("q="))
+        std::from_chars(parameter.data() + 2, parameter.data() + parameter.size(), range.weight);
     }
-    if (as.empty()) return true;
-    if (version != "v1") continue;  // v1beta1 tables are gone from Kubernetes too
-    if (as == "Table") *rendering = Rendering::kTable;
-    else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList")
-      *rendering = Rendering::kPartialMetadata;
-    else continue;
+    if (range.weight > 0) ranges.push_back(range);
+  }
+  std::stable_sort(ranges.begin(), ranges.end(),
+                   [](const Range& a, const Range& b) { return a.weight > b.weight; });
+  for (const Range& range : ranges) {
+    bool protobuf = range.type == api::kProtobufMediaType;
+    if (!protobuf && range.type != "application/json" && range.type != "*/*" && range.type != "application/*")
+      continue;
+    bool is_partial = range.as == "PartialObjectMetadata" || range.as == "PartialObjectMetadataList";
+    if (range.as.empty()) {
+      if (protobuf && !can.protobuf) continue;
+    } else {
+      if (range.version != "v1" && range.version != "v1beta1") continue;
+      if (!is_partial && (range.as != "Table" || protobuf || !can.table)) continue;
+      info->rendering = is_partial ? Rendering::kPartialMetadata : Rendering::kTable;
+      info->meta_version = range.version;
+    }
+    info->protobuf = protobuf;
     return true;
   }
   return false;

@@ -20,7 +20,7 @@ struct User {
   bool in_group(std::string_view group) const;
 };
 
-// A query's boolean as Go's strconv.ParseBool takes it: Python's clients write "True".
+// A query's boolean: only its absence, "0" and "false" in any case are no; "?follow" is yes.
 bool is_true(std::string_view value);
 constexpr size_t kMaxManagerName = 128;  // bytes of ?fieldManager=
 
@@ -36,13 +36,16 @@ struct RequestInfo {
   std::string ns, name, subresource, rest;        // rest: behind the subresource
   std::vector<std::pair<std::string, std::string>> query;
   Rendering rendering = Rendering::kObject;
+  std::string meta_version = "v1";  // of the Table or PartialObjectMetadata: v1beta1 for those who ask
+  bool protobuf = false;            // answers go in protocol buffers where the object has that form
   std::vector<std::string> warnings;
-  bool applies = false;  // a server-side apply: managedFields come with the object
+  bool applies = false;   // a server-side apply: managedFields come with the object
+  bool admitted = false;  // in the form it was sent in (a Scale, a Binding): not once more as what it changes
   // What the audit event shall say besides ("PLUGIN/key"); null when nothing is audited.
   std::shared_ptr<std::map<std::string, std::string>> audit_annotations = {};
 
   std::string_view param(std::string_view key) const;  // "" when absent
-  bool flag(std::string_view key) const;               // "true" or "1"
+  bool flag(std::string_view key) const;               // is_true of the first one; absent: no
   void annotate(std::string key, std::string value) {
     if (audit_annotations) audit_annotations->insert_or_assign(std::move(key), std::move(value));
   }
@@ -52,8 +55,8 @@ struct RequestInfo {
   // The head of an answer: its type, and the warnings, as many as clients can bear.
   base::http::Headers headers(std::string_view content_type) const;
   void reply(int status, const base::json::value& body);
-  void reply_bytes(int status, std::vector<base::http::Bytes> body,
-                   std::string_view content_type = "application/json");
+  // "": the form that was negotiated, which `body` has.
+  void reply_bytes(int status, std::vector<base::http::Bytes> body, std::string_view content_type = {});
   void reply_status(const base::json::value& status);  // its "code" is the HTTP status
 };
 using RequestPtr = std::shared_ptr<RequestInfo>;
@@ -66,7 +69,11 @@ std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnin
 // `method` decides the verb together with ?watch=.
 bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method,
                          RequestInfo* info);
-// False when nothing acceptable is asked for.
-bool negotiate(std::string_view accept, Rendering* rendering);
+// What an answer can be besides a JSON object.
+struct Renderable {
+  bool table = true, protobuf = false;
+};
+// Sets how the answer goes out; false when nothing acceptable is asked for.
+bool negotiate(std::string_view accept, Renderable can, RequestInfo* info);
 
 }  // namespace master

@@ -208,4 +208,16 @@ std::vector<Subresource> subresources_of(const ResourceInfo& resource) {
   return out;
 }
 
+std::optional<Subresource> subresource_of(const ResourceInfo& resource, std::string_view name) {
+  for (Subresource& one : subresources_of(resource))
+    if (one.name == name) return std::move(one);
+  return std::nullopt;
+}
+const api::Type* type_of(const Subresource& subresource) {
+  std::string_view group =
+      subresource.group.empty() ? "core" : subresource.group.substr(0, subresource.group.find('.'));
+  return api::find_type(std::string("io.k8s.api.").append(group).append(".").append(subresource.version),
+                        subresource.kind);
+}
+
 }  // namespace master

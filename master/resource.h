@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -121,5 +122,8 @@ struct Subresource {
   std::vector<std::string_view> verbs;
 };
 std::vector<Subresource> subresources_of(const ResourceInfo& resource);
+// The row of what a subresource takes; its type in the tables.
+std::optional<Subresource> subresource_of(const ResourceInfo& resource, std::string_view name);
+const api::Type* type_of(const Subresource& subresource);
 
 }  // namespace master

@@ -4,8 +4,11 @@
 #include "api/status.h"
 #include "api/structural.h"
 #include "api/validate.h"
+#include "api/walk.h"
 #include "base/fiber.h"
 #include "master/custom_conversion.h"
+#include "master/heavy_requests.h"
+#include "master/patch_refusal.h"
 #include "master/server.h"
 
 namespace master {
@@ -96,16 +99,51 @@ void ApiServer::scale(RequestPtr request) {
     if (!version.empty()) base::object_at(updated->get_object(), "metadata")["resourceVersion"] = version;
     return nullptr;
   };
+  // Admitted as a Scale, which is what policies for it look at, then written. `make`: what is wanted
+  // of what is there.
+  auto write = [this, request, &resource, take,
+                reply](const std::function<base::Result<json::value>(const json::value& current)>& make) {
+    ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
+    if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
+    when_shown(request, {object}, [this, request, &resource, take, reply, make, object] {
+      Bytes text = resource.conversion ? CustomConversion::text(resource, *object) : object->text;
+      json::value current;
+      base::Result<json::value> wanted = json::value();
+      base::Status fits;
+      base::compute([&] {
+        current = to_scale(resource, parse_object(*text));
+        wanted = make(current);
+        if (wanted.ok()) fits = api::check_types(*type, *wanted);
+      });
+      if (!wanted.ok()) return request->reply_status(patch_refusal(wanted.error()));
+      if (!fits.ok()) return request->reply_status(undecodable_patch(*wanted, fits.error().message()));
+      std::string_view name = base::string_at(*wanted, "metadata", "name");
+      if (name != request->name)
+        return request->reply_status(api::bad_request(
+            name.empty() ? "the name of the object (" + request->name +
+                               " based on URL) was undeterminable: name must be provided"
+                         : "the name of the object (" + std::string(name) +
+                               ") does not match the name on the URL (" + request->name + ")"));
+      admit_body(request, Operation::kUpdate, std::move(*wanted), std::move(current),
+                 [this, request, take, reply](const json::value& admitted) {
+                   request->admitted = true;
+                   auto scale = std::make_shared<json::value>(admitted);
+                   go_on(loop_, request, [this, request, take, reply, scale] {
+                     update_object(
+                         request, "",
+                         [take, scale](const json::value& now, json::value* updated) {
+                           return take(*scale, now, updated);
+                         },
+                         reply);
+                   });
+                 });
+    });
+  };
   if (request->verb == "update") {
     json::value wanted;
     if (!decode_body(*request, *type, "Scale", &wanted)) return;
     auto sent = std::make_shared<json::value>(std::move(wanted));  // functions are copied
-    return update_object(
-        request, "",
-        [take, sent](const json::value& current, json::value* updated) {
-          return take(*sent, current, updated);
-        },
-        reply);
+    return write([sent](const json::value&) -> base::Result<json::value> { return *sent; });
   }
   base::Result<json::value> body = json::value();
   base::compute([&] { body = base::parse_json(request->http().body); });
@@ -117,21 +155,16 @@ void ApiServer::scale(RequestPtr request) {
       !media.starts_with("application/strategic-merge-patch+json"))
     return request->reply_status(api::unsupported_media_type(
         "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"));
+  if (!is_json && !body->is_object())
+    return request->reply_status(api::bad_request("error decoding patch: the body is not a JSON object"));
   auto patch = std::make_shared<json::value>(std::move(*body));
-  update_object(
-      request, "",
-      [take, is_json, &resource, patch](const json::value& current, json::value* updated) {
-        json::value wanted = to_scale(resource, current);
-        if (is_json) {
-          auto result = api::json_patch(wanted, *patch);
-          if (!result.ok()) return api::bad_request(result.error().message());
-          wanted = std::move(*result);
-        } else {
-          wanted = api::merge_patch(std::move(wanted), *patch);
-        }
-        return take(wanted, current, updated);
-      },
-      reply);
+  write([is_json, patch](const json::value& current) -> base::Result<json::value> {
+    json::value wanted = current;
+    // A patch is for whatever version is there, unless it names one.
+    base::object_at(wanted.get_object(), "metadata").erase("resourceVersion");
+    if (!is_json) return api::merge_patch(std::move(wanted), *patch);
+    return api::json_patch(wanted, *patch);
+  });
 }
 
 }  // namespace master

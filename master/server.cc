@@ -1,15 +1,19 @@
 // Routing, filters, and the one way into the store.
 #include "master/server.h"
 
+#include "api/protobuf.h"
 #include "api/status.h"
 #include "api/structural.h"
 #include "base/log.h"
+#include "base/websocket.h"
 #include "master/admission_plugins.h"
 #include "master/api_services.h"
 #include "master/authenticator.h"
 #include "master/authorizer.h"
+#include "master/build_info.h"
 #include "master/certificates.h"
 #include "master/heavy_requests.h"
+#include "master/message_exchange.h"
 #include "master/node_restriction.h"
 #include "master/notices.h"
 #include "master/rbac_admission.h"
@@ -24,6 +28,36 @@ namespace {
 std::string handler_key(std::string_view group, std::string_view plural, std::string_view subresource) {
   return std::string(group).append("/").append(plural).append("/").append(subresource);
 }
+// Reviews and what is posted to a part of an object (a TokenRequest, an Eviction) have no columns.
+bool answers_tables(const ResourceInfo& resource, std::string_view sub) {
+  if (!resource.objects) return false;
+  return sub.empty() || sub == "status" || sub == "approval" || sub == "ephemeralcontainers" ||
+         sub == "resize" || sub == "finalize";
+}
+
+#if defined(__aarch64__)
+constexpr const char* kPlatform = "linux/arm64";
+#else
+constexpr const char* kPlatform = "linux/amd64";
+#endif
+
+// What tools read of /version. goVersion has the form they parse: Kubernetes 1.36's, whose behaviour this
+// is; the compiler is told beside it.
+json::object version_info() {
+  return {{"major", "1"},
+          {"minor", "36"},
+          {"emulationMajor", "1"},
+          {"emulationMinor", "36"},
+          {"minCompatibilityMajor", "1"},
+          {"minCompatibilityMinor", "35"},
+          {"gitVersion", "v1.36.0+sampan"},
+          {"gitCommit", kBuiltCommit},
+          {"gitTreeState", "clean"},
+          {"buildDate", kBuiltDate},
+          {"goVersion", "go1.26.0"},
+          {"compiler", "gcc"},
+          {"platform", kPlatform}};
+}
 }  // namespace
 
 ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptions options)
@@ -31,13 +65,22 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
       allocator_(options_.service_cidr, options_.cluster_dns) {
   handle_with("", "bindings", "", [this](RequestPtr request) { create_binding(std::move(request)); });
   for (const char* plural : {"nodes", "pods", "services"})
-    handle_with("", plural, "proxy", [this](RequestPtr request) { proxy(std::move(request)); });
+    handle_with("", plural, "proxy", [this](RequestPtr request) {
+      connect(std::move(request), [this](RequestPtr admitted, const json::value& admitted_options) {
+        proxy(std::move(admitted), admitted_options);
+      });
+    });
   handle_with("", "pods", "eviction", [this](RequestPtr request) { evict_pod(std::move(request)); });
   for (const char* part : {"ephemeralcontainers", "resize"})
     handle_with("", "pods", part, [this](RequestPtr request) { pod_part(std::move(request)); });
   handle_with("", "pods", "binding", [this](RequestPtr request) { bind_pod(std::move(request)); });
-  for (const char* stream : {"attach", "exec", "log", "portforward"})
-    handle_with("", "pods", stream, [this](RequestPtr request) { pod_stream(std::move(request)); });
+  for (const char* stream : {"attach", "exec", "portforward"})
+    handle_with("", "pods", stream, [this](RequestPtr request) {
+      connect(std::move(request), [this](RequestPtr admitted, const json::value& admitted_options) {
+        pod_stream(std::move(admitted), admitted_options);
+      });
+    });
+  handle_with("", "pods", "log", [this](RequestPtr request) { pod_stream(std::move(request), nullptr); });
   handle_with("", "namespaces", "finalize",
               [this](RequestPtr request) { finalize_namespace(std::move(request)); });
   constexpr std::string_view kAuthorization = "authorization.k8s.io";
@@ -332,15 +375,7 @@ bool ApiServer::serve_plain(RequestPtr request) {
     return text(answer.status, std::move(answer.body));
   }
   if ((path == "/version" || path == "/version/") && request->http().method == "GET") {
-    request->reply(200, {{"major", "1"},
-                         {"minor", "36"},
-                         {"gitVersion", "v1.36.0+sampan"},
-                         {"gitCommit", ""},
-                         {"gitTreeState", "clean"},
-                         {"buildDate", "1970-01-01T00:00:00Z"},
-                         {"goVersion", ""},
-                         {"compiler", "gcc"},
-                         {"platform", "linux/amd64"}});
+    request->reply(200, version_info());
     return true;
   }
   return false;
@@ -389,12 +424,20 @@ void ApiServer::follow_flow_control() {
 void ApiServer::serve_resource(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   api::GroupResource named{resource.group, resource.plural};
-  if (!negotiate(request->http().headers.get("Accept"), &request->rendering)) {
-    request->reply_status(api::not_acceptable("application/json"));
-    return;
-  }
   const std::string& verb = request->verb;
   const std::string& sub = request->subresource;
+  // Streams and what others answer are in no form of ours.
+  bool passes_on = sub == "log" || connects(sub);
+  Renderable can{.table = answers_tables(resource, sub), .protobuf = api::has_protobuf(*resource.type)};
+  if (!passes_on && !negotiate(request->http().headers.get("Accept"), can, request.get()))
+    return request->reply_status(api::not_acceptable(
+        can.protobuf ? "application/json, application/vnd.kubernetes.protobuf" : "application/json"));
+  if ((verb == "watch" || sub == "log") && base::websocket::is_upgrade(request->http())) {
+    auto messages =
+        as_messages(loop_, request->exchange, verb == "watch" ? MessageForm::kLines : MessageForm::kBytes);
+    if (!messages.ok()) return request->reply_status(api::bad_request(messages.error().message()));
+    request->exchange = std::move(*messages);
+  }
   if (const api::CustomKind* custom = resource.type->custom; custom && !custom->deprecation_warning.empty())
     request->warnings.push_back(custom->deprecation_warning);
   if (std::string_view said = deprecation_of(resource); !said.empty()) request->warnings.emplace_back(said);

@@ -1,8 +1,8 @@
 // ApiServer: the REST API over the object caches and the store. One loop thread; every request
 // runs to its reply or to its one wait (the store, a node) without blocking.
 // Files: server.cc routes and filters; read.cc, watch.cc, write.cc, apply.cc, remove.cc the verbs;
-// scale.cc, pod_subresources.cc, reviews.cc, token_request.cc, discovery.cc, node_proxy.cc,
-// proxy.cc, local_transport.cc.
+// scale.cc, pod_subresources.cc, reviews.cc, token_request.cc, discovery.cc, connect.cc,
+// node_proxy.cc, proxy.cc, local_transport.cc.
 #pragma once
 
 #include <functional>
@@ -117,6 +117,8 @@ class ApiServer {
   struct ListText;
   void reply_list(RequestPtr request, base::json::object metadata, std::vector<ObjectRef> matched);
   void feed_list(ListText list, const base::json::object& metadata);
+  struct ListMessages;
+  void feed_messages(ListMessages list);
   using Then = std::function<void()>;
   // Calls `then` when all of them can be shown in the request's version: at once but where a webhook
   // has to convert some. When it can't, the request is answered.
@@ -183,14 +185,30 @@ class ApiServer {
   bool serve_discovery(RequestPtr request);
   void serve_openapi_v2(const RequestPtr& request);
 
+  // connect.cc
+  // Admits what was sent to the request's subresource; `then` gets it as it was admitted, a refusal is
+  // answered.
+  void admit_body(RequestPtr request, Operation operation, json_value object, json_value old,
+                  std::function<void(const json_value& admitted)> then);
+  using Connected = std::function<void(RequestPtr, const json_value& options)>;
+  // Admits a CONNECT; `then` gets the options as they were admitted.
+  void connect(RequestPtr request, Connected then);
+
   // node_proxy.cc
-  void pod_stream(RequestPtr request);
+  void pod_stream(RequestPtr request, const json_value& options);
   base::http::Client* node_client(const std::string& node, json_value* refusal);
 
   // proxy.cc
-  void proxy(RequestPtr request);
-  void proxy_to_service(RequestPtr request, const std::string& name, std::string port, std::string target);
-  void proxy_to_node(RequestPtr request, const std::string& node, std::string target);
+  struct ProxyTarget;
+  void proxy(RequestPtr request, const json_value& options);
+  // Null, or the Status that refuses.
+  json_value find_node_target(const std::string& name, const std::string& scheme, const std::string& port,
+                              ProxyTarget* out);
+  json_value find_pod_target(const std::string& ns, const std::string& name, const std::string& scheme,
+                             std::string port, ProxyTarget* out);
+  json_value find_service_target(const std::string& ns, const std::string& name, const std::string& scheme,
+                                 const std::string& port, ProxyTarget* out);
+  void pass_on(RequestPtr request, ProxyTarget target);
 
   // bootstrap.cc
   void bootstrap();
@@ -200,6 +218,7 @@ class ApiServer {
   // pod_subresources.cc
   void create_binding(RequestPtr request);
   void evict_pod(RequestPtr request);
+  void evict_admitted(RequestPtr request, const json_value& eviction);
   void delete_evicted(RequestPtr request, json_value options);
   void pod_part(RequestPtr request);
 
@@ -210,7 +229,7 @@ class ApiServer {
 
   // token_request.cc
   void request_token(RequestPtr request);
-  void issue_token(AdmissionAttributes& attributes, const json_value& account);
+  void issue_token(const RequestPtr& asked, json_value object, const json_value& account);
   json_value bind_token(const std::string& ns, const json_value& reference, TokenClaims* claims);
   void review_token(RequestPtr request);
   bool serve_openid(RequestPtr request);

@@ -90,26 +90,20 @@ void ApiServer::request_token(RequestPtr request) {
     return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
   if (api::FieldErrors errors = check_seconds(sent); !errors.empty())
     return request->reply_status(api::invalid("authentication.k8s.io", "TokenRequest", "", errors));
-  AttributesPtr attributes = attributes_of(request, Operation::kCreate, "token", request->name);
-  attributes->object = std::move(sent);
-  admission_.mutate(attributes, [this, attributes, account = std::move(account)](json::value refusal) {
-    if (!refusal.is_null()) return attributes->request->reply_status(refusal);
-    admission_.validate(attributes, [this, attributes, account](json::value refused) {
-      if (!refused.is_null()) return attributes->request->reply_status(refused);
-      issue_token(*attributes, account);
-    });
-  });
+  admit_body(request, Operation::kCreate, std::move(sent), nullptr,
+             [this, request, account = std::move(account)](const json::value& admitted) {
+               issue_token(request, admitted, account);
+             });
 }
 
-void ApiServer::issue_token(AdmissionAttributes& attributes, const json::value& account) {
-  json::value& object = attributes.object;
+void ApiServer::issue_token(const RequestPtr& asked, json::value object, const json::value& account) {
+  RequestInfo& request = *asked;
   TokenClaims claims;
-  claims.ns = attributes.ns;
+  claims.ns = request.ns;
   claims.account = named(account);
   claims.audiences = base::texts_of(find_path(object, "spec", "audiences"));
   if (claims.audiences.empty()) claims.audiences = tokens_->keys().audiences;
   claims.seconds = base::as_int(find_path(object, "spec", "expirationSeconds"), 3600);
-  RequestInfo& request = *attributes.request;
   if (const json::value* reference = find_path(object, "spec", "boundObjectRef");
       reference && reference->is_object())
     if (json::value refusal = bind_token(claims.ns, *reference, &claims); !refusal.is_null())

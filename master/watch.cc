@@ -2,6 +2,7 @@
 #include <deque>
 #include <tuple>
 
+#include "api/protobuf.h"
 #include "api/status.h"
 #include "base/http_feed.h"
 #include "master/custom_conversion.h"
@@ -48,17 +49,29 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
   size_t shown = 0;
   bool converting = false;
 
+  static const api::Type& meta(const char* name) {
+    return *api::find_type("io.k8s.apimachinery.pkg.apis.meta.v1", name);
+  }
   bool converts() const { return request->resource->conversion != nullptr; }
   bool told_all() const { return !state && waiting.empty() && !converting; }
   bool shares_lines() const {
     const ResourceInfo& resource = *request->resource;
-    return request->rendering == Rendering::kObject && !resource.stored_version && !resource.conversion;
+    return request->rendering == Rendering::kObject && !request->protobuf && !resource.stored_version &&
+           !resource.conversion;
   }
   bool concerns(const WatchEvent& event) const {
     return filter.matches(*event.object) || (event.previous && filter.matches(*event.previous));
   }
+  void send_error(const json::value& status) {
+    request->exchange->write(request->protobuf ? base::http::bytes(api::protobuf_event_frame(
+                                                     "ERROR", api::protobuf_of(meta("Status"), status)))
+                                               : event_line("ERROR", json::serialize(status)));
+  }
   void send(std::string_view type, const StoredObject& object, const Bytes& shared_line) {
-    if (shared_line && shares_lines()) {
+    if (request->protobuf) {
+      request->exchange->write(
+          base::http::bytes(api::protobuf_event_frame(type, *server->render(*request, object, false))));
+    } else if (shared_line && shares_lines()) {
       request->exchange->write(shared_line);
     } else {
       request->exchange->write(event_line(type, *server->render(*request, object, !columns_sent)));
@@ -131,25 +144,26 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
   // Has a webhook convert them; then `done` of the state, or of what waits, is.
   void show(const std::vector<ObjectRef>& objects, size_t done) {
     converting = true;
-    request->resource->conversion->show(
-        request->resource, objects, [weak = weak_from_this(), done](json::value refusal) {
-          auto self = weak.lock();
-          if (!self) return;
-          self->converting = false;
-          if (refusal.is_null()) {
-            self->shown = done;
-            return self->feed->run();
-          }
-          if (self->begun) {
-            self->request->exchange->write(event_line("ERROR", json::serialize(refusal)));
-            return self->end(true);
-          }
-          self->request->reply_status(refusal);
-          self->end(false);
-        });
+    request->resource->conversion->show(request->resource, objects,
+                                        [weak = weak_from_this(), done](json::value refusal) {
+                                          auto self = weak.lock();
+                                          if (!self) return;
+                                          self->converting = false;
+                                          if (refusal.is_null()) {
+                                            self->shown = done;
+                                            return self->feed->run();
+                                          }
+                                          if (self->begun) {
+                                            self->send_error(refusal);
+                                            return self->end(true);
+                                          }
+                                          self->request->reply_status(refusal);
+                                          self->end(false);
+                                        });
   }
   void begin() {
-    base::http::Headers headers = request->headers("application/json");
+    base::http::Headers headers = request->headers(
+        request->protobuf ? std::string(api::kProtobufMediaType) + ";stream=watch" : "application/json");
     headers.add("Cache-Control", "no-cache, private");
     request->exchange->start(200, std::move(headers));
     begun = true;
@@ -158,9 +172,8 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
   bool replay(int64_t after) {
     if (after < objects->oldest_revision()) {
       // Clients that resume get the refusal as an event, as from kube-apiserver's cache.
-      request->exchange->write(event_line(
-          "ERROR", json::serialize(api::gone_version(static_cast<uint64_t>(after),
-                                                     static_cast<uint64_t>(objects->oldest_revision())))));
+      send_error(
+          api::gone_version(static_cast<uint64_t>(after), static_cast<uint64_t>(objects->oldest_revision())));
       end(true);
       return false;
     }
@@ -177,18 +190,24 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
     json::object object;
     if (request->rendering == Rendering::kTable) {
       object = json::object{{"kind", "Table"},
-                            {"apiVersion", "meta.k8s.io/v1"},
+                            {"apiVersion", "meta.k8s.io/" + request->meta_version},
                             {"metadata", json::object{{"resourceVersion", std::to_string(now)}}},
                             {"columnDefinitions", nullptr},
                             {"rows", json::array()}};
     } else {
       bool partial = request->rendering == Rendering::kPartialMetadata;
       object["kind"] = partial ? "PartialObjectMetadata" : request->resource->kind;
-      object["apiVersion"] = partial ? "meta.k8s.io/v1" : request->resource->group_version();
+      object["apiVersion"] =
+          partial ? "meta.k8s.io/" + request->meta_version : request->resource->group_version();
       object["metadata"] = std::move(metadata);
     }
     sent_revision = now;
-    request->exchange->write(event_line("BOOKMARK", json::serialize(object)));
+    if (!request->protobuf) return request->exchange->write(event_line("BOOKMARK", json::serialize(object)));
+    std::string message;
+    api::append_protobuf_item(message, 1, api::protobuf_message(meta("ObjectMeta"), object["metadata"]));
+    request->exchange->write(base::http::bytes(api::protobuf_event_frame(
+        "BOOKMARK", api::protobuf_envelope(base::as_string(&object["apiVersion"]),
+                                           base::as_string(&object["kind"]), message))));
   }
   void end(bool finish) {
     auto keep = shared_from_this();

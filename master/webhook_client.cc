@@ -13,6 +13,7 @@ namespace json = base::json;
 
 namespace {
 
+constexpr auto kMaxTimeout = std::chrono::seconds(31);         // beyond timeoutSeconds of any webhook
 constexpr size_t kMaxPools = 64, kMaxAnswerBytes = 64u << 20;  // a whole list, converted
 
 base::Error unreachable(std::string what, std::string why) {
@@ -48,6 +49,61 @@ base::Result<Destination> of_url(std::string_view url) {
   if (out.host.empty()) return bad("it has no host");
   if (out.host == "localhost") out.host = "127.0.0.1";
   return out;
+}
+
+// What is asked, as Go's client names it in errors.
+std::string asked_url(const json::value& config, base::Duration timeout) {
+  std::string out(base::string_at(config, "url"));
+  if (out.empty())
+    out = "https://" + std::string(base::string_at(config, "service", "name")) + "." +
+          std::string(base::string_at(config, "service", "namespace")) +
+          ".svc:" + std::to_string(base::as_int(base::find_path(config, "service", "port"), 443)) +
+          std::string(base::string_at(config, "service", "path"));
+  out += out.find('?') == out.npos ? "?timeout=" : "&timeout=";
+  return out + std::to_string(std::chrono::duration_cast<std::chrono::seconds>(timeout).count()) + "s";
+}
+// Why a call failed in the words of Go's HTTP client: installers and test suites look for them.
+std::string go_words(const base::Error& error, const std::string& host, const std::string& server_name,
+                     int port) {
+  std::string at = "dial tcp " + host + ":" + std::to_string(port) + ": connect: ";
+  std::string text = error.message();
+  auto says = [&](const char* words) { return text.find(words) != text.npos; };
+  for (const base::Error* one = &error; one; one = one->cause.get()) {
+    if (one->kind == base::Kind::kTimeout) return "context deadline exceeded";
+    switch (one->errno_value) {
+      case ECONNREFUSED: return at + "connection refused";
+      case EHOSTUNREACH: return at + "no route to host";
+      case ENETUNREACH: return at + "network is unreachable";
+      case ECONNRESET:
+        return "read tcp " + host + ":" + std::to_string(port) + ": read: connection reset by peer";
+      default: break;
+    }
+  }
+  constexpr const char* kVerify = "tls: failed to verify certificate: x509: ";
+  if (says("certificate has expired") || says("certificate is not yet valid"))
+    return std::string(kVerify) + "certificate has expired or is not yet valid";
+  if (says("mismatch"))
+    return std::string(kVerify) + "certificate is not valid for any names, but wanted to match " +
+           server_name;
+  if (says("certificate verify failed"))
+    return std::string(kVerify) + "certificate signed by unknown authority";
+  if (says("closed the connection")) return "EOF";
+  return error.reason.empty() ? text : error.reason;
+}
+// As client-go says what a status means.
+std::string status_words(const base::http::Response& response) {
+  switch (response.status) {
+    case 401: return "the server has asked for the client to provide credentials";
+    case 404: return "the server could not find the requested resource";
+    case 405: return "the server does not allow this method on the requested resource";
+    case 503: return "the server is currently unable to handle the request";
+    default: break;
+  }
+  if (response.status >= 500)
+    return "an error on the server (" + base::to_json(json::value(response.body.substr(0, 2048))) +
+           ") has prevented the request from succeeding";
+  return "the server responded with the status code " + std::to_string(response.status) +
+         " but did not return more information";
 }
 
 }  // namespace
@@ -90,6 +146,7 @@ base::Result<std::shared_ptr<WebhookClient::Pool>> WebhookClient::pool_for(const
     options.port = to.port;
     options.server_name = to.server_name;
     options.max_response_bytes = kMaxAnswerBytes;
+    options.connect_timeout = kMaxTimeout;  // the call's own is what ends it
     if (pools_.size() >= kMaxPools) {
       auto oldest = pools_.end();
       for (auto each = pools_.begin(); each != pools_.end(); ++each)
@@ -106,8 +163,18 @@ base::Result<std::shared_ptr<WebhookClient::Pool>> WebhookClient::pool_for(const
 }
 
 void WebhookClient::post(const json::value& client_config, std::string body, base::Duration timeout,
-                         Done done) {
+                         Done asked) {
   auto to = destination(client_config);
+  Destination where = to.ok() ? *to : Destination();
+  Done done = [asked = std::move(asked), url = asked_url(client_config, timeout), host = where.host,
+               name = where.server_name, port = where.port](base::Result<base::http::Response> result) {
+    if (result.ok() && result->status == 200) return asked(std::move(result));
+    std::string why = result.ok() ? status_words(*result)
+                                  : "Post " + base::to_json(json::value(url)) + ": " +
+                                        go_words(result.error(), host, name, port);
+    asked(base::make_error(result.ok() ? base::Kind::kUnavailable : result.error().kind, "", "",
+                           std::move(why)));
+  };
   if (!to.ok()) return done(to.error());
   // The name is looked up within the time that the call has.
   auto began = std::chrono::steady_clock::now();
@@ -150,10 +217,6 @@ void WebhookClient::send(const Destination& to, std::string body, base::Duration
         auto keep = std::move(calls_[id]);  // the call ends after its callback
         calls_.erase(id);
         --pool->open;
-        if (result.ok() && result->status != 200)
-          return done(base::make_error(
-              base::Kind::kUnavailable, "call", "webhook",
-              "the server answered " + std::to_string(result->status) + ": " + result->body.substr(0, 200)));
         done(std::move(result));
       });
 }

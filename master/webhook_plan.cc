@@ -45,7 +45,16 @@ json::object resource_object(const ResourceInfo& r) {
   return {{"group", r.group}, {"version", r.version}, {"resource", r.plural}};
 }
 
+// Of what the object in the review is.
+json::object body_kind(const AdmissionAttributes& attributes, const ResourceInfo& shown) {
+  if (!attributes.body) return kind_object(shown);
+  return {{"group", attributes.body->group},
+          {"version", attributes.body->version},
+          {"kind", attributes.body->kind}};
+}
+
 json::value options_of(const AdmissionAttributes& attributes) {
+  if (attributes.operation == Operation::kConnect) return nullptr;
   json::object out;
   if (const json::object* given = attributes.options.if_object()) out = *given;
   const char* kind = attributes.operation == Operation::kCreate   ? "CreateOptions"
@@ -113,8 +122,9 @@ bool selectors_match(const Webhook& hook, const json::value* namespace_labels, b
                      const json::value& object, const json::value& old) {
   if (namespaced && !hook.namespaces.everything() && !hook.namespaces.matches(namespace_labels)) return false;
   if (hook.objects.everything()) return true;
+  // What can have no labels (PodExecOptions) is selected by nothing.
   auto matches = [&](const json::value& one) {
-    return !one.is_null() && hook.objects.matches(base::find_path(one, "metadata", "labels"));
+    return base::find(one, "metadata") && hook.objects.matches(base::find_path(one, "metadata", "labels"));
   };
   return matches(object) || matches(old);
 }
@@ -138,9 +148,9 @@ json::value admission_review(const AdmissionAttributes& attributes, const Resour
   for (const auto& [name, values] : request.user.extra)
     base::object_at(user, "extra")[name] = json::array(values.begin(), values.end());
   json::object asked{{"uid", uid},
-                     {"kind", kind_object(shown)},
+                     {"kind", body_kind(attributes, shown)},
                      {"resource", resource_object(shown)},
-                     {"requestKind", kind_object(*request.resource)},
+                     {"requestKind", body_kind(attributes, *request.resource)},
                      {"requestResource", resource_object(*request.resource)},
                      {"operation", to_string(attributes.operation)},
                      {"userInfo", std::move(user)},
@@ -208,9 +218,11 @@ base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_vie
   return out;
 }
 
-json::value webhook_failure(std::string_view webhook, const base::Error& error) {
-  return api::internal_error("failed calling webhook \"" + std::string(webhook) +
-                             "\": failed to call webhook: " + error.message());
+json::value webhook_failure(std::string_view webhook, WebhookStep step, const base::Error& error) {
+  std::string what = step == WebhookStep::kPrepare ? "could not create admission objects: " + error.reason
+                     : step == WebhookStep::kCall  ? "failed to call webhook: " + error.message()
+                                                   : "received invalid webhook response: " + error.reason;
+  return api::internal_error("failed calling webhook \"" + std::string(webhook) + "\": " + what);
 }
 json::value dry_run_unsupported(std::string_view webhook) {
   return api::bad_request("admission webhook \"" + std::string(webhook) + "\" does not support dry run");

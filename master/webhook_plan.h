@@ -69,7 +69,8 @@ struct ReviewAnswer {
 base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_view review_version,
                                        std::string_view uid, std::string_view body);
 
-base::json::value webhook_failure(std::string_view webhook, const base::Error& error);
+enum class WebhookStep : uint8_t { kPrepare, kCall, kRead };  // what failed
+base::json::value webhook_failure(std::string_view webhook, WebhookStep step, const base::Error& error);
 base::json::value dry_run_unsupported(std::string_view webhook);
 
 }  // namespace master

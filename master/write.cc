@@ -15,6 +15,7 @@
 #include "master/custom_conversion.h"
 #include "master/heavy_requests.h"
 #include "master/notices.h"
+#include "master/patch_refusal.h"
 #include "master/server.h"
 #include "master/service_update.h"
 #include "master/strategy.h"
@@ -61,6 +62,16 @@ json::value too_large_refusal(const ResourceInfo& resource, std::string_view nam
                 [](const api::FieldError& error) { return error.type != api::FieldError::Type::too_long; });
   return errors.empty() ? api::make_status(500, "", kTooLarge)
                         : api::invalid(resource.group, resource.kind, name, errors);
+}
+
+// The Status for a name that is taken; clients look for the words to know whether to wait.
+json::value taken(const ResourceInfo& resource, const std::string& key, std::string_view name) {
+  json::value status = api::already_exists(resource.named(), name);
+  ObjectRef there = resource.objects->find(key);
+  if (there && metadata_text(*there->text).find("\"deletionTimestamp\":") != std::string_view::npos)
+    status.get_object()["message"] =
+        "object is being deleted: " + std::string(base::string_at(status, "message"));
+  return status;
 }
 
 // The Status for a Service whose address or port can't be had: `error.subject` names the field, whose value
@@ -119,21 +130,19 @@ base::Result<json::value> one_from_yaml(std::string_view text, std::vector<std::
   return std::move(documents[0]);
 }
 
-// Types, then unknown and duplicate fields, as fieldValidation asks.
-json::value check_fields(RequestInfo& request, const api::Type& type, std::string_view kind,
-                         json::value& object, const std::vector<std::string>& duplicates) {
-  const ResourceInfo& resource = *request.resource;
-  if (auto status = api::check_types(type, object); !status.ok())
-    return api::cannot_decode(resource.group_version(), kind, status.error().message());
+// Types, then unknown and duplicate fields, as fieldValidation asks; what is wrong, "" if nothing.
+std::string check_fields(RequestInfo& request, const api::Type& type, json::value& object,
+                         const std::vector<std::string>& duplicates) {
+  if (auto status = api::check_types(type, object); !status.ok()) return status.error().message();
   std::vector<std::string> unknown;
   api::prune(type, object, &unknown);
   std::string_view mode = request.param("fieldValidation");
-  if (mode == "Ignore") return nullptr;
+  if (mode == "Ignore") return {};
   if (mode == "Strict" && (!unknown.empty() || !duplicates.empty()))
-    return api::strict_decoding_error(resource.group_version(), kind, unknown, duplicates);
+    return api::strict_decoding_text(unknown, duplicates);
   for (const std::string& field : unknown) request.warnings.push_back("unknown field \"" + field + "\"");
   for (const std::string& field : duplicates) request.warnings.push_back("duplicate field \"" + field + "\"");
-  return nullptr;
+  return {};
 }
 
 // An update or patch changes neither name nor namespace.
@@ -248,6 +257,8 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
     for (const Subresource& sub : subresources_of(resource))
       if (sub.name == request.subresource && sub.kind == kind)
         expected_version = (sub.group.empty() ? "" : std::string(sub.group) + "/") + std::string(sub.version);
+  // Evictions of both versions are taken (kube-apiserver too, though it serves nothing else of v1beta1).
+  if (kind == "Eviction" && sent_version == "policy/v1beta1") sent_version = expected_version;
   if ((!sent_kind.empty() && sent_kind != kind) ||
       (!sent_version.empty() && sent_version != expected_version)) {
     request.reply_status(api::bad_request(
@@ -257,10 +268,10 @@ bool ApiServer::decode_body(RequestInfo& request, const api::Type& type, std::st
   }
   object["kind"] = kind;
   object["apiVersion"] = expected_version;
-  json::value refusal;
-  base::compute([&] { refusal = check_fields(request, type, kind, *parsed, duplicates); });
-  if (!refusal.is_null()) {
-    request.reply_status(refusal);
+  std::string why;
+  base::compute([&] { why = check_fields(request, type, *parsed, duplicates); });
+  if (!why.empty()) {
+    request.reply_status(api::cannot_decode(expected_version, kind, why));
     return false;
   }
   *out = std::move(*parsed);
@@ -317,7 +328,7 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
     metadata.erase("namespace");
   }
   if (!base::as_string(metadata.if_contains("resourceVersion")).empty())
-    return refuse(api::bad_request("resourceVersion should not be set on objects to be created"));
+    return refuse(api::make_status(500, "", "resourceVersion should not be set on objects to be created"));
   std::string name(base::as_string(metadata.if_contains("name")));
   if (name.empty()) {
     std::string prefix(base::as_string(metadata.if_contains("generateName")));
@@ -355,8 +366,8 @@ void ApiServer::create_object(RequestPtr request, json::value object, Written do
       json::value wrong;
       base::compute([&] { wrong = check_created(*attributes); });
       if (!wrong.is_null()) return done({nullptr, std::move(wrong), false});
-      if (cache(resource).find(object_key(attributes->ns, attributes->name)))
-        return done({nullptr, api::already_exists(resource.named(), attributes->name), false});
+      if (std::string key = object_key(attributes->ns, attributes->name); cache(resource).find(key))
+        return done({nullptr, taken(resource, key, attributes->name), false});
       admission_.validate(attributes, [this, attributes, done](json::value refused) {
         if (!refused.is_null()) return done({nullptr, std::move(refused), false});
         go_on(loop_, attributes->request, [this, attributes, done] { commit_create(attributes, done); });
@@ -404,7 +415,10 @@ void ApiServer::commit_create(AttributesPtr attributes, Written done) {
     attributes->end(result.ok());
     if (result.ok()) return done({std::move(*result), nullptr, false});
     if (result.error().kind == base::Kind::kConflict)
-      return done({nullptr, api::already_exists(attributes->resource->named(), attributes->name), false});
+      return done(
+          {nullptr,
+           taken(*attributes->resource, object_key(attributes->ns, attributes->name), attributes->name),
+           false});
     done({nullptr, store_refusal(attributes->name, result.error()), false});
   });
 }
@@ -489,26 +503,20 @@ void ApiServer::patch(RequestPtr request) {
   Mutate mutate = [request, &resource, kind, body, duplicates, said = request->warnings.size()](
                       const json::value& current, json::value* updated) {
     json::value document = served_form(resource, current);
-    auto refuse = [&](const base::Error& error) {
-      if (error.kind == base::Kind::kConflict)
-        return api::make_status(
-            422, "Invalid",
-            "the server rejected our request due to an error in our request: " + error.message());
-      return api::bad_request(error.message());
-    };
     if (kind == kMerge) {
       *updated = api::merge_patch(std::move(document), *body);
     } else {
       auto result = kind == kJson ? api::json_patch(document, *body)
                                   : api::strategic_merge_patch(*resource.type, std::move(document), *body);
-      if (!result.ok()) return refuse(result.error());
+      if (!result.ok()) return patch_refusal(result.error());
       *updated = std::move(*result);
     }
     if (!updated->is_object()) return api::bad_request("the patch leaves no object");
     request->warnings.resize(said);  // a retry would repeat them
-    json::value refusal = check_fields(*request, *resource.type, resource.kind, *updated, *duplicates);
-    if (refusal.is_null()) *updated = stored_form(resource, std::move(*updated));
-    return refusal;
+    std::string why = check_fields(*request, *resource.type, *updated, *duplicates);
+    if (!why.empty()) return undecodable_patch(*updated, std::move(why));
+    *updated = stored_form(resource, std::move(*updated));
+    return json::value(nullptr);
   };
   update_object(request, request->subresource, std::move(mutate),
                 [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
@@ -529,11 +537,16 @@ json::value ApiServer::prepare_update(RequestInfo& request, const std::string& s
   if (!version.empty() && version != base::as_string(old_metadata.if_contains("resourceVersion")))
     return api::modified_conflict(resource.named(), request.name);
   if (std::string_view uid = base::as_string(metadata.if_contains("uid"));
-      !uid.empty() && uid != base::as_string(old_metadata.if_contains("uid")))
+      !uid.empty() && uid != base::as_string(old_metadata.if_contains("uid"))) {
+    if (request.verb == "patch")  // who sends the whole object means one of that uid
+      return api::invalid(resource.group, resource.kind, request.name,
+                          {{api::FieldError::Type::invalid, "metadata.uid", base::to_json(json::value(uid)),
+                            "field is immutable"}});
     return api::conflict(
         resource.named(), request.name,
         "Precondition failed: UID in precondition: " + std::string(uid) +
             ", UID in object meta: " + std::string(base::as_string(old_metadata.if_contains("uid"))));
+  }
   if (json::value refusal = check_place(request, metadata); !refusal.is_null()) return refusal;
   drop_duplicate_owners(request, metadata);
   // What the server itself changes needs no defaults and no permission to change.
@@ -639,6 +652,11 @@ void ApiServer::update_current(RequestPtr request, std::string subresource, Obje
       return done({nullptr, api::modified_conflict(request->resource->named(), request->name), false});
     go_on(loop_, request, [=, this] { update_object(request, subresource, mutate, done, tries + 1); });
   };
+  if (request->admitted) {
+    json::value refused = validate_updated(*attributes);
+    if (!refused.is_null()) return done({nullptr, std::move(refused), false});
+    return commit_update(attributes, current, done, retry);
+  }
   admission_.mutate(
       attributes, [this, attributes, current, done, retry = std::move(retry)](json::value refused) {
         if (!refused.is_null()) return done({nullptr, std::move(refused), false});

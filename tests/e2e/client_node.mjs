@@ -15,7 +15,7 @@ const made = await core.createNamespacedPod({
   namespace,
   body: {
     metadata: { name: 'js', labels: { app: 'js' } },
-    spec: { terminationGracePeriodSeconds: 1, containers: [{ name: 'c', image, command: ['sh', '-c', 'echo hello; sleep 1000'] }] },
+    spec: { terminationGracePeriodSeconds: 1, containers: [{ name: 'c', image, command: ['sh', '-c', 'echo hello; mkdir -p /www; echo forwarded > /www/index.html; exec httpd -f -p 8080 -h /www'] }] },
   },
 });
 assert.equal(made.metadata.name, 'js');
@@ -59,6 +59,19 @@ assert.equal(text.trim(), 'from exec');
 assert.equal(status.status, 'Failure');
 assert.equal(status.details.causes[0].message, '3');
 step('exec');
+
+const answer = await new Promise((resolve, reject) => {
+  const input = new PassThrough(), output = new PassThrough();
+  let got = '';
+  output.on('data', (chunk) => {
+    got += chunk;
+    if (got.endsWith('forwarded\n')) resolve(got);
+  });
+  new k8s.PortForward(config).portForward(namespace, 'js', [8080], output, process.stderr, input).catch(reject);
+  input.write('GET / HTTP/1.0\r\n\r\n');
+});
+assert.match(answer, /^HTTP\/1\.[01] 200 OK/);
+step('port-forward');
 
 const listed = await core.listNamespacedPod({ namespace, labelSelector: 'app=js' });
 assert.equal(listed.items.length, 1);

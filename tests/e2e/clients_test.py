@@ -5,6 +5,7 @@ exec and logs."""
 import shutil
 import subprocess
 import threading
+import time
 
 import cluster
 from cluster import pod
@@ -21,7 +22,8 @@ class Clients(cluster.ClusterTest):
             self.skipTest(f"python3-kubernetes ({error})")
         client = kubernetes.config.new_client_from_config(str(self.cluster.kubeconfig))
         core = kubernetes.client.CoreV1Api(client)
-        made = core.create_namespaced_pod(self.ns, pod("py", "sh", "-c", "echo hello; sleep 1000", labels={"app": "py"}))
+        made = core.create_namespaced_pod(self.ns, pod(
+            "py", "sh", "-c", "echo hello; mkdir -p /www; echo forwarded > /www/index.html; exec httpd -f -p 8080 -h /www", labels={"app": "py"}))
         self.assertEqual(made.status.phase, "Pending")
         watch = kubernetes.watch.Watch()
         kinds = []
@@ -39,8 +41,21 @@ class Clients(cluster.ClusterTest):
         ran = kubernetes.stream.stream(core.connect_get_namespaced_pod_exec, "py", self.ns,
                                        command=["sh", "-c", "echo from exec; echo err >&2; exit 3"],
                                        stdout=True, stderr=True, _preload_content=False)
-        ran.run_forever(timeout=30)
+        began = time.monotonic()
+        ran.run_forever()  # looks at the socket for each message, and for the end
+        self.assertLess(time.monotonic() - began, 5)
         self.assertEqual((ran.read_stdout(), ran.read_stderr(), ran.returncode), ("from exec\n", "err\n", 3))
+        whole = kubernetes.stream.stream(core.connect_get_namespaced_pod_exec, "py", self.ns, command=["echo", "whole"], stdout=True)
+        self.assertEqual(whole, "whole\n")
+        forward = kubernetes.stream.portforward(core.connect_get_namespaced_pod_portforward, "py", self.ns, ports="8080")
+        web = forward.socket(8080)
+        web.settimeout(20)
+        web.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        answer = b""
+        while piece := web.recv(4096):
+            answer += piece
+        self.assertRegex(answer, rb"(?s)^HTTP/1\.[01] 200 OK.*forwarded\n$")
+        self.assertIsNone(forward.error(8080))
         with self.assertRaises(kubernetes.client.ApiException) as caught:
             core.read_namespaced_pod("nobody", self.ns)
         self.assertEqual((caught.exception.status, caught.exception.reason), (404, "Not Found"))
@@ -62,7 +77,7 @@ class Clients(cluster.ClusterTest):
         done = subprocess.run(["node", str(script), str(self.cluster.kubeconfig), self.ns, cluster.BUSYBOX, str(module)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertEqual(done.stdout.count("ok "), 6, done.stdout)
+        self.assertEqual(done.stdout.count("ok "), 7, done.stdout)
 
     def old_kubectl(self):
         """Debian's kubectl, unpacked aside: it must not take the place of the one on the PATH."""

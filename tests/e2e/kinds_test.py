@@ -20,7 +20,8 @@ import generate
 
 # Types of the schema that no operation of these groups leads to.
 UNREACHED = {"io.k8s.api.core.v1.ClaimSource", "io.k8s.api.core.v1.WorkloadReference", "io.k8s.api.resource.v1.GroupResource",
-             "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement"}
+             "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement"} | {
+                 f"io.k8s.api.core.v1.{what}Options" for what in ("NodeProxy", "PodAttach", "PodExec", "PodPortForward", "PodProxy", "ServiceProxy")}
 
 # kubectl 1.32 describes these by the beta versions that 1.36 no longer has.
 KUBECTL_ASKS_FOR_BETA = {"IPAddress", "ServiceCIDR", "VolumeAttributesClass"}

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """One node, Pods as a user drives them with kubectl: run, logs, exec, port-forward, containers that
 share localhost, restarts with back-off, probes, hooks, volumes, termination."""
+import base64
 import re
 import subprocess
 import time
@@ -79,6 +80,63 @@ class Pods(cluster.ClusterTest):
         self.assertEqual(raw("/api/v1/nodes/node-1/proxy/healthz").stdout, "ok")
         self.assertIn("no endpoints available for service", raw(f"{base}/services/nobody/proxy/", check=False).stderr)
         self.assertIn("error trying to reach service", raw(f"{base}/pods/web:9/proxy/", check=False).stderr)
+
+    def test_proxies_change_links_and_reach_ports_over_tls_and_of_the_node(self):
+        page = '<a href="/other">o</a><a href="near">n</a>'
+        self.apply(pod("pages", "sh", "-c", f"mkdir -p /www; echo '{page}' > /www/index.html; cp /www/index.html /www/plain.txt; exec httpd -f -p 8080 -h /www"),
+                   {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "on-host"}, "spec": {"hostNetwork": True, "terminationGracePeriodSeconds": 1, "containers": [
+                       {"name": "c", "image": BUSYBOX, "command": ["sh", "-c", "mkdir -p /www; echo of the node > /www/index.html; exec httpd -f -p 18080 -h /www"]}]}})
+        self.wait("condition=Ready", "pod/pages", "pod/on-host")
+        raw = lambda path, **more: self.kubectl("get", "--raw", path, namespace=None, **more)
+        base = f"/api/v1/namespaces/{self.ns}/pods/pages:8080/proxy"
+        self.assertEqual(raw(f"{base}/").stdout, f'<a href="{base}/other">o</a><a href="near">n</a>\n')
+        self.assertEqual(raw(f"{base}/plain.txt").stdout, page + "\n")
+        # A port without TLS is reached, and answers no handshake.
+        self.assertRegex(raw(f"/api/v1/namespaces/{self.ns}/pods/https:pages:8080/proxy/", check=False).stderr, "error trying to reach service.*TLS")
+        self.assertEqual(raw("/api/v1/nodes/node-1:18080/proxy/").stdout, "of the node\n")
+        self.assertEqual(raw("/api/v1/nodes/node-1:10250/proxy/healthz").stdout, "ok")
+        self.assertIn('invalid pod request "ftp:pages:8080"', raw(f"/api/v1/namespaces/{self.ns}/pods/ftp:pages:8080/proxy/", check=False).stderr)
+
+    def test_attach_ends_with_its_input(self):
+        keeps = pod("keeps", "sh", "-c", "while read line; do echo got $line; done; echo over; sleep 1000")
+        keeps["spec"]["containers"][0]["stdin"] = True
+        self.apply(keeps, pod("deaf", "sh", "-c", "while true; do echo tick; sleep 0.1; done"))
+        self.wait("condition=Ready", "pod/keeps", "pod/deaf")
+        logs = self.kubectl_popen("logs", "-f", "keeps", stdout=subprocess.PIPE)
+        self.kubectl("attach", "-i", "keeps", input="one\n", timeout=30)
+        self.assertEqual(logs.stdout.readline(), "got one\n")
+        self.kubectl("attach", "-i", "keeps", input="two\n", timeout=30)
+        self.assertEqual(logs.stdout.readline(), "got two\n")
+        self.assertNotIn("over", self.kubectl("logs", "keeps").stdout)
+        ran = self.kubectl("run", "-i", "--rm", "--restart=Never", f"--image={BUSYBOX}", "piped", "--", "cat", input="through\n", timeout=60)
+        self.assertIn("through\n", ran.stdout)
+        attached = self.kubectl_popen("attach", "-i", "deaf", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(attached.stdout.readline(), "tick\n")
+        attached.kill()
+
+    def test_logs_over_websocket(self):
+        self.apply(pod("socket", "sh", "-c", "echo one; echo two; exec sleep 1000"))
+        self.wait("condition=Ready", "pod/socket")
+        for protocol, opcode, decode in (("binary.k8s.io", 2, bytes), ("base64.binary.k8s.io", 1, base64.b64decode)):
+            connection = self.api.connect()
+            self.addCleanup(connection.close)
+            connection.timeout = 60
+            connection.connect()
+            connection.sock.sendall((
+                f"GET /api/v1/namespaces/{self.ns}/pods/socket/log?follow=true HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                f"Sec-WebSocket-Protocol: {protocol}\r\n\r\n").encode())
+            answer = connection.sock.makefile("rb")
+            self.addCleanup(answer.close)
+            self.assertIn(b" 101 ", answer.readline())
+            headers = list(iter(answer.readline, b"\r\n"))
+            self.assertIn(f"Sec-WebSocket-Protocol: {protocol}\r\n".encode(), headers)
+            text = b""
+            while text != b"one\ntwo\n":
+                head = answer.read(2)
+                self.assertEqual(head[0], 0x80 | opcode, text)
+                self.assertLess(head[1], 126)
+                text += decode(answer.read(head[1]))
 
     def test_containers_share_localhost_and_have_their_own_files(self):
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pair"},

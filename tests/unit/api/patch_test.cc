@@ -44,7 +44,7 @@ TEST(JsonPatch, Refusals) {
   EXPECT_EQ(jp(R"({})", R"([{"op":"remove","path":"/a"}])"), "conflict path \"/a\" does not exist");
   EXPECT_EQ(jp(R"({"a":[1]})", R"([{"op":"add","path":"/a/2","value":1}])"),
             "conflict path \"/a/2\" does not exist");
-  EXPECT_EQ(jp(R"({})", R"([{"op":"frob","path":"/a"}])"), "invalid unknown op \"frob\"");
+  EXPECT_EQ(jp(R"({})", R"([{"op":"frob","path":"/a"}])"), "conflict unknown op \"frob\"");
   EXPECT_EQ(jp(R"({})", R"({"op":"add"})"), "invalid a JSON patch is a list of operations");
   EXPECT_EQ(jp(R"({})", R"([{"op":"add","path":"a","value":1}])"),
             "invalid path \"a\" does not start with '/'");

@@ -102,6 +102,77 @@ TEST(Protobuf, UnknownNumbersAreSkipped) {
       R"({"apiVersion":"v1","kind":"ConfigMap"})");
 }
 
+std::string hex(std::string_view bytes) {
+  std::string out;
+  for (unsigned char c : bytes) {
+    char two[3];
+    std::snprintf(two, sizeof two, "%02x", c);
+    out += two;
+  }
+  return out;
+}
+
+TEST(ProtobufOut, BytesAsTheWireFormatSays) {
+  auto object =
+      base::parse_json(R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":{"k":"v"}})")
+          .value();
+  EXPECT_EQ(hex(protobuf_of(core("ConfigMap"), object)),
+            "6b387300"  // the magic
+            "0a0f0a02763112"
+            "09436f6e6669674d6170"  // v1, ConfigMap
+            "120d"
+            "0a030a0178"
+            "12060a016b120176"  // metadata{name}, data{k: v}
+            "1a002200");
+  EXPECT_EQ(hex(protobuf_event_frame("ADDED", "abc")),
+            "0000000e"
+            "0a054144444544"
+            "12050a03616263");
+  std::string list;
+  append_protobuf_item(list, 2, "x");
+  EXPECT_EQ(hex(list), "120178");
+}
+
+TEST(ProtobufOut, WhatIsReadBackIsTheSame) {
+  const std::pair<const Type*, const char*> kObjects[] = {
+      {&core("Pod"),
+       R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","creationTimestamp":"2026-01-02T03:04:05Z","labels":{"a":"b"},)"
+       R"("managedFields":[{"manager":"m","operation":"Apply","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{}}}]},)"
+       R"("spec":{"volumes":[{"name":"v","emptyDir":{}},{"name":"w","projected":{"sources":[{"configMap":{"name":"c"}}],"defaultMode":420}}],)"
+       R"("containers":[{"name":"c","args":["","x"],"ports":[{"containerPort":80,"protocol":"TCP"}],)"
+       R"("resources":{"limits":{"cpu":"100m"}},"livenessProbe":{"httpGet":{"path":"/","port":"http"},"initialDelaySeconds":5},)"
+       R"("securityContext":{"runAsUser":0,"runAsNonRoot":false}}],"terminationGracePeriodSeconds":0,"hostNetwork":true}})"},
+      {&core("Secret"),
+       R"({"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"k":"Af8=","empty":""}})"},
+      {&core("Service"),
+       R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"ports":[{"port":80,"targetPort":8080}]}})"},
+      {&kind("io.k8s.api.coordination.v1", "Lease"),
+       R"({"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"l"},"spec":{"renewTime":"2026-01-02T03:04:05.678901Z","leaseTransitions":0}})"},
+      {&kind("io.k8s.api.admissionregistration.v1",
+             "ValidatingAdmissionPolicy"),  // messages in messages that JSON spreads
+       R"({"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"v"},"spec":{"matchConstraints":)"
+       R"({"resourceRules":[{"resourceNames":["n"],"operations":["*"],"apiGroups":[""],"apiVersions":["v1"],"resources":["pods"],"scope":"*"}]}}})"},
+      {&kind("io.k8s.api.storage.v1", "StorageClass"),
+       R"({"apiVersion":"storage.k8s.io/v1","kind":"StorageClass","metadata":{"name":"s"},"provisioner":"p","allowedTopologies":[{"matchLabelExpressions":[{"key":"k","values":["v"]}]}]})"}};
+  for (const auto& [type, written] : kObjects) {
+    auto object = base::parse_json(written).value();
+    auto back = protobuf_to_json(*type, protobuf_of(*type, object));
+    ASSERT_TRUE(back.ok()) << back.error().message();
+    EXPECT_EQ(*back, object) << base::to_json(*back);
+  }
+}
+
+TEST(ProtobufOut, WhatIsOfTheWrongTypeStaysAway) {
+  auto object =
+      base::parse_json(
+          R"({"apiVersion":"v1","kind":"Pod","metadata":7,"spec":{"containers":"x","hostNetwork":"yes","nodeName":5,"x":1}})")
+          .value();
+  auto back = protobuf_to_json(core("Pod"), protobuf_of(core("Pod"), object)).value();
+  EXPECT_EQ(base::to_json(back), R"({"apiVersion":"v1","kind":"Pod","spec":{}})");
+  EXPECT_FALSE(has_protobuf(
+      kind("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "CustomResourceDefinition")));
+}
+
 TEST(Protobuf, EveryCutAndEveryFlippedByteIsAnAnswerOrAnError) {
   std::string volume = bytes(1, "v") + bytes(2, bytes(2, bytes(1, "Memory")));
   std::string good =

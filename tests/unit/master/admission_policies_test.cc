@@ -64,6 +64,21 @@ TEST_F(PoliciesTest, DenyByExpressionsVariablesAndMessages) {
   ok(map("a", "10"), 201);
 }
 
+TEST_F(PoliciesTest, ConnectionsAreJudgedByTheirOptions) {
+  ok(post(
+         "validatingadmissionpolicies",
+         R"y({apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: p}, spec: {
+      matchConstraints: {resourceRules: [{apiGroups: [''], apiVersions: [v1], operations: [CONNECT], resources: [pods/exec]}]},
+      validations: [{expression: "!has(object.stdin) || namespaceObject.metadata.name != 'default'", message: no shells}]}})y"),
+     201);
+  bind();
+  const std::string kExec = "/api/v1/namespaces/default/pods/absent/exec?command=sh";
+  EXPECT_EQ(refused(call("GET", kExec + "&stdin=true"), 422),
+            "Invalid: pods \"absent\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied "
+            "request: no shells");
+  EXPECT_EQ(refused(call("GET", kExec), 404), "NotFound: pods \"absent\" not found");
+}
+
 TEST_F(PoliciesTest, VariablesAreComputedOnlyWhenAsked) {
   policy(
       "variables: [{name: wrong, expression: 'object.data.nope'}], validations: [{expression: "

@@ -222,6 +222,7 @@ class WebhookTest : public AdmissionTest {
     http_ = std::make_unique<base::http::Server>(
         loop_, *base::tls::Context::server(*pair, ""), base::http::Server::Options{},
         base::http::with_bodies([this](std::shared_ptr<base::http::Exchange> exchange) {
+          if (holds_) return held_.push_back(exchange);
           json::value review = base::parse_json(exchange->request().body).value();
           reviews_.push_back(review);
           paths_.push_back(exchange->request().target);
@@ -230,7 +231,7 @@ class WebhookTest : public AdmissionTest {
           base::http::Headers headers;
           headers.add("Content-Type", "application/json");
           exchange->respond(
-              200, std::move(headers),
+              status_, std::move(headers),
               {base::http::bytes(base::to_json(json::object{{"kind", "AdmissionReview"},
                                                             {"apiVersion", string_at(review, "apiVersion")},
                                                             {"response", response}}))});
@@ -260,8 +261,10 @@ class WebhookTest : public AdmissionTest {
        201);
   }
   std::string ca_;
-  int port_ = 0;
+  int port_ = 0, status_ = 200;
   bool repeats_uid_ = true;
+  bool holds_ = false;  // answers nothing
+  std::vector<std::shared_ptr<base::http::Exchange>> held_;
   std::unique_ptr<base::http::Server> http_;
   std::vector<json::value> reviews_;
   std::vector<std::string> paths_;
@@ -354,6 +357,151 @@ TEST_F(WebhookTest, MutatedObjectsNestNoDeeperThanSentOnes) {
             std::string::npos);
   reopen();
   ok(call("GET", std::string(kRevisions) + "/most"));
+}
+
+TEST_F(WebhookTest, ConnectionsAreAdmittedByTheirOptions) {
+  ok(call("POST", kPods, pod("p")), 201);
+  configure(
+      "Validating",
+      hook("",
+           R"(["pods/exec","pods/attach","pods/portforward","pods/proxy","services/proxy","nodes/proxy"])"));
+  answer_ = [](const json::value&) -> json::value {
+    return json::object{{"allowed", false}, {"status", json::object{{"message", "no way in"}}}};
+  };
+  const std::tuple<const char*, const char*, const char*> kConnections[] = {
+      {"/api/v1/namespaces/default/pods/p/"
+       "exec?command=sh&command=-c&stdin&stdout=true&stderr=0&tty=False&container=c",
+       "PodExecOptions", R"("command":["sh","-c"],"container":"c","stdin":true,"stdout":true)"},
+      {"/api/v1/namespaces/default/pods/p/attach?stdin=1", "PodAttachOptions", R"("stdin":true)"},
+      {"/api/v1/namespaces/default/pods/p/portforward?ports=80,81&ports=82", "PodPortForwardOptions",
+       R"("ports":[80,81,82])"},
+      {"/api/v1/namespaces/default/pods/https:p:80/proxy/a/b/?x=1", "PodProxyOptions", R"("path":"/a/b/")"},
+      {"/api/v1/namespaces/default/services/s/proxy/", "ServiceProxyOptions", R"("path":"/")"},
+      {"/api/v1/nodes/n/proxy/stats", "NodeProxyOptions", R"("path":"/stats")"}};
+  for (const auto& [path, kind, options] : kConnections) {
+    for (const char* method : {"GET", "POST"}) {
+      reviews_.clear();
+      EXPECT_EQ(refused(call(method, path), 400),
+                ": admission webhook \"a.hook.example.com\" denied the request: no way in")
+          << path;
+      ASSERT_EQ(reviews_.size(), 1u) << path;
+      const json::value& asked = reviews_[0].at("request");
+      EXPECT_EQ(string_at(asked, "operation"), "CONNECT");
+      EXPECT_EQ(base::to_json(asked.at("kind")),
+                std::string(R"({"group":"","version":"v1","kind":")") + kind + "\"}");
+      EXPECT_EQ(asked.at("kind"), asked.at("requestKind"));
+      EXPECT_EQ(base::to_json(asked.at("object")),
+                std::string(R"({"kind":")") + kind + R"(","apiVersion":"v1",)" + options + "}");
+      EXPECT_TRUE(asked.at("oldObject").is_null());
+      EXPECT_TRUE(asked.at("options").is_null());
+    }
+  }
+  EXPECT_NE(refused(call("GET", std::string(kPods) + "/p/portforward?ports=x"), 400)
+                .find("strconv.ParseUint: parsing \"x\": invalid syntax"),
+            std::string::npos);
+  EXPECT_EQ(refused(call("GET", std::string(kPods) + "/p/exec?dryRun=All"), 400),
+            "BadRequest: dryRun is not supported");
+}
+
+TEST_F(WebhookTest, OptionsOfAConnectionCanBeChangedAndHaveNoLabels) {
+  ok(call("POST", kPods, pod("p")), 201);
+  configure("Mutating", hook("", R"(["pods/exec"])"));
+  answer_ = [](const json::value&) -> json::value {
+    return json::object{
+        {"allowed", true},
+        {"patchType", "JSONPatch"},
+        {"patch", api::base64_encode(R"([{"op":"add","path":"/container","value":"other"}])")}};
+  };
+  EXPECT_EQ(refused(call("GET", std::string(kPods) + "/p/exec?command=ls&container=c"), 400),
+            "BadRequest: container other is not valid for pod p");
+  ok(call(
+      "PATCH", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/test",
+      R"([{"op":"add","path":"/webhooks/0/objectSelector","value":{"matchExpressions":[{"key":"x","operator":"DoesNotExist"}]}}])",
+      "application/json-patch+json"));
+  EXPECT_EQ(refused(call("GET", std::string(kPods) + "/p/exec?command=ls&container=c"), 400),
+            "BadRequest: pod p does not have a host assigned");
+}
+
+TEST_F(WebhookTest, EvictionsAreAdmittedAsSuch) {
+  ok(call("POST", kPods, pod("p")), 201);
+  configure("Validating", hook("", R"(["pods/eviction"])"));
+  answer_ = [](const json::value&) -> json::value {
+    return json::object{{"allowed", false}, {"status", json::object{{"code", 429}, {"message", "later"}}}};
+  };
+  std::string eviction = R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"p"}})";
+  EXPECT_NE(refused(call("POST", std::string(kPods) + "/p/eviction", eviction), 429).find("later"),
+            std::string::npos);
+  ASSERT_EQ(reviews_.size(), 1u);
+  EXPECT_EQ(base::to_json(reviews_[0].at("request").at("kind")),
+            R"({"group":"policy","version":"v1","kind":"Eviction"})");
+  EXPECT_EQ(string_at(reviews_[0], "request", "operation"), "CREATE");
+  answer_ = [](const json::value&) -> json::value { return json::object{{"allowed", true}}; };
+  ok(call("POST", std::string(kPods) + "/p/eviction", eviction), 201);
+}
+
+TEST_F(WebhookTest, PartsOfObjectsAreAdmittedInTheFormTheyAreSentIn) {
+  ok(call("POST", kPods, pod("p")), 201);
+  ok(call(
+         "POST", "/apis/apps/v1/namespaces/default/deployments",
+         R"({"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})"),
+     201);
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n"}})"), 201);
+  configure("Mutating",
+            hook("", R"(["deployments","deployments/scale","pods/binding","serviceaccounts/token"])"));
+  ok(call("POST", std::string(kPods) + "/p/binding",
+          R"({"metadata":{"name":"p"},"target":{"kind":"Node","name":"n"}})"),
+     201);
+  ASSERT_EQ(reviews_.size(), 1u);
+  EXPECT_EQ(base::to_json(reviews_[0].at("request").at("kind")),
+            R"({"group":"","version":"v1","kind":"Binding"})");
+  EXPECT_EQ(string_at(reviews_[0], "request", "object", "target", "name"), "n");
+  answer_ = [](const json::value&) -> json::value {
+    return json::object{
+        {"allowed", true},
+        {"patchType", "JSONPatch"},
+        {"patch", api::base64_encode(R"([{"op":"replace","path":"/spec/replicas","value":3}])")}};
+  };
+  const std::string kScale = "/apis/apps/v1/namespaces/default/deployments/d/scale";
+  auto scaled = ok(call("PATCH", kScale, R"({"spec":{"replicas":9}})", "application/merge-patch+json"));
+  EXPECT_EQ(base::as_int(base::find_path(scaled, "spec", "replicas")), 3);
+  ASSERT_EQ(reviews_.size(), 2u);  // not once more as a Deployment
+  EXPECT_EQ(base::to_json(reviews_[1].at("request").at("kind")),
+            R"({"group":"autoscaling","version":"v1","kind":"Scale"})");
+  EXPECT_EQ(string_at(reviews_[1], "request", "subResource"), "scale");
+  EXPECT_EQ(base::as_int(base::find_path(reviews_[1], "request", "object", "spec", "replicas")), 9);
+  EXPECT_EQ(base::as_int(base::find_path(reviews_[1], "request", "oldObject", "spec", "replicas")), 1);
+}
+
+TEST_F(WebhookTest, WhatFailedIsSaidInTheWordsThatClientsLookFor) {
+  std::string silent = hook(R"(,"timeoutSeconds":1)"),
+              url = "https://127.0.0.1:" + std::to_string(port_) + "/review";
+  auto text = [&](std::string hooks) {
+    configure("Validating", hooks);
+    std::string out = refused(call("POST", kMaps, config_map("a", "1")), 500);
+    ok(call("DELETE", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/test"));
+    return out;
+  };
+  auto changed = [&](std::string in, const std::string& from, const std::string& to) {
+    return in.replace(in.find(from), from.size(), to);
+  };
+  const std::string kFailed =
+      "InternalError: Internal error occurred: failed calling webhook \"a.hook.example.com\": ";
+  holds_ = true;
+  EXPECT_EQ(text(silent),
+            kFailed + "failed to call webhook: Post \"" + url + "?timeout=1s\": context deadline exceeded");
+  holds_ = false;
+  EXPECT_EQ(text(changed(hook(""), std::to_string(port_), "1")),
+            kFailed +
+                "failed to call webhook: Post \"https://127.0.0.1:1/review?timeout=10s\": dial tcp "
+                "127.0.0.1:1: connect: connection refused");
+  auto other = base::tls::make_ca("other", std::chrono::hours(1));
+  EXPECT_EQ(
+      text(changed(hook(""), api::base64_encode(ca_), api::base64_encode(other->certificate_pem))),
+      kFailed + "failed to call webhook: Post \"" + url +
+          "?timeout=10s\": tls: failed to verify certificate: x509: certificate signed by unknown authority");
+  status_ = 503;
+  EXPECT_EQ(text(hook("")),
+            kFailed + "failed to call webhook: the server is currently unable to handle the request");
 }
 
 TEST_F(WebhookTest, FailuresFailOrAreIgnored) {

@@ -148,6 +148,34 @@ TEST_F(LongAnswers, AListIsWhole) {
   });
 }
 
+// The length of all stands before them, so none of it may be a guess.
+TEST_F(LongAnswers, AListInProtocolBuffersIsAsLongAsItSays) {
+  const std::string accept = "Connection: close\r\nAccept: application/vnd.kubernetes.protobuf\r\n";
+  auto check = [&](std::string_view body) {
+    const std::string head("k8s\0\n\x0d\n\x02v1\x12\x07PodList\x12", 20), tail("\x1a\0\"\0", 4);
+    ASSERT_TRUE(body.starts_with(head));
+    size_t at = head.size(), size = 0, shift = 0;
+    for (; static_cast<uint8_t>(body[at]) & 0x80; ++at, shift += 7)
+      size |= size_t{static_cast<uint8_t>(body[at]) & 0x7fu} << shift;
+    size |= size_t{static_cast<uint8_t>(body[at++])} << shift;
+    EXPECT_EQ(size, body.size() - at - tail.size());
+    EXPECT_TRUE(body.ends_with(tail));
+    EXPECT_EQ(count(body, std::string("\n\npod-")), pods_);  // {1: a name of ten bytes}
+  };
+  serve("protocol buffers", [&] {
+    Socket socket(plain_->ports()[0], 64 << 10);
+    socket.send(get("/api/v1/pods", accept));
+    check(unchunked(socket.read_to_end()));
+  });
+  serve("protocol buffers, made before, gzip", [&] {
+    Socket socket(plain_->ports()[0], 64 << 10);
+    socket.send(get("/api/v1/pods", accept + "Accept-Encoding: gzip\r\n"));
+    auto body = base::http::gunzip(unchunked(socket.read_to_end()), 1u << 30);
+    ASSERT_TRUE(body.ok()) << body.error().message();
+    check(*body);
+  });
+}
+
 TEST_F(LongAnswers, AWatchTellsTheStateThenWhatHappenedMeanwhile) {
   auto check = [&](std::string_view body) {
     size_t end = body.find("initial-events-end");

@@ -67,6 +67,17 @@ TEST_F(RbacTest, ABindingGrantsAtOnceAndItsEndTakesAway) {
   refused(call("GET", std::string(kMaps) + "?fieldSelector=metadata.name%3Da"), 403);
 }
 
+TEST_F(RbacTest, AWebSocketThatBeginsWithGetStillNeedsCreate) {
+  role("looks", R"([{"verbs":["get"],"apiGroups":[""],"resources":["pods/exec","pods/proxy"]}])");
+  bind("b", "Role", "looks", R"([{"kind":"User","name":"bob"}])");
+  as("bob");
+  EXPECT_EQ(refused(call("GET", "/api/v1/namespaces/default/pods/p/exec?command=sh"), 403),
+            "Forbidden: pods \"p\" is forbidden: User \"bob\" cannot create resource \"pods/exec\" in API "
+            "group \"\" in the namespace \"default\"");
+  EXPECT_EQ(refused(call("GET", "/api/v1/namespaces/default/pods/p/proxy/"), 404),
+            "NotFound: pods \"p\" not found");
+}
+
 TEST_F(RbacTest, RightsSurviveARestart) {
   role("reader", R"([{"verbs":["list"],"apiGroups":[""],"resources":["configmaps"]}])");
   bind("b", "Role", "reader", R"([{"kind":"ServiceAccount","name":"robot"},{"kind":"Group","name":"dev"}])");

@@ -218,6 +218,31 @@ TEST_F(ServerTest, FinalizersHoldADeletion) {
   refused(call("GET", a), 404);
 }
 
+TEST_F(ServerTest, ANameOfWhatIsGoingIsTakenInOtherWords) {
+  ok(call("POST", kMaps, R"({"metadata":{"name":"a","finalizers":["example.com/x"]}})"), 201);
+  EXPECT_EQ(refused(call("POST", kMaps, config_map("a", "1")), 409),
+            "AlreadyExists: configmaps \"a\" already exists");
+  ok(call("DELETE", std::string(kMaps) + "/a"));
+  EXPECT_EQ(refused(call("POST", kMaps, config_map("a", "1")), 409),
+            "AlreadyExists: object is being deleted: configmaps \"a\" already exists");
+}
+
+TEST_F(ServerTest, AContainerIsOneOfThePods) {
+  const std::string kPods = "/api/v1/namespaces/default/pods";
+  ok(call(
+         "POST", kPods,
+         R"({"metadata":{"name":"p","annotations":{"kubectl.kubernetes.io/default-container":"b HTTP/1.1\r\nX: y"}},)"
+         R"("spec":{"initContainers":[{"name":"i","image":"x"}],"containers":[{"name":"a","image":"x"},{"name":"b","image":"x"}]}})"),
+     201);
+  EXPECT_EQ(refused(call("GET", kPods + "/p/log"), 400),
+            "BadRequest: a container name must be specified for pod p, choose one of: [i a b]");
+  EXPECT_EQ(refused(call("GET", kPods + "/p/log?container=c"), 400),
+            "BadRequest: container c is not valid for pod p");
+  EXPECT_EQ(call("GET", kPods + "/p/log?container=i").status, 204);  // of no node yet
+  EXPECT_EQ(refused(call("GET", kPods + "/p/exec?container=i&command=ls"), 400),
+            "BadRequest: pod p does not have a host assigned");
+}
+
 TEST_F(ServerTest, WhatIsGoingGetsNoNewFinalizers) {
   std::string a = std::string(kMaps) + "/a";
   ok(call("POST", kMaps, R"({"metadata":{"name":"a","finalizers":["example.com/hold"]}})"), 201);
@@ -305,7 +330,7 @@ TEST_F(ServerTest, RefusalsSayWhatPeopleKnow) {
   refused(call("GET", std::string(kMaps) + "?resourceVersion=nonsense"), 400);
   refused(call("GET", std::string(kMaps) + "?watch=1&resourceVersion=-1"), 400);
   refused(call("POST", std::string(kMaps) + "/a", config_map("a", "1")), 405);
-  refused(call("GET", kMaps, "", "application/json", "application/vnd.kubernetes.protobuf"), 406);
+  refused(call("GET", kMaps, "", "application/json", "text/plain"), 406);
 }
 
 TEST_F(ServerTest, ServicesGetAddresses) {
