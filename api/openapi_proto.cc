@@ -2,33 +2,23 @@
 
 #include <cstdint>
 
+#include "api/wire_format.h"
+
 namespace api {
 namespace {
 
 namespace json = base::json;
 
 // Wire format (protobuf.dev/programming-guides/encoding): varints and length-delimited fields.
-void put_varint(std::string& out, uint64_t value) {
-  while (value >= 0x80) {
-    out += static_cast<char>(value | 0x80);
-    value >>= 7;
-  }
-  out += static_cast<char>(value);
-}
-void put_bytes(std::string& out, int field, std::string_view bytes) {
-  put_varint(out, static_cast<uint64_t>(field) << 3 | 2);
-  put_varint(out, bytes.size());
-  out.append(bytes);
-}
-void put_text(std::string& out, int field, const json::value* value) {
+void put_text(std::string& out, uint32_t field, const json::value* value) {
   if (std::string_view text = base::as_string(value); !text.empty()) put_bytes(out, field, text);
 }
-void put_bool(std::string& out, int field, bool value) {
+void put_bool(std::string& out, uint32_t field, bool value) {
   if (!value) return;
   put_varint(out, static_cast<uint64_t>(field) << 3);
   out += '\1';
 }
-void put_texts(std::string& out, int field, const json::value* list) {
+void put_texts(std::string& out, uint32_t field, const json::value* list) {
   if (!list || !list->is_array()) return;
   for (const json::value& item : list->get_array()) put_bytes(out, field, base::as_string(&item));
 }
@@ -39,13 +29,13 @@ std::string any(const json::value& value) {
   return out;
 }
 // message Named… { string name = 1; … value = 2; }
-void put_named(std::string& out, int field, std::string_view name, const std::string& value) {
+void put_named(std::string& out, uint32_t field, std::string_view name, const std::string& value) {
   std::string entry;
   put_bytes(entry, 1, name);
   put_bytes(entry, 2, value);
   put_bytes(out, field, entry);
 }
-void put_extensions(std::string& out, int field, const json::object& object) {
+void put_extensions(std::string& out, uint32_t field, const json::object& object) {
   for (const auto& item : object)
     if (std::string_view(item.key()).starts_with("x-")) put_named(out, field, item.key(), any(item.value()));
 }

@@ -4,13 +4,12 @@
 #include <cmath>
 
 #include "api/base64.h"
+#include "api/wire_format.h"
 #include "base/instant.h"
 #include "base/json_limits.h"
 
 namespace api {
 namespace {
-
-enum WireType : uint8_t { kVarint = 0, kFixed64 = 1, kBytesValue = 2, kFixed32 = 5 };
 
 base::Error malformed_message(std::string reason) {
   return base::make_error(base::Kind::kInvalid, "decode protobuf", {}, std::move(reason));

@@ -5,26 +5,17 @@
 
 #include "api/base64.h"
 #include "api/protobuf.h"
+#include "api/wire_format.h"
 #include "base/clock.h"
 
 namespace api {
 namespace {
 
 constexpr int kMaxDepth = 128;
-enum WireType : uint8_t { kVarint = 0, kFixed64 = 1, kBytesValue = 2 };
 
-void put_varint(std::string& out, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  out += static_cast<char>(value);
-}
 void put_number(std::string& out, uint32_t field, uint64_t value) {
   put_varint(out, field << 3 | kVarint);
   put_varint(out, value);
-}
-void put_bytes(std::string& out, uint32_t field, std::string_view bytes) {
-  put_varint(out, field << 3 | kBytesValue);
-  put_varint(out, bytes.size());
-  out += bytes;
 }
 
 void encode_message(const Type& type, const json::object& in, int depth, std::string& out);

@@ -13,9 +13,9 @@ namespace kubelet {
 namespace {
 using base::http::ByteStream;
 using namespace std::chrono_literals;
-constexpr size_t kHighBytes = 256 << 10, kMaxPorts = 127;  // a channel's number is a byte
-constexpr auto kIdleTimeout = 4h;
-constexpr auto kCloseTimeout = 10s;
+constexpr size_t kHighChannelBytes = 256 << 10, kMaxPorts = 127;  // a channel's number is a byte
+constexpr auto kIdleForward = 4h;
+constexpr auto kForwardCloseTimeout = 10s;
 
 base::Result<std::vector<uint16_t>> read_ports(const base::http::Request& request) {
   auto bad = [](std::string reason) {
@@ -89,7 +89,7 @@ class ChannelForwardSession final : public StreamSession,
     connection_->send(channel_message(static_cast<uint8_t>(channel), data, base64_), !base64_);
   }
   void still_in_use() {
-    timer_ = owner_.loop().after(kIdleTimeout, [this] { close(); });
+    timer_ = owner_.loop().after(kIdleForward, [this] { close(); });
   }
   void received(std::string_view text) {
     auto message = read_channel_message(text, base64_);
@@ -107,7 +107,7 @@ class ChannelForwardSession final : public StreamSession,
       line.early += message->data;
       queued = line.early.size();
     }
-    if (queued > kHighBytes) connection_->pause(true);
+    if (queued > kHighChannelBytes) connection_->pause(true);
   }
   void join(size_t i, base::UniqueFd fd) {
     Line& line = lines_[i];
@@ -117,7 +117,7 @@ class ChannelForwardSession final : public StreamSession,
         [this, i](std::string_view data) {
           still_in_use();
           send(2 * i, data);
-          if (connection_->queued_bytes() <= kHighBytes) return;
+          if (connection_->queued_bytes() <= kHighChannelBytes) return;
           for (Line& each : lines_)
             if (each.socket) each.socket->pause(true);
         },
@@ -139,7 +139,7 @@ class ChannelForwardSession final : public StreamSession,
   }
   void close() {
     connection_->close(base::websocket::kNormal);
-    timer_ = owner_.loop().after(kCloseTimeout, [this] { owner_.remove(this); });
+    timer_ = owner_.loop().after(kForwardCloseTimeout, [this] { owner_.remove(this); });
   }
 
   Streaming& owner_;

@@ -38,7 +38,7 @@ base::Status add_numbers(std::string_view text, json::array& out) {
 }
 
 // The options object; what is false or empty stays away, as in its JSON form.
-base::Result<json::value> read_options(const RequestInfo& request, const Subresource& subresource) {
+base::Result<json::value> read_connect_options(const RequestInfo& request, const Subresource& subresource) {
   json::object out{{"kind", subresource.kind}, {"apiVersion", subresource.version}};
   for (const api::Field& field : type_of(subresource)->fields) {
     std::string_view name = field.name;
@@ -83,7 +83,7 @@ void ApiServer::admit_body(RequestPtr request, Operation operation, json::value 
 void ApiServer::connect(RequestPtr request, Connected then) {
   if (!request->param("dryRun").empty())
     return request->reply_status(api::bad_request("dryRun is not supported"));
-  auto options = read_options(*request, *subresource_of(*request->resource, request->subresource));
+  auto options = read_connect_options(*request, *subresource_of(*request->resource, request->subresource));
   if (!options.ok()) return request->reply_status(api::bad_request(options.error().reason));
   admit_body(request, Operation::kConnect, std::move(*options), nullptr,
              [this, request, then = std::move(then)](const json::value& admitted) {

@@ -41,7 +41,7 @@ ProxyName split_name(const std::string& text) {
 struct ProxyPath {
   std::string_view prefix, rest;
 };
-ProxyPath split_path(const RequestInfo& request) {
+ProxyPath split_proxy_path(const RequestInfo& request) {
   std::string_view path = request.http().path(), rest = path;
   for (int segments = request.resource->namespaced ? 7 : 5; segments > 0 && !rest.empty(); --segments) {
     size_t slash = rest.find('/', 1);
@@ -159,7 +159,7 @@ json::value ApiServer::find_service_target(const std::string& ns, const std::str
 
 void ApiServer::pass_on(RequestPtr request, ProxyTarget target) {
   const base::http::Request& http = request->http();
-  ProxyPath path = split_path(*request);
+  ProxyPath path = split_proxy_path(*request);
   std::shared_ptr<base::http::Client> own;
   base::http::Client* client = nullptr;
   if (target.node.empty()) {

@@ -17,17 +17,17 @@ namespace {
 
 constexpr size_t kMaxTag = 64 << 10;  // a longer one passes unchanged
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-bool letter(char c) { return lower(c) >= 'a' && lower(c) <= 'z'; }
+char lower_letter(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+bool letter(char c) { return lower_letter(c) >= 'a' && lower_letter(c) <= 'z'; }
 bool blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f'; }
 std::string lowered(std::string_view text) {
   std::string out(text);
-  for (char& c : out) c = lower(c);
+  for (char& c : out) c = lower_letter(c);
   return out;
 }
 
 // Go's path.Join: no empty, "." or ".." segments.
-std::string joined(std::string_view prefix, std::string_view path) {
+std::string below_prefix(std::string_view prefix, std::string_view path) {
   std::vector<std::string_view> kept;
   for (std::string_view rest : {prefix, path})
     for (size_t at = 0; at < rest.size();) {
@@ -136,7 +136,7 @@ std::string proxied_link(const ProxiedAt& at, std::string_view link) {
   if (elsewhere || !path.starts_with('/')) return std::string(link);
   std::string out;
   if (!host.empty() && host == at.client_host) out = link.substr(0, link.size() - rest.size());
-  out += path.starts_with(at.prefix) ? std::string(path) : joined(at.prefix, path);
+  out += path.starts_with(at.prefix) ? std::string(path) : below_prefix(at.prefix, path);
   return out.append(tail);
 }
 
@@ -161,7 +161,7 @@ size_t LinkRewriter::step(std::string_view in, std::string& out, bool last) {
   };
   if (!raw_until_.empty()) {
     auto found = std::search(in.begin(), in.end(), raw_until_.begin(), raw_until_.end(),
-                             [](char a, char b) { return lower(a) == b; });
+                             [](char a, char b) { return lower_letter(a) == b; });
     if (found == in.end()) return in.size() < raw_until_.size() ? 0 : pass(in.size() - raw_until_.size() + 1);
     raw_until_.clear();
     if (found != in.begin()) return pass(static_cast<size_t>(found - in.begin()));

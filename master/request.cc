@@ -47,7 +47,7 @@ std::string verb_of(std::string_view method, const RequestInfo& info) {
 }
 
 // Of an object that says what it is; null where it has no protobuf form.
-const api::Type* type_of(const base::json::value& body) {
+const api::Type* type_of_message(const base::json::value& body) {
   static const api::Type* status = api::find_type("io.k8s.apimachinery.pkg.apis.meta.v1", "Status");
   std::string_view kind = base::string_at(body, "kind"), version = base::string_at(body, "apiVersion");
   const api::Type* type =
@@ -125,7 +125,7 @@ void RequestInfo::reply_bytes(int status, std::vector<base::http::Bytes> body,
   exchange->respond(status, headers(content_type), std::move(body));
 }
 void RequestInfo::reply(int status, const base::json::value& body) {
-  const api::Type* type = protobuf ? type_of(body) : nullptr;
+  const api::Type* type = protobuf ? type_of_message(body) : nullptr;
   std::string text;
   base::compute([&] { text = type ? api::protobuf_of(*type, body) : base::to_json(body); });
   reply_bytes(status, {base::http::bytes(std::move(text))},
