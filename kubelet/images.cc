@@ -144,11 +144,14 @@ base::Result<Images::Pulled> parse_pull_answer(const std::string& name, const st
   if (base::find(*json, "error") || base::find(*json, "message")) {
     std::string message(base::string_at(*json, "message"));
     if (message.empty()) message = base::string_at(*json, "error");
+    // Whoever shows it says that a pull failed, and of what.
+    if (size_t end = message.find(": "); message.starts_with("pull image ") && end != std::string::npos)
+      message.erase(0, end + 2);
     const std::string_view kind = base::string_at(*json, "kind");
-    return fail(kind == "invalid"     ? base::Kind::kInvalid
-                : kind == "not found" ? base::Kind::kNotFound
-                                      : base::Kind::kUnavailable,
-                std::move(message));
+    return base::make_error(kind == "invalid"     ? base::Kind::kInvalid
+                            : kind == "not found" ? base::Kind::kNotFound
+                                                  : base::Kind::kUnavailable,
+                            "", "", std::move(message));
   }
   Images::Pulled out;
   out.name = base::string_at(*json, "name");

@@ -16,6 +16,7 @@
 #include "master/pki.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server.h"
+#include "master/service_address_plan.h"
 #include "master/service_addresses.h"
 #include "master/store_check.h"
 
@@ -64,6 +65,10 @@ Status run(const Flags& flags) {
     now();
   }));
   std::string service_ip = TRY(first_service_address(flags.service_cidr));
+  if (master::ranges_overlap(flags.service_cidr, flags.cluster_cidr))
+    return base::make_error(base::Kind::kInvalid, "read --cluster-cidr", flags.cluster_cidr,
+                            "it shares addresses with --service-cidr " + flags.service_cidr,
+                            "Pods and Services need ranges of their own");
   TRY(base::sys::mkdir_all(flags.data_dir, 0700));
   std::string domain = flags.cluster_domain;
   master::Pki pki =

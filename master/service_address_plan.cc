@@ -29,6 +29,10 @@ bool holds(const std::string& cidr, const std::string& ip) {
   uint32_t mask = bits == 0 ? 0 : ~0u << (32 - bits);
   return (*network & mask) == (*address & mask);
 }
+// Of two ranges the smaller is inside the other, or they share nothing.
+bool begins_in(const std::string& inner, const std::string& outer) {
+  return holds(outer, inner.substr(0, inner.find('/')));
+}
 std::string external_claim(const std::string& ip, const ServiceClaims::Port& port) {
   return ip + ":" + std::to_string(port.port) + "/" + port.protocol;
 }
@@ -53,6 +57,10 @@ std::string ClusterAddresses::refusal(const std::string& ip) const {
   if (masters.contains(ip)) return "may not be an address of the API server";
   if (nodes.contains(ip)) return "may not be an address of a node";
   return {};
+}
+
+bool ranges_overlap(const std::string& one, const std::string& other) {
+  return begins_in(one, other) || begins_in(other, one);
 }
 
 ServiceClaims read_claims(const json::value& object) {

@@ -21,6 +21,9 @@ struct ClusterAddresses {
   std::string refusal(const std::string& ip) const;
 };
 
+// Whether an IPv4 address is in both of two ranges "10.96.0.0/16"; of what is none: no.
+bool ranges_overlap(const std::string& one, const std::string& other);
+
 struct ServiceClaims {
   struct Port {
     std::string protocol;

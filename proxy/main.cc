@@ -63,6 +63,11 @@ base::Status check(const Options& o) {
     if (!netns::parse_cidr(text))
       return base::make_error(base::Kind::kInvalid, "read flag", flag, "'" + text + "' is not an IPv4 CIDR",
                               "write it as 10.96.0.0/16");
+  auto pods = netns::parse_cidr(o.table.cluster_cidr), services = netns::parse_cidr(o.table.service_cidr);
+  if (pods->contains(services->address) || services->contains(pods->address))
+    return base::make_error(
+        base::Kind::kInvalid, "read flag", "--cluster-cidr",
+        "'" + o.table.cluster_cidr + "' shares addresses with --service-cidr " + o.table.service_cidr);
   if (!netns::parse_ipv4(o.table.cluster_dns))
     return base::make_error(base::Kind::kInvalid, "read flag", "--cluster-dns",
                             "'" + o.table.cluster_dns + "' is not an IPv4 address");

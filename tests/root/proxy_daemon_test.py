@@ -184,11 +184,16 @@ class ProxyDaemon(ProxyCase):
         self.assertNotIn("sampan-dns", run("ip", "link"))
         self.assertNotIn("sampan", run("nft", "list", "tables"))
         for flags, said in ((["--service-cidr", "10.96.0.0"], "is not an IPv4 CIDR"), ([], "--kubeconfig"),
+                            (["--service-cidr", "10.1.0.0/16", "--cluster-cidr", "10.0.0.0/8"], "shares addresses with --service-cidr"),
                             (["--table", "a;b"], "other characters"),
                             (["--kubeconfig", "/nope", "--node-name", "n1"], "/nope")):
             done = subprocess.run([f"{BIN}/sampan-proxy", *flags], capture_output=True, text=True)
             self.assertEqual(done.returncode, 1)
             self.assertIn(said, done.stderr)
+        done = subprocess.run([f"{BIN}/sampan-master", "--data-dir", "/nonexistent/data", "--service-cidr", "10.1.0.0/16",
+                               "--cluster-cidr", "10.0.0.0/8"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("shares addresses with --service-cidr 10.1.0.0/16", done.stderr)
 
 
 if __name__ == "__main__":

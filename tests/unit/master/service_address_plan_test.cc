@@ -78,6 +78,14 @@ TEST(ServiceAddressPlan, OtherPortsOfOneExternalAddressAreOthers) {
   EXPECT_EQ(book.said("b/web 10.96.0.6 created=2026 port=81 external=203.0.113.7"), "");
   EXPECT_EQ(book.with_external(), (std::set<std::string>{"a/web", "b/web"}));
 }
+TEST(ServiceAddressPlan, RangesThatShareAnAddress) {
+  EXPECT_TRUE(ranges_overlap("10.96.0.0/16", "10.96.0.0/16"));
+  EXPECT_TRUE(ranges_overlap("10.0.0.0/8", "10.96.0.0/16"));
+  EXPECT_TRUE(ranges_overlap("10.96.3.0/24", "10.96.0.0/16"));
+  EXPECT_FALSE(ranges_overlap("10.96.0.0/16", "10.97.0.0/16"));
+  EXPECT_FALSE(ranges_overlap("10.96.0.0/16", "fd00::/64"));
+}
+
 TEST(ServiceAddressPlan, AddressesGivenByName) {
   Book book;
   const std::string thief = "tenant/thief 10.96.0.1 created=2020 port=443",
