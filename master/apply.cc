@@ -31,15 +31,22 @@ api::FieldManager field_manager(const RequestInfo& request) {
           base::wall_now()};
 }
 
+// What does not fit the kind's schema: 500 without a reason, as kube-apiserver 1.36 answers it.
+json::value untyped(const RequestInfo& request, std::string_view why) {
+  const ResourceInfo& resource = *request.resource;
+  std::string name = request.ns + "/" + request.name;
+  return api::make_status(500, "",
+                          "failed to create typed patch object (" + name + "; " + resource.group + "/" +
+                              resource.version + ", Kind=" + resource.kind + "): " + std::string(why));
+}
+// A path comes first where lists have items that can't be told apart.
+json::value refusal_of(const RequestInfo& request, const base::Error& error) {
+  return error.reason.starts_with('.') ? untyped(request, error.reason) : api::bad_request(error.reason);
+}
+
 // The manifest's own field errors: unlike in other writes, an unknown field is always refused.
 json::value check_manifest(const RequestInfo& request, json::value& manifest) {
   const ResourceInfo& resource = *request.resource;
-  auto refuse = [&](std::string_view why) {
-    std::string name = request.ns.empty() ? "/" + request.name : request.ns + "/" + request.name;
-    return api::bad_request("failed to create typed patch object (" + name + "; " +
-                            std::string(resource.group_version()) + ", Kind=" + resource.kind +
-                            "): " + std::string(why));
-  };
   if (base::string_at(manifest, "kind").empty() || base::string_at(manifest, "apiVersion").empty())
     return api::bad_request("Object 'Kind' and 'apiVersion' must be set in the applied configuration");
   if (base::string_at(manifest, "kind") != resource.kind ||
@@ -56,10 +63,10 @@ json::value check_manifest(const RequestInfo& request, json::value& manifest) {
     return api::bad_request("the namespace of the object (" + std::string(ns) +
                             ") does not match the namespace on the URL (" + request.ns + ")");
   if (auto status = api::check_types(*resource.type, manifest); !status.ok())
-    return refuse(status.error().message());
+    return untyped(request, status.error().message());
   std::vector<std::string> unknown;
   api::prune(*resource.type, manifest, &unknown);
-  if (!unknown.empty()) return refuse("." + unknown[0] + ": field not declared in schema");
+  if (!unknown.empty()) return untyped(request, "." + unknown[0] + ": field not declared in schema");
   json::object& object = manifest.get_object();
   json::object& metadata = base::object_at(object, "metadata");
   metadata["name"] = request.name;
@@ -129,7 +136,7 @@ void ApiServer::apply(RequestPtr request) {
     base::compute([&] {
       applied = api::apply_patch(*resource.type, nullptr, manifest, field_manager(*request), force);
     });
-    if (!applied.ok()) return request->reply_status(api::bad_request(applied.error().reason));
+    if (!applied.ok()) return request->reply_status(refusal_of(*request, applied.error()));
     auto sent = std::make_shared<json::value>(std::move(manifest));
     return create_object(request, std::move(applied->object), [this, request, force, sent](Outcome outcome) {
       // Somebody else made it meanwhile: then it is an update.
@@ -147,7 +154,7 @@ void ApiServer::apply_to_live(RequestPtr request, std::shared_ptr<const json::va
       [request, manifest, force](const json::value& current, json::value* updated) -> json::value {
         auto applied = api::apply_patch(*request->resource->worked().type, current, *manifest,
                                         field_manager(*request), force);
-        if (!applied.ok()) return api::bad_request(applied.error().reason);
+        if (!applied.ok()) return refusal_of(*request, applied.error());
         if (!applied->conflicts.empty()) return refusal_of(*applied);
         *updated = std::move(applied->object);
         return nullptr;

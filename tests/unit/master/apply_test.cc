@@ -119,19 +119,22 @@ TEST_F(ServerApply, Refusals) {
   refused(apply(target, R"({"data":{}})", "m"), 400);
   refused(apply(target, R"({"apiVersion":"v1","kind":"Secret"})", "m"), 400);
   refused(apply(target, R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"other"}})", "m"), 400);
-  EXPECT_EQ(refused(apply(target, R"({"apiVersion":"v1","kind":"ConfigMap","spec":{}})", "m"), 400),
-            "BadRequest: failed to create typed patch object (default/r; v1, Kind=ConfigMap): .spec: field "
-            "not declared in schema");
+  EXPECT_EQ(refused(apply(target, R"({"apiVersion":"v1","kind":"ConfigMap","spec":{}})", "m"), 500),
+            ": failed to create typed patch object (default/r; /v1, Kind=ConfigMap): .spec: field not "
+            "declared in schema");
   refused(
       apply(target,
             R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"managedFields":[{"manager":"x"}]}})", "m"),
       400);
-  refused(
-      apply(
-          std::string(kDeployments) + "/d",
-          R"({"apiVersion":"apps/v1","kind":"Deployment","spec":{"template":{"spec":{"containers":[{"name":"a"},{"name":"a"}]}}}})",
-          "m"),
-      400);
+  EXPECT_EQ(
+      refused(
+          apply(
+              std::string(kDeployments) + "/d",
+              R"({"apiVersion":"apps/v1","kind":"Deployment","spec":{"template":{"spec":{"containers":[{"name":"a"},{"name":"a"}]}}}})",
+              "m"),
+          500),
+      ": failed to create typed patch object (default/d; apps/v1, Kind=Deployment): "
+      ".spec.template.spec.containers: duplicate entries for key [name=\"a\"]");
   EXPECT_EQ(call("GET", target).status, 404) << "a refusal has no effect";
 }
 
