@@ -112,6 +112,24 @@ class Admission(cluster.ClusterTest):
         done = self.kubectl("apply", "-f", "-", input=policy, namespace=None, check=False)
         self.assertIn("undeclared reference to 'nope'", done.stderr)
 
+    def test_policies_see_what_runs_in_a_pod(self):
+        policy = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": self.ns}, "spec": {
+            "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": ["pods/exec", "pods/proxy"]}]},
+            "validations": [{"expression": "object.kind == 'PodExecOptions' && !('sh' in object.command)", "message": "no shells, no pages"}]}}
+        binding = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": self.ns}, "spec": {
+            "policyName": self.ns, "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.ns}}}}}
+        self.apply(pod("guarded", *SLEEP))
+        self.wait("condition=Ready", "pod/guarded")
+        for one in (policy, binding):
+            self.kubectl("apply", "-f", "-", input=one, namespace=None)
+            self.addCleanup(self.kubectl, "delete", one["kind"], self.ns, namespace=None)
+        self.assertEqual(self.kubectl("exec", "guarded", "--", "echo", "said").stdout, "said\n")
+        for words in (("exec", "guarded", "--", "sh", "-c", "true"), ("get", "--raw", f"/api/v1/namespaces/{self.ns}/pods/guarded:80/proxy/")):
+            done = self.kubectl(*words, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("no shells, no pages", done.stderr)
+
     def test_quota_and_limits(self):
         self.kubectl("create", "quota", "q", "--hard=pods=1,requests.cpu=500m,configmaps=3")
         done = self.kubectl("create", "-f", "-", input=pod("a", *SLEEP), check=False)
