@@ -4,7 +4,7 @@
 
 namespace master::controllers {
 
-constexpr const char* kComponent = "job-controller";
+constexpr const char* kJobComponent = "job-controller";
 constexpr std::string_view kManagedHere = "kubernetes.io/job-controller";
 
 // One pass over one Job: the plan, and what acting on it met.
@@ -27,7 +27,7 @@ JobController::JobController(Hub& hub)
       orphans_(
           hub, {&jobs_, &pods_},
           [this](const std::string& key, Reconciler::Finish finish) { sync_orphan(key, std::move(finish)); }),
-      pods_owner_(hub, account_, pods_, reconciler_, kComponent) {
+      pods_owner_(hub, account_, pods_, reconciler_, kJobComponent) {
   jobs_.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
     reconciler_.add(key);
@@ -131,7 +131,7 @@ void JobController::publish(std::shared_ptr<Round> round) {
         }
         reconciler_.gate.wrote(round->key, jobs_, revision_of(*result), hub_.now());
         for (const JobPlan::Event& event : round->plan.events)
-          account_.events.record(round->as_owner.ref, event.type, event.reason, event.message, kComponent);
+          account_.events.record(round->as_owner.ref, event.type, event.reason, event.message, kJobComponent);
         untrack(round);
       },
       "status");
