@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Voluntary disruptions: PodDisruptionBudgets, the eviction API, kubectl drain and uncordon on two nodes."""
-import json
-import tempfile
+import time
 
 import cluster
 from cluster import is_ready
@@ -55,28 +54,19 @@ class Drain(cluster.ClusterTest):
         self.status(lambda s: s.get("disruptionsAllowed") == 1)
         pods = self.until(PODS, lambda items: len(items) == 4 and all(map(is_ready, items.values())))
         node = sorted(p["spec"]["nodeName"] for p in pods.values())[0]
-        seen = tempfile.TemporaryFile("w+")  # a pipe would fill and hold kubectl up
-        self.addCleanup(seen.close)
-        watch = self.kubectl_popen("get", "pods", "--watch", "-o", "json", "--output-watch-events", stdout=seen)
+        began = self.api.get(PODS.format(ns=self.ns))["metadata"]["resourceVersion"]
         self.kubectl("drain", node, "--ignore-daemonsets", "--timeout=90s", "--pod-selector=app=d", namespace=None, timeout=120)
         left = self.until(PODS, lambda items: len(items) == 4 and all(
             is_ready(p) and p["spec"]["nodeName"] != node and "deletionTimestamp" not in p["metadata"] for p in items.values()))
         self.assertEqual(len(left), 4)
-        watch.terminate()
-        watch.wait()
-        seen.seek(0)
-        healthy, fewest, decoder, text = {}, 4, json.JSONDecoder(), seen.read().strip()
-        self.assertTrue(text)
-        while text:
-            try:
-                event, end = decoder.raw_decode(text)
-            except json.JSONDecodeError:
-                break  # cut off when kubectl was ended
-            text = text[end:].strip()
-            one = event["object"]
-            healthy[one["metadata"]["name"]] = event["type"] != "DELETED" and is_ready(one) and "deletionTimestamp" not in one["metadata"]
-            if len(healthy) >= 4:
-                fewest = min(fewest, sum(healthy.values()))
+        # From a known state on: a watch that begins while Pods go sees the state's parts one after the other.
+        healthy, fewest = set(pods), 4
+        for kind, one in self.api.watch(PODS.format(ns=self.ns), began, time.monotonic() + 60):
+            counts = kind != "DELETED" and is_ready(one) and "deletionTimestamp" not in one["metadata"]
+            (healthy.add if counts else healthy.discard)(one["metadata"]["name"])
+            fewest = min(fewest, len(healthy))
+            if healthy == set(left):
+                break
         self.assertGreaterEqual(fewest, 3, "fewer Pods were left than the budget promises")
         self.assertTrue(self.get("node", node)["spec"].get("unschedulable"))
 
