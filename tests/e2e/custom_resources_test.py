@@ -120,7 +120,10 @@ class CustomResources(cluster.ClusterTest):
         both["spec"]["versions"].append(newer)
         self.apply(tab("a"))
         self.kubectl("apply", "-f", "-", input=both, namespace=None)
-        self.until(TABS.replace("/v1/", "/v2/"), lambda items: items["a"]["spec"].get("colour") == "red")
+        newer_tabs = TABS.replace("/v1/", "/v2/")
+        # A version is served a moment after it is written.
+        self.assertTrue(any(self.kubectl("get", "--raw", newer_tabs.format(ns=self.ns), check=False).returncode == 0 for _ in range(200)))
+        self.until(newer_tabs, lambda items: items["a"]["spec"].get("colour") == "red")
         self.assertEqual(self.jsonpath("{.apiVersion}", "crontabs.v1.stable.example.com", "a"), "stable.example.com/v1")
         self.assertEqual(self.jsonpath("{.apiVersion}", "crontabs.v2.stable.example.com", "a"), "stable.example.com/v2")
 
