@@ -84,7 +84,7 @@ void RbacController::aggregate() {
     // keeps a role that is gone from being made again.
     std::string name(string_at(role, "metadata", "name"));
     json::value applied =
-        json::object{{"apiVersion", std::string(kGroup) + "/v1"},
+        json::object{{"apiVersion", std::string(kRbacGroup) + "/v1"},
                      {"kind", "ClusterRole"},
                      {"metadata", json::object{{"name", name}, {"uid", string_at(role, "metadata", "uid")}}},
                      {"rules", to_json(rules)}};

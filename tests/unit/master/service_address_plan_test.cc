@@ -1,5 +1,6 @@
 #include "master/service_address_plan.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <sstream>
