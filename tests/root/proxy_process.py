@@ -185,7 +185,12 @@ class Reply:
         self.answers = [r[3] for r in self.sections[0]]
 
 
-def dns(name, kind=1, server=DNS, edns=0, timeout=5):
+def dns(name, kind=1, server=DNS, edns=0, timeout=5, attempts=1):
+    if attempts > 1:
+        try:
+            return dns(name, kind, server, edns, timeout)
+        except TimeoutError:
+            return dns(name, kind, server, edns, timeout, attempts - 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(timeout)
         s.connect((server, 53))
