@@ -225,6 +225,9 @@ bind sampan:patching-controllers sampan:patching-controllers ServiceAccount=kube
 role sampan:patching-disruption-controller
   patch policy poddisruptionbudgets/status
 bind sampan:patching-disruption-controller sampan:patching-disruption-controller ServiceAccount=kube-system/disruption-controller
+role sampan:patching-job-controller
+  patch batch jobs/status
+bind sampan:patching-job-controller sampan:patching-job-controller ServiceAccount=kube-system/job-controller
 )";
 
 }  // namespace master
