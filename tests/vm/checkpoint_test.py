@@ -14,7 +14,8 @@ import bundle
 import cases
 
 MIB = 1 << 20
-COUNT = "i=0; while true; do i=$((i + 1)); echo $i > /tmp/count; usleep 20000; done"
+# Always of one length and never cut: CRIU refuses a file that was open and has another size now.
+COUNT = "i=0; while true; do i=$((i + 1)); printf '%08d\\n' $i 1<>/tmp/count; usleep 20000; done"
 
 
 def refusal():
