@@ -136,9 +136,6 @@ base::Status Kubelet::start() {
 
   node_ = std::make_unique<NodeAgent>(loop_, client_, background_, events_, std::move(node));
   node_->on_network = [this](const netns::Cidr& cidr) { network_up(cidr); };
-  node_->on_tick = [this] {
-    for (auto& [uid, worker] : workers_) worker->rotate_logs();
-  };
   api::Informer::Options options;
   options.resource = api::resources::pods;
   options.field_selector = "spec.nodeName=" + options_.node_name;

@@ -193,7 +193,6 @@ void NodeAgent::renew_lease() {
   if (++lease_count_ % kHealthEvery == 0) sync_status();
   applied_.reset();  // somebody may have flushed a rule, a route or an address
   sync_network();
-  if (on_tick) on_tick();
   if (lease_busy_) return;
   lease_busy_ = true;
   const std::string ns = "kube-node-lease", name = options_.facts.node_name;

@@ -29,7 +29,6 @@ class NodeAgent {
   void start();
   // Called once the bridge is up with this node's Pod CIDR.
   std::function<void(const netns::Cidr&)> on_network;
-  std::function<void()> on_tick;  // with the Lease, every 10 s: the node's only timer
   bool registered() const { return registered_; }
   const std::optional<netns::Cidr>& pod_cidr() const { return pod_cidr_; }
 

@@ -17,8 +17,6 @@ namespace json = base::json;
 
 namespace {
 
-constexpr off_t kMaxLogBytes = 10 << 20;  // and one rotated file of that size: the kubelet's usual limit
-
 uint64_t version_of(const api::Pod& pod) {
   return std::strtoull(pod.metadata.resource_version.c_str(), nullptr, 10);
 }
@@ -317,20 +315,6 @@ void PodWorker::delete_pod() {
                            }
                            self->schedule();
                          });
-}
-
-void PodWorker::rotate_logs() {
-  if (!runtime_) return;
-  for (const auto& [name, c] : seen_.containers) {
-    if (c.run != Run::kRunning) continue;
-    const std::string path = context_.layout.log(uid(), name, c.attempt);
-    struct stat st {};
-    if (::stat(path.c_str(), &st) != 0 || st.st_size < kMaxLogBytes) continue;
-    if (::rename(path.c_str(), (path + ".1").c_str()) != 0) continue;
-    runtime_->reopen_log(in_pod(name, c.attempt), [name = name](base::Status status) {
-      if (!status.ok()) base::log::warning("rotate log of {}: {}", name, status.error().message());
-    });
-  }
 }
 
 // ---- after a restart of the kubelet ----------------------------------------------------------

@@ -76,7 +76,6 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void gone();                        // deleted from the API
   void look_again();                  // something outside changed
   void objects_changed();             // a ConfigMap or Secret it refers to
-  void rotate_logs();                 // those that grew past kMaxLogBytes
   std::function<void()> on_finished;  // nothing is left; may be destroyed (not inside the call)
   std::function<void()> on_exit;      // of some container: followers of logs look again
 

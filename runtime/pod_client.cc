@@ -20,9 +20,6 @@
 
 namespace runtime {
 
-void Pod::reopen_log(const std::string& container, Done done) {
-  done(base::make_error(base::Kind::kUnsupported, "reopen log", container));
-}
 void Pod::pause(const std::string& container, bool, Done done) {
   done(base::make_error(base::Kind::kUnsupported, "pause container", container));
 }
@@ -100,9 +97,6 @@ class PodClient : public Pod {
   }
   void pause(const std::string& container, bool paused, Done done) override {
     simple("pause", {{"container", container}, {"paused", paused}}, std::move(done));
-  }
-  void reopen_log(const std::string& container, Done done) override {
-    simple("reopen-log", {{"container", container}}, std::move(done));
   }
   void remove(const std::string& container, Done done) override {
     simple("remove", {{"container", container}}, std::move(done));

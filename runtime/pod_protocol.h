@@ -7,7 +7,6 @@
 //   sandbox                                    pid; fds: netns if its own, netlink
 //   start       container (ContainerSpec)      state (ContainerState)
 //   signal      container, signal
-//   reopen-log  container
 //   remove      container
 //   list                                       containers [ContainerState]
 //   stats       container                      cpu_ns, memory_bytes, memory_working_set_bytes, pids

@@ -153,7 +153,6 @@ base::Status PodServer::answer(uint64_t client, const std::string& op, protocol:
                                   static_cast<int>(base::as_int(base::find(body, "signal"))));
   }
   if (op == "remove") return remove(name);
-  if (op == "reopen-log") return TRY(find(name))->log.reopen();
   if (op == "stats") {
     PodContainer* container = TRY(find(name));
     CgroupUsage usage = cgroup_usage(*layout_, container->cgroup);

@@ -152,8 +152,6 @@ class Pod {
   };
   virtual void start_attached(ContainerSpec spec, std::function<void(base::Result<Started>)> done);
   virtual void signal(const std::string& container, int signal, Done done) = 0;
-  // The log file was renamed (rotation): go on in a new one of the old name.
-  virtual void reopen_log(const std::string& container, Done done);
   // Freezes all its processes, or lets them go on.
   virtual void pause(const std::string& container, bool paused, Done done);
   // After its exit: removes cgroup and work_dir (unless keep_work_dir).

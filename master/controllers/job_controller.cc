@@ -52,21 +52,20 @@ void JobController::pod_changed(const std::shared_ptr<const Pod>& before,
   }
 }
 
-Step JobController::untrack_step(const std::string& key, const std::string& pod_key) {
-  return [this, key, pod_key](std::function<void(base::Status)> done) {
+Step JobController::untrack_step(const std::string& pod_key, Wrote wrote) {
+  return [this, pod_key, wrote = std::move(wrote)](std::function<void(base::Status)> done) {
     auto pod = pods_.get(pod_key);
     if (!pod || !pod->job || !pod->job->tracked) return done({});
     json::object meta{{"uid", pod->meta.uid},
                       {"$deleteFromPrimitiveList/finalizers", json::array{kJobFinalizer}}};
     account_.client.patch(
         api::resources::pods, pod->meta.ns, pod->meta.name, "strategic-merge",
-        json::object{{"metadata", std::move(meta)}},
-        [this, key, pod, done](base::Result<json::value> result) {
+        json::object{{"metadata", std::move(meta)}}, [pod, wrote, done](base::Result<json::value> result) {
           if (!result.ok()) {
             if (result.error().kind == base::Kind::kNotFound) return done({});
             return done(base::wrap(result.error(), "remove the finalizer of Pod", pod->meta.name));
           }
-          reconciler_.gate.wrote(key, pods_, revision_of(*result), hub_.now());
+          if (wrote) wrote(revision_of(*result));
           done({});
         });
   };
@@ -80,7 +79,7 @@ void JobController::sync_orphan(const std::string& pod_key, Reconciler::Finish f
     if (pod->owner_kind == "Job" && job && job->meta.uid == pod->owner_uid)
       return finish(Reconciler::Outcome::kDone);
   }
-  untrack_step("", pod_key)([finish](base::Status status) {
+  untrack_step(pod_key, {})([finish](base::Status status) {
     finish(status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
   });
 }
@@ -95,7 +94,7 @@ void JobController::sync(const std::string& key, Reconciler::Finish finish) {
   auto round = std::make_shared<Round>();
   round->key = key;
   round->job = job;
-  round->as_owner = {key, {"batch/v1", "Job", job->meta.ns, job->meta.name, job->meta.uid}};
+  round->as_owner = {key, {"batch/v1", "Job", job->meta.ns, job->meta.name, job->meta.uid}, kJobFinalizer};
   round->plan = plan_job(*job, pods, hub_.now());
   round->finish = std::move(finish);
   if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("Job {}: {}", key, round->plan.text());
@@ -140,7 +139,9 @@ void JobController::publish(std::shared_ptr<Round> round) {
 void JobController::untrack(std::shared_ptr<Round> round) {
   std::vector<Step> steps;
   for (const std::string& pod : round->plan.untrack)
-    steps.push_back(untrack_step(round->key, key_of(round->job->meta.ns, pod)));
+    steps.push_back(untrack_step(key_of(round->job->meta.ns, pod), [this, round](uint64_t revision) {
+      reconciler_.gate.wrote(round->key, pods_, revision, hub_.now());
+    }));
   all(std::move(steps), [this, round](base::Status status) {
     if (!status.ok()) return end(*round, std::move(status));
     change_size(round);

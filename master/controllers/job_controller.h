@@ -23,7 +23,8 @@ class JobController {
   void untrack(std::shared_ptr<Round> round);
   void change_size(std::shared_ptr<Round> round);
   void remove_job(std::shared_ptr<Round> round);
-  Step untrack_step(const std::string& key, const std::string& pod_key);
+  using Wrote = std::function<void(uint64_t revision)>;
+  Step untrack_step(const std::string& pod_key, Wrote wrote);
   void end(Round& round, base::Status status);
 
   Hub& hub_;

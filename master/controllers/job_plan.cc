@@ -8,6 +8,7 @@
 #include "base/json_lists.h"
 #include "base/number.h"
 #include "master/controllers/replica_plan.h"
+#include "master/controllers/workloads.h"
 
 namespace master::controllers {
 using base::as_bool;
@@ -497,55 +498,44 @@ std::string JobPlan::text() const {
   return out;
 }
 
+// What a Pod of an index knows of it: an annotation, a label, its host's name and a variable.
+static void set_index(const Job& job, const JobPlan::Create& create, json::object& meta, json::object& spec) {
+  const std::string index = std::to_string(create.index);
+  base::object_at(meta, "annotations")[kJobIndex] = index;
+  base::object_at(meta, "labels")[kJobIndex] = index;
+  if (job.backoff_limit_per_index)
+    base::object_at(meta, "annotations")[kJobIndexFailures] = std::to_string(create.failures);
+  const json::value* hostname = spec.if_contains("hostname");
+  if (!hostname || as_string(hostname).empty()) spec["hostname"] = job.meta.name + "-" + index;
+  for (const char* list : {"initContainers", "containers"}) {
+    json::value* containers = spec.if_contains(list);
+    if (!containers || !containers->is_array()) continue;
+    for (json::value& container : containers->get_array()) {
+      if (!container.is_object()) continue;
+      json::value& env = container.get_object()["env"];
+      if (!env.is_array()) env = json::array();
+      bool there = false;
+      for (const json::value& one : env.get_array())
+        there |= string_at(one, "name") == "JOB_COMPLETION_INDEX";
+      if (there) continue;
+      const std::string path = fmt::format("metadata.labels['{}']", kJobIndex);
+      env.get_array().push_back(json::object{{"name", "JOB_COMPLETION_INDEX"},
+                                             {"valueFrom", {{"fieldRef", {{"fieldPath", path}}}}}});
+    }
+  }
+}
+
 json::object pod_of_job(const Job& job, const JobPlan::Create& create) {
-  json::object meta{{"namespace", job.meta.ns}};
-  if (const json::value* from = find(job.pod_template, "metadata"))
-    for (const char* key : {"labels", "annotations", "finalizers"})
-      if (const json::value* value = find(*from, key); value && !value->is_null()) meta[key] = *value;
+  json::object pod = pod_of_template(job.pod_template, job.meta.ns,
+                                     controller_reference("batch/v1", "Job", job.meta.name, job.meta.uid));
+  json::object& meta = pod["metadata"].get_object();
   json::value& finalizers = meta["finalizers"];
   if (!finalizers.is_array()) finalizers = json::array();
   finalizers.get_array().emplace_back(kJobFinalizer);
-  meta["ownerReferences"] = json::array{json::object{{"apiVersion", "batch/v1"},
-                                                     {"kind", "Job"},
-                                                     {"name", job.meta.name},
-                                                     {"uid", job.meta.uid},
-                                                     {"controller", true},
-                                                     {"blockOwnerDeletion", true}}};
-  json::object spec;
-  if (const json::value* from = find(job.pod_template, "spec"); from && from->is_object())
-    spec = from->get_object();
-  std::string prefix = job.meta.name + "-";
-  if (create.index >= 0) {
-    const std::string index = std::to_string(create.index);
-    base::object_at(meta, "annotations")[kJobIndex] = index;
-    base::object_at(meta, "labels")[kJobIndex] = index;
-    if (job.backoff_limit_per_index)
-      base::object_at(meta, "annotations")[kJobIndexFailures] = std::to_string(create.failures);
-    prefix += index + "-";
-    const json::value* hostname = spec.if_contains("hostname");
-    if (!hostname || as_string(hostname).empty()) spec["hostname"] = job.meta.name + "-" + index;
-    for (const char* list : {"initContainers", "containers"}) {
-      json::value* containers = spec.if_contains(list);
-      if (!containers || !containers->is_array()) continue;
-      for (json::value& container : containers->get_array()) {
-        if (!container.is_object()) continue;
-        json::value& env = container.get_object()["env"];
-        if (!env.is_array()) env = json::array();
-        bool there = false;
-        for (const json::value& one : env.get_array())
-          there |= string_at(one, "name") == "JOB_COMPLETION_INDEX";
-        if (!there)
-          env.get_array().push_back(json::object{
-              {"name", "JOB_COMPLETION_INDEX"},
-              {"valueFrom",
-               {{"fieldRef", {{"fieldPath", fmt::format("metadata.labels['{}']", kJobIndex)}}}}}});
-      }
-    }
-  }
-  constexpr size_t kMaxPrefix = 58;  // the API adds five characters to a name of 63
-  if (prefix.size() > kMaxPrefix) prefix.resize(kMaxPrefix);
-  meta["generateName"] = prefix;
-  return {{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", std::move(meta)}, {"spec", std::move(spec)}};
+  meta["generateName"] =
+      job.meta.name + (create.index >= 0 ? fmt::format("-{}-", create.index) : std::string("-"));
+  if (create.index >= 0) set_index(job, create, meta, base::object_at(pod, "spec"));
+  return pod;
 }
 
 }  // namespace master::controllers

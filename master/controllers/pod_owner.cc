@@ -1,30 +1,31 @@
 #include "master/controllers/pod_owner.h"
 
+#include "master/controllers/workloads.h"
+
 namespace master::controllers {
 using base::string_at;
 
-json::object PodOwner::Owner::reference() const {
-  return {{"apiVersion", ref.api_version},
-          {"kind", ref.kind},
-          {"name", ref.name},
-          {"uid", ref.uid},
-          {"controller", true},
-          {"blockOwnerDeletion", true}};
-}
-
 Step PodOwner::take(const Owner& owner, const std::string& pod) {
-  return patch_owners(owner, pod, owner.reference());
+  const ObjectRef& ref = owner.ref;
+  json::object metadata{
+      {"ownerReferences", json::array{controller_reference(ref.api_version, ref.kind, ref.name, ref.uid)}}};
+  if (!owner.finalizer.empty()) metadata["finalizers"] = json::array{owner.finalizer};
+  return patch(owner, pod, std::move(metadata));
 }
 Step PodOwner::release(const Owner& owner, const std::string& pod) {
-  return patch_owners(owner, pod, json::object{{"$patch", "delete"}, {"uid", owner.ref.uid}});
+  json::object metadata{
+      {"ownerReferences", json::array{json::object{{"$patch", "delete"}, {"uid", owner.ref.uid}}}}};
+  if (!owner.finalizer.empty())
+    metadata["$deleteFromPrimitiveList/finalizers"] = json::array{owner.finalizer};
+  return patch(owner, pod, std::move(metadata));
 }
 
-Step PodOwner::patch_owners(const Owner& owner, const std::string& name, json::object reference) {
-  return [this, owner, name, reference = std::move(reference)](Done done) {
+Step PodOwner::patch(const Owner& owner, const std::string& name, json::object metadata) {
+  return [this, owner, name, metadata = std::move(metadata)](Done done) {
     auto pod = pods_.get(key_of(owner.ref.ns, name));
     if (!pod) return done({});
-    // The uid in the patch makes it fail when the Pod is not the one we saw.
-    json::object meta{{"uid", pod->meta.uid}, {"ownerReferences", json::array{reference}}};
+    json::object meta = metadata;
+    meta["uid"] = pod->meta.uid;  // it fails when the Pod is not the one we saw
     account_.client.patch(api::resources::pods, owner.ref.ns, name, "strategic-merge",
                           json::object{{"metadata", std::move(meta)}},
                           [this, owner, name, done](base::Result<json::value> result) {

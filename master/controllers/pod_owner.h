@@ -22,8 +22,7 @@ class PodOwner {
   struct Owner {
     std::string key;
     ObjectRef ref;
-    // The entry of metadata.ownerReferences of a Pod of its own.
-    json::object reference() const;
+    std::string finalizer = {};  // that its Pods bear; an orphan gets it when it is taken
   };
   using Done = std::function<void(base::Status)>;
 
@@ -38,7 +37,7 @@ class PodOwner {
  private:
   struct Batch;
   void create_some(std::shared_ptr<Batch> batch, size_t count);
-  Step patch_owners(const Owner& owner, const std::string& pod, json::object reference);
+  Step patch(const Owner& owner, const std::string& pod, json::object metadata);
 
   Hub& hub_;
   Hub::Account& account_;

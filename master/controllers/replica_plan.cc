@@ -88,18 +88,10 @@ ReplicaStatus read_replica_status(const json::value& status) {
 }
 
 json::object pod_from_template(const ReplicaOwner& owner) {
-  json::object meta{{"generateName", owner.meta.name + "-"}, {"namespace", owner.meta.ns}};
-  if (const json::value* from = find(owner.pod_template, "metadata"))
-    for (const char* key : {"labels", "annotations", "finalizers"})
-      if (const json::value* value = find(*from, key); value && !value->is_null()) meta[key] = *value;
-  meta["ownerReferences"] = json::array{json::object{{"apiVersion", owner.api_version},
-                                                     {"kind", owner.kind},
-                                                     {"name", owner.meta.name},
-                                                     {"uid", owner.meta.uid},
-                                                     {"controller", true},
-                                                     {"blockOwnerDeletion", true}}};
-  json::object pod{{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", std::move(meta)}};
-  if (const json::value* spec = find(owner.pod_template, "spec")) pod["spec"] = *spec;
+  json::object pod =
+      pod_of_template(owner.pod_template, owner.meta.ns,
+                      controller_reference(owner.api_version, owner.kind, owner.meta.name, owner.meta.uid));
+  pod["metadata"].get_object()["generateName"] = owner.meta.name + "-";
   return pod;
 }
 

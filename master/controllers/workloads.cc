@@ -61,6 +61,23 @@ std::shared_ptr<const Deployment> read_deployment(const json::value& object) {
 }
 }  // namespace
 
+json::object controller_reference(std::string_view api_version, std::string_view kind, std::string_view name,
+                                  std::string_view uid) {
+  return {{"apiVersion", api_version}, {"kind", kind}, {"name", name}, {"uid", uid}, {"controller", true},
+          {"blockOwnerDeletion", true}};
+}
+
+json::object pod_of_template(const json::value& pod_template, std::string_view ns, json::object reference) {
+  json::object meta{{"namespace", ns}};
+  if (const json::value* from = find(pod_template, "metadata"))
+    for (const char* key : {"labels", "annotations", "finalizers"})
+      if (const json::value* value = find(*from, key); value && !value->is_null()) meta[key] = *value;
+  meta["ownerReferences"] = json::array{std::move(reference)};
+  json::object pod{{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", std::move(meta)}};
+  if (const json::value* spec = find(pod_template, "spec"); spec && spec->is_object()) pod["spec"] = *spec;
+  return pod;
+}
+
 Store<ReplicaOwner>::Reader ReplicaOwner::reader(const api::Resource& resource) {
   return [replication_controller = resource.kind == "ReplicationController"](const json::value& object) {
     return read_replicas(object, replication_controller);

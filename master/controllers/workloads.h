@@ -28,6 +28,12 @@ struct ReplicaOwner {
   static std::vector<std::string> terms(const ReplicaOwner& owner);
 };
 
+// An entry of metadata.ownerReferences that makes its object a dependent of this controller.
+json::object controller_reference(std::string_view api_version, std::string_view kind, std::string_view name,
+                                  std::string_view uid);
+// A Pod of `pod_template` (core/v1 PodTemplateSpec) with that owner; its name is the caller's.
+json::object pod_of_template(const json::value& pod_template, std::string_view ns, json::object reference);
+
 struct Deployment {
   Meta meta;
   std::map<std::string, std::string> annotations;

@@ -95,6 +95,20 @@ class Jobs(cluster.ClusterTest):
         self.until(PODS, lambda items: len(items) == 1 and not any(p["metadata"].get("finalizers") for p in items.values()))
         self.kubectl("delete", "pod", "--all", "--timeout=60s")
 
+    def test_a_pod_that_it_takes_counts(self):
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stray", "labels": {"app": "taken"}}, "spec": {
+            "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "c", "image": BUSYBOX, "command": ["sh", "-c", "while ! test -e /tmp/go; do sleep 0.1; done"]}]}})
+        wanted = job("taker", "exit 0", completions=1, manualSelector=True, selector={"matchLabels": {"app": "taken"}})
+        wanted["spec"]["template"]["metadata"] = {"labels": {"app": "taken"}}
+        self.apply(wanted)
+        self.until(PODS, lambda items: FINALIZER in items["stray"]["metadata"].get("finalizers", []))
+        self.wait("condition=Ready", "pod/stray")
+        self.kubectl("exec", "stray", "--", "touch", "/tmp/go")
+        self.wait("condition=Complete", "job/taker")
+        self.assertEqual(self.get("job", "taker")["status"]["succeeded"], 1)
+        self.until(PODS, lambda items: list(items) == ["stray"] and not items["stray"]["metadata"].get("finalizers"))
+
     def test_somebody_elses_job_is_left_alone(self):
         self.apply(job("theirs", "exit 0", managedBy="example.com/queue"))
         self.apply(job("ours", "exit 0"))
