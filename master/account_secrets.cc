@@ -15,12 +15,12 @@ constexpr const char *kName = "kubernetes.io/service-account.name",
                      *kUid = "kubernetes.io/service-account.uid";
 }  // namespace
 
-AccountSecrets::AccountSecrets(ApiServer& server, std::string ca_pem)
-    : server_(server), ca_pem_(std::move(ca_pem)),
-      client_(server.local_transport({"system:kube-controller-manager", {"system:authenticated"}}),
+AccountSecrets::AccountSecrets(Registry& registry, const ServiceAccountTokens& tokens, std::string ca_pem)
+    : tokens_(tokens), ca_pem_(std::move(ca_pem)),
+      client_(registry.transport({"system:kube-controller-manager", {"system:authenticated"}}),
               "sampan-master"),
-      secrets_(server.cache("", "secrets")), accounts_(server.cache("", "serviceaccounts")),
-      queue_(server.loop(), [this](const std::string& key) { sync(key); }) {
+      secrets_(registry.cache("", "secrets")), accounts_(registry.cache("", "serviceaccounts")),
+      queue_(registry.loop(), [this](const std::string& key) { sync(key); }) {
   for (const auto& [key, secret] : secrets_.objects()) look(*secret);
   secrets_listener_ = secrets_.subscribe([this](const WatchEvent& event) {
     if (event.type != WatchEvent::Type::kDeleted) look(*event.object);
@@ -71,7 +71,7 @@ void AccountSecrets::sync(const std::string& key) {
   base::object_at(root, "metadata", "annotations")[kUid] = uid;
   json::object& data = base::object_at(root, "data");
   if (string_at(secret, "data", "token").empty()) {
-    auto token = server_.tokens().issue_for_secret(ns, {account_name, uid}, name);
+    auto token = tokens_.issue_for_secret(ns, {account_name, uid}, name);
     if (!token.ok()) return base::log::error("token Secret {}: {}", key, token.error().message());
     data["token"] = api::base64_encode(*token);
   }

@@ -7,20 +7,21 @@
 #include <string>
 
 #include "api/client/client.h"
-#include "master/server.h"
+#include "master/registry.h"
+#include "master/service_account_tokens.h"
 
 namespace master {
 
 class AccountSecrets {
  public:
-  AccountSecrets(ApiServer& server, std::string ca_pem);
+  AccountSecrets(Registry& registry, const ServiceAccountTokens& tokens, std::string ca_pem);
   ~AccountSecrets();
 
  private:
   void look(const StoredObject& secret);
   void sync(const std::string& key);
 
-  ApiServer& server_;
+  const ServiceAccountTokens& tokens_;
   const std::string ca_pem_;
   api::Client client_;
   ObjectCache &secrets_, &accounts_;

@@ -1,6 +1,6 @@
 #include "master/admission_default_class.h"
 
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -23,7 +23,7 @@ json::value DefaultClass::mutate(AdmissionAttributes& attributes) {
       storage ? "storageclass.kubernetes.io/is-default-class" : "ingressclass.kubernetes.io/is-default-class",
       storage ? "storageclass.beta.kubernetes.io/is-default-class" : ""};
   std::string chosen, made;
-  for (const auto& [key, each] : server_
+  for (const auto& [key, each] : registry_
                                      .cache(storage ? "storage.k8s.io" : "networking.k8s.io",
                                             storage ? "storageclasses" : "ingressclasses")
                                      .objects()) {

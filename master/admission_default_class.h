@@ -6,19 +6,19 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 class DefaultClass final : public AdmissionPlugin {
  public:
   enum class Kind : uint8_t { kStorage, kIngress };
-  DefaultClass(ApiServer& server, Kind kind) : server_(server), kind_(kind) {}
+  DefaultClass(Registry& registry, Kind kind) : registry_(registry), kind_(kind) {}
   std::string_view name() const override {
     return kind_ == Kind::kStorage ? "DefaultStorageClass" : "DefaultIngressClass";
   }
   base::json::value mutate(AdmissionAttributes& attributes) override;
 
  private:
-  ApiServer& server_;
+  Registry& registry_;
   Kind kind_;
 };
 

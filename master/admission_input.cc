@@ -1,7 +1,6 @@
 #include "master/admission_input.h"
 
 #include "master/authorizer.h"
-#include "master/server.h"
 #include "master/webhook_plan.h"
 
 namespace master {
@@ -13,10 +12,11 @@ namespace {
 constexpr uint64_t kConditionsBudget = 2'500'000;  // as upstream: a quarter of a policy's
 }
 
-ExpressionInput::ExpressionInput(ApiServer& server, AttributesPtr attributes, const ResourceInfo& shown,
-                                 json::value object, json::value old, json::value namespace_object)
-    : server_(server), attributes_(std::move(attributes)), object_(std::move(object)), old_(std::move(old)),
-      namespace_object_(std::move(namespace_object)) {
+ExpressionInput::ExpressionInput(const master::Authorizer& authorizer, AttributesPtr attributes,
+                                 const ResourceInfo& shown, json::value object, json::value old,
+                                 json::value namespace_object)
+    : authorizer_(authorizer), attributes_(std::move(attributes)), object_(std::move(object)),
+      old_(std::move(old)), namespace_object_(std::move(namespace_object)) {
   json::value review = admission_review(*attributes_, shown, "v1", "", nullptr, nullptr);
   request_ = std::move(review.at("request"));
 }
@@ -54,7 +54,7 @@ bool ExpressionInput::allows(const cel::Question& question, std::string* reason)
   access.subresource = question.subresource;
   access.name = question.name;
   access.path = question.path;
-  return server_.authorizer().allows(user, access, reason);
+  return authorizer_.allows(user, access, reason);
 }
 
 Match matches(const std::vector<api::MatchCondition>& conditions, const std::vector<cel::Value>& values,

@@ -8,19 +8,19 @@
 
 namespace master {
 
-class ApiServer;
+class Authorizer;
 
 class ExpressionInput final : public api::cel::Authorizer {
  public:
   // `object` and `old` as `shown` has them.
-  ExpressionInput(ApiServer& server, AttributesPtr attributes, const ResourceInfo& shown,
+  ExpressionInput(const master::Authorizer& authorizer, AttributesPtr attributes, const ResourceInfo& shown,
                   base::json::value object, base::json::value old, base::json::value namespace_object);
   // In the order of api::admission_variables(). They look into this and into `params`.
   std::vector<api::cel::Value> values(const base::json::value* params) const;
   bool allows(const api::cel::Question& question, std::string* reason) const override;
 
  private:
-  ApiServer& server_;
+  const master::Authorizer& authorizer_;
   AttributesPtr attributes_;
   base::json::value object_, old_, namespace_object_, request_;
 };

@@ -5,7 +5,7 @@
 #include "api/quantity.h"
 #include "api/status.h"
 #include "base/json_lists.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -150,7 +150,7 @@ std::vector<json::value> LimitRanger::ranges(const AdmissionAttributes& attribut
   if ((!is_pod && !is_claim) || !attributes.subresource.empty() || attributes.operation == Operation::kDelete)
     return out;
   if (is_pod && attributes.operation == Operation::kUpdate) return out;  // what it asks for is immutable
-  auto [it, end] = server_.cache("", "limitranges").range(attributes.ns);
+  auto [it, end] = registry_.cache("", "limitranges").range(attributes.ns);
   for (; it != end; ++it) out.push_back(parse_object(*it->second->text));
   return out;
 }

@@ -10,7 +10,7 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 // Pure parts. Fills what the containers of `pod` leave out, and notes it in an annotation.
 void apply_limit_defaults(const base::json::value& limit_range, base::json::value& pod);
@@ -20,14 +20,14 @@ std::vector<std::string> check_limits(const base::json::value& limit_range, cons
 
 class LimitRanger final : public AdmissionPlugin {
  public:
-  explicit LimitRanger(ApiServer& server) : server_(server) {}
+  explicit LimitRanger(Registry& registry) : registry_(registry) {}
   std::string_view name() const override { return "LimitRanger"; }
   base::json::value mutate(AdmissionAttributes& attributes) override;
   base::json::value validate(AdmissionAttributes& attributes) override;
 
  private:
   std::vector<base::json::value> ranges(const AdmissionAttributes& attributes) const;
-  ApiServer& server_;
+  Registry& registry_;
 };
 
 }  // namespace master

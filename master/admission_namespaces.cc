@@ -1,7 +1,7 @@
 #include "master/admission_namespaces.h"
 
 #include "api/status.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -9,7 +9,7 @@ namespace json = base::json;
 
 json::value NamespaceLifecycle::mutate(AdmissionAttributes& attributes) {
   if (attributes.operation != Operation::kCreate || !attributes.resource->namespaced) return nullptr;
-  ResourcePtr namespaces = server_.resources().find_stored("", "namespaces");
+  ResourcePtr namespaces = registry_.resources().find_stored("", "namespaces");
   ObjectRef ns = namespaces->objects->find(object_key("", attributes.ns));
   if (!ns) return api::not_found(namespaces->named(), attributes.ns);
   if (ns->text->find("\"deletionTimestamp\":") == std::string::npos) return nullptr;

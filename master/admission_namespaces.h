@@ -6,17 +6,17 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 class NamespaceLifecycle final : public AdmissionPlugin {
  public:
-  explicit NamespaceLifecycle(ApiServer& server) : server_(server) {}
+  explicit NamespaceLifecycle(Registry& registry) : registry_(registry) {}
   std::string_view name() const override { return "NamespaceLifecycle"; }
   base::json::value mutate(AdmissionAttributes& attributes) override;  // creates: before anything else looks
   base::json::value validate(AdmissionAttributes& attributes) override;  // deletions of namespaces
 
  private:
-  ApiServer& server_;
+  Registry& registry_;
 };
 
 }  // namespace master

@@ -9,29 +9,30 @@
 #include "master/admission_quota.h"
 #include "master/admission_tolerations.h"
 #include "master/admission_webhooks.h"
-#include "master/server.h"
+#include "master/registry.h"
 #include "master/service_account_admission.h"
 #include "master/service_addresses.h"
 
 namespace master {
 
-void add_admission_plugins(ApiServer& server) {
-  AdmissionChain& chain = server.admission();
-  auto webhooks = std::make_shared<WebhookClient>(server);
-  chain.add(std::make_unique<NamespaceLifecycle>(server));
-  chain.add(std::make_unique<LimitRanger>(server));
-  if (server.options().admits_accounts)
-    chain.add(make_service_account_admission(server.loop(), server.cache("", "serviceaccounts")));
-  chain.add(std::make_unique<PodSecurity>(server));
-  chain.add(std::make_unique<Priority>(server));
+void add_admission_plugins(Registry& registry, const Authorizer& authorizer,
+                           const AdmissionOptions& options) {
+  AdmissionChain& chain = registry.admission();
+  auto webhooks = std::make_shared<WebhookClient>(registry);
+  chain.add(std::make_unique<NamespaceLifecycle>(registry));
+  chain.add(std::make_unique<LimitRanger>(registry));
+  if (options.admits_accounts)
+    chain.add(make_service_account_admission(registry.loop(), registry.cache("", "serviceaccounts")));
+  chain.add(std::make_unique<PodSecurity>(registry));
+  chain.add(std::make_unique<Priority>(registry));
   chain.add(std::make_unique<DefaultTolerationSeconds>());
-  chain.add(std::make_unique<DefaultClass>(server, DefaultClass::Kind::kStorage));
-  chain.add(std::make_unique<DefaultClass>(server, DefaultClass::Kind::kIngress));
-  chain.add(std::make_unique<ServiceAddressAdmission>(server));
-  chain.add(std::make_unique<AdmissionWebhooks>(server, webhooks, true));
-  chain.add(std::make_unique<ValidatingPolicies>(server));
-  chain.add(std::make_unique<AdmissionWebhooks>(server, webhooks, false));
-  chain.add(std::make_unique<ResourceQuota>(server));  // last: what is refused elsewhere takes no room
+  chain.add(std::make_unique<DefaultClass>(registry, DefaultClass::Kind::kStorage));
+  chain.add(std::make_unique<DefaultClass>(registry, DefaultClass::Kind::kIngress));
+  chain.add(std::make_unique<ServiceAddressAdmission>(registry, options.deny_external_ips));
+  chain.add(std::make_unique<AdmissionWebhooks>(registry, authorizer, webhooks, true));
+  chain.add(std::make_unique<ValidatingPolicies>(registry, authorizer));
+  chain.add(std::make_unique<AdmissionWebhooks>(registry, authorizer, webhooks, false));
+  chain.add(std::make_unique<ResourceQuota>(registry));  // last: what is refused elsewhere takes no room
 }
 
 }  // namespace master

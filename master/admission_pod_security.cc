@@ -4,7 +4,7 @@
 #include <map>
 
 #include "api/status.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -24,7 +24,7 @@ const json::value* pod_template_of(const ResourceInfo& resource, const json::val
 }
 
 PodSecurityPolicy PodSecurity::policy_of(std::string_view ns) const {
-  ObjectRef object = server_.cache("", "namespaces").find(object_key("", ns));
+  ObjectRef object = registry_.cache("", "namespaces").find(object_key("", ns));
   if (!object || object->text->find("pod-security.kubernetes.io/") == std::string::npos) return {};
   return read_pod_security(base::find_path(parse_object(*object->text), "metadata", "labels"));
 }
@@ -98,7 +98,7 @@ void PodSecurity::warn_of_existing(AdmissionAttributes& attributes, const PodSec
   };
   std::map<std::string, Seen> by_reason;
   size_t looked = 0, total = 0;
-  auto [it, end] = server_.cache("", "pods").range(attributes.name);
+  auto [it, end] = registry_.cache("", "pods").range(attributes.name);
   for (; it != end; ++it) {
     if (++total > kMaxExisting) continue;
     ++looked;

@@ -8,11 +8,11 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 class PodSecurity final : public AdmissionPlugin {
  public:
-  explicit PodSecurity(ApiServer& server) : server_(server) {}
+  explicit PodSecurity(Registry& registry) : registry_(registry) {}
   std::string_view name() const override { return "PodSecurity"; }
   base::json::value validate(AdmissionAttributes& attributes) override;
 
@@ -24,7 +24,7 @@ class PodSecurity final : public AdmissionPlugin {
   PodSecurityPolicy policy_of(std::string_view ns) const;
   void warn_of_existing(AdmissionAttributes& attributes, const PodSecurityLevel& level);
 
-  ApiServer& server_;
+  Registry& registry_;
 };
 // The Pod template of a workload, null for everything else.
 const base::json::value* pod_template_of(const ResourceInfo& resource, const base::json::value& object);

@@ -5,7 +5,7 @@
 #include "api/status.h"
 #include "master/admission_input.h"
 #include "master/custom_conversion.h"
-#include "master/server.h"
+#include "master/registry.h"
 #include "master/strategy.h"
 
 namespace master {
@@ -63,12 +63,12 @@ struct ValidatingPolicies::Round {
   int64_t budget = cel::kObjectBudget;
 };
 
-ValidatingPolicies::ValidatingPolicies(ApiServer& server)
-    : server_(server),
-      policy_objects_(server.resources()
+ValidatingPolicies::ValidatingPolicies(Registry& registry, const Authorizer& authorizer)
+    : registry_(registry), authorizer_(authorizer),
+      policy_objects_(registry.resources()
                           .find_stored("admissionregistration.k8s.io", "validatingadmissionpolicies")
                           ->objects),
-      binding_objects_(server.resources()
+      binding_objects_(registry.resources()
                            .find_stored("admissionregistration.k8s.io", "validatingadmissionpolicybindings")
                            ->objects) {}
 
@@ -122,7 +122,7 @@ void ValidatingPolicies::validate(AttributesPtr attributes, Done done) {
       resource.plural.find("admissionpolic") != std::string::npos)
     return done(nullptr);
   auto round = std::make_shared<Round>();
-  round->scope = std::make_unique<WriteScope>(server_, *attributes);
+  round->scope = std::make_unique<WriteScope>(registry_, *attributes);
   for (const auto& policy : policies()) {
     ResourcePtr shown = round->scope->shown(policy->match);
     if (shown && !(policy->exclude.rules.size() && round->scope->shown(policy->exclude)))
@@ -142,7 +142,7 @@ void ValidatingPolicies::next(std::shared_ptr<Round> round) {
   }
   const auto& [policy, shown] = round->calls[round->at++];
   auto with = [this, round, policy = policy, shown = shown](json::value object, json::value old) {
-    ExpressionInput input(server_, round->attributes, *shown, std::move(object), std::move(old),
+    ExpressionInput input(authorizer_, round->attributes, *shown, std::move(object), std::move(old),
                           round->scope->namespace_object());
     ask(*round, *policy, input);
     next(round);
@@ -190,7 +190,7 @@ bool ValidatingPolicies::find_params(const AdmissionAttributes& attributes, cons
                                      std::string* why) {
   if (policy.param_kind.empty() || binding.param_ref.is_null()) return true;
   ResourcePtr kind;
-  for (const ResourcePtr& one : server_.resources().all())
+  for (const ResourcePtr& one : registry_.resources().all())
     if (one->served && one->group_version() == policy.param_version && one->kind == policy.param_kind)
       kind = one;
   if (!kind)

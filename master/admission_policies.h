@@ -12,11 +12,12 @@
 
 namespace master {
 
+class Authorizer;
 class ExpressionInput;
 
 class ValidatingPolicies final : public AdmissionPlugin {
  public:
-  explicit ValidatingPolicies(ApiServer& server);
+  ValidatingPolicies(Registry& registry, const Authorizer& authorizer);
   std::string_view name() const override { return "ValidatingAdmissionPolicy"; }
   bool handles(Operation) const override { return true; }
   void validate(AttributesPtr attributes, Done done) override;
@@ -48,7 +49,8 @@ class ValidatingPolicies final : public AdmissionPlugin {
   static void failed(Round& round, const Policy& policy, const Binding& binding, size_t index,
                      const std::string& reason, std::string message);
 
-  ApiServer& server_;
+  Registry& registry_;
+  const Authorizer& authorizer_;
   std::shared_ptr<ObjectCache> policy_objects_, binding_objects_;
   int64_t policies_read_at_ = -1, bindings_read_at_ = -1;
   std::vector<std::shared_ptr<const Policy>> policies_;

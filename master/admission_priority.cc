@@ -1,7 +1,7 @@
 #include "master/admission_priority.h"
 
 #include "api/status.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -27,7 +27,7 @@ Priority::Class Priority::read_class(std::string name, const json::value& object
 
 // Of several defaults the lowest; without any, the class of no name.
 const Priority::Class& Priority::default_class() {
-  const ObjectCache& classes = server_.cache("scheduling.k8s.io", "priorityclasses");
+  const ObjectCache& classes = registry_.cache("scheduling.k8s.io", "priorityclasses");
   if (std::exchange(default_read_at_, classes.last_revision()) == classes.last_revision()) return default_;
   default_ = Class{};
   for (const auto& [key, object] : classes.objects()) {
@@ -47,7 +47,7 @@ json::value Priority::mutate(AdmissionAttributes& attributes) {
   std::string name(base::as_string(spec.if_contains("priorityClassName")));
   Class named;
   if (!name.empty()) {
-    ObjectRef object = server_.cache("scheduling.k8s.io", "priorityclasses").find(object_key("", name));
+    ObjectRef object = registry_.cache("scheduling.k8s.io", "priorityclasses").find(object_key("", name));
     if (!object)
       return api::forbidden(attributes.resource->named(), attributes.name,
                             "no PriorityClass with name " + name + " was found");
@@ -95,7 +95,7 @@ json::value Priority::validate(AdmissionAttributes& attributes) {
   if (!attributes.old.is_null() && base::as_int(base::find(attributes.old, "value")) != value)
     return invalid(api::FieldError::Type::forbidden, "value", {}, "may not be changed in an update.");
   if (!base::as_bool(base::find(attributes.object, "globalDefault"))) return nullptr;
-  for (const auto& [key, object] : server_.cache("scheduling.k8s.io", "priorityclasses").objects())
+  for (const auto& [key, object] : registry_.cache("scheduling.k8s.io", "priorityclasses").objects())
     if (object->name() != name && base::as_bool(base::find(parse_object(*object->text), "globalDefault")))
       return api::forbidden(attributes.resource->named(), name,
                             "PriorityClass " + std::string(object->name()) +

@@ -6,13 +6,13 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 constexpr int64_t kHighestUserPriority = 1000000000;
 
 class Priority final : public AdmissionPlugin {
  public:
-  explicit Priority(ApiServer& server) : server_(server) {}
+  explicit Priority(Registry& registry) : registry_(registry) {}
   std::string_view name() const override { return "Priority"; }
   base::json::value mutate(AdmissionAttributes& attributes) override;    // Pods
   base::json::value validate(AdmissionAttributes& attributes) override;  // PriorityClasses
@@ -25,7 +25,7 @@ class Priority final : public AdmissionPlugin {
   static Class read_class(std::string name, const base::json::value& object);
   const Class& default_class();
 
-  ApiServer& server_;
+  Registry& registry_;
   Class default_;
   int64_t default_read_at_ = -1;  // revision of the classes
 };

@@ -5,7 +5,7 @@
 
 #include "api/status.h"
 #include "base/log.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -20,11 +20,11 @@ json::value object_for(const ResourceInfo& resource, const ObjectRef& object) {
 }
 }  // namespace
 
-ResourceQuota::ResourceQuota(ApiServer& server)
-    : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})),
+ResourceQuota::ResourceQuota(Registry& registry)
+    : registry_(registry), transport_(registry.transport({"system:apiserver", {"system:masters"}})),
       client_(transport_, "sampan-quota"),
-      queue_(server.loop(), [this](const std::string& key) { publish(key); }),
-      quotas_(server.resources().find_stored("", "resourcequotas")->objects) {
+      queue_(registry.loop(), [this](const std::string& key) { publish(key); }),
+      quotas_(registry.resources().find_stored("", "resourcequotas")->objects) {
   for (const auto& [key, object] : quotas_->objects()) open(key, parse_object(*object->text));
   listener_ = quotas_->subscribe([this](const WatchEvent& event) { quota_changed(event); });
 }
@@ -71,7 +71,7 @@ void ResourceQuota::open(const std::string& key, const json::value& object) {
 }
 
 void ResourceQuota::follow(const std::string& group, const std::string& plural) {
-  ResourcePtr resource = server_.resources().find_stored(group, plural);
+  ResourcePtr resource = registry_.resources().find_stored(group, plural);
   auto it = counted_.find(group + "/" + plural);
   if (it != counted_.end()) {
     if (resource && resource->objects == it->second.objects) return;

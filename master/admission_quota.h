@@ -14,11 +14,11 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 class ResourceQuota final : public AdmissionPlugin {
  public:
-  explicit ResourceQuota(ApiServer& server);
+  explicit ResourceQuota(Registry& registry);
   ~ResourceQuota() override;
   std::string_view name() const override { return "ResourceQuota"; }
   base::json::value validate(AdmissionAttributes& attributes) override;
@@ -43,7 +43,7 @@ class ResourceQuota final : public AdmissionPlugin {
   void count(const ResourceInfo& resource, const WatchEvent& event);
   void publish(const std::string& key);
 
-  ApiServer& server_;
+  Registry& registry_;
   std::shared_ptr<api::Transport> transport_;
   api::Client client_;
   api::WorkQueue queue_;

@@ -1,20 +1,20 @@
 #include "master/admission_scope.h"
 
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
 namespace json = base::json;
 
-WriteScope::WriteScope(ApiServer& server, const AdmissionAttributes& attributes)
-    : server_(server), attributes_(attributes) {
+WriteScope::WriteScope(Registry& registry, const AdmissionAttributes& attributes)
+    : registry_(registry), attributes_(attributes) {
   const ResourceInfo& resource = *attributes.resource;
   bool is_namespace = resource.is("", "namespaces");
   namespaced_ = resource.namespaced || is_namespace;
   if (is_namespace) {
     namespace_object_ = attributes.object.is_null() ? attributes.old : attributes.object;
   } else if (resource.namespaced) {
-    if (ObjectRef ns = server.cache("", "namespaces").find(object_key("", attributes.ns)))
+    if (ObjectRef ns = registry.cache("", "namespaces").find(object_key("", attributes.ns)))
       namespace_object_ = parse_object(*ns->text);
   }
 }
@@ -33,7 +33,7 @@ ResourcePtr WriteScope::shown(const Webhook& hook, bool any_rule) const {
   ResourcePtr found;
   if (matches(asked)) found = asked;
   if (!found && !hook.exact)
-    for (const ResourcePtr& version : server_.resources().all())
+    for (const ResourcePtr& version : registry_.resources().all())
       if (!found && version->served && version->is(asked->group, asked->plural) && matches(version))
         found = version;
   const json::value* labels = base::find_path(namespace_object_, "metadata", "labels");

@@ -8,7 +8,7 @@
 #include "master/admission_input.h"
 #include "master/admission_scope.h"
 #include "master/custom_conversion.h"
-#include "master/server.h"
+#include "master/registry.h"
 #include "master/strategy.h"
 
 namespace master {
@@ -25,9 +25,10 @@ struct AdmissionWebhooks::Round {
   bool again = false;
 };
 
-AdmissionWebhooks::AdmissionWebhooks(ApiServer& server, std::shared_ptr<WebhookClient> client, bool mutating)
-    : server_(server), client_(std::move(client)), mutating_(mutating) {
-  ResourcePtr row = server.resources().find_stored(
+AdmissionWebhooks::AdmissionWebhooks(Registry& registry, const Authorizer& authorizer,
+                                     std::shared_ptr<WebhookClient> client, bool mutating)
+    : registry_(registry), authorizer_(authorizer), client_(std::move(client)), mutating_(mutating) {
+  ResourcePtr row = registry.resources().find_stored(
       "admissionregistration.k8s.io",
       mutating ? "mutatingwebhookconfigurations" : "validatingwebhookconfigurations");
   configurations_ = row->objects;
@@ -49,7 +50,7 @@ std::vector<AdmissionWebhooks::Call> AdmissionWebhooks::select(const AdmissionAt
   // A configuration must not keep itself from being repaired.
   if (attributes.resource->group == "admissionregistration.k8s.io") return out;
   if (attributes.subresource == "finalize") return out;
-  WriteScope scope(server_, attributes);
+  WriteScope scope(registry_, attributes);
   for (const auto& hook : hooks())
     if (ResourcePtr shown = scope.shown(*hook)) out.push_back({hook, shown});
   return out;
@@ -82,7 +83,7 @@ void AdmissionWebhooks::ask(const Call& call, const AttributesPtr& attributes, A
 void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, json::value object,
                              json::value old, Answered done) {
   if (!call.hook->conditions.empty()) {
-    ExpressionInput input(server_, attributes, *call.shown, object, old, nullptr);
+    ExpressionInput input(authorizer_, attributes, *call.shown, object, old, nullptr);
     std::string error;
     Match match = matches(call.hook->conditions, input.values(nullptr), &error);
     if (match == Match::kError && !call.hook->ignores_failure)

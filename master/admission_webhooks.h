@@ -14,11 +14,13 @@
 
 namespace master {
 
-class ApiServer;
+class Authorizer;
+class Registry;
 
 class AdmissionWebhooks final : public AdmissionPlugin {
  public:
-  AdmissionWebhooks(ApiServer& server, std::shared_ptr<WebhookClient> client, bool mutating);
+  AdmissionWebhooks(Registry& registry, const Authorizer& authorizer, std::shared_ptr<WebhookClient> client,
+                    bool mutating);
   std::string_view name() const override {
     return mutating_ ? "MutatingAdmissionWebhook" : "ValidatingAdmissionWebhook";
   }
@@ -46,7 +48,8 @@ class AdmissionWebhooks final : public AdmissionPlugin {
   void take_patch(const Call& call, const AttributesPtr& attributes, base::json::value before,
                   const base::json::value& patch, Taken done);
 
-  ApiServer& server_;
+  Registry& registry_;
+  const Authorizer& authorizer_;
   std::shared_ptr<WebhookClient> client_;
   bool mutating_;
   std::shared_ptr<ObjectCache> configurations_;

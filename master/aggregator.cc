@@ -3,7 +3,7 @@
 #include "api/status.h"
 #include "base/http_forward.h"
 #include "base/tls_unverified.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -32,13 +32,15 @@ bool split_group_version(std::string_view path, std::string_view* group, std::st
 
 }  // namespace
 
-Aggregator::Aggregator(ApiServer& server, api::Client& client, api::WorkQueue& queue)
-    : server_(server), client_(client), queue_(queue), calls_(std::make_shared<std::map<uint64_t, Call>>()) {
-  services_listener_ = server_.cache("", "services").subscribe([this](const WatchEvent& event) {
+Aggregator::Aggregator(Registry& registry, const FrontProxy& front_proxy, base::metrics::Registry& metrics,
+                       api::Client& client, api::WorkQueue& queue)
+    : registry_(registry), front_proxy_(front_proxy), metrics_(metrics), client_(client), queue_(queue),
+      calls_(std::make_shared<std::map<uint64_t, Call>>()) {
+  services_listener_ = registry_.cache("", "services").subscribe([this](const WatchEvent& event) {
     if (!remotes_.empty()) wake_users_of(std::string(event.object->ns()), event.object->name());
   });
   slices_listener_ =
-      server_.cache("discovery.k8s.io", "endpointslices").subscribe([this](const WatchEvent& event) {
+      registry_.cache("discovery.k8s.io", "endpointslices").subscribe([this](const WatchEvent& event) {
         if (remotes_.empty()) return;
         auto label = event.object->labels.find("kubernetes.io/service-name");
         if (label != event.object->labels.end())
@@ -46,8 +48,8 @@ Aggregator::Aggregator(ApiServer& server, api::Client& client, api::WorkQueue& q
       });
 }
 Aggregator::~Aggregator() {
-  server_.cache("", "services").unsubscribe(services_listener_);
-  server_.cache("discovery.k8s.io", "endpointslices").unsubscribe(slices_listener_);
+  registry_.cache("", "services").unsubscribe(services_listener_);
+  registry_.cache("discovery.k8s.io", "endpointslices").unsubscribe(slices_listener_);
   auto ended = std::move(*calls_);  // an entry's destructor must not find the map half gone
 }
 
@@ -65,7 +67,7 @@ void Aggregator::wake_users_of(const std::string& ns, std::string_view service) 
 void Aggregator::publish() {
   std::set<std::string, std::less<>> served;
   for (const auto& [name, remote] : remotes_) served.insert(remote->spec.group_version());
-  server_.resources().set_remote(std::move(served));
+  registry_.resources().set_remote(std::move(served));
   ++generation_;
 }
 
@@ -92,15 +94,15 @@ void Aggregator::drop(const std::string& name) {
 base::Result<std::shared_ptr<Client>> Aggregator::client_for(Remote& remote, const ServiceEndpoint& to) {
   if (!remote.context)
     remote.context = remote.spec.insecure
-                         ? TRY(base::tls::unverified_client(server_.options().front_proxy))
-                         : TRY(base::tls::Context::client(remote.spec.ca_pem, server_.options().front_proxy));
+                         ? TRY(base::tls::unverified_client(front_proxy_.own))
+                         : TRY(base::tls::Context::client(remote.spec.ca_pem, front_proxy_.own));
   auto& client = remote.clients[to.address + ":" + std::to_string(to.port)];
   if (!client) {
     Client::Options options;
     options.host = to.address;
     options.port = to.port;
     options.server_name = remote.spec.server_name();
-    client = std::make_shared<Client>(server_.loop(), remote.context, options);
+    client = std::make_shared<Client>(registry_.loop(), remote.context, options);
   }
   return client;
 }
@@ -135,7 +137,7 @@ bool Aggregator::serve(const RequestPtr& request) {
     return true;
   }
   uint64_t id = next_++;
-  auto forget = [&loop = server_.loop(), weak = std::weak_ptr(calls_), id] {
+  auto forget = [&loop = registry_.loop(), weak = std::weak_ptr(calls_), id] {
     loop.post([weak, id] {
       if (auto calls = weak.lock()) calls->erase(id);
     });
@@ -150,7 +152,7 @@ bool Aggregator::serve(const RequestPtr& request) {
   call.client = *client;
   bool endless = long_running(*request) || !request->http().headers.get("Upgrade").empty();
   if (!endless)
-    call.deadline = server_.loop().after(
+    call.deadline = registry_.loop().after(
         kPatience, [request, forget, started = options.started, weak = std::weak_ptr(calls_), id] {
           auto calls = weak.lock();
           if (!calls || *started) return;

@@ -12,6 +12,7 @@
 #include "api/client/client.h"
 #include "base/backoff.h"
 #include "base/http_client.h"
+#include "base/metrics.h"
 #include "master/aggregator_plan.h"
 #include "master/object_cache.h"
 
@@ -19,12 +20,20 @@ namespace master {
 
 inline const api::Resource kApiServices{"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 
-class ApiServer;
+class Registry;
+
+// How this server shows itself to those behind APIServices, and the authorities of what it trusts, as it
+// tells them (ConfigMap kube-system/extension-apiserver-authentication). Empty in tests.
+struct FrontProxy {
+  base::tls::KeyPair own;
+  std::string ca_pem, client_ca_pem;
+};
 
 class Aggregator {
  public:
   // Writes statuses through `client`; whose turn it is stands in `queue`, by the APIService's name.
-  Aggregator(ApiServer& server, api::Client& client, api::WorkQueue& queue);
+  Aggregator(Registry& registry, const FrontProxy& front_proxy, base::metrics::Registry& metrics,
+             api::Client& client, api::WorkQueue& queue);
   ~Aggregator();
 
   struct Remote {
@@ -75,7 +84,9 @@ class Aggregator {
   base::Result<std::shared_ptr<base::http::Client>> client_for(Remote& remote, const ServiceEndpoint& to);
   RemoteRef target_of(const RequestInfo& request) const;
 
-  ApiServer& server_;
+  Registry& registry_;
+  const FrontProxy& front_proxy_;
+  base::metrics::Registry& metrics_;
   api::Client& client_;
   api::WorkQueue& queue_;
   std::map<std::string, RemoteRef> remotes_;

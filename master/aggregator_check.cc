@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "master/aggregator.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -48,7 +48,7 @@ void Aggregator::get(const RemoteRef& remote, const ServiceEndpoint& from, std::
 void Aggregator::check(const RemoteRef& remote) {
   remote->due = false;
   ServiceLookup found =
-      look_up_service(server_, remote->spec.ns, remote->spec.service, std::to_string(remote->spec.port));
+      look_up_service(registry_, remote->spec.ns, remote->spec.service, std::to_string(remote->spec.port));
   remote->endpoints = found.endpoints;
   std::erase_if(remote->clients, [&](const auto& client) {
     for (const ServiceEndpoint& one : found.endpoints)
@@ -98,15 +98,14 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
   if (now_is.available) remote->backoff.reset();
   if (remote->due) queue_.add(name);  // something changed while the check ran
   else if (asked)
-    remote->timer = server_.loop().after(now_is.available ? kCheckAgain : remote->backoff.next(),
-                                         [this, name] { wake(name); });
-  server_.front()
-      .metrics()
+    remote->timer = registry_.loop().after(now_is.available ? kCheckAgain : remote->backoff.next(),
+                                           [this, name] { wake(name); });
+  metrics_
       .gauge("aggregator_unavailable_apiservice",
              "Gauge of APIServices which are marked as unavailable broken down by APIService name.",
              {{"name", name}})
       .set(now_is.available ? 0 : 1);
-  ObjectRef found = server_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
+  ObjectRef found = registry_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
   if (!found) return;
   json::value updated = with_availability(parse_object(*found->text), now_is, base::wall_now());
   if (updated.is_null()) return;
@@ -117,7 +116,7 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
         if (result.error().kind != base::Kind::kConflict)
           base::log::warning("api service {}: {}", name, result.error().message());
         if (auto it = remotes_.find(name); it != remotes_.end())
-          it->second->timer = server_.loop().after(kWriteAgain, [this, name] { wake(name); });
+          it->second->timer = registry_.loop().after(kWriteAgain, [this, name] { wake(name); });
       },
       "status");
 }

@@ -3,7 +3,7 @@
 #include <map>
 
 #include "base/log.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -61,10 +61,11 @@ json::object api_service_of(std::string_view group, std::string_view version, bo
           {"spec", std::move(spec)}};
 }
 
-ApiServices::ApiServices(ApiServer& server)
-    : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})),
+ApiServices::ApiServices(Registry& registry, FrontProxy front_proxy, base::metrics::Registry& metrics)
+    : registry_(registry), front_proxy_(std::move(front_proxy)),
+      transport_(registry.transport({"system:apiserver", {"system:masters"}})),
       client_(transport_, "sampan-api-services"), queue_(
-                                                      server.loop(),
+                                                      registry.loop(),
                                                       [this](const std::string& name) {
                                                         if (name == kAll) sync();
                                                         else if (name == kAuthentication)
@@ -72,23 +73,23 @@ ApiServices::ApiServices(ApiServer& server)
                                                         else reconcile(name);
                                                       },
                                                       std::chrono::seconds(30)),
-      aggregator_(server, client_, queue_) {
-  server_.resources().on_change([this] { queue_.add(kAll); });
+      aggregator_(registry, front_proxy_, metrics, client_, queue_) {
+  registry_.resources().on_change([this] { queue_.add(kAll); });
   services_listener_ =
-      server_.cache(kApiServices.group, kApiServices.plural).subscribe([this](const WatchEvent& event) {
+      registry_.cache(kApiServices.group, kApiServices.plural).subscribe([this](const WatchEvent& event) {
         queue_.add(std::string(event.object->name()));
       });
   queue_.add(kAll);
-  if (server_.options().front_proxy_ca_pem.empty()) return;
-  maps_listener_ = server_.cache("", "configmaps").subscribe([this](const WatchEvent& event) {
+  if (front_proxy_.ca_pem.empty()) return;
+  maps_listener_ = registry_.cache("", "configmaps").subscribe([this](const WatchEvent& event) {
     if (event.object->key == kAuthenticationMap) queue_.add(kAuthentication);
   });
   queue_.add(kAuthentication);
 }
 ApiServices::~ApiServices() {
-  server_.resources().on_change({});
-  server_.cache(kApiServices.group, kApiServices.plural).unsubscribe(services_listener_);
-  if (maps_listener_) server_.cache("", "configmaps").unsubscribe(maps_listener_);
+  registry_.resources().on_change({});
+  registry_.cache(kApiServices.group, kApiServices.plural).unsubscribe(services_listener_);
+  if (maps_listener_) registry_.cache("", "configmaps").unsubscribe(maps_listener_);
 }
 
 void ApiServices::conclude(const std::string& name, const base::Result<json::value>& result) {
@@ -105,12 +106,12 @@ void ApiServices::conclude(const std::string& name, const base::Result<json::val
 void ApiServices::reconcile(const std::string& name) {
   std::string version = name.substr(0, name.find('.')), group = name.substr(name.find('.') + 1);
   bool served = false, custom = false;
-  for (const ResourcePtr& row : server_.resources().all()) {
+  for (const ResourcePtr& row : registry_.resources().all()) {
     if (!row->served || row->group != group || row->version != version) continue;
     served = true;
     custom |= row->type->custom != nullptr;
   }
-  ObjectRef found = server_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
+  ObjectRef found = registry_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
   json::value object = found ? parse_object(*found->text) : json::value();
   if (found && !served)
     if (auto remote = read_remote(object)) return aggregator_.follow(name, object, std::move(*remote));
@@ -135,13 +136,12 @@ void ApiServices::reconcile(const std::string& name) {
 
 // Whom an API server behind an APIService shall trust; there whatever happens to it.
 void ApiServices::publish_authentication() {
-  json::object wanted =
-      authentication_config_map(server_.options().client_ca_pem, server_.options().front_proxy_ca_pem);
+  json::object wanted = authentication_config_map(front_proxy_.client_ca_pem, front_proxy_.ca_pem);
   auto done = [this](const base::Result<json::value>& result) {
     if (result.ok()) return queue_.succeeded(kAuthentication);
     queue_.failed(kAuthentication);  // at the first start its namespace is not there yet
   };
-  ObjectRef found = server_.cache("", "configmaps").find(kAuthenticationMap);
+  ObjectRef found = registry_.cache("", "configmaps").find(kAuthenticationMap);
   if (!found) return client_.create(api::resources::config_maps, "kube-system", std::move(wanted), done);
   json::value object = parse_object(*found->text);
   const json::value* data = base::find(object, "data");
@@ -152,8 +152,9 @@ void ApiServices::publish_authentication() {
 }
 
 void ApiServices::sync() {
-  for (const auto& [group, version] : server_.resources().group_versions()) queue_.add(version + "." + group);
-  for (const auto& [key, service] : server_.cache("apiregistration.k8s.io", "apiservices").objects())
+  for (const auto& [group, version] : registry_.resources().group_versions())
+    queue_.add(version + "." + group);
+  for (const auto& [key, service] : registry_.cache("apiregistration.k8s.io", "apiservices").objects())
     queue_.add(std::string(service->name()));
 }
 

@@ -10,11 +10,11 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 class ApiServices {
  public:
-  explicit ApiServices(ApiServer& server);
+  ApiServices(Registry& registry, FrontProxy front_proxy, base::metrics::Registry& metrics);
   ~ApiServices();
   Aggregator& aggregator() { return aggregator_; }
 
@@ -23,7 +23,8 @@ class ApiServices {
   void reconcile(const std::string& name);
   void publish_authentication();
   void conclude(const std::string& name, const base::Result<base::json::value>& result);
-  ApiServer& server_;
+  Registry& registry_;
+  const FrontProxy front_proxy_;
   std::shared_ptr<api::Transport> transport_;
   api::Client client_;
   api::WorkQueue queue_;

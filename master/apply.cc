@@ -1,10 +1,11 @@
-// Server-side apply, and who wrote which field of every other write.
+// Server-side apply.
 // Source: KEP-555; refusals as kube-apiserver's.
 #include "api/patch.h"
 #include "api/status.h"
 #include "api/walk.h"
 #include "api/yaml.h"
 #include "base/json_limits.h"
+#include "master/handlers.h"
 #include "master/heavy_requests.h"
 #include "master/server.h"
 #include "master/strategy.h"
@@ -14,22 +15,6 @@ namespace master {
 namespace json = base::json;
 
 namespace {
-
-// Who writes: ?fieldManager=, else the program's name from its User-Agent ("kubectl/v1.32…"), else,
-// for what runs inside the master, the user's.
-std::string manager_name(const RequestInfo& request) {
-  if (std::string_view name = request.param("fieldManager"); !name.empty()) return std::string(name);
-  std::string_view agent = request.http().headers.get("User-Agent");
-  if (agent.empty()) {
-    agent = request.user.name;
-    if (agent.starts_with("system:")) agent.remove_prefix(7);
-  }
-  return std::string(agent.substr(0, std::min(agent.find('/'), kMaxManagerName)));
-}
-api::FieldManager field_manager(const RequestInfo& request) {
-  return {manager_name(request), std::string(request.resource->worked().group_version()), request.subresource,
-          base::wall_now()};
-}
 
 // What does not fit the kind's schema: 500 without a reason, as kube-apiserver 1.36 answers it.
 json::value untyped(const RequestInfo& request, std::string_view why) {
@@ -87,25 +72,24 @@ json::value refusal_of(const api::Applied& applied) {
   return api::apply_conflict(causes, api::conflict_text(applied.conflicts));
 }
 
-}  // namespace
-
-void ApiServer::track_fields(const RequestInfo& request, const json::value& before, json::value& after) {
-  if (request.applies) return;
-  const ResourceInfo& resource = request.resource->worked();
-  // Status is another's to write, except through its own door.
-  api::Part part = request.subresource == "status" ? api::Part::kStatus
-                   : resource.has_status           ? api::Part::kAllButStatus
-                                                   : api::Part::kAll;
-  api::track_update(*resource.type, before, after, field_manager(request), part);
-  // The owners' paths are some levels deeper than the fields: as in Kubernetes, an object whose owners can't
-  // be kept is kept without.
-  json::object& metadata = base::object_at(after.get_object(), "metadata");
-  if (const json::value* managed = metadata.if_contains("managedFields");
-      managed && !base::nests_within(*managed, base::kMaxJsonDepth - 2))
-    metadata.erase("managedFields");
+void apply_to_live(ApiServer& server, RequestPtr request, std::shared_ptr<const json::value> manifest,
+                   bool force) {
+  server.registry().update(
+      request, request->subresource,
+      [request, manifest, force](const json::value& current, json::value* updated) -> json::value {
+        auto applied = api::apply_patch(*request->resource->worked().type, current, *manifest,
+                                        field_manager(*request), force);
+        if (!applied.ok()) return refusal_of(*request, applied.error());
+        if (!applied->conflicts.empty()) return refusal_of(*applied);
+        *updated = std::move(applied->object);
+        return nullptr;
+      },
+      [request](Registry::Outcome outcome) { reply_written(request, 200, outcome); });
 }
 
-void ApiServer::apply(RequestPtr request) {
+}  // namespace
+
+void serve_apply(ApiServer& server, RequestPtr request) {
   ResourceInfo& resource = request->resource->worked();
   base::Result<std::vector<json::value>> documents = std::vector<json::value>();
   base::compute([&] { documents = api::parse_yaml(request->http().body); });
@@ -123,8 +107,8 @@ void ApiServer::apply(RequestPtr request) {
   request->applies = true;
   bool force = request->flag("force");
 
-  if (!cache(resource).find(object_key(request->ns, request->name)) && request->subresource.empty()) {
-    if (json::value refusal = check_may_create(*request); !refusal.is_null())
+  if (!resource.objects->find(object_key(request->ns, request->name)) && request->subresource.empty()) {
+    if (json::value refusal = check_may_create(server, *request); !refusal.is_null())
       return request->reply_status(refusal);
     if (!base::string_at(manifest, "metadata", "uid").empty())
       return request->reply_status(
@@ -138,28 +122,16 @@ void ApiServer::apply(RequestPtr request) {
     });
     if (!applied.ok()) return request->reply_status(refusal_of(*request, applied.error()));
     auto sent = std::make_shared<json::value>(std::move(manifest));
-    return create_object(request, std::move(applied->object), [this, request, force, sent](Outcome outcome) {
-      // Somebody else made it meanwhile: then it is an update.
-      if (base::string_at(outcome.status, "reason") == "AlreadyExists")
-        return go_on(loop_, request, [this, request, sent, force] { apply_to_live(request, sent, force); });
-      reply_written(request, 201, outcome);
-    });
+    return server.registry().create(
+        request, std::move(applied->object), [&server, request, force, sent](Registry::Outcome outcome) {
+          // Somebody else made it meanwhile: then it is an update.
+          if (base::string_at(outcome.status, "reason") == "AlreadyExists")
+            return go_on(server.loop(), request,
+                         [&server, request, sent, force] { apply_to_live(server, request, sent, force); });
+          reply_written(request, 201, outcome);
+        });
   }
-  apply_to_live(request, std::make_shared<json::value>(std::move(manifest)), force);
-}
-
-void ApiServer::apply_to_live(RequestPtr request, std::shared_ptr<const json::value> manifest, bool force) {
-  update_object(
-      request, request->subresource,
-      [request, manifest, force](const json::value& current, json::value* updated) -> json::value {
-        auto applied = api::apply_patch(*request->resource->worked().type, current, *manifest,
-                                        field_manager(*request), force);
-        if (!applied.ok()) return refusal_of(*request, applied.error());
-        if (!applied->conflicts.empty()) return refusal_of(*applied);
-        *updated = std::move(applied->object);
-        return nullptr;
-      },
-      [this, request](Outcome outcome) { reply_written(request, 200, outcome); });
+  apply_to_live(server, request, std::make_shared<json::value>(std::move(manifest)), force);
 }
 
 }  // namespace master

@@ -28,7 +28,7 @@ class SelfExchange final : public base::http::WholeAnswerExchange {
 
 // The parts of this process, which answer when it does; kept for old dashboards.
 void ApiServer::load_component_statuses() {
-  ResourceInfo& resource = *resources_.find("", "v1", "componentstatuses");
+  ResourceInfo& resource = *registry_.resources().find("", "v1", "componentstatuses");
   for (const char* name : {"controller-manager", "etcd-0", "scheduler"}) {
     json::value object =
         json::object{{"apiVersion", "v1"},
@@ -36,7 +36,7 @@ void ApiServer::load_component_statuses() {
                      {"metadata", json::object{{"name", name}, {"creationTimestamp", nullptr}}},
                      {"conditions",
                       json::array{json::object{{"type", "Healthy"}, {"status", "True"}, {"message", "ok"}}}}};
-    cache(resource).load(make_object(resource, object_key("", name), to_stored_text(object), 1));
+    resource.objects->load(make_object(resource, object_key("", name), to_stored_text(object), 1));
   }
 }
 
@@ -52,27 +52,27 @@ void ApiServer::bootstrap() {
     request->user = {"system:apiserver", {"system:masters"}};
     dispatch(std::move(request), true);
   };
-  ObjectCache& namespaces = cache("", "namespaces");
+  ObjectCache& namespaces = registry_.cache("", "namespaces");
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
     if (!namespaces.find(object_key("", name)))
       send("POST", "/api/v1/namespaces", json::object{{"metadata", json::object{{"name", name}}}});
   for (auto [plural, objects] : {std::pair("prioritylevelconfigurations", FlowControl::default_levels()),
                                  std::pair("flowschemas", FlowControl::default_schemas())}) {
-    ResourcePtr resource = resources_.find_stored("flowcontrol.apiserver.k8s.io", plural);
+    ResourcePtr resource = registry_.resources().find_stored("flowcontrol.apiserver.k8s.io", plural);
     if (!resource) continue;
     for (const json::value& object : objects)
-      if (!cache(*resource).find(object_key("", base::string_at(object, "metadata", "name"))))
+      if (!resource->objects->find(object_key("", base::string_at(object, "metadata", "name"))))
         send("POST", "/apis/flowcontrol.apiserver.k8s.io/v1/" + std::string(plural), object);
   }
 
   for (json::object& each : system_priority_classes())
-    if (!cache("scheduling.k8s.io", "priorityclasses")
+    if (!registry_.cache("scheduling.k8s.io", "priorityclasses")
              .find(object_key("", base::string_at(json::value(each), "metadata", "name"))))
       send("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", each);
 
   // The rest needs the namespaces, which the first start is just writing, in this order.
   constexpr std::string_view kLast = "kube-node-lease";
-  std::string ip = allocator_.first_address();
+  std::string ip = registry_.service_addresses().first_address();
   json::object labels{{"component", "apiserver"}, {"provider", "kubernetes"}};
   json::object service{
       {"metadata", json::object{{"name", "kubernetes"}, {"labels", labels}}},
@@ -99,7 +99,7 @@ void ApiServer::bootstrap() {
       {"ports", json::array{port}}};
   auto ensure = [this, send](const char* group, const char* plural, std::string collection,
                              json::object object) {
-    ObjectRef current = cache(group, plural).find(object_key("default", "kubernetes"));
+    ObjectRef current = registry_.cache(group, plural).find(object_key("default", "kubernetes"));
     if (!current) return send("POST", collection, object);
     json::value stored = parse_object(*current->text);
     json::value merged = stored;
@@ -114,7 +114,7 @@ void ApiServer::bootstrap() {
         "Pods can't reach the API server at {}: give --advertise-address an address of this host's network",
         options_.advertise_address);
   auto rest = [this, ensure, service, endpoints, slice, reachable] {
-    rbac_controller_ = std::make_unique<RbacController>(*this);
+    rbac_controller_ = std::make_unique<RbacController>(registry_);
     rbac_controller_->start([this] { bootstrapped(); });
     ensure("", "services", "/api/v1/namespaces/default/services", service);
     if (!reachable) return;
@@ -123,7 +123,8 @@ void ApiServer::bootstrap() {
            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
   };
   if (namespaces.find(object_key("", kLast)) ||
-      set_aside_.contains(record_key(*resources_.find_stored("", "namespaces"), object_key("", kLast))))
+      registry_.is_set_aside(
+          record_key(*registry_.resources().find_stored("", "namespaces"), object_key("", kLast))))
     return rest();
   auto id = std::make_shared<uint64_t>(0);
   *id = namespaces.subscribe([this, id, rest, &namespaces](const WatchEvent& event) {

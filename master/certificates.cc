@@ -202,13 +202,14 @@ std::unique_ptr<AdmissionPlugin> make_certificate_admission(const Authorizer& au
   return std::make_unique<CertificateAdmission>(authorizer);
 }
 
-CertificateController::CertificateController(ApiServer& server, base::tls::KeyPair ca)
-    : server_(server), ca_(std::move(ca)),
-      client_(server.local_transport({"system:serviceaccount:kube-system:certificate-controller",
-                                      {"system:serviceaccounts", "system:authenticated"}}),
+CertificateController::CertificateController(Registry& registry, const Authorizer& authorizer,
+                                             base::tls::KeyPair ca)
+    : authorizer_(authorizer), ca_(std::move(ca)),
+      client_(registry.transport({"system:serviceaccount:kube-system:certificate-controller",
+                                  {"system:serviceaccounts", "system:authenticated"}}),
               "sampan-master"),
-      requests_(server.cache(kCertificatesGroup, "certificatesigningrequests")),
-      queue_(server.loop(), [this](const std::string& key) { sync(key); }) {
+      requests_(registry.cache(kCertificatesGroup, "certificatesigningrequests")),
+      queue_(registry.loop(), [this](const std::string& key) { sync(key); }) {
   for (const auto& [key, object] : requests_.objects()) queue_.add(key);
   listener_ = requests_.subscribe([this](const WatchEvent& event) {
     if (event.type != WatchEvent::Type::kDeleted) queue_.add(event.object->key);
@@ -234,7 +235,7 @@ void CertificateController::approve(const std::string& name, json::value object,
   User asker{std::string(string_at(spec, "username")), base::texts_of(find(spec, "groups")),
              std::string(string_at(spec, "uid"))};
   Access access{true, "create", "", kCertificatesGroup, "certificatesigningrequests", right, "", {}, {}};
-  if (!server_.authorizer().allows(asker, access)) return;
+  if (!authorizer_.allows(asker, access)) return;
   std::string message = right == "selfnodeclient"
                             ? "Auto approving self kubelet client certificate after SubjectAccessReview."
                             : "Auto approving kubelet client certificate after SubjectAccessReview.";

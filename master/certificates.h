@@ -11,7 +11,7 @@
 #include "base/tls_request.h"
 #include "master/admission.h"
 #include "master/authorizer.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -33,7 +33,7 @@ std::unique_ptr<AdmissionPlugin> make_certificate_admission(const Authorizer& au
 
 class CertificateController {
  public:
-  CertificateController(ApiServer& server, base::tls::KeyPair ca);
+  CertificateController(Registry& registry, const Authorizer& authorizer, base::tls::KeyPair ca);
   ~CertificateController();
 
  private:
@@ -43,7 +43,7 @@ class CertificateController {
   static void fail(base::json::value& object, const std::string& reason, const std::string& message);
   void write(const std::string& name, base::json::value object, std::string_view subresource);
 
-  ApiServer& server_;
+  const Authorizer& authorizer_;
   const base::tls::KeyPair ca_;
   api::Client client_;
   ObjectCache& requests_;

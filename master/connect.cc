@@ -5,6 +5,7 @@
 
 #include "api/status.h"
 #include "master/authorizer.h"
+#include "master/handlers.h"
 #include "master/server.h"
 
 namespace master {
@@ -65,38 +66,39 @@ base::Result<json::value> read_connect_options(const RequestInfo& request, const
 
 }  // namespace
 
-void ApiServer::admit_body(RequestPtr request, Operation operation, json::value object, json::value old,
-                           std::function<void(const json::value&)> then) {
-  AttributesPtr attributes = attributes_of(request, operation, request->subresource, request->name);
+void admit_body(Registry& registry, RequestPtr request, Operation operation, json::value object,
+                json::value old, Admitted then) {
+  AttributesPtr attributes = Registry::attributes_of(request, operation, request->subresource, request->name);
   attributes->body = subresource_of(*request->resource, request->subresource);
   attributes->object = std::move(object);
   attributes->old = std::move(old);
-  admission_.mutate(attributes, [this, attributes, then = std::move(then)](json::value refusal) {
-    if (!refusal.is_null()) return attributes->request->reply_status(refusal);
-    admission_.validate(attributes, [attributes, then](json::value refused) {
-      if (!refused.is_null()) return attributes->request->reply_status(refused);
-      then(attributes->object);
-    });
-  });
+  registry.admission().mutate(
+      attributes, [&registry, attributes, then = std::move(then)](json::value refusal) {
+        if (!refusal.is_null()) return attributes->request->reply_status(refusal);
+        registry.admission().validate(attributes, [attributes, then](json::value refused) {
+          if (!refused.is_null()) return attributes->request->reply_status(refused);
+          then(attributes->object);
+        });
+      });
 }
 
-void ApiServer::connect(RequestPtr request, Connected then) {
+void admit_connect(ApiServer& server, RequestPtr request, Admitted then) {
   if (!request->param("dryRun").empty())
     return request->reply_status(api::bad_request("dryRun is not supported"));
   auto options = read_connect_options(*request, *subresource_of(*request->resource, request->subresource));
   if (!options.ok()) return request->reply_status(api::bad_request(options.error().reason));
-  admit_body(request, Operation::kConnect, std::move(*options), nullptr,
-             [this, request, then = std::move(then)](const json::value& admitted) {
+  admit_body(server.registry(), request, Operation::kConnect, std::move(*options), nullptr,
+             [&server, request, then = std::move(then)](const json::value& admitted) {
                // A WebSocket begins with GET: who may only read must not run commands by it
                // (since 1.35).
                if (request->subresource != "proxy" && request->verb != "create") {
                  Access access = access_of(*request);
                  access.verb = "create";
                  std::string reason;
-                 if (!authorizer_->allows(request->user, access, &reason))
+                 if (!server.authorizer().allows(request->user, access, &reason))
                    return request->reply_status(forbidden(request->user, access, reason));
                }
-               then(request, admitted);
+               then(admitted);
              });
 }
 

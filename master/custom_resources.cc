@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "master/custom_conversion.h"
 #include "master/heavy_requests.h"
-#include "master/server.h"
+#include "master/registry.h"
 #include "master/webhook_plan.h"
 
 namespace master {
@@ -78,13 +78,13 @@ void remove_instances(const std::string& group, const std::string& version, cons
 
 }  // namespace
 
-CustomResources::CustomResources(ApiServer& server)
-    : server_(server), transport_(server.local_transport({"system:apiserver", {"system:masters"}})),
+CustomResources::CustomResources(Registry& registry)
+    : registry_(registry), transport_(registry.transport({"system:apiserver", {"system:masters"}})),
       client_(transport_, "sampan-custom-resources"),
-      queue_(server.loop(), [this](const std::string& name) { reconcile(name); }),
-      webhooks_(std::make_shared<WebhookClient>(server)),
+      queue_(registry.loop(), [this](const std::string& name) { reconcile(name); }),
+      webhooks_(std::make_shared<WebhookClient>(registry)),
       definitions_(
-          server.resources().find_stored("apiextensions.k8s.io", "customresourcedefinitions")->objects) {}
+          registry.resources().find_stored("apiextensions.k8s.io", "customresourcedefinitions")->objects) {}
 
 CustomResources::~CustomResources() {
   if (listener_) definitions_->unsubscribe(listener_);
@@ -106,17 +106,6 @@ void CustomResources::start() {
   for (const auto& [key, object] : definitions_->objects()) queue_.add(std::string(object->name()));
 }
 
-ObjectRef CustomResources::reform(const ResourceInfo& stored, std::string key, json::value object,
-                                  int64_t revision) {
-  // Where a webhook converts, an object stays in the version it was written in, until it is written again.
-  if (stored.conversion && base::string_at(object, "apiVersion") != stored.group_version())
-    return make_object(stored, std::move(key), to_stored_text(object), revision);
-  object.get_object()["apiVersion"] = stored.group_version();
-  api::prune(*stored.type, object);
-  api::apply_defaults(*stored.type, object);
-  return make_object(stored, std::move(key), to_stored_text(object), revision);
-}
-
 TakenNames CustomResources::taken_by_others(const std::string& name, std::string_view group) const {
   TakenNames out;
   for (const auto& [key, object] : definitions_->objects()) {
@@ -125,7 +114,7 @@ TakenNames CustomResources::taken_by_others(const std::string& name, std::string
     if (base::string_at(definition, "spec", "group") != group) continue;
     if (const json::value* names = base::find_path(definition, "status", "acceptedNames")) out.add(*names);
   }
-  for (const ResourcePtr& row : server_.resources().all()) {
+  for (const ResourcePtr& row : registry_.resources().all()) {
     if (row->type->custom || row->group != group) continue;
     out.resources.insert({row->plural, row->singular});
     out.kinds.insert({row->kind, row->list_kind});
@@ -153,7 +142,7 @@ void CustomResources::reconcile(const std::string& name) {
     return;
   }
   // What is compiled and made anew does not hold the loop.
-  run_aside(server_.loop(), "custom resources", [this, name] {
+  run_aside(registry_.loop(), "custom resources", [this, name] {
     look(name);
     auto at = busy_.find(name);
     bool again = at->second;
@@ -212,7 +201,7 @@ void CustomResources::act(const std::string& name, const json::value& definition
 }
 
 base::Status CustomResources::serve(const std::string& name, const json::value& definition) {
-  ResourceTable& table = server_.resources();
+  ResourceTable& table = registry_.resources();
   std::string uid(base::string_at(definition, "metadata", "uid"));
   int64_t generation = base::as_int(base::find_path(definition, "metadata", "generation"));
   bool terminating = base::find_path(definition, "metadata", "deletionTimestamp") != nullptr;
@@ -267,13 +256,13 @@ base::Status CustomResources::serve(const std::string& name, const json::value& 
   if (objects) {  // what is cached was made with the schema before
     for (const auto& [key, object] : ObjectCache::Map(objects->objects())) {
       if (objects->find(key) == object)
-        objects->load(reform(*stored, key, parse_object(*object->text), object->revision));
+        objects->load(reform_custom(*stored, key, parse_object(*object->text), object->revision));
       base::give_way();
     }
-    server_.end_watches(*objects);
+    registry_.withdraw(*objects);
     return {};
   }
-  served.objects->set_loaded(server_.durable_revision());
+  served.objects->set_loaded(registry_.durable_revision());
   served.listener = served.objects->subscribe([this, name](const WatchEvent& event) {
     auto it = served_.find(name);
     if (it != served_.end() && it->second.terminating && event.type == WatchEvent::Type::kDeleted &&
@@ -289,9 +278,9 @@ void CustomResources::withdraw(const std::string& name) {
   Served served = std::move(it->second);
   served_.erase(it);
   for (const std::string& version : served.versions)
-    server_.resources().remove(served.group, version, served.plural);
+    registry_.resources().remove(served.group, version, served.plural);
   served.objects->unsubscribe(served.listener);
-  server_.end_watches(*served.objects);
+  registry_.withdraw(*served.objects);
 }
 
 }  // namespace master

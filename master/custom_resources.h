@@ -15,21 +15,17 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 class WebhookClient;
 
 class CustomResources {
  public:
-  explicit CustomResources(ApiServer& server);
+  explicit CustomResources(Registry& registry);
   ~CustomResources();
   // Adds the rows of the definitions that were loaded, before their objects are.
   void load();
   // Follows definitions from here on; after the server started.
   void start();
-  // An object as the store had it, in the form in which the cache keeps it: today's storage version,
-  // pruned and with the schema's defaults.
-  static ObjectRef reform(const ResourceInfo& stored, std::string key, base::json::value object,
-                          int64_t revision);
 
  private:
   struct Served {
@@ -50,7 +46,7 @@ class CustomResources {
   void wake_group(std::string_view group);
   void conclude(const std::string& name, const base::Status& status);
 
-  ApiServer& server_;
+  Registry& registry_;
   std::shared_ptr<api::Transport> transport_;
   api::Client client_;
   api::WorkQueue queue_;

@@ -8,6 +8,7 @@
 #include "api/openapi.h"
 #include "api/openapi_proto.h"
 #include "master/api_services.h"
+#include "master/discovery.h"
 #include "master/heavy_requests.h"
 #include "master/server.h"
 
@@ -288,7 +289,8 @@ struct Sources {
 
 // Made at the first request after something changed, and kept. Schemas are megabytes where large custom
 // resources are served, so they are made aside (heavy_requests.h).
-struct ApiServer::Documents {
+class Discovery::Documents {
+ public:
   enum class Form { kV3, kV2Text, kV2Protobuf };
   using Then = std::function<void(const Made&)>;
 
@@ -296,11 +298,11 @@ struct ApiServer::Documents {
 
   // Calls `then` with documents of now or later that have the form asked for.
   void when_made(Form form, Then then) {
-    Asked asked{form, server_.resources_.generation(),
+    Asked asked{form, server_.registry().resources().generation(),
                 form == Form::kV3 ? 0 : server_.aggregator().generation(), std::move(then)};
     if (asked.answered_by(*made_)) return asked.then(*made_);
     waiting_.push_back(std::move(asked));
-    if (!std::exchange(making_, true)) run_aside(server_.loop_, "openapi", [this] { make(); });
+    if (!std::exchange(making_, true)) run_aside(server_.loop(), "openapi", [this] { make(); });
   }
 
  private:
@@ -319,7 +321,7 @@ struct ApiServer::Documents {
     while (!waiting_.empty()) {
       std::shared_ptr<const Made> before = made_;
       auto next = std::make_shared<Made>();
-      next->generation = server_.resources_.generation();
+      next->generation = server_.registry().resources().generation();
       next->remote_generation = server_.aggregator().generation();
       if (next->generation == before->generation && next->remote_generation == before->remote_generation) {
         next->v2_text = before->v2_text;
@@ -331,7 +333,7 @@ struct ApiServer::Documents {
       };
       bool text = !next->v2_text && wanted(Form::kV2Text),
            protobuf = !next->v2_protobuf && wanted(Form::kV2Protobuf);
-      Sources sources(server_.resources_, server_.aggregator());
+      Sources sources(server_.registry().resources(), server_.aggregator());
       base::compute([&] {
         next->v3 = sources.v3(before->v3);
         if (!text && !protobuf) return;
@@ -356,12 +358,12 @@ struct ApiServer::Documents {
   bool making_ = false;
 };
 
-ApiServer::Documents& ApiServer::documents() {
-  if (!documents_) documents_ = std::make_shared<Documents>(*this);
-  return *documents_;
-}
+Discovery::Discovery(ApiServer& server) : server_(server), documents_(std::make_unique<Documents>(server)) {}
+Discovery::~Discovery() = default;
 
-bool ApiServer::serve_discovery(RequestPtr request) {
+bool Discovery::serve(const RequestPtr& request) {
+  const ResourceTable& resources = server_.registry().resources();
+  Aggregator& aggregator = server_.aggregator();
   std::string_view path = request->http().path();
   if (request->http().method != "GET" && request->http().method != "HEAD") return false;
   while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
@@ -370,8 +372,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
                           accept.find("v=v2;") != std::string_view::npos;
   auto reply_aggregated = [&](bool core) {
     request->reply_bytes(
-        200,
-        {base::http::bytes(base::to_json(aggregated(resources_, listed(resources_, aggregator()), core)))},
+        200, {base::http::bytes(base::to_json(aggregated(resources, listed(resources, aggregator), core)))},
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     return true;
   };
@@ -380,27 +381,28 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     for (const char* p : {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
                           "/openapi/v3", "/readyz", "/version"})
       paths.push_back(json::value(p));
-    for (const Listed& one : listed(resources_, aggregator()))
+    for (const Listed& one : listed(resources, aggregator))
       if (!one.group.empty()) paths.push_back(json::value("/apis/" + one.group + "/" + one.version));
     request->reply(200, json::object{{"paths", std::move(paths)}});
     return true;
   }
   if (path == "/api") {
     if (wants_aggregated) return reply_aggregated(true);
-    request->reply(200, json::object{{"kind", "APIVersions"},
-                                     {"versions", json::array{"v1"}},
-                                     {"serverAddressByClientCIDRs",
-                                      json::array{json::object{
-                                          {"clientCIDR", "0.0.0.0/0"},
-                                          {"serverAddress", options_.advertise_address + ":" +
-                                                                std::to_string(options_.advertise_port)}}}}});
+    request->reply(
+        200, json::object{{"kind", "APIVersions"},
+                          {"versions", json::array{"v1"}},
+                          {"serverAddressByClientCIDRs",
+                           json::array{json::object{
+                               {"clientCIDR", "0.0.0.0/0"},
+                               {"serverAddress", server_.options().advertise_address + ":" +
+                                                     std::to_string(server_.options().advertise_port)}}}}});
     return true;
   }
   if (path == "/apis") {
     if (wants_aggregated) return reply_aggregated(false);
     json::array groups;
     std::string_view last;
-    std::vector<Listed> all = listed(resources_, aggregator());
+    std::vector<Listed> all = listed(resources, aggregator);
     for (const Listed& one : all)
       if (!one.group.empty() && one.group != last) {
         groups.push_back(api_group(all, one.group));
@@ -411,11 +413,11 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   if (path == "/openapi/v3") {
-    documents().when_made(Documents::Form::kV3, [this, request](const Made& made) {
+    documents_->when_made(Documents::Form::kV3, [&aggregator, request](const Made& made) {
       std::vector<std::pair<std::string, std::string>> index;
       for (const auto& [name, document] : made.v3) index.emplace_back(name, document.hash);
       json::value page = api::openapi_v3_index(index);
-      for (const auto& [name, remote] : aggregator().remotes())
+      for (const auto& [name, remote] : aggregator.remotes())
         if (remote->available && !remote->openapi_v3_url.empty())
           base::object_at(page.get_object(), "paths")["apis/" + remote->spec.group_version()] =
               json::object{{"serverRelativeURL", remote->openapi_v3_url}};
@@ -424,7 +426,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   if (path.starts_with("/openapi/v3/")) {
-    documents().when_made(Documents::Form::kV3, [request,
+    documents_->when_made(Documents::Form::kV3, [request,
                                                  name = std::string(path.substr(12))](const Made& made) {
       auto it = made.v3.find(name);
       if (it == made.v3.end()) return request->reply_status(api::no_such_path());
@@ -439,7 +441,7 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     return true;
   }
   if (path == "/openapi/v2") {
-    aggregator().with_openapi_v2([this, request] { serve_openapi_v2(request); });
+    aggregator.with_openapi_v2([this, request] { serve_openapi_v2(request); });
     return true;
   }
   if (path.starts_with("/api/") || path.starts_with("/apis/")) {
@@ -447,15 +449,15 @@ bool ApiServer::serve_discovery(RequestPtr request) {
     std::string_view rest = path.substr(core ? 5 : 6);
     size_t slash = rest.find('/');
     if (!core && slash == std::string_view::npos) {
-      json::object group = api_group(listed(resources_, aggregator()), rest);
+      json::object group = api_group(listed(resources, aggregator), rest);
       if (group["versions"].get_array().empty()) return false;
       group["kind"] = "APIGroup";
       group["apiVersion"] = "v1";
       request->reply(200, group);
       return true;
     }
-    json::value list = core ? resource_list(resources_, "", rest)
-                            : resource_list(resources_, rest.substr(0, slash), rest.substr(slash + 1));
+    json::value list = core ? resource_list(resources, "", rest)
+                            : resource_list(resources, rest.substr(0, slash), rest.substr(slash + 1));
     if (list.is_null()) return false;
     request->reply(200, list);
     return true;
@@ -463,16 +465,16 @@ bool ApiServer::serve_discovery(RequestPtr request) {
   return false;
 }
 
-void ApiServer::serve_openapi_v2(const RequestPtr& request) {
+void Discovery::serve_openapi_v2(const RequestPtr& request) {
   // Asked for with an '@', which is no character of a media type: clients refuse it in the answer.
   constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
   std::string_view accept = request->http().headers.get("Accept");
   if (accept.find("proto-openapi.spec.v2@v1.0+protobuf") != std::string_view::npos ||
       accept.find("proto-openapi.spec.v2.v1.0+protobuf") != std::string_view::npos)
-    return documents().when_made(Documents::Form::kV2Protobuf, [request, kProtobuf](const Made& made) {
+    return documents_->when_made(Documents::Form::kV2Protobuf, [request, kProtobuf](const Made& made) {
       request->reply_bytes(200, {made.v2_protobuf}, kProtobuf);
     });
-  documents().when_made(Documents::Form::kV2Text,
+  documents_->when_made(Documents::Form::kV2Text,
                         [request](const Made& made) { request->reply_bytes(200, {made.v2_text}); });
 }
 

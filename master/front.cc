@@ -56,10 +56,6 @@ bool connects(std::string_view subresource) {
   return subresource == "exec" || subresource == "attach" || subresource == "portforward" ||
          subresource == "proxy";
 }
-bool long_running(const RequestInfo& request) {
-  return request.resource && (request.verb == "watch" || connects(request.subresource) ||
-                              (request.subresource == "log" && request.flag("follow")));
-}
 
 // The metrics of one kind of request, found once.
 struct Front::Series {

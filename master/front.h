@@ -17,7 +17,6 @@ namespace master {
 
 // exec, attach, portforward, proxy: what is answered is between the client and what it is connected to.
 bool connects(std::string_view subresource);
-bool long_running(const RequestInfo& request);  // endless by its nature: a watch, an exec
 
 class Front {
  public:

@@ -123,7 +123,7 @@ class LocalTransport final : public api::Transport {
 
   std::unique_ptr<Call> call(base::http::Request request, Done done) override {
     auto state = std::make_shared<State>();
-    state->loop = &server_.loop_;
+    state->loop = &server_.loop();
     state->done = std::move(done);
     return send(std::move(state), std::move(request));
   }
@@ -131,7 +131,7 @@ class LocalTransport final : public api::Transport {
                               std::function<void(base::Status)> on_end,
                               std::function<void()> on_open) override {
     auto state = std::make_shared<State>();
-    state->loop = &server_.loop_;
+    state->loop = &server_.loop();
     state->on_line = std::move(on_line);
     state->on_end = std::move(on_end);
     state->on_open = std::move(on_open);

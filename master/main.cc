@@ -161,9 +161,11 @@ Status run(const Flags& flags) {
       loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}));
   // Their rights come from the default roles.
   api->when_bootstrapped([&] {
-    account_secrets = std::make_unique<master::AccountSecrets>(*api, pki.ca.certificate_pem);
-    certificates = std::make_unique<master::CertificateController>(*api, pki.ca);
-    service_addresses = std::make_unique<master::ServiceAddressController>(*api);
+    account_secrets =
+        std::make_unique<master::AccountSecrets>(api->registry(), api->tokens(), pki.ca.certificate_pem);
+    certificates =
+        std::make_unique<master::CertificateController>(api->registry(), api->authorizer(), pki.ca);
+    service_addresses = std::make_unique<master::ServiceAddressController>(api->registry());
     controllers.start();
     scheduler.start();
     api->set_ready();

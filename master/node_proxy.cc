@@ -1,12 +1,12 @@
 // Logs, exec, attach and port-forward: passed on to the Pod's node byte for byte. What the streams
 // mean is between the client and the kubelet.
-#include <arpa/inet.h>
-
 #include <charconv>
 
 #include "api/status.h"
 #include "base/http_feed.h"
 #include "base/json_lists.h"
+#include "master/handlers.h"
+#include "master/node_clients.h"
 #include "master/server.h"
 
 namespace master {
@@ -82,49 +82,12 @@ json::value check_log_options(const RequestInfo& request) {
   return errors.empty() ? json::value(nullptr) : api::invalid("", "PodLogOptions", request.name, errors);
 }
 
-}  // namespace
-
-Client* ApiServer::node_client(const std::string& node, json::value* refusal) {
-  ObjectRef object = cache("", "nodes").find(object_key("", node));
-  if (!object) {
-    *refusal = api::internal_error("the Pod's node \"" + node + "\" is not registered");
-    return nullptr;
-  }
-  json::value parsed = parse_object(*object->text);
-  std::string address;
-  if (const json::value* list = base::find_path(parsed, "status", "addresses"); list && list->is_array())
-    for (const json::value& item : list->get_array())
-      if (base::string_at(item, "type") == "InternalIP" && address.empty())
-        address = base::string_at(item, "address");
-  int port = static_cast<int>(
-      base::as_int(base::find_path(parsed, "status", "daemonEndpoints", "kubeletEndpoint", "Port"), 10250));
-  // What a node says of itself: an address, not a socket of this host, nor a name that would be waited for.
-  unsigned char bytes[16];
-  if (::inet_pton(AF_INET, address.c_str(), bytes) != 1 && ::inet_pton(AF_INET6, address.c_str(), bytes) != 1)
-    address.clear();
-  if (port < 1 || port > 65535) port = 10250;
-  if (address.empty() || !options_.node_client) {
-    *refusal =
-        api::unavailable("node \"" + node + "\" has no InternalIP in its status: is its kubelet running?");
-    return nullptr;
-  }
-  Node& slot = nodes_[node];
-  std::string endpoint = address + ":" + std::to_string(port);
-  if (!slot.client || slot.endpoint != endpoint) {
-    slot.endpoint = endpoint;
-    Client::Options options;
-    options.host = address;
-    options.port = port;
-    slot.client = std::make_unique<Client>(loop_, options_.node_client, options);
-  }
-  return slot.client.get();
-}
-
-void ApiServer::pod_stream(RequestPtr request, const json::value& options) {
+void pod_stream(ApiServer& server, RequestPtr request, const json::value& options) {
+  NodeClients& nodes = server.nodes();
   bool log = request->subresource == "log";
   if (json::value refusal = log ? check_log_options(*request) : json::value(); !refusal.is_null())
     return request->reply_status(refusal);
-  ObjectRef object = cache(*request->resource).find(object_key(request->ns, request->name));
+  ObjectRef object = request->resource->objects->find(object_key(request->ns, request->name));
   if (!object) return request->reply_status(api::not_found({"", "pods"}, request->name));
   json::value pod = parse_object(*object->text);
   json::value refusal;
@@ -139,7 +102,7 @@ void ApiServer::pod_stream(RequestPtr request, const json::value& options) {
     return request->exchange->respond(204, {}, std::string());  // nothing was written yet
   if (node.empty())
     return request->reply_status(api::bad_request("pod " + request->name + " does not have a host assigned"));
-  Client* client = node_client(node, &refusal);
+  Client* client = nodes.find(node, &refusal);
   if (!client) return request->reply_status(refusal);
 
   std::string uid(base::string_at(pod, "metadata", "uid"));
@@ -175,11 +138,11 @@ void ApiServer::pod_stream(RequestPtr request, const json::value& options) {
   base::http::Request onward;
   onward.method = request->http().method;
   onward.target = target + query;
-  uint64_t id = next_call_++;
-  auto forget = [this, id] { loop_.post([this, id] { calls_.erase(id); }); };
+  uint64_t id = nodes.next_call();
+  auto forget = nodes.forget(id);
   // In the words that clients look for: kube-apiserver passes on what Go's HTTP client said.
   std::string trying =
-      log ? "Get \"https://" + nodes_[node].endpoint + onward.target + "\": " : "error dialing backend: ";
+      log ? "Get \"https://" + nodes.endpoint(node) + onward.target + "\": " : "error dialing backend: ";
   auto unreachable = [trying](const base::Error& error) {
     return api::make_status(500, "", trying + error.message());
   };
@@ -187,47 +150,58 @@ void ApiServer::pod_stream(RequestPtr request, const json::value& options) {
     auto started = std::make_shared<bool>(false);
     auto exchange = request->exchange;
     exchange->on_close(forget);
-    auto pause = [this, id](bool paused) {  // read as it is taken
-      if (auto call = calls_.find(id); call != calls_.end()) call->second->pause(paused);
-    };
+    auto pause = [&nodes, id](bool paused) { nodes.pause(id, paused); };  // read as it is taken
     exchange->on_drain([pause] { pause(false); });
-    calls_[id] = client->stream(
-        std::move(onward),
-        [exchange, started](const base::http::Response& head) {
-          *started = true;
-          base::http::Headers headers;
-          std::string_view type = head.headers.get("Content-Type");
-          headers.add("Content-Type", type.empty() ? "text/plain" : std::string(type));
-          exchange->start(head.status, std::move(headers));
-        },
-        [exchange, pause](std::string_view data) {
-          exchange->write(base::http::bytes(std::string(data)));
-          if (exchange->queued_bytes() >= base::http::kFedBytes) pause(true);
-        },
-        [request, started, forget, unreachable](base::Status status) {
-          if (*started) request->exchange->finish();
-          else if (!status.ok()) request->reply_status(unreachable(status.error()));
-          forget();
-        });
+    nodes.keep(id, client->stream(
+                       std::move(onward),
+                       [exchange, started](const base::http::Response& head) {
+                         *started = true;
+                         base::http::Headers headers;
+                         std::string_view type = head.headers.get("Content-Type");
+                         headers.add("Content-Type", type.empty() ? "text/plain" : std::string(type));
+                         exchange->start(head.status, std::move(headers));
+                       },
+                       [exchange, pause](std::string_view data) {
+                         exchange->write(base::http::bytes(std::string(data)));
+                         if (exchange->queued_bytes() >= base::http::kFedBytes) pause(true);
+                       },
+                       [request, started, forget, unreachable](base::Status status) {
+                         if (*started) request->exchange->finish();
+                         else if (!status.ok()) request->reply_status(unreachable(status.error()));
+                         forget();
+                       }));
     return;
   }
   if (request->http().headers.get("Upgrade").empty())
     return request->reply_status(api::bad_request("Upgrade request required"));
   onward.headers = upgrade_headers(request->http().headers);
   request->exchange->on_close(forget);
-  calls_[id] = client->upgrade(
-      std::move(onward), [request, forget, unreachable](base::Result<Client::Upgraded> result) {
-        forget();
-        if (!result.ok()) return request->reply_status(unreachable(result.error()));
-        if (!result->stream) {
-          base::http::Headers headers;
-          headers.add("Content-Type", std::string(result->response.headers.get("Content-Type")));
-          return request->exchange->respond(result->response.status, std::move(headers),
-                                            std::move(result->response.body));
-        }
-        auto near = request->exchange->upgrade(upgrade_headers(result->response.headers));
-        if (near) base::http::splice(std::move(near), std::move(result->stream));
+  nodes.keep(id, client->upgrade(std::move(onward), [request, forget,
+                                                     unreachable](base::Result<Client::Upgraded> result) {
+    forget();
+    if (!result.ok()) return request->reply_status(unreachable(result.error()));
+    if (!result->stream) {
+      base::http::Headers headers;
+      headers.add("Content-Type", std::string(result->response.headers.get("Content-Type")));
+      return request->exchange->respond(result->response.status, std::move(headers),
+                                        std::move(result->response.body));
+    }
+    auto near = request->exchange->upgrade(upgrade_headers(result->response.headers));
+    if (near) base::http::splice(std::move(near), std::move(result->stream));
+  }));
+}
+
+}  // namespace
+
+void add_stream_handlers(ApiServer& server) {
+  for (const char* stream : {"attach", "exec", "portforward"})
+    server.handle_with("", "pods", stream, [&server](RequestPtr request) {
+      admit_connect(server, request, [&server, request](const json::value& admitted) {
+        pod_stream(server, request, admitted);
       });
+    });
+  server.handle_with("", "pods", "log",
+                     [&server](RequestPtr request) { pod_stream(server, std::move(request), nullptr); });
 }
 
 }  // namespace master

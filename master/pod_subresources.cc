@@ -3,6 +3,7 @@
 #include "api/status.h"
 #include "api/walk.h"
 #include "base/fiber.h"
+#include "master/handlers.h"
 #include "master/server.h"
 
 namespace master {
@@ -59,102 +60,8 @@ json::value take_disruption(const json::value& budget, std::string_view pod, jso
   return nullptr;
 }
 
-}  // namespace
-
-// POST bindings: the older form of pods/NAME/binding, with the Pod's name in the body.
-void ApiServer::create_binding(RequestPtr request) {
-  static const api::Type* type = api::find_type("io.k8s.api.core.v1", "Binding");
-  json::value binding;
-  if (!decode_body(*request, *type, "Binding", &binding)) return;
-  request->name = base::string_at(binding, "metadata", "name");
-  if (request->name.empty())
-    return request->reply_status(api::invalid(
-        "", "Binding", "",
-        {{api::FieldError::Type::required, "metadata.name", "", "name or generateName is required"}}));
-  request->resource = resources_.find("", "v1", "pods");
-  request->subresource = "binding";
-  bind_pod(std::move(request));
-}
-
-// POST pods/NAME/eviction: a deletion that asks the Pod's disruption budget first (KEP-85).
-void ApiServer::evict_pod(RequestPtr request) {
-  static const api::Type* type = api::find_type("io.k8s.api.policy.v1", "Eviction");
-  json::value body;
-  if (!decode_body(*request, *type, "Eviction", &body)) return;
-  std::string_view name = base::string_at(body, "metadata", "name");
-  if (!name.empty() && name != request->name)
-    return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));
-  if (!cache("", "pods").find(object_key(request->ns, request->name)))
-    return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
-  admit_body(request, Operation::kCreate, std::move(body), nullptr,
-             [this, request](const json::value& admitted) { evict_admitted(request, admitted); });
-}
-
-void ApiServer::evict_admitted(RequestPtr request, const json::value& eviction) {
-  ObjectRef object = cache("", "pods").find(object_key(request->ns, request->name));
-  if (!object)
-    return request->reply_status(absent(*request->resource, object_key(request->ns, request->name)));
-  json::value pod = parse_object(*object->text);
-  const json::value* sent = base::find(eviction, "deleteOptions");
-  json::value options = sent && sent->is_object() ? *sent : json::value(json::object());
-  if (request->dry_run()) options.get_object()["dryRun"] = json::array{"All"};
-
-  std::vector<ObjectRef> budgets;
-  if (!unprotected(pod)) {
-    auto [first, last] = cache("policy", "poddisruptionbudgets").range(request->ns);
-    for (auto it = first; it != last; ++it) {
-      json::value budget = parse_object(*it->second->text);
-      auto selector = api::selector_of_json(base::find_path(budget, "spec", "selector"));
-      if (selector.ok() && selector->matches(object->labels)) budgets.push_back(it->second);
-    }
-  }
-  if (budgets.size() > 1)
-    return request->reply_status(api::internal_error(
-        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
-  if (budgets.empty()) return delete_evicted(std::move(request), std::move(options));
-  json::value budget = parse_object(*budgets[0]->text);
-  if (!ready(pod)) {  // it helps nobody to keep what does not work
-    int64_t healthy = base::as_int(base::find_path(budget, "status", "currentHealthy")),
-            wanted = base::as_int(base::find_path(budget, "status", "desiredHealthy"));
-    bool always = base::string_at(budget, "spec", "unhealthyPodEvictionPolicy") == "AlwaysAllow";
-    if (always || (wanted > 0 && healthy >= wanted))
-      return delete_evicted(std::move(request), std::move(options));
-  }
-  auto asks = std::make_shared<RequestInfo>(*request);
-  asks->resource = resources_.find("policy", "v1", "poddisruptionbudgets");
-  asks->name = budgets[0]->name();
-  asks->subresource = "status";
-  asks->admitted = true;  // with the eviction
-  update_object(
-      asks, "status",
-      [pod_name = request->name](const json::value& current, json::value* updated) {
-        return take_disruption(current, pod_name, updated);
-      },
-      [this, request, options](Outcome outcome) {
-        if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-        delete_evicted(request, options);
-      });
-}
-
-void ApiServer::delete_evicted(RequestPtr request, json::value options) {
-  remove_object(request, object_key(request->ns, request->name), std::move(options),
-                [request](Outcome outcome) {
-                  if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-                  json::value success = api::make_success();
-                  success.get_object()["code"] = 201;
-                  request->reply_status(success);
-                });
-}
-
-// GET, PUT and PATCH of a part of a Pod that its other writes leave alone.
-void ApiServer::pod_part(RequestPtr request) {
-  if (request->verb == "get") return get(std::move(request));
-  if (request->verb == "update") return update(std::move(request));
-  patch(std::move(request));
-}
-
 // POST pods/NAME/binding: the scheduler's decision.
-void ApiServer::bind_pod(RequestPtr request) {
+void bind_pod(ApiServer& server, RequestPtr request) {
   static const api::Type* type = api::find_type("io.k8s.api.core.v1", "Binding");
   json::value binding;
   if (!decode_body(*request, *type, "Binding", &binding)) return;
@@ -165,10 +72,10 @@ void ApiServer::bind_pod(RequestPtr request) {
   }
   std::string uid(base::string_at(binding, "metadata", "uid"));
   admit_body(
-      request, Operation::kCreate, std::move(binding), nullptr,
-      [this, request, node, uid](const json::value&) {
+      server.registry(), request, Operation::kCreate, std::move(binding), nullptr,
+      [&server, request, node, uid](const json::value&) {
         request->admitted = true;
-        update_object(
+        server.registry().update(
             request, "binding",
             [request, node, uid](const json::value& current, json::value* updated) {
               const ResourceInfo& resource = *request->resource;
@@ -196,13 +103,121 @@ void ApiServer::bind_pod(RequestPtr request) {
               status["conditions"] = std::move(conditions);
               return json::value(nullptr);
             },
-            [request](Outcome outcome) {
+            [request](Registry::Outcome outcome) {
               if (!outcome.status.is_null()) return request->reply_status(outcome.status);
               json::value success = api::make_success();
               success.get_object()["code"] = 201;
               request->reply_status(success);
             });
       });
+}
+
+// POST bindings: the older form of pods/NAME/binding, with the Pod's name in the body.
+void create_binding(ApiServer& server, RequestPtr request) {
+  static const api::Type* type = api::find_type("io.k8s.api.core.v1", "Binding");
+  json::value binding;
+  if (!decode_body(*request, *type, "Binding", &binding)) return;
+  request->name = base::string_at(binding, "metadata", "name");
+  if (request->name.empty())
+    return request->reply_status(api::invalid(
+        "", "Binding", "",
+        {{api::FieldError::Type::required, "metadata.name", "", "name or generateName is required"}}));
+  request->resource = server.registry().resources().find("", "v1", "pods");
+  request->subresource = "binding";
+  bind_pod(server, std::move(request));
+}
+
+void delete_evicted(ApiServer& server, RequestPtr request, json::value options) {
+  server.registry().remove(request, object_key(request->ns, request->name), std::move(options),
+                           [request](Registry::Outcome outcome) {
+                             if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+                             json::value success = api::make_success();
+                             success.get_object()["code"] = 201;
+                             request->reply_status(success);
+                           });
+}
+
+void evict_admitted(ApiServer& server, RequestPtr request, const json::value& eviction) {
+  ObjectRef object = server.registry().cache("", "pods").find(object_key(request->ns, request->name));
+  if (!object)
+    return request->reply_status(
+        server.registry().absent(*request->resource, object_key(request->ns, request->name)));
+  json::value pod = parse_object(*object->text);
+  const json::value* sent = base::find(eviction, "deleteOptions");
+  json::value options = sent && sent->is_object() ? *sent : json::value(json::object());
+  if (request->dry_run()) options.get_object()["dryRun"] = json::array{"All"};
+
+  std::vector<ObjectRef> budgets;
+  if (!unprotected(pod)) {
+    auto [first, last] = server.registry().cache("policy", "poddisruptionbudgets").range(request->ns);
+    for (auto it = first; it != last; ++it) {
+      json::value budget = parse_object(*it->second->text);
+      auto selector = api::selector_of_json(base::find_path(budget, "spec", "selector"));
+      if (selector.ok() && selector->matches(object->labels)) budgets.push_back(it->second);
+    }
+  }
+  if (budgets.size() > 1)
+    return request->reply_status(api::internal_error(
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
+  if (budgets.empty()) return delete_evicted(server, std::move(request), std::move(options));
+  json::value budget = parse_object(*budgets[0]->text);
+  if (!ready(pod)) {  // it helps nobody to keep what does not work
+    int64_t healthy = base::as_int(base::find_path(budget, "status", "currentHealthy")),
+            wanted = base::as_int(base::find_path(budget, "status", "desiredHealthy"));
+    bool always = base::string_at(budget, "spec", "unhealthyPodEvictionPolicy") == "AlwaysAllow";
+    if (always || (wanted > 0 && healthy >= wanted))
+      return delete_evicted(server, std::move(request), std::move(options));
+  }
+  auto asks = std::make_shared<RequestInfo>(*request);
+  asks->resource = server.registry().resources().find("policy", "v1", "poddisruptionbudgets");
+  asks->name = budgets[0]->name();
+  asks->subresource = "status";
+  asks->admitted = true;  // with the eviction
+  server.registry().update(
+      asks, "status",
+      [pod_name = request->name](const json::value& current, json::value* updated) {
+        return take_disruption(current, pod_name, updated);
+      },
+      [&server, request, options](Registry::Outcome outcome) {
+        if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+        delete_evicted(server, request, options);
+      });
+}
+
+// POST pods/NAME/eviction: a deletion that asks the Pod's disruption budget first (KEP-85).
+void evict_pod(ApiServer& server, RequestPtr request) {
+  static const api::Type* type = api::find_type("io.k8s.api.policy.v1", "Eviction");
+  json::value body;
+  if (!decode_body(*request, *type, "Eviction", &body)) return;
+  std::string_view name = base::string_at(body, "metadata", "name");
+  if (!name.empty() && name != request->name)
+    return request->reply_status(api::bad_request("name in URL does not match name in Eviction object"));
+  if (!server.registry().cache("", "pods").find(object_key(request->ns, request->name)))
+    return request->reply_status(
+        server.registry().absent(*request->resource, object_key(request->ns, request->name)));
+  admit_body(server.registry(), request, Operation::kCreate, std::move(body), nullptr,
+             [&server, request](const json::value& admitted) { evict_admitted(server, request, admitted); });
+}
+
+// GET, PUT and PATCH of a part of a Pod that its other writes leave alone.
+void serve_pod_part(ApiServer& server, RequestPtr request) {
+  if (request->verb == "get") return serve_get(server, std::move(request));
+  if (request->verb == "update") return serve_update(server, std::move(request));
+  serve_patch(server, std::move(request));
+}
+
+}  // namespace
+
+void add_pod_handlers(ApiServer& server) {
+  auto add = [&server](const char* plural, const char* part, void (*handler)(ApiServer&, RequestPtr)) {
+    server.handle_with("", plural, part,
+                       [&server, handler](RequestPtr request) { handler(server, std::move(request)); });
+  };
+  add("bindings", "", create_binding);
+  add("pods", "binding", bind_pod);
+  add("pods", "eviction", evict_pod);
+  add("pods", "ephemeralcontainers", serve_pod_part);
+  add("pods", "resize", serve_pod_part);
 }
 
 }  // namespace master

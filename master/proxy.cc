@@ -6,6 +6,8 @@
 #include "base/http_forward.h"
 #include "base/json_lists.h"
 #include "base/tls_unverified.h"
+#include "master/handlers.h"
+#include "master/node_clients.h"
 #include "master/proxy_answer.h"
 #include "master/server.h"
 #include "master/service_endpoint.h"
@@ -65,48 +67,19 @@ bool may_be_reached(const std::string& address) {
   return ip != 0 && ip != UINT32_MAX && ip >> 24 != 127 && ip >> 28 != 0xe && ip >> 16 != 0xa9fe;
 }
 
-}  // namespace
-
 // Where a proxied request goes: by way of a node's kubelet, or (`client` null) to the node itself.
-struct ApiServer::ProxyTarget {
+struct ProxyTarget {
   std::string node, path;    // path: of the kubelet, up to what the client asked for
   std::string scheme, host;  // of the backend, "10.0.0.1:8080"
 };
 
-void ApiServer::proxy(RequestPtr request, const json::value& options) {
-  // Pages link to what is beside them: an address without its last slash would lose a level.
-  std::string_view method = request->http().method;
-  bool upgrades = !request->http().headers.get("Upgrade").empty();
-  if (base::string_at(options, "path").empty() && !upgrades && (method == "GET" || method == "HEAD")) {
-    base::http::Headers headers;
-    std::string_view query = request->http().query();
-    headers.add("Location",
-                std::string(request->http().path()) + "/" + (query.empty() ? "" : "?" + std::string(query)));
-    return request->exchange->respond(301, std::move(headers), std::string());
-  }
-  const ResourceInfo& resource = *request->resource;
-  ProxyName wanted = split_name(request->name);
-  if (!wanted.valid)
-    return request->reply_status(api::bad_request("invalid " + resource.singular + " request " +
-                                                  base::to_json(json::value(request->name))));
-  if (wanted.scheme.empty()) wanted.scheme = "http";
-  json::value refusal;
-  ProxyTarget target;
-  if (resource.is("", "nodes")) refusal = find_node_target(wanted.name, wanted.scheme, wanted.port, &target);
-  else if (resource.is("", "services"))
-    refusal = find_service_target(request->ns, wanted.name, wanted.scheme, wanted.port, &target);
-  else refusal = find_pod_target(request->ns, wanted.name, wanted.scheme, wanted.port, &target);
-  if (!refusal.is_null()) return request->reply_status(refusal);
-  pass_on(std::move(request), std::move(target));
-}
-
-json::value ApiServer::find_node_target(const std::string& name, const std::string& scheme,
-                                        const std::string& port, ProxyTarget* out) {
-  ObjectRef object = cache("", "nodes").find(object_key("", name));
+json::value find_node_target(ApiServer& server, const std::string& name, const std::string& scheme,
+                             const std::string& port, ProxyTarget* out) {
+  ObjectRef object = server.registry().cache("", "nodes").find(object_key("", name));
   if (!object) return api::not_found({"", "nodes"}, name);
   json::value refusal;
-  if (!node_client(name, &refusal)) return refusal;
-  const std::string& kubelet = nodes_[name].endpoint;
+  if (!server.nodes().find(name, &refusal)) return refusal;
+  const std::string& kubelet = server.nodes().endpoint(name);
   size_t colon = kubelet.rfind(':');
   out->node = name;
   if (port.empty() || port == kubelet.substr(colon + 1)) return nullptr;
@@ -120,9 +93,9 @@ json::value ApiServer::find_node_target(const std::string& name, const std::stri
   return nullptr;
 }
 
-json::value ApiServer::find_pod_target(const std::string& ns, const std::string& name,
-                                       const std::string& scheme, std::string port, ProxyTarget* out) {
-  ObjectRef object = cache("", "pods").find(object_key(ns, name));
+json::value find_pod_target(ApiServer& server, const std::string& ns, const std::string& name,
+                            const std::string& scheme, std::string port, ProxyTarget* out) {
+  ObjectRef object = server.registry().cache("", "pods").find(object_key(ns, name));
   if (!object) return api::not_found({"", "pods"}, name);
   json::value pod = parse_object(*object->text);
   if (port.empty()) {
@@ -142,14 +115,13 @@ json::value ApiServer::find_pod_target(const std::string& ns, const std::string&
   return nullptr;
 }
 
-json::value ApiServer::find_service_target(const std::string& ns, const std::string& name,
-                                           const std::string& scheme, const std::string& port,
-                                           ProxyTarget* out) {
-  ServiceLookup found = look_up_service(*this, ns, name, port);
+json::value find_service_target(ApiServer& server, const std::string& ns, const std::string& name,
+                                const std::string& scheme, const std::string& port, ProxyTarget* out) {
+  ServiceLookup found = look_up_service(server.registry(), ns, name, port);
   if (found.reason == "ServiceNotFound") return api::not_found({"", "services"}, name);
   std::erase_if(found.endpoints, [](const ServiceEndpoint& one) { return one.pod.empty(); });
   if (found.endpoints.empty()) return api::unavailable(found.text(name, port));
-  const ServiceEndpoint& chosen = found.endpoints[next_call_ % found.endpoints.size()];
+  const ServiceEndpoint& chosen = found.endpoints[server.nodes().next_call() % found.endpoints.size()];
   out->node = chosen.node;
   out->path = "/podProxy/" + base::http::escape(ns) + "/" + base::http::escape(chosen.pod) + "/" +
               (scheme == "https" ? "https:" : "") + std::to_string(chosen.port);
@@ -157,7 +129,7 @@ json::value ApiServer::find_service_target(const std::string& ns, const std::str
   return nullptr;
 }
 
-void ApiServer::pass_on(RequestPtr request, ProxyTarget target) {
+void pass_on(ApiServer& server, RequestPtr request, ProxyTarget target) {
   const base::http::Request& http = request->http();
   ProxyPath path = split_proxy_path(*request);
   std::shared_ptr<base::http::Client> own;
@@ -173,13 +145,13 @@ void ApiServer::pass_on(RequestPtr request, ProxyTarget target) {
       if (!made.ok()) return request->reply_status(api::internal_error(made.error().message()));
       context = std::move(*made);
     }
-    own = std::make_shared<base::http::Client>(loop_, std::move(context), options);
+    own = std::make_shared<base::http::Client>(server.loop(), std::move(context), options);
     client = own.get();
   } else {
     json::value refusal;
-    client = node_client(target.node, &refusal);
+    client = server.nodes().find(target.node, &refusal);
     if (!client) return request->reply_status(refusal);
-    if (target.host.empty()) target.host = nodes_[target.node].endpoint;
+    if (target.host.empty()) target.host = server.nodes().endpoint(target.node);
   }
   std::string onward = target.path + (path.rest.empty() ? "/" : std::string(path.rest));
   if (!http.query().empty()) onward.append("?").append(http.query());
@@ -191,18 +163,56 @@ void ApiServer::pass_on(RequestPtr request, ProxyTarget target) {
   };
   options.change_answer = [at = ProxiedAt{std::string(path.prefix), target.host, client_host}](
                               base::http::Response& head) { return change_proxied(at, head); };
-  uint64_t id = next_call_++;
-  auto forget = [this, id, own] { loop_.post([this, id, own] { calls_.erase(id); }); };
+  uint64_t id = server.nodes().next_call();
+  auto forget = server.nodes().forget(id, own);
   request->exchange->on_close(forget);
-  calls_[id] = base::http::forward(
-      *client, request->exchange, std::move(onward),
-      [request, forget](base::Status status, bool answered) {
-        if (!status.ok() && !answered)
-          request->reply_status(
-              api::unavailable("error trying to reach service: " + status.error().message()));
-        forget();
-      },
-      options);
+  server.nodes().keep(id, base::http::forward(
+                              *client, request->exchange, std::move(onward),
+                              [request, forget](base::Status status, bool answered) {
+                                if (!status.ok() && !answered)
+                                  request->reply_status(api::unavailable("error trying to reach service: " +
+                                                                         status.error().message()));
+                                forget();
+                              },
+                              options));
+}
+
+void proxy(ApiServer& server, RequestPtr request, const json::value& options) {
+  // Pages link to what is beside them: an address without its last slash would lose a level.
+  std::string_view method = request->http().method;
+  bool upgrades = !request->http().headers.get("Upgrade").empty();
+  if (base::string_at(options, "path").empty() && !upgrades && (method == "GET" || method == "HEAD")) {
+    base::http::Headers headers;
+    std::string_view query = request->http().query();
+    headers.add("Location",
+                std::string(request->http().path()) + "/" + (query.empty() ? "" : "?" + std::string(query)));
+    return request->exchange->respond(301, std::move(headers), std::string());
+  }
+  const ResourceInfo& resource = *request->resource;
+  ProxyName wanted = split_name(request->name);
+  if (!wanted.valid)
+    return request->reply_status(api::bad_request("invalid " + resource.singular + " request " +
+                                                  base::to_json(json::value(request->name))));
+  if (wanted.scheme.empty()) wanted.scheme = "http";
+  json::value refusal;
+  ProxyTarget target;
+  if (resource.is("", "nodes"))
+    refusal = find_node_target(server, wanted.name, wanted.scheme, wanted.port, &target);
+  else if (resource.is("", "services"))
+    refusal = find_service_target(server, request->ns, wanted.name, wanted.scheme, wanted.port, &target);
+  else refusal = find_pod_target(server, request->ns, wanted.name, wanted.scheme, wanted.port, &target);
+  if (!refusal.is_null()) return request->reply_status(refusal);
+  pass_on(server, std::move(request), std::move(target));
+}
+
+}  // namespace
+
+void add_proxy_handlers(ApiServer& server) {
+  for (const char* plural : {"nodes", "pods", "services"})
+    server.handle_with("", plural, "proxy", [&server](RequestPtr request) {
+      admit_connect(server, request,
+                    [&server, request](const json::value& admitted) { proxy(server, request, admitted); });
+    });
 }
 
 }  // namespace master

@@ -22,11 +22,11 @@ User aggregation_account() {
 
 }  // namespace
 
-RbacController::RbacController(ApiServer& server)
-    : server_(server),
-      defaults_(server.local_transport({"system:apiserver", {"system:masters"}}), "sampan-master"),
-      aggregation_(server.local_transport(aggregation_account()), "sampan-master"),
-      cluster_roles_(server.cache(kRbacGroup, "clusterroles")) {}
+RbacController::RbacController(Registry& registry)
+    : registry_(registry),
+      defaults_(registry.transport({"system:apiserver", {"system:masters"}}), "sampan-master"),
+      aggregation_(registry.transport(aggregation_account()), "sampan-master"),
+      cluster_roles_(registry.cache(kRbacGroup, "clusterroles")) {}
 RbacController::~RbacController() {
   if (listener_) cluster_roles_.unsubscribe(listener_);
 }
@@ -45,7 +45,7 @@ void RbacController::ensure(const json::value& wanted) {
   auto written = [this, wanted](base::Result<json::value> result) {
     finished(wanted, result.ok() ? base::Status() : base::Status(result.error()));
   };
-  ObjectRef current = server_.cache(kRbacGroup, resource.plural).find(object_key(ns, name));
+  ObjectRef current = registry_.cache(kRbacGroup, resource.plural).find(object_key(ns, name));
   if (!current) {
     ++pending_;
     return defaults_.create(resource, ns, wanted, written);
@@ -63,7 +63,7 @@ void RbacController::finished(const json::value& wanted, const base::Status& sta
   if (--pending_ > 0 || !done_) return;
   listener_ = cluster_roles_.subscribe([this](const WatchEvent&) {
     if (std::exchange(aggregation_due_, true)) return;
-    server_.loop().post([this, alive = std::weak_ptr<bool>(alive_)] {
+    registry_.loop().post([this, alive = std::weak_ptr<bool>(alive_)] {
       if (!alive.expired()) aggregate();
     });
   });

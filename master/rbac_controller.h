@@ -7,13 +7,13 @@
 #include <memory>
 
 #include "api/client/client.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
 class RbacController {
  public:
-  explicit RbacController(ApiServer& server);
+  explicit RbacController(Registry& registry);
   ~RbacController();
   // Needs the namespaces kube-system and kube-public. `done` runs when every default was written,
   // or could not be (which is logged).
@@ -24,7 +24,7 @@ class RbacController {
   void finished(const base::json::value& wanted, const base::Status& status);
   void aggregate();
 
-  ApiServer& server_;
+  Registry& registry_;
   api::Client defaults_;     // as the API server itself
   api::Client aggregation_;  // as the controller's own account, which may escalate
   ObjectCache& cluster_roles_;

@@ -6,6 +6,7 @@
 #include "api/table.h"
 #include "base/http_feed.h"
 #include "master/custom_conversion.h"
+#include "master/handlers.h"
 #include "master/heavy_requests.h"
 #include "master/list_options.h"
 #include "master/server.h"
@@ -112,7 +113,7 @@ std::pair<std::string, std::string> shown_as(const RequestInfo& request, bool li
 
 }  // namespace
 
-Bytes ApiServer::render(const RequestInfo& request, const StoredObject& object, bool with_columns) const {
+Bytes render(const RequestInfo& request, const StoredObject& object, bool with_columns) {
   if (request.protobuf) {
     auto [version, kind] = shown_as(request, false);
     return base::http::bytes(api::protobuf_envelope(version, kind, *protobuf_message(request, object)));
@@ -129,7 +130,8 @@ Bytes ApiServer::render(const RequestInfo& request, const StoredObject& object, 
   return shown_text(*request.resource, object);
 }
 
-void ApiServer::when_shown(const RequestPtr& request, const std::vector<ObjectRef>& objects, Then then) {
+void when_shown(const RequestPtr& request, const std::vector<ObjectRef>& objects,
+                std::function<void()> then) {
   CustomConversion* conversion = request->resource->conversion.get();
   if (!conversion) return then();
   conversion->show(request->resource, objects, [request, then = std::move(then)](json::value refusal) {
@@ -138,42 +140,27 @@ void ApiServer::when_shown(const RequestPtr& request, const std::vector<ObjectRe
   });
 }
 
-int64_t ApiServer::current_revision(const ResourceInfo& resource) const {
-  int64_t last = resource.objects->last_revision();
-  return resource.is_volatile ? last : std::max(durable_revision_, last);
-}
-
-void ApiServer::get(RequestPtr request) {
+void serve_get(ApiServer& server, RequestPtr request) {
+  Registry& registry = server.registry();
   ResourceInfo& resource = *request->resource;
   ListOptions options;
   if (json::value refusal = read_list_options(*request, false, &options); !refusal.is_null())
     return request->reply_status(refusal);
-  if (int64_t current = current_revision(resource); options.version.value_or(0) > current)
+  if (int64_t current = registry.current_revision(resource); options.version.value_or(0) > current)
     return request->reply_status(version_too_large(*options.version, current));
-  ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
-  if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
+  ObjectRef object = resource.objects->find(object_key(request->ns, request->name));
+  if (!object)
+    return request->reply_status(registry.absent(resource, object_key(request->ns, request->name)));
   if (!resource.conversion) return request->reply_bytes(200, {render(*request, *object, true)});
   when_shown(request, {object},
-             [this, request, object] { request->reply_bytes(200, {render(*request, *object, true)}); });
-}
-
-json::value ApiServer::select(const RequestInfo& request, std::vector<ObjectRef>* out) const {
-  ListOptions options;
-  if (json::value refusal = read_list_options(request, false, &options); !refusal.is_null()) return refusal;
-  auto [it, end] = cache(*request.resource).range(options.filter.ns);
-  for (; it != end; ++it) out->push_back(it->second);
-  if (!options.filter.selects_all())
-    base::compute([&] {
-      std::erase_if(*out, [&](const ObjectRef& object) { return !options.filter.matches(*object); });
-    });
-  return nullptr;
+             [request, object] { request->reply_bytes(200, {render(*request, *object, true)}); });
 }
 
 // The revision that a list shows; null or the Status that refuses.
-json::value ApiServer::list_revision(const RequestInfo& request, const ListOptions& options,
-                                     int64_t* out) const {
-  const ObjectCache& objects = cache(*request.resource);
-  int64_t current = current_revision(*request.resource);
+static json::value list_revision(const Registry& registry, const RequestInfo& request,
+                                 const ListOptions& options, int64_t* out) {
+  const ObjectCache& objects = *request.resource->objects;
+  int64_t current = registry.current_revision(*request.resource);
   *out = current;
   if (options.continues) {
     if (options.continue_revision == -1) return nullptr;
@@ -201,13 +188,14 @@ json::value ApiServer::list_revision(const RequestInfo& request, const ListOptio
              : api::expired("The resourceVersion for the provided list is too old.");
 }
 
-void ApiServer::list(RequestPtr request) {
+void serve_list(ApiServer& server, RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   ListOptions options;
   if (json::value refusal = read_list_options(*request, false, &options); !refusal.is_null())
     return request->reply_status(refusal);
   int64_t revision;
-  if (json::value refusal = list_revision(*request, options, &revision); !refusal.is_null())
+  if (json::value refusal = list_revision(server.registry(), *request, options, &revision);
+      !refusal.is_null())
     return request->reply_status(refusal);
 
   const Filter& filter = options.filter;
@@ -225,13 +213,13 @@ void ApiServer::list(RequestPtr request) {
   };
   if (base::on_fiber()) {  // a selector that costs: beside the loop
     std::vector<ObjectRef> objects;
-    cache(resource).state_at(revision, filter.ns, options.continue_from,
-                             [&](const ObjectRef& object) { return objects.push_back(object), true; });
+    resource.objects->state_at(revision, filter.ns, options.continue_from,
+                               [&](const ObjectRef& object) { return objects.push_back(object), true; });
     base::compute(
         [&] { std::erase_if(objects, [&](const ObjectRef& object) { return !filter.matches(*object); }); });
     (void)std::all_of(objects.begin(), objects.end(), take);
   } else {
-    cache(resource).state_at(revision, filter.ns, options.continue_from, [&](const ObjectRef& object) {
+    resource.objects->state_at(revision, filter.ns, options.continue_from, [&](const ObjectRef& object) {
       return (!all && !filter.matches(*object)) || take(object);
     });
   }
@@ -240,14 +228,16 @@ void ApiServer::list(RequestPtr request) {
     metadata["continue"] = continue_token(options.continue_revision == -1 ? -1 : revision, next);
     if (all) metadata["remainingItemCount"] = left;
   }
-  if (!resource.conversion) return reply_list(std::move(request), std::move(metadata), std::move(matched));
-  when_shown(request, matched,
-             [this, request, metadata, matched] { reply_list(request, metadata, matched); });
+  if (!resource.conversion)
+    return reply_list(server.loop(), std::move(request), std::move(metadata), std::move(matched));
+  when_shown(request, matched, [&server, request, metadata, matched] {
+    reply_list(server.loop(), request, metadata, matched);
+  });
 }
 
+namespace {
 // A list in the request's rendering, piece by piece.
-struct ApiServer::ListText {
-  const ApiServer& server;
+struct ListText {
   RequestPtr request;
   std::vector<ObjectRef> objects;
   base::Time now = base::wall_now();
@@ -265,7 +255,7 @@ struct ApiServer::ListText {
   void append(std::string& out, size_t i) const {
     if (i) out += ',';
     if (request->rendering == Rendering::kTable) append_row(out, *request, *objects[i], now);
-    else out += *server.render(*request, *objects[i], false);
+    else out += *render(*request, *objects[i], false);
   }
   // Too long, or too much work, to be made in one go.
   bool is_long() const {
@@ -281,7 +271,7 @@ struct ApiServer::ListText {
 
 // The same in protocol buffers: its length stands before it, so that all messages are made first. Those of
 // stored versions stay with their objects anyway.
-struct ApiServer::ListMessages {
+struct ListMessages {
   RequestPtr request;
   std::vector<ObjectRef> objects;
   std::string metadata;
@@ -312,11 +302,55 @@ struct ApiServer::ListMessages {
   }
 };
 
-void ApiServer::reply_list(RequestPtr request, json::object metadata, std::vector<ObjectRef> matched) {
-  ListText text{*this, request, std::move(matched)};
+// Made as the client takes it: it costs a few pieces, not the list.
+void feed_list(base::Loop& loop, ListText list, const json::object& metadata) {
+  auto text = std::make_shared<ListText>(std::move(list));
+  auto exchange = text->request->exchange;
+  exchange->start(200, text->request->headers("application/json"));
+  if (exchange->request().method == "HEAD") return exchange->finish();
+  exchange->write(base::http::bytes(text->head(metadata)));
+  auto feed = base::http::Feed::make(loop, exchange, [text, next = size_t{0}, finished = false]() mutable {
+    if (finished) return false;  // what compresses it may still be at it
+    std::string out;
+    out.reserve(kPiece + kPiece / 4);
+    while (next < text->objects.size() && out.size() < kPiece) text->append(out, next++);
+    bool more = next < text->objects.size();
+    if (!more) out += "]}";
+    auto exchange = text->request->exchange;
+    exchange->write(base::http::bytes(std::move(out)));
+    finished = !more;
+    if (finished) exchange->finish();
+    return more;
+  });
+  feed->run();
+}
+
+void feed_messages(base::Loop& loop, ListMessages list) {
+  auto messages = std::make_shared<ListMessages>(std::move(list));
+  auto exchange = messages->request->exchange;
+  exchange->start(200, messages->request->headers({}));
+  if (exchange->request().method == "HEAD") return exchange->finish();
+  auto feed = base::http::Feed::make(loop, exchange, [messages, finished = false]() mutable {
+    if (finished) return false;
+    if (!messages->made()) {
+      messages->make();
+      return true;
+    }
+    auto exchange = messages->request->exchange;
+    exchange->write(base::http::bytes(messages->piece(kPiece)));
+    finished = messages->is_written();
+    if (finished) exchange->finish();
+    return !finished;
+  });
+  feed->run();
+}
+}  // namespace
+
+void reply_list(base::Loop& loop, RequestPtr request, json::object metadata, std::vector<ObjectRef> matched) {
+  ListText text{request, std::move(matched)};
   if (text.is_long())
-    return request->protobuf ? feed_messages({std::move(text), metadata})
-                             : feed_list(std::move(text), metadata);
+    return request->protobuf ? feed_messages(loop, {std::move(text), metadata})
+                             : feed_list(loop, std::move(text), metadata);
   if (request->protobuf) {
     ListMessages list(std::move(text), metadata);
     while (!list.made()) list.make();
@@ -345,49 +379,6 @@ void ApiServer::reply_list(RequestPtr request, json::object metadata, std::vecto
   }
   body.push_back(tail);
   request->reply_bytes(200, std::move(body));
-}
-
-// Made as the client takes it: it costs a few pieces, not the list.
-void ApiServer::feed_list(ListText list, const json::object& metadata) {
-  auto text = std::make_shared<ListText>(std::move(list));
-  auto exchange = text->request->exchange;
-  exchange->start(200, text->request->headers("application/json"));
-  if (exchange->request().method == "HEAD") return exchange->finish();
-  exchange->write(base::http::bytes(text->head(metadata)));
-  auto feed = base::http::Feed::make(loop_, exchange, [text, next = size_t{0}, finished = false]() mutable {
-    if (finished) return false;  // what compresses it may still be at it
-    std::string out;
-    out.reserve(kPiece + kPiece / 4);
-    while (next < text->objects.size() && out.size() < kPiece) text->append(out, next++);
-    bool more = next < text->objects.size();
-    if (!more) out += "]}";
-    auto exchange = text->request->exchange;
-    exchange->write(base::http::bytes(std::move(out)));
-    finished = !more;
-    if (finished) exchange->finish();
-    return more;
-  });
-  feed->run();
-}
-
-void ApiServer::feed_messages(ListMessages list) {
-  auto messages = std::make_shared<ListMessages>(std::move(list));
-  auto exchange = messages->request->exchange;
-  exchange->start(200, messages->request->headers({}));
-  if (exchange->request().method == "HEAD") return exchange->finish();
-  auto feed = base::http::Feed::make(loop_, exchange, [messages, finished = false]() mutable {
-    if (finished) return false;
-    if (!messages->made()) {
-      messages->make();
-      return true;
-    }
-    auto exchange = messages->request->exchange;
-    exchange->write(base::http::bytes(messages->piece(kPiece)));
-    finished = messages->is_written();
-    if (finished) exchange->finish();
-    return !finished;
-  });
-  feed->run();
 }
 
 }  // namespace master

@@ -1,12 +1,16 @@
-// DELETE: grace for Pods, finalizers, propagation policies, preconditions.
+// DELETE: of one object, or of all that are selected.
 #include <algorithm>
 #include <charconv>
 
 #include "api/protobuf.h"
 #include "api/status.h"
 #include "api/walk.h"
-#include "master/custom_conversion.h"
+#include "base/fiber.h"
+#include "base/log.h"
+#include "master/authorizer.h"
+#include "master/handlers.h"
 #include "master/heavy_requests.h"
+#include "master/list_options.h"
 #include "master/server.h"
 #include "master/strategy.h"
 
@@ -16,16 +20,7 @@ namespace json = base::json;
 
 namespace {
 
-void add_finalizer(json::object& metadata, std::string_view name) {
-  json::value& list = metadata["finalizers"];
-  if (!list.is_array()) list = json::array();
-  for (const json::value& item : list.get_array())
-    if (base::as_string(&item) == name) return;
-  list.get_array().push_back(json::value(name));
-}
 constexpr size_t kLongestText = 256;  // of a uid, a resourceVersion, a policy
-
-bool has_items(const json::value* list) { return list && list->is_array() && !list->get_array().empty(); }
 
 json::value check_options(const json::value& options) {
   using Type = api::FieldError::Type;
@@ -113,155 +108,64 @@ json::value read_options(const RequestInfo& request, json::value* refusal) {
   return options;
 }
 
-// Of many that are deleted most are small: handing each over would cost more than its work.
-void compute_if_large(const StoredObject& object, const std::function<void()>& work) {
-  constexpr size_t kLarge = 64 << 10;
-  if (object.text->size() > kLarge) return base::compute(work);
-  work();
+// What the request's namespace and selectors select now; null or the Status that refuses.
+json::value select(const RequestInfo& request, std::vector<ObjectRef>* out) {
+  ListOptions options;
+  if (json::value refusal = read_list_options(request, false, &options); !refusal.is_null()) return refusal;
+  auto [it, end] = request.resource->objects->range(options.filter.ns);
+  for (; it != end; ++it) out->push_back(it->second);
+  if (!options.filter.selects_all())
+    base::compute([&] {
+      std::erase_if(*out, [&](const ObjectRef& object) { return !options.filter.matches(*object); });
+    });
+  return nullptr;
 }
 
-bool dry_run(const RequestInfo& request, const json::value& options) {
-  const json::value* list = base::find(options, "dryRun");
-  return request.dry_run() || has_items(list);
+// Deletes a record that was set aside, without a look at it.
+void remove_unread(ApiServer& server, const RequestPtr& request, const std::string& record) {
+  const ResourceInfo& resource = request->resource->stored();
+  Access access = access_of(*request);
+  access.verb = "unsafe-delete-ignore-read-errors";
+  std::string reason;
+  if (!server.authorizer().allows(request->user, access, &reason))
+    return request->reply_status(forbidden(request->user, access, reason));
+  base::log::warning("store: record {} is deleted unread, as {} asks", shown_record(record),
+                     request->user.name);
+  server.registry().remove_record(record, [request, &resource](base::Status status) {
+    if (!status.ok()) return request->reply_status(api::internal_error(status.error().message()));
+    request->reply_status(
+        api::make_success({{"name", request->name}, {"group", resource.group}, {"kind", resource.plural}}));
+  });
 }
 
 }  // namespace
 
-void ApiServer::remove(RequestPtr request) {
+void serve_delete(ApiServer& server, RequestPtr request) {
   json::value refusal;
   json::value options = read_options(*request, &refusal);
   if (!refusal.is_null()) return request->reply_status(refusal);
   ResourceInfo& resource = *request->resource;
   std::string key = object_key(request->ns, request->name);
   if (base::as_bool(base::find(options, "ignoreStoreReadErrorWithClusterBreakingPotential")) &&
-      set_aside_.contains(record_key(resource, key)))
-    return remove_record(request, key);
-  remove_object(request, std::move(key), std::move(options), [this, request, &resource](Outcome outcome) {
-    if (!outcome.status.is_null()) return request->reply_status(outcome.status);
-    // As kube-apiserver: what is still there, and Pods, come back whole; the rest as a Status.
-    if (!outcome.deleted || resource.is("", "pods")) return reply_written(request, 200, outcome);
-    json::value object = parse_object(*outcome.object->text);
-    json::object details{{"name", outcome.object->name()},
-                         {"kind", resource.plural},
-                         {"uid", base::string_at(object, "metadata", "uid")}};
-    if (!resource.group.empty()) details["group"] = resource.group;
-    request->reply_status(api::make_success(std::move(details)));
-  });
+      server.registry().is_set_aside(record_key(resource, key)))
+    return remove_unread(server, request, record_key(resource, key));
+  server.registry().remove(request, std::move(key), std::move(options),
+                           [request, &resource](Registry::Outcome outcome) {
+                             if (!outcome.status.is_null()) return request->reply_status(outcome.status);
+                             // As kube-apiserver: what is still there, and Pods, come back whole; the rest as
+                             // a Status.
+                             if (!outcome.deleted || resource.strategy->answers_deleted)
+                               return reply_written(request, 200, outcome);
+                             json::value object = parse_object(*outcome.object->text);
+                             json::object details{{"name", outcome.object->name()},
+                                                  {"kind", resource.plural},
+                                                  {"uid", base::string_at(object, "metadata", "uid")}};
+                             if (!resource.group.empty()) details["group"] = resource.group;
+                             request->reply_status(api::make_success(std::move(details)));
+                           });
 }
 
-void ApiServer::remove_object(RequestPtr request, std::string key, json::value options, Written done,
-                              int tries) {
-  ResourceInfo& resource = request->resource->stored();
-  ObjectRef current = cache(resource).find(key);
-  if (!current) return done({nullptr, absent(resource, key), false});
-  CustomConversion* conversion = request->resource->conversion.get();
-  if (!conversion)
-    return remove_current(std::move(request), std::move(current), std::move(options), std::move(done), tries);
-  conversion->show(request->resource, {current},
-                   [this, request, current, options = std::move(options), done = std::move(done),
-                    tries](json::value refusal) {
-                     if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
-                     remove_current(request, current, options, done, tries);
-                   });
-}
-
-void ApiServer::remove_current(RequestPtr request, ObjectRef current, json::value options, Written done,
-                               int tries) {
-  ResourceInfo& resource = request->resource->stored();
-  std::string name(current->name());
-  json::value before, updated;
-  compute_if_large(*current, [&] { updated = before = parse_object(*current->text); });
-
-  if (std::string_view uid = base::string_at(options, "preconditions", "uid");
-      !uid.empty() && uid != base::string_at(before, "metadata", "uid"))
-    return done({nullptr,
-                 api::conflict(
-                     resource.named(), name,
-                     "Precondition failed: UID in precondition: " + std::string(uid) +
-                         ", UID in object meta: " + std::string(base::string_at(before, "metadata", "uid"))),
-                 false});
-  if (std::string_view version = base::string_at(options, "preconditions", "resourceVersion");
-      !version.empty() && version != base::string_at(before, "metadata", "resourceVersion"))
-    return done({nullptr,
-                 api::conflict(resource.named(), name,
-                               "Precondition failed: ResourceVersion in precondition: " +
-                                   std::string(version) + ", ResourceVersion in object meta: " +
-                                   std::string(base::string_at(before, "metadata", "resourceVersion"))),
-                 false});
-
-  json::object& metadata = updated.at("metadata").get_object();
-  set_deletion_finalizers(default_dependents(resource), options, metadata);
-  int64_t asked = base::as_int(base::find(options, "gracePeriodSeconds"), -1);
-  int64_t grace = grace_seconds(resource, updated, asked);
-  bool is_namespace = resource.is("", "namespaces");
-  if (resource.is("apiextensions.k8s.io", "customresourcedefinitions") &&
-      !metadata.contains("deletionTimestamp"))
-    add_finalizer(metadata, kCleanupFinalizer);  // until its instances are gone
-  bool waits = has_items(metadata.if_contains("finalizers")) ||
-               (is_namespace && has_items(base::find_path(updated, "spec", "finalizers")));
-  bool deleting = metadata.contains("deletionTimestamp");
-  if (deleting) {
-    // A second deletion may only shorten the first one's grace.
-    int64_t had = base::as_int(metadata.if_contains("deletionGracePeriodSeconds"));
-    if (asked < 0 || grace > had) grace = had;
-  }
-  bool removes = grace == 0 && !waits;
-  if (!removes) {
-    if (!deleting || base::as_int(metadata.if_contains("deletionGracePeriodSeconds")) != grace) {
-      // metav1: the time at which the object is to be gone.
-      base::Time when = base::wall_now() + std::chrono::seconds(grace);
-      metadata["deletionTimestamp"] = base::format_time(when);
-      metadata["deletionGracePeriodSeconds"] = grace;
-      if (const json::value* generation = metadata.if_contains("generation"); generation && !deleting)
-        metadata["generation"] = base::as_int(generation) + 1;
-    }
-    if (is_namespace) base::object_at(updated.get_object(), "status")["phase"] = "Terminating";
-    bool same = false;
-    compute_if_large(*current, [&] { same = to_stored_text(updated) == to_stored_text(before); });
-    if (same) return done({current, nullptr, false});
-  }
-  AttributesPtr attributes = attributes_of(request, Operation::kDelete, "", name);
-  attributes->ns = current->ns();
-  // Only metadata changes, so what is written needs no conversion; what plugins see does.
-  attributes->old = request->resource->conversion
-                        ? parse_object(*CustomConversion::text(*request->resource, *current))
-                        : std::move(before);
-  attributes->options = options;
-  attributes->dry_run = dry_run(*request, options);
-  admission_.mutate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated),
-                                 done = std::move(done)](json::value refused) mutable {
-    if (!refused.is_null()) return done({nullptr, std::move(refused), false});
-    admission_.validate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated),
-                                     done = std::move(done)](json::value denied) mutable {
-      if (!denied.is_null()) return done({nullptr, std::move(denied), false});
-      commit_removal(attributes, current, std::move(updated), removes, std::move(done), tries);
-    });
-  });
-}
-
-// `updated` is what is left while the deletion waits; with `removes` the object goes at once.
-void ApiServer::commit_removal(AttributesPtr attributes, ObjectRef current, json::value updated, bool removes,
-                               Written done, int tries) {
-  ResourceInfo& resource = attributes->resource->stored();
-  if (attributes->dry_run)
-    return done(
-        {removes ? current : make_object(resource, current->key, to_stored_text(updated), current->revision),
-         nullptr, removes});
-  if (removes) hold_addresses(*attributes);
-  commit(resource, current->key, removes ? json::value(nullptr) : updated, current,
-         [this, attributes, key = current->key, done = std::move(done), tries,
-          removes](base::Result<ObjectRef> result) {
-           attributes->end(result.ok());
-           if (result.ok()) return done({std::move(*result), nullptr, removes});
-           if (result.error().kind == base::Kind::kConflict && tries < 16)
-             return go_on(loop_, attributes->request, [this, attributes, key, done, tries] {
-               remove_object(attributes->request, key, attributes->options, done, tries + 1);
-             });
-           done({nullptr, api::internal_error(attributes->name + ": " + result.error().message()), false});
-         });
-}
-
-void ApiServer::remove_collection(RequestPtr request) {
+void serve_delete_collection(ApiServer& server, RequestPtr request) {
   json::value refusal;
   json::value options = read_options(*request, &refusal);
   if (!refusal.is_null()) return request->reply_status(refusal);
@@ -274,14 +178,15 @@ void ApiServer::remove_collection(RequestPtr request) {
   };
   auto progress = std::make_shared<Progress>();
   progress->left = selected.size() + 1;
-  auto finish = [this, request, progress] {
+  auto finish = [&server, request, progress] {
     if (--progress->left != 0) return;
     if (!progress->failure.is_null()) return request->reply_status(progress->failure);
-    when_shown(request, progress->objects,
-               [this, request, progress] { reply_list(request, {}, std::move(progress->objects)); });
+    when_shown(request, progress->objects, [&server, request, progress] {
+      reply_list(server.loop(), request, {}, std::move(progress->objects));
+    });
   };
   for (const ObjectRef& object : selected) {
-    remove_object(request, object->key, options, [progress, finish](Outcome outcome) {
+    server.registry().remove(request, object->key, options, [progress, finish](Registry::Outcome outcome) {
       // Gone meanwhile is what was asked for.
       if (!outcome.status.is_null() && base::as_int(base::find(outcome.status, "code")) != 404)
         progress->failure = outcome.status;

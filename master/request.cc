@@ -229,4 +229,9 @@ bool negotiate(std::string_view accept, Renderable can, RequestInfo* info) {
   return false;
 }
 
+bool long_running(const RequestInfo& request) {
+  return request.resource && (request.verb == "watch" || connects(request.subresource) ||
+                              (request.subresource == "log" && request.flag("follow")));
+}
+
 }  // namespace master

@@ -65,6 +65,7 @@ using RequestPtr = std::shared_ptr<RequestInfo>;
 // each at most 256 of them, until there are 4096. As kube-apiserver does it.
 std::vector<std::string> bounded_warnings(const std::vector<std::string>& warnings);
 
+bool long_running(const RequestInfo& request);  // endless by its nature: a watch, an exec
 // Splits the path into resource, namespace, name…; false when the path is no resource path of ours.
 // `method` decides the verb together with ?watch=.
 bool parse_resource_path(const ResourceTable& table, std::string_view path, std::string_view method,

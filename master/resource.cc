@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "master/field_labels.h"
 #include "master/object_cache.h"
+#include "master/strategy.h"
 
 namespace master {
 namespace {
@@ -67,6 +68,7 @@ ResourcePtr ResourceTable::add(ResourceInfo row) {
   SAMPAN_CHECK(info.type != nullptr);
   info.group_version_text = info.group.empty() ? info.version : info.group + "/" + info.version;
   read_field_labels(info);
+  info.strategy = &strategy_of(info);
   std::string path = path_of(info.group, info.version, info.plural);
   ResourcePtr& slot = by_path_[path];
   if (info.stored_as.empty()) {

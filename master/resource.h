@@ -21,6 +21,8 @@ namespace master {
 
 class CustomConversion;
 class ObjectCache;
+struct Strategy;
+extern const Strategy kNoStrategy;  // does nothing
 
 struct ResourceInfo {
   std::string group;  // "" for core
@@ -62,6 +64,7 @@ struct ResourceInfo {
   std::vector<std::string_view> selector_names = {};
   std::string group_version_text = {};
   std::shared_ptr<ResourceInfo> stored_version = {};  // null: itself
+  const Strategy* strategy = &kNoStrategy;            // strategy.h
   std::shared_ptr<ObjectCache> objects = {};          // shared by all versions; null for reviews
 
   std::string_view group_version() const { return group_version_text; }  // "v1", "apps/v1"

@@ -5,6 +5,7 @@
 #include "base/fiber.h"
 #include "base/json_lists.h"
 #include "master/authorizer.h"
+#include "master/handlers.h"
 #include "master/server.h"
 
 namespace master {
@@ -81,7 +82,7 @@ json::object user_info(const User& user) {
 }
 
 // SubjectAccessReview, LocalSubjectAccessReview, SelfSubjectAccessReview.
-void ApiServer::review_access(RequestPtr request) {
+static void review_access(const ApiServer& server, const RequestPtr& request) {
   const ResourceInfo& resource = *request->resource;
   json::value review;
   if (!decode_body(*request, *resource.type, resource.kind, &review)) return;
@@ -98,7 +99,7 @@ void ApiServer::review_access(RequestPtr request) {
   std::string reason;
   bool allowed = false;
   if (self) {
-    allowed = authorizer_->allows(request->user, read_access(spec), &reason);
+    allowed = server.authorizer().allows(request->user, read_access(spec), &reason);
   } else {
     // Whoever is in one of the groups may what the group may, so many groups are asked about in parts.
     constexpr size_t kPart = 1000;
@@ -109,7 +110,7 @@ void ApiServer::review_access(RequestPtr request) {
       auto first = groups.begin() + static_cast<std::ptrdiff_t>(from);
       user.groups.assign(first, first + static_cast<std::ptrdiff_t>(std::min(kPart, groups.size() - from)));
       reason.clear();
-      allowed = authorizer_->allows(user, read_access(spec), &reason);
+      allowed = server.authorizer().allows(user, read_access(spec), &reason);
       base::give_way();
     }
   }
@@ -120,7 +121,7 @@ void ApiServer::review_access(RequestPtr request) {
   request->reply(201, review);
 }
 
-void ApiServer::review_rules(RequestPtr request) {
+static void review_rules(const ApiServer& server, const RequestPtr& request) {
   const ResourceInfo& resource = *request->resource;
   json::value review;
   if (!decode_body(*request, *resource.type, resource.kind, &review)) return;
@@ -135,10 +136,11 @@ void ApiServer::review_rules(RequestPtr request) {
     add({{"*"}, {"*"}, {"*"}, {}, {}});
     add({{"*"}, {}, {}, {}, {"*"}});
   }
-  authorizer_->rbac().each_rule(request->user, ns, [&](const RbacIndex::Grant&, const PolicyRule& rule) {
-    add(rule);
-    return true;
-  });
+  server.authorizer().rbac().each_rule(request->user, ns,
+                                       [&](const RbacIndex::Grant&, const PolicyRule& rule) {
+                                         add(rule);
+                                         return true;
+                                       });
   bool node = !node_of(request->user).empty();
   json::object status{
       {"resourceRules", std::move(resources)}, {"nonResourceRules", std::move(paths)}, {"incomplete", node}};
@@ -148,13 +150,26 @@ void ApiServer::review_rules(RequestPtr request) {
   request->reply(201, review);
 }
 
-void ApiServer::review_self(RequestPtr request) {
+static void review_self(const ApiServer&, const RequestPtr& request) {
   const ResourceInfo& resource = *request->resource;
   json::value review;
   if (!decode_body(*request, *resource.type, resource.kind, &review)) return;
   review.get_object()["status"] = json::object{{"userInfo", user_info(request->user)}};
   base::object_at(review.get_object(), "metadata")["creationTimestamp"] = base::format_time(base::wall_now());
   request->reply(201, review);
+}
+
+void add_review_handlers(ApiServer& server) {
+  auto add = [&server](std::string_view group, const char* review,
+                       void (*handler)(const ApiServer&, const RequestPtr&)) {
+    server.handle_with(group, review, "",
+                       [&server, handler](const RequestPtr& request) { handler(server, request); });
+  };
+  constexpr std::string_view kAuthorization = "authorization.k8s.io";
+  for (const char* review : {"subjectaccessreviews", "localsubjectaccessreviews", "selfsubjectaccessreviews"})
+    add(kAuthorization, review, review_access);
+  add(kAuthorization, "selfsubjectrulesreviews", review_rules);
+  add("authentication.k8s.io", "selfsubjectreviews", review_self);
 }
 
 }  // namespace master

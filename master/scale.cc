@@ -7,6 +7,7 @@
 #include "api/walk.h"
 #include "base/fiber.h"
 #include "master/custom_conversion.h"
+#include "master/handlers.h"
 #include "master/heavy_requests.h"
 #include "master/patch_refusal.h"
 #include "master/server.h"
@@ -70,10 +71,11 @@ json::value to_scale(const ResourceInfo& resource, const json::value& object) {
 
 }  // namespace
 
-void ApiServer::scale(RequestPtr request) {
+void serve_scale(ApiServer& server, RequestPtr request) {
+  Registry& registry = server.registry();
   ResourceInfo& resource = *request->resource;
   static const api::Type* type = api::find_type("io.k8s.api.autoscaling.v1", "Scale");
-  auto reply = [request, &resource](Outcome outcome) {
+  auto reply = [request, &resource](Registry::Outcome outcome) {
     if (!outcome.status.is_null()) return request->reply_status(outcome.status);
     when_shown(request, {outcome.object}, [request, &resource, object = outcome.object] {
       Bytes text = resource.conversion ? CustomConversion::text(resource, *object) : object->text;
@@ -81,8 +83,9 @@ void ApiServer::scale(RequestPtr request) {
     });
   };
   if (request->verb == "get") {
-    ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
-    if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
+    ObjectRef object = resource.objects->find(object_key(request->ns, request->name));
+    if (!object)
+      return request->reply_status(registry.absent(resource, object_key(request->ns, request->name)));
     return reply({object, nullptr, false});
   }
   auto take = [request, &resource](const json::value& wanted, const json::value& current,
@@ -101,11 +104,12 @@ void ApiServer::scale(RequestPtr request) {
   };
   // Admitted as a Scale, which is what policies for it look at, then written. `make`: what is wanted
   // of what is there.
-  auto write = [this, request, &resource, take,
+  auto write = [&registry, request, &resource, take,
                 reply](const std::function<base::Result<json::value>(const json::value& current)>& make) {
-    ObjectRef object = cache(resource).find(object_key(request->ns, request->name));
-    if (!object) return request->reply_status(absent(resource, object_key(request->ns, request->name)));
-    when_shown(request, {object}, [this, request, &resource, take, reply, make, object] {
+    ObjectRef object = resource.objects->find(object_key(request->ns, request->name));
+    if (!object)
+      return request->reply_status(registry.absent(resource, object_key(request->ns, request->name)));
+    when_shown(request, {object}, [&registry, request, &resource, take, reply, make, object] {
       Bytes text = resource.conversion ? CustomConversion::text(resource, *object) : object->text;
       json::value current;
       base::Result<json::value> wanted = json::value();
@@ -124,12 +128,12 @@ void ApiServer::scale(RequestPtr request) {
                                " based on URL) was undeterminable: name must be provided"
                          : "the name of the object (" + std::string(name) +
                                ") does not match the name on the URL (" + request->name + ")"));
-      admit_body(request, Operation::kUpdate, std::move(*wanted), std::move(current),
-                 [this, request, take, reply](const json::value& admitted) {
+      admit_body(registry, request, Operation::kUpdate, std::move(*wanted), std::move(current),
+                 [&registry, request, take, reply](const json::value& admitted) {
                    request->admitted = true;
                    auto scale = std::make_shared<json::value>(admitted);
-                   go_on(loop_, request, [this, request, take, reply, scale] {
-                     update_object(
+                   go_on(registry.loop(), request, [&registry, request, take, reply, scale] {
+                     registry.update(
                          request, "",
                          [take, scale](const json::value& now, json::value* updated) {
                            return take(*scale, now, updated);

@@ -4,7 +4,7 @@
 
 #include "api/status.h"
 #include "base/json_lists.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -12,18 +12,18 @@ namespace json = base::json;
 
 namespace {
 
-ClusterAddresses reserved_addresses(const ServerOptions& options) {
+ClusterAddresses reserved_addresses(const Registry::Network& network) {
   ClusterAddresses out{
-      options.service_cidr, options.cluster_cidr, options.cluster_dns, {options.advertise_address}, {}, {}};
-  out.cluster_ips = ServiceAllocator(options.service_cidr, options.cluster_dns).reserved();
+      network.service_cidr, network.cluster_cidr, network.cluster_dns, {network.master}, {}, {}};
+  out.cluster_ips = ServiceAllocator(network.service_cidr, network.cluster_dns).reserved();
   return out;
 }
 
 }  // namespace
 
-FollowedAddresses::FollowedAddresses(ApiServer& server, std::function<void()> changed)
-    : nodes_(server.cache("", "nodes")), changed_(std::move(changed)),
-      cluster_(reserved_addresses(server.options())) {
+FollowedAddresses::FollowedAddresses(Registry& registry, std::function<void()> changed)
+    : nodes_(registry.cache("", "nodes")), changed_(std::move(changed)),
+      cluster_(reserved_addresses(registry.network())) {
   for (const auto& [key, node] : nodes_.objects()) count_node(*node, 1);
   listener_ = nodes_.subscribe([this](const WatchEvent& event) {
     std::set<std::string> before = cluster_.nodes;
@@ -48,8 +48,8 @@ void FollowedAddresses::count_node(const StoredObject& node, int by) {
   }
 }
 
-ServiceAddressAdmission::ServiceAddressAdmission(ApiServer& server)
-    : cluster_(server), deny_all_(server.options().deny_external_ips) {}
+ServiceAddressAdmission::ServiceAddressAdmission(Registry& registry, bool deny_all)
+    : cluster_(registry), deny_all_(deny_all) {}
 
 json::value ServiceAddressAdmission::validate(AdmissionAttributes& attributes) {
   if (!attributes.is("", "services") || !attributes.subresource.empty()) return nullptr;
@@ -71,14 +71,14 @@ json::value ServiceAddressAdmission::validate(AdmissionAttributes& attributes) {
   return errors.empty() ? json::value() : api::invalid("", "Service", attributes.name, errors);
 }
 
-ServiceAddressController::ServiceAddressController(ApiServer& server)
-    : services_(server.cache("", "services")),
-      client_(server.local_transport(
+ServiceAddressController::ServiceAddressController(Registry& registry)
+    : services_(registry.cache("", "services")),
+      client_(registry.transport(
                   {"system:serviceaccount:kube-system:service-controller",
                    {"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}}),
               "sampan-master"),
       events_(client_, "service-controller", base::wall_now),
-      queue_(server.loop(), [this](const std::string& key) { sync(key); }), cluster_(server, [this] {
+      queue_(registry.loop(), [this](const std::string& key) { sync(key); }), cluster_(registry, [this] {
         for (const std::string& key : book_.with_external()) queue_.add(key);
       }) {
   for (const auto& [key, service] : services_.objects()) follow(*service);

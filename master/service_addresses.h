@@ -16,12 +16,12 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 // ClusterAddresses, kept as Nodes change.
 class FollowedAddresses {
  public:
-  explicit FollowedAddresses(ApiServer& server, std::function<void()> changed = {});
+  explicit FollowedAddresses(Registry& registry, std::function<void()> changed = {});
   ~FollowedAddresses();
   const ClusterAddresses& now() const { return cluster_; }
 
@@ -36,7 +36,8 @@ class FollowedAddresses {
 
 class ServiceAddressAdmission final : public AdmissionPlugin {
  public:
-  explicit ServiceAddressAdmission(ApiServer& server);
+  // `deny_all`: no Service has external addresses.
+  ServiceAddressAdmission(Registry& registry, bool deny_all);
   std::string_view name() const override { return "DenyServiceExternalIPs"; }
   base::json::value validate(AdmissionAttributes& attributes) override;
 
@@ -47,7 +48,7 @@ class ServiceAddressAdmission final : public AdmissionPlugin {
 
 class ServiceAddressController {
  public:
-  explicit ServiceAddressController(ApiServer& server);
+  explicit ServiceAddressController(Registry& registry);
   ~ServiceAddressController();
 
  private:

@@ -1,7 +1,7 @@
 #include "master/service_endpoint.h"
 
 #include "base/json_lists.h"
-#include "master/server.h"
+#include "master/registry.h"
 
 namespace master {
 
@@ -35,10 +35,10 @@ std::string ServiceLookup::text(std::string_view service, std::string_view port)
   return "no endpoints available for " + quoted;
 }
 
-ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const std::string& service,
+ServiceLookup look_up_service(Registry& registry, const std::string& ns, const std::string& service,
                               std::string_view port) {
   ServiceLookup out;
-  ObjectRef found = server.cache("", "services").find(object_key(ns, service));
+  ObjectRef found = registry.cache("", "services").find(object_key(ns, service));
   if (!found) {
     out.reason = "ServiceNotFound";
     return out;
@@ -57,7 +57,7 @@ ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const st
     return out;
   }
   out.reason = "EndpointsNotFound";
-  auto [it, end] = server.cache("discovery.k8s.io", "endpointslices").range(ns);
+  auto [it, end] = registry.cache("discovery.k8s.io", "endpointslices").range(ns);
   for (; it != end; ++it) {
     auto label = it->second->labels.find("kubernetes.io/service-name");
     if (label == it->second->labels.end() || label->second != service) continue;

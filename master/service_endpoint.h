@@ -8,7 +8,7 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 struct ServiceEndpoint {
   std::string address;
@@ -25,7 +25,7 @@ struct ServiceLookup {
   std::string text(std::string_view service, std::string_view port) const;
 };
 // `port` is the number or the name of one of the Service's ports; "": the port without a name.
-ServiceLookup look_up_service(ApiServer& server, const std::string& ns, const std::string& service,
+ServiceLookup look_up_service(Registry& registry, const std::string& ns, const std::string& service,
                               std::string_view port);
 
 }  // namespace master

@@ -6,9 +6,10 @@
 #include <map>
 #include <set>
 
+#include "api/validate.h"
 #include "base/json_lists.h"
 #include "master/custom_resource_plan.h"
-#include "master/service_update.h"
+#include "master/service_strategy.h"
 
 namespace master {
 
@@ -49,28 +50,40 @@ void update_namespace(const json::value& current, json::value& updated) {
     base::copy_member(spec->get_object(), object_in(updated, "spec"), "finalizers");
 }
 
-// What the registry does to the objects of one kind beyond what it does to all.
-struct Strategy {
-  bool counts_generation = false;    // metadata.generation: 1, then one more with each change of content
-  const char* new_status = nullptr;  // JSON; null: {}
-  void (*create)(json::value& object) = nullptr;
-  void (*update)(const json::value& current, json::value& updated) = nullptr;
-  bool keeps_status = false;  // a create may bring one
-  // What a write to /status leaves of metadata; most kinds take labels, annotations, finalizers and owners
-  // there.
-  std::span<const char* const> kept_by_status = {};
-  Dependents dependents = Dependents::kDelete;
-};
+void set_qos_class(json::value& pod) { object_in(pod, "status")["qosClass"] = api::qos_class(pod); }
+
+void terminate_namespace(json::value& object) { object_in(object, "status")["phase"] = "Terminating"; }
+bool has_spec_finalizers(const json::value& object) {
+  return !base::list_at(base::find_path(object, "spec", "finalizers")).empty();
+}
+
+// A definition waits until its instances are gone.
+void keep_definition(json::value& definition) {
+  json::object& metadata = object_in(definition, "metadata");
+  if (metadata.contains("deletionTimestamp")) return;
+  json::value& list = metadata["finalizers"];
+  if (!list.is_array()) list = json::array();
+  for (const json::value& item : list.get_array())
+    if (base::as_string(&item) == kCleanupFinalizer) return;
+  list.get_array().push_back(json::value(kCleanupFinalizer));
+}
 
 constexpr const char* kAllMetadata[] = {"labels", "annotations", "finalizers",
                                         "ownerReferences"};  // ResetObjectMetaForStatus()
 constexpr const char* kLabels[] = {"labels"};
 constexpr const char* kOwners[] = {"ownerReferences"};  // which old kubelets spoiled
 
-const Strategy& strategy_of(const ResourceInfo& resource) {
+const Strategy& builtin_strategy(const ResourceInfo& resource) {
   constexpr Strategy kCounted{true};
   static const std::map<std::string_view, Strategy> kRows = {
-      {"namespaces", {false, R"({"phase":"Active"})", nullptr, update_namespace}},
+      {"namespaces",
+       {.new_status = R"({"phase":"Active"})",
+        .update = update_namespace,
+        .begin_deletion = terminate_namespace,
+        .waits = has_spec_finalizers}},
+      {"configmaps", {.checks_large = true}},
+      {"secrets", {.checks_large = true}},
+      {"customresourcedefinitions.apiextensions.k8s.io", {.begin_deletion = keep_definition}},
       {"nodes", {false, nullptr, nullptr, nullptr, true}},
       {"persistentvolumeclaims", {false, R"({"phase":"Pending"})"}},
       {"persistentvolumes", {false, R"({"phase":"Pending"})"}},
@@ -78,12 +91,20 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
        {.counts_generation = true,
         .new_status = R"({"phase":"Pending"})",
         .create = create_pod,
-        .kept_by_status = kOwners}},
+        .kept_by_status = kOwners,
+        .admitted = set_qos_class,
+        .answers_deleted = true}},
       {"podtemplates", kCounted},
       {"events", {.dependents = Dependents::kUnsupported}},
       {"replicationcontrollers",
        {.counts_generation = true, .new_status = R"({"replicas":0})", .dependents = Dependents::kOrphan}},
-      {"services", {.new_status = R"({"loadBalancer":{}})", .update = clear_load_balancer}},
+      {"services",
+       {.new_status = R"({"loadBalancer":{}})",
+        .update = clear_load_balancer,
+        .loaded = load_service_addresses,
+        .take = take_service_addresses,
+        .retake = retake_service_addresses,
+        .hold = hold_service_addresses}},
       {"daemonsets.apps",
        {true,
         R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})"}},
@@ -119,9 +140,8 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
       {"validatingadmissionpolicybindings.admissionregistration.k8s.io", kCounted},
       {"validatingwebhookconfigurations.admissionregistration.k8s.io", kCounted},
   };
-  static const Strategy kPlain;
   auto row = kRows.find(resource.qualified());
-  return row == kRows.end() ? kPlain : row->second;
+  return row == kRows.end() ? kNoStrategy : row->second;
 }
 
 // Of every update.
@@ -189,6 +209,11 @@ json::value pod_part(std::string_view subresource, const json::value& current, c
 
 }  // namespace
 
+const Strategy kNoStrategy;
+const Strategy& strategy_of(const ResourceInfo& resource) {
+  return resource.type && resource.type->custom ? kNoStrategy : builtin_strategy(resource);
+}
+
 std::string new_uid() {
   unsigned char bytes[16];
   SAMPAN_CHECK(::getrandom(bytes, sizeof bytes, 0) == static_cast<ssize_t>(sizeof bytes));
@@ -224,7 +249,7 @@ void prepare_create(const ResourceInfo& resource, json::value& object) {
   if (resource.type->custom) return prepare_custom_create(resource.has_status, object);
   if (resource.is("apiextensions.k8s.io", "customresourcedefinitions"))
     return prepare_definition_create(object);
-  const Strategy& own = strategy_of(resource);
+  const Strategy& own = *resource.strategy;
   json::object& root = object.get_object();
   if (resource.has_status && !own.keeps_status) {
     root.erase("status");
@@ -244,7 +269,7 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
     // The status (its conditions alone, of an approval) and metadata are taken.
     json::value status = fresh.contains("status") ? std::move(fresh["status"]) : json::value(json::object());
     json::object metadata =
-        status_metadata(old_metadata, object_in(updated, "metadata"), strategy_of(resource).kept_by_status);
+        status_metadata(old_metadata, object_in(updated, "metadata"), resource.strategy->kept_by_status);
     updated = current;
     if (subresource == "status") {
       updated.get_object()["status"] = std::move(status);
@@ -270,7 +295,7 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource, 
   json::object& metadata = object_in(updated, "metadata");
   for (const char* owned : kOwnedMetadata) base::copy_member(old_metadata, metadata, owned);
   if (resource.has_status) base::copy_member(old, fresh, "status");
-  if (const Strategy& own = strategy_of(resource); own.update) own.update(current, updated);
+  if (const Strategy& own = *resource.strategy; own.update) own.update(current, updated);
   if (const json::value* generation = old_metadata.if_contains("generation"))
     if (content_changed(current, updated))
       object_in(updated, "metadata")["generation"] = base::as_int(generation) + 1;
@@ -300,12 +325,12 @@ bool needs_version(const ResourceInfo& resource) {
 
 std::span<const char* const> kept_by_status(const ResourceInfo& resource) {
   return resource.type->custom ? std::span<const char* const>(kAllMetadata)
-                               : strategy_of(resource).kept_by_status;
+                               : resource.strategy->kept_by_status;
 }
 
 Dependents default_dependents(const ResourceInfo& resource) {
   return resource.type && resource.type->custom ? Dependents::kDelete
-                                                : strategy_of(resource.stored()).dependents;
+                                                : resource.stored().strategy->dependents;
 }
 
 void set_deletion_finalizers(Dependents by_default, const json::value& options, json::object& metadata) {

@@ -11,6 +11,49 @@
 
 namespace master {
 
+class Registry;
+struct AdmissionAttributes;
+
+// What becomes of those that an object of this kind owns when a deletion does not say:
+// rest.GarbageCollectionDeleteStrategy of each kind, in the versions that are served.
+enum class Dependents { kDelete, kOrphan, kUnsupported };
+
+// What the registry does to the objects of one kind beyond what it does to all. Rows: strategy.cc.
+struct Strategy {
+  using Object = base::json::value;
+  bool counts_generation = false;    // metadata.generation: 1, then one more with each change of content
+  const char* new_status = nullptr;  // JSON; null: {}
+  void (*create)(Object& object) = nullptr;
+  void (*update)(const Object& current, Object& updated) = nullptr;
+  bool keeps_status = false;  // a create may bring one
+  // What a write to /status leaves of metadata; most kinds take labels, annotations, finalizers and owners
+  // there.
+  std::span<const char* const> kept_by_status = {};
+  Dependents dependents = Dependents::kDelete;
+
+  // What came from the store at start.
+  void (*loaded)(Registry& registry, const Object& object) = nullptr;
+  // A new object as plugins left it, before it is validated.
+  void (*admitted)(Object& object) = nullptr;
+  // Last before a new object is stored, and first of an update that is no status; null or the Status that
+  // refuses.
+  Object (*take)(Registry& registry, AdmissionAttributes& attributes) = nullptr;
+  Object (*retake)(Registry& registry, std::string_view name, const Object& current,
+                   Object& updated) = nullptr;
+  // What the write took is given back when it fails, and what it gives up when it succeeds: an update, or
+  // (attributes.object null) a removal.
+  void (*hold)(Registry& registry, AdmissionAttributes& attributes) = nullptr;
+  // An object whose deletion begins; called again by each further deletion.
+  void (*begin_deletion)(Object& object) = nullptr;
+  // What a deletion waits for besides metadata.finalizers.
+  bool (*waits)(const Object& object) = nullptr;
+  bool answers_deleted = false;  // a deletion is answered with the object, not with a Status
+  // Whether too large an object may be checked whole, since that costs no more than its text.
+  bool checks_large = false;
+};
+// The row of a built-in kind; that of any other does nothing.
+const Strategy& strategy_of(const ResourceInfo& resource);
+
 // metadata that the registry owns; `object` has a name.
 void stamp_new(base::json::object& metadata, base::Time now);
 std::string new_uid();
@@ -27,9 +70,6 @@ void prepare_update(const ResourceInfo& resource, std::string_view subresource,
 bool needs_version(const ResourceInfo& resource);
 // Members of metadata that a write to /status leaves as they are, besides those that no update may change.
 std::span<const char* const> kept_by_status(const ResourceInfo& resource);
-// What becomes of those that an object of this kind owns when a deletion does not say:
-// rest.GarbageCollectionDeleteStrategy of each kind, in the versions that are served.
-enum class Dependents { kDelete, kOrphan, kUnsupported };
 Dependents default_dependents(const ResourceInfo& resource);
 // metadata.finalizers "orphan" and "foregroundDeletion" as a deletion with these DeleteOptions leaves them
 // (registry/generic/registry, deletionFinalizersForGarbageCollection).

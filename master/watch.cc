@@ -1,4 +1,6 @@
 // WATCH: the state now or the events since a revision, then every event as it happens.
+#include "master/watch.h"
+
 #include <deque>
 #include <tuple>
 
@@ -6,8 +8,8 @@
 #include "api/status.h"
 #include "base/http_feed.h"
 #include "master/custom_conversion.h"
+#include "master/handlers.h"
 #include "master/list_options.h"
-#include "master/server.h"
 
 namespace master {
 
@@ -28,8 +30,8 @@ constexpr size_t kConvertedAtOnce = 500;  // in one review
 // One watch: a listener on the cache that writes lines to its exchange. What its client is owed lies
 // here as references to what the cache and its history hold anyway, and is written as the client takes
 // it: first the state, then what happened meanwhile.
-struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
-  ApiServer* server;
+struct Watches::Watcher : std::enable_shared_from_this<Watcher> {
+  Watches* watches;
   RequestPtr request;
   Filter filter;
   std::shared_ptr<ObjectCache> objects;
@@ -70,11 +72,11 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
   void send(std::string_view type, const StoredObject& object, const Bytes& shared_line) {
     if (request->protobuf) {
       request->exchange->write(
-          base::http::bytes(api::protobuf_event_frame(type, *server->render(*request, object, false))));
+          base::http::bytes(api::protobuf_event_frame(type, *render(*request, object, false))));
     } else if (shared_line && shares_lines()) {
       request->exchange->write(shared_line);
     } else {
-      request->exchange->write(event_line(type, *server->render(*request, object, !columns_sent)));
+      request->exchange->write(event_line(type, *render(*request, object, !columns_sent)));
       columns_sent = true;
     }
   }
@@ -214,19 +216,19 @@ struct ApiServer::Watcher : std::enable_shared_from_this<Watcher> {
     if (finish && !begun) begin();
     if (finish) request->exchange->finish();
     objects->unsubscribe(listener);
-    server->watchers_.erase(id);
+    watches->watchers_.erase(id);
     state.reset();
     waiting.clear();
   }
 };
 
-void ApiServer::watch(RequestPtr request) {
+void Watches::serve(RequestPtr request) {
   ResourceInfo& resource = *request->resource;
   ListOptions options;
   if (json::value refusal = read_list_options(*request, true, &options); !refusal.is_null())
     return request->reply_status(refusal);
   auto watcher = std::make_shared<Watcher>();
-  watcher->server = this;
+  watcher->watches = this;
   watcher->request = request;
   watcher->objects = resource.objects;
   watcher->bookmarks = options.bookmarks;
@@ -234,15 +236,15 @@ void ApiServer::watch(RequestPtr request) {
 
   ObjectCache& objects = *watcher->objects;
   int64_t after = options.version.value_or(0);
-  watcher->revision = current_revision(resource);
+  watcher->revision = registry_.current_revision(resource);
   bool send_initial = options.send_initial_events.value_or(false);
   bool wants_state = options.send_initial_events.value_or(after == 0);
   if (send_initial && after > watcher->revision)
     return request->reply_status(version_too_large(after, watcher->revision));
-  watcher->id = next_watcher_++;
+  watcher->id = next_++;
   watchers_[watcher->id] = watcher;
   std::weak_ptr<Watcher> weak = watcher;
-  watcher->feed = base::http::Feed::make(loop_, request->exchange, [weak] {
+  watcher->feed = base::http::Feed::make(registry_.loop(), request->exchange, [weak] {
     auto w = weak.lock();
     return w && w->next();
   });
@@ -261,13 +263,13 @@ void ApiServer::watch(RequestPtr request) {
   watcher->listener = objects.subscribe([this, weak](const WatchEvent& event) {
     if (auto w = weak.lock()) w->follow(event);
     if (!bookmark_timer_.active())
-      bookmark_timer_ = loop_.after(kBookmarkInterval, [this] { send_bookmarks(); });
+      bookmark_timer_ = registry_.loop().after(kBookmarkInterval, [this] { send_bookmarks(); });
   });
   // A time that is over already ends it at once, as a context's deadline does.
   int seconds = options.timeout_s != 0 ? std::max(options.timeout_s, 0) : kDefaultWatchSeconds;
-  watcher->timeout = loop_.after(std::chrono::seconds(seconds), [this, weak] {
+  watcher->timeout = registry_.loop().after(std::chrono::seconds(seconds), [this, weak] {
     if (auto w = weak.lock()) {
-      int64_t now = current_revision(*w->request->resource);
+      int64_t now = registry_.current_revision(*w->request->resource);
       if (w->bookmarks && w->told_all() && w->sent_revision < now && !w->request->resource->is_volatile)
         w->bookmark(now, false);
       w->end(true);
@@ -276,7 +278,7 @@ void ApiServer::watch(RequestPtr request) {
   watcher->feed->run();
 }
 
-void ApiServer::end_watches(const ObjectCache& objects) {
+void Watches::end(const ObjectCache& objects) {
   std::vector<std::shared_ptr<Watcher>> ended;
   for (auto& [id, watcher] : watchers_)
     if (watcher->objects.get() == &objects) ended.push_back(watcher);
@@ -284,11 +286,11 @@ void ApiServer::end_watches(const ObjectCache& objects) {
 }
 
 // Armed by the first change after the last round, so that an idle cluster has no timer.
-void ApiServer::send_bookmarks() {
+void Watches::send_bookmarks() {
   std::vector<std::shared_ptr<Watcher>> all;
   for (auto& [id, watcher] : watchers_) all.push_back(watcher);
   for (auto& watcher : all) {
-    int64_t revision = current_revision(*watcher->request->resource);
+    int64_t revision = registry_.current_revision(*watcher->request->resource);
     if (watcher->bookmarks && watcher->sent_revision < revision && watcher->told_all())
       watcher->bookmark(revision, false);
   }

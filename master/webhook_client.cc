@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "api/base64.h"
-#include "master/server.h"
+#include "master/registry.h"
 #include "master/service_endpoint.h"
 
 namespace master {
@@ -108,13 +108,13 @@ std::string status_words(const base::http::Response& response) {
 
 }  // namespace
 
-WebhookClient::WebhookClient(ApiServer& server) : server_(server), resolver_(server.loop()) {}
+WebhookClient::WebhookClient(Registry& registry) : registry_(registry), resolver_(registry.loop()) {}
 WebhookClient::~WebhookClient() = default;
 
 base::Result<Destination> WebhookClient::endpoint_of(const std::string& ns, const std::string& service,
                                                      int port) {
   std::string number = std::to_string(port);
-  ServiceLookup found = look_up_service(server_, ns, service, number);
+  ServiceLookup found = look_up_service(registry_, ns, service, number);
   if (found.endpoints.empty())
     return unreachable("service " + ns + "/" + service, found.text(service, number));
   ServiceEndpoint& chosen = found.endpoints[next_++ % found.endpoints.size()];
@@ -155,7 +155,7 @@ base::Result<std::shared_ptr<WebhookClient::Pool>> WebhookClient::pool_for(const
       if (oldest != pools_.end()) pools_.erase(oldest);
     }
     auto pool = std::make_shared<Pool>();
-    pool->client = std::make_unique<base::http::Client>(server_.loop(), std::move(context), options);
+    pool->client = std::make_unique<base::http::Client>(registry_.loop(), std::move(context), options);
     it = pools_.emplace(key, std::move(pool)).first;
   }
   it->second->used = next_++;
@@ -180,7 +180,7 @@ void WebhookClient::post(const json::value& client_config, std::string body, bas
   auto began = std::chrono::steady_clock::now();
   uint64_t id = next_++;
   auto waiting = std::make_shared<Done>(std::move(done));
-  auto late = server_.loop().after(timeout, [waiting, host = to->host] {
+  auto late = registry_.loop().after(timeout, [waiting, host = to->host] {
     if (Done told = std::exchange(*waiting, nullptr))
       told(base::make_error(base::Kind::kTimeout, "resolve", host, "no answer in time"));
   });

@@ -13,7 +13,7 @@
 
 namespace master {
 
-class ApiServer;
+class Registry;
 
 // Where a call goes; what the certificate must be for.
 struct Destination {
@@ -23,7 +23,7 @@ struct Destination {
 
 class WebhookClient {
  public:
-  explicit WebhookClient(ApiServer& server);
+  explicit WebhookClient(Registry& registry);
   ~WebhookClient();
   // Posts a JSON document. `done` is called once, unless the client is destroyed first.
   using Done = std::function<void(base::Result<base::http::Response>)>;
@@ -34,7 +34,7 @@ class WebhookClient {
   base::Result<Destination> endpoint_of(const std::string& ns, const std::string& service, int port);
   base::Result<Destination> destination(const base::json::value& client_config);
   void send(const Destination& to, std::string body, base::Duration timeout, base::Duration left, Done done);
-  ApiServer& server_;
+  Registry& registry_;
   base::Resolver resolver_;  // of a url's host
   struct Pool {
     std::unique_ptr<base::http::Client> client;

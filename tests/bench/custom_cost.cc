@@ -66,11 +66,11 @@ int main(int argc, char** argv) {
   bench.server = std::make_unique<master::ApiServer>(bench.loop, std::move(*store), options);
   if (!bench.server->start().ok()) return 1;
   bench.transport = bench.server->local_transport({"admin", {"system:masters"}});
-  for (int i = 0; i < 100 && !bench.server->cache("", "namespaces").find("/default"); ++i)
+  for (int i = 0; i < 100 && !bench.server->registry().cache("", "namespaces").find("/default"); ++i)
     bench.loop.run_once(std::chrono::milliseconds(50));
   bench.call_many(
       {Bench::request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kDefinition)}, 201);
-  for (int i = 0; i < 100 && !bench.server->resources().find("example.com", "v1", "things"); ++i)
+  for (int i = 0; i < 100 && !bench.server->registry().resources().find("example.com", "v1", "things"); ++i)
     bench.loop.run_once(std::chrono::milliseconds(50));
 
   std::string filler(1500, 'x');

@@ -547,7 +547,7 @@ TEST_F(WebhookTest, ServicesAreReachedByTheirEndpoints) {
                 .find("no endpoints available for service \"hook\""),
             std::string::npos);
   // Not a slice that a client could write (loopback is refused): it is put where the plugin looks.
-  ResourceInfo& slices = *server_->resources().find("discovery.k8s.io", "v1", "endpointslices");
+  ResourceInfo& slices = *server_->registry().resources().find("discovery.k8s.io", "v1", "endpointslices");
   slices.objects->load(make_object(
       slices, "default/hook-1",
       R"({"metadata":{"name":"hook-1","namespace":"default","labels":{"kubernetes.io/service-name":"hook"}},"addressType":"IPv4",

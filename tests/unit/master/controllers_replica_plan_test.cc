@@ -76,9 +76,9 @@ TEST(ReplicaPlan, ABurstIsBounded) { EXPECT_EQ(plan_replicas(owner(9000), {}, kN
 TEST(ReplicaPlan, ThePodCarriesItsOwner) {
   EXPECT_EQ(
       base::to_json(pod_from_template(owner(1))),
-      R"({"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"web-","namespace":"default","labels":{"app":"web","tier":"x"},)"
-      R"("ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web","uid":"u1","controller":true,"blockOwnerDeletion":true}]},)"
-      R"("spec":{"containers":[]}})");
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","labels":{"app":"web","tier":"x"},)"
+      R"("ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web","uid":"u1","controller":true,"blockOwnerDeletion":true}],)"
+      R"("generateName":"web-"},"spec":{"containers":[]}})");
 }
 
 }  // namespace master::controllers

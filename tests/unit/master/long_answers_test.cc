@@ -42,11 +42,11 @@ class LongAnswers : public ServerTest {
   void SetUp() override {
     ServerTest::SetUp();
     if (const char* asked = std::getenv("SAMPAN_LIST_PODS")) pods_ = std::stoul(asked);
-    ResourceInfo& resource = *server_->resources().find("", "v1", "pods");
+    ResourceInfo& resource = *server_->registry().resources().find("", "v1", "pods");
     for (size_t i = 0; i < pods_; ++i) {
       char name[32];
       std::snprintf(name, sizeof name, "pod-%06zu", i);
-      ApiServer::cache(resource).load(make_object(resource, std::string("many/") + name, pod(name), 1));
+      Registry::cache(resource).load(make_object(resource, std::string("many/") + name, pod(name), 1));
     }
     base::http::Server::Options options;
     options.max_queued_bytes = kMaxQueued;
@@ -97,9 +97,9 @@ class LongAnswers : public ServerTest {
   // As a write that has become durable.
   void change(const std::string& name) {
     loop_.post([this, name] {
-      ResourceInfo& resource = *server_->resources().find("", "v1", "pods");
-      ObjectCache& cache = ApiServer::cache(resource);
-      int64_t revision = std::max(server_->durable_revision(), cache.last_revision()) + 1;
+      ResourceInfo& resource = *server_->registry().resources().find("", "v1", "pods");
+      ObjectCache& cache = Registry::cache(resource);
+      int64_t revision = std::max(server_->registry().durable_revision(), cache.last_revision()) + 1;
       cache.put(make_object(resource, "many/" + name, pod(name, R"(,"labels":{"changed":"yes"})"), revision));
     });
   }
@@ -234,7 +234,7 @@ TEST_F(LongAnswers, AWatcherThatTakesNothingCostsOneSnapshot) {
       socket.read_answer();
     }
   });
-  EXPECT_EQ(server_->cache("", "pods").subscribers() > 0, true);
+  EXPECT_EQ(server_->registry().cache("", "pods").subscribers() > 0, true);
   // It goes on where it was.
   serve("and goes on", [&] {
     std::string all = w->read_until("initial-events-end");
