@@ -11,7 +11,7 @@
 #include "master/admission_webhooks.h"
 #include "master/registry.h"
 #include "master/service_account_admission.h"
-#include "master/service_addresses.h"
+#include "master/service_address_admission.h"
 
 namespace master {
 

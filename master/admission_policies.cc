@@ -4,7 +4,7 @@
 
 #include "api/status.h"
 #include "master/admission_input.h"
-#include "master/custom_conversion.h"
+#include "master/conversion.h"
 #include "master/registry.h"
 #include "master/strategy.h"
 
@@ -159,8 +159,7 @@ void ValidatingPolicies::next(std::shared_ptr<Round> round) {
     if (!one->is_null()) objects.push_back(*one);
   shown->conversion->convert(*shown, std::move(objects),
                              [round, with](base::Result<std::vector<json::value>> result) {
-                               if (!result.ok())
-                                 return round->done(CustomConversion::refusal(result.error()));
+                               if (!result.ok()) return round->done(Conversion::refusal(result.error()));
                                json::value object, old;
                                if (!round->attributes->old.is_null()) old = std::move(result->back());
                                if (!round->attributes->object.is_null()) object = std::move(result->front());

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "master/admission_input.h"
 #include "master/admission_scope.h"
-#include "master/custom_conversion.h"
+#include "master/conversion.h"
 #include "master/registry.h"
 #include "master/strategy.h"
 
@@ -72,7 +72,7 @@ void AdmissionWebhooks::ask(const Call& call, const AttributesPtr& attributes, A
   conversion->convert(
       *call.shown, std::move(objects),
       [this, call, attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
-        if (!result.ok()) return done(CustomConversion::refusal(result.error()), {}, nullptr);
+        if (!result.ok()) return done(Conversion::refusal(result.error()), {}, nullptr);
         json::value object, old;
         if (!attributes->old.is_null()) old = std::move(result->back());
         if (!attributes->object.is_null()) object = std::move(result->front());
@@ -154,7 +154,7 @@ void AdmissionWebhooks::take_patch(const Call& call, const AttributesPtr& attrib
   call.shown->conversion->convert(
       *attributes->resource, {std::move(*patched)},
       [attributes, done = std::move(done)](base::Result<std::vector<json::value>> result) {
-        if (!result.ok()) return done(CustomConversion::refusal(result.error()), false);
+        if (!result.ok()) return done(Conversion::refusal(result.error()), false);
         attributes->object = std::move(result->front());
         done(nullptr, true);
       });

@@ -15,21 +15,7 @@ namespace json = base::json;
 namespace {
 
 constexpr auto kTimeout = std::chrono::seconds(30);
-
-// Which version it is in: to_stored_text() puts that first.
-std::string_view api_version_of(const StoredObject& object) {
-  constexpr std::string_view kHead = "{\"apiVersion\":\"";
-  std::string_view text = *object.text;
-  if (!text.starts_with(kHead)) return {};
-  text.remove_prefix(kHead.size());
-  return text.substr(0, text.find('"'));
-}
-
 }  // namespace
-
-json::value CustomConversion::refusal(const base::Error& error) {
-  return api::make_status(500, "", error.reason);
-}
 
 void CustomConversion::convert(const ResourceInfo& to, std::vector<json::value> objects, Converted done) {
   std::vector<json::value> asked;
@@ -65,13 +51,6 @@ void CustomConversion::convert(const ResourceInfo& to, std::vector<json::value> 
                   }
                   done(std::move(objects));
                 });
-}
-
-Bytes CustomConversion::text(const ResourceInfo& in, const StoredObject& object) {
-  if (api_version_of(object) == in.group_version()) return object.text;
-  for (const auto& [version, text] : object.converted)
-    if (version == in.group_version()) return text;
-  return nullptr;
 }
 
 void CustomConversion::show(const ResourcePtr& in, const std::vector<ObjectRef>& objects, Shown done) {

@@ -12,8 +12,6 @@
 
 namespace master {
 
-constexpr std::string_view kCleanupFinalizer = "customresourcecleanup.apiextensions.k8s.io";
-
 // Names that others of the same group have: definitions that were accepted, and built-in resources.
 struct TakenNames {
   std::set<std::string, std::less<>> resources, kinds;  // plurals, singulars, short names; kinds, list kinds
@@ -31,15 +29,6 @@ struct DefinitionPlan {
 DefinitionPlan plan_definition(const base::json::value& definition, const TakenNames& others,
                                bool has_instances, base::Time now);
 
-// What the registry does to a definition that is written: generation and status.storedVersions.
-void prepare_definition_create(base::json::value& definition);
-void prepare_definition_update(const base::json::value& current, base::json::value& updated);
-std::string_view storage_version(const base::json::value& definition);
 bool is_established(const base::json::value& definition);
-
-// The same for a custom resource; `has_status` says whether status is a subresource.
-void prepare_custom_create(bool has_status, base::json::value& object);
-void prepare_custom_update(bool has_status, std::string_view subresource, const base::json::value& current,
-                           base::json::value& updated);
 
 }  // namespace master

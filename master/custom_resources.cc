@@ -6,6 +6,7 @@
 #include "api/walk.h"
 #include "base/log.h"
 #include "master/custom_conversion.h"
+#include "master/custom_strategy.h"
 #include "master/heavy_requests.h"
 #include "master/registry.h"
 #include "master/webhook_plan.h"

@@ -16,8 +16,8 @@
 #include "master/pki.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server.h"
+#include "master/service_address_controller.h"
 #include "master/service_address_plan.h"
-#include "master/service_addresses.h"
 #include "master/store_check.h"
 
 namespace {

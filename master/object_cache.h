@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/http.h"
+#include "master/record.h"
 #include "master/resource.h"
 
 namespace master {
@@ -35,22 +36,9 @@ struct StoredObject {
 };
 using ObjectRef = std::shared_ptr<const StoredObject>;
 
-std::string object_key(std::string_view ns, std::string_view name);
-// Its record's in the store, "/apps/deployments/default/web": sorted by resource, then namespace.
+// An object's record in the store.
 std::string record_key(const ResourceInfo& resource, std::string_view key);
-struct StoredPlace {
-  std::string_view group, plural, key;
-};
-StoredPlace place_of(std::string_view record);      // and back; of empty texts where it is no such key
-std::string shown_record(std::string_view record);  // fit for a line of a log, whatever bytes it has
-// What goes into the store: canonical order, no resourceVersion; and what comes out of it.
-std::string to_stored_text(const base::json::value& object);
-std::string with_revision(std::string_view stored, int64_t revision);
-// The same, where the object may have grown too deep to be read back: kInvalid.
-base::Result<std::string> to_storable_text(const std::string& key, const base::json::value& object);
-// What a record of the store holds. An error says why it can't be served: no JSON, not the object that its
-// key names; the second also: of another kind, or of other types than `resource` has.
-base::Result<base::json::value> read_record(std::string_view key, std::string_view stored);
+// The object of a record, where it is one of `resource` in types and kind; else why it can't be served.
 base::Result<base::json::value> read_stored(const ResourceInfo& resource, std::string_view key,
                                             std::string_view stored);
 // The object of a text out of a cache, all of which passed read_stored() or were made from objects. Should

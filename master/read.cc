@@ -5,7 +5,7 @@
 #include "api/status.h"
 #include "api/table.h"
 #include "base/http_feed.h"
-#include "master/custom_conversion.h"
+#include "master/conversion.h"
 #include "master/handlers.h"
 #include "master/heavy_requests.h"
 #include "master/list_options.h"
@@ -32,7 +32,7 @@ std::string partial_metadata(std::string_view object, std::string_view version =
 
 // As it lies in the cache, or as a webhook converted it: when_shown() made that.
 const Bytes shown_text(const ResourceInfo& resource, const StoredObject& object) {
-  Bytes converted = resource.conversion ? CustomConversion::text(resource, object) : nullptr;
+  Bytes converted = resource.conversion ? Conversion::text(resource, object) : nullptr;
   return converted ? converted : object.text;
 }
 
@@ -132,7 +132,7 @@ Bytes render(const RequestInfo& request, const StoredObject& object, bool with_c
 
 void when_shown(const RequestPtr& request, const std::vector<ObjectRef>& objects,
                 std::function<void()> then) {
-  CustomConversion* conversion = request->resource->conversion.get();
+  Conversion* conversion = request->resource->conversion.get();
   if (!conversion) return then();
   conversion->show(request->resource, objects, [request, then = std::move(then)](json::value refusal) {
     if (!refusal.is_null()) return request->reply_status(refusal);

@@ -1,7 +1,7 @@
 // DELETE of an object: grace, finalizers, propagation, preconditions.
 #include "api/status.h"
 #include "base/fiber.h"
-#include "master/custom_conversion.h"
+#include "master/conversion.h"
 #include "master/heavy_requests.h"
 #include "master/registry.h"
 #include "master/strategy.h"
@@ -35,7 +35,7 @@ void Registry::remove(RequestPtr request, std::string key, json::value options, 
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(key);
   if (!current) return done({nullptr, absent(resource, key), false});
-  CustomConversion* conversion = request->resource->conversion.get();
+  Conversion* conversion = request->resource->conversion.get();
   if (!conversion)
     return remove_current(std::move(request), std::move(current), std::move(options), std::move(done), tries);
   conversion->show(request->resource, {current},
@@ -101,7 +101,7 @@ void Registry::remove_current(RequestPtr request, ObjectRef current, json::value
   attributes->ns = current->ns();
   // Only metadata changes, so what is written needs no conversion; what plugins see does.
   attributes->old = request->resource->conversion
-                        ? parse_object(*CustomConversion::text(*request->resource, *current))
+                        ? parse_object(*Conversion::text(*request->resource, *current))
                         : std::move(before);
   attributes->options = options;
   attributes->dry_run = dry_run(*request, options);

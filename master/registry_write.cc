@@ -8,7 +8,7 @@
 #include "api/warnings.h"
 #include "base/fiber.h"
 #include "base/json_lists.h"
-#include "master/custom_conversion.h"
+#include "master/conversion.h"
 #include "master/heavy_requests.h"
 #include "master/notices.h"
 #include "master/registry.h"
@@ -267,14 +267,14 @@ void Registry::commit_create(AttributesPtr attributes, Written done) {
 void Registry::commit_worked(AttributesPtr attributes, std::string key, ObjectRef current, Written refused,
                              Committed done) {
   ResourceInfo& stored = attributes->resource->stored();
-  CustomConversion* conversion = attributes->resource->conversion.get();
+  Conversion* conversion = attributes->resource->conversion.get();
   if (!conversion || attributes->object.is_null())
     return commit(stored, std::move(key), attributes->object, std::move(current), std::move(done));
   conversion->convert(
       stored, {attributes->object},
       [this, attributes, &stored, key = std::move(key), current = std::move(current),
        refused = std::move(refused), done = std::move(done)](base::Result<std::vector<json::value>> result) {
-        if (!result.ok()) return refused({nullptr, CustomConversion::refusal(result.error()), false});
+        if (!result.ok()) return refused({nullptr, Conversion::refusal(result.error()), false});
         auto converted = std::make_shared<json::value>(std::move(result->front()));
         go_on(loop_, attributes->request, [this, &stored, key, converted, current, done] {
           commit(stored, key, *converted, current, done);
@@ -352,7 +352,7 @@ void Registry::update(RequestPtr request, std::string subresource, Mutate mutate
   ResourceInfo& resource = request->resource->stored();
   ObjectRef current = cache(resource).find(object_key(request->ns, request->name));
   if (!current) return done({nullptr, absent(resource, object_key(request->ns, request->name)), false});
-  CustomConversion* conversion = request->resource->conversion.get();
+  Conversion* conversion = request->resource->conversion.get();
   if (!conversion)
     return update_current(std::move(request), std::move(subresource), std::move(current), std::move(mutate),
                           std::move(done), tries);
@@ -368,8 +368,7 @@ void Registry::update(RequestPtr request, std::string subresource, Mutate mutate
 void Registry::update_current(RequestPtr request, std::string subresource, ObjectRef current, Mutate mutate,
                               Written done, int tries) {
   AttributesPtr attributes = attributes_of(request, Operation::kUpdate, subresource, request->name);
-  Bytes text =
-      request->resource->conversion ? CustomConversion::text(*request->resource, *current) : current->text;
+  Bytes text = request->resource->conversion ? Conversion::text(*request->resource, *current) : current->text;
   json::value refusal;
   bool heavy = is_heavy(*request);
   base::compute([&] {
@@ -421,7 +420,7 @@ void Registry::commit_update(AttributesPtr attributes, ObjectRef current, Writte
   bool removes = deleting && !has_finalizers && had_finalizers &&
                  (base::as_int(base::find_path(updated, "metadata", "deletionGracePeriodSeconds")) == 0);
   const ResourceInfo& asked = *attributes->request->resource;
-  const Bytes was = asked.conversion ? CustomConversion::text(asked, *current) : current->text;
+  const Bytes was = asked.conversion ? Conversion::text(asked, *current) : current->text;
   std::string text, key = current->key;
   bool same = false;
   base::compute([&] {

@@ -19,7 +19,7 @@
 
 namespace master {
 
-class CustomConversion;
+class Conversion;
 class ObjectCache;
 struct Strategy;
 extern const Strategy kNoStrategy;  // does nothing
@@ -54,7 +54,7 @@ struct ResourceInfo {
   // Another API server's (aggregator.h): group, version and plural are all that is known of it.
   bool remote = false;
   // The webhook of a custom resource whose versions differ in more than apiVersion.
-  std::shared_ptr<CustomConversion> conversion = {};
+  std::shared_ptr<Conversion> conversion = {};
 
   // Set by ResourceTable::add, unless given:
   const api::Type* type = nullptr;

@@ -6,7 +6,7 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "base/fiber.h"
-#include "master/custom_conversion.h"
+#include "master/conversion.h"
 #include "master/handlers.h"
 #include "master/heavy_requests.h"
 #include "master/patch_refusal.h"
@@ -78,7 +78,7 @@ void serve_scale(ApiServer& server, RequestPtr request) {
   auto reply = [request, &resource](Registry::Outcome outcome) {
     if (!outcome.status.is_null()) return request->reply_status(outcome.status);
     when_shown(request, {outcome.object}, [request, &resource, object = outcome.object] {
-      Bytes text = resource.conversion ? CustomConversion::text(resource, *object) : object->text;
+      Bytes text = resource.conversion ? Conversion::text(resource, *object) : object->text;
       request->reply(200, to_scale(resource, parse_object(*text)));
     });
   };
@@ -110,7 +110,7 @@ void serve_scale(ApiServer& server, RequestPtr request) {
     if (!object)
       return request->reply_status(registry.absent(resource, object_key(request->ns, request->name)));
     when_shown(request, {object}, [&registry, request, &resource, take, reply, make, object] {
-      Bytes text = resource.conversion ? CustomConversion::text(resource, *object) : object->text;
+      Bytes text = resource.conversion ? Conversion::text(resource, *object) : object->text;
       json::value current;
       base::Result<json::value> wanted = json::value();
       base::Status fits;

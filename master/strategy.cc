@@ -8,7 +8,7 @@
 
 #include "api/validate.h"
 #include "base/json_lists.h"
-#include "master/custom_resource_plan.h"
+#include "master/custom_strategy.h"
 #include "master/service_strategy.h"
 
 namespace master {

@@ -7,7 +7,7 @@
 #include "api/protobuf.h"
 #include "api/status.h"
 #include "base/http_feed.h"
-#include "master/custom_conversion.h"
+#include "master/conversion.h"
 #include "master/handlers.h"
 #include "master/list_options.h"
 

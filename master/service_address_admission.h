@@ -1,16 +1,12 @@
-// What Services may claim, enforced and said. The admission plugin refuses spec.externalIPs that are
-// parts of the cluster (the danger of CVE-2020-8554), and with DenyServiceExternalIPs all; an update may
-// keep what was there. The controller tells by Events what older Services or the cluster already have:
-// one voice for all proxies, which only leave such rules out. Loop thread only.
+// Which addresses Services may not claim, as the cluster's nodes come and go, and the admission plugin that
+// refuses spec.externalIPs that are parts of the cluster (the danger of CVE-2020-8554), and on request all;
+// an update may keep what was there. Loop thread only.
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 
-#include "api/client/client.h"
 #include "master/admission.h"
-#include "master/controllers/events.h"
 #include "master/object_cache.h"
 #include "master/service_address_plan.h"
 
@@ -44,25 +40,6 @@ class ServiceAddressAdmission final : public AdmissionPlugin {
  private:
   FollowedAddresses cluster_;
   bool deny_all_;
-};
-
-class ServiceAddressController {
- public:
-  explicit ServiceAddressController(Registry& registry);
-  ~ServiceAddressController();
-
- private:
-  void follow(const StoredObject& service);
-  void sync(const std::string& key);
-
-  ObjectCache& services_;
-  api::Client client_;
-  controllers::EventRecorder events_;
-  api::WorkQueue queue_;
-  AddressBook book_;
-  FollowedAddresses cluster_;
-  std::map<std::string, std::set<AddressEvent>> said_;  // by Service; only while it lasts
-  uint64_t listener_;
 };
 
 }  // namespace master
