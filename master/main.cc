@@ -9,16 +9,16 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/sys.h"
-#include "master/account_secrets.h"
-#include "master/authenticator.h"
-#include "master/certificates.h"
+#include "master/admission/service_address_plan.h"
+#include "master/auth/account_secrets.h"
+#include "master/auth/authenticator.h"
+#include "master/auth/certificates.h"
+#include "master/auth/pki.h"
 #include "master/controllers/controllers.h"
-#include "master/pki.h"
 #include "master/scheduler/scheduler.h"
-#include "master/server.h"
+#include "master/server/server.h"
 #include "master/service_address_controller.h"
-#include "master/service_address_plan.h"
-#include "master/store_check.h"
+#include "master/store/store_check.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 #include "master/service_address_controller.h"
 
-#include "master/registry.h"
+#include "master/registry/registry.h"
 
 namespace master {
 

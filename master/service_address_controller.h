@@ -7,8 +7,8 @@
 #include <string>
 
 #include "api/client/client.h"
+#include "master/admission/service_address_admission.h"
 #include "master/controllers/events.h"
-#include "master/service_address_admission.h"
 
 namespace master {
 

@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "base/sys.h"
-#include "master/server.h"
+#include "master/server/server.h"
 
 namespace {
 

@@ -13,7 +13,8 @@ import cases
 sys.path.insert(0, str(cases.SOURCE / "api"))
 import generate
 
-FOLDERS = ("kubelet", "netns", "proxy", "runtime", "master", "master/controllers", "master/scheduler")
+FOLDERS = ("kubelet", "netns", "proxy", "runtime", "master", "master/admission", "master/auth",
+           "master/controllers", "master/extensions", "master/registry", "master/scheduler", "master/server", "master/store")
 NOT_AN_EFFECT = ("strategy.cc", "conversions.cc", "builtin_resources.cc")  # these only keep fields
 ROOTS = (("core", "Pod"), ("core", "Service"), ("core", "Node"), ("core", "ServiceAccount"))
 

@@ -9,7 +9,7 @@
 #include <algorithm>
 
 #include "base/sys.h"
-#include "master/store.h"
+#include "master/store/store.h"
 
 namespace master {
 namespace {

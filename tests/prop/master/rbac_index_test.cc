@@ -1,5 +1,5 @@
 // The index answers as a search through every binding and role would, over random changes.
-#include "master/rbac_index.h"
+#include "master/auth/rbac_index.h"
 
 #include <gtest/gtest.h>
 

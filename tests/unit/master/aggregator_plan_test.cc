@@ -1,4 +1,4 @@
-#include "master/aggregator_plan.h"
+#include "master/extensions/aggregator_plan.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "master/audit.h"
+#include "master/server/audit.h"
 
 #include "tests/unit/master/server_fixture.h"
 

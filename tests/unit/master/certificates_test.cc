@@ -1,4 +1,4 @@
-#include "master/certificates.h"
+#include "master/auth/certificates.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "master/conversion_review.h"
+#include "master/extensions/conversion_review.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "master/conversions.h"
+#include "master/registry/conversions.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,6 @@
-#include "master/custom_resource_plan.h"
+#include "master/extensions/custom_resource_plan.h"
+
+#include "master/registry/custom_strategy.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "master/event_keeper.h"
+#include "master/registry/event_keeper.h"
 
 #include <gtest/gtest.h>
 

@@ -1,9 +1,9 @@
-#include "master/flow_control.h"
+#include "master/server/flow_control.h"
 
 #include <gtest/gtest.h>
 
 #include "base/http_whole_answer.h"
-#include "master/object_cache.h"
+#include "master/registry/object_cache.h"
 
 namespace master {
 namespace {

@@ -1,4 +1,4 @@
-#include "master/health.h"
+#include "master/server/health.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "master/pod_security.h"
+#include "master/admission/pod_security.h"
 
 #include <gtest/gtest.h>
 

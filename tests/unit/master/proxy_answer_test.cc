@@ -1,4 +1,4 @@
-#include "master/proxy_answer.h"
+#include "master/server/proxy_answer.h"
 
 #include <gtest/gtest.h>
 #include <zlib.h>

@@ -1,8 +1,8 @@
-#include "master/quota_plan.h"
+#include "master/admission/quota_plan.h"
 
 #include <gtest/gtest.h>
 
-#include "master/admission_limit_ranger.h"
+#include "master/admission/limit_ranger.h"
 
 namespace master {
 namespace {

@@ -1,9 +1,9 @@
-#include "master/rbac_rules.h"
+#include "master/auth/rbac_rules.h"
 
 #include <gtest/gtest.h>
 
-#include "master/authorizer.h"
-#include "master/rbac_defaults.h"
+#include "master/auth/authorizer.h"
+#include "master/auth/rbac_defaults.h"
 
 namespace master {
 namespace {

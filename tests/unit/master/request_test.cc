@@ -1,5 +1,5 @@
 // What every answer says besides its body, and requests that Kubernetes refuses before it looks at them.
-#include "master/request.h"
+#include "master/registry/request.h"
 
 #include "tests/unit/master/server_fixture.h"
 

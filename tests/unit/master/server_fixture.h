@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/sys.h"
-#include "master/server.h"
+#include "master/server/server.h"
 
 namespace master {
 

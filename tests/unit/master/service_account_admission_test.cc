@@ -1,4 +1,4 @@
-#include "master/service_account_admission.h"
+#include "master/admission/service_account_admission.h"
 
 #include "server_fixture.h"
 

@@ -1,8 +1,8 @@
-#include "master/service_account_tokens.h"
+#include "master/auth/service_account_tokens.h"
 
 #include "api/base64.h"
 #include "base/http_whole_answer.h"
-#include "master/authenticator.h"
+#include "master/auth/authenticator.h"
 #include "server_fixture.h"
 
 namespace master {

@@ -1,4 +1,4 @@
-#include "master/service_address_plan.h"
+#include "master/admission/service_address_plan.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Every pair of Service types: what a patch of the type alone keeps and drops.
-#include "master/service_update.h"
+#include "master/registry/service_update.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "master/store.h"
+#include "master/store/store.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include <csignal>
 
 #include "base/sys.h"
-#include "master/store_identity.h"
+#include "master/store/store_identity.h"
 
 namespace master {
 namespace {

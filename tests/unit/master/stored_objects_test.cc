@@ -2,8 +2,8 @@
 // starts and serves the rest.
 #include <sqlite3.h>
 
-#include "master/store_check.h"
-#include "master/store_file.h"
+#include "master/store/store_check.h"
+#include "master/store/store_file.h"
 #include "server_fixture.h"
 
 namespace master {

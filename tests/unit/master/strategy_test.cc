@@ -1,4 +1,4 @@
-#include "master/strategy.h"
+#include "master/registry/strategy.h"
 
 #include <gtest/gtest.h>
 

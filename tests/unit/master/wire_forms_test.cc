@@ -3,7 +3,7 @@
 #include "api/protobuf.h"
 #include "base/http_client.h"
 #include "base/websocket.h"
-#include "master/authenticator.h"
+#include "master/auth/authenticator.h"
 #include "server_fixture.h"
 
 namespace master {

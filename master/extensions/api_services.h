@@ -1,0 +1,39 @@
+// ApiServices: one APIService for each group version that is served here, as kube-aggregator lists
+// them (those of custom resources come and go with their definitions), and those of others, which
+// the aggregator follows. Loop thread only.
+#pragma once
+
+#include <memory>
+
+#include "api/client/client.h"
+#include "master/extensions/aggregator.h"
+
+namespace master {
+
+class Registry;
+
+class ApiServices {
+ public:
+  ApiServices(Registry& registry, FrontProxy front_proxy, base::metrics::Registry& metrics);
+  ~ApiServices();
+  Aggregator& aggregator() { return aggregator_; }
+
+ private:
+  void sync();
+  void reconcile(const std::string& name);
+  void publish_authentication();
+  void conclude(const std::string& name, const base::Result<base::json::value>& result);
+  Registry& registry_;
+  const FrontProxy front_proxy_;
+  std::shared_ptr<api::Transport> transport_;
+  api::Client client_;
+  api::WorkQueue queue_;
+  Aggregator aggregator_;
+  uint64_t services_listener_ = 0, maps_listener_ = 0;
+};
+// What the APIService of a group version says; `custom`: of custom resources.
+base::json::object api_service_of(std::string_view group, std::string_view version, bool custom);
+int64_t group_priority(std::string_view group);
+int64_t version_priority(std::string_view group, std::string_view version, bool custom);
+
+}  // namespace master
