@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "api/cron.h"
 #include "api/selector.h"
 #include "api/validate_rules.h"
 
@@ -161,102 +162,6 @@ void job_update(Errors& e, const View& spec, const View& old, const View& old_st
     immutable(e, spec["template"], old["template"]);
 }
 
-// ---- schedules ---------------------------------------------------------------------------------
-struct CronField {
-  int64_t low, high;
-  std::array<const char*, 12> names;  // of the values from `low` on
-};
-constexpr CronField kFields[] = {
-    {0, 59, {}},
-    {0, 23, {}},
-    {1, 31, {}},
-    {1, 12, {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}},
-    {0, 6, {"sun", "mon", "tue", "wed", "thu", "fri", "sat"}}};
-
-std::optional<int64_t> cron_number(std::string_view text, const CronField& field, std::string* wrong) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  for (size_t i = 0; i < field.names.size() && field.names[i]; ++i)
-    if (lower == field.names[i]) return field.low + static_cast<int64_t>(i);
-  bool digits = !text.empty() && text.size() < 10 &&
-                std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (digits) return std::stoll(std::string(text));
-  *wrong = "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing " + text_of(text) +
-           ": invalid syntax";
-  return std::nullopt;
-}
-// One of the comma-separated parts of a field: number | number "-" number [ "/" number ] | * | ?
-std::string cron_part(std::string_view part, const CronField& field) {
-  std::string shown(part), wrong;
-  size_t slash = part.find('/');
-  std::string_view range = part.substr(0, slash);
-  if (slash != std::string_view::npos && part.find('/', slash + 1) != std::string_view::npos)
-    return "too many slashes: " + shown;
-  int64_t low = field.low, high = field.high;
-  if (range != "*" && range != "?") {
-    size_t dash = range.find('-');
-    if (dash != std::string_view::npos && range.find('-', dash + 1) != std::string_view::npos)
-      return "too many hyphens: " + shown;
-    auto first = cron_number(range.substr(0, dash), field, &wrong);
-    if (!first) return wrong;
-    low = high = *first;
-    if (dash != std::string_view::npos) {
-      auto last = cron_number(range.substr(dash + 1), field, &wrong);
-      if (!last) return wrong;
-      high = *last;
-    } else if (slash != std::string_view::npos) {
-      high = field.high;
-    }
-  }
-  if (slash != std::string_view::npos) {
-    auto step = cron_number(part.substr(slash + 1), {0, 0, {}}, &wrong);
-    if (!step) return wrong;
-    if (*step == 0) return "step of range should be a positive number: " + shown;
-  }
-  if (low < field.low)
-    return "beginning of range (" + std::to_string(low) + ") below minimum (" + std::to_string(field.low) +
-           "): " + shown;
-  if (high > field.high)
-    return "end of range (" + std::to_string(high) + ") above maximum (" + std::to_string(field.high) +
-           "): " + shown;
-  if (low > high)
-    return "beginning of range (" + std::to_string(low) + ") beyond end of range (" + std::to_string(high) +
-           "): " + shown;
-  return {};
-}
-std::vector<std::string_view> words(std::string_view text, std::string_view separators) {
-  std::vector<std::string_view> out;
-  while (true) {
-    size_t from = text.find_first_not_of(separators);
-    if (from == std::string_view::npos) return out;
-    size_t to = text.find_first_of(separators, from);
-    out.push_back(text.substr(from, to - from));
-    if (to == std::string_view::npos) return out;
-    text.remove_prefix(to);
-  }
-}
-// "" when `text` is a schedule, else the sentence that says why not.
-std::string cron_wrong(std::string_view text) {
-  if (text.starts_with("@")) {
-    for (std::string_view known :
-         {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
-      if (text == known) return {};
-    bool every = text.starts_with("@every ") && text.size() > 8 &&
-                 text.find_first_not_of("0123456789.hmsuµn", 7) == std::string_view::npos;
-    return every ? std::string() : "unrecognized descriptor: " + std::string(text);
-  }
-  std::vector<std::string_view> fields = words(text, " \t");
-  if (fields.size() != 5) {
-    std::string shown;
-    for (std::string_view field : fields) shown += (shown.empty() ? "" : " ") + std::string(field);
-    return "expected exactly 5 fields, found " + std::to_string(fields.size()) + ": [" + shown + "]";
-  }
-  for (size_t i = 0; i < 5; ++i)
-    for (std::string_view part : words(fields[i], ","))
-      if (std::string wrong = cron_part(part, kFields[i]); !wrong.empty()) return wrong;
-  return {};
-}
-
 }  // namespace
 
 void job(Errors& e, const json::value& after, const json::value* before) {
@@ -281,7 +186,8 @@ void cron_job(Errors& e, const json::value& after, const json::value*) {
     std::string_view text = schedule.text();
     if (text.find("TZ") != std::string_view::npos)
       e.invalid(schedule.path(), text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-    else if (std::string wrong = cron_wrong(text); !wrong.empty()) e.invalid(schedule.path(), text, wrong);
+    else if (auto parsed = CronSchedule::parse(text); !parsed.ok())
+      e.invalid(schedule.path(), text, parsed.error().reason);
   }
   if (zone.has()) {
     std::string lower(zone.text());
@@ -291,8 +197,7 @@ void cron_job(Errors& e, const json::value& after, const json::value*) {
     else if (lower == "local")
       e.invalid(zone.path(), zone.text(),
                 "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
-    else if (lower.find("..") != std::string::npos || lower.front() == '/' ||
-             lower.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_+-/") != std::string::npos)
+    else if (!TimeZone::find(zone.text()).ok())
       e.invalid(zone.path(), zone.text(), "unknown time zone " + std::string(zone.text()));
   }
   View job = spec["jobTemplate"]["spec"];

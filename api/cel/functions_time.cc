@@ -1,9 +1,8 @@
 // Timestamps and durations, in UTC or in the zone that is asked for.
 #include <ctime>
-#include <fstream>
-#include <iterator>
 
 #include "api/cel/functions.h"
+#include "api/time_zone.h"
 
 namespace api::cel {
 namespace {
@@ -66,36 +65,6 @@ bool negate(C c, const Node&, A a, size_t, Value* out) {
                                    : give(out, Value::of_duration(-a[0].integer));
 }
 
-int64_t big_endian(std::string_view bytes) {
-  int64_t out = bytes[0] < 0 ? -1 : 0;
-  for (char c : bytes)
-    out = static_cast<int64_t>(static_cast<uint64_t>(out) << 8 | static_cast<unsigned char>(c));
-  return out;
-}
-// From the zone data base (RFC 8536, 64-bit part). What follows its last change, after 2037, stays as
-// that change left it.
-bool read_zone(std::string_view zone, int64_t at, int64_t* seconds) {
-  if (zone.find("..") != zone.npos || zone[0] == '/' || zone.find('\0') != zone.npos) return false;
-  std::ifstream file("/usr/share/zoneinfo/" + std::string(zone), std::ios::binary);
-  std::string data(std::istreambuf_iterator<char>(file), {});
-  std::string_view rest = data;
-  constexpr size_t kHeader = 44, kCounts = 20;
-  auto count = [&](size_t i) { return static_cast<size_t>(big_endian(rest.substr(kCounts + i * 4, 4))); };
-  if (!rest.starts_with("TZif") || rest.size() < kHeader || rest[4] < '2') return false;
-  // The first part is the 32-bit one: counts of isutc, isstd, leap, time, type, characters.
-  size_t skip = kHeader + count(0) + count(1) + count(2) * 8 + count(3) * 5 + count(4) * 6 + count(5);
-  if (skip + kHeader > rest.size()) return false;
-  rest.remove_prefix(skip);
-  size_t times = count(3), types = count(4);
-  if (kHeader + times * 9 + types * 6 > rest.size() || types == 0) return false;
-  std::string_view when = rest.substr(kHeader), which = when.substr(times * 8), what = which.substr(times);
-  size_t type = 0;
-  for (size_t i = 0; i < times && big_endian(when.substr(i * 8, 8)) <= at; ++i)
-    type = static_cast<unsigned char>(which[i]);
-  if (type >= types) return false;
-  *seconds = big_endian(what.substr(type * 6, 4));
-  return true;
-}
 // A zone's offset from UTC, as "+01:30" or a name of the zone data base.
 bool zone_offset(C c, std::string_view zone, const Value& at, int64_t* seconds) {
   if (zone == "UTC" || zone == "" || zone == "Z") return *seconds = 0, true;
@@ -108,7 +77,10 @@ bool zone_offset(C c, std::string_view zone, const Value& at, int64_t* seconds) 
       return *seconds = (negative ? -minutes : minutes) * 60, true;
     }
   }
-  return read_zone(zone, at.integer, seconds) || c.fail("unknown time zone " + std::string(zone));
+  auto found = TimeZone::find(zone);
+  if (!found.ok()) return c.fail("unknown time zone " + std::string(zone));
+  *seconds = found->offset_at(base::Time(std::chrono::seconds(at.integer)));
+  return true;
 }
 enum class Part {
   year,

@@ -21,7 +21,6 @@ constexpr Idle kIdle[] = {
     {"apps", "daemonsets"},
     {"apps", "statefulsets"},
     {"autoscaling", "horizontalpodautoscalers"},
-    {"batch", "cronjobs"},
     {"networking.k8s.io", "ipaddresses"},
     {"networking.k8s.io", "networkpolicies"},
     {"networking.k8s.io", "servicecidrs"},

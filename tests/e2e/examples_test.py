@@ -148,6 +148,14 @@ class Examples(cluster.ClusterTest):
         status = self.get("job", "parts")["status"]
         self.assertEqual((status["completedIndexes"], status["succeeded"], status["failed"]), ("0-4", 5, 1))
 
+    def test_14_cronjob(self):
+        self.example(14)
+        self.kubectl("create", "job", "now", "--from=cronjob/report")
+        self.kubectl("wait", "--for=condition=Complete", "job/now", "--timeout=60s")
+        self.assertRegex(self.kubectl("logs", "job/now").stdout, r"^the time is \d\d:\d\d\n$")
+        self.kubectl("patch", "cronjob", "report", "-p", '{"spec":{"suspend":true}}')
+        self.assertTrue(self.get("cronjob", "report")["spec"]["suspend"])
+
 
 if __name__ == "__main__":
     cluster.main()
