@@ -1,10 +1,10 @@
 // Defaults that depend on more than one field, and what is rewritten before an object is stored.
-#include "api/base64.h"
 #include "api/defaults_rules.h"
 #include "api/quantity.h"
 #include "api/structural.h"
 #include "api/validate.h"
 #include "api/walk.h"
+#include "base/base64.h"
 
 namespace api {
 namespace defaulting {
@@ -197,7 +197,7 @@ void normalize(std::string_view gvk, json::value& object) {
     if (!copy.is_object() || copy.get_object().empty()) return;
     json::object& data = base::object_at(root, "data");
     for (const auto& item : copy.get_object())
-      data[item.key()] = base64_encode(base::as_string(&item.value()));
+      data[item.key()] = base::base64_encode(base::as_string(&item.value()));
   } else if (gvk == "v1/Namespace") {
     json::object& metadata = base::object_at(root, "metadata");
     std::string name(text_in(metadata, "name"));

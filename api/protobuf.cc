@@ -3,8 +3,8 @@
 #include <bit>
 #include <cmath>
 
-#include "api/base64.h"
 #include "api/wire_format.h"
+#include "base/base64.h"
 #include "base/instant.h"
 #include "base/json_limits.h"
 
@@ -129,7 +129,7 @@ base::Result<json::value> decode_one(const Field& field, const WireEntry& entry,
       return json::value(number);
     }
     case Shape::kString: return text_of(entry.bytes);
-    case Shape::kBytes: return json::value(base64_encode(entry.bytes));
+    case Shape::kBytes: return json::value(base::base64_encode(entry.bytes));
     case Shape::kQuantity: return text_of(TRY(read_small(entry.bytes)).bytes[1]);
     case Shape::kTime:
     case Shape::kMicroTime: {

@@ -3,9 +3,9 @@
 #include <charconv>
 #include <optional>
 
-#include "api/base64.h"
 #include "api/protobuf.h"
 #include "api/wire_format.h"
+#include "base/base64.h"
 #include "base/clock.h"
 
 namespace api {
@@ -44,7 +44,7 @@ void encode_one(const Field& field, uint32_t number, const json::value& value, i
       if (value.is_string()) put_bytes(out, number, value.get_string());
       return;
     case Shape::kBytes:
-      if (auto bytes = value.is_string() ? base64_decode(value.get_string()) : std::nullopt)
+      if (auto bytes = value.is_string() ? base::base64_decode(value.get_string()) : std::nullopt)
         put_bytes(out, number, *bytes);
       return;
     case Shape::kQuantity: {

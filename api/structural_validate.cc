@@ -3,10 +3,10 @@
 
 #include <cmath>
 
-#include "api/base64.h"
 #include "api/structural.h"
 #include "api/text_formats.h"
 #include "api/validate_rules.h"
+#include "base/base64.h"
 
 namespace api {
 namespace {

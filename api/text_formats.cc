@@ -7,8 +7,8 @@
 #include <map>
 #include <string>
 
-#include "api/base64.h"
 #include "api/validate_rules.h"
+#include "base/base64.h"
 #include "base/clock.h"
 
 namespace api {
@@ -92,7 +92,7 @@ const std::map<std::string_view, Check>& checks() {
       {"email", email},
       {"hostname", host},
       {"uri", uri},
-      {"byte", [](std::string_view t) { return base64_decode(t).has_value(); }},
+      {"byte", [](std::string_view t) { return base::base64_decode(t).has_value(); }},
       {"password", [](std::string_view) { return true; }},
       {"hexcolor", hex_color},
       {"bsonobjectid", object_id},

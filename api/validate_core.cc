@@ -1,8 +1,8 @@
 // Rules of ConfigMaps, Secrets, Nodes, Leases and Events.
 #include <set>
 
-#include "api/base64.h"
 #include "api/validate_rules.h"
+#include "base/base64.h"
 
 namespace api::rules {
 namespace {
@@ -58,7 +58,7 @@ void secret(Errors& e, const json::value& after, const json::value* before) {
   auto need_json = [&](const char* key) {
     need(key);
     if (!data || !data->contains(key)) return;
-    auto text = base64_decode(base::as_string(data->if_contains(key)));
+    auto text = base::base64_decode(base::as_string(data->if_contains(key)));
     if (!text || !base::parse_json(*text).ok())
       e.invalid(std::string("data[") + key + "]", std::string_view("<secret contents redacted>"), "not JSON");
   };

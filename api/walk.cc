@@ -2,10 +2,10 @@
 
 #include <unordered_map>
 
-#include "api/base64.h"
 #include "api/quantity.h"
 #include "api/structural.h"
 #include "api/unknown_fields.h"
+#include "base/base64.h"
 #include "base/instant.h"
 #include "base/json_erase.h"
 
@@ -153,7 +153,7 @@ class TypeCheck {
       }
       case Shape::kBytes: {
         if (!in.is_string()) return wrong(owner, go(), in);
-        auto wrong = base64_error(base::as_string(&in));
+        auto wrong = base::base64_error(base::as_string(&in));
         return wrong ? refuse("illegal base64 data at input byte " + std::to_string(*wrong)) : base::Status();
       }
       case Shape::kStruct: {

@@ -11,11 +11,11 @@
 #include <set>
 #include <unordered_map>
 
-#include "api/base64.h"
 #include "api/quantity.h"
 #include "api/text_formats.h"
 #include "api/validate.h"
 #include "api/validate_view.h"
+#include "base/base64.h"
 
 namespace api {
 namespace warn {
@@ -336,7 +336,7 @@ struct Free {
   }
 };
 std::string data(const json::value& secret, const char* key) {
-  return base64_decode(base::string_at(secret, "data", key)).value_or("");
+  return base::base64_decode(base::string_at(secret, "data", key)).value_or("");
 }
 // What Go's tls.X509KeyPair() says of the two; "" when they belong together.
 std::string key_pair_error(const std::string& certificate, const std::string& key) {

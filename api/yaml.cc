@@ -9,7 +9,7 @@
 #include <map>
 #include <memory>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/json_limits.h"
 
 namespace api {
@@ -146,7 +146,7 @@ base::Result<json::value> scalar(const yaml_event_t& event) {
   if (!tag.starts_with(kTagPrefix)) return json::value(text);
   std::string_view wanted = tag.substr(kTagPrefix.size());
   if (wanted == "binary") {
-    auto decoded = base64_decode(text);
+    auto decoded = base::base64_decode(text);
     return decoded ? base::Result<json::value>(json::value(*decoded))
                    : bad_yaml("!!binary value contains invalid base64 data");
   }

@@ -148,6 +148,15 @@ Status write_control(const std::string& path, std::string_view data) {
   }
   return {};
 }
+Status replace_file(const std::string& path, std::string_view data, mode_t mode) {
+  const std::string temporary = path + "~";
+  UniqueFd fd = TRY(open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode));
+  Status status = write_all(fd.get(), data);
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = last_error("rename", path);
+  if (status.ok()) return {};
+  ::unlink(temporary.c_str());
+  return wrap(status.error(), "write", path);
+}
 Status write_file_atomic(const std::string& path, std::string_view data, mode_t mode) {
   std::string temporary = path + ".tmp" + std::to_string(::getpid());
   {

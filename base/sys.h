@@ -36,6 +36,9 @@ Result<std::string> read_all(int fd, size_t limit_bytes = 16u << 20);
 Status write_all(int fd, std::string_view data);
 // One write(2) to an existing file (cgroup, procfs, sysfs): no create, no truncate, no retry.
 Status write_control(const std::string& path, std::string_view data);
+// Replacement by a rename: readers see the old bytes or the new ones, never a part, whoever is killed. Not
+// safe from a power loss: for what dies with the machine's processes.
+Status replace_file(const std::string& path, std::string_view data, mode_t mode = 0644);
 // Crash-safe replacement: temporary file in the same directory, fsync, rename, fsync of the
 // directory. Readers see the old bytes or the new ones, never a part.
 Status write_file_atomic(const std::string& path, std::string_view data, mode_t mode = 0644);

@@ -49,14 +49,6 @@ base::Result<base::UniqueFd> lock_file(const std::string& path) {
   return fd;
 }
 
-base::Status write_file(const std::string& path, const std::string& text) {
-  std::string temporary = path + "~";
-  base::UniqueFd fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-  TRY_WRAP(sys::write_all(fd.get(), text), "write", temporary);
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
-  return {};
-}
-
 }  // namespace
 
 base::Result<base::UniqueFd> lock_container(const Places& places, const std::string& id) {
@@ -107,7 +99,7 @@ base::Status create_container(const Places& places, const Record& record, bool d
   std::string directory = places.container(record.id);
   if (::mkdir(directory.c_str(), 0700) != 0) return sys::last_error("mkdir", directory);
   std::string text = base::to_json(encode(record)), path = directory + "/record.json";
-  return durable ? sys::write_file_atomic(path, text, 0600) : write_file(path, text);
+  return durable ? sys::write_file_atomic(path, text, 0600) : sys::replace_file(path, text, 0600);
 }
 
 base::Result<std::string> find_container(const Places& places, const std::string& word) {
@@ -154,7 +146,7 @@ State read_state(const Places& places, const std::string& id) {
   return value.ok() ? decode_state(*value) : State{};
 }
 base::Status write_state(const Places& places, const std::string& id, const State& state) {
-  return write_file(places.container(id) + "/state.json", base::to_json(encode(state)));
+  return sys::replace_file(places.container(id) + "/state.json", base::to_json(encode(state)), 0600);
 }
 
 base::Status drop_name(const Places& places, const std::string& id) {

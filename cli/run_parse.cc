@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/number.h"
+#include "base/signals.h"
 #include "cli/run_options.h"
 
 namespace cli {
@@ -119,24 +120,7 @@ base::Result<RestartPolicy> parse_restart(const std::string& text) {
 }
 
 base::Result<int> parse_signal(std::string_view text) {
-  int64_t value = 0;
-  if (number(text, &value)) {
-    if (value >= 0 && value <= SIGRTMAX) return static_cast<int>(value);
-    return bad_text("signal", text, "no such signal");
-  }
-  std::string name(text);
-  std::transform(name.begin(), name.end(), name.begin(), ::toupper);
-  if (name.starts_with("SIG")) name.erase(0, 3);
-  for (int i = 1; i < 32; ++i)
-    if (const char* known = ::sigabbrev_np(i); known && name == known) return i;
-  for (auto [word, base, sign] : {std::tuple("RTMIN", SIGRTMIN, 1), std::tuple("RTMAX", SIGRTMAX, -1)}) {
-    if (!name.starts_with(word)) continue;
-    std::string_view offset = std::string_view(name).substr(5);
-    if (offset.empty()) return base;
-    if (offset[0] == (sign > 0 ? '+' : '-') && number(offset.substr(1), &value) &&
-        value <= SIGRTMAX - SIGRTMIN)
-      return base + sign * static_cast<int>(value);
-  }
+  if (auto number = base::signal_number(text)) return *number;
   return bad_text("signal", text, "no such signal");
 }
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "api/base64.h"
+#include "base/base64.h"
 
 namespace kubelet {
 
@@ -63,7 +63,7 @@ void ObjectCache::refer(const std::string& uid, const std::string& ns,
             if (!data || !data->is_object()) return;
             for (const auto& [name, value] : data->get_object()) {
               std::string text(base::as_string(&value));
-              if (encoded) text = api::base64_decode(text).value_or("");
+              if (encoded) text = base::base64_decode(text).value_or("");
               entry.data[std::string(name)] = std::move(text);
             }
           };

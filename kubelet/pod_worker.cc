@@ -21,16 +21,6 @@ uint64_t version_of(const api::Pod& pod) {
   return std::strtoull(pod.metadata.resource_version.c_str(), nullptr, 10);
 }
 
-// Not sys::write_file_atomic: a record dies with the machine's processes, so no fsync; the rename
-// keeps a killed writer from leaving half of it.
-base::Status write_record(const std::string& path, const std::string& text) {
-  const std::string temporary = path + ".new";
-  auto fd = TRY(base::sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-  TRY(base::sys::write_all(fd.get(), text));
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return base::sys::last_error("rename", path);
-  return {};
-}
-
 }  // namespace
 
 PodWorker::PodWorker(PodContext& context, api::Pod pod, std::optional<PodObserved> record)
@@ -221,7 +211,7 @@ void PodWorker::act(const Action& action) {
 base::Status PodWorker::save() {
   std::string text = base::to_json(encode_record(seen_));
   if (text == saved_) return {};
-  if (auto status = write_record(context_.layout.record(uid()), text); !status.ok()) {
+  if (auto status = base::sys::replace_file(context_.layout.record(uid()), text, 0600); !status.ok()) {
     base::log::error("pod {}: {}: a restart of the kubelet would not know its present state",
                      pod_.metadata.name, status.error().message());
     return base::wrap(std::move(status).error(), "write Pod record", uid());

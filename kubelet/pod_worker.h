@@ -186,7 +186,4 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   bool refreshing_ = false, refresh_again_ = false;
 };
 
-// Signal number of "SIGTERM", "TERM", "15", "SIGRTMIN+3"; 15 for what is not known.
-int signal_of(const std::string& name);
-
 }  // namespace kubelet

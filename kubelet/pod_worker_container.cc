@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "base/sys.h"
 #include "kubelet/pod_worker.h"
 #include "kubelet/termination_message.h"
@@ -26,20 +27,13 @@ std::string seconds_text(Duration d) {
   return s < 1 ? fmt::format("{}ms", static_cast<int>(s * 1000)) : fmt::format("{:.3f}s", s);
 }
 
-}  // namespace
-
-int signal_of(const std::string& name) {
-  if (!name.empty() && name[0] >= '0' && name[0] <= '9') {
-    const int number = std::atoi(name.c_str());
-    return number > 0 && number < 65 ? number : SIGTERM;
-  }
-  const std::string bare = name.starts_with("SIG") ? name.substr(3) : name;
-  for (int i = 1; i < 32; ++i)
-    if (const char* known = ::sigabbrev_np(i); known && bare == known) return i;
-  if (bare.starts_with("RTMIN")) return SIGRTMIN + std::clamp(std::atoi(bare.c_str() + 5), 0, 30);
-  if (bare.starts_with("RTMAX")) return SIGRTMAX - std::clamp(std::abs(std::atoi(bare.c_str() + 5)), 0, 30);
-  return SIGTERM;
+// What an image or a lifecycle names; what is none, or 0, is TERM.
+int stop_signal(const std::string& name) {
+  const auto number = base::signal_number(name);
+  return number && *number > 0 ? *number : SIGTERM;
 }
+
+}  // namespace
 
 // ---- images ------------------------------------------------------------------------------------
 
@@ -421,7 +415,7 @@ void PodWorker::signal_container(const Action& action) {
   c.signalled_at = now;
   base::ignore(save(), "a stop can't wait for the disk; a restarted kubelet would signal once more");
   if (!runtime_) return;
-  runtime_->signal(in_pod(action.container, c.attempt), kill ? SIGKILL : signal_of(action.signal),
+  runtime_->signal(in_pod(action.container, c.attempt), kill ? SIGKILL : stop_signal(action.signal),
                    [weak = weak_from_this(), name = action.container](base::Status status) {
                      if (status.ok()) return;
                      auto self = weak.lock();

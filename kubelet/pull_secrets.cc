@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/json.h"
 
 namespace kubelet {
@@ -99,7 +99,7 @@ base::Status PullKeyring::add(const SecretRef& secret, const std::string& type,
     credential.secret = secret;
     if (std::string packed(base::string_at(item, "auth")); !packed.empty()) {
       while (packed.size() % 4 != 0) packed += '=';  // some write it without
-      auto plain = api::base64_decode(packed);
+      auto plain = base::base64_decode(packed);
       const size_t colon = plain ? plain->find(':') : std::string::npos;
       if (colon == std::string::npos)
         return bad_secret(secret,

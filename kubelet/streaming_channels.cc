@@ -2,7 +2,7 @@
 
 #include <strings.h>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/json.h"
 #include "base/spdy.h"
 #include "base/websocket.h"
@@ -236,7 +236,7 @@ class SpdyChannels final : public Channels {
 }  // namespace
 
 std::string channel_message(uint8_t channel, std::string_view data, bool base64) {
-  if (base64) return static_cast<char>('0' + channel) + api::base64_encode(data);
+  if (base64) return static_cast<char>('0' + channel) + base::base64_encode(data);
   return static_cast<char>(channel) + std::string(data);
 }
 std::optional<ChannelMessage> read_channel_message(std::string_view message, bool base64) {
@@ -244,7 +244,7 @@ std::optional<ChannelMessage> read_channel_message(std::string_view message, boo
   auto channel = static_cast<uint8_t>(message[0]);
   message.remove_prefix(1);
   if (!base64) return ChannelMessage{channel, std::string(message)};
-  auto decoded = api::base64_decode(message);
+  auto decoded = base::base64_decode(message);
   if (channel < '0' || !decoded) return std::nullopt;
   return ChannelMessage{static_cast<uint8_t>(channel - '0'), std::move(*decoded)};
 }

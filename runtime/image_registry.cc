@@ -1,7 +1,6 @@
 #include "runtime/image_registry.h"
 
-#include <openssl/evp.h>
-
+#include "base/base64.h"
 #include "base/json.h"
 
 namespace runtime {
@@ -115,7 +114,11 @@ base::Status Registries::add_docker_config(std::string_view text, const std::str
   for (const auto& [key, item] : auths->get_object()) {
     std::string username(base::string_at(item, "username")), password(base::string_at(item, "password"));
     if (std::string_view packed = base::string_at(item, "auth"); username.empty() && !packed.empty()) {
-      std::string pair = TRY_WRAP(decode_base64(packed), "read Docker config", subject);
+      auto decoded = base::base64_decode(packed);
+      if (!decoded)
+        return make_error(Kind::kInvalid, "read Docker config", subject,
+                          std::string(key) + ".auth is not base64");
+      const std::string& pair = *decoded;
       size_t colon = pair.find(':');
       if (colon == std::string::npos)
         return make_error(Kind::kInvalid, "read Docker config", subject,
@@ -203,24 +206,6 @@ std::vector<Challenge> parse_challenges(std::string_view header) {
     }
     if (!out.empty()) out.back().parameters[word] = value;
   }
-  return out;
-}
-
-std::string base64(std::string_view data) {
-  std::string out((data.size() + 2) / 3 * 4 + 1, '\0');
-  int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                          reinterpret_cast<const unsigned char*>(data.data()), static_cast<int>(data.size()));
-  out.resize(static_cast<size_t>(n));
-  return out;
-}
-base::Result<std::string> decode_base64(std::string_view text) {
-  std::string out(text.size() / 4 * 3 + 3, '\0');
-  int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                          reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
-  if (n < 0) return make_error(Kind::kInvalid, "decode base64", {}, "not base64");
-  size_t size = static_cast<size_t>(n);  // EVP_DecodeBlock counts the padding as zero bytes
-  for (size_t i = text.size(); i > 0 && text[i - 1] == '=' && size > 0; --i) --size;
-  out.resize(size);
   return out;
 }
 

@@ -63,7 +63,4 @@ struct Challenge {
 };
 std::vector<Challenge> parse_challenges(std::string_view header);
 
-std::string base64(std::string_view data);
-base::Result<std::string> decode_base64(std::string_view text);
-
 }  // namespace runtime

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "runtime/image_digest.h"
 #include "runtime/image_manifest.h"
@@ -106,7 +107,8 @@ base::Result<std::string> RegistryClient::fetch_token(HttpClient& http, const Ch
   request.max_body_bytes = 1u << 20;
   const RegistrySettings& login = endpoint_.settings;
   if (!login.username.empty())
-    request.headers.push_back("Authorization: Basic " + base64(login.username + ":" + login.password));
+    request.headers.push_back("Authorization: Basic " +
+                              base::base64_encode(login.username + ":" + login.password));
   HttpResponse response = TRY(http.get(request));
   if (response.status != 200) return refusal(response, "a token for " + path_);
   auto value = TRY_WRAP(base::parse_json(response.body), "ask for a token from", printable(realm));
@@ -125,7 +127,7 @@ base::Result<std::string> RegistryClient::authorize(HttpClient& http, const Http
   const RegistrySettings& login = endpoint_.settings;
   for (const Challenge& challenge : challenges)
     if (challenge.scheme == "basic" && !login.username.empty())
-      return "Basic " + base64(login.username + ":" + login.password);
+      return "Basic " + base::base64_encode(login.username + ":" + login.password);
   return refusal(response, what);
 }
 

@@ -83,18 +83,4 @@ base::Result<Config> parse_config(const json::value& value) {
   return c;
 }
 
-int signal_number(std::string_view name) {
-  if (auto number = base::parse_number<int>(name)) return *number >= 0 && *number < NSIG ? *number : -1;
-  std::string upper(name);
-  std::transform(upper.begin(), upper.end(), upper.begin(), ::toupper);
-  if (upper.starts_with("SIG")) upper.erase(0, 3);
-  for (int i = 1; i < 32; ++i)
-    if (const char* abbreviation = sigabbrev_np(i); abbreviation && upper == abbreviation) return i;
-  if (upper.starts_with("RTMIN+")) {
-    auto offset = base::parse_number<int>(std::string_view(upper).substr(6), 0, 30);
-    return offset ? 34 + *offset : -1;
-  }
-  return -1;
-}
-
 }  // namespace runtime

@@ -161,6 +161,5 @@ base::Result<Resources> parse_resources(const base::json::value& value);  // `up
 std::string sysctl_path(std::string_view key);
 // One entry a name, the last one given; an empty HOME is none.
 void clean_environment(std::vector<std::string>& env);
-int signal_number(std::string_view name);  // "TERM", "SIGTERM", "15"; -1
 
 }  // namespace runtime

@@ -4,36 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/base64.h"
 #include "runtime/oci_reader.h"
 
 namespace runtime {
-namespace {
-
-// RFC 4648 with padding; line ends are skipped.
-std::optional<std::string> decode_base64(std::string_view text) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  uint32_t held = 0;
-  int bits = 0, padding = 0;
-  size_t digits = 0;
-  for (char c : text) {
-    if (c == '\n' || c == '\r') continue;
-    ++digits;
-    if (c == '=') {
-      ++padding;
-      continue;
-    }
-    size_t value = kAlphabet.find(c);
-    if (value == std::string_view::npos || padding) return std::nullopt;
-    held = held << 6 | static_cast<uint32_t>(value);
-    if ((bits += 6) < 8) continue;
-    bits -= 8;
-    out.push_back(static_cast<char>(held >> bits & 0xff));
-  }
-  return digits % 4 == 0 && padding <= 2 ? std::optional(out) : std::nullopt;
-}
-
-}  // namespace
 
 void read_annotations(Config& c, Errors& errors) {
   Extensions& out = c.extensions;
@@ -71,7 +45,7 @@ void read_annotations(Config& c, Errors& errors) {
   out.known_calls_only = value("run.oci.seccomp_fail_unknown_syscall") != nullptr;
   if (const std::string* text = value("run.oci.seccomp_bpf_data")) {
     constexpr size_t kInstruction = 8, kMostInstructions = 4096;  // sock_filter, BPF_MAXINSNS
-    auto program = decode_base64(*text);
+    auto program = base::base64_decode(*text);
     if (!program) fail("run.oci.seccomp_bpf_data", "is not base64");
     else if (program->empty() || program->size() % kInstruction != 0 ||
              program->size() > kInstruction * kMostInstructions)

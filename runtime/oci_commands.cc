@@ -19,6 +19,7 @@
 #include "base/number.h"
 #include "base/printable.h"
 #include "base/process.h"
+#include "base/signals.h"
 #include "base/sys.h"
 #include "runtime/capabilities.h"
 #include "runtime/launch.h"
@@ -189,8 +190,9 @@ base::Status delete_one(const OciContext& context, const std::string& id) {
 
 base::Result<int> oci_kill(const OciContext& context) {
   std::string name = context.options.arguments.size() > 1 ? context.options.arguments[1] : "SIGTERM";
-  int signal = signal_number(name);
-  if (signal < 0) return base::make_error(Kind::kInvalid, "kill", name, "unknown signal");
+  const auto number = base::signal_number(name);
+  if (!number) return base::make_error(Kind::kInvalid, "kill", name, "unknown signal");
+  const int signal = *number;
   if (context.options.has("regex"))
     return for_matching(context, [&](const std::string& id) { return kill_one(context, id, signal); });
   TRY(kill_one(context, context.options.arguments[0], signal));

@@ -82,13 +82,7 @@ base::Result<base::UniqueFd> take_terminal(Console& console) {
 base::Status write_pid_file(const Options& options, pid_t pid) {
   std::string path = options.get("pid-file");
   if (path.empty()) return {};
-  std::string temporary = path + "~";
-  {
-    base::UniqueFd fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-    TRY_WRAP(sys::write_all(fd.get(), std::to_string(pid)), "write", temporary);
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
-  return {};
+  return sys::replace_file(path, std::to_string(pid));
 }
 base::Status give_pidfd(const Options& options, const Config& config, const Launched& launched) {
   if (options.has("pidfd-socket"))

@@ -141,13 +141,7 @@ base::Status PodServer::write_record() {
       {"id", id_}, {"pid", ::getpid()}, {"cgroup", spec_.cgroup}, {"containers", std::move(containers)}};
   // Not fsynced: after a power loss nothing of what it names exists, but for the work directories,
   // which the kubelet knows.
-  std::string path = protocol::record_path(run_dir_, id_), temporary = path + "~";
-  {
-    base::UniqueFd fd = TRY(sys::open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    TRY_WRAP(sys::write_all(fd.get(), json::serialize(record)), "write", temporary);
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return sys::last_error("rename", path);
-  return {};
+  return sys::replace_file(protocol::record_path(run_dir_, id_), json::serialize(record), 0600);
 }
 
 base::Status PodServer::shutdown() {

@@ -1,11 +1,11 @@
 // Kubernetes' own: quantities, semantic versions, named formats, keys of JSON patches.
 #include <charconv>
 
-#include "api/base64.h"
 #include "api/cel/functions.h"
 #include "api/quantity.h"
 #include "api/text_formats.h"
 #include "api/validate.h"
+#include "base/base64.h"
 
 namespace api::cel {
 namespace {
@@ -178,7 +178,7 @@ constexpr const char *kUri = "uri", *kUuid = "uuid", *kDate = "date", *kDateTime
 constexpr const char *kNotUri = "invalid URI", *kNotUuid = "does not match the UUID format",
                      *kNotDate = "invalid date", *kNotDateTime = "invalid datetime";
 Sentences bytes(std::string_view text) {
-  return base64_decode(text) ? Sentences() : Sentences{"invalid base64"};
+  return base::base64_decode(text) ? Sentences() : Sentences{"invalid base64"};
 }
 
 struct NamedFormat {

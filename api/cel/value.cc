@@ -3,7 +3,7 @@
 #include <cmath>
 #include <unordered_map>
 
-#include "api/base64.h"
+#include "base/base64.h"
 
 namespace api::cel {
 namespace {
@@ -174,7 +174,7 @@ Value Value::of_json(const json::value& in, const Structural* schema, bool resou
       int64_t nanos;
       if (parse_duration(out.text, &nanos)) return of_duration(nanos);
     } else if (format == "byte") {
-      if (auto decoded = base64_decode(out.text)) return of_bytes(std::move(*decoded));
+      if (auto decoded = base::base64_decode(out.text)) return of_bytes(std::move(*decoded));
     }
     return out;
   }

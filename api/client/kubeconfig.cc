@@ -1,6 +1,6 @@
-#include "api/base64.h"
 #include "api/client/transport.h"
 #include "api/yaml.h"
+#include "base/base64.h"
 #include "base/sys.h"
 
 namespace api {
@@ -24,7 +24,7 @@ const json::value* entry(const json::value& root, std::string_view list, std::st
 base::Result<std::string> data_or_file(const json::value& in, const std::string& key,
                                        const std::string& directory) {
   if (std::string_view data = base::string_at(in, key + "-data"); !data.empty()) {
-    auto decoded = base64_decode(data);
+    auto decoded = base::base64_decode(data);
     if (!decoded) return bad_kubeconfig(key + "-data is not base64");
     return *decoded;
   }
@@ -90,7 +90,8 @@ std::string write_kubeconfig(const KubeConfig& config, const std::string& user) 
   auto quoted = [](const std::string& text) { return base::to_json(json::value(text)); };
   std::string out = "apiVersion: v1\nkind: Config\n";
   out += "clusters:\n- name: sampan\n  cluster:\n    server: " + quoted(config.server) + "\n";
-  if (!config.ca_pem.empty()) out += "    certificate-authority-data: " + base64_encode(config.ca_pem) + "\n";
+  if (!config.ca_pem.empty())
+    out += "    certificate-authority-data: " + base::base64_encode(config.ca_pem) + "\n";
   out += "contexts:\n- name: sampan\n  context:\n    cluster: sampan\n    user: " + quoted(user) + "\n";
   if (config.ns != "default") out += "    namespace: " + quoted(config.ns) + "\n";
   out += "current-context: sampan\n";
@@ -98,8 +99,8 @@ std::string write_kubeconfig(const KubeConfig& config, const std::string& user) 
   if (config.client.certificate_pem.empty() && config.token.empty()) return out + "  user: {}\n";
   out += "  user:\n";
   if (!config.client.certificate_pem.empty())
-    out += "    client-certificate-data: " + base64_encode(config.client.certificate_pem) +
-           "\n    client-key-data: " + base64_encode(config.client.key_pem) + "\n";
+    out += "    client-certificate-data: " + base::base64_encode(config.client.certificate_pem) +
+           "\n    client-key-data: " + base::base64_encode(config.client.key_pem) + "\n";
   if (!config.token.empty()) out += "    token: " + quoted(config.token) + "\n";
   return out;
 }

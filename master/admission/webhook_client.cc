@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "master/admission/service_endpoint.h"
 #include "master/registry/registry.h"
 
@@ -131,7 +131,7 @@ base::Result<Destination> WebhookClient::destination(const json::value& config) 
                           std::string(base::string_at(config, "service", "name")), port));
     if (std::string_view path = base::string_at(config, "service", "path"); !path.empty()) out.path = path;
   }
-  auto ca = api::base64_decode(base::string_at(config, "caBundle"));
+  auto ca = base::base64_decode(base::string_at(config, "caBundle"));
   if (ca) out.ca_pem = std::move(*ca);
   return out;
 }

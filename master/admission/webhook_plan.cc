@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "api/base64.h"
 #include "api/status.h"
+#include "base/base64.h"
 #include "base/json_limits.h"
 #include "master/auth/rbac_rules.h"
 
@@ -212,7 +212,7 @@ base::Result<ReviewAnswer> read_review(std::string_view webhook, std::string_vie
   if (patch.empty()) return out;
   if (strict && base::string_at(*response, "patchType") != "JSONPatch")
     return bad("webhook returned response.patch but not response.patchType");
-  auto decoded = api::base64_decode(patch);
+  auto decoded = base::base64_decode(patch);
   if (!decoded) return bad("response.patch is not base64");
   out.patch = TRY(base::parse_json_carrier(*decoded));
   return out;

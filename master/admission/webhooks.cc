@@ -5,6 +5,7 @@
 #include "api/validate.h"
 #include "api/walk.h"
 #include "base/log.h"
+#include "base/uuid.h"
 #include "master/admission/input.h"
 #include "master/admission/scope.h"
 #include "master/registry/conversion.h"
@@ -100,7 +101,7 @@ void AdmissionWebhooks::post(const Call& call, const AttributesPtr& attributes, 
                                      "webhook does not accept known AdmissionReview versions (v1, v1beta1)")),
                 {}, nullptr);
   }
-  std::string uid = new_uid();
+  std::string uid = base::new_uuid();
   json::value review = admission_review(*attributes, *call.shown, version, uid, object, std::move(old));
   client_->post(
       call.hook->client_config, base::to_json(review), std::chrono::seconds(call.hook->timeout_seconds),

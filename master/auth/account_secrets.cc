@@ -1,6 +1,6 @@
 #include "master/auth/account_secrets.h"
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/log.h"
 
 namespace master {
@@ -73,10 +73,10 @@ void AccountSecrets::sync(const std::string& key) {
   if (string_at(secret, "data", "token").empty()) {
     auto token = tokens_.issue_for_secret(ns, {account_name, uid}, name);
     if (!token.ok()) return base::log::error("token Secret {}: {}", key, token.error().message());
-    data["token"] = api::base64_encode(*token);
+    data["token"] = base::base64_encode(*token);
   }
-  data["ca.crt"] = api::base64_encode(ca_pem_);
-  data["namespace"] = api::base64_encode(ns);
+  data["ca.crt"] = base::base64_encode(ca_pem_);
+  data["namespace"] = base::base64_encode(ns);
   client_.update(api::resources::secrets, ns, name, std::move(secret), done);
 }
 

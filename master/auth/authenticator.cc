@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "api/base64.h"
+#include "base/base64.h"
 
 namespace master {
 
@@ -98,7 +98,7 @@ Result<User> Authenticator::check_bootstrap_token(std::string_view token) const 
   if (!object) return denied("unknown bootstrap token");
   json::value secret = parse_object(*object->text);
   auto data = [&](const char* key) {
-    return api::base64_decode(string_at(secret, "data", key)).value_or("");
+    return base::base64_decode(string_at(secret, "data", key)).value_or("");
   };
   if (string_at(secret, "type") != "bootstrap.kubernetes.io/token" ||
       base::find_path(secret, "metadata", "deletionTimestamp"))

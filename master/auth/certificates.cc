@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
-#include "api/base64.h"
 #include "api/status.h"
 #include "api/validate.h"
+#include "base/base64.h"
 #include "base/json_lists.h"
 #include "base/log.h"
 
@@ -130,7 +130,7 @@ class CertificateAdmission final : public AdmissionPlugin {
     auto quoted = [](const std::string& text) { return base::to_json(json::value(text)); };
     auto parsed = base::tls::read_signing_request(spec.request_pem);
     if (parsed.ok()) *name = std::move(*parsed);
-    else invalid("spec.request", quoted(api::base64_encode(spec.request_pem)), parsed.error().message());
+    else invalid("spec.request", quoted(base::base64_encode(spec.request_pem)), parsed.error().message());
     size_t slash = spec.signer.find('/');
     if (slash == spec.signer.npos || slash == 0 || slash + 1 == spec.signer.size())
       invalid("spec.signerName", quoted(spec.signer),
@@ -164,8 +164,8 @@ CertificateSpec read_certificate_spec(const json::value& object) {
   const json::value* spec = find(object, "spec");
   if (!spec) spec = &none;
   return {std::string(string_at(*spec, "signerName")), std::string(string_at(*spec, "username")),
-          api::base64_decode(string_at(*spec, "request")).value_or(""), base::texts_of(find(*spec, "usages")),
-          base::as_int(find(*spec, "expirationSeconds"))};
+          base::base64_decode(string_at(*spec, "request")).value_or(""),
+          base::texts_of(find(*spec, "usages")), base::as_int(find(*spec, "expirationSeconds"))};
 }
 
 std::string signer_objection(const CertificateSpec& spec, const base::tls::RequestedName& name) {
@@ -293,7 +293,7 @@ void CertificateController::sync(const std::string& key) {
                                 : base::Duration(kLifetime);
   auto certificate = base::tls::sign_request(ca_, spec.request_pem, spec.usages, lifetime);
   if (certificate.ok())
-    base::object_at(object.get_object(), "status")["certificate"] = api::base64_encode(*certificate);
+    base::object_at(object.get_object(), "status")["certificate"] = base::base64_encode(*certificate);
   else fail(object, "SigningFailure", certificate.error().message());
   write(name, std::move(object), "status");
 }

@@ -3,7 +3,7 @@
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/tls_openssl.h"
 
 namespace master::jws {
@@ -31,14 +31,6 @@ std::string key_number(EVP_PKEY* key, const char* name, size_t size) {
   std::string out = number_bytes(number, size);
   BN_free(number);
   return out;
-}
-
-std::optional<std::string> decode(std::string_view text) {
-  std::string plain(text);
-  for (char& c : plain) c = c == '-' ? '+' : c == '_' ? '/' : c;
-  if (text.find_first_of("+/=\r\n") != text.npos) return std::nullopt;
-  plain.append((4 - plain.size() % 4) % 4, '=');
-  return api::base64_decode(plain);
 }
 
 // OpenSSL's form of an ECDSA signature (DER) to that of JWS (two numbers), and back.
@@ -79,13 +71,6 @@ base::Error no_token() {
 
 }  // namespace
 
-std::string base64url(std::string_view bytes) {
-  std::string out = api::base64_encode(bytes);
-  while (out.ends_with('=')) out.pop_back();
-  for (char& c : out) c = c == '+' ? '-' : c == '/' ? '_' : c;
-  return out;
-}
-
 Result<std::string> Key::make(std::string_view algorithm) {
   tls::Key key(algorithm == "RS256" ? EVP_RSA_gen(kRsaBits) : EVP_EC_gen("P-256"));
   tls::Bio text(BIO_new(BIO_s_mem()));
@@ -113,7 +98,7 @@ Result<Key> Key::read(const std::string& pem) {
   unsigned char digest[32];
   EVP_Digest(der, static_cast<size_t>(size), digest, nullptr, EVP_sha256(), nullptr);
   OPENSSL_free(der);
-  out.id_ = base64url({reinterpret_cast<char*>(digest), sizeof digest});
+  out.id_ = base::base64url_encode({reinterpret_cast<char*>(digest), sizeof digest});
   out.key_ = std::shared_ptr<void>(key.release(), [](void* p) { EVP_PKEY_free(static_cast<EVP_PKEY*>(p)); });
   return out;
 }
@@ -123,18 +108,19 @@ json::object Key::jwk() const {
   if (!rsa_) out["crv"] = "P-256";
   out["alg"] = algorithm();
   if (rsa_) {
-    out["n"] = base64url(key_number(pkey(key_), OSSL_PKEY_PARAM_RSA_N, 0));
-    out["e"] = base64url(key_number(pkey(key_), OSSL_PKEY_PARAM_RSA_E, 0));
+    out["n"] = base::base64url_encode(key_number(pkey(key_), OSSL_PKEY_PARAM_RSA_N, 0));
+    out["e"] = base::base64url_encode(key_number(pkey(key_), OSSL_PKEY_PARAM_RSA_E, 0));
   } else {
-    out["x"] = base64url(key_number(pkey(key_), OSSL_PKEY_PARAM_EC_PUB_X, kPart));
-    out["y"] = base64url(key_number(pkey(key_), OSSL_PKEY_PARAM_EC_PUB_Y, kPart));
+    out["x"] = base::base64url_encode(key_number(pkey(key_), OSSL_PKEY_PARAM_EC_PUB_X, kPart));
+    out["y"] = base::base64url_encode(key_number(pkey(key_), OSSL_PKEY_PARAM_EC_PUB_Y, kPart));
   }
   return out;
 }
 
 Result<std::string> Key::sign(std::string_view payload) const {
-  std::string text = base64url("{\"alg\":\"" + std::string(algorithm()) + "\",\"kid\":\"" + id_ + "\"}") +
-                     "." + base64url(payload);
+  std::string text =
+      base::base64url_encode("{\"alg\":\"" + std::string(algorithm()) + "\",\"kid\":\"" + id_ + "\"}") + "." +
+      base::base64url_encode(payload);
   std::unique_ptr<EVP_MD_CTX, tls::Freer<EVP_MD_CTX_free>> context(EVP_MD_CTX_new());
   size_t size = 0;
   auto* data = reinterpret_cast<const unsigned char*>(text.data());
@@ -147,7 +133,7 @@ Result<std::string> Key::sign(std::string_view payload) const {
     return tls::openssl_error("sign token");
   signature.resize(size);
   if (!rsa_) signature = TRY(raw_of_der(signature));
-  return text + "." + base64url(signature);
+  return text + "." + base::base64url_encode(signature);
 }
 
 bool Key::verify(std::string_view signed_text, std::string_view signature) const {
@@ -165,7 +151,7 @@ bool Key::verify(std::string_view signed_text, std::string_view signature) const
 Result<json::value> peek(std::string_view token) {
   Parts parts;
   if (!split_token(token, &parts)) return no_token();
-  auto payload = decode(parts.payload);
+  auto payload = base::base64url_decode(parts.payload);
   if (!payload) return no_token();
   json::value claims = TRY(base::parse_json(*payload));
   if (!claims.is_object()) return no_token();
@@ -175,8 +161,8 @@ Result<json::value> peek(std::string_view token) {
 Result<std::string> verify(std::string_view token, const std::vector<Key>& keys) {
   Parts parts;
   if (!split_token(token, &parts)) return no_token();
-  auto header_text = decode(parts.header), payload = decode(parts.payload),
-       signature = decode(parts.signature);
+  auto header_text = base::base64url_decode(parts.header), payload = base::base64url_decode(parts.payload),
+       signature = base::base64url_decode(parts.signature);
   if (!header_text || !payload || !signature) return no_token();
   json::value header = TRY(base::parse_json(*header_text));
   std::string_view id = base::string_at(header, "kid"), algorithm = base::string_at(header, "alg");

@@ -36,6 +36,4 @@ base::Result<std::string> verify(std::string_view token, const std::vector<Key>&
 // The payload without a look at the signature: whose token it says it is.
 base::Result<base::json::value> peek(std::string_view token);
 
-std::string base64url(std::string_view bytes);
-
 }  // namespace master::jws

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/sys.h"
+#include "base/uuid.h"
 #include "master/registry/strategy.h"
 
 namespace master {
@@ -94,7 +95,7 @@ Result<std::string> ServiceAccountTokens::issue(const TokenClaims& claims) const
                        {"exp", now + claims.seconds},
                        {"iat", now},
                        {"iss", keys_.issuer},
-                       {"jti", new_uid()},
+                       {"jti", base::new_uuid()},
                        {kClaims, std::move(own)},
                        {"nbf", now},
                        {"sub", "system:serviceaccount:" + claims.ns + ":" + claims.account.name}};
@@ -126,7 +127,7 @@ Result<ServiceAccountTokens::Checked> ServiceAccountTokens::read_legacy(const st
   if (!object) return denied_token("its Secret is gone");
   json::value parsed = parse_object(*object->text);
   // Only the token that the Secret holds now: who takes it out of the Secret revokes it.
-  if (api::base64_decode(string_at(parsed, "data", "token")) != token)
+  if (base::base64_decode(string_at(parsed, "data", "token")) != token)
     return denied_token("its Secret holds another token");
   Checked out;
   out.identity = {account_user(ns, name, uid), keys_.audiences};

@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/json_lists.h"
 
 namespace master {
@@ -39,7 +39,7 @@ std::optional<RemoteService> read_remote(const json::value& api_service) {
   out.insecure = base::as_bool(base::find(*spec, "insecureSkipTLSVerify"));
   out.group_priority = base::as_int(base::find(*spec, "groupPriorityMinimum"));
   out.version_priority = base::as_int(base::find(*spec, "versionPriority"));
-  if (auto ca = api::base64_decode(base::string_at(*spec, "caBundle"))) out.ca_pem = std::move(*ca);
+  if (auto ca = base::base64_decode(base::string_at(*spec, "caBundle"))) out.ca_pem = std::move(*ca);
   return out;
 }
 

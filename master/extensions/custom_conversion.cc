@@ -5,6 +5,7 @@
 #include "api/status.h"
 #include "api/walk.h"
 #include "base/log.h"
+#include "base/uuid.h"
 #include "master/extensions/conversion_review.h"
 #include "master/registry/strategy.h"
 
@@ -26,7 +27,7 @@ void CustomConversion::convert(const ResourceInfo& to, std::vector<json::value> 
     asked.push_back(objects[i]);
   }
   if (asked.empty()) return done(std::move(objects));
-  std::string uid = new_uid(), version(to.group_version());
+  std::string uid = base::new_uuid(), version(to.group_version());
   if (review_version_.empty())
     return done(
         conversion_failed(asked[0], "webhook does not accept known ConversionReview versions (v1, v1beta1)"));

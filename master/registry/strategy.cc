@@ -8,6 +8,7 @@
 
 #include "api/validate.h"
 #include "base/json_lists.h"
+#include "base/uuid.h"
 #include "master/registry/custom_strategy.h"
 #include "master/registry/service_strategy.h"
 #include "master/registry/service_update.h"
@@ -215,20 +216,6 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
   return resource.type && resource.type->custom ? kNoStrategy : builtin_strategy(resource);
 }
 
-std::string new_uid() {
-  unsigned char bytes[16];
-  SAMPAN_CHECK(::getrandom(bytes, sizeof bytes, 0) == static_cast<ssize_t>(sizeof bytes));
-  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);  // RFC 4122, version 4
-  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);
-  static const char* digits = "0123456789abcdef";
-  std::string out;
-  for (int i = 0; i < 16; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) out += '-';
-    out += digits[bytes[i] >> 4];
-    out += digits[bytes[i] & 15];
-  }
-  return out;
-}
 std::string random_suffix() {
   static constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";  // no vowels: no words
   unsigned char bytes[5];
@@ -239,7 +226,7 @@ std::string random_suffix() {
 }
 
 void stamp_new(json::object& metadata, base::Time now) {
-  metadata["uid"] = new_uid();
+  metadata["uid"] = base::new_uuid();
   metadata["creationTimestamp"] = base::format_time(now);
   for (const char* owned :
        {"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"})

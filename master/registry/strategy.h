@@ -56,7 +56,6 @@ const Strategy& strategy_of(const ResourceInfo& resource);
 
 // metadata that the registry owns; `object` has a name.
 void stamp_new(base::json::object& metadata, base::Time now);
-std::string new_uid();
 std::string random_suffix();  // five characters for generateName
 
 // Status of a new object, generation, and admission defaults (Pod tolerations, service account…).

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <map>
 
-#include "api/base64.h"
 #include "api/openapi.h"
 #include "api/openapi_proto.h"
+#include "base/base64.h"
 #include "master/extensions/api_services.h"
 #include "master/registry/heavy_requests.h"
 #include "master/server/discovery.h"
@@ -39,7 +39,7 @@ std::string storage_version_hash(const ResourceInfo& stored) {
   std::string text = stored.group + "/" + stored.version + "/" + stored.kind;
   unsigned char digest[EVP_MAX_MD_SIZE];
   EVP_Digest(text.data(), text.size(), digest, nullptr, EVP_sha256(), nullptr);
-  return api::base64_encode({reinterpret_cast<char*>(digest), 8});
+  return base::base64_encode({reinterpret_cast<char*>(digest), 8});
 }
 
 json::value resource_list(const ResourceTable& table, std::string_view group, std::string_view version) {

@@ -1,12 +1,11 @@
 #include "master/server/front.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <cstdio>
 
 #include "api/protobuf.h"
 #include "base/fiber.h"
+#include "base/uuid.h"
 
 namespace master {
 
@@ -390,18 +389,7 @@ void Front::enter(const RequestPtr& request, bool is_local, std::function<void()
       audited->decision = std::move(decision);
       audited->received = base::wall_now();
       audited->id = request->http().headers.get("Audit-ID");
-      if (audited->id.empty() || audited->id.size() > 64) {
-        unsigned char random[16];
-        if (::getrandom(random, sizeof random, 0) != sizeof random) std::fill(random, random + 16, 0);
-        random[6] = static_cast<unsigned char>((random[6] & 0x0f) | 0x40);  // RFC 9562: version 4
-        random[8] = static_cast<unsigned char>((random[8] & 0x3f) | 0x80);
-        char text[40];
-        std::snprintf(text, sizeof text,
-                      "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", random[0],
-                      random[1], random[2], random[3], random[4], random[5], random[6], random[7], random[8],
-                      random[9], random[10], random[11], random[12], random[13], random[14], random[15]);
-        audited->id = text;
-      }
+      if (audited->id.empty() || audited->id.size() > 64) audited->id = base::new_uuid();
       request->audit_annotations = std::make_shared<std::map<std::string, std::string>>();
       auto copy = std::make_shared<RequestInfo>(*request);
       copy->exchange = inner;

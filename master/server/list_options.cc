@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "api/base64.h"
 #include "api/status.h"
+#include "base/base64.h"
 #include "master/registry/field_labels.h"
 
 namespace master {
@@ -65,7 +65,7 @@ bool read_token(std::string_view token, ListOptions* out) {
   std::replace(text.begin(), text.end(), '-', '+');
   std::replace(text.begin(), text.end(), '_', '/');
   text.append((4 - text.size() % 4) % 4, '=');
-  auto decoded = api::base64_decode(text);
+  auto decoded = base::base64_decode(text);
   if (!decoded) return false;
   auto parsed = base::parse_json(*decoded);
   if (!parsed.ok() || base::string_at(*parsed, "v") != "meta.k8s.io/v1") return false;
@@ -159,7 +159,7 @@ json::value read_list_options(const RequestInfo& request, bool watch, ListOption
 }
 
 std::string continue_token(int64_t revision, std::string_view first_key) {
-  std::string token = api::base64_encode(
+  std::string token = base::base64_encode(
       base::to_json(json::object{{"v", "meta.k8s.io/v1"}, {"rv", revision}, {"start", first_key}}));
   std::replace(token.begin(), token.end(), '+', '-');
   std::replace(token.begin(), token.end(), '/', '_');

@@ -1,6 +1,6 @@
 #include "master/server/message_exchange.h"
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/websocket.h"
 
 namespace master {
@@ -95,7 +95,7 @@ class MessageExchange final : public Exchange, public std::enable_shared_from_th
   }
   void send(std::string_view data) {
     if (form_ == MessageForm::kLines) connection_->send(data, false);
-    else if (base64_) connection_->send(api::base64_encode(data), false);
+    else if (base64_) connection_->send(base::base64_encode(data), false);
     else connection_->send(data, true);
   }
 

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "api/base64.h"
 #include "api/protobuf.h"
 #include "api/walk.h"
+#include "base/base64.h"
 #include "base/instant.h"
 #include "tests/prop/draw.h"
 
@@ -96,7 +96,7 @@ Sample sample(Draw& draw, const Field& field) {
       std::string raw;
       for (int i = draw.upto(5); i >= 0; --i)
         raw += static_cast<char>(draw.chance(50) ? 0xff : draw.upto(255));
-      return {json::value(base64_encode(raw)), varint(raw.size()) + raw};
+      return {json::value(base::base64_encode(raw)), varint(raw.size()) + raw};
     }
     case Shape::kQuantity: {
       static const char* const kEdges[] = {"9223372036854775807",

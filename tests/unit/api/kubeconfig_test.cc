@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "api/base64.h"
+#include "base/base64.h"
 
 namespace api {
 namespace {
@@ -31,11 +31,11 @@ TEST(KubeConfig, SaysWhatIsMissing) {
 
 TEST(Base64, RoundTrips) {
   for (std::string text : {std::string(), std::string("a"), std::string("ab"), std::string("\0\xff\n", 3)})
-    EXPECT_EQ(base64_decode(base64_encode(text)), text);
-  EXPECT_EQ(base64_encode("hello"), "aGVsbG8=");
-  EXPECT_EQ(base64_decode("aGVs\nbG8="), "hello");
+    EXPECT_EQ(base::base64_decode(base::base64_encode(text)), text);
+  EXPECT_EQ(base::base64_encode("hello"), "aGVsbG8=");
+  EXPECT_EQ(base::base64_decode("aGVs\nbG8="), "hello");
   for (const char* bad : {"a", "aGVsbG8", "aGVsbG8=x", "a===", "a b=", "aGV$bG8="})
-    EXPECT_FALSE(base64_decode(bad)) << bad;
+    EXPECT_FALSE(base::base64_decode(bad)) << bad;
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "kubelet/pull_records.h"
 
 namespace kubelet {
@@ -61,7 +61,7 @@ TEST(PullKeyring, SeveralSecretsForOnePlaceInOrder) {
 
 TEST(PullKeyring, FormsOfASecret) {
   PullKeyring keyring;
-  const std::string packed = api::base64_encode("user:pass:word");
+  const std::string packed = base::base64_encode("user:pass:word");
   ASSERT_TRUE(
       keyring
           .add(ref("a"), "kubernetes.io/dockercfg",

@@ -1,5 +1,5 @@
 // The admission plugins of a real server, driven through its API; webhooks are a TLS server of ours.
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/http_server.h"
 #include "server_fixture.h"
 
@@ -250,7 +250,7 @@ class WebhookTest : public AdmissionTest {
     return R"({"name":")" + name +
            R"(","admissionReviewVersions":["v1"],"sideEffects":"None","rules":[{"apiGroups":["*"],"apiVersions":["*"],"operations":["*"],"resources":)" +
            resources + R"(}],"clientConfig":{"url":"https://127.0.0.1:)" + std::to_string(port_) +
-           R"(/review","caBundle":")" + api::base64_encode(ca_) + "\"}" + more + "}";
+           R"(/review","caBundle":")" + base::base64_encode(ca_) + "\"}" + more + "}";
   }
   using ServerTest::configure;
   void configure(const char* kind, const std::string& hooks) {
@@ -315,7 +315,7 @@ TEST_F(WebhookTest, OlderReviewsAreSpokenToo) {
   answer_ = [](const json::value&) -> json::value {
     return json::object{
         {"allowed", true},
-        {"patch", api::base64_encode(R"([{"op":"add","path":"/data/hooked","value":"yes"}])")}};
+        {"patch", base::base64_encode(R"([{"op":"add","path":"/data/hooked","value":"yes"}])")}};
   };
   EXPECT_EQ(string_at(ok(call("POST", kMaps, config_map("a", "1")), 201), "data", "hooked"), "yes");
   EXPECT_EQ(string_at(reviews_.at(0), "apiVersion"), "admission.k8s.io/v1beta1");
@@ -334,7 +334,7 @@ TEST_F(WebhookTest, MutatingOnesPatchAndAreAskedAgain) {
     const json::value* data = base::find_path(review, "request", "object", "data");
     std::string patch = base::find(*data, "first") ? R"([{"op":"add","path":"/data/second","value":"2"}])"
                                                    : R"([{"op":"add","path":"/data/first","value":"1"}])";
-    return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", api::base64_encode(patch)}};
+    return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", base::base64_encode(patch)}};
   };
   auto made = ok(call("POST", kMaps, config_map("a", "1")), 201);
   EXPECT_EQ(base::to_json(made.at("data")), R"({"k":"1","first":"1","second":"2"})");
@@ -347,7 +347,7 @@ TEST_F(WebhookTest, MutatedObjectsNestNoDeeperThanSentOnes) {
   answer_ = [&](const json::value&) -> json::value {
     std::string patch =
         R"([{"op":"add","path":"/data","value":)" + std::string(depth, '[') + std::string(depth, ']') + "}]";
-    return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", api::base64_encode(patch)}};
+    return json::object{{"allowed", true}, {"patchType", "JSONPatch"}, {"patch", base::base64_encode(patch)}};
   };
   const char* kRevisions = "/apis/apps/v1/namespaces/default/controllerrevisions";
   ok(call("POST", kRevisions, R"({"metadata":{"name":"most"},"revision":1})"), 201);
@@ -410,7 +410,7 @@ TEST_F(WebhookTest, OptionsOfAConnectionCanBeChangedAndHaveNoLabels) {
     return json::object{
         {"allowed", true},
         {"patchType", "JSONPatch"},
-        {"patch", api::base64_encode(R"([{"op":"add","path":"/container","value":"other"}])")}};
+        {"patch", base::base64_encode(R"([{"op":"add","path":"/container","value":"other"}])")}};
   };
   EXPECT_EQ(refused(call("GET", std::string(kPods) + "/p/exec?command=ls&container=c"), 400),
             "BadRequest: container other is not valid for pod p");
@@ -459,7 +459,7 @@ TEST_F(WebhookTest, PartsOfObjectsAreAdmittedInTheFormTheyAreSentIn) {
     return json::object{
         {"allowed", true},
         {"patchType", "JSONPatch"},
-        {"patch", api::base64_encode(R"([{"op":"replace","path":"/spec/replicas","value":3}])")}};
+        {"patch", base::base64_encode(R"([{"op":"replace","path":"/spec/replicas","value":3}])")}};
   };
   const std::string kScale = "/apis/apps/v1/namespaces/default/deployments/d/scale";
   auto scaled = ok(call("PATCH", kScale, R"({"spec":{"replicas":9}})", "application/merge-patch+json"));
@@ -496,7 +496,7 @@ TEST_F(WebhookTest, WhatFailedIsSaidInTheWordsThatClientsLookFor) {
                 "127.0.0.1:1: connect: connection refused");
   auto other = base::tls::make_ca("other", std::chrono::hours(1));
   EXPECT_EQ(
-      text(changed(hook(""), api::base64_encode(ca_), api::base64_encode(other->certificate_pem))),
+      text(changed(hook(""), base::base64_encode(ca_), base::base64_encode(other->certificate_pem))),
       kFailed + "failed to call webhook: Post \"" + url +
           "?timeout=10s\": tls: failed to verify certificate: x509: certificate signed by unknown authority");
   status_ = 503;

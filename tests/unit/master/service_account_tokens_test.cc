@@ -1,6 +1,6 @@
 #include "master/auth/service_account_tokens.h"
 
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/http_whole_answer.h"
 #include "master/auth/authenticator.h"
 #include "server_fixture.h"
@@ -24,8 +24,8 @@ TEST(Jws, SignsAndVerifiesWithItsOwnKeyOnly) {
   }
   // "none" and another algorithm than the key's prove nothing.
   std::string body = token.substr(token.find('.'));
-  EXPECT_FALSE(jws::verify(jws::base64url(R"({"alg":"none"})") + body, {key}).ok());
-  EXPECT_FALSE(jws::verify(jws::base64url(R"({"alg":"HS256"})") + body, {key}).ok());
+  EXPECT_FALSE(jws::verify(base::base64url_encode(R"({"alg":"none"})") + body, {key}).ok());
+  EXPECT_FALSE(jws::verify(base::base64url_encode(R"({"alg":"HS256"})") + body, {key}).ok());
   for (const char* bad : {"", ".", "..", "a.b", "a.b.c.d", "====.=.="})
     EXPECT_FALSE(jws::verify(bad, {key}).ok()) << bad;
   EXPECT_EQ(string_at(key.jwk(), "kty"), "EC");

@@ -1,6 +1,6 @@
 // The forms in which answers go out, over real connections: protocol buffers, tables, WebSocket.
-#include "api/base64.h"
 #include "api/protobuf.h"
+#include "base/base64.h"
 #include "base/http_client.h"
 #include "base/websocket.h"
 #include "master/auth/authenticator.h"
@@ -211,7 +211,7 @@ TEST_F(WireTest, DiscoveryAndVersionSayWhatToolsAskFor) {
   auto list = base::parse_json(get("/apis/apps/v1", "").body).value();
   for (const auto& row : list.at("resources").as_array()) {
     bool whole = string_at(row, "name").find('/') == std::string::npos;
-    auto hash = api::base64_decode(string_at(row, "storageVersionHash"));
+    auto hash = base::base64_decode(string_at(row, "storageVersionHash"));
     EXPECT_EQ(hash ? hash->size() : 0, whole ? 8u : 0u) << base::to_json(row);
     EXPECT_TRUE(string_at(row, "name") != "deployments" ||
                 string_at(row, "storageVersionHash") == "8aSe+NMegvE=");  // kube-apiserver's

@@ -246,13 +246,4 @@ TEST(OciConfig, OtherThanObjectsIsRefusedNotACrash) {
   }
 }
 
-TEST(OciConfig, Signals) {
-  EXPECT_EQ(runtime::signal_number("TERM"), SIGTERM);
-  EXPECT_EQ(runtime::signal_number("sigkill"), SIGKILL);
-  EXPECT_EQ(runtime::signal_number("9"), 9);
-  EXPECT_EQ(runtime::signal_number("RTMIN+3"), 37);
-  EXPECT_EQ(runtime::signal_number("NOPE"), -1);
-  EXPECT_EQ(runtime::signal_number("999"), -1);
-}
-
 }  // namespace

@@ -1,4 +1,4 @@
-// Base64 as JSON's []byte fields carry it (RFC 4648, padded). Pure.
+// Base64 (RFC 4648): padded as JSON's []byte fields carry it, and the form of URLs. Pure.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace api {
+namespace base {
 
 std::string base64_encode(std::string_view bytes);
 // Line ends are skipped, as Go does; anything else that is not base64 is nullopt.
@@ -15,4 +15,8 @@ std::optional<std::string> base64_decode(std::string_view text);
 // it is one.
 std::optional<size_t> base64_error(std::string_view text);
 
-}  // namespace api
+// '-' and '_' for '+' and '/', and no padding, as in tokens (RFC 7515).
+std::string base64url_encode(std::string_view bytes);
+std::optional<std::string> base64url_decode(std::string_view text);
+
+}  // namespace base
