@@ -37,7 +37,8 @@ void NodeAgent::register_node() {
   auto again = [this](const base::Error& error) {
     registering_ = false;
     base::log::warning("register node {}: {}", options_.facts.node_name, error.message());
-    retry_ = loop_.after(register_backoff_.next(), [this] { register_node(); });
+    retry_ = loop_.after(register_backoff_.next(error, std::chrono::steady_clock::now()),
+                         [this] { register_node(); });
   };
   client_.create(api::resources::nodes, "", api::encode(make_node(options_.facts)),
                  [this, again](base::Result<json::value> result) {
@@ -180,7 +181,8 @@ void NodeAgent::sync_status() {
         } else if (result.error().kind != base::Kind::kNotFound) {
           base::log::warning("node {}: publish status: {}", options_.facts.node_name,
                              result.error().message());
-          status_retry_ = loop_.after(status_backoff_.next(), [this] { sync_status(); });
+          status_retry_ = loop_.after(status_backoff_.next(result.error(), std::chrono::steady_clock::now()),
+                                      [this] { sync_status(); });
         }
         if (std::exchange(status_again_, false)) sync_status();
       },
@@ -220,7 +222,8 @@ void NodeAgent::renew_lease() {
     }
     if (result.error().kind != base::Kind::kNotFound) {
       base::log::warning("read lease: {}", result.error().message());
-      lease_timer_ = loop_.after(lease_backoff_.next(), [this] { renew_lease(); });
+      lease_timer_ = loop_.after(lease_backoff_.next(result.error(), std::chrono::steady_clock::now()),
+                                 [this] { renew_lease(); });
       return;
     }
     lease_busy_ = true;
@@ -242,7 +245,9 @@ void NodeAgent::renew_lease() {
                      } else {
                        // The namespace kube-node-lease comes with the master's start.
                        base::log::warning("create lease: {}", result.error().message());
-                       lease_timer_ = loop_.after(lease_backoff_.next(), [this] { renew_lease(); });
+                       lease_timer_ =
+                           loop_.after(lease_backoff_.next(result.error(), std::chrono::steady_clock::now()),
+                                       [this] { renew_lease(); });
                      }
                    });
   });

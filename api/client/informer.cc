@@ -4,17 +4,12 @@
 #include <unordered_map>
 
 #include "api/client/client.h"
-#include "base/backoff.h"
+#include "api/client/watch_pace.h"
 #include "base/json_limits.h"
 
 namespace api {
 namespace {
 
-constexpr auto kFirstBackoff = std::chrono::milliseconds(200);
-constexpr base::Duration kLastBackoff = std::chrono::seconds(5);
-constexpr auto kShortWatch = std::chrono::seconds(1);
-// A server that lets watches begin is there again; one that cuts them at once is asked every second.
-constexpr int kFailuresOfShortWatch = 2;
 constexpr int kPage = 500;
 
 uint64_t hash_of(std::string_view text) {
@@ -38,13 +33,11 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<Transport::Call> under_way;
   base::Loop::Handle timer, guard;
   uint64_t turn = 0;  // callbacks of an earlier call are void
-  base::Backoff backoff{kFirstBackoff, kLastBackoff};
+  WatchPace pace;
   std::string version;  // where to watch from
   std::string continue_token;
   uint64_t generation = 0;                         // of the list; objects not seen in it have vanished
   std::unordered_map<std::string, uint64_t> seen;  // "ns/name"
-  bool watch_opened = false, watch_said_something = false;
-  std::chrono::steady_clock::time_point watch_began;
 
   Impl(base::Loop& loop, Transport& transport, Options o,
        std::function<void(Change, const json::value&)> object, std::function<void()> synced_callback)
@@ -103,27 +96,27 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     if (!closed) under_way = std::move(call);
   }
   void list_answer(base::Result<base::http::Response> response) {
-    if (!response.ok()) return list_anew(backoff.next());
+    if (!response.ok()) return list_anew(pace.list_failed(response.error(), now()));
     if (response->status != 200) {
       // A continue token that is too old: the pages so far are worth nothing.
       bool gone = response->status == 410 && !continue_token.empty();
-      return list_anew(gone ? base::Duration::zero() : backoff.next());
+      return list_anew(gone ? base::Duration::zero() : pace.refused());
     }
     auto page = base::parse_json_carrier(response->body);
-    if (!page.ok() || !page->is_object()) return list_anew(backoff.next());
+    if (!page.ok() || !page->is_object()) return list_anew(pace.refused());
     if (const json::value* items = base::find(*page, "items"); items && items->is_array())
       for (const json::value& item : items->get_array()) {
         seen[key_of(item)] = generation;
         on_object(Change::kSet, item);
         if (closed) return;
       }
+    pace.list_page();
     continue_token = base::string_at(*page, "metadata", "continue");
     if (!continue_token.empty()) return next(base::Duration::zero());
     version = base::string_at(*page, "metadata", "resourceVersion");
     drop_vanished();
     if (closed) return;
     listed = synced = true;
-    backoff.reset();
     if (on_synced) on_synced();
     if (!closed) next(base::Duration::zero());
   }
@@ -149,8 +142,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
   void watch() {
     // The server ends a watch after this long; a peer that went silent is given up soon after.
     int seconds = 300 + static_cast<int>(hash % 240);
-    watch_opened = watch_said_something = false;
-    watch_began = std::chrono::steady_clock::now();
+    pace.watch_begins(now());
     std::string query = "watch=1&allowWatchBookmarks=true&resourceVersion=" + base::http::escape(version) +
                         "&timeoutSeconds=" + std::to_string(seconds);
     start_call([&](uint64_t mine) {
@@ -170,7 +162,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
             if (auto self = mine_still()) self->watch_end(std::move(status));
           },
           [mine_still] {
-            if (auto self = mine_still()) self->watch_opened = true;
+            if (auto self = mine_still()) self->pace.watch_opened();
           });
     });
   }
@@ -179,14 +171,13 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     const json::value& event = line.parsed();
     std::string_view type = base::string_at(event, "type");
     const json::value* object = base::find(event, "object");
-    if (!object) return next(backoff.next());
+    if (!object) return next(pace.refused());
     if (type == "ERROR") {
       if (base::as_int(base::find(*object, "code")) == 410)
-        return list_anew(watch_said_something ? base::Duration::zero() : backoff.next());
-      return next(backoff.next());
+        return list_anew(pace.told() ? base::Duration::zero() : pace.refused());
+      return next(pace.refused());
     }
-    watch_said_something = true;
-    backoff.reset();
+    pace.watch_told();
     if (std::string_view at = base::string_at(*object, "metadata", "resourceVersion"); !at.empty())
       version = at;
     if (type == "BOOKMARK") return;
@@ -200,16 +191,13 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     }
   }
   void watch_end(base::Status status) {
-    bool lasted = watch_opened && std::chrono::steady_clock::now() - watch_began >= kShortWatch;
-    if (watch_said_something || lasted) backoff.reset();
-    else if (watch_opened) backoff.forget_beyond(kFailuresOfShortWatch);
-    if (!status.ok()) {
-      // 410 Gone: our position is no longer in the server's history.
-      if (status.error().kind == base::Kind::kConflict) return list_anew(backoff.next());
-      return next(backoff.next());
-    }
-    next(watch_said_something || lasted ? base::Duration::zero() : backoff.next());
+    const bool failed = !status.ok();
+    const base::Duration delay = pace.watch_ended(failed ? &status.error() : nullptr, now());
+    // 410 Gone: our position is no longer in the server's history.
+    if (failed && status.error().kind == base::Kind::kConflict) return list_anew(delay);
+    next(delay);
   }
+  static WatchPace::Steady now() { return std::chrono::steady_clock::now(); }
 };
 
 Informer::Informer(base::Loop& loop, Transport& transport, Options options,

@@ -356,5 +356,23 @@ TEST(Backoff, DoublesUpToItsEndAndSpreads) {
   EXPECT_NE(a.next(), b.next());
 }
 
+TEST(Backoff, WhereNobodyListensIsAskedOftenForAMoment) {
+  Backoff backoff(200ms, 5s, 1);
+  Error away = make_error(Kind::kUnavailable, "connect"), broken = away;
+  away.errno_value = ECONNREFUSED;
+  Backoff::Steady began{}, now = began;
+  while (now - began < 3s) {
+    Duration delay = backoff.next(wrap(away, "list"), now);
+    EXPECT_LE(delay, 250ms + 1us);
+    now += delay;
+  }
+  Duration delay{};
+  for (int i = 0; i < 6; ++i) now += delay = backoff.next(away, now);
+  EXPECT_GE(delay, 3750ms - 1us);
+  EXPECT_LE(backoff.next(broken, now), 250ms + 1us) << "it is there again";
+  EXPECT_GE(backoff.next(broken, now), 300ms - 1us) << "and fails";
+  EXPECT_LE(backoff.next(away, now), 250ms + 1us) << "it is away again";
+}
+
 }  // namespace
 }  // namespace base::http
