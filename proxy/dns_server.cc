@@ -16,7 +16,7 @@ constexpr size_t kMaxConnections = 512, kMaxQueued = 256 << 10, kTcpBytes = 0xff
 constexpr size_t kConnectionsOfOne = 32, kWaitingOfOne = 200;  // of one client address
 constexpr auto kIdle = std::chrono::seconds(10);  // between whole queries: a slow one is as good as none
 constexpr auto kSecond = std::chrono::seconds(1);
-constexpr int kQueriesPerSecond = 1000;  // of one connection
+constexpr int kQueriesPerSecond = 2000;  // over the connections of one client: the others wait
 constexpr int kPerWake = 512;            // datagrams taken from the socket at once
 constexpr size_t kQueuedOfOne = 64, kMaxClients = 4096;
 constexpr auto kTurn = std::chrono::milliseconds(2);  // then other events have theirs
@@ -45,11 +45,11 @@ base::Result<base::UniqueFd> bind_socket(int type, const std::string& ip, uint16
 
 struct Server::Connection {
   base::UniqueFd fd;
-  base::Loop::Handle ready, idle;
+  base::Loop::Handle ready, idle, resume;
   std::string in, out;
   Client client = 0;
-  std::chrono::steady_clock::time_point second{};  // in which `queries` were counted
-  int queries = 0;
+  bool waits = false;  // with a whole query, for its turn or for the next second
+  uint32_t events = EPOLLIN;
 };
 
 Server::Server(base::Loop& loop, Config config, Upstream& upstream, Lookup lookup)
@@ -116,19 +116,38 @@ void Server::handle(std::string_view wire, Client client, size_t limit, Reply re
                     });
 }
 
+// A place among the clients: those that neither wait nor are counted make room.
+bool Server::room_for(Client client, std::chrono::steady_clock::time_point now) {
+  if (senders_.size() < kMaxClients || senders_.contains(client)) return true;
+  std::erase_if(senders_, [&](const auto& one) {
+    return one.second.queue.empty() && one.second.connections == 0 && now - one.second.second >= kSecond;
+  });
+  return senders_.size() < kMaxClients;
+}
+
+void Server::queue(Client client, Task task) {
+  std::deque<Task>& queue = senders_[client].queue;
+  if (queue.empty()) turns_.push_back(client);
+  queue.push_back(std::move(task));
+  if (!next_turn_.active()) next_turn_ = loop_.after(base::Duration(0), [this] { on_udp(); });
+}
+
 void Server::on_udp() {
   char buffer[4096];
+  auto now = std::chrono::steady_clock::now();
   for (int i = 0; i < kPerWake; ++i) {
     sockaddr_in from{};
     socklen_t size = sizeof from;
     ssize_t n = ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &size);
     if (n < 0) break;  // EAGAIN, or an ICMP error of an earlier answer: the next round reads on
     Client client = from.sin_addr.s_addr;
-    if (turns_.size() >= kMaxClients && !queued_.contains(client)) continue;
-    std::deque<Datagram>& queue = queued_[client];
-    if (queue.size() >= kQueuedOfOne) continue;
-    if (queue.empty()) turns_.push_back(client);
-    queue.push_back({from, std::string(buffer, static_cast<size_t>(n))});
+    if (!room_for(client, now) || senders_[client].queue.size() >= kQueuedOfOne) continue;
+    queue(client, {std::string(buffer, static_cast<size_t>(n)), 0, [this, from](std::string wire) {
+                     if (wire.empty()) return;
+                     // UDP may lose it; the client asks again.
+                     (void)::sendto(udp_.get(), wire.data(), wire.size(), MSG_NOSIGNAL,
+                                    reinterpret_cast<const sockaddr*>(&from), sizeof from);
+                   }});
   }
   serve_turns();
 }
@@ -138,17 +157,13 @@ void Server::serve_turns() {
   while (!turns_.empty()) {
     Client client = turns_.front();
     turns_.pop_front();
-    auto queue = queued_.find(client);
-    Datagram next = std::move(queue->second.front());
-    queue->second.pop_front();
-    if (queue->second.empty()) queued_.erase(queue);
-    else turns_.push_back(client);
-    handle(next.wire, client, 0, [this, from = next.from](std::string wire) {
-      if (wire.empty()) return;
-      // UDP may lose it; the client asks again.
-      (void)::sendto(udp_.get(), wire.data(), wire.size(), MSG_NOSIGNAL,
-                     reinterpret_cast<const sockaddr*>(&from), sizeof from);
-    });
+    auto sender = senders_.find(client);
+    Task next = std::move(sender->second.queue.front());
+    sender->second.queue.pop_front();
+    if (!sender->second.queue.empty()) turns_.push_back(client);
+    else if (sender->second.connections == 0 && sender->second.queries == 0) senders_.erase(sender);
+    handle(next.wire, client, next.limit, std::move(next.reply));
+    if (next.then) next.then();
     if (std::chrono::steady_clock::now() >= end) break;
   }
   // The socket first: whoever comes meanwhile has his turn before the rest of a long queue.
@@ -159,7 +174,9 @@ void Server::serve_turns() {
 void Server::on_accept(base::UniqueFd fd, const sockaddr_storage& from) {
   const Client client =
       from.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in&>(from).sin_addr.s_addr : 0;
-  if (connections_.size() >= kMaxConnections || connections_of(client) >= kConnectionsOfOne) return;
+  if (connections_.size() >= kMaxConnections || !room_for(client, std::chrono::steady_clock::now()) ||
+      senders_[client].connections >= kConnectionsOfOne)
+    return;
   auto connection = std::make_shared<Connection>();
   int number = fd.get();
   connection->client = client;
@@ -169,11 +186,20 @@ void Server::on_accept(base::UniqueFd fd, const sockaddr_storage& from) {
   });
   connection->idle = loop_.after(kIdle, [this, number] { close(number); });
   connections_[number] = connection;
+  ++senders_[client].connections;
 }
-void Server::close(int fd) { connections_.erase(fd); }
-size_t Server::connections_of(Client client) const {
-  return static_cast<size_t>(std::count_if(connections_.begin(), connections_.end(),
-                                           [&](const auto& one) { return one.second->client == client; }));
+void Server::close(int fd) {
+  auto connection = connections_.find(fd);
+  if (connection == connections_.end()) return;
+  --senders_[connection->second->client].connections;  // its entry goes when its place is wanted
+  connections_.erase(connection);
+}
+
+// Nothing is read while a query waits: the client's own sending waits then.
+void Server::follow(const std::shared_ptr<Connection>& connection) {
+  uint32_t events =
+      (connection->waits ? 0u : uint32_t{EPOLLIN}) | (connection->out.empty() ? 0u : uint32_t{EPOLLOUT});
+  if (std::exchange(connection->events, events) != events) loop_.change(connection->ready, events);
 }
 
 void Server::flush(const std::shared_ptr<Connection>& connection) {
@@ -182,36 +208,55 @@ void Server::flush(const std::shared_ptr<Connection>& connection) {
   if (n < 0 && errno != EAGAIN && errno != EINTR) return close(fd);
   if (n > 0) connection->out.erase(0, static_cast<size_t>(n));
   if (connection->out.size() > kMaxQueued) return close(fd);
-  loop_.change(connection->ready, connection->out.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT);
+  follow(connection);
 }
 
 void Server::on_connection(const std::shared_ptr<Connection>& connection, uint32_t events) {
   int fd = connection->fd.get();
   if (events & EPOLLOUT) flush(connection);
+  if (!connections_.contains(fd)) return;
   if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) return;
+  if (connection->waits) return close(fd);  // it has hung up
   char buffer[4096];
   ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) return close(fd);
   connection->in.append(buffer, static_cast<size_t>(n));
-  while (connection->in.size() >= 2) {
-    size_t length = static_cast<size_t>(static_cast<uint8_t>(connection->in[0])) << 8 |
-                    static_cast<uint8_t>(connection->in[1]);
-    if (connection->in.size() < 2 + length) return;
-    std::string wire = connection->in.substr(2, length);
-    connection->in.erase(0, 2 + length);
-    auto now = std::chrono::steady_clock::now();
-    if (now - connection->second >= kSecond) connection->second = now, connection->queries = 0;
-    if (++connection->queries > kQueriesPerSecond) return close(fd);
-    connection->idle = loop_.after(kIdle, [this, fd] { close(fd); });
-    handle(wire, connection->client, kTcpBytes, [this, weak = std::weak_ptr(connection)](std::string reply) {
-      auto strong = weak.lock();
-      if (!strong || reply.empty() || reply.size() > kTcpBytes) return;
-      strong->out += {static_cast<char>(reply.size() >> 8), static_cast<char>(reply.size())};
-      strong->out += reply;
-      flush(strong);
+  next_query(connection);
+}
+
+// One query of a connection at a time, so that others have their turns between a client's.
+void Server::next_query(const std::shared_ptr<Connection>& connection) {
+  auto bytes = [&](size_t at) { return static_cast<size_t>(static_cast<uint8_t>(connection->in[at])); };
+  const size_t length = connection->in.size() < 2 ? 0 : bytes(0) << 8 | bytes(1);
+  connection->waits = connection->in.size() >= 2 && connection->in.size() >= 2 + length;
+  follow(connection);
+  if (!connection->waits) return;
+  int fd = connection->fd.get();
+  connection->idle = loop_.after(kIdle, [this, fd] { close(fd); });
+  Sender& sender = senders_[connection->client];
+  auto now = std::chrono::steady_clock::now();
+  if (now - sender.second >= kSecond) sender.second = now, sender.queries = 0;
+  std::weak_ptr<Connection> weak = connection;
+  if (sender.queries >= kQueriesPerSecond) {
+    connection->resume = loop_.after(sender.second + kSecond - now, [this, weak] {
+      if (auto strong = weak.lock()) next_query(strong);
     });
+    return;
   }
+  ++sender.queries;
+  std::string wire = connection->in.substr(2, length);
+  connection->in.erase(0, 2 + length);
+  Reply reply = [this, weak](std::string text) {
+    auto strong = weak.lock();
+    if (!strong || text.empty() || text.size() > kTcpBytes) return;
+    strong->out += {static_cast<char>(text.size() >> 8), static_cast<char>(text.size())};
+    strong->out += text;
+    flush(strong);
+  };
+  queue(connection->client, {std::move(wire), kTcpBytes, std::move(reply), [this, weak] {
+                               if (auto strong = weak.lock()) next_query(strong);
+                             }});
 }
 
 }  // namespace proxy::dns

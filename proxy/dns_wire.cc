@@ -222,6 +222,39 @@ std::vector<ldns_rr*> chain_of(const ldns_rr* question, const ldns_rr_list* answ
   return kept;
 }
 
+// Where the name at `at` ends, 0 where it is cut short or has a pointer: before it is nothing to point at.
+size_t end_of_plain_name(std::string_view wire, size_t at) {
+  while (at < wire.size()) {
+    const auto length = static_cast<uint8_t>(wire[at]);
+    if (length == 0) return at + 1;
+    if (length > 63) return 0;
+    at += size_t{1} + length;
+  }
+  return 0;
+}
+
+// What ldns is given of a query: its question, and the OPT if that stands behind it; empty where they are
+// none. A loop of pointers it would follow 65,535 times, and a signature nobody looks at.
+std::string plain_query(std::string_view wire) {
+  constexpr size_t kHeader = 12, kFixed = 10;  // of a record, behind its name
+  size_t end = kHeader;
+  if (word(wire, 4) == 1) {
+    end = end_of_plain_name(wire, end);
+    if (end == 0 || (end += 4) > wire.size()) return {};
+  }
+  uint16_t records = 0;
+  if (word(wire, 10) > 0 && end + 1 + kFixed <= wire.size() && wire[end] == 0 &&
+      word(wire, end + 1) == LDNS_RR_TYPE_OPT) {
+    end += 1 + kFixed + word(wire, end + 9);
+    if (end > wire.size()) return {};
+    records = 1;
+  }
+  std::string out(wire.substr(0, end));
+  out[10] = 0;
+  out[11] = static_cast<char>(records);
+  return out;
+}
+
 }  // namespace
 
 base::Result<Query> parse_query(std::string_view wire) {
@@ -234,7 +267,8 @@ base::Result<Query> parse_query(std::string_view wire) {
   query.recursion_desired = wire[2] & 1;
   if (query.opcode != 0) return query;  // told that we don't know it, whatever it brings
   if (word(wire, 4) > 1 || word(wire, 6) != 0 || word(wire, 8) != 0 || word(wire, 10) > 2) return invalid();
-  Packet packet = parse(wire);
+  std::string plain = plain_query(wire);
+  Packet packet = plain.empty() ? nullptr : parse(plain);
   if (!packet) return invalid();
   query.edns = ldns_pkt_edns(packet.get());
   if (query.edns) {

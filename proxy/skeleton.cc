@@ -6,8 +6,8 @@
 namespace proxy {
 namespace {
 
-// A Pod's datagrams to the DNS server are counted before they take room in its socket: one that floods it
-// stops its own names only.
+// A Pod's datagrams and connections to the DNS server are counted before they take room in its sockets: one
+// that floods it stops its own names only.
 // A Pod's address means nothing beyond the cluster: what leaves it carries the node's.
 // TCP is refused with a reset: ICMP errors are limited to one a second for each client (icmp(7)),
 // and one that comes back while a local socket is in connect(2) counts only at the next SYN.
@@ -22,6 +22,7 @@ std::string body(const SkeletonConfig& c) {
   }}
   set hairpin {{ type ipv4_addr . ipv4_addr; }}
   set dns_clients {{ type ipv4_addr; flags dynamic,timeout; size 65536; timeout 10s; }}
+  set dns_connections {{ type ipv4_addr; flags dynamic,timeout; size 65536; timeout 10s; }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
     reject with icmp type port-unreachable
@@ -46,6 +47,7 @@ std::string body(const SkeletonConfig& c) {
   chain filter_input {{
     type filter hook input priority 0; policy accept;
     ip daddr {3} ip saddr {0} udp dport 53 update @dns_clients {{ ip saddr limit rate over 2000/second burst 2000 packets }} drop
+    ip daddr {3} ip saddr {0} tcp dport 53 ct state new update @dns_connections {{ ip saddr limit rate over 500/second burst 500 packets }} drop
     ct state new ip daddr . meta l4proto . th dport vmap @blocked
   }}
   chain filter_forward {{

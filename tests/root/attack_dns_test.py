@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -26,6 +27,75 @@ int main(int argc, char **argv) {
   for (int i = 0; i < 100000; ++i) sendto(fd, data, size, 0, (struct sockaddr *)&to, sizeof to);
   return 0;
 }
+"""
+
+# The same over TCP: argv is the server's address, how many connections, and what they do; the packet comes by
+# stdin. Ends with stdin's end.
+FLOOD_TCP = r"""
+import select, socket, struct, sys
+address, count, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+size = int(sys.stdin.buffer.readline())
+query = sys.stdin.buffer.read(size)
+data = (struct.pack(">H", size) + query) * 100
+open_ones = {}
+def connect():
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex((address, 53))
+    open_ones[s.fileno()] = s
+    poll.register(s, select.POLLIN | (select.POLLOUT if what == "flood" else 0))
+def close(fd):
+    poll.unregister(fd)
+    open_ones.pop(fd).close()
+poll = select.poll()
+poll.register(0, select.POLLIN)
+ended = False
+while not ended:
+    while len(open_ones) < count:
+        connect()
+    for fd, events in poll.poll(1 if what == "churn" else 1000):
+        if fd == 0:
+            ended = True
+            continue
+        try:
+            if events & select.POLLIN and not open_ones[fd].recv(1 << 16):
+                close(fd)
+            elif events & select.POLLOUT:
+                open_ones[fd].send(data)
+            elif events & (select.POLLHUP | select.POLLERR):
+                close(fd)
+        except BlockingIOError:
+            pass
+        except OSError:
+            close(fd)
+    if what == "churn":
+        for fd in list(open_ones):
+            close(fd)
+"""
+# One that asks for a name again and again until its stdin ends; says how long each answer took, in milliseconds.
+NEIGHBOUR = r"""
+import select, socket, sys, time
+sys.path.insert(0, sys.argv[1])
+from proxy_process import DNS, Reply, question
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.connect((DNS, 53))
+    s.settimeout(2)
+    number = 0
+    while not select.select([sys.stdin], [], [], 0.002)[0]:
+        began = time.monotonic()
+        number += 1
+        for _ in range(3):
+            s.send(question("web.default.svc.cluster.local", 1, number=number % 65536))
+            try:
+                while (reply := Reply(s.recv(4096))).id != number % 65536:
+                    pass
+                break
+            except TimeoutError:
+                pass
+        else:
+            sys.exit("no answer in three attempts")
+        assert reply.answers == ["10.96.0.5"], reply.answers
+        print(f"{(time.monotonic() - began) * 1000:.3f}", flush=True)
 """
 
 
@@ -67,15 +137,16 @@ class AttackDns(ProxyCase):
         cls.forger = Forger("127.0.0.55")
         cls.flood = os.path.join(cls.dir, "flood")
         subprocess.run(["cc", "-O2", "-x", "c", "-o", cls.flood, "-"], input=FLOOD.encode(), check=True)
-        # A Pod of 10.244.0.0/16 as the proxy's rules know it.
-        run("ip", "netns", "add", "attack-dns")
-        cls.addClassCleanup(run, "ip", "netns", "delete", "attack-dns")
-        run("ip", "link", "add", "pod0", "type", "veth", "peer", "name", "eth0", "netns", "attack-dns")
-        run("ip", "address", "add", "10.244.0.1/24", "dev", "pod0")
-        run("ip", "link", "set", "pod0", "up")
-        for words in (["address", "add", "10.244.0.5/24", "dev", "eth0"], ["link", "set", "eth0", "up"],
-                      ["route", "add", "default", "via", "10.244.0.1"]):
-            run("ip", "-n", "attack-dns", *words)
+        # Two Pods of 10.244.0.0/16 as the proxy's rules know them.
+        for number, pod in enumerate(("attack-dns", "attack-dns2")):
+            run("ip", "netns", "add", pod)
+            cls.addClassCleanup(run, "ip", "netns", "delete", pod)
+            run("ip", "link", "add", f"pod{number}", "type", "veth", "peer", "name", "eth0", "netns", pod)
+            run("ip", "address", "add", f"10.244.{number}.1/24", "dev", f"pod{number}")
+            run("ip", "link", "set", f"pod{number}", "up")
+            for words in (["address", "add", f"10.244.{number}.5/24", "dev", "eth0"], ["link", "set", "eth0", "up"],
+                          ["link", "set", "lo", "up"], ["route", "add", "default", "via", f"10.244.{number}.1"]):
+                run("ip", "-n", pod, *words)
 
     def setUp(self):
         super().setUp()
@@ -136,6 +207,64 @@ class AttackDns(ProxyCase):
             # 2,000 in a second and as many at once reach the server, whatever was sent.
             taken, seconds = self.queries() - before - self.asked, time.monotonic() - began
             self.assertLess(taken, 2000 * seconds + 2100, f"of 100000 in {seconds:.1f} s")
+
+    def inside(self, pod, *argv, data=b""):
+        process = subprocess.Popen(["ip", "netns", "exec", pod, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)
+        process.stdin.write(data)
+        process.stdin.flush()
+        return process
+
+    def test_what_one_pod_sends_keeps_no_other_waiting(self):
+        """Every way to flood for two seconds; the neighbour's names come in time, and no more than the limits of one
+        Pod reaches the server, whatever it sends."""
+        self.start()
+        loop = struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1"
+        short = question("a", 1)
+
+        def udp(data):
+            return lambda: [self.inside("attack-dns", "sh", "-c", f"head -c {len(data)} > {self.dir}/packet; while :; do {self.flood} {DNS} "
+                                        f"< {self.dir}/packet; done", data=data)]
+
+        def tcp(count, what, data=short):
+            return lambda: [self.inside("attack-dns", sys.executable, "-c", FLOOD_TCP, DNS, str(count), what,
+                                        data=b"%d\n" % len(data) + data)]
+        ways = {"nothing": lambda: [], "long names": udp(question(LONG, 1)), "loops": udp(loop), "short names": udp(short),
+                "TCP": tcp(32, "flood"), "TCP, long names": tcp(32, "flood", question(LONG, 1)),
+                "held": tcp(200, "hold"), "churn": tcp(50, "churn")}
+        ways["all"] = lambda: [one for way in ("long names", "TCP", "held", "churn") for one in ways[way]()]
+        # What may reach the server of one Pod in a second, and at once: datagrams and questions over connections.
+        udp_limit, tcp_limit = (2000, 2100), (2000, 2000)
+        limits = {"nothing": [], "held": [], "churn": [], "TCP": [tcp_limit], "TCP, long names": [tcp_limit],
+                  "all": [udp_limit, tcp_limit]}
+        usual = None
+        for way, begin in ways.items():
+            with self.subTest(way):
+                flood = begin()
+                neighbour = self.inside("attack-dns2", sys.executable, "-c", NEIGHBOUR, os.path.dirname(__file__))
+                neighbour.stdout.readline()
+                used, before, began = self.cpu(), self.queries(), time.monotonic()
+                said = []
+                while time.monotonic() < began + 2:
+                    said.append(float(neighbour.stdout.readline()))
+                used, seconds = self.cpu() - used, time.monotonic() - began
+                taken = self.queries() - before - len(said)
+                for one in flood:
+                    one.stdin.close()
+                    one.kill()
+                    one.wait(10)
+                rest, _ = neighbour.communicate(timeout=20)
+                self.assertEqual(neighbour.returncode, 0, rest)
+                said.sort()
+                p99 = said[len(said) * 99 // 100]
+                print(f"{way}: {len(said)} answers, p50 {said[len(said) // 2]:.1f} ms, p99 {p99:.1f} ms, most {said[-1]:.1f} ms; "
+                      f"{taken / seconds:.0f} queries/s of the flood, {used / seconds:.2f} of a core")
+                limit = limits.get(way, [udp_limit])
+                self.assertLessEqual(taken, 100 + sum(rate * seconds + burst for rate, burst in limit))
+                usual = usual or (said[len(said) // 2], p99)
+                # A machine that is busy otherwise has both of them late.
+                self.assertLess(said[len(said) // 2], max(25, 10 * usual[0]))
+                self.assertLess(p99, max(100, 10 * usual[1]))
 
     def queries(self):
         text = urllib.request.urlopen("http://127.0.0.1:10256/metrics", timeout=5).read().decode()

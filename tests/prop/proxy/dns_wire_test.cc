@@ -80,6 +80,27 @@ TEST(DnsWireProperty, AnyBytesAreAnErrorOrAnAnswerInLittleTime) {
   EXPECT_LT(worst, std::chrono::milliseconds(100));  // of an unoptimised build
 }
 
+// Pointers in a query lead nowhere, and are not followed to see that: a flood of them is as cheap as any
+// other.
+TEST(DnsWireProperty, PointersInAQueryAreRefusedWithoutBeingFollowed) {
+  const std::string head("\0\7\1\0\0\1\0\0\0\0\0", 11), tail("\0\1\0\1", 4);
+  const std::string itself("\xc0\x0c", 2), back("\1a\xc0\x0c", 4), opt("\0\0\x29\4\xd0\0\0\0\0\0\0", 11);
+  const std::string signature("\xc0\x0c\0\xfa\0\xff\0\0\0\0\0\2\xc0\x0c", 14);
+  auto began = Clock::now();
+  for (int i = 0; i < 2000; ++i)
+    for (const std::string& name : {itself, back}) EXPECT_FALSE(parse_query(head + '\0' + name + tail).ok());
+  EXPECT_LT(Clock::now() - began, std::chrono::milliseconds(200));
+  // Behind the question only an OPT is looked at.
+  auto query = parse_query(head + '\2' + std::string("\1a\0", 3) + tail + opt + signature);
+  ASSERT_TRUE(query.ok());
+  EXPECT_EQ(query->name, "a");
+  EXPECT_TRUE(query->edns);
+  EXPECT_EQ(query->udp_bytes, 1232u);
+  query = parse_query(head + '\1' + std::string("\1a\0", 3) + tail + signature);
+  ASSERT_TRUE(query.ok());
+  EXPECT_FALSE(query->edns);
+}
+
 // A chain of compression pointers as long as the packet, followed for every record.
 TEST(DnsWireProperty, ChainsOfPointersAreBounded) {
   for (size_t size : {4096u, 16384u, 65535u}) {
