@@ -1,7 +1,6 @@
 #include "base/fiber.h"
 
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,7 +31,6 @@ namespace {
 
 constexpr size_t kStackBytes = 1 << 20;  // of address space; a page below it faults
 constexpr size_t kMaxSpare = 8;
-constexpr int kNicer = 10;
 constexpr auto kTurn = std::chrono::milliseconds(5);
 
 }  // namespace
@@ -216,8 +214,6 @@ Fibers::Fiber* Fibers::take() {
 }
 
 void Fibers::work() {
-  // Of this thread alone, as Linux has it.
-  (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), ::getpriority(PRIO_PROCESS, 0) + kNicer);
   std::unique_lock lock(mutex_);
   for (;;) {
     Fiber* fiber = nullptr;
