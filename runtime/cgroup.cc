@@ -20,6 +20,7 @@ namespace sys = base::sys;
 using Action = CgroupAction::Kind;
 constexpr int kRemoveTimeoutMs = 10'000;
 constexpr int kReapEveryMs = 2;
+constexpr auto kRemovedChildTimeout = std::chrono::seconds(3);
 
 namespace {
 // A new cpuset directory is empty, and nothing can enter it: copy what the one above has.
@@ -69,6 +70,26 @@ base::Status write_subtree_control(const std::string& path, const std::string& v
 }  // namespace
 
 namespace {
+std::vector<std::string> subdirectories(const std::string& directory) {
+  std::vector<std::string> out;
+  auto names = sys::list_dir(directory);
+  if (!names.ok()) return out;
+  for (const std::string& name : *names) {
+    struct stat info;
+    std::string path = directory + "/" + name;
+    if (::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) out.push_back(std::move(path));
+  }
+  return out;
+}
+
+// Rules for all devices at once are refused where a cgroup has children, and one that was just removed counts
+// until an RCU grace period has passed, some 20 ms, under load half a second.
+bool waits_for_a_removed_child(const std::string& path, std::string_view value) {
+  constexpr std::string_view kAllow = "/devices.allow", kDeny = "/devices.deny";
+  if (value != "a" || (!path.ends_with(kAllow) && !path.ends_with(kDeny))) return false;
+  return subdirectories(path.substr(0, path.rfind('/'))).empty();
+}
+
 // Writes control files, each value in a write(2) of its own; a file that is written several times in
 // a row (devices.allow) is opened once.
 class ControlWriter {
@@ -78,7 +99,17 @@ class ControlWriter {
       fd_ = TRY(sys::open(path, O_WRONLY));
       path_ = path;
     }
-    if (::write(fd_.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size())) return {};
+    const auto deadline = std::chrono::steady_clock::now() + kRemovedChildTimeout;
+    auto write = [&] {
+      return ::write(fd_.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+    };
+    bool done = write();
+    while (!done && errno == EINVAL && std::chrono::steady_clock::now() < deadline &&
+           waits_for_a_removed_child(path, value)) {
+      ::poll(nullptr, 0, kReapEveryMs);
+      done = write();
+    }
+    if (done) return {};
     base::Error error = sys::last_error("write", path);
     error.reason = "value '" + std::string(value.substr(0, 80)) + "' refused";
     return error;
@@ -111,17 +142,6 @@ std::vector<std::string> all_directories(const CgroupLayout& layout, const std::
   std::vector<std::string> out;
   if (!layout.unified.empty()) out.push_back(layout.unified + path);
   for (const CgroupLayout::Hierarchy& hierarchy : layout.v1) out.push_back(hierarchy.mount + path);
-  return out;
-}
-std::vector<std::string> subdirectories(const std::string& directory) {
-  std::vector<std::string> out;
-  auto names = sys::list_dir(directory);
-  if (!names.ok()) return out;
-  for (const std::string& name : *names) {
-    struct stat info;
-    std::string path = directory + "/" + name;
-    if (::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) out.push_back(std::move(path));
-  }
   return out;
 }
 void collect(const std::string& directory, std::set<pid_t>& out) {
