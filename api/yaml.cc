@@ -11,6 +11,7 @@
 
 #include "base/base64.h"
 #include "base/json_limits.h"
+#include "base/printable.h"
 
 namespace api {
 namespace {
@@ -147,7 +148,8 @@ base::Result<json::value> scalar(const yaml_event_t& event) {
   std::string_view wanted = tag.substr(kTagPrefix.size());
   if (wanted == "binary") {
     auto decoded = base::base64_decode(text);
-    return decoded ? base::Result<json::value>(json::value(*decoded))
+    // Go's encoder writes U+FFFD for what JSON can't have.
+    return decoded ? base::Result<json::value>(json::value(base::coerced_utf8(std::move(*decoded))))
                    : bad_yaml("!!binary value contains invalid base64 data");
   }
   if (wanted != "int" && wanted != "float" && wanted != "bool" && wanted != "null") return json::value(text);

@@ -22,6 +22,22 @@ size_t sequence(std::string_view text) {
 }
 }  // namespace
 
+std::string coerced_utf8(std::string text) {
+  size_t at = 0;
+  while (at < text.size())
+    if (size_t size = sequence(std::string_view(text).substr(at))) at += size;
+    else break;
+  if (at == text.size()) return text;
+  std::string out = text.substr(0, at);
+  for (std::string_view rest = std::string_view(text).substr(at); !rest.empty();) {
+    const size_t size = sequence(rest);
+    if (size) out += rest.substr(0, size);
+    else out += "\xef\xbf\xbd";
+    rest.remove_prefix(std::max<size_t>(size, 1));
+  }
+  return out;
+}
+
 std::string printable_line(std::string_view text, size_t most) {
   constexpr std::string_view kCut = "…";
   constexpr const char* kDigits = "0123456789abcdef";

@@ -38,6 +38,8 @@ TEST(Yaml, Tags) {
       as_json(
           "- !!str 5\n- !!int 5\n- !!float 5\n- !!bool yes\n- !!null ~\n- !!binary aGk=\n- !mine x\n- ! 5\n"),
       R"(["5",5,5,true,null,"hi","x","5"])");
+  EXPECT_EQ(as_json("- !!binary aGkbina=\n- !!binary 4pyTw77/\n"),
+            "[\"hi\\u001b\ufffdv\",\"\u2713\u00fe\ufffd\"]");
   EXPECT_NE(as_json("a: !!int x").find("cannot decode !!str `x` as a !!int"), std::string::npos)
       << as_json("a: !!int x");
 }
