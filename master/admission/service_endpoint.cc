@@ -1,5 +1,7 @@
 #include "master/admission/service_endpoint.h"
 
+#include <random>
+
 #include "base/json_lists.h"
 #include "master/registry/registry.h"
 
@@ -33,6 +35,12 @@ std::string ServiceLookup::text(std::string_view service, std::string_view port)
   if (reason == "ServiceNotFound") return quoted + " not found";
   if (reason == "ServicePortError") return "no service port " + std::string(port) + " found for " + quoted;
   return "no endpoints available for " + quoted;
+}
+
+const ServiceEndpoint& any_of(const std::vector<ServiceEndpoint>& endpoints) {
+  SAMPAN_CHECK(!endpoints.empty());
+  static std::minstd_rand random{std::random_device()()};
+  return endpoints[std::uniform_int_distribution<size_t>(0, endpoints.size() - 1)(random)];
 }
 
 ServiceLookup look_up_service(Registry& registry, const std::string& ns, const std::string& service,

@@ -24,6 +24,9 @@ struct ServiceLookup {
   // In the words of kube-apiserver's service resolver.
   std::string text(std::string_view service, std::string_view port) const;
 };
+// One of some, each as likely as the others: no counter that is shared with something else steers a caller
+// to the same one each time.
+const ServiceEndpoint& any_of(const std::vector<ServiceEndpoint>& endpoints);
 // `port` is the number or the name of one of the Service's ports; "": the port without a name.
 ServiceLookup look_up_service(Registry& registry, const std::string& ns, const std::string& service,
                               std::string_view port);

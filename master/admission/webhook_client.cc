@@ -117,8 +117,8 @@ base::Result<Destination> WebhookClient::endpoint_of(const std::string& ns, cons
   ServiceLookup found = look_up_service(registry_, ns, service, number);
   if (found.endpoints.empty())
     return unreachable("service " + ns + "/" + service, found.text(service, number));
-  ServiceEndpoint& chosen = found.endpoints[next_++ % found.endpoints.size()];
-  return Destination{std::move(chosen.address), service + "." + ns + ".svc", "/", "", chosen.port};
+  const ServiceEndpoint& chosen = any_of(found.endpoints);
+  return Destination{chosen.address, service + "." + ns + ".svc", "/", "", chosen.port};
 }
 
 base::Result<Destination> WebhookClient::destination(const json::value& config) {

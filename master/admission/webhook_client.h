@@ -30,7 +30,7 @@ class WebhookClient {
   void post(const base::json::value& client_config, std::string body, base::Duration timeout, Done done);
 
  private:
-  // An address behind port `port` of a Service, by its EndpointSlices; in turn when there are several.
+  // An address behind port `port` of a Service, by its EndpointSlices; any of several.
   base::Result<Destination> endpoint_of(const std::string& ns, const std::string& service, int port);
   base::Result<Destination> destination(const base::json::value& client_config);
   void send(const Destination& to, std::string body, base::Duration timeout, base::Duration left, Done done);

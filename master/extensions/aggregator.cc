@@ -131,7 +131,7 @@ bool Aggregator::serve(const RequestPtr& request) {
     answer_refused(request, 503, "service unavailable");
     return true;
   }
-  auto client = client_for(*remote, remote->endpoints[next_ % remote->endpoints.size()]);
+  auto client = client_for(*remote, any_of(remote->endpoints));
   if (!client.ok()) {
     answer_refused(request, 500, client.error().message());
     return true;

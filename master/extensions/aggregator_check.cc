@@ -123,7 +123,7 @@ void Aggregator::conclude(const RemoteRef& remote, const Availability& now_is) {
 
 void Aggregator::fetch_openapi_v3(const RemoteRef& remote) {
   if (remote->endpoints.empty()) return;
-  get(remote, remote->endpoints[next_ % remote->endpoints.size()], "/openapi/v3", {},
+  get(remote, any_of(remote->endpoints), "/openapi/v3", {},
       [this, remote](base::Result<base::http::Response> result) {
         std::string url;
         if (result.ok() && result->status == 200)
@@ -155,7 +155,7 @@ void Aggregator::with_openapi_v2(std::function<void()> then) {
     if (!remote->available || remote->endpoints.empty() || fresh) continue;
     ++progress->left;
     remote->openapi_v2_at = now;
-    get(remote, remote->endpoints[next_ % remote->endpoints.size()], "/openapi/v2", remote->openapi_v2_tag,
+    get(remote, any_of(remote->endpoints), "/openapi/v2", remote->openapi_v2_tag,
         [this, remote, ended](base::Result<base::http::Response> result) {
           if (result.ok() && result->status == 200) {
             remote->openapi_v2_tag = result->headers.get("ETag");

@@ -121,7 +121,7 @@ json::value find_service_target(ApiServer& server, const std::string& ns, const 
   if (found.reason == "ServiceNotFound") return api::not_found({"", "services"}, name);
   std::erase_if(found.endpoints, [](const ServiceEndpoint& one) { return one.pod.empty(); });
   if (found.endpoints.empty()) return api::unavailable(found.text(name, port));
-  const ServiceEndpoint& chosen = found.endpoints[server.nodes().next_call() % found.endpoints.size()];
+  const ServiceEndpoint& chosen = any_of(found.endpoints);
   out->node = chosen.node;
   out->path = "/podProxy/" + base::http::escape(ns) + "/" + base::http::escape(chosen.pod) + "/" +
               (scheme == "https" ? "https:" : "") + std::to_string(chosen.port);

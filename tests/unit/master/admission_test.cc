@@ -556,6 +556,18 @@ TEST_F(WebhookTest, ServicesAreReachedByTheirEndpoints) {
       1));
   ok(call("POST", kMaps, config_map("a", "1")), 201);
   EXPECT_EQ(paths_.at(0), "/by-service?timeout=10s");
+  // Of two each has its share, whatever else the client counts: one of these refuses connections.
+  slices.objects->load(make_object(
+      slices, "default/hook-2",
+      R"({"metadata":{"name":"hook-2","namespace":"default","labels":{"kubernetes.io/service-name":"hook"}},"addressType":"IPv4",
+          "endpoints":[{"addresses":["127.0.0.2"],"conditions":{"ready":true}}],"ports":[{"name":"","port":)" +
+          std::to_string(port_) + "}]}",
+      1));
+  int made = 0;
+  for (int i = 0; i < 32; ++i)
+    made += call("POST", kMaps, config_map("b" + std::to_string(i), "1")).status == 201;
+  EXPECT_GT(made, 0);
+  EXPECT_LT(made, 32);
 }
 
 TEST_F(WebhookTest, AHostIsLookedUpByItsName) {
