@@ -105,6 +105,8 @@ void Registry::remove_current(RequestPtr request, ObjectRef current, json::value
                         : std::move(before);
   attributes->options = options;
   attributes->dry_run = dry_run(*request, options);
+  if (request->admitted)
+    return commit_removal(attributes, current, std::move(updated), removes, std::move(done), tries);
   admission_.mutate(attributes, [this, attributes, current, removes, tries, updated = std::move(updated),
                                  done = std::move(done)](json::value refused) mutable {
     if (!refused.is_null()) return done({nullptr, std::move(refused), false});

@@ -128,6 +128,8 @@ void create_binding(ApiServer& server, RequestPtr request) {
 }
 
 void delete_evicted(ApiServer& server, RequestPtr request, json::value options) {
+  // As kube-apiserver: what was admitted as an Eviction is no DELETE for admission.
+  request->admitted = true;
   server.registry().remove(request, object_key(request->ns, request->name), std::move(options),
                            [request](Registry::Outcome outcome) {
                              if (!outcome.status.is_null()) return request->reply_status(outcome.status);

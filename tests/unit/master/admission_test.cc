@@ -424,7 +424,7 @@ TEST_F(WebhookTest, OptionsOfAConnectionCanBeChangedAndHaveNoLabels) {
 
 TEST_F(WebhookTest, EvictionsAreAdmittedAsSuch) {
   ok(call("POST", kPods, pod("p")), 201);
-  configure("Validating", hook("", R"(["pods/eviction"])"));
+  configure("Validating", hook("", R"(["pods/eviction","pods"])"));
   answer_ = [](const json::value&) -> json::value {
     return json::object{{"allowed", false}, {"status", json::object{{"code", 429}, {"message", "later"}}}};
   };
@@ -437,6 +437,11 @@ TEST_F(WebhookTest, EvictionsAreAdmittedAsSuch) {
   EXPECT_EQ(string_at(reviews_[0], "request", "operation"), "CREATE");
   answer_ = [](const json::value&) -> json::value { return json::object{{"allowed", true}}; };
   ok(call("POST", std::string(kPods) + "/p/eviction", eviction), 201);
+  EXPECT_EQ(reviews_.size(), 2u) << "the deletion behind it is none of its own";
+  EXPECT_EQ(call("GET", std::string(kPods) + "/p").status, 404);
+  ok(call("POST", kPods, pod("p")), 201);
+  ok(call("DELETE", std::string(kPods) + "/p"));
+  EXPECT_EQ(string_at(reviews_.back(), "request", "operation"), "DELETE");
 }
 
 TEST_F(WebhookTest, PartsOfObjectsAreAdmittedInTheFormTheyAreSentIn) {
