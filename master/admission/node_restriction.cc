@@ -5,6 +5,9 @@
 
 #include "api/status.h"
 #include "base/json_lists.h"
+#include "base/tls_request.h"
+#include "master/auth/authorizer.h"
+#include "master/auth/certificates.h"
 #include "master/auth/node_authorizer.h"
 
 namespace master {
@@ -41,20 +44,23 @@ bool kubelet_label(std::string_view key, std::string_view domain) {
 
 class NodeRestriction final : public AdmissionPlugin {
  public:
-  NodeRestriction(const ObjectCache& pods, const ObjectCache& nodes) : pods_(pods), nodes_(nodes) {}
+  NodeRestriction(const ObjectCache& pods, const ObjectCache& nodes, AudienceCaches audiences,
+                  const Authorizer& authorizer)
+      : pods_(pods), nodes_(nodes), audiences_(audiences), authorizer_(authorizer) {}
   std::string_view name() const override { return "NodeRestriction"; }
   using AdmissionPlugin::validate;
 
   json::value validate(AdmissionAttributes& attributes) override {
     const User& user = attributes.request->user;
-    if (!user.in_group("system:nodes")) return nullptr;
+    if (!is_node(user)) return nullptr;
     std::string_view node = node_of(user);
     std::string why;
+    json::value absent;  // a Status instead of `why`
     if (node.empty()) why = "could not determine node from user " + base::quoted(user.name);
-    else if (attributes.is("", "pods")) why = check_pod(node, attributes);
+    else if (attributes.is("", "pods")) why = check_pod(node, attributes, &absent);
     else if (attributes.is("", "nodes")) why = check_node(node, attributes);
     else if (attributes.is("", "persistentvolumeclaims")) why = check_claim(node, attributes);
-    else if (attributes.is("", "serviceaccounts")) why = check_token(node, attributes);
+    else if (attributes.is("", "serviceaccounts")) why = check_token(node, attributes, &absent);
     else if (attributes.is("coordination.k8s.io", "leases")) {
       if (attributes.ns != "kube-node-lease")
         why = "can only access leases in the \"kube-node-lease\" system namespace";
@@ -64,14 +70,18 @@ class NodeRestriction final : public AdmissionPlugin {
       why = "can only access CSINode with the same name as the requesting node";
     } else if (attributes.is("resource.k8s.io", "resourceslices")) {
       why = check_slice(node, attributes);
+    } else if (attributes.is("certificates.k8s.io", "certificatesigningrequests")) {
+      why = check_signing_request(node, attributes);
     }
+    if (!absent.is_null()) return absent;
     return why.empty() ? json::value(nullptr)
                        : api::forbidden(attributes.resource->named(), attributes.name, why);
   }
 
  private:
   // Each returns why not, "" when nothing speaks against it.
-  std::string check_pod(std::string_view node, const AdmissionAttributes& attributes) const {
+  std::string check_pod(std::string_view node, const AdmissionAttributes& attributes,
+                        json::value* absent) const {
     std::string who = "node " + base::quoted(node);
     // Not from attributes.old: an eviction is a create. fields[0] of a Pod is its spec.nodeName.
     ObjectRef pod = pods_.find(object_key(attributes.ns, attributes.name));
@@ -94,18 +104,19 @@ class NodeRestriction final : public AdmissionPlugin {
       return {};
     }
     if (attributes.subresource == "eviction")
-      return own ? "" : who + " can only evict pods with spec.nodeName set to itself";
+      return own ? "" : "node " + std::string(node) + " can only evict pods with spec.nodeName set to itself";
     if (!attributes.subresource.empty())
       return "unexpected pod subresource " + base::quoted(attributes.subresource) +
              ", only 'status' and 'eviction' are allowed";
     if (attributes.operation == Operation::kDelete)
       return own ? "" : who + " can only delete pods with spec.nodeName set to itself";
-    if (attributes.operation == Operation::kCreate) return check_mirror_pod(node, attributes);
+    if (attributes.operation == Operation::kCreate) return check_mirror_pod(node, attributes, absent);
     return "unexpected operation " + base::quoted(to_string(attributes.operation)) + ", " + who +
            " can only create and delete mirror pods";
   }
 
-  std::string check_mirror_pod(std::string_view node, const AdmissionAttributes& attributes) const {
+  std::string check_mirror_pod(std::string_view node, const AdmissionAttributes& attributes,
+                               json::value* absent) const {
     const json::value& pod = attributes.object;
     std::string who = "node " + base::quoted(node);
     if (!find_path(pod, "metadata", "annotations", "kubernetes.io/config.mirror"))
@@ -122,10 +133,14 @@ class NodeRestriction final : public AdmissionPlugin {
       return who + " can only create pods with a controller owner reference set to itself";
     if (base::as_bool(find(owners[0], "blockOwnerDeletion")))
       return who + " must not set blockOwnerDeletion on an owner reference";
-    if (ObjectRef own = nodes_.find(object_key("", node));
-        !own || uid_of(*own) != string_at(owners[0], "uid"))
+    ObjectRef own = nodes_.find(object_key("", node));
+    if (!own) {
+      *absent = api::not_found({"", "nodes"}, node);
+      return {};
+    }
+    if (uid_of(*own) != string_at(owners[0], "uid"))
       return "node " + std::string(node) + " UID mismatch: expected " +
-             std::string(string_at(owners[0], "uid")) + " got " + (own ? uid_of(*own) : "");
+             std::string(string_at(owners[0], "uid")) + " got " + uid_of(*own);
     if (!list_at(find_path(pod, "spec", "resourceClaims")).empty())
       return who + " can not create pods that reference resourceclaims";
     for (const json::value& volume : list_at(find_path(pod, "spec", "volumes")))
@@ -190,7 +205,8 @@ class NodeRestriction final : public AdmissionPlugin {
            " is not allowed to update fields other than status.capacity and status.conditions";
   }
 
-  std::string check_token(std::string_view node, const AdmissionAttributes& attributes) const {
+  std::string check_token(std::string_view node, const AdmissionAttributes& attributes,
+                          json::value* absent) const {
     if (attributes.operation != Operation::kCreate || attributes.subresource != "token") return {};
     const json::value* reference = find_path(attributes.object, "spec", "boundObjectRef");
     if (!reference || string_at(*reference, "kind") != "Pod" || string_at(*reference, "apiVersion") != "v1" ||
@@ -199,22 +215,49 @@ class NodeRestriction final : public AdmissionPlugin {
     std::string uid(string_at(*reference, "uid"));
     if (uid.empty()) return "node requested token with a pod binding without a uid";
     ObjectRef pod = pods_.find(object_key(attributes.ns, string_at(*reference, "name")));
-    json::value parsed = pod ? parse_object(*pod->text) : json::value(nullptr);
+    if (!pod) {
+      *absent = api::not_found({"", "pods"}, string_at(*reference, "name"));
+      return {};
+    }
+    json::value parsed = parse_object(*pod->text);
     if (string_at(parsed, "metadata", "uid") != uid)
       return "the UID in the bound object reference (" + uid +
              ") does not match the UID in record. The object might have been deleted and then recreated";
     if (string_at(parsed, "spec", "nodeName") != node)
       return "node requested token bound to a pod scheduled on a different node";
-    // Only audiences that the Pod asks for; none means the API server's own.
-    std::set<std::string, std::less<>> asked{""};
-    for (const json::value& volume : list_at(find_path(parsed, "spec", "volumes")))
-      for (const json::value& source : list_at(find_path(volume, "projected", "sources")))
-        if (const json::value* of = find(source, "serviceAccountToken"))
-          asked.emplace(string_at(*of, "audience"));
-    for (const json::value& audience : list_at(find_path(attributes.object, "spec", "audiences")))
-      if (!asked.contains(base::as_string(&audience)))
-        return "audience " + base::quoted(base::as_string(&audience)) + " not found in pod spec volume";
-    return {};
+    return check_audience(parsed, attributes);
+  }
+
+  // Only an audience that the Pod asks for, or that the node was given a right to: none means "", which is
+  // the API server's own and has to be asked for all the same.
+  std::string check_audience(const json::value& pod, const AdmissionAttributes& attributes) const {
+    const json::array& audiences = list_at(find_path(attributes.object, "spec", "audiences"));
+    if (audiences.size() > 1) return "node may only request 0 or 1 audiences";
+    std::string audience(audiences.empty() ? std::string_view() : base::as_string(&audiences[0]));
+    auto asked = asks_for_audience(pod, audience, audiences_);
+    if (!asked.ok())
+      return "error validating audience " + base::quoted(audience) + ": " + asked.error().reason;
+    if (*asked) return {};
+    const User& user = attributes.request->user;
+    Access access{
+        true, "request-serviceaccounts-token-audience", attributes.ns, "", audience, "", attributes.name, {},
+        {}};
+    if (authorizer_.allows(user, access)) return {};
+    return "audience " + base::quoted(audience) + " not found in pod spec volume, " + user.name +
+           " is not authorized to request tokens for this audience";
+  }
+
+  // Its own certificates only; all else about a request the signers look at.
+  static std::string check_signing_request(std::string_view node, const AdmissionAttributes& attributes) {
+    if (attributes.operation != Operation::kCreate) return {};
+    CertificateSpec spec = read_certificate_spec(attributes.object);
+    if (spec.signer != "kubernetes.io/kubelet-serving" &&
+        spec.signer != "kubernetes.io/kube-apiserver-client-kubelet")
+      return {};
+    auto name = base::tls::read_signing_request(spec.request_pem);
+    if (!name.ok()) return "unable to parse csr: " + name.error().message();
+    std::string own = "system:node:" + std::string(node);
+    return name->common_name == own ? "" : "can only create a node CSR with CN=" + own;
   }
 
   // Whose slice an update is of, the authorizer has looked at.
@@ -233,6 +276,8 @@ class NodeRestriction final : public AdmissionPlugin {
   }
 
   const ObjectCache &pods_, &nodes_;
+  const AudienceCaches audiences_;
+  const Authorizer& authorizer_;
 };
 
 }  // namespace
@@ -255,8 +300,10 @@ std::vector<std::string> labels_not_for_nodes(const json::value* before, const j
   return {out.begin(), out.end()};
 }
 
-std::unique_ptr<AdmissionPlugin> make_node_restriction(const ObjectCache& pods, const ObjectCache& nodes) {
-  return std::make_unique<NodeRestriction>(pods, nodes);
+std::unique_ptr<AdmissionPlugin> make_node_restriction(const ObjectCache& pods, const ObjectCache& nodes,
+                                                       AudienceCaches audiences,
+                                                       const Authorizer& authorizer) {
+  return std::make_unique<NodeRestriction>(pods, nodes, audiences, authorizer);
 }
 
 }  // namespace master

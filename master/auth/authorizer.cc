@@ -56,7 +56,7 @@ Authorizer::Authorizer(const ResourceTable& resources) : nodes_(default_cluster_
   rbac_.follow(*cache_of(resources, kGroup, "roles"), *cache_of(resources, kGroup, "clusterroles"),
                *cache_of(resources, kGroup, "rolebindings"),
                *cache_of(resources, kGroup, "clusterrolebindings"));
-  nodes_.follow(*cache_of(resources, "", "pods"));
+  nodes_.follow(*cache_of(resources, "", "pods"), *cache_of(resources, "", "persistentvolumes"));
   nodes_.look_up(cache_of(resources, "", "persistentvolumes"),
                  cache_of(resources, "storage.k8s.io", "volumeattachments"),
                  cache_of(resources, "resource.k8s.io", "resourceslices"));
@@ -66,6 +66,8 @@ bool Authorizer::allows(const User& user, const Access& access, std::string* rea
   if (user.in_group("system:masters")) return true;
   if (std::string_view node = node_of(user); !node.empty() && nodes_.allows(node, access, reason))
     return true;
+  else if (node.empty() && is_node(user) && reason)
+    *reason = "unknown node for user " + base::quoted(user.name);
   const RbacIndex::Grant* grant = rbac_.allowing(user, access);
   if (grant && reason) *reason = "RBAC: allowed by " + grant->text();
   return grant != nullptr;

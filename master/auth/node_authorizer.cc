@@ -1,6 +1,7 @@
 #include "master/auth/node_authorizer.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/json_lists.h"
 
@@ -13,7 +14,7 @@ using base::string_at;
 
 namespace {
 
-constexpr std::string_view kNodePrefix = "system:node:";
+constexpr std::string_view kNodePrefix = "system:node:", kClaims = "persistentvolumeclaims/";
 
 bool one_of(std::string_view text, std::initializer_list<std::string_view> values) {
   return std::find(values.begin(), values.end(), text) != values.end();
@@ -67,9 +68,9 @@ void volume_references(const json::value& volume, std::string_view pod_name, con
 
 }  // namespace
 
+bool is_node(const User& user) { return user.name.starts_with(kNodePrefix) && user.in_group("system:nodes"); }
 std::string_view node_of(const User& user) {
-  if (!user.name.starts_with(kNodePrefix) || !user.in_group("system:nodes")) return {};
-  return std::string_view(user.name).substr(kNodePrefix.size());
+  return is_node(user) ? std::string_view(user.name).substr(kNodePrefix.size()) : std::string_view();
 }
 
 std::vector<std::string> pod_references(const json::value& pod) {
@@ -87,13 +88,42 @@ std::vector<std::string> pod_references(const json::value& pod) {
     volume_references(volume, string_at(pod, "metadata", "name"), add);
   for (const json::value& item : list_at(base::find(*spec, "imagePullSecrets")))
     add("secrets", string_at(item, "name"));
-  for (const json::value& item : list_at(base::find(*spec, "resourceClaims")))
+  for (const json::value& item : list_at(base::find(*spec, "resourceClaims"))) {
     add("resourceclaims", string_at(item, "resourceClaimName"));
-  for (const json::value& item : list_at(find_path(pod, "status", "resourceClaimStatuses")))
-    add("resourceclaims", string_at(item, "resourceClaimName"));
+    if (string_at(item, "resourceClaimTemplateName").empty()) continue;
+    for (const json::value& made : list_at(find_path(pod, "status", "resourceClaimStatuses")))
+      if (string_at(made, "name") == string_at(item, "name"))
+        add("resourceclaims", string_at(made, "resourceClaimName"));
+  }
+  add("resourceclaims", string_at(pod, "status", "extendedResourceClaimStatus", "resourceClaimName"));
   add("serviceaccounts", string_at(*spec, "serviceAccountName"));
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+std::vector<std::string> volume_secrets(const json::value& volume) {
+  std::vector<std::string> out;
+  const json::value* spec = base::find(volume, "spec");
+  const json::value* claim = spec ? base::find(*spec, "claimRef") : nullptr;
+  if (!claim || claim->is_null()) return out;
+  std::string_view claim_ns = string_at(*claim, "namespace");
+  auto add = [&](std::string_view ns, std::string_view name, std::string_view otherwise) {
+    if (!name.empty())
+      out.push_back("secrets/" + std::string(ns.empty() ? otherwise : ns) + "/" + std::string(name));
+  };
+  add(string_at(*spec, "azureFile", "secretNamespace"), string_at(*spec, "azureFile", "secretName"),
+      claim_ns);
+  auto add_reference = [&](const char* kind, const char* field, std::string_view otherwise) {
+    if (const json::value* reference = find_path(*spec, kind, field))
+      add(string_at(*reference, "namespace"), string_at(*reference, "name"), otherwise);
+  };
+  // Volumes from before the field had a namespace mean that of their claim.
+  for (const char* kind : {"cephfs", "flexVolume", "rbd", "scaleIO", "iscsi"})
+    add_reference(kind, "secretRef", claim_ns);
+  for (const char* kind : {"cinder", "storageos"}) add_reference(kind, "secretRef", "");
+  for (const char* field : {"nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef"})
+    add_reference("csi", field, "");
   return out;
 }
 
@@ -101,6 +131,11 @@ void NodeAuthorizer::forget(const std::string& pod_key) {
   auto it = pods_.find(pod_key);
   if (it == pods_.end()) return;
   for (const std::string& reference : it->second.references) {
+    if (reference.starts_with(kClaims)) {
+      auto of = claims_of_.find(it->second.node);
+      if (auto claim = of->second.find(reference); --claim->second == 0) of->second.erase(claim);
+      if (of->second.empty()) claims_of_.erase(of);
+    }
     auto use = uses_.find(reference);
     auto count = use->second.find(it->second.node);
     if (--count->second == 0) use->second.erase(count);
@@ -112,11 +147,34 @@ void NodeAuthorizer::forget(const std::string& pod_key) {
 void NodeAuthorizer::bind(const std::string& pod_key, std::string_view node,
                           std::vector<std::string> references) {
   forget(pod_key);
-  for (const std::string& reference : references) ++uses_[reference][std::string(node)];
+  for (const std::string& reference : references) {
+    ++uses_[reference][std::string(node)];
+    if (reference.starts_with(kClaims)) ++claims_of_[std::string(node)][reference];
+  }
   pods_[pod_key] = {std::string(node), std::move(references)};
 }
 
-void NodeAuthorizer::follow(ObjectCache& pods) {
+void NodeAuthorizer::forget_volume(const std::string& volume) {
+  auto it = bound_volumes_.find(volume);
+  if (it == bound_volumes_.end()) return;
+  for (const std::string& secret : it->second.secrets) {
+    auto named = by_secret_.find(secret);
+    auto claim = named->second.find(it->second.claim);
+    if (--claim->second == 0) named->second.erase(claim);
+    if (named->second.empty()) by_secret_.erase(named);
+  }
+  bound_volumes_.erase(it);
+}
+
+void NodeAuthorizer::bind_volume(const std::string& volume, std::string claim,
+                                 std::vector<std::string> secrets) {
+  forget_volume(volume);
+  if (secrets.empty()) return;
+  for (const std::string& secret : secrets) ++by_secret_[secret][claim];
+  bound_volumes_[volume] = {std::move(claim), std::move(secrets)};
+}
+
+void NodeAuthorizer::follow(ObjectCache& pods, ObjectCache& volumes) {
   // fields[0] is spec.nodeName: a Pod's references are read once, when it is bound; later only when
   // it got an ephemeral container or a resource claim.
   auto learn = [this](const StoredObject& pod, const StoredObject* before) {
@@ -125,12 +183,32 @@ void NodeAuthorizer::follow(ObjectCache& pods) {
     bool may_differ = pod.text->find("\"ephemeralContainers\":") != std::string::npos ||
                       pod.text->find("\"resourceClaim") != std::string::npos;
     if (before && before->fields[0] == node && !may_differ && pods_.contains(pod.key)) return;
-    bind(pod.key, node, pod_references(parse_object(*pod.text)));
+    json::value parsed = parse_object(*pod.text);
+    // Nodes make mirror Pods themselves: one must give them no right that admission let slip.
+    bool mirror = find_path(parsed, "metadata", "annotations", "kubernetes.io/config.mirror");
+    bind(pod.key, node, mirror ? std::vector<std::string>() : pod_references(parsed));
   };
   for (const auto& [key, pod] : pods.objects()) learn(*pod, nullptr);
   pods.subscribe([this, learn](const WatchEvent& event) {
     if (event.type == WatchEvent::Type::kDeleted) forget(event.object->key);
     else learn(*event.object, event.previous.get());
+  });
+  auto learn_volume = [this](const StoredObject& volume) {
+    // Most name none: "secretRef", "nodePublishSecretRef", "secretName".
+    if (volume.text->find("ecretRef\"") == std::string::npos &&
+        volume.text->find("\"secretName\"") == std::string::npos)
+      return forget_volume(volume.key);
+    json::value parsed = parse_object(*volume.text);
+    std::string claim = std::string(kClaims)
+                            .append(string_at(parsed, "spec", "claimRef", "namespace"))
+                            .append("/")
+                            .append(string_at(parsed, "spec", "claimRef", "name"));
+    bind_volume(volume.key, std::move(claim), volume_secrets(parsed));
+  };
+  for (const auto& [key, volume] : volumes.objects()) learn_volume(*volume);
+  volumes.subscribe([this, learn_volume](const WatchEvent& event) {
+    if (event.type == WatchEvent::Type::kDeleted) forget_volume(event.object->key);
+    else learn_volume(*event.object);
   });
 }
 
@@ -140,10 +218,23 @@ bool NodeAuthorizer::refers(std::string_view node, std::string_view kind, std::s
   return it != uses_.end() && it->second.contains(node);
 }
 
+// Whichever is less: the claims of the node's Pods, or those whose volumes name the secret.
+bool NodeAuthorizer::refers_by_volume(std::string_view node, const std::string& secret) const {
+  auto named = by_secret_.find(secret);
+  auto own = claims_of_.find(node);
+  if (named == by_secret_.end() || own == claims_of_.end()) return false;
+  const auto& [few, many] = named->second.size() < own->second.size() ? std::tie(named->second, own->second)
+                                                                      : std::tie(own->second, named->second);
+  return std::any_of(few.begin(), few.end(), [&](const auto& claim) { return many.contains(claim.first); });
+}
+
 bool NodeAuthorizer::related(std::string_view node, std::string_view kind, const Access& access,
                              std::string* reason) const {
   if (access.name.empty()) return no(reason, "No Object name found");
   if (refers(node, kind, access.ns, access.name)) return true;
+  if (kind == "secrets" &&
+      refers_by_volume(node, std::string("secrets/").append(access.ns).append("/").append(access.name)))
+    return true;
   return no(reason, "no relationship found between node '" + std::string(node) + "' and this object");
 }
 
@@ -179,6 +270,8 @@ bool NodeAuthorizer::allows_own(std::string_view node, std::string_view what, co
   std::string text(what);
   if (!one_of(access.verb, {"get", "create", "update", "patch", "delete"}))
     return no(reason, "can only get, create, update, patch, or delete a " + text);
+  if (access.resource == "leases" && access.ns != "kube-node-lease")
+    return no(reason, "can only access leases in the \"kube-node-lease\" system namespace");
   if (!access.subresource.empty()) return no(reason, "cannot authorize " + text + " subresources");
   if (access.verb != "create" && access.name != node)
     return no(reason, "can only access " + text + " with the same name as the requesting node");
@@ -239,9 +332,11 @@ bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::st
       return related(node, access.resource, access, reason);
     }
     if (access.resource == "serviceaccounts") {
-      bool token = access.verb == "create" && access.subresource == "token";
-      if (!token && (access.verb != "get" || !access.subresource.empty()))
+      bool reads = access.verb == "get" && access.subresource.empty();
+      if (!reads && (access.verb != "create" || access.name.empty()))
         return no(reason, "can only create tokens for individual service accounts");
+      if (!reads && access.subresource != "token")
+        return no(reason, "can only create token subresource of serviceaccount");
       return related(node, access.resource, access, reason);
     }
     if (access.resource == "pods") return allows_pod(node, access, reason);
@@ -263,11 +358,8 @@ bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::st
   }
   if (access.is_resource && access.group == "resource.k8s.io" && access.resource == "resourceslices")
     return allows_slice(node, access, reason);
-  if (access.is_resource && access.group == "coordination.k8s.io" && access.resource == "leases") {
-    if (access.ns != "kube-node-lease")
-      return no(reason, "can only access leases in the \"kube-node-lease\" system namespace");
+  if (access.is_resource && access.group == "coordination.k8s.io" && access.resource == "leases")
     return allows_own(node, "node lease", access, reason);
-  }
   if (access.is_resource && access.group == "storage.k8s.io" && access.resource == "csinodes")
     return allows_own(node, "CSINode", access, reason);
   return std::any_of(rules_.begin(), rules_.end(),

@@ -99,7 +99,11 @@ base::Status ApiServer::start() {
   tokens_ = std::make_unique<ServiceAccountTokens>(options_.tokens, accounts, pods, secrets, nodes);
   authenticator_ = std::make_unique<Authenticator>(options_.static_tokens, tokens_.get(), secrets);
   authorizer_ = std::make_unique<Authorizer>(registry_.resources());
-  registry_.admission().add(make_node_restriction(pods, nodes));
+  registry_.admission().add(make_node_restriction(
+      pods, nodes,
+      {registry_.cache("", "persistentvolumeclaims"), registry_.cache("", "persistentvolumes"),
+       registry_.cache("storage.k8s.io", "csidrivers")},
+      *authorizer_));
   registry_.admission().add(make_rbac_admission(*authorizer_));
   registry_.admission().add(make_certificate_admission(*authorizer_));
   registry_.start();

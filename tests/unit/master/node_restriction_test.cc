@@ -1,5 +1,7 @@
 // What a node's own credentials may and may not do, a row for each line of NodeRestriction and of the Node
 // authorizer: asked of the whole server, so that authorizer and admission are judged together.
+#include "api/base64.h"
+#include "base/tls_request.h"
 #include "tests/unit/master/server_fixture.h"
 
 namespace master {
@@ -39,7 +41,7 @@ class NodeRestrictionTest : public ServerTest {
   static std::string pod(const std::string& name, const std::string& node) {
     return R"({"metadata":{"name":")" + name + R"("},"spec":{"nodeName":")" + node +
            R"(","serviceAccountName":"builder","containers":[{"name":"c","image":"i"}],"volumes":[{"name":"s","secret":{"secretName":"used"}},{"name":"d","persistentVolumeClaim":{"claimName":"data"}},)"
-           R"({"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"t","audience":"vault"}}]}}]}})";
+           R"({"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"t","audience":"vault"}},{"serviceAccountToken":{"path":"api"}}]}}]}})";
   }
   static std::string slice(const std::string& name, const std::string& node) {
     return R"({"metadata":{"name":")" + name + R"("},"spec":{"driver":"d.example.org","nodeName":")" + node +
@@ -124,7 +126,7 @@ TEST_F(NodeRestrictionTest, StatusOfItsPods) {
       "node \"n1\" cannot update extended resource claim status");
   EXPECT_EQ(asked("POST", std::string(kPods) + "/theirs/eviction",
                   R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"theirs"}})"),
-            "node \"n1\" can only evict pods with spec.nodeName set to itself");
+            "node n1 can only evict pods with spec.nodeName set to itself");
   EXPECT_EQ(asked("DELETE", std::string(kPods) + "/theirs"),
             "node \"n1\" can only delete pods with spec.nodeName set to itself");
   EXPECT_EQ(asked("PATCH", std::string(kPods) + "/mine", R"({"metadata":{"labels":{"a":"b"}}})").substr(0, 6),
@@ -176,6 +178,20 @@ TEST_F(NodeRestrictionTest, MirrorPods) {
               owner(),
               R"("volumes":[{"name":"s","projected":{"sources":[{"clusterTrustBundle":{"name":"b","path":"p"}}]}}])")),
       "node \"n1\" can not create pods that reference clustertrustbundles");
+  // Somebody else's mirror Pod gives its node no right to what it names either.
+  auto node = transport_;
+  transport_ = server_->local_transport({"admin", {"system:masters"}});
+  ok(call("POST", kPods, mirror(owner(), R"("volumes":[{"name":"s","secret":{"secretName":"other"}}])")),
+     201);
+  std::string nobody =
+      mirror(R"({"apiVersion":"v1","kind":"Node","name":"n9","uid":"u","controller":true})", {}, "n9");
+  transport_ = server_->local_transport({"system:node:n9", {"system:nodes", "system:authenticated"}});
+  nobody.replace(nobody.find("\"mirror\""), 8, "\"mirror9\"");
+  EXPECT_EQ(asked("POST", kPods, nobody).substr(0, 3), "404");
+  transport_ = node;
+  EXPECT_EQ(asked("GET", std::string(kPods) + "/mirror"), "ok");
+  EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/secrets/other"),
+            "denied: no relationship found between node 'n1' and this object");
 }
 
 TEST_F(NodeRestrictionTest, WhatItsPodsReferTo) {
@@ -208,8 +224,162 @@ TEST_F(NodeRestrictionTest, TokensOfItsPods) {
   EXPECT_EQ(asked("POST", path, body("", "")), "node requested token with a pod binding without a uid");
   EXPECT_EQ(asked("POST", path, body("", pod_uid_)), "ok");
   EXPECT_EQ(asked("POST", path, body("\"vault\"", pod_uid_)), "ok");
-  EXPECT_EQ(asked("POST", path, body("\"elsewhere\"", pod_uid_)),
-            "audience \"elsewhere\" not found in pod spec volume");
+  EXPECT_EQ(
+      asked("POST", path, body("\"elsewhere\"", pod_uid_)),
+      "audience \"elsewhere\" not found in pod spec volume, system:node:n1 is not authorized to request "
+      "tokens for this audience");
+  EXPECT_EQ(asked("POST", path, body("\"vault\",\"vault\"", pod_uid_)),
+            "node may only request 0 or 1 audiences");
+  EXPECT_EQ(
+      asked("POST", path, body("", "another")),
+      "the UID in the bound object reference (another) does not match the UID in record. The object might "
+      "have been deleted and then recreated");
+  EXPECT_EQ(asked("POST", path, body("", pod_uid_, "absent")).substr(0, 3), "404");
+  EXPECT_EQ(asked("POST", path, body("", pod_uid_, "theirs")).substr(0, 11), "the UID in ");
+  EXPECT_EQ(asked("PUT", path, body("", pod_uid_)).substr(0, 6), "denied");
+  EXPECT_EQ(asked("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", body("", pod_uid_)),
+            "denied: no relationship found between node 'n1' and this object");
+
+  // A Pod that mounts no token has none for the API server either; a right to an audience is given by RBAC.
+  auto node = transport_;
+  transport_ = server_->local_transport({"admin", {"system:masters"}});
+  ok(call(
+         "POST", kPods,
+         R"({"metadata":{"name":"bare"},"spec":{"nodeName":"n1","serviceAccountName":"builder","automountServiceAccountToken":false,"containers":[{"name":"c","image":"i"}],"volumes":[{"name":"i","csi":{"driver":"inline.example.org"}},{"name":"d","persistentVolumeClaim":{"claimName":"data"}}]}})"),
+     201);
+  std::string uid(base::string_at(ok(call("GET", std::string(kPods) + "/bare")), "metadata", "uid"));
+  ok(call(
+         "POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+         R"({"metadata":{"name":"aud"},"rules":[{"apiGroups":[""],"resources":["registry"],"verbs":["request-serviceaccounts-token-audience"],"resourceNames":["builder"]}]})"),
+     201);
+  ok(call(
+         "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+         R"({"metadata":{"name":"aud"},"subjects":[{"kind":"Group","apiGroup":"rbac.authorization.k8s.io","name":"system:nodes"}],"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"aud"}})"),
+     201);
+  auto admin = std::exchange(transport_, node);
+  const std::string missing =
+      ": [csidriver.storage.k8s.io \"inline.example.org\" not found, persistentvolume \"pv\" not found]";
+  std::swap(transport_, admin);
+  ok(call("PATCH", "/api/v1/namespaces/default/persistentvolumeclaims/data",
+          R"({"spec":{"volumeName":"pv"}})", "application/merge-patch+json"));
+  std::swap(transport_, admin);
+  EXPECT_EQ(asked("POST", path, body("\"registry\"", uid, "bare")),
+            "error validating audience \"registry\"" + missing);
+  std::swap(transport_, admin);
+  ok(call("POST", "/apis/storage.k8s.io/v1/csidrivers",
+          R"({"metadata":{"name":"inline.example.org"},"spec":{"tokenRequests":[{"audience":"inline"}]}})"),
+     201);
+  ok(call("POST", "/apis/storage.k8s.io/v1/csidrivers",
+          R"({"metadata":{"name":"file.csi.azure.com"},"spec":{"tokenRequests":[{"audience":"cloud"}]}})"),
+     201);
+  ok(call(
+         "POST", "/api/v1/persistentvolumes",
+         R"({"metadata":{"name":"pv"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"azureFile":{"secretName":"s","shareName":"x"},"claimRef":{"namespace":"default","name":"data"}}})"),
+     201);
+  std::swap(transport_, admin);
+  EXPECT_EQ(asked("POST", path, body("\"registry\"", uid, "bare")), "ok");
+  EXPECT_EQ(asked("POST", path, body("\"inline\"", uid, "bare")), "ok");
+  EXPECT_EQ(asked("POST", path, body("\"cloud\"", uid, "bare")), "ok");
+  EXPECT_EQ(
+      asked("POST", path, body("", uid, "bare")),
+      "audience \"\" not found in pod spec volume, system:node:n1 is not authorized to request tokens for "
+      "this audience");
+}
+
+// What kubelet-side parts of volume plugins read, by way of the claim of a Pod of the node; controllers'
+// parts are not the node's.
+TEST_F(NodeRestrictionTest, SecretsOfItsVolumes) {
+  auto node = transport_;
+  transport_ = server_->local_transport({"admin", {"system:masters"}});
+  ok(call("POST", "/api/v1/namespaces", R"({"metadata":{"name":"drivers"}})"), 201);
+  struct {
+    const char *source, *secret;
+    bool readable;
+  } rows[] = {
+      {R"("azureFile":{"shareName":"x","secretName":"S"})", "default", true},
+      {R"("azureFile":{"shareName":"x","secretName":"S","secretNamespace":"drivers"})", "drivers", true},
+      {R"("cephfs":{"monitors":["m"],"secretRef":{"name":"S"}})", "default", true},
+      {R"("cephfs":{"monitors":["m"],"secretRef":{"name":"S","namespace":"drivers"}})", "drivers", true},
+      {R"("cinder":{"volumeID":"v","secretRef":{"name":"S","namespace":"drivers"}})", "drivers", true},
+      {R"("flexVolume":{"driver":"a/b","secretRef":{"name":"S"}})", "default", true},
+      {R"("flexVolume":{"driver":"a/b","secretRef":{"name":"S","namespace":"drivers"}})", "drivers", true},
+      {R"("rbd":{"monitors":["m"],"image":"i","secretRef":{"name":"S","namespace":"drivers"}})", "drivers",
+       true},
+      {R"("scaleIO":{"gateway":"g","system":"s","volumeName":"v","secretRef":{"name":"S"}})", "default",
+       true},
+      {R"("iscsi":{"targetPortal":"10.0.0.1:3260","iqn":"iqn.2001-04.com.example:x","lun":0,"secretRef":{"name":"S","namespace":"drivers"}})",
+       "drivers", true},
+      {R"("storageos":{"volumeName":"v","secretRef":{"name":"S","namespace":"drivers"}})", "drivers", true},
+      {R"("csi":{"driver":"d.e","volumeHandle":"h","nodePublishSecretRef":{"name":"S","namespace":"drivers"}})",
+       "drivers", true},
+      {R"("csi":{"driver":"d.e","volumeHandle":"h","nodeStageSecretRef":{"name":"S","namespace":"drivers"}})",
+       "drivers", true},
+      {R"("csi":{"driver":"d.e","volumeHandle":"h","nodeExpandSecretRef":{"name":"S","namespace":"drivers"}})",
+       "drivers", true},
+      {R"("csi":{"driver":"d.e","volumeHandle":"h","controllerPublishSecretRef":{"name":"S","namespace":"drivers"}})",
+       "drivers", false},
+      {R"("csi":{"driver":"d.e","volumeHandle":"h","controllerExpandSecretRef":{"name":"S","namespace":"drivers"}})",
+       "drivers", false}};
+  const std::string unrelated = "denied: no relationship found between node 'n1' and this object";
+  int number = 0;
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.source);
+    std::string name = "s" + std::to_string(number), volume = "pv" + std::to_string(number),
+                source = row.source;
+    ++number;
+    source.replace(source.find("\"S\""), 3, '"' + name + '"');
+    const std::string secrets = std::string("/api/v1/namespaces/") + row.secret + "/secrets";
+    std::string spec = R"("spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],)" + source;
+    ok(call("POST", secrets, R"({"metadata":{"name":")" + name + "\"}}"), 201);
+    auto made = call("POST", "/api/v1/persistentvolumes",
+                     R"({"metadata":{"name":")" + volume + R"("},)" + spec +
+                         R"(,"claimRef":{"namespace":"default","name":"data"}}})");
+    ok(made, 201);
+    std::swap(transport_, node);
+    EXPECT_EQ(asked("GET", secrets + "/" + name), row.readable ? "ok" : unrelated);
+    std::swap(transport_, node);
+    ok(call("DELETE", "/api/v1/persistentvolumes/" + volume));
+    // The protection of volumes in use is a finalizer: without it the object is gone.
+    call("PATCH", "/api/v1/persistentvolumes/" + volume, R"({"metadata":{"finalizers":null}})",
+         "application/merge-patch+json");
+    std::swap(transport_, node);
+    EXPECT_EQ(asked("GET", secrets + "/" + name), unrelated) << "after its volume";
+    std::swap(transport_, node);
+  }
+}
+
+TEST_F(NodeRestrictionTest, RequestsForItsCertificates) {
+  auto body = [](const std::string& name, const std::string& common_name, const std::string& signer) {
+    base::tls::RequestedName wanted;
+    wanted.common_name = common_name;
+    wanted.organizations = {"system:nodes"};
+    std::string pem = base::tls::make_signing_request(wanted).value().request_pem;
+    return R"({"metadata":{"name":")" + name + R"("},"spec":{"request":")" + api::base64_encode(pem) +
+           R"(","signerName":")" + signer + R"(","usages":["client auth","digital signature"]}})";
+  };
+  const std::string path = "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+                    client = "kubernetes.io/kube-apiserver-client-kubelet",
+                    serving = "kubernetes.io/kubelet-serving";
+  EXPECT_EQ(asked("POST", path, body("a", "system:node:n1", client)), "ok");
+  EXPECT_EQ(asked("POST", path, body("b", "system:node:n2", client)),
+            "can only create a node CSR with CN=system:node:n1");
+  EXPECT_EQ(asked("POST", path, body("c", "system:node:n2", serving)),
+            "can only create a node CSR with CN=system:node:n1");
+  EXPECT_EQ(asked("POST", path, body("d", "somebody", "example.org/other")), "ok");
+}
+
+TEST_F(NodeRestrictionTest, WhoIsANode) {
+  // In the group, but of no node's name: RBAC alone says what it may.
+  transport_ = server_->local_transport({"robot", {"system:nodes", "system:authenticated"}});
+  EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/secrets/used"), "denied");
+  transport_ = server_->local_transport({"robot", {"system:nodes", "system:masters"}});
+  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", R"({"metadata":{"annotations":{"a":"b"}}})"), "ok");
+  transport_ = server_->local_transport({"system:node:", {"system:nodes", "system:authenticated"}});
+  EXPECT_EQ(asked("GET", "/api/v1/namespaces/default/secrets/used"),
+            "denied: unknown node for user \"system:node:\"");
+  transport_ = server_->local_transport({"system:node:", {"system:nodes", "system:masters"}});
+  EXPECT_EQ(asked("PATCH", "/api/v1/nodes/n1", R"({"metadata":{"annotations":{"a":"c"}}})"),
+            "could not determine node from user \"system:node:\"");
 }
 
 TEST_F(NodeRestrictionTest, ItsResourceSlices) {
@@ -234,6 +404,8 @@ TEST_F(NodeRestrictionTest, ItsLeaseAndCsiNode) {
             "can only access node lease with the same name as the requesting node");
   EXPECT_EQ(asked("POST", leases + "default/leases", R"({"metadata":{"name":"n1"}})"),
             "denied: can only access leases in the \"kube-node-lease\" system namespace");
+  EXPECT_EQ(asked("GET", leases + "default/leases"),
+            "denied: can only get, create, update, patch, or delete a node lease");
   EXPECT_EQ(asked("GET", leases + "kube-node-lease/leases"),
             "denied: can only get, create, update, patch, or delete a node lease");
   EXPECT_EQ(asked("POST", "/apis/storage.k8s.io/v1/csinodes",

@@ -148,6 +148,15 @@ TEST(NodeAuthorizer, OnlyWhatItsPodsReferTo) {
                                      "configmaps/a/key", "configmaps/a/root", "persistentvolumeclaims/a/disk",
                                      "persistentvolumeclaims/a/p-e", "secrets/a/from", "secrets/a/pull",
                                      "secrets/a/s", "serviceaccounts/a/robot"}));
+  auto claims =
+      base::parse_json(
+          R"({"metadata":{"name":"p","namespace":"a"},"spec":{"resourceClaims":[{"name":"g","resourceClaimTemplateName":"t"},{"name":"h","resourceClaimName":"own"}]},
+      "status":{"resourceClaimStatuses":[{"name":"g","resourceClaimName":"made"},{"name":"x","resourceClaimName":"else"},{"name":"h","resourceClaimName":"other"}],
+                "extendedResourceClaimStatus":{"resourceClaimName":"extended"}}})")
+          .value();
+  EXPECT_EQ(pod_references(claims),
+            (std::vector<std::string>{"resourceclaims/a/extended", "resourceclaims/a/made",
+                                      "resourceclaims/a/own"}));
   nodes.bind("a/p", "n1", pod_references(pod));
   nodes.bind("a/q", "n1", {"secrets/a/s"});
   auto may = [&](std::string_view node, std::string_view verb, std::string_view resource,
@@ -173,7 +182,21 @@ TEST(NodeAuthorizer, OnlyWhatItsPodsReferTo) {
   EXPECT_TRUE(may("n1", "update", "leases", "n1", "", "coordination.k8s.io", "", "kube-node-lease"));
   EXPECT_FALSE(may("n1", "update", "leases", "n2", "", "coordination.k8s.io", "", "kube-node-lease"));
   EXPECT_FALSE(may("n1", "update", "leases", "n1", "", "coordination.k8s.io", "", "kube-system"));
+  // By way of a volume that is bound to a claim of a Pod.
+  nodes.bind_volume("/pv", "persistentvolumeclaims/a/disk", {"secrets/a/key", "secrets/a/key"});
+  nodes.bind_volume("/pv2", "persistentvolumeclaims/a/disk", {"secrets/a/key"});
+  nodes.bind_volume("/pv3", "persistentvolumeclaims/a/elsewhere", {"secrets/a/far"});
+  EXPECT_TRUE(may("n1", "get", "secrets", "key"));
+  EXPECT_FALSE(may("n2", "get", "secrets", "key"));
+  EXPECT_FALSE(may("n1", "get", "secrets", "far"));
+  nodes.bind_volume("/pv", "persistentvolumeclaims/a/disk", {});
+  EXPECT_TRUE(may("n1", "get", "secrets", "key"));
+  nodes.forget_volume("/pv2");
+  EXPECT_FALSE(may("n1", "get", "secrets", "key"));
+  nodes.bind_volume("/pv", "persistentvolumeclaims/a/disk", {"secrets/a/key"});
+  EXPECT_TRUE(may("n1", "get", "secrets", "key"));
   nodes.forget("a/p");
+  EXPECT_FALSE(may("n1", "get", "secrets", "key"));
   EXPECT_TRUE(may("n1", "get", "secrets", "s"));  // the other Pod's
   nodes.forget("a/q");
   EXPECT_FALSE(may("n1", "get", "secrets", "s"));
