@@ -208,7 +208,13 @@ void NodeAgent::renew_lease() {
         lease_backoff_.reset();
       } else if (result.error().kind == base::Kind::kNotFound || result.error().kind == base::Kind::kConflict)
         lease_ = nullptr;  // read anew next time
-      else base::log::warning("renew lease: {}", result.error().message());
+      else {
+        // Not the next period's: a master that lives for a moment now and then must not take the node for
+        // lost.
+        base::log::warning("renew lease: {}", result.error().message());
+        lease_timer_ = loop_.after(lease_backoff_.next(result.error(), std::chrono::steady_clock::now()),
+                                   [this] { renew_lease(); });
+      }
     });
     return;
   }

@@ -270,7 +270,7 @@ void PodWorker::publish(const api::PodStatus& status) {
           }
         } else if (result.error().kind != base::Kind::kNotFound &&
                    result.error().kind != base::Kind::kConflict) {
-          const Duration delay = self->status_backoff_.next();
+          const Duration delay = self->status_backoff_.next(result.error(), std::chrono::steady_clock::now());
           base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_,
                              self->pod_.metadata.name, result.error().message());
           self->status_retry_ = self->context_.loop.after(delay, [weak] {
