@@ -457,13 +457,13 @@ base::Result<std::shared_ptr<runtime::Pod>> PodWorker::sandbox() const {
 }
 
 base::Result<PodWorker::Target> PodWorker::target(const std::string& container) {
-  if (!find_container(pod_, container))
-    return base::make_error(base::Kind::kNotFound, "find container", container,
-                            "container " + container + " is not valid for pod " + pod_.metadata.name);
-  ContainerSeen& c = of(container);
-  if (c.run != Run::kRunning || !runtime_)
+  // To upstream's kubelet a container that does not run and one that never was are the same.
+  auto seen = seen_.containers.find(container);
+  if (!find_container(pod_, container) || seen == seen_.containers.end() ||
+      seen->second.run != Run::kRunning || !runtime_)
     return base::make_error(base::Kind::kUnavailable, "find container", container,
-                            "container not running (" + container + ")");
+                            "container not found (" + base::quoted(container) + ")");
+  const ContainerSeen& c = seen->second;
   return Target{.pod = runtime_,
                 .container_id = in_pod(container, c.attempt),
                 .process = process_of(container, c.attempt),

@@ -252,8 +252,7 @@ base::Result<StreamTarget> Server::stream_target(const std::string& ns, const st
                                                  const std::string& uid, const std::string& container) {
   auto worker = kubelet_.find(ns, pod, uid);
   if (!worker)
-    return base::make_error(base::Kind::kNotFound, "find Pod", ns + "/" + pod,
-                            "pod " + pod + "_" + ns + " not found");
+    return base::make_error(base::Kind::kNotFound, "find Pod", ns + "/" + pod, "pod does not exist");
   StreamTarget out;
   if (container.empty()) {
     out.pod = TRY(worker->sandbox());

@@ -7,6 +7,7 @@
 
 #include "base/http_server.h"
 #include "base/json.h"
+#include "kubelet/streaming_channels.h"
 #include "runtime/runtime.h"
 
 namespace kubelet {
@@ -28,7 +29,7 @@ class StreamBackend {
  public:
   virtual ~StreamBackend() = default;
   // `uid` may be empty (any), `container` is empty for port-forward. kNotFound becomes 404,
-  // kInvalid 400, all else 500.
+  // kInvalid 400, all else 500; the reason is what a client of exec and attach is told.
   virtual base::Result<StreamTarget> stream_target(const std::string& name_space, const std::string& pod,
                                                    const std::string& uid, const std::string& container) = 0;
   virtual base::Result<LogTarget> log_target(const std::string& name_space, const std::string& pod,
@@ -60,6 +61,8 @@ class Streaming {
  private:
   void command(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path,
                bool attach);
+  void refuse_command(const std::shared_ptr<base::http::Exchange>& exchange, StreamOptions options,
+                      const base::Error& error);
   void forward(const std::shared_ptr<base::http::Exchange>& exchange, const std::vector<std::string>& path);
   // streaming_forward_channels.cc
   void forward_channels(const std::shared_ptr<base::http::Exchange>& exchange, StreamTarget target,

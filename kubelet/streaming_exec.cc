@@ -296,7 +296,52 @@ class CommandSession final : public StreamSession, public std::enable_shared_fro
   bool in_paused_ = false, outputs_paused_ = false;
   base::Loop::Handle quiet_;
 };
+
+// Tells a client whose connection was made why there is nothing at its other end.
+class RefusedSession final : public StreamSession, public std::enable_shared_from_this<RefusedSession> {
+ public:
+  RefusedSession(Streaming& owner, std::string why) : owner_(owner), why_(std::move(why)) {}
+  void run(std::unique_ptr<Channels> channels) {
+    channels_ = std::move(channels);
+    Channels::Handlers handlers;
+    handlers.ready = [this] {
+      channels_->finish(status_json(false, 500, "InternalError", "Internal error occurred: " + why_), why_);
+    };
+    handlers.in = [](std::string_view) {};
+    handlers.in_end = [] {};
+    handlers.resize = [](uint16_t, uint16_t) {};
+    handlers.closed = [this] {
+      owner_.loop().post([dead = std::shared_ptr<Channels>(std::move(channels_))] {});
+      owner_.remove(this);
+    };
+    handlers.drained = [] {};
+    channels_->start(std::move(handlers));
+  }
+
+ private:
+  Streaming& owner_;
+  std::string why_;
+  std::unique_ptr<Channels> channels_;
+};
 }  // namespace
+
+// In the words of upstream's kubelet and by its ways: plain text behind 404 or 500, from which a client of
+// SPDY makes its error; v5 by WebSocket, which kube-apiserver carries on as SPDY once it has accepted it,
+// hears of it on the error channel.
+void Streaming::refuse_command(const std::shared_ptr<base::http::Exchange>& exchange, StreamOptions options,
+                               const base::Error& error) {
+  const bool by_channel =
+      base::websocket::is_upgrade(exchange->request()) &&
+      exchange->request().headers.get("Sec-WebSocket-Protocol").find("v5.channel.k8s.io") !=
+          std::string::npos;
+  if (!by_channel)
+    return exchange->respond(error.kind == base::Kind::kNotFound ? 404 : 500, {}, error.reason);
+  auto channels = open_channels(loop_, exchange, options);
+  if (!channels) return;
+  auto session = std::make_shared<RefusedSession>(*this, "unable to upgrade connection: " + error.reason);
+  add(session);
+  session->run(std::move(channels));
+}
 
 void Streaming::command(const std::shared_ptr<base::http::Exchange>& exchange,
                         const std::vector<std::string>& path, bool attach) {
@@ -320,7 +365,7 @@ void Streaming::command(const std::shared_ptr<base::http::Exchange>& exchange,
     return bad("you must specify at least 1 of stdin, stdout, stderr");
   if (!attach && command.empty()) return bad("you must specify a command");
   auto target = backend_.stream_target(path[1], path[2], path[3], path[4]);
-  if (!target.ok()) return answer_error(exchange, target.error());
+  if (!target.ok()) return refuse_command(exchange, options, target.error());
   if (attach && options.tty && !target->tty) return bad("the container has no terminal (spec tty: false)");
   auto channels = open_channels(loop_, exchange, options);
   if (!channels) return;

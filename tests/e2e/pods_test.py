@@ -2,6 +2,7 @@
 """One node, Pods as a user drives them with kubectl: run, logs, exec, port-forward, containers that
 share localhost, restarts with back-off, probes, hooks, volumes, termination."""
 import base64
+import os
 import re
 import subprocess
 import time
@@ -36,6 +37,33 @@ class Pods(cluster.ClusterTest):
         self.assertEqual((done.returncode, "no" in done.stderr), (7, True), done.stderr)
         self.kubectl("delete", "pod", "one")
         self.assertIn("not found", self.kubectl("get", "pod", "one", check=False).stderr)
+
+    def test_exec_refused_in_kubernetes_words(self):
+        self.apply(pod("two", *SLEEP), pod("over", "true", restartPolicy="Never"),
+                   pod("lonely", *SLEEP, nodeSelector={"no": "such-node"}))
+        both = pod("both", *SLEEP, restartPolicy="Never")
+        both["spec"]["containers"].append({"name": "done", "image": BUSYBOX, "command": ["true"]})
+        self.apply(both)
+        self.wait("condition=Ready", "pod/two")
+        self.wait("jsonpath={.status.phase}=Succeeded", "pod/over")
+        self.wait("jsonpath={.status.containerStatuses[1].state.terminated.exitCode}=0", "pod/both")
+        self.assertEqual(self.kubectl("exec", "both", "-c", "c", "--", "echo", "here").stdout, "here\n")
+        for words, said in (
+                (["nobody"], 'Error from server (NotFound): pods "nobody" not found'),
+                (["over"], "error: cannot exec into a container in a completed pod; current phase is Succeeded"),
+                (["lonely"], "Error from server (BadRequest): pod lonely does not have a host assigned"),
+                (["two", "-c", "nope"], "Error from server (BadRequest): container nope is not valid for pod two"),
+                (["both", "-c", "done"], "error: Internal error occurred: unable to upgrade connection: "
+                                         'container not found ("done")')):
+            done = self.kubectl("exec", *words, "--", "true", check=False)
+            self.assertEqual((done.returncode, done.stderr.strip()), (1, said), words)
+        # The same as a client says it that knows SPDY alone.
+        os.environ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = "false"
+        self.addCleanup(os.environ.pop, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS")
+        done = self.kubectl("exec", "both", "-c", "done", "--", "true", check=False)
+        self.assertEqual(done.stderr.strip(), 'error: unable to upgrade connection: container not found ("done")')
+        done = self.kubectl("exec", "two", "-c", "nope", "--", "true", check=False)
+        self.assertEqual(done.stderr.strip(), "Error from server (BadRequest): container nope is not valid for pod two")
 
     def test_exec_moves_many_bytes(self):
         self.apply(pod("bytes", *SLEEP))

@@ -179,6 +179,27 @@ TEST_F(StreamingTest, ExecBySpdyV4) {
   EXPECT_TRUE(run_until(loop_, [&] { return streaming_->sessions() == 0; }));
 }
 
+TEST_F(StreamingTest, TellsAClientOfExecInWordsThatThereIsNoContainer) {
+  auto by_channel = request("/exec/ns/other/c?command=ls&output=1");
+  by_channel.headers = base::websocket::client_headers({"v5.channel.k8s.io", "v4.channel.k8s.io"});
+  auto upgraded = upgrade(std::move(by_channel));
+  WebSocketClient client(std::move(upgraded.stream));
+  ASSERT_TRUE(run_until(loop_, [&] { return client.code != 0; }));
+  EXPECT_EQ(
+      client.channel[3],
+      R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Internal error occurred: unable to upgrade connection: not here","reason":"InternalError","code":500})");
+  EXPECT_TRUE(run_until(loop_, [&] { return streaming_->sessions() == 0; }));
+  auto by_spdy = request("/exec/ns/other/c?command=ls&output=1");
+  by_spdy.method = "POST";
+  by_spdy.headers.add("Connection", "Upgrade");
+  by_spdy.headers.add("Upgrade", "SPDY/3.1");
+  by_spdy.headers.add("X-Stream-Protocol-Version", "v4.channel.k8s.io");
+  auto refused = upgrade(std::move(by_spdy));
+  EXPECT_FALSE(refused.stream);
+  EXPECT_EQ(refused.response.status, 404);
+  EXPECT_EQ(refused.response.body, "not here");
+}
+
 TEST_F(StreamingTest, RefusesWhatItCannotServe) {
   struct {
     const char* target;
