@@ -228,6 +228,9 @@ bind sampan:patching-disruption-controller sampan:patching-disruption-controller
 role sampan:patching-job-controller
   patch batch jobs/status
 bind sampan:patching-job-controller sampan:patching-job-controller ServiceAccount=kube-system/job-controller
+role sampan:patching-horizontal-pod-autoscaler
+  patch autoscaling horizontalpodautoscalers/status
+bind sampan:patching-horizontal-pod-autoscaler sampan:patching-horizontal-pod-autoscaler ServiceAccount=kube-system/horizontal-pod-autoscaler
 role sampan:patching-cronjob-controller
   patch batch cronjobs/status
 bind sampan:patching-cronjob-controller sampan:patching-cronjob-controller ServiceAccount=kube-system/cronjob-controller

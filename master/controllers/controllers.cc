@@ -1,5 +1,6 @@
 #include "master/controllers/controllers.h"
 
+#include "master/controllers/autoscaler_controller.h"
 #include "master/controllers/cron_job_controller.h"
 #include "master/controllers/deployment_controller.h"
 #include "master/controllers/disruption_controller.h"
@@ -19,13 +20,14 @@ struct Controllers::Impl {
       : hub(loop, std::move(transport), options),
         replication_controllers(hub, api::resources::replication_controllers),
         replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub), jobs(hub),
-        cron_jobs(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub), pod_gc(hub) {}
+        cron_jobs(hub), autoscalers(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub), pod_gc(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
   EndpointsController endpoints;
   JobController jobs;
   CronJobController cron_jobs;
+  AutoscalerController autoscalers;
   NamespaceController namespaces;
   NodeController nodes;
   GarbageController garbage;

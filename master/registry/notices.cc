@@ -20,7 +20,6 @@ constexpr Idle kIdle[] = {
     {"", "persistentvolumes"},
     {"apps", "daemonsets"},
     {"apps", "statefulsets"},
-    {"autoscaling", "horizontalpodautoscalers"},
     {"networking.k8s.io", "ipaddresses"},
     {"networking.k8s.io", "networkpolicies"},
     {"networking.k8s.io", "servicecidrs"},

@@ -110,13 +110,5 @@ TEST(Challenges, NonsenseDoesNotHang) {
   }
 }
 
-TEST(Base64, BothWays) {
-  for (std::string text : {"", "a", "ab", "abc", "user:pass word"}) {
-    EXPECT_EQ(*decode_base64(base64(text)), text);
-  }
-  EXPECT_EQ(base64("alice:secret"), "YWxpY2U6c2VjcmV0");
-  EXPECT_FALSE(decode_base64("a*b=").ok());
-}
-
 }  // namespace
 }  // namespace runtime

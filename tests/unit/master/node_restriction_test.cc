@@ -1,6 +1,6 @@
 // What a node's own credentials may and may not do, a row for each line of NodeRestriction and of the Node
 // authorizer: asked of the whole server, so that authorizer and admission are judged together.
-#include "api/base64.h"
+#include "base/base64.h"
 #include "base/tls_request.h"
 #include "tests/unit/master/server_fixture.h"
 
@@ -354,7 +354,7 @@ TEST_F(NodeRestrictionTest, RequestsForItsCertificates) {
     wanted.common_name = common_name;
     wanted.organizations = {"system:nodes"};
     std::string pem = base::tls::make_signing_request(wanted).value().request_pem;
-    return R"({"metadata":{"name":")" + name + R"("},"spec":{"request":")" + api::base64_encode(pem) +
+    return R"({"metadata":{"name":")" + name + R"("},"spec":{"request":")" + base::base64_encode(pem) +
            R"(","signerName":")" + signer + R"(","usages":["client auth","digital signature"]}})";
   };
   const std::string path = "/apis/certificates.k8s.io/v1/certificatesigningrequests",
