@@ -4,6 +4,7 @@
 
 #include "master/controllers/deployment_scale.h"
 #include "master/controllers/replica_plan.h"
+#include "master/controllers/template_hash.h"
 
 namespace master::controllers {
 using base::as_int;
@@ -15,27 +16,6 @@ using base::string_at;
 namespace {
 constexpr const char* kHistory = "deployment.kubernetes.io/revision-history";
 
-// Sorted keys, no nulls: the same template always gives the same text.
-void canonical(const json::value& value, std::string& out) {
-  if (value.is_array()) {
-    out += '[';
-    for (const json::value& item : value.get_array()) canonical(item, out), out += ',';
-    out += ']';
-  } else if (value.is_object()) {
-    std::map<std::string_view, const json::value*> sorted;
-    for (const auto& item : value.get_object())
-      if (!item.value().is_null()) sorted.emplace(item.key(), &item.value());
-    out += '{';
-    for (const auto& [key, item] : sorted) {
-      out.append(key) += ':';
-      canonical(*item, out);
-      out += ',';
-    }
-    out += '}';
-  } else {
-    out += base::to_json(value);
-  }
-}
 json::value without_hash(const json::value& pod_template) {
   json::value copy = pod_template;
   if (!copy.is_object()) return json::object();
@@ -57,23 +37,12 @@ bool copied(std::string_view annotation) {
 }  // namespace
 
 std::string template_hash(const json::value& pod_template, int collisions) {
-  std::string text;
-  canonical(without_hash(pod_template), text);
+  std::string text = canonical_text(without_hash(pod_template));
   if (collisions > 0) text += std::to_string(collisions);
-  uint32_t hash = 2166136261u;
-  for (unsigned char c : text) hash = (hash ^ c) * 16777619u;
-  // No vowels and no look-alikes, as in the names of Kubernetes.
-  constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";
-  std::string out;
-  for (char digit : std::to_string(hash))
-    out += kAlphabet[static_cast<unsigned char>(digit) % kAlphabet.size()];
-  return out;
+  return safe_hash(text);
 }
 bool same_template(const json::value& a, const json::value& b) {
-  std::string left, right;
-  canonical(without_hash(a), left);
-  canonical(without_hash(b), right);
-  return left == right;
+  return canonical_text(without_hash(a)) == canonical_text(without_hash(b));
 }
 
 namespace {

@@ -10,6 +10,7 @@ namespace {
 std::shared_ptr<const Node> read_node(const json::value& object) {
   auto node = std::make_shared<Node>();
   node->meta = read_meta(object);
+  node->labels = read_labels(find_path(object, "metadata", "labels"));
   node->pod_cidr = string_at(object, "spec", "podCIDR");
   if (const json::value* list = find_path(object, "spec", "podCIDRs"); list && list->is_array())
     for (const json::value& item : list->get_array()) node->pod_cidrs.emplace_back(as_string(&item));

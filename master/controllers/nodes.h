@@ -11,6 +11,7 @@ namespace master::controllers {
 
 struct Node {
   Meta meta;
+  Labels labels;
   std::string pod_cidr, zone;
   std::vector<std::string> pod_cidrs;
   std::vector<Taint> taints;

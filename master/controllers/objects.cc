@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "master/controllers/jobs.h"
+#include "master/controllers/node_terms.h"
 
 namespace master::controllers {
 using base::as_bool;
@@ -195,6 +196,8 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   pod->owner_kind = owner.kind;
   pod->owner_name = owner.name;
   pod->node = string_at(object, "spec", "nodeName");
+  if (const json::value* spec = find(object, "spec"); spec && pod->node.empty())
+    pod->named_node = node_by_affinity(*spec);
   if (pod->meta.deleting)
     pod->deletion_at =
         base::parse_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});

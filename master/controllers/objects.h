@@ -102,6 +102,7 @@ struct Pod {
   std::shared_ptr<const PodShape> shape;
   std::string owner_uid, owner_kind, owner_name;  // the controller
   std::string phase, node;
+  std::string named_node;  // of a Pod without a node: the one that its affinity names (DaemonSets)
   std::vector<std::string> ips;
   bool ready = false;
   base::Time ready_since{};

@@ -76,30 +76,6 @@ bool HostPort::conflicts(const HostPort& other) const {
   return any(ip) || any(other.ip) || ip == other.ip;
 }
 
-static Selector read_terms(const json::value* list) {
-  Selector selector;
-  if (!list || !list->is_array()) return selector;
-  for (const json::value& item : list->get_array()) {
-    Selector::Requirement requirement{std::string(string_at(item, "key")), Selector::Op::kExists, {}};
-    std::string_view op = string_at(item, "operator");
-    requirement.op = op == "In"             ? Selector::Op::kIn
-                     : op == "NotIn"        ? Selector::Op::kNotIn
-                     : op == "DoesNotExist" ? Selector::Op::kDoesNotExist
-                     : op == "Gt"           ? Selector::Op::kGreater
-                     : op == "Lt"           ? Selector::Op::kLess
-                                            : Selector::Op::kExists;
-    if (const json::value* values = find(item, "values"); values && values->is_array())
-      for (const json::value& value : values->get_array()) requirement.values.emplace_back(as_string(&value));
-    std::sort(requirement.values.begin(), requirement.values.end());
-    selector.requirements.push_back(std::move(requirement));
-  }
-  return selector;
-}
-static NodeTerm read_node_term(const json::value& in) {
-  NodeTerm term{read_terms(find(in, "matchExpressions")), read_terms(find(in, "matchFields")), false, 0};
-  term.empty = term.labels.requirements.empty() && term.fields.requirements.empty();
-  return term;
-}
 static Selector read_pod_selector(const json::value* in) {
   auto selector = api::selector_of_json(in);
   if (selector.ok()) return *selector;
@@ -131,22 +107,17 @@ std::shared_ptr<const Ask> read_ask(const json::value& pod) {
   if (!spec) return ask;
   ask->requests = pod_requests(*spec);
   ask->score_requests = pod_requests(*spec, Absent::kALittle);
-  for (const auto& [key, value] : controllers::read_labels(find(*spec, "nodeSelector")))
-    ask->node_selector[key] = value;
+  controllers::NodeFilter nodes = controllers::read_node_filter(*spec);
+  ask->node_selector = std::move(nodes.selector);
+  ask->node_required = std::move(nodes.required);
   ask->tolerations = controllers::read_tolerations(find(*spec, "tolerations"));
   ask->priority = static_cast<int>(as_int(find(*spec, "priority")));
   if (const json::value* node = find_path(*spec, "affinity", "nodeAffinity")) {
-    const json::value* terms =
-        find_path(*node, "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms");
-    if (terms && terms->is_array()) {
-      ask->node_required.emplace();
-      for (const json::value& term : terms->get_array()) ask->node_required->push_back(read_node_term(term));
-    }
     const json::value* preferred = find(*node, "preferredDuringSchedulingIgnoredDuringExecution");
     if (preferred && preferred->is_array())
       for (const json::value& item : preferred->get_array())
         if (const json::value* preference = find(item, "preference")) {
-          ask->node_preferred.push_back(read_node_term(*preference));
+          ask->node_preferred.push_back(controllers::read_node_term(*preference));
           ask->node_preferred.back().weight = static_cast<int>(as_int(find(item, "weight")));
         }
   }

@@ -11,12 +11,13 @@
 #include <unordered_map>
 #include <vector>
 
-#include "master/controllers/objects.h"
+#include "master/controllers/node_terms.h"
 
 namespace master::scheduler {
 
 namespace json = base::json;
 using controllers::Labels;
+using controllers::NodeTerm;
 using controllers::Selector;
 using controllers::Taint;
 using controllers::Toleration;
@@ -39,12 +40,6 @@ struct HostPort {
   std::string ip, protocol;
   int port = 0;
   bool conflicts(const HostPort& other) const;
-};
-// A term of node affinity: labels and fields (only metadata.name exists).
-struct NodeTerm {
-  Selector labels, fields;
-  bool empty = false;  // matches no node
-  int weight = 0;      // preferred terms
 };
 struct PodTerm {
   Selector pods;

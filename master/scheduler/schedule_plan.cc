@@ -5,8 +5,7 @@
 namespace master::scheduler {
 
 bool matches(const NodeTerm& term, const Node& node) {
-  if (term.empty) return false;
-  return term.labels.matches(node.labels) && term.fields.matches(Labels{{"metadata.name", node.name}});
+  return controllers::matches(term, node.labels, node.name);
 }
 
 std::vector<std::string> filter_node(const Ask& ask, const Node& node) {
