@@ -222,6 +222,9 @@ role sampan:patching-controllers
   patch apps deployments,deployments/status,replicasets/status
   patch core replicationcontrollers/status
 bind sampan:patching-controllers sampan:patching-controllers ServiceAccount=kube-system/deployment-controller ServiceAccount=kube-system/replicaset-controller ServiceAccount=kube-system/replication-controller
+role sampan:patching-daemon-set-controller
+  patch apps daemonsets/status
+bind sampan:patching-daemon-set-controller sampan:patching-daemon-set-controller ServiceAccount=kube-system/daemon-set-controller
 role sampan:patching-disruption-controller
   patch policy poddisruptionbudgets/status
 bind sampan:patching-disruption-controller sampan:patching-disruption-controller ServiceAccount=kube-system/disruption-controller
@@ -234,6 +237,10 @@ bind sampan:patching-horizontal-pod-autoscaler sampan:patching-horizontal-pod-au
 role sampan:patching-cronjob-controller
   patch batch cronjobs/status
 bind sampan:patching-cronjob-controller sampan:patching-cronjob-controller ServiceAccount=kube-system/cronjob-controller
+role sampan:patching-statefulset-controller
+  patch apps statefulsets/status
+  patch core persistentvolumeclaims
+bind sampan:patching-statefulset-controller sampan:patching-statefulset-controller ServiceAccount=kube-system/statefulset-controller
 )";
 
 }  // namespace master

@@ -2,6 +2,7 @@
 
 #include "master/controllers/autoscaler_controller.h"
 #include "master/controllers/cron_job_controller.h"
+#include "master/controllers/daemon_set_controller.h"
 #include "master/controllers/deployment_controller.h"
 #include "master/controllers/disruption_controller.h"
 #include "master/controllers/endpoints_controller.h"
@@ -12,6 +13,7 @@
 #include "master/controllers/node_controller.h"
 #include "master/controllers/pod_gc.h"
 #include "master/controllers/replica_controller.h"
+#include "master/controllers/stateful_set_controller.h"
 
 namespace master::controllers {
 
@@ -20,7 +22,8 @@ struct Controllers::Impl {
       : hub(loop, std::move(transport), options),
         replication_controllers(hub, api::resources::replication_controllers),
         replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub), jobs(hub),
-        cron_jobs(hub), autoscalers(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub), pod_gc(hub) {}
+        cron_jobs(hub), autoscalers(hub), daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub),
+        garbage(hub), disruption(hub), pod_gc(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
@@ -28,6 +31,8 @@ struct Controllers::Impl {
   JobController jobs;
   CronJobController cron_jobs;
   AutoscalerController autoscalers;
+  DaemonSetController daemon_sets;
+  StatefulSetController stateful_sets;
   NamespaceController namespaces;
   NodeController nodes;
   GarbageController garbage;

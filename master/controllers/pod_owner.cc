@@ -46,6 +46,14 @@ struct PodOwner::Batch {
   Done done;
 };
 
+void PodOwner::tell(const Owner& owner, const char* type, const char* reason, const std::string& words,
+                    std::string_view pod, std::string_view error) {
+  account_.events.record(owner.ref, type, reason,
+                         fmt::format(fmt::runtime(words), fmt::arg("pod", pod),
+                                     fmt::arg("owner", owner.ref.name), fmt::arg("error", error)),
+                         component_);
+}
+
 void PodOwner::create(const Owner& owner, std::vector<json::object> bodies, Done done) {
   create_some(std::make_shared<Batch>(Batch{owner, std::move(bodies), 0, std::move(done)}), 1);
 }
@@ -56,19 +64,20 @@ void PodOwner::create_some(std::shared_ptr<Batch> batch, size_t count) {
   std::vector<Step> steps;
   for (size_t i = 0; i < count; ++i)
     steps.push_back([this, batch, at = batch->next + i](Done done) {
+      const json::value* given = batch->bodies[at]["metadata"].is_object()
+                                     ? batch->bodies[at]["metadata"].get_object().if_contains("name")
+                                     : nullptr;
       account_.client.create(
           api::resources::pods, batch->owner.ref.ns, std::move(batch->bodies[at]),
-          [this, batch, done](base::Result<json::value> result) {
+          [this, batch, done, name = std::string(base::as_string(given))](base::Result<json::value> result) {
             const Owner& owner = batch->owner;
             if (!result.ok()) {
-              account_.events.record(owner.ref, "Warning", "FailedCreate",
-                                     fmt::format("Error creating: {}", result.error().message()), component_);
+              if (result.error().kind != base::Kind::kExists)  // a name that is taken: not ours to tell of
+                tell(owner, "Warning", "FailedCreate", words_.create_failed, name, result.error().message());
               return done(result.error());
             }
             reconciler_.gate.wrote(owner.key, pods_, revision_of(*result), hub_.now());
-            account_.events.record(owner.ref, "Normal", "SuccessfulCreate",
-                                   fmt::format("Created pod: {}", string_at(*result, "metadata", "name")),
-                                   component_);
+            tell(owner, "Normal", "SuccessfulCreate", words_.created, string_at(*result, "metadata", "name"));
             done({});
           });
     });
@@ -85,28 +94,26 @@ void PodOwner::remove(const Owner& owner, const std::vector<std::string>& names,
     auto pod = pods_.get(key_of(owner.ref.ns, name));
     if (!pod) continue;
     steps.push_back([this, owner, pod](Done step_done) {
-      account_.client.remove(
-          api::resources::pods, pod->meta.ns, pod->meta.name,
-          json::object{{"preconditions", {{"uid", pod->meta.uid}}}},
-          [this, owner, pod, step_done](base::Result<json::value> result) {
-            const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
-            if (!result.ok() && !gone) {
-              account_.events.record(owner.ref, "Warning", "FailedDelete",
-                                     fmt::format("Error deleting: {}", result.error().message()), component_);
-              return step_done(result.error());
-            }
-            reconciler_.gate.deleted(
-                owner.key,
-                [this, pod] {
-                  auto now = pods_.get(pod->meta.key());
-                  return !now || now->meta.uid != pod->meta.uid || now->meta.deleting;
-                },
-                hub_.now());
-            if (!gone)
-              account_.events.record(owner.ref, "Normal", "SuccessfulDelete",
-                                     fmt::format("Deleted pod: {}", pod->meta.name), component_);
-            step_done({});
-          });
+      account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name,
+                             json::object{{"preconditions", {{"uid", pod->meta.uid}}}},
+                             [this, owner, pod, step_done](base::Result<json::value> result) {
+                               const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
+                               if (!result.ok() && !gone) {
+                                 tell(owner, "Warning", "FailedDelete", words_.delete_failed, pod->meta.name,
+                                      result.error().message());
+                                 return step_done(result.error());
+                               }
+                               reconciler_.gate.deleted(
+                                   owner.key,
+                                   [this, pod] {
+                                     auto now = pods_.get(pod->meta.key());
+                                     return !now || now->meta.uid != pod->meta.uid || now->meta.deleting;
+                                   },
+                                   hub_.now());
+                               if (!gone)
+                                 tell(owner, "Normal", "SuccessfulDelete", words_.deleted, pod->meta.name);
+                               step_done({});
+                             });
     });
   }
   all(std::move(steps), std::move(done));

@@ -11,12 +11,19 @@
 
 namespace master::controllers {
 
+// What Events say; {pod}, {owner} and {error} are filled in.
+struct PodEventWords {
+  std::string created = "Created pod: {pod}", create_failed = "Error creating: {error}",
+              deleted = "Deleted pod: {pod}", delete_failed = "Error deleting: {error}";
+};
+
 class PodOwner {
  public:
   // `component` is the Events' source. All references outlive this.
-  PodOwner(Hub& hub, Hub::Account& account, Store<Pod>& pods, Reconciler& reconciler, std::string component)
-      : hub_(hub), account_(account), pods_(pods), reconciler_(reconciler), component_(std::move(component)) {
-  }
+  PodOwner(Hub& hub, Hub::Account& account, Store<Pod>& pods, Reconciler& reconciler, std::string component,
+           PodEventWords words = {})
+      : hub_(hub), account_(account), pods_(pods), reconciler_(reconciler), component_(std::move(component)),
+        words_(std::move(words)) {}
 
   // Whose Pods: the reconciler's key, and the object as ownerReferences and Events name it.
   struct Owner {
@@ -36,6 +43,8 @@ class PodOwner {
 
  private:
   struct Batch;
+  void tell(const Owner& owner, const char* type, const char* reason, const std::string& words,
+            std::string_view pod, std::string_view error = {});
   void create_some(std::shared_ptr<Batch> batch, size_t count);
   Step patch(const Owner& owner, const std::string& pod, json::object metadata);
 
@@ -44,6 +53,7 @@ class PodOwner {
   Store<Pod>& pods_;
   Reconciler& reconciler_;
   const std::string component_;
+  const PodEventWords words_;
 };
 
 }  // namespace master::controllers

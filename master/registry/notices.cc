@@ -18,8 +18,6 @@ struct Idle {
 constexpr Idle kIdle[] = {
     {"", "persistentvolumeclaims"},
     {"", "persistentvolumes"},
-    {"apps", "daemonsets"},
-    {"apps", "statefulsets"},
     {"networking.k8s.io", "ipaddresses"},
     {"networking.k8s.io", "networkpolicies"},
     {"networking.k8s.io", "servicecidrs"},

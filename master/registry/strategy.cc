@@ -8,6 +8,7 @@
 
 #include "api/validate.h"
 #include "base/json_lists.h"
+#include "base/number.h"
 #include "base/uuid.h"
 #include "master/registry/custom_strategy.h"
 #include "master/registry/service_strategy.h"
@@ -44,6 +45,27 @@ void create_job(json::value& job) {
   json::object& selector = base::object_at(spec, "selector", "matchLabels");
   if (!selector.contains("batch.kubernetes.io/controller-uid"))
     selector["batch.kubernetes.io/controller-uid"] = uid;
+}
+
+// How often a DaemonSet's template has changed, by an annotation that nobody else sets; its Pods bear the
+// number.
+constexpr const char* kTemplateGeneration = "deprecated.daemonset.template.generation";
+int64_t template_generation(const json::value& daemon_set) {
+  return base::parse_number<int64_t>(
+             base::string_at(daemon_set, "metadata", "annotations", kTemplateGeneration))
+      .value_or(0);
+}
+void create_daemon_set(json::value& set) {
+  const int64_t given = std::max<int64_t>(1, template_generation(set));
+  base::object_at(set.get_object(), "metadata", "annotations")[kTemplateGeneration] = std::to_string(given);
+}
+void update_daemon_set(const json::value& current, json::value& updated) {
+  const json::value *was = base::find_path(current, "spec", "template"),
+                    *is = base::find_path(updated, "spec", "template");
+  int64_t generation = std::max<int64_t>(1, template_generation(current));
+  if ((was && is && *was != *is) || !was != !is) generation += generation < INT64_MAX;
+  base::object_at(updated.get_object(), "metadata", "annotations")[kTemplateGeneration] =
+      std::to_string(generation);
 }
 
 // Only /finalize takes these away.
@@ -109,7 +131,8 @@ const Strategy& builtin_strategy(const ResourceInfo& resource) {
         .hold = hold_service_addresses}},
       {"daemonsets.apps",
        {true,
-        R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})"}},
+        R"({"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0})",
+        create_daemon_set, update_daemon_set}},
       {"deployments.apps", {.counts_generation = true, .kept_by_status = kLabels}},
       {"replicasets.apps", {true, R"({"replicas":0})"}},
       {"statefulsets.apps", {true, R"({"replicas":0,"availableReplicas":0})"}},

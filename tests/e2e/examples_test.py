@@ -148,6 +148,33 @@ class Examples(cluster.ClusterTest):
         status = self.get("job", "parts")["status"]
         self.assertEqual((status["completedIndexes"], status["succeeded"], status["failed"]), ("0-4", 5, 1))
 
+    def test_12_daemonset(self):
+        self.example(12)
+        self.kubectl("rollout", "status", "ds/collector", "--timeout=60s")
+        nodes = {n["metadata"]["name"] for n in self.get("nodes")["items"]}
+        self.assertEqual({p["spec"]["nodeName"] for p in self.get("pods", "-l", "app=collector")["items"]}, nodes)
+        self.kubectl("set", "env", "ds/collector", "GREETING=again")
+        self.kubectl("rollout", "status", "ds/collector", "--timeout=60s")
+        self.kubectl("rollout", "undo", "ds/collector")
+        self.kubectl("rollout", "status", "ds/collector", "--timeout=60s")
+        node = sorted(nodes)[0]
+        self.kubectl("label", "node", node, "quiet=yes", namespace=None)
+        self.addCleanup(self.kubectl, "label", "node", node, "quiet-", namespace=None)
+        self.until("/api/v1/namespaces/{ns}/pods?labelSelector=app%3Dcollector", lambda items: not any(
+            p["spec"].get("nodeName") == node for p in items.values()))
+
+    def test_13_statefulset(self):
+        self.example(13)
+        self.kubectl("rollout", "status", "sts/member", "--timeout=90s")
+        self.assertEqual(sorted(p["metadata"]["name"] for p in self.get("pods", "-l", "app=member")["items"]), ["member-0", "member-1", "member-2"])
+        address = self.jsonpath("{.status.podIP}", "pod", "member-1")
+        self.assertIn(address, self.exec("member-0", "getent", "hosts", "member-1.member").stdout)
+        self.kubectl("patch", "sts", "member", "-p", '{"spec":{"updateStrategy":{"rollingUpdate":{"partition":1}}}}')
+        first = self.jsonpath("{.metadata.uid}", "pod", "member-0")
+        self.kubectl("set", "env", "sts/member", "GREETING=again")
+        self.kubectl("rollout", "status", "sts/member", "--timeout=90s")
+        self.assertEqual(self.jsonpath("{.metadata.uid}", "pod", "member-0"), first)
+
     def test_14_cronjob(self):
         self.example(14)
         self.kubectl("create", "job", "now", "--from=cronjob/report")

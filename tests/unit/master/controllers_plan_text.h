@@ -33,6 +33,7 @@ inline std::shared_ptr<const Pod> pod(const std::string& line) {
     const std::string key = word.substr(0, at), value = at == word.npos ? "" : word.substr(at + 1);
     if (key == "owner") pod->owner_uid = value, pod->owner_kind = "ReplicaSet";
     else if (key == "node") pod->node = value;
+    else if (key == "for") pod->named_node = value;
     else if (key == "phase") pod->phase = value;
     else if (key == "ready") pod->ready = true, pod->ready_since = ago(std::stoi(value));
     else if (key == "created") pod->meta.created = ago(std::stoi(value));

@@ -5,6 +5,32 @@
 namespace master {
 namespace json = base::json;
 
+TEST(DaemonSetStrategy, CountsChangesOfTheTemplate) {
+  ResourceTable resources;
+  const ResourceInfo& kind = *resources.find("apps", "v1", "daemonsets");
+  auto generation = [](const json::value& set) {
+    return std::string(
+        base::string_at(set, "metadata", "annotations", "deprecated.daemonset.template.generation"));
+  };
+  json::value set = base::parse_json(R"({"metadata":{"name":"d"},"spec":{"template":{"a":1}}})").value();
+  prepare_create(kind, set);
+  EXPECT_EQ(generation(set), "1");
+  json::value next =
+      base::parse_json(R"({"metadata":{"name":"d"},"spec":{"template":{"a":1},"b":2}})").value();
+  prepare_update(kind, "", set, next);
+  EXPECT_EQ(generation(next), "1");
+  json::value changed = base::parse_json(R"({"metadata":{"name":"d","annotations":
+    {"deprecated.daemonset.template.generation":"9"}},"spec":{"template":{"a":2}}})")
+                            .value();
+  prepare_update(kind, "", next, changed);
+  EXPECT_EQ(generation(changed), "2");
+  json::value odd = base::parse_json(R"({"metadata":{"name":"d","annotations":
+    {"deprecated.daemonset.template.generation":"x"}},"spec":{}})")
+                        .value();
+  prepare_create(kind, odd);
+  EXPECT_EQ(generation(odd), "1");
+}
+
 // The finalizers that a deletion leaves, of an object that has `had`.
 static std::string left(Dependents by_default, const char* options, const char* had = "[]") {
   json::object metadata{{"finalizers", base::parse_json(had).value()}};
