@@ -10,12 +10,12 @@ import cases
 
 
 class Master:
-    def __init__(self, data, log, *flags):
+    def __init__(self, data, log, *flags, start_seconds=20):
         self.data = data
         path = str(data) + ".notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(path)
-            notify.settimeout(20)
+            notify.settimeout(start_seconds)
             self.process = subprocess.Popen(
                 [cases.BIN / "sampan-master", "--data-dir", data, "--listen", "127.0.0.1:0", "--log-level", "warning", *flags],
                 stdout=log, stderr=log, env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": path})
