@@ -59,19 +59,17 @@ json::value read_filter(const RequestInfo& request, Filter* out) {
 }
 
 // {"v":"meta.k8s.io/v1","rv":12,"start":"default/web"} in URL-safe base64 without padding, as
-// kube-apiserver's; opaque to clients.
+// kube-apiserver's; opaque to clients. "left" says how many objects come yet: each page would count them all.
 bool read_token(std::string_view token, ListOptions* out) {
-  std::string text(token);
-  std::replace(text.begin(), text.end(), '-', '+');
-  std::replace(text.begin(), text.end(), '_', '/');
-  text.append((4 - text.size() % 4) % 4, '=');
-  auto decoded = base::base64_decode(text);
+  auto decoded = base::base64url_decode(token);
   if (!decoded) return false;
   auto parsed = base::parse_json(*decoded);
   if (!parsed.ok() || base::string_at(*parsed, "v") != "meta.k8s.io/v1") return false;
   out->continues = true;
   out->continue_revision = base::as_int(base::find(*parsed, "rv"));
   out->continue_from = base::string_at(*parsed, "start");
+  if (int64_t left = base::as_int(base::find(*parsed, "left")); left > 0)
+    out->continue_left = static_cast<size_t>(left);
   return out->continue_revision >= -1 && out->continue_revision != 0 && !out->continue_from.empty();
 }
 
@@ -158,13 +156,10 @@ json::value read_list_options(const RequestInfo& request, bool watch, ListOption
   return nullptr;
 }
 
-std::string continue_token(int64_t revision, std::string_view first_key) {
-  std::string token = base::base64_encode(
-      base::to_json(json::object{{"v", "meta.k8s.io/v1"}, {"rv", revision}, {"start", first_key}}));
-  std::replace(token.begin(), token.end(), '+', '-');
-  std::replace(token.begin(), token.end(), '/', '_');
-  while (token.ends_with('=')) token.pop_back();
-  return token;
+std::string continue_token(int64_t revision, std::string_view first_key, std::optional<size_t> left) {
+  json::object fields{{"v", "meta.k8s.io/v1"}, {"rv", revision}, {"start", first_key}};
+  if (left) fields["left"] = *left;
+  return base::base64url_encode(base::to_json(std::move(fields)));
 }
 
 json::value version_too_large(int64_t asked, int64_t current) {

@@ -36,10 +36,11 @@ struct ListOptions {
   Filter filter;
   std::optional<int64_t> version;  // ?resourceVersion=; unset and 0 differ
   VersionMatch match = VersionMatch::kUnset;
-  size_t limit = 0;               // 0: none
-  bool continues = false;         // a continue token was given:
-  int64_t continue_revision = 0;  // -1: the newest, whatever the earlier pages showed
-  std::string continue_from;      // first key of the page
+  size_t limit = 0;                     // 0: none
+  bool continues = false;               // a continue token was given:
+  int64_t continue_revision = 0;        // -1: the newest, whatever the earlier pages showed
+  std::string continue_from;            // first key of the page
+  std::optional<size_t> continue_left;  // how many there are from it on, where the page before knew
   std::optional<bool> send_initial_events;
   bool bookmarks = false;
   int timeout_s = 0;  // 0: the server's own; -1: over already
@@ -48,7 +49,8 @@ struct ListOptions {
 // Null and *out set, or the Status that refuses. `watch`: for the verb watch.
 base::json::value read_list_options(const RequestInfo& request, bool watch, ListOptions* out);
 
-std::string continue_token(int64_t revision, std::string_view first_key);
+std::string continue_token(int64_t revision, std::string_view first_key,
+                           std::optional<size_t> left = std::nullopt);
 base::json::value version_too_large(int64_t asked, int64_t current);  // 504 Timeout
 
 }  // namespace master

@@ -203,13 +203,18 @@ void serve_list(ApiServer& server, RequestPtr request) {
   std::vector<ObjectRef> matched;
   std::string next;  // first key of the next page
   size_t left = 0;
+  // Of everything as it is, or as it was for the page before, the number is known.
+  std::optional<size_t> total;
+  if (all && options.continues && options.continue_revision != -1) total = options.continue_left;
+  else if (all && !options.continues && filter.ns.empty() && revision >= resource.objects->last_revision())
+    total = resource.objects->objects().size();
   auto take = [&](const ObjectRef& object) {
     if (options.limit == 0 || matched.size() < options.limit) {
       matched.push_back(object);
       return true;
     }
     if (left++ == 0) next = object->key;
-    return all;  // what a selector leaves is not counted
+    return all && !total;  // what a selector leaves is not counted
   };
   if (base::on_fiber()) {  // a selector that costs: beside the loop
     std::vector<ObjectRef> objects;
@@ -225,7 +230,10 @@ void serve_list(ApiServer& server, RequestPtr request) {
   }
   json::object metadata{{"resourceVersion", std::to_string(revision)}};
   if (left != 0) {
-    metadata["continue"] = continue_token(options.continue_revision == -1 ? -1 : revision, next);
+    if (total && *total > matched.size()) left = *total - matched.size();
+    const bool newest = options.continue_revision == -1;
+    metadata["continue"] =
+        continue_token(newest ? -1 : revision, next, all && !newest ? std::optional(left) : std::nullopt);
     if (all) metadata["remainingItemCount"] = left;
   }
   if (!resource.conversion)

@@ -129,11 +129,24 @@ TEST_F(ServerTest, ListsInPagesOfOneSnapshot) {
   auto second = ok(call("GET", std::string(kMaps) + "?limit=2&continue=" + token));
   auto third = ok(call("GET", std::string(kMaps) + "?limit=2&continue=" +
                                   std::string(string_at(second, "metadata", "continue"))));
+  EXPECT_EQ(base::as_int(base::find_path(second, "metadata", "remainingItemCount")), 1);
+  EXPECT_FALSE(base::find_path(third, "metadata", "remainingItemCount"));
   EXPECT_EQ(string_at(second.at("items").at(1), "metadata", "name"), "d");  // gone now, not in this snapshot
   EXPECT_EQ(string_at(third.at("items").at(0), "metadata", "name"), "e");
   EXPECT_EQ(string_at(third, "metadata", "continue"), "");
   EXPECT_EQ(refused(call("GET", std::string(kMaps) + "?limit=2&continue=999.2"), 400),
             "BadRequest: continue key is not valid: 999.2");
+  // The same over all namespaces, page for page: each says how many come yet.
+  size_t all = ok(call("GET", "/api/v1/configmaps")).at("items").as_array().size(), seen = 0;
+  for (std::string more = "?limit=3"; !more.empty();) {
+    auto page = ok(call("GET", "/api/v1/configmaps" + more));
+    seen += page.at("items").as_array().size();
+    EXPECT_EQ(base::as_int(base::find_path(page, "metadata", "remainingItemCount")),
+              static_cast<int64_t>(all - seen));
+    std::string next(string_at(page, "metadata", "continue"));
+    more = next.empty() ? "" : "?limit=3&continue=" + next;
+  }
+  EXPECT_EQ(seen, all);
 }
 
 TEST_F(ServerTest, ListsOfNamedVersions) {
