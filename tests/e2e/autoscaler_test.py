@@ -103,7 +103,8 @@ class Autoscalers(cluster.ClusterTest):
         self.assertIn("lastScaleTime", found["status"])
         self.until_event("SuccessfulRescale", "web", text="New size: 4; reason: cpu resource utilization (percentage of request) above target")
         self.tell({name: "60m" for name in self.running("web", 4)})
-        found = self.until_says("web", "ScalingLimited", "True", "TooManyReplicas")
+        found = self.until(HPAS, lambda items: items["web"]["status"].get("currentReplicas") == 4, 60, "it sees four")["web"]
+        self.assertEqual(condition(found, "ScalingLimited").get("reason"), "TooManyReplicas")
         self.assertEqual(found["status"]["currentMetrics"][0]["resource"]["current"], {"averageUtilization": 300, "averageValue": "60m"})
         self.assertRegex(self.kubectl("get", "hpa", "web").stdout, r"web\s+Deployment/web\s+cpu: 300%/50%\s+1\s+4\s+4")
         self.tell({name: "1m" for name in self.running("web", 4)})
