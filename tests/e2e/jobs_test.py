@@ -95,6 +95,15 @@ class Jobs(cluster.ClusterTest):
         self.until(PODS, lambda items: len(items) == 1 and not any(p["metadata"].get("finalizers") for p in items.values()))
         self.kubectl("delete", "pod", "--all", "--timeout=60s")
 
+    def test_a_pod_that_never_had_a_node_is_replaced(self):
+        waiting = job("waiting", "exit 0", podReplacementPolicy="Failed", backoffLimit=6)
+        waiting["spec"]["template"]["spec"]["nodeSelector"] = {"nowhere": "yes"}
+        self.apply(waiting)
+        first = list(self.until(PODS, lambda items: len(items) == 1))[0]
+        self.kubectl("delete", "pod", first, "--timeout=60s")
+        self.until(PODS, lambda items: len(items) == 1 and first not in items, 60, "another one")
+        self.assertEqual(self.status("waiting", lambda j: j["status"].get("failed") == 1)["failed"], 1)
+
     def test_a_pod_that_it_takes_counts(self):
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stray", "labels": {"app": "taken"}}, "spec": {
             "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
