@@ -167,8 +167,9 @@ class Examples(cluster.ClusterTest):
         self.example(13)
         self.kubectl("rollout", "status", "sts/member", "--timeout=90s")
         self.assertEqual(sorted(p["metadata"]["name"] for p in self.get("pods", "-l", "app=member")["items"]), ["member-0", "member-1", "member-2"])
-        address = self.jsonpath("{.status.podIP}", "pod", "member-1")
-        self.assertIn(address, self.exec("member-0", "getent", "hosts", "member-1.member").stdout)
+        for name in ("member-2", "member-0"):
+            self.assertEqual(self.inside("curl", "-s", "--retry", "10", "--retry-all-errors", "--max-time", "30",
+                                         f"http://{name}.member.{self.ns}.svc.cluster.local/").stdout, f"{name} version 1\n")
         self.kubectl("patch", "sts", "member", "-p", '{"spec":{"updateStrategy":{"rollingUpdate":{"partition":1}}}}')
         first = self.jsonpath("{.metadata.uid}", "pod", "member-0")
         self.kubectl("set", "env", "sts/member", "GREETING=again")
