@@ -45,7 +45,7 @@ api::ContainerImage image_entry(const runtime::Image& image) {
 
 Kubelet::Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, KubeletOptions options)
     : loop_(loop), options_(std::move(options)), transport_(std::move(transport)),
-      client_(transport_, "sampan-kubelet/" + options_.version), background_(loop),
+      client_(transport_, "kubelet/" + options_.version), background_(loop),
       events_(loop, client_, options_.node_name), images_(loop, {.program = options_.image_program,
                                                                  .image_root = options_.image_root,
                                                                  .registries = options_.registries}),

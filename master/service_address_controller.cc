@@ -9,7 +9,7 @@ ServiceAddressController::ServiceAddressController(Registry& registry)
       client_(registry.transport(
                   {"system:serviceaccount:kube-system:service-controller",
                    {"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}}),
-              "sampan-master"),
+              "kube-controller-manager"),
       events_(client_, "service-controller", base::wall_now),
       queue_(registry.loop(), [this](const std::string& key) { sync(key); }), cluster_(registry, [this] {
         for (const std::string& key : book_.with_external()) queue_.add(key);

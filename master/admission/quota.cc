@@ -22,7 +22,7 @@ json::value object_for(const ResourceInfo& resource, const ObjectRef& object) {
 
 ResourceQuota::ResourceQuota(Registry& registry)
     : registry_(registry), transport_(registry.transport({"system:apiserver", {"system:masters"}})),
-      client_(transport_, "sampan-quota"),
+      client_(transport_, "kube-apiserver"),
       queue_(registry.loop(), [this](const std::string& key) { publish(key); }),
       quotas_(registry.resources().find_stored("", "resourcequotas")->objects) {
   for (const auto& [key, object] : quotas_->objects()) open(key, parse_object(*object->text));

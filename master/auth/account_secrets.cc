@@ -18,7 +18,7 @@ constexpr const char *kName = "kubernetes.io/service-account.name",
 AccountSecrets::AccountSecrets(Registry& registry, const ServiceAccountTokens& tokens, std::string ca_pem)
     : tokens_(tokens), ca_pem_(std::move(ca_pem)),
       client_(registry.transport({"system:kube-controller-manager", {"system:authenticated"}}),
-              "sampan-master"),
+              "kube-controller-manager"),
       secrets_(registry.cache("", "secrets")), accounts_(registry.cache("", "serviceaccounts")),
       queue_(registry.loop(), [this](const std::string& key) { sync(key); }) {
   for (const auto& [key, secret] : secrets_.objects()) look(*secret);

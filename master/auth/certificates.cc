@@ -207,7 +207,7 @@ CertificateController::CertificateController(Registry& registry, const Authorize
     : authorizer_(authorizer), ca_(std::move(ca)),
       client_(registry.transport({"system:serviceaccount:kube-system:certificate-controller",
                                   {"system:serviceaccounts", "system:authenticated"}}),
-              "sampan-master"),
+              "kube-controller-manager"),
       requests_(registry.cache(kCertificatesGroup, "certificatesigningrequests")),
       queue_(registry.loop(), [this](const std::string& key) { sync(key); }) {
   for (const auto& [key, object] : requests_.objects()) queue_.add(key);

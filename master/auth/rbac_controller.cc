@@ -24,8 +24,8 @@ User aggregation_account() {
 
 RbacController::RbacController(Registry& registry)
     : registry_(registry),
-      defaults_(registry.transport({"system:apiserver", {"system:masters"}}), "sampan-master"),
-      aggregation_(registry.transport(aggregation_account()), "sampan-master"),
+      defaults_(registry.transport({"system:apiserver", {"system:masters"}}), "kube-apiserver"),
+      aggregation_(registry.transport(aggregation_account()), "kube-apiserver"),
       cluster_roles_(registry.cache(kRbacGroup, "clusterroles")) {}
 RbacController::~RbacController() {
   if (listener_) cluster_roles_.unsubscribe(listener_);

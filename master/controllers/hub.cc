@@ -66,7 +66,7 @@ void Hub::tell_synced() {
 
 void Hub::start() {
   if (gone_) {
-    discovery_ = std::make_unique<api::Client>(transport, "sampan-controllers");
+    discovery_ = std::make_unique<api::Client>(transport, "kube-controller-manager");
     rediscover_ = std::make_unique<api::WorkQueue>(loop, [this](const std::string&) { discover(); });
     for (const api::Resource* resource : {&kDefinitions, &kApiServices})
       if (auto& source = sources_[source_key(resource->group, resource->plural)]; !source) {

@@ -31,7 +31,7 @@ class Hub {
     api::Client client;
     EventRecorder events;
     Account(std::shared_ptr<api::Transport> transport, const Options& options)
-        : client(std::move(transport), "sampan-controllers"),
+        : client(std::move(transport), "kube-controller-manager"),
           events(client, "controllermanager", options.now) {}
   };
   Account& account(const std::string& name);

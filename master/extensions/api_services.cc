@@ -64,15 +64,14 @@ json::object api_service_of(std::string_view group, std::string_view version, bo
 ApiServices::ApiServices(Registry& registry, FrontProxy front_proxy, base::metrics::Registry& metrics)
     : registry_(registry), front_proxy_(std::move(front_proxy)),
       transport_(registry.transport({"system:apiserver", {"system:masters"}})),
-      client_(transport_, "sampan-api-services"), queue_(
-                                                      registry.loop(),
-                                                      [this](const std::string& name) {
-                                                        if (name == kAll) sync();
-                                                        else if (name == kAuthentication)
-                                                          publish_authentication();
-                                                        else reconcile(name);
-                                                      },
-                                                      std::chrono::seconds(30)),
+      client_(transport_, "kube-apiserver"), queue_(
+                                                 registry.loop(),
+                                                 [this](const std::string& name) {
+                                                   if (name == kAll) sync();
+                                                   else if (name == kAuthentication) publish_authentication();
+                                                   else reconcile(name);
+                                                 },
+                                                 std::chrono::seconds(30)),
       aggregator_(registry, front_proxy_, metrics, client_, queue_) {
   registry_.resources().on_change([this] { queue_.add(kAll); });
   services_listener_ =

@@ -81,7 +81,7 @@ void remove_instances(const std::string& group, const std::string& version, cons
 
 CustomResources::CustomResources(Registry& registry)
     : registry_(registry), transport_(registry.transport({"system:apiserver", {"system:masters"}})),
-      client_(transport_, "sampan-custom-resources"),
+      client_(transport_, "kube-apiserver"),
       queue_(registry.loop(), [this](const std::string& name) { reconcile(name); }),
       webhooks_(std::make_shared<WebhookClient>(registry)),
       definitions_(

@@ -30,7 +30,7 @@ struct Scheduler::Impl {
 
   Impl(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, std::function<base::Time()> now_in)
       : loop(loop_in), transport(std::move(transport_in)), now(std::move(now_in)),
-        client(transport, "sampan-scheduler"), events(client, "default-scheduler", now) {}
+        client(transport, "kube-scheduler"), events(client, "default-scheduler", now) {}
 
   void start() {
     api::Informer::Options of_nodes, of_pods;
