@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import select
 import signal
 import socket
 import ssl
@@ -466,7 +467,14 @@ class KubeletTest(unittest.TestCase):
         uid = self.api.get("pods", "crashed")["metadata"]["uid"]
         self.kill()
         fd = os.pidfd_open(pid)
-        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        ended = select.poll()
+        ended.register(fd, select.POLLIN)
+        for _ in range(600):  # before its trap is set, the first process of a container ignores it
+            signal.pidfd_send_signal(fd, signal.SIGTERM)
+            if ended.poll(50):
+                break
+        else:
+            self.fail("the container does not end")
         holder = [p for p in pathlib.Path("/proc").glob("[0-9]*") if self.is_holder(p, uid)]
         self.assertEqual(len(holder), 1)
         os.kill(int(holder[0].name), signal.SIGKILL)
