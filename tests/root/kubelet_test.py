@@ -190,6 +190,8 @@ class KubeletTest(unittest.TestCase):
         ready = next(c for c in status["conditions"] if c["type"] == "Ready")
         self.assertEqual(set(ready), {"type", "status", "lastTransitionTime"}, "nothing is left of why it was not ready")
         self.assertEqual(self.log_of("one"), "started\n")
+        # Before its trap is set, the first process of a container ignores what asks it to end.
+        self.api.until("both have set their traps", lambda: self.log_of("one", "c1") == "started\n")
         self.api.terminate("one")
         self.api.until("gone", lambda: self.api.get("pods", "one") is None)
         # Events travel beside the status, in no order with it.
