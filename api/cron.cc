@@ -160,7 +160,12 @@ bool CronSchedule::is_day(const tm& at) const {
 
 std::optional<base::Time> CronSchedule::next(base::Time after, const TimeZone& zone) const {
   int64_t at = std::chrono::floor<std::chrono::seconds>(after.time_since_epoch()).count();
-  auto due = [](int64_t seconds) { return base::Time(std::chrono::seconds(seconds)); };
+  constexpr int64_t kEnd = int64_t{250} * 365 * 24 * 3600;  // base::Time goes not much farther
+  auto due = [](int64_t seconds) -> std::optional<base::Time> {
+    if (seconds > kEnd) return std::nullopt;
+    return base::Time(std::chrono::seconds(seconds));
+  };
+  if (at > kEnd) return std::nullopt;
   if (every_.count() > 0) return due(at + every_.count());
   ++at;
   auto has = [&](Place place, int value) { return fields_[place].values.test(static_cast<size_t>(value)); };
@@ -208,6 +213,28 @@ std::optional<base::Time> CronSchedule::next(base::Time after, const TimeZone& z
     clock = cron_clock(at, zone);
   }
   return std::nullopt;
+}
+
+std::optional<base::Time> CronSchedule::last(base::Time after, base::Time until, const TimeZone& zone) const {
+  auto seconds = [](base::Time at) {
+    return std::chrono::floor<std::chrono::seconds>(at.time_since_epoch()).count();
+  };
+  auto first = next(after, zone);
+  if (!first || *first > until) return std::nullopt;
+  if (every_.count() > 0) {
+    const int64_t times = (seconds(until) - seconds(*first)) / every_.count();
+    return *first + std::chrono::seconds(times * every_.count());
+  }
+  // What is next never goes back with time: so the last moment from which it is not yet over is looked for.
+  int64_t low = seconds(after), high = seconds(until);
+  base::Time found = *first;
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    const auto then = next(base::Time(std::chrono::seconds(middle)), zone);
+    if (then && *then <= until) low = middle, found = *then;
+    else high = middle;
+  }
+  return found;
 }
 
 }  // namespace api

@@ -22,6 +22,9 @@ class CronSchedule {
 
   // The first time after `after` that is due in `zone`; none within five years: never (30 February).
   std::optional<base::Time> next(base::Time after, const TimeZone& zone) const;
+  // The last one after `after` that is not later than `until`: some thirty times the work of next(), however
+  // many there are between.
+  std::optional<base::Time> last(base::Time after, base::Time until, const TimeZone& zone) const;
 
  private:
   struct Field {

@@ -72,8 +72,7 @@ void AutoscalerController::sync(const std::string& key, Reconciler::Finish finis
                       base::http::escape(autoscaler->target_name) + "/scale";
   account_.client.call("GET", round->scale_path, "", "", [this, round](base::Result<json::value> result) {
     if (!result.ok()) {
-      round->seen.scale_error =
-          result.error().reason.empty() ? result.error().message() : result.error().reason;
+      round->seen.scale_error = answered(result.error());
       return decide(round);
     }
     round->scale = std::move(*result);
@@ -96,7 +95,7 @@ void AutoscalerController::see_pods(RoundPtr round) {
           return see_metrics(round, 0);
         }
         MetricSeen failed;
-        failed.error = "unable to get pods while calculating replica count: " + result.error().message();
+        failed.error = "unable to get pods while calculating replica count: " + answered(result.error());
         round->seen.metrics.assign(round->autoscaler->metrics.size(), failed);
         decide(round);
       });
@@ -117,9 +116,8 @@ void AutoscalerController::see_metrics(RoundPtr round, size_t index) {
                          MetricSeen seen;
                          if (!result.ok()) {
                            const base::Error& error = result.error();
-                           seen.error =
-                               fmt::format("unable to fetch metrics from {}: {}", source_of(asked.type),
-                                           error.reason.empty() ? error.message() : error.reason);
+                           seen.error = fmt::format("unable to fetch metrics from {}: {}",
+                                                    source_of(asked.type), answered(error));
                          } else {
                            seen = read_metric(asked, *result);
                            if (base::list_at(*result, "items").empty())
@@ -154,7 +152,7 @@ void AutoscalerController::resize(RoundPtr round) {
           plan.events.push_back({"Normal", "SuccessfulRescale",
                                  fmt::format("New size: {}; reason: {}", *plan.scale_to, plan.reason)});
         } else {
-          fail_scaling(*round->autoscaler, plan, before, result.error().message(), hub_.now());
+          fail_scaling(*round->autoscaler, plan, before, answered(result.error()), hub_.now());
         }
         publish(round);
       });

@@ -132,11 +132,11 @@ std::vector<ScaledPod> read_scaled_pods(const json::value& list) {
     pod.name = string_at(object, "metadata", "name");
     pod.phase = string_at(object, "status", "phase");
     pod.deleting = !string_at(object, "metadata", "deletionTimestamp").empty();
-    pod.started = base::parse_time(string_at(object, "status", "startTime"));
+    pod.started = read_time(string_at(object, "status", "startTime"));
     for (const json::value& condition : list_at(find_path(object, "status", "conditions")))
       if (string_at(condition, "type") == "Ready") {
         pod.ready = string_at(condition, "status") == "True";
-        pod.ready_since = base::parse_time(string_at(condition, "lastTransitionTime")).value_or(base::Time{});
+        pod.ready_since = read_time(string_at(condition, "lastTransitionTime")).value_or(base::Time{});
       }
     for (const char* kind : {"containers", "initContainers"})
       for (const json::value& from : list_at(find_path(object, "spec", kind))) {
@@ -182,7 +182,7 @@ MetricSeen read_metric(const MetricSpec& spec, const json::value& answer) {
   const bool resource =
       spec.type == MetricSpec::Type::kResource || spec.type == MetricSpec::Type::kContainerResource;
   for (const json::value& item : list_at(answer, "items")) {
-    const base::Time at = base::parse_time(string_at(item, "timestamp")).value_or(base::Time{});
+    const base::Time at = read_time(string_at(item, "timestamp")).value_or(base::Time{});
     if (!resource) {
       const int64_t value = milli_at(item, "value");
       if (spec.type != MetricSpec::Type::kPods) seen.values.push_back(value);

@@ -80,7 +80,7 @@ Step CronJobController::remove_step(std::shared_ptr<Round> round, const std::str
         [this, round, job, done](base::Result<json::value> result) {
           const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
           if (!result.ok() && !gone) {
-            tell(*round, "Warning", "FailedDelete", fmt::format("Deleted job: {}", result.error().message()));
+            tell(*round, "Warning", "FailedDelete", fmt::format("Deleted job: {}", answered(result.error())));
             return done(base::wrap(result.error(), "delete Job", job->meta.name));
           }
           reconciler_.gate.deleted(
@@ -109,7 +109,7 @@ void CronJobController::create(std::shared_ptr<Round> round) {
                            if (result.error().kind == base::Kind::kExists)
                              return find_existing(round, result.error());
                            tell(*round, "Warning", "FailedCreate",
-                                "Error creating job: " + result.error().message());
+                                "Error creating job: " + answered(result.error()));
                            round->failure = result.error();
                            publish(round);
                          });
@@ -129,7 +129,7 @@ void CronJobController::find_existing(std::shared_ptr<Round> round, base::Error 
                           reconciler_.gate.wrote(round->key, jobs_, revision_of(*result), hub_.now());
                           return created(round, *result);
                         }
-                        tell(*round, "Warning", "FailedCreate", "Error creating job: " + refused.message());
+                        tell(*round, "Warning", "FailedCreate", "Error creating job: " + answered(refused));
                         publish(round);
                       });
 }

@@ -16,24 +16,25 @@ using base::string_at;
 
 namespace {
 
+// Farther back nothing was missed, whatever a status says.
+constexpr base::Duration kLongest = std::chrono::hours(24 * 365 * 50);
 constexpr base::Duration kAfterDue = std::chrono::milliseconds(100);  // so that a time is surely over
 
 // How late a Job may start.
 std::optional<base::Duration> starting_deadline(const CronJob& cron) {
   if (!cron.starting_deadline_seconds) return std::nullopt;
-  constexpr int64_t kLongest = int64_t{100} * 365 * 24 * 3600;  // longer than any clock reaches
-  return std::chrono::seconds(std::clamp<int64_t>(*cron.starting_deadline_seconds, 0, kLongest));
+  return std::min<base::Duration>(seconds_of(std::max<int64_t>(*cron.starting_deadline_seconds, 0)),
+                                  kLongest);
 }
 
 // The last time that is due and not yet over, and whether many were before it.
 struct Due {
   std::optional<base::Time> time;
   bool many = false;
-  std::string wrong;  // the schedule has no such times
 };
 Due last_due(const CronJob& cron, const api::CronSchedule& schedule, const api::TimeZone& zone,
              std::optional<base::Time> last, base::Time now) {
-  base::Time earliest = last.value_or(cron.meta.created);
+  base::Time earliest = std::max(last.value_or(cron.meta.created), now - kLongest);
   if (auto deadline = starting_deadline(cron)) earliest = std::max(earliest, now - *deadline);
   Due due;
   const std::optional<base::Time> first = schedule.next(earliest, zone);
@@ -41,20 +42,13 @@ Due last_due(const CronJob& cron, const api::CronSchedule& schedule, const api::
   due.time = first;
   const std::optional<base::Time> second = schedule.next(*first, zone);
   if (!second || *second > now) return due;
-  // After a long sleep not every time is visited: those just before now are enough, and the rest is counted.
-  const base::Duration between = *second - *first;
-  const int64_t missed = (now - *first) / between + 1;
-  due.many = missed > kManyMissedTimes;
-  base::Time from = *first + between * std::max<int64_t>(missed - 2, 0);
-  if (from > now) from = *first;
-  for (auto next = schedule.next(from, zone); next && *next <= now; next = schedule.next(*next, zone))
-    due.time = next;
-  if (*due.time < from) due.time = from;
+  due.time = schedule.last(earliest, now, zone);
+  due.many = (now - *first) / (*second - *first) + 1 > kManyMissedTimes;
   return due;
 }
 
 std::optional<base::Time> job_time(const Job& job, const char* member) {
-  return base::parse_time(string_at(job.status, member));
+  return read_time(string_at(job.status, member));
 }
 
 // Go's RFC1123Z, in which users search the message.
@@ -120,7 +114,7 @@ JobList plan_active(const CronJob& cron, const JobList& jobs, CronJobPlan& plan)
     running.push_back(job);
     active.push_back(active_reference(job->meta.ns, job->meta.name, uid));
   }
-  std::optional<base::Time> success = base::parse_time(string_at(cron.status, "lastSuccessfulTime"));
+  std::optional<base::Time> success = read_time(string_at(cron.status, "lastSuccessfulTime"));
   for (const auto& job : jobs)
     if (job->condition("Complete"))
       if (auto ended = job_time(*job, "completionTime"); ended && (!success || *ended > *success))
@@ -135,7 +129,7 @@ JobList plan_active(const CronJob& cron, const JobList& jobs, CronJobPlan& plan)
 void plan_start(const CronJob& cron, const JobList& running, const JobList& jobs, const api::TimeZone& zone,
                 const api::CronSchedule& schedule, base::Time now, CronJobPlan& plan) {
   if (auto next = schedule.next(now, zone)) plan.again = *next - now + kAfterDue;
-  const std::optional<base::Time> last = base::parse_time(string_at(cron.status, "lastScheduleTime"));
+  const std::optional<base::Time> last = read_time(string_at(cron.status, "lastScheduleTime"));
   const Due due = last_due(cron, schedule, zone, last, now);
   if (due.many)
     plan.events.push_back({"Warning", "TooManyMissedTimes",
@@ -216,7 +210,7 @@ std::string cron_job_name(const CronJob& cron, base::Time scheduled) {
 json::object job_of_cron_job(const CronJob& cron, base::Time scheduled) {
   json::object meta{{"name", cron_job_name(cron, scheduled)}, {"namespace", cron.meta.ns}};
   if (const json::value* from = find(cron.job_template, "metadata"))
-    for (const char* key : {"labels", "annotations", "finalizers"})
+    for (const char* key : {"labels", "annotations"})
       if (const json::value* value = find(*from, key); value && !value->is_null()) meta[key] = *value;
   auto zone = cron.time_zone ? api::TimeZone::find(*cron.time_zone) : api::TimeZone::utc();
   base::object_at(meta, "annotations")["batch.kubernetes.io/cronjob-scheduled-timestamp"] =

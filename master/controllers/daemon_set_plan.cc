@@ -31,6 +31,7 @@ class DaemonPlanner {
     observe_nodes();
     manage();
     if (plan_.create.empty() && plan_.remove.empty() && !set_.on_delete) update();
+    refuse_strays();
     cut(plan_.create), cut(plan_.remove);
     trim_history();
     publish();
@@ -55,6 +56,16 @@ class DaemonPlanner {
     for (const auto& revision : view_.revisions)
       if (plan_.revisions.same.contains(revision->meta.name)) out.push_back(revision.get());
     return out;
+  }
+  // By a selector over what the controller itself sets, a Pod would be let go as soon as it is made.
+  void refuse_strays() {
+    if (plan_.create.empty()) return;
+    const json::value body(pod_of_daemon_set(set_, "", plan_.hash));
+    if (set_.selector.matches(read_labels(base::find_path(body, "metadata", "labels")))) return;
+    plan_.create.clear();
+    plan_.events.push_back(
+        {"Warning", "FailedCreate",
+         "Error creating: the selector does not match the labels that the Pods would have"});
   }
   void claim() {
     for (const auto& pod : view_.pods) {

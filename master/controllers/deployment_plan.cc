@@ -346,8 +346,8 @@ class Planner {
       plan_.again = std::max<base::Duration>(deadline_left(*now_is), std::chrono::seconds(1));
   }
   base::Duration deadline_left(const json::object& condition) const {
-    auto updated = base::parse_time(as_string(condition.if_contains("lastUpdateTime"))).value_or(now_);
-    return updated + std::chrono::seconds(*d_.progress_deadline_seconds) - now_;
+    auto updated = read_time(as_string(condition.if_contains("lastUpdateTime"))).value_or(now_);
+    return updated + seconds_of(*d_.progress_deadline_seconds) - now_;
   }
   // A ReplicaSet that cannot make Pods shows on its Deployment.
   void failure_condition() {

@@ -78,7 +78,7 @@ BudgetPlan plan_budget(const BudgetView& view, base::Time now) {
     for (const auto& pod : view.pods) {
       const json::value* at = had->get_object().if_contains(pod->meta.name);
       if (!at || pod->meta.deleting) continue;
-      const base::Time until = base::parse_time(as_string(at)).value_or(base::Time{}) + kGrantedFor;
+      const base::Time until = read_time(as_string(at)).value_or(base::Time{}) + kGrantedFor;
       if (until < now) {
         plan.not_deleted.push_back(pod->meta.name);
       } else {

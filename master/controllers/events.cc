@@ -6,6 +6,14 @@ namespace master::controllers {
 using namespace std::chrono_literals;
 namespace json = base::json;
 
+std::string answered(const base::Error& error) {
+  constexpr std::string_view kHttp = "HTTP 000: ";  // api::error_from_status()
+  std::string_view text = error.reason;
+  if (text.starts_with("HTTP ") && text.size() > kHttp.size() && text.substr(8, 2) == ": ")
+    return std::string(text.substr(kHttp.size()));
+  return error.reason.empty() ? error.message() : error.reason;
+}
+
 EventRecorder::EventRecorder(api::Client& client, std::string component, std::function<base::Time()> now)
     : client_(client), component_(std::move(component)), now_(std::move(now)) {}
 

@@ -16,6 +16,10 @@ struct ObjectRef {
   std::string api_version, kind, ns, name, uid;
 };
 
+// What the API server answered, as Events and conditions repeat it: without the request, the code and the
+// way.
+std::string answered(const base::Error& error);
+
 class EventRecorder {
  public:
   EventRecorder(api::Client& client, std::string component, std::function<base::Time()> now);

@@ -100,9 +100,9 @@ class JobPlanner {
     if (!job_.ttl_seconds || job_.meta.deleting) return std::move(plan_);
     const json::object* end =
         job_.condition("Complete") ? job_.condition("Complete") : job_.condition("Failed");
-    const auto ended = base::parse_time(as_string(end->if_contains("lastTransitionTime")));
+    const auto ended = read_time(as_string(end->if_contains("lastTransitionTime")));
     if (!ended) return std::move(plan_);
-    const base::Duration left = *ended + std::chrono::seconds(*job_.ttl_seconds) - now_;
+    const base::Duration left = *ended + seconds_of(*job_.ttl_seconds) - now_;
     if (left.count() <= 0) plan_.remove_job = true;
     else look_again(left);
     return std::move(plan_);
@@ -111,7 +111,7 @@ class JobPlanner {
 
   void start_or_suspend() {
     const json::value* started = find(job_.status, "startTime");
-    if (started && started->is_string()) started_ = base::parse_time(started->get_string());
+    if (started && started->is_string()) started_ = read_time(started->get_string());
     const json::object* suspended = find_condition(conditions_, "Suspended");
     const bool was = suspended && as_string(suspended->if_contains("status")) == "True";
     if (job_.suspend) {
@@ -224,7 +224,7 @@ class JobPlanner {
         return fail("BackoffLimitExceeded", "Job has reached the specified backoff limit");
     }
     if (job_.active_deadline_seconds && started_ && !job_.suspend) {
-      const base::Duration left = *started_ + std::chrono::seconds(*job_.active_deadline_seconds) - now_;
+      const base::Duration left = *started_ + seconds_of(*job_.active_deadline_seconds) - now_;
       if (left.count() <= 0) return fail("DeadlineExceeded", "Job was active longer than specified deadline");
       look_again(left);
     }
@@ -339,6 +339,7 @@ class JobPlanner {
     std::set<int> leaving;
     if (job_.replace_failed_only)
       for (const Pod* pod : terminating_) leaving.insert(index_of(*pod));
+    Labels labels = read_labels(find_path(job_.pod_template, "metadata", "labels"));
     for (int index = 0; index < limit_ && missing > 0; ++index) {
       if (running.contains(index) || leaving.contains(index) || completed_.contains(index) ||
           failed_indexes_.contains(index))
@@ -352,6 +353,9 @@ class JobPlanner {
           continue;
         }
       }
+      // By a selector over the index, which the controller sets, it would be let go as soon as it is made.
+      labels[kJobIndex] = std::to_string(index);
+      if (!job_.selector.matches(labels)) continue;
       plan_.create.push_back(create);
       --missing;
     }

@@ -43,7 +43,7 @@ std::shared_ptr<const JobPod> read_job_pod(const json::value& object) {
       const json::value* ended = find_path(container, "state", "terminated");
       if (!ended || ended->is_null()) continue;
       pod->exits.push_back({std::string(string_at(container, "name")), as_int(find(*ended, "exitCode"))});
-      if (auto time = base::parse_time(string_at(*ended, "finishedAt")))
+      if (auto time = read_time(string_at(*ended, "finishedAt")))
         pod->finished_at = std::max(pod->finished_at, *time);
     }
   for (const json::value& condition : list_at(*status, "conditions"))

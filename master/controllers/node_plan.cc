@@ -131,7 +131,7 @@ std::optional<base::Time> eviction_time(const std::vector<Toleration>& toleratio
     }
     if (tolerated && for_ever) continue;
     base::Time leave = now;
-    if (tolerated) leave = base::parse_time(taint.time_added).value_or(now) + std::chrono::seconds(seconds);
+    if (tolerated) leave = read_time(taint.time_added).value_or(now) + seconds_of(seconds);
     when = when ? std::min(*when, leave) : leave;
   }
   return when;

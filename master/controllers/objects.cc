@@ -44,9 +44,19 @@ Meta read_meta(const json::value& object) {
   meta.uid = as_string(find(*in, "uid"));
   meta.revision = revision_of(object);
   meta.generation = as_int(find(*in, "generation"));
-  meta.created = base::parse_time(as_string(find(*in, "creationTimestamp"))).value_or(base::Time{});
+  meta.created = read_time(as_string(find(*in, "creationTimestamp"))).value_or(base::Time{});
   meta.deleting = !as_string(find(*in, "deletionTimestamp")).empty();
   return meta;
+}
+
+std::optional<base::Time> read_time(std::string_view text) {
+  constexpr base::Duration kFarthest = std::chrono::hours(24 * 365 * 200);
+  const auto time = base::parse_time(text);
+  if (!time) return std::nullopt;
+  return base::Time(std::clamp<base::Duration>(time->time_since_epoch(), -kFarthest, kFarthest));
+}
+base::Duration seconds_of(int64_t seconds) {
+  return std::chrono::seconds(std::clamp<int64_t>(seconds, INT32_MIN, INT32_MAX));
 }
 
 std::vector<OwnerRef> read_owners(const json::value& object) {
@@ -199,8 +209,7 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   if (const json::value* spec = find(object, "spec"); spec && pod->node.empty())
     pod->named_node = node_by_affinity(*spec);
   if (pod->meta.deleting)
-    pod->deletion_at =
-        base::parse_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});
+    pod->deletion_at = read_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});
   pod->job = read_job_pod(object);
   const json::value* status = find(object, "status");
   if (!status) return pod;
@@ -214,7 +223,7 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
     if (const json::object* ready = find_condition(list->get_array(), "Ready")) {
       pod->ready = as_string(ready->if_contains("status")) == "True";
       pod->ready_since =
-          base::parse_time(as_string(ready->if_contains("lastTransitionTime"))).value_or(base::Time{});
+          read_time(as_string(ready->if_contains("lastTransitionTime"))).value_or(base::Time{});
     }
   if (const json::value* list = find(*status, "containerStatuses"); list && list->is_array())
     for (const json::value& item : list->get_array())

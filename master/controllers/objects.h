@@ -36,6 +36,12 @@ inline json::value copy_of(const json::value* value) {
   return value ? *value : json::value();
 }  // null when absent
 
+// A time of an object, at most two centuries from 1970: sums with what users write in seconds (seconds_of)
+// and differences fit base::Time, which ends in 2262. Nothing for what is no time.
+std::optional<base::Time> read_time(std::string_view text);
+// Seconds that a user may have written, at most 2^31.
+base::Duration seconds_of(int64_t seconds);
+
 struct OwnerRef {
   std::string api_version, kind, name, uid;
   bool controller = false, block = false;

@@ -73,7 +73,7 @@ void PodOwner::create_some(std::shared_ptr<Batch> batch, size_t count) {
             const Owner& owner = batch->owner;
             if (!result.ok()) {
               if (result.error().kind != base::Kind::kExists)  // a name that is taken: not ours to tell of
-                tell(owner, "Warning", "FailedCreate", words_.create_failed, name, result.error().message());
+                tell(owner, "Warning", "FailedCreate", words_.create_failed, name, answered(result.error()));
               return done(result.error());
             }
             reconciler_.gate.wrote(owner.key, pods_, revision_of(*result), hub_.now());
@@ -100,7 +100,7 @@ void PodOwner::remove(const Owner& owner, const std::vector<std::string>& names,
                                const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
                                if (!result.ok() && !gone) {
                                  tell(owner, "Warning", "FailedDelete", words_.delete_failed, pod->meta.name,
-                                      result.error().message());
+                                      answered(result.error()));
                                  return step_done(result.error());
                                }
                                reconciler_.gate.deleted(

@@ -44,23 +44,27 @@ Step RevisionKeeper::patch(const PodOwner::Owner& owner, const std::string& name
 Step RevisionKeeper::create(const PodOwner::Owner& owner, json::object body, std::function<void()> collided) {
   return [this, owner, body = std::move(body), collided = std::move(collided)](PodOwner::Done done) {
     const auto made = Revision::reader(kControllerRevisions)(json::value(body));
-    account_.client.create(
-        kControllerRevisions, owner.ref.ns, body,
-        [this, owner, name = made->meta.name, content = made->content, collided,
-         done](base::Result<json::value> result) {
-          if (result.ok()) {
-            reconciler_.gate.wrote(owner.key, revisions_, revision_of(*result), hub_.now());
-            return done({});
-          }
-          // Not seen yet: look again. Ours, made by a request whose answer was lost: the watch showed it.
-          auto other = revisions_.get(key_of(owner.ref.ns, name));
-          if (other && result.error().kind == base::Kind::kExists) {
-            if (other->controller.uid != owner.ref.uid || other->content != content || other->meta.deleting)
-              collided();
-            return done({});
-          }
-          done(base::wrap(result.error(), "create ControllerRevision", name));
-        });
+    account_.client.create(kControllerRevisions, owner.ref.ns, body,
+                           [this, owner, name = made->meta.name, content = made->content, collided,
+                            done](base::Result<json::value> result) {
+                             if (result.ok()) {
+                               reconciler_.gate.wrote(owner.key, revisions_, revision_of(*result),
+                                                      hub_.now());
+                               return done({});
+                             }
+                             // Not seen yet: look again. Ours, made by a request whose answer was lost: the
+                             // watch showed it.
+                             auto other = revisions_.get(key_of(owner.ref.ns, name));
+                             if (other && result.error().kind == base::Kind::kExists) {
+                               const bool ours = other->controller.uid == owner.ref.uid;
+                               // Of the same template it is no collision, whoever has it: it will be taken,
+                               // or goes.
+                               if (other->content != content) collided();
+                               if (other->content != content || (ours && !other->meta.deleting))
+                                 return done({});
+                             }
+                             done(base::wrap(result.error(), "create ControllerRevision", name));
+                           });
   };
 }
 

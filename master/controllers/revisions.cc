@@ -58,11 +58,20 @@ std::vector<std::string> Revision::terms(const Revision& revision) {
 
 RevisionPlan plan_revisions(const RevisionOwner& owner, const Revisions& revisions) {
   RevisionPlan plan;
+  const std::string content = canonical_text(object_copy(owner.pod_template));
+  const std::string hash =
+      safe_hash(content + (owner.collisions > 0 ? std::to_string(owner.collisions) : std::string()));
+  json::object labels = base::map_at(find_path(owner.pod_template, "metadata", "labels"));
+  labels[owner.hash_label] = hash;
+  // A selector over the hash itself matches none that could be made: then what is ours is kept, or each round
+  // would let one go and make another.
+  const json::value made_with(labels);
+  const bool can_match = owner.selector.matches(read_labels(&made_with));
   std::vector<const Revision*> mine;
   for (const auto& revision : revisions) {
     const bool match = owner.selector.matches(revision->labels);
     if (revision->controller.uid == owner.meta.uid) {
-      if (match) mine.push_back(revision.get());
+      if (match || !can_match) mine.push_back(revision.get());
       else plan.release.push_back(revision->meta.name);
     } else if (revision->controller.uid.empty() && match && !revision->meta.deleting) {
       plan.adopt.push_back(revision->meta.name);
@@ -75,7 +84,6 @@ RevisionPlan plan_revisions(const RevisionOwner& owner, const Revisions& revisio
     return std::tie(a->number, a->meta.created, a->meta.name) <
            std::tie(b->number, b->meta.created, b->meta.name);
   });
-  const std::string content = canonical_text(object_copy(owner.pod_template));
   int64_t before = 0;
   for (const Revision* revision : mine) {
     if (revision->content == content && !revision->meta.deleting) {
@@ -93,12 +101,8 @@ RevisionPlan plan_revisions(const RevisionOwner& owner, const Revisions& revisio
     plan.number = next;
     return plan;
   }
-  const std::string hash =
-      safe_hash(content + (owner.collisions > 0 ? std::to_string(owner.collisions) : std::string()));
   json::object patch{{kPatch, "replace"}};
   for (const auto& item : object_copy(sorted_copy(owner.pod_template))) patch[item.key()] = item.value();
-  json::object labels = base::map_at(find_path(owner.pod_template, "metadata", "labels"));
-  labels[owner.hash_label] = hash;
   json::object annotations;
   for (const auto& [key, value] : owner.annotations) annotations[key] = value;
   constexpr size_t kMaxPrefix = 223;  // a name has 253 characters at most

@@ -138,7 +138,7 @@ Step StatefulSetController::make_claim(std::shared_ptr<Round> round, const State
             return done({});
           }
           round->without_claim.insert(pod);
-          const std::string why = result.error().message();
+          const std::string why = answered(result.error());
           if (result.error().kind != base::Kind::kExists) {  // not seen yet: look again
             tell("Warning", "FailedCreate",
                  fmt::format("create Claim {} for Pod {} in StatefulSet {} failed error: {}", name, pod,
@@ -209,7 +209,7 @@ Step StatefulSetController::relabel(std::shared_ptr<Round> round, const Stateful
             if (result.error().kind == base::Kind::kNotFound) return done({});
             account_.events.record(set, "Warning", "FailedUpdate",
                                    fmt::format("update Pod {} in StatefulSet {} failed error: {}", name,
-                                               set.name, result.error().message()),
+                                               set.name, answered(result.error())),
                                    kStatefulComponent);
             return done(base::wrap(result.error(), "label Pod", name));
           }

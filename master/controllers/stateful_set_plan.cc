@@ -98,10 +98,18 @@ class StatefulPlanner {
     const std::string name = set_.pod_name(ordinal);
     if (!ready_claims(ordinal, name)) return false;
     const Revision& from = !set_.on_delete && ordinal < set_.start + set_.partition ? *current_ : *newest_;
-    plan_.create.push_back(
-        {name,
-         pod_of_stateful_set(set_, from.pod_template.is_object() ? from.pod_template : set_.pod_template,
-                             from.meta.name, ordinal)});
+    json::object body = pod_of_stateful_set(
+        set_, from.pod_template.is_object() ? from.pod_template : set_.pod_template, from.meta.name, ordinal);
+    // By a selector over what the controller itself sets: it would be let go as soon as it is made.
+    if (!set_.selector.matches(read_labels(find(body.at("metadata"), "labels")))) {
+      plan_.events.push_back(
+          {"Warning", "FailedCreate",
+           fmt::format("create Pod {} in StatefulSet {} failed error: the selector does not match the labels "
+                       "that it would have",
+                       name, set_.meta.name)});
+      return false;
+    }
+    plan_.create.push_back({name, std::move(body)});
     return false;
   }
   bool tend(int64_t ordinal, const Pod& pod) {

@@ -23,7 +23,7 @@ int64_t StatefulSet::ordinal_of(std::string_view pod) const {
   pod.remove_prefix(meta.name.size());
   if (pod.size() < 2 || pod[0] != '-') return -1;
   pod.remove_prefix(1);
-  const auto ordinal = base::parse_number<int32_t>(pod, 0);
+  const auto ordinal = base::parse_number<int64_t>(pod, 0);
   return ordinal && std::to_string(*ordinal) == pod ? *ordinal : -1;  // "web-01" is another's
 }
 

@@ -31,7 +31,7 @@ struct StatefulSet {
   bool delete_claims_with_set = false, delete_claims_with_pod = false;  // whenDeleted, whenScaled
 
   bool in_range(int64_t ordinal) const { return ordinal >= start && ordinal - start < replicas; }
-  std::string pod_name(int64_t ordinal) const { return fmt::format("{}-{}", meta.name, ordinal); }
+  std::string pod_name(int64_t ordinal) const { return meta.name + "-" + std::to_string(ordinal); }
   // The ordinal in a Pod's name; -1: no name of a Pod of this set.
   int64_t ordinal_of(std::string_view pod) const;
 

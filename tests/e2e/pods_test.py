@@ -217,7 +217,8 @@ class Pods(cluster.ClusterTest):
                             "command": ["sh", "-c", f"echo {name} >> /data/order"]}
                            for name in ("first", "second")]))
         self.wait("condition=Ready", "pod/init")
-        self.assertEqual(self.kubectl("logs", "init", "-c", "c").stdout, "first\nsecond\n")
+        said = "first\nsecond\n"  # followed, since a container is ready before it has said anything
+        self.assertEqual(self.kubectl("logs", "-f", "init", "-c", "c", f"--limit-bytes={len(said)}").stdout, said)
 
     def test_readiness_decides_ready_and_endpoints(self):
         self.apply(pod("probe", *SLEEP, labels={"app": "probe"}, container={

@@ -18,15 +18,17 @@ FOLDERS = ("kubelet", "netns", "proxy", "runtime", "master", "master/admission",
 NOT_AN_EFFECT = ("strategy.cc", "conversions.cc", "builtin_resources.cc")  # these only keep fields
 # These look at a field in order to refuse it, to count it, or to say who may read what it names.
 LOOKS_ONLY = ("pod_security.cc", "node_authorizer.cc", "node_restriction.cc", "service_update.cc", "volumes_plan.cc",
-              "service_account_admission.cc")
+              "service_account_admission.cc", "token_audience.cc")
 # Listed fields whose names stand in the code for something else, or whose value is only kept.
 OTHERS = {
     "Pod.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution": "that of node affinity",
     "Pod.spec.preemptionPolicy": "copied from its class",
+    "Pod.spec.containers.resources.claims": "a StatefulSet's",
     "Pod.spec.ephemeralContainers": "their statuses",
     "Pod.spec.serviceAccount": "of requests",
     "Pod.spec.volumes.ephemeral": "ephemeral storage",
     "Pod.spec.volumes.image": "of containers",
+    "Pod.spec.volumes.persistentVolumeClaim": "named in Pods of StatefulSets",
 }
 ROOTS = (("core", "Pod"), ("core", "Service"), ("core", "Node"), ("core", "ServiceAccount"))
 

@@ -66,6 +66,26 @@ TEST(CronSchedule, IsDueNext) {
     EXPECT_EQ(next_shown(one), one.next) << one.schedule << " in " << one.zone << " after " << one.after;
 }
 
+TEST(CronSchedule, TheLastOfManyIsFoundWithoutAVisitToEach) {
+  auto last = [](const char* schedule, const char* after, const char* until) {
+    auto found = CronSchedule::parse(schedule)->last(cron_at(after), cron_at(until), TimeZone::utc());
+    return found ? base::format_time(*found) : std::string();
+  };
+  EXPECT_EQ(last("* * * * *", "1980-01-01T00:00:00Z", "2026-07-09T14:45:30Z"), "2026-07-09T14:45:00Z");
+  EXPECT_EQ(last("* * * * *", "2026-07-09T14:44:00Z", "2026-07-09T14:45:00Z"), "2026-07-09T14:45:00Z");
+  EXPECT_EQ(last("* * * * *", "2026-07-09T14:45:00Z", "2026-07-09T14:45:59Z"), "");
+  EXPECT_EQ(last("* * * 7-12 *", "2020-03-01T00:00:00Z", "2026-06-30T00:00:00Z"), "2025-12-31T23:59:00Z");
+  EXPECT_EQ(last("0 0 29 2 *", "2001-01-01T00:00:00Z", "2026-07-09T00:00:00Z"), "2024-02-29T00:00:00Z");
+  EXPECT_EQ(last("@every 1h", "2026-07-09T10:10:10Z", "2026-07-09T14:45:00Z"), "2026-07-09T14:10:10Z");
+  EXPECT_EQ(last("* * * * *", "9999-12-31T23:59:59Z", "2026-07-09T14:45:00Z"), "");
+}
+
+TEST(CronSchedule, EndsWhereTimesEnd) {
+  auto minutely = CronSchedule::parse("* * * * *");
+  EXPECT_FALSE(minutely->next(cron_at("9999-12-31T23:59:59Z"), TimeZone::utc()));
+  EXPECT_TRUE(minutely->next(cron_at("0001-01-01T00:00:00Z"), TimeZone::utc()));
+}
+
 TEST(CronSchedule, SaysWhatIsWrong) {
   const std::pair<const char*, const char*> kWrong[] = {
       {"", "expected exactly 5 fields, found 0: []"},

@@ -79,6 +79,19 @@ TEST(CronJobPlan, AClockThatWentBackStartsNothingTwice) {
       cron_plan(cron_job(R"({"schedule":"0 * * * *"})", R"({"lastScheduleTime":"2027-01-15T10:00:00Z"})")),
       "again in 3600100ms\n");
 }
+TEST(CronJobPlan, AStatusThatLiesStartsNothingOld) {
+  for (const char* last : {"9999-12-31T23:59:59Z", "2262-04-12T00:00:00Z", "2400-01-01T00:00:00Z"})
+    EXPECT_EQ(cron_plan(cron_job(R"({"schedule":"* * * * *"})",
+                                 std::string(R"({"lastScheduleTime":")") + last + "\"}"))
+                  .find("create"),
+              std::string::npos)
+        << last;
+  for (const char* last : {"1700-01-01T00:00:00Z", "0001-01-01T00:00:00Z"})
+    EXPECT_TRUE(cron_plan(cron_job(R"({"schedule":"* * * * *"})",
+                                   std::string(R"({"lastScheduleTime":")") + last + "\"}"))
+                    .starts_with("create for 2027-01-15T08:00:00Z\n"))
+        << last;
+}
 TEST(CronJobPlan, OneOfTheSameTimeIsNotMadeAgain) {
   // The last round ended between the Job and the status.
   EXPECT_EQ(

@@ -245,6 +245,19 @@ TEST(DaemonSetPlan, KeepsTheHistoryThatIsAskedFor) {
   old("x", 3), old("old", 1), old("y", 2);
   EXPECT_EQ(d.acts("a node=n1 new\nb node=n2 old deleting\nc node=n3 new"), "forget d-y\nforget d-x\n");
 }
+TEST(DaemonSetPlan, ASelectorOverTheHashMakesNothingWithoutEnd) {
+  Daemons d;
+  base::json::object& spec = d.object.get_object()["spec"].get_object();
+  spec["selector"] =
+      base::parse_json(R"({"matchLabels":{"app":"d","controller-revision-hash":"x"}})").value();
+  spec["template"] =
+      base::parse_json(
+          R"({"metadata":{"labels":{"app":"d","controller-revision-hash":"x"}},"spec":{"containers":[{"name":"c"}]}})")
+          .value();
+  d.revisions.clear();
+  d.revisions = {d.made()};  // it is its own, although the selector does not match it
+  EXPECT_EQ(d.acts(""), "event Warning FailedCreate\n");
+}
 TEST(DaemonSetPlan, AnOldTemplateIsTheNewestAgain) {
   Daemons d;
   auto other = std::make_shared<Revision>();

@@ -106,6 +106,27 @@ TEST(StatefulSetPlan, FirstItsRevision) {
   s.revisions.clear();
   EXPECT_EQ(plan_stateful_set(s.view(s.pods_of("")), kNow).text(), "create revision 1\n");
 }
+TEST(StatefulSetPlan, ASelectorOverWhatItSetsMakesNothingWithoutEnd) {
+  for (const char* key :
+       {"controller-revision-hash", "controller.kubernetes.io/hash", "apps.kubernetes.io/pod-index"}) {
+    Stateful s;
+    base::json::object& spec = s.object.get_object()["spec"].get_object();
+    const std::string labels = fmt::format(R"({{"app":"web","{}":"x"}})", key);
+    spec["selector"] = base::parse_json(R"({"matchLabels":)" + labels + "}").value();
+    spec["template"] =
+        base::parse_json(R"({"metadata":{"labels":)" + labels + R"(},"spec":{"containers":[{"name":"c"}]}})")
+            .value();
+    s.revisions.clear();
+    s.revisions = {s.made()};
+    const std::string acts = s.acts();
+    EXPECT_EQ(acts.find("release"), std::string::npos) << acts;
+    EXPECT_EQ(acts.find("create revision"), std::string::npos) << acts;
+    // The Pods do not bear the hash of ControllerRevisions; what they bear by number and revision is refused.
+    EXPECT_EQ(acts.find("event Warning FailedCreate") != std::string::npos,
+              std::string_view(key) != "controller.kubernetes.io/hash")
+        << acts;
+  }
+}
 TEST(StatefulSetPlan, OneAfterTheOther) {
   Stateful s;
   EXPECT_EQ(s.plan(), "create web-0 of NEW\nstatus NEW -> NEW\n");
