@@ -104,12 +104,21 @@ void AutoscalerController::see_pods(RoundPtr round) {
 // One after the other: a source that is slow is asked for one thing at a time.
 void AutoscalerController::see_metrics(RoundPtr round, size_t index) {
   const Autoscaler& autoscaler = *round->autoscaler;
+  const api::Resource* described = nullptr;
+  for (; index < autoscaler.metrics.size(); ++index) {
+    const MetricSpec& next = autoscaler.metrics[index];
+    if (next.type != MetricSpec::Type::kObject) break;
+    const std::string group = api_group_of(next.object_api_version);
+    if ((described = hub_.find(group, next.object_kind))) break;
+    MetricSeen unknown;  // there is no path to ask
+    unknown.error = fmt::format("no matches for kind \"{}\" in group \"{}\"", next.object_kind, group);
+    round->seen.metrics.push_back(std::move(unknown));
+  }
   if (index == autoscaler.metrics.size()) return decide(std::move(round));
   const MetricSpec& spec = autoscaler.metrics[index];
   std::string plural;
-  if (spec.type == MetricSpec::Type::kObject)
-    if (const api::Resource* described = hub_.find(api_group_of(spec.object_api_version), spec.object_kind))
-      plural = described->group.empty() ? described->plural : described->plural + "." + described->group;
+  if (described)
+    plural = described->group.empty() ? described->plural : described->plural + "." + described->group;
   account_.client.call("GET", metric_path(autoscaler, spec, round->seen.scale.selector, plural), "", "",
                        [this, round, index](base::Result<json::value> result) {
                          const MetricSpec& asked = round->autoscaler->metrics[index];

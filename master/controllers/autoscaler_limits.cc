@@ -55,34 +55,22 @@ void stabilize(const Autoscaler& autoscaler, int current, int wanted, ScalingMem
 
 int clamped(double value) { return static_cast<int>(std::clamp(value, 0.0, 2147483647.0)); }
 
-int up_limit(const ScalingRules& rules, int current, const ScalingMemory& memory, base::Time now) {
+// As far as the policies let it go in one direction: of several the one that allows most, or least.
+int speed_limit(const ScalingRules& rules, bool up, int current, const ScalingMemory& memory,
+                base::Time now) {
   if (rules.select == ScalingRules::Select::kDisabled) return current;
-  const bool least = rules.select == ScalingRules::Select::kMin;
-  int limit = least ? INT32_MAX : INT32_MIN;
+  const bool wants_far = rules.select == ScalingRules::Select::kMax;
+  std::optional<int> limit;
   for (const ScalingRules::Policy& policy : rules.policies) {
     const base::Time since = now - std::chrono::seconds(policy.period_seconds);
     const double began = static_cast<double>(current - changed_since(memory.added, since) +
                                              changed_since(memory.removed, since));
-    const int to = policy.percent
-                       ? clamped(std::ceil(began * (1.0 + static_cast<double>(policy.value) / 100) - 1e-9))
-                       : clamped(began + static_cast<double>(policy.value));
-    limit = least ? std::min(limit, to) : std::max(limit, to);
+    const double value = static_cast<double>(policy.value),
+                 change = policy.percent ? began * value / 100 : value;
+    const int to = up ? clamped(std::ceil(began + change - 1e-9)) : clamped(began - change + 1e-9);
+    if (!limit || (up ? to > *limit : to < *limit) == wants_far) limit = to;
   }
-  return limit;
-}
-int down_limit(const ScalingRules& rules, int current, const ScalingMemory& memory, base::Time now) {
-  if (rules.select == ScalingRules::Select::kDisabled) return current;
-  const bool least = rules.select == ScalingRules::Select::kMin;
-  int limit = least ? INT32_MIN : INT32_MAX;
-  for (const ScalingRules::Policy& policy : rules.policies) {
-    const base::Time since = now - std::chrono::seconds(policy.period_seconds);
-    const double began = static_cast<double>(current - changed_since(memory.added, since) +
-                                             changed_since(memory.removed, since));
-    const int to = policy.percent ? clamped(began * (1.0 - static_cast<double>(policy.value) / 100) + 1e-9)
-                                  : clamped(began - static_cast<double>(policy.value));
-    limit = least ? std::max(limit, to) : std::min(limit, to);
-  }
-  return limit;
+  return limit.value_or(current);
 }
 
 void bound(int to, const char* reason, const char* message, LimitedScale& out) {
@@ -116,7 +104,7 @@ LimitedScale limit_scale(const Autoscaler& autoscaler, int current, int wanted, 
     return out;
   }
   if (out.replicas > current) {
-    const int fastest = std::max(up_limit(autoscaler.up, current, memory, now), current);
+    const int fastest = std::max(speed_limit(autoscaler.up, true, current, memory, now), current);
     if (out.replicas > std::min(most, fastest)) {
       if (most > fastest)
         bound(fastest, "ScaleUpLimit",
@@ -126,7 +114,7 @@ LimitedScale limit_scale(const Autoscaler& autoscaler, int current, int wanted, 
               out);
     }
   } else if (out.replicas < current) {
-    const int fastest = std::min(down_limit(autoscaler.down, current, memory, now), current);
+    const int fastest = std::min(speed_limit(autoscaler.down, false, current, memory, now), current);
     if (out.replicas < std::max(least, fastest)) {
       if (least < fastest)
         bound(fastest, "ScaleDownLimit",

@@ -81,8 +81,8 @@ struct MetricSeen {
   std::map<std::string, Sample> pods;  // by name: of resources and of Pods' metrics
   std::vector<int64_t> values;         // of an object (one), or of what is outside
 };
-// The path that is asked for a metric; "" and *why where none can be made. `plural` is the resource of a
-// described object, "ingresses.networking.k8s.io".
+// The path that is asked for a metric. `plural` is the resource of a described object,
+// "ingresses.networking.k8s.io".
 std::string metric_path(const Autoscaler& autoscaler, const MetricSpec& spec, const std::string& pod_selector,
                         const std::string& plural);
 MetricSeen read_metric(const MetricSpec& spec, const json::value& answer);

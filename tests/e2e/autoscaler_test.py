@@ -123,6 +123,13 @@ class Autoscalers(cluster.ClusterTest):
         self.apply(autoscaler("nobody", 1, 3))
         found = self.until_says("nobody", "AbleToScale", "False", "FailedGetScale")
         self.assertIn('deployments.apps "nobody" not found', condition(found, "AbleToScale")["message"])
+        strange = autoscaler("strange", 1, 3)
+        strange["spec"]["metrics"] = [{"type": "Object", "object": {
+            "describedObject": {"apiVersion": "example.com/v1", "kind": "Nothing", "name": "x"}, "metric": {"name": "m"},
+            "target": {"type": "Value", "value": "1"}}}]
+        self.apply(deployment("strange", 1), strange)
+        found = self.until_says("strange", "ScalingActive", "False", "FailedGetObjectMetric")
+        self.assertIn('no matches for kind "Nothing" in group "example.com"', condition(found, "ScalingActive")["message"])
 
 
 if __name__ == "__main__":
