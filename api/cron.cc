@@ -4,7 +4,7 @@
 #include <ctime>
 #include <vector>
 
-#include "api/cel/value.h"
+#include "api/duration.h"
 
 namespace api {
 namespace {
@@ -124,7 +124,7 @@ base::Result<CronSchedule> CronSchedule::parse(std::string_view text) {
   constexpr std::string_view kEvery = "@every ";
   if (text.starts_with(kEvery)) {
     int64_t nanos = 0;
-    if (!cel::parse_duration(text.substr(kEvery.size()), &nanos))
+    if (!parse_duration(text.substr(kEvery.size()), &nanos))
       return cron_error("failed to parse duration " + std::string(text) + ": time: invalid duration \"" +
                         std::string(text.substr(kEvery.size())) + "\"");
     out.every_ = std::chrono::seconds(std::max<int64_t>(nanos / 1000000000, 1));

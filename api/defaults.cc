@@ -1,8 +1,9 @@
 // Defaults that depend on more than one field, and what is rewritten before an object is stored.
+#include "api/defaults.h"
+
 #include "api/defaults_rules.h"
 #include "api/quantity.h"
 #include "api/structural.h"
-#include "api/validate.h"
 #include "api/walk.h"
 #include "base/base64.h"
 
@@ -162,7 +163,7 @@ void defaults(std::string_view gvk, json::value& object) {
   if (gvk == "v1/PodTemplate") return pod_template(root);
   if (!spec) return;
   if (gvk == "apiextensions.k8s.io/v1/CustomResourceDefinition")
-    return default_custom_resource_definition(object);
+    return defaulting::custom_resource_definition(object);
   if (Defaulter own = kind_defaulter(gvk)) {
     json::object kept = *spec;  // what it adds to the root may move the spec
     own(root, kept);

@@ -180,5 +180,20 @@ Defaulter kind_defaulter(std::string_view gvk) {
   auto row = kRows.find(gvk);
   return row == kRows.end() ? nullptr : row->second;
 }
+void custom_resource_definition(json::value& definition) {
+  json::value* spec = definition.is_object() ? definition.get_object().if_contains("spec") : nullptr;
+  if (!spec || !spec->is_object()) return;
+  json::object& object = spec->get_object();
+  json::object& conversion = base::object_at(object, "conversion");
+  if (base::as_string(conversion.if_contains("strategy")).empty()) conversion["strategy"] = "None";
+  json::value* names = object.if_contains("names");
+  if (!names || !names->is_object()) return;
+  std::string kind(base::string_at(*names, "kind"));
+  if (kind.empty()) return;
+  json::object& named = names->get_object();
+  if (base::as_string(named.if_contains("listKind")).empty()) named["listKind"] = kind + "List";
+  std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (base::as_string(named.if_contains("singular")).empty()) named["singular"] = kind;
+}
 
 }  // namespace api::defaulting

@@ -17,5 +17,7 @@ void pod_template(json::object& in);
 // A kind's own defaulting, after the tables'; null for none.
 using Defaulter = void (*)(json::object& root, json::object& spec);
 Defaulter kind_defaulter(std::string_view gvk);
+// Of a CustomResourceDefinition: names.singular, names.listKind, conversion.strategy.
+void custom_resource_definition(json::value& definition);
 
 }  // namespace api::defaulting

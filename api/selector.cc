@@ -5,8 +5,8 @@
 #include <cstring>
 #include <functional>
 
+#include "api/text_checks.h"
 #include "api/types.h"
-#include "api/validate.h"
 
 namespace api {
 namespace {

@@ -1,6 +1,6 @@
 // Kinds known only at run time: a structural OpenAPI schema of a CustomResourceDefinition, compiled
-// once into nodes that the walks (walk.h, validate.h, openapi.h, table.h) follow instead of table
-// rows. Immutable after compile_custom_kind(), safe from any thread.
+// once into nodes that the walks (walk.h, custom/custom.h, openapi.h, table/table.h) follow instead of
+// table rows. Immutable after compile_custom_kind(), safe from any thread.
 // Source of the rules: kubernetes.io, "Extend the Kubernetes API with CustomResourceDefinitions".
 #pragma once
 
@@ -12,7 +12,6 @@
 
 #include "api/json_path.h"
 #include "api/schema.h"
-#include "api/validate.h"
 
 namespace re2 {
 class RE2;
@@ -72,12 +71,6 @@ struct Structural::Checks {
   std::vector<Structural> all_of, any_of, one_of;
   std::unique_ptr<Structural> none_of;  // "not"
 };
-// `schema` is a JSONSchemaProps object that validate_custom_resource_definition() accepts.
-base::Result<Structural> compile_structural(const json::value& schema);
-
-// Compiles the rules of a whole schema; the errors name rules below `path`, in kube-apiserver's words.
-FieldErrors compile_rules(Structural& root, const std::string& path);
-
 struct PrinterColumn {
   std::string name, type, format, description;
   int priority = 0;
@@ -104,29 +97,12 @@ struct CustomKind {
   std::deque<std::vector<Field>> rows;
   std::deque<std::string> texts;
 };
-// `definition` is a whole CustomResourceDefinition; `version` one of spec.versions.
-base::Result<std::shared_ptr<const CustomKind>> compile_custom_kind(const json::value& definition,
-                                                                    std::string_view version);
-
-// ---- the walks; walk.h and validate.h come here for types with `custom` ----------------------
+// ---- the walks; walk.h comes here for types with `custom` ---------------------------------------
 // Types of apiVersion, kind and metadata only: the rest is validate_custom_object()'s, as 422.
 base::Status check_custom_types(const Type& type, const json::value& object);
 void prune_custom(const Type& type, json::value& object, std::vector<std::string>* unknown);
 void default_custom(const Type& type, json::value& object);
 void prune_structural(const Structural& schema, json::value& value, std::vector<std::string>* unknown);
 void default_structural(const Structural& schema, json::value& value);
-// Value validation in kube-apiserver's words. With `before`, what did not change is not checked
-// (validation ratcheting).
-FieldErrors validate_custom_object(const Type& type, const json::value& object, const json::value* before);
-// The CEL rules of a custom resource's schema. Rules that look at oldSelf are asked where an old value
-// belongs to the new one; what did not change is not refused. Bounded by cel::kObjectBudget.
-FieldErrors validate_rules(const Structural& root, const json::value& object, const json::value* before);
-FieldErrors validate_structural(const Structural& schema, const json::value& value, const std::string& path);
-
-// ---- definitions -------------------------------------------------------------------------------
-// What tables cannot say about a CustomResourceDefinition; `before` is null for a create.
-FieldErrors validate_custom_resource_definition(const json::value& definition, const json::value* before);
-// Defaults: names.singular, names.listKind, conversion.strategy.
-void default_custom_resource_definition(json::value& definition);
 
 }  // namespace api

@@ -1,7 +1,6 @@
-// The single checks of validate.h: names, labels, ports, in Kubernetes' sentences.
-#include <algorithm>
+#include "api/text_checks.h"
 
-#include "api/validate.h"
+#include <algorithm>
 
 namespace api {
 namespace {
@@ -129,49 +128,6 @@ std::vector<std::string> check_path_segment(std::string_view value) {
   if (value == "." || value == "..") out.push_back("may not be '" + std::string(value) + "'");
   for (char c : {'/', '%'})
     if (value.find(c) != std::string_view::npos) out.push_back(std::string("may not contain '") + c + "'");
-  return out;
-}
-
-std::string_view FieldError::reason() const {
-  switch (type) {
-    case Type::required: return "FieldValueRequired";
-    case Type::invalid: return "FieldValueInvalid";
-    case Type::duplicate: return "FieldValueDuplicate";
-    case Type::not_supported: return "FieldValueNotSupported";
-    case Type::forbidden: return "FieldValueForbidden";
-    case Type::too_long: return "FieldValueTooLong";
-    case Type::too_many: return "FieldValueTooMany";
-    case Type::not_found: return "FieldValueNotFound";
-    case Type::type_invalid: return "FieldValueTypeInvalid";
-    case Type::internal: return "InternalError";
-  }
-  return "";
-}
-std::string FieldError::body() const {
-  std::string out;
-  switch (type) {
-    case Type::required: out = "Required value"; break;
-    case Type::invalid:
-    case Type::type_invalid: out = "Invalid value"; break;
-    case Type::duplicate: out = "Duplicate value"; break;
-    case Type::not_supported: out = "Unsupported value"; break;
-    case Type::forbidden: out = "Forbidden"; break;
-    case Type::too_long: out = "Too long"; break;
-    case Type::too_many: out = "Too many"; break;
-    case Type::not_found: out = "Not found"; break;
-    case Type::internal: out = "Internal error"; break;
-  }
-  if (!value_text.empty()) out += ": " + value_text;
-  if (!detail.empty()) out += ": " + detail;
-  return out;
-}
-std::string FieldError::message() const { return field + ": " + body(); }
-
-json::array causes(const FieldErrors& errors) {
-  json::array out;
-  for (const FieldError& error : errors)
-    out.push_back(
-        json::object{{"reason", error.reason()}, {"message", error.body()}, {"field", error.field}});
   return out;
 }
 

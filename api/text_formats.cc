@@ -7,11 +7,21 @@
 #include <map>
 #include <string>
 
-#include "api/validate_rules.h"
 #include "base/base64.h"
 #include "base/clock.h"
 
 namespace api {
+
+bool is_ipv4(std::string_view text) {
+  in_addr address;
+  return inet_pton(AF_INET, std::string(text).c_str(), &address) == 1;
+}
+bool is_ipv6(std::string_view text) {
+  in6_addr address;
+  return inet_pton(AF_INET6, std::string(text).c_str(), &address) == 1;
+}
+bool is_ip(std::string_view text) { return is_ipv4(text) || is_ipv6(text); }
+
 namespace {
 
 using Check = bool (*)(std::string_view);
@@ -39,7 +49,7 @@ bool cidr(std::string_view text) {
   std::string_view address = text.substr(0, slash), bits = text.substr(slash + 1);
   if (bits.empty() || bits.size() > 3 || !std::all_of(bits.begin(), bits.end(), ::isdigit)) return false;
   int count = std::atoi(std::string(bits).c_str());
-  return (rules::is_ipv4(address) && count <= 32) || (rules::is_ipv6(address) && count <= 128);
+  return (is_ipv4(address) && count <= 32) || (is_ipv6(address) && count <= 128);
 }
 bool duration(std::string_view text) {
   static const re2::RE2 kGo("[-+]?((\\d+(\\.\\d*)?|\\.\\d+)(ns|us|µs|μs|ms|s|m|h))+|0");
@@ -85,8 +95,8 @@ const std::map<std::string_view, Check>& checks() {
       {"uuid3", [](std::string_view t) { return uuid_of(t, '3'); }},
       {"uuid4", [](std::string_view t) { return uuid_of(t, '4'); }},
       {"uuid5", [](std::string_view t) { return uuid_of(t, '5'); }},
-      {"ipv4", [](std::string_view t) { return rules::is_ipv4(t); }},
-      {"ipv6", [](std::string_view t) { return rules::is_ipv6(t); }},
+      {"ipv4", [](std::string_view t) { return is_ipv4(t); }},
+      {"ipv6", [](std::string_view t) { return is_ipv6(t); }},
       {"cidr", cidr},
       {"mac", mac},
       {"email", email},

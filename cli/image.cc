@@ -9,8 +9,8 @@
 #include "cli/command.h"
 #include "cli/container_commands.h"
 #include "cli/image_use.h"
-#include "runtime/image.h"
-#include "runtime/image_reference.h"
+#include "runtime/image/image.h"
+#include "runtime/image/reference.h"
 #include "runtime/runtime.h"
 
 namespace cli {

@@ -9,7 +9,7 @@
 #include "base/json_lists.h"
 #include "base/sys.h"
 #include "cli/command.h"
-#include "runtime/image_reference.h"
+#include "runtime/image/reference.h"
 
 namespace cli {
 

@@ -5,7 +5,7 @@
 
 #include "cli/places.h"
 #include "cli/streams.h"
-#include "runtime/image.h"
+#include "runtime/image/image.h"
 #include "runtime/runtime.h"
 
 namespace cli {

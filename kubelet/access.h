@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "api/client/client.h"
-#include "base/http_server.h"
+#include "base/http/server.h"
 
 namespace kubelet {
 

@@ -9,7 +9,7 @@
 #include <charconv>
 #include <map>
 
-#include "base/http_transport.h"
+#include "base/http/transport.h"
 #include "base/sys.h"
 #include "kubelet/net_check.h"
 

@@ -1,7 +1,7 @@
-// httpGet of probes and hooks over base/http_client.h: redirects and the judgement of answers are ours.
+// httpGet of probes and hooks over base/http/client.h: redirects and the judgement of answers are ours.
 #include <strings.h>
 
-#include "base/http_client.h"
+#include "base/http/client.h"
 #include "base/tls_unverified.h"
 #include "kubelet/net_check.h"
 #include "kubelet/probe_url.h"

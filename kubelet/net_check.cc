@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "base/fd.h"
-#include "base/http_transport.h"
+#include "base/http/transport.h"
 #include "base/sys.h"
 #include "kubelet/probe_url.h"
 

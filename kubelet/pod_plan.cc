@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "api/validate.h"
+#include "api/defaults.h"
+#include "api/validate/validate.h"
 
 namespace kubelet {
 

@@ -1,6 +1,6 @@
 #include "kubelet/pod_proxy.h"
 
-#include "base/http_forward.h"
+#include "base/http/forward.h"
 #include "base/tls_unverified.h"
 #include "kubelet/streaming.h"
 

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "base/http_client.h"
-#include "base/http_server.h"
+#include "base/http/client.h"
+#include "base/http/server.h"
 
 namespace kubelet {
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "base/http_server.h"
+#include "base/http/server.h"
 #include "base/metrics.h"
 #include "kubelet/access.h"
 #include "kubelet/kubelet.h"

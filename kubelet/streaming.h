@@ -5,7 +5,7 @@
 
 #include <unordered_set>
 
-#include "base/http_server.h"
+#include "base/http/server.h"
 #include "base/json.h"
 #include "kubelet/streaming_channels.h"
 #include "runtime/runtime.h"

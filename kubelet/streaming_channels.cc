@@ -3,9 +3,9 @@
 #include <strings.h>
 
 #include "base/base64.h"
+#include "base/http/spdy.h"
+#include "base/http/websocket.h"
 #include "base/json.h"
-#include "base/spdy.h"
-#include "base/websocket.h"
 #include "kubelet/streaming.h"
 
 namespace kubelet {

@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "base/http_server.h"
+#include "base/http/server.h"
 
 namespace kubelet {
 

@@ -6,7 +6,7 @@
 
 #include <csignal>
 
-#include "base/http_transport.h"
+#include "base/http/transport.h"
 #include "base/sys.h"
 #include "kubelet/streaming.h"
 #include "kubelet/streaming_channels.h"

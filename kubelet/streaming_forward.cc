@@ -1,9 +1,9 @@
 // port-forward: pairs of data and error streams over SPDY/3.1, plain or tunnelled in WebSocket
 // (KEP-4006, subprotocol "SPDY/3.1+portforward.k8s.io"), each joined with one TCP connection that
 // sampan-pod opens to 127.0.0.1 inside the Pod's network namespace.
-#include "base/http_transport.h"
-#include "base/spdy.h"
-#include "base/websocket.h"
+#include "base/http/spdy.h"
+#include "base/http/transport.h"
+#include "base/http/websocket.h"
 #include "kubelet/streaming.h"
 #include "kubelet/streaming_channels.h"
 

@@ -4,8 +4,8 @@
 // portforward/websocket.go.
 #include <charconv>
 
-#include "base/http_transport.h"
-#include "base/websocket.h"
+#include "base/http/transport.h"
+#include "base/http/websocket.h"
 #include "kubelet/streaming.h"
 #include "kubelet/streaming_channels.h"
 

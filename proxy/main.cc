@@ -5,7 +5,7 @@
 
 #include "api/client/client.h"
 #include "api/client/transport.h"
-#include "base/http_server.h"
+#include "base/http/server.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/sys.h"

@@ -3,8 +3,8 @@
 
 #include "api/cel/functions.h"
 #include "api/quantity.h"
+#include "api/text_checks.h"
 #include "api/text_formats.h"
-#include "api/validate.h"
 #include "base/base64.h"
 
 namespace api::cel {

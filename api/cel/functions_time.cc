@@ -2,6 +2,7 @@
 #include <ctime>
 
 #include "api/cel/functions.h"
+#include "api/duration.h"
 #include "api/time_zone.h"
 
 namespace api::cel {

@@ -1,4 +1,5 @@
 #include "api/cel/value.h"
+#include "api/duration.h"
 
 #include <cmath>
 #include <unordered_map>

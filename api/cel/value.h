@@ -91,7 +91,6 @@ std::string shown(const Value& in);  // for messages: "name", 3, {...}
 int64_t runes_in(std::string_view text);
 std::string duration_text(int64_t nanos);
 std::string timestamp_text(int64_t seconds, int32_t nanos);
-bool parse_duration(std::string_view text, int64_t* nanos);  // Go's "1h15m30.5s"
 bool parse_timestamp(std::string_view text, int64_t* seconds, int32_t* nanos);
 
 }  // namespace api::cel

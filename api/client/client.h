@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "api/schema.h"
-#include "base/http.h"
+#include "base/http/http.h"
 #include "base/loop.h"
 
 namespace api {

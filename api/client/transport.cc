@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "base/http_client.h"
+#include "base/http/client.h"
 
 namespace api {
 namespace {

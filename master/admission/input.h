@@ -1,8 +1,8 @@
 // What CEL expressions of admission look at, for one write in one version. Loop thread only.
 #pragma once
 
-#include "api/admission_expressions.h"
 #include "api/cel/authorizer.h"
+#include "api/validate/admission_expressions.h"
 #include "master/registry/admission.h"
 #include "master/registry/resource.h"
 

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "api/admission_expressions.h"
 #include "api/selector.h"
+#include "api/validate/admission_expressions.h"
 #include "master/registry/admission.h"
 
 namespace master {

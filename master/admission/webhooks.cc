@@ -1,8 +1,9 @@
 #include "master/admission/webhooks.h"
 
-#include "api/patch.h"
+#include "api/defaults.h"
+#include "api/patch/patch.h"
 #include "api/status.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
 #include "api/walk.h"
 #include "base/log.h"
 #include "base/uuid.h"

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "api/status.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
 #include "base/base64.h"
 #include "base/json_lists.h"
 #include "base/log.h"

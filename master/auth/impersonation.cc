@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "api/status.h"
-#include "base/http.h"
+#include "base/http/http.h"
 #include "master/auth/authorizer.h"
 
 namespace master {

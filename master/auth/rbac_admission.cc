@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "api/status.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
 
 namespace master {
 

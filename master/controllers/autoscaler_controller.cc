@@ -1,6 +1,6 @@
 #include "master/controllers/autoscaler_controller.h"
 
-#include "base/http.h"
+#include "base/http/http.h"
 #include "base/json_lists.h"
 #include "base/log.h"
 

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "api/cel/value.h"
+#include "api/duration.h"
 #include "api/quantity.h"
 #include "api/selector.h"
-#include "base/http.h"
+#include "base/http/http.h"
 #include "base/json_lists.h"
 
 namespace master::controllers {
@@ -191,7 +191,7 @@ MetricSeen read_metric(const MetricSpec& spec, const json::value& answer) {
     }
     // Of every container; a Pod of which one is missing says nothing.
     int64_t window = 0;
-    (void)api::cel::parse_duration(string_at(item, "window"), &window);  // what is none is of no time
+    (void)api::parse_duration(string_at(item, "window"), &window);  // what is none is of no time
     MetricSeen::Sample sample{0, at, std::chrono::nanoseconds(window)};
     bool found = spec.type == MetricSpec::Type::kResource, whole = true;
     for (const json::value& container : list_at(item, "containers")) {

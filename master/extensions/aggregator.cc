@@ -1,7 +1,7 @@
 #include "master/extensions/aggregator.h"
 
 #include "api/status.h"
-#include "base/http_forward.h"
+#include "base/http/forward.h"
 #include "base/tls_unverified.h"
 #include "master/registry/registry.h"
 

@@ -11,7 +11,7 @@
 
 #include "api/client/client.h"
 #include "base/backoff.h"
-#include "base/http_client.h"
+#include "base/http/client.h"
 #include "base/metrics.h"
 #include "master/extensions/aggregator_plan.h"
 #include "master/registry/object_cache.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/http.h"
+#include "base/http/http.h"
 #include "base/json.h"
 #include "master/admission/service_endpoint.h"
 #include "master/registry/request.h"

@@ -1,6 +1,6 @@
 #include "master/extensions/conversion_review.h"
 
-#include "api/validate.h"
+#include "api/validate/validate.h"
 #include "base/json_limits.h"
 
 namespace master {

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "api/custom/custom.h"
 #include "api/structural.h"
 #include "api/walk.h"
 #include "base/log.h"

@@ -1,5 +1,5 @@
 // Who wrote which field of an object (KEP-555).
-#include "api/patch.h"
+#include "api/patch/patch.h"
 #include "base/json_limits.h"
 #include "master/registry/registry.h"
 

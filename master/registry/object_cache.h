@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "base/http.h"
+#include "base/http/http.h"
 #include "master/registry/resource.h"
 #include "master/store/record.h"
 
@@ -28,7 +28,7 @@ struct StoredObject {
   std::vector<std::string> fields;  // values of ResourceInfo::selector_names
   // The same in the versions a conversion webhook was asked for, by apiVersion; each made once.
   mutable std::vector<std::pair<std::string, Bytes>> converted = {};
-  // The cells of its row in tables, ages left open (api/table.h); by the first who asks.
+  // The cells of its row in tables, ages left open (api/table/table.h); by the first who asks.
   mutable std::string cells = {};
   mutable Bytes protobuf = {};  // its message, by the first who asks
   std::string_view ns() const { return std::string_view(key).substr(0, key.find('/')); }

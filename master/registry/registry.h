@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "api/client/client.h"
-#include "api/patch.h"
+#include "api/patch/patch.h"
 #include "base/loop.h"
 #include "master/registry/admission.h"
 #include "master/registry/allocator.h"

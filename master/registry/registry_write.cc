@@ -1,11 +1,13 @@
 // CREATE and UPDATE of an object: strategy -> defaults -> admission -> validation -> store.
 #include <set>
 
+#include "api/custom/custom.h"
+#include "api/defaults.h"
 #include "api/status.h"
 #include "api/structural.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
+#include "api/validate/warnings.h"
 #include "api/walk.h"
-#include "api/warnings.h"
 #include "base/fiber.h"
 #include "base/json_lists.h"
 #include "master/registry/conversion.h"

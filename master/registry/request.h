@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/http_server.h"
+#include "base/http/server.h"
 #include "master/registry/resource.h"
 
 namespace master {

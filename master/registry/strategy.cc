@@ -6,7 +6,8 @@
 #include <map>
 #include <set>
 
-#include "api/validate.h"
+#include "api/defaults.h"
+#include "api/validate/validate.h"
 #include "base/json_lists.h"
 #include "base/number.h"
 #include "base/uuid.h"

@@ -1,6 +1,6 @@
 // Server-side apply.
 // Source: KEP-555; refusals as kube-apiserver's.
-#include "api/patch.h"
+#include "api/patch/patch.h"
 #include "api/status.h"
 #include "api/walk.h"
 #include "api/yaml.h"

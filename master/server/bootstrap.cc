@@ -1,6 +1,6 @@
 // What every cluster has from its first start: the namespaces, the default roles, and the Service by
 // which Pods find the API server. Level-triggered: checked at each start, written only where it differs.
-#include "base/http_whole_answer.h"
+#include "base/http/whole_answer.h"
 #include "base/log.h"
 #include "master/admission/priority.h"
 #include "master/auth/rbac_controller.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "base/http_encoding.h"
+#include "base/http/encoding.h"
 #include "base/metrics.h"
 #include "master/server/audit.h"
 #include "master/server/flow_control.h"

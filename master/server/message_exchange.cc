@@ -1,7 +1,7 @@
 #include "master/server/message_exchange.h"
 
 #include "base/base64.h"
-#include "base/websocket.h"
+#include "base/http/websocket.h"
 
 namespace master {
 

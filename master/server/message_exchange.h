@@ -6,7 +6,7 @@
 #include <memory>
 #include <string_view>
 
-#include "base/http_server.h"
+#include "base/http/server.h"
 
 namespace master {
 

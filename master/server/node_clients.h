@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "base/http_client.h"
+#include "base/http/client.h"
 #include "master/registry/registry.h"
 
 namespace master {

@@ -3,7 +3,7 @@
 #include <charconv>
 
 #include "api/status.h"
-#include "base/http_feed.h"
+#include "base/http/feed.h"
 #include "base/json_lists.h"
 #include "master/server/handlers.h"
 #include "master/server/node_clients.h"

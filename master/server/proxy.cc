@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 
 #include "api/status.h"
-#include "base/http_forward.h"
+#include "base/http/forward.h"
 #include "base/json_lists.h"
 #include "base/tls_unverified.h"
 #include "master/admission/service_endpoint.h"

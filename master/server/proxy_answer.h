@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/http.h"
+#include "base/http/http.h"
 
 namespace master {
 

@@ -3,8 +3,8 @@
 
 #include "api/protobuf.h"
 #include "api/status.h"
-#include "api/table.h"
-#include "base/http_feed.h"
+#include "api/table/table.h"
+#include "base/http/feed.h"
 #include "master/registry/conversion.h"
 #include "master/registry/heavy_requests.h"
 #include "master/server/handlers.h"

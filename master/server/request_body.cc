@@ -2,7 +2,7 @@
 #include "api/protobuf.h"
 #include "api/status.h"
 #include "api/structural.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
 #include "base/fiber.h"

@@ -1,9 +1,9 @@
 // The scale subresource: spec.replicas of another object, seen as an autoscaling/v1 Scale.
-#include "api/patch.h"
+#include "api/patch/patch.h"
 #include "api/selector.h"
 #include "api/status.h"
 #include "api/structural.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
 #include "api/walk.h"
 #include "base/fiber.h"
 #include "master/registry/conversion.h"

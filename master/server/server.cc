@@ -3,8 +3,8 @@
 
 #include "api/protobuf.h"
 #include "api/status.h"
+#include "base/http/websocket.h"
 #include "base/log.h"
-#include "base/websocket.h"
 #include "master/admission/node_restriction.h"
 #include "master/admission/plugins.h"
 #include "master/auth/authenticator.h"

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "api/client/client.h"
-#include "base/http_server.h"
+#include "base/http/server.h"
 #include "master/auth/service_account_tokens.h"
 #include "master/extensions/custom_resources.h"
 #include "master/registry/registry.h"

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "api/status.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
 #include "base/json_lists.h"
 #include "master/auth/authenticator.h"
 #include "master/auth/authorizer.h"

@@ -6,7 +6,7 @@
 
 #include "api/protobuf.h"
 #include "api/status.h"
-#include "base/http_feed.h"
+#include "base/http/feed.h"
 #include "master/registry/conversion.h"
 #include "master/server/handlers.h"
 #include "master/server/list_options.h"

@@ -1,5 +1,5 @@
 // CREATE, UPDATE and PATCH.
-#include "api/patch.h"
+#include "api/patch/patch.h"
 #include "api/status.h"
 #include "api/structural.h"
 #include "api/walk.h"

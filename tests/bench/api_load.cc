@@ -9,7 +9,7 @@
 #include <cstdlib>
 
 #include "api/client/transport.h"
-#include "base/http_client.h"
+#include "base/http/client.h"
 #include "base/json.h"
 
 namespace {

@@ -7,15 +7,18 @@
 #include <cstdlib>
 
 #include "api/cel/cel.h"
-#include "api/field_set.h"
-#include "api/patch.h"
+#include "api/custom/custom.h"
+#include "api/defaults.h"
+#include "api/patch/field_set.h"
+#include "api/patch/patch.h"
 #include "api/protobuf.h"
 #include "api/quantity.h"
 #include "api/selector.h"
 #include "api/structural.h"
+#include "api/validate/custom.h"
 #include "api/walk.h"
 #include "api/yaml.h"
-#include "base/http_connection.h"
+#include "base/http/connection.h"
 #include "base/json.h"
 #include "base/sys.h"
 
@@ -183,7 +186,7 @@ void apply_patch(std::string_view input) {
 void custom_kind(std::string_view input) {
   value definition, object;
   if (!two(input, &definition, &object) || !object.is_object()) return;
-  api::default_custom_resource_definition(definition);
+  api::defaults("apiextensions.k8s.io/v1/CustomResourceDefinition", definition);
   if (!api::validate_custom_resource_definition(definition, nullptr).empty()) return;
   auto kind = api::compile_custom_kind(definition, "v1");
   if (!kind.ok()) return;

@@ -1,11 +1,13 @@
 // Properties of run-time schemas over drawn schemas and drawn objects. The seed of a failure is
 // printed; SAMPAN_SEED runs it alone.
 #include "api/structural.h"
+#include "api/custom/custom.h"
+#include "api/validate/custom.h"
 
 #include <gtest/gtest.h>
 
-#include "api/field_set.h"
 #include "api/openapi.h"
+#include "api/patch/field_set.h"
 #include "api/walk.h"
 #include "tests/prop/draw.h"
 

@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "api/patch.h"
+#include "api/patch/patch.h"
 #include "api/types.h"
 #include "kubelet/pod_plan.h"
 #include "tests/prop/draw.h"

@@ -1,5 +1,5 @@
 // Needs root: owners, devices, trusted xattrs and an overlay mount.
-#include "runtime/image_unpack.h"
+#include "runtime/image/unpack.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -12,7 +12,7 @@
 #include <cerrno>
 
 #include "base/sys.h"
-#include "runtime/image_digest.h"
+#include "runtime/image/digest.h"
 #include "tests/unit/image/tar_builder.h"
 
 namespace runtime {

@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "base/sys.h"
-#include "runtime/cgroup.h"
+#include "runtime/cgroup/cgroup.h"
 
 namespace {
 

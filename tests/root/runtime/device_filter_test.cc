@@ -10,8 +10,8 @@
 #include <filesystem>
 
 #include "base/sys.h"
-#include "runtime/cgroup.h"
-#include "runtime/devices.h"
+#include "runtime/cgroup/cgroup.h"
+#include "runtime/launch/devices.h"
 
 namespace {
 

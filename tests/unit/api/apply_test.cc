@@ -2,7 +2,7 @@
 
 #include <random>
 
-#include "api/patch.h"
+#include "api/patch/patch.h"
 #include "api/walk.h"
 
 namespace api {

@@ -1,5 +1,6 @@
 // CEL: an expression and what it comes to, a line each; compile errors in cel-go's words; bounds.
 #include "api/cel/cel.h"
+#include "api/custom/custom.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "api/validate.h"
+#include "api/validate/validate.h"
 
 namespace api {
 

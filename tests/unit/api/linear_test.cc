@@ -5,10 +5,11 @@
 #include <ctime>
 #include <functional>
 
-#include "api/field_set.h"
-#include "api/patch.h"
+#include "api/custom/custom.h"
+#include "api/patch/field_set.h"
+#include "api/patch/patch.h"
 #include "api/structural.h"
-#include "api/validate.h"
+#include "api/validate/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
 

@@ -1,7 +1,10 @@
 // x-kubernetes-validations: a schema with rules, objects as text, and what is refused in which words.
 #include <gtest/gtest.h>
 
+#include "api/custom/custom.h"
+#include "api/defaults.h"
 #include "api/structural.h"
+#include "api/validate/custom.h"
 #include "api/yaml.h"
 #include "tests/unit/api/error_lines.h"
 
@@ -31,7 +34,7 @@ spec:
       .at("openAPIV3Schema")
       .at("properties")
       .get_object()["spec"] = yaml(spec_schema);
-  default_custom_resource_definition(out);
+  api::defaults("apiextensions.k8s.io/v1/CustomResourceDefinition", out);
   return out;
 }
 std::string refused(std::string_view spec_schema) {

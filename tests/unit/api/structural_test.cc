@@ -1,10 +1,12 @@
 #include "api/structural.h"
+#include "api/custom/custom.h"
+#include "api/validate/custom.h"
 
 #include <gtest/gtest.h>
 
 #include "api/openapi.h"
-#include "api/patch.h"
-#include "api/table.h"
+#include "api/patch/patch.h"
+#include "api/table/table.h"
 #include "api/walk.h"
 
 namespace api {

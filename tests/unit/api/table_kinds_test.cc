@@ -1,5 +1,5 @@
 // Columns and cells of every kind of table_kinds.cc; wide cells in brackets.
-#include "api/table_cells.h"
+#include "api/table/cells.h"
 
 #include <gtest/gtest.h>
 

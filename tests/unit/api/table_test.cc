@@ -1,4 +1,4 @@
-#include "api/table.h"
+#include "api/table/table.h"
 
 #include <gtest/gtest.h>
 

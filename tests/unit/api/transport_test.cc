@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/http_server.h"
+#include "base/http/server.h"
 
 namespace api {
 namespace {

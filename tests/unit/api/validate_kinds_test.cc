@@ -2,7 +2,8 @@
 // text out: an object as YAML, the errors one a line.
 #include <gtest/gtest.h>
 
-#include "api/validate.h"
+#include "api/defaults.h"
+#include "api/validate/validate.h"
 #include "api/walk.h"
 #include "api/yaml.h"
 #include "tests/unit/api/error_lines.h"

@@ -1,4 +1,5 @@
-#include "api/validate.h"
+#include "api/validate/validate.h"
+#include "api/defaults.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,9 @@
-#include "api/warnings.h"
+#include "api/validate/warnings.h"
 
 #include <gtest/gtest.h>
 
-#include "api/validate.h"
+#include "api/defaults.h"
+#include "api/validate/validate.h"
 #include "api/yaml.h"
 
 namespace api {

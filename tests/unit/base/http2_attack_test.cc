@@ -1,6 +1,6 @@
 // What strangers may try over HTTP/2: bodies nobody asked for, heads that grow in the reading, frames
 // that carry nothing; and that an eager honest client is none of it.
-#include "base/http_feed.h"
+#include "base/http/feed.h"
 #include "tests/unit/base/http2_peer.h"
 
 namespace base::http {

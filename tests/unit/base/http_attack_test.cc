@@ -6,9 +6,9 @@
 
 #include "base/acceptor.h"
 #include "base/backoff.h"
-#include "base/http_feed.h"
-#include "base/http_limits.h"
-#include "base/http_parser.h"
+#include "base/http/feed.h"
+#include "base/http/limits.h"
+#include "base/http/parser.h"
 #include "base/sys.h"
 #include "tests/unit/base/http_fixture.h"
 

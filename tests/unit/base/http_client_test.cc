@@ -1,4 +1,4 @@
-#include "base/http_client.h"
+#include "base/http/client.h"
 
 #include "tests/unit/base/http_fixture.h"
 

@@ -1,4 +1,4 @@
-#include "base/http_encoding.h"
+#include "base/http/encoding.h"
 
 #include <gtest/gtest.h>
 

@@ -10,7 +10,7 @@
 #include <future>
 #include <thread>
 
-#include "base/http_server.h"
+#include "base/http/server.h"
 
 namespace base::http {
 

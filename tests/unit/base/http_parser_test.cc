@@ -1,5 +1,5 @@
 // Messages that come in pieces of every size.
-#include "base/http_parser.h"
+#include "base/http/parser.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "base/http_server.h"
+#include "base/http/server.h"
 
 #include "tests/unit/base/http_fixture.h"
 

@@ -1,4 +1,4 @@
-#include "base/http_transport.h"
+#include "base/http/transport.h"
 
 #include "base/sys.h"
 #include "tests/unit/base/http_fixture.h"

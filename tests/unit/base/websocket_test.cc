@@ -1,8 +1,8 @@
-#include "base/websocket.h"
+#include "base/http/websocket.h"
 
 #include <random>
 
-#include "base/http_transport.h"
+#include "base/http/transport.h"
 #include "base/sys.h"
 #include "tests/unit/base/http_fixture.h"
 

@@ -1,8 +1,8 @@
-#include "runtime/image_manifest.h"
+#include "runtime/image/manifest.h"
 
 #include <gmock/gmock.h>
 
-#include "runtime/image_digest.h"
+#include "runtime/image/digest.h"
 
 namespace runtime {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/image_reference.h"
+#include "runtime/image/reference.h"
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-#include "runtime/image_registry.h"
+#include "runtime/image/registry.h"
 
 #include <gmock/gmock.h>
 

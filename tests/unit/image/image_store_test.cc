@@ -1,4 +1,4 @@
-#include "runtime/image_store.h"
+#include "runtime/image/store.h"
 
 #include <gmock/gmock.h>
 

@@ -10,8 +10,8 @@
 #include <map>
 #include <set>
 
-#include "base/http_server.h"
-#include "base/http_transport.h"
+#include "base/http/server.h"
+#include "base/http/transport.h"
 
 namespace kubelet {
 namespace {

@@ -7,8 +7,8 @@
 
 #include <csignal>
 
-#include "base/http_client.h"
-#include "base/http_transport.h"
+#include "base/http/client.h"
+#include "base/http/transport.h"
 #include "base/process.h"
 #include "base/sys.h"
 #include "kubelet/streaming.h"

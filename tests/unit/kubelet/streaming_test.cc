@@ -7,9 +7,9 @@
 
 #include <fstream>
 
-#include "base/http_client.h"
-#include "base/spdy.h"
-#include "base/websocket.h"
+#include "base/http/client.h"
+#include "base/http/spdy.h"
+#include "base/http/websocket.h"
 #include "tests/unit/kubelet/streaming_fixture.h"
 
 namespace kubelet {

@@ -1,6 +1,6 @@
 // The admission plugins of a real server, driven through its API; webhooks are a TLS server of ours.
 #include "base/base64.h"
-#include "base/http_server.h"
+#include "base/http/server.h"
 #include "server_fixture.h"
 
 namespace master {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/http_whole_answer.h"
+#include "base/http/whole_answer.h"
 #include "master/registry/object_cache.h"
 
 namespace master {

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdio>
 
-#include "base/http_encoding.h"
+#include "base/http/encoding.h"
 #include "tests/unit/base/http2_peer.h"
 #include "tests/unit/master/server_fixture.h"
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-#include "base/http_encoding.h"
+#include "base/http/encoding.h"
 
 namespace master {
 namespace {

@@ -1,7 +1,7 @@
 #include "master/auth/service_account_tokens.h"
 
 #include "base/base64.h"
-#include "base/http_whole_answer.h"
+#include "base/http/whole_answer.h"
 #include "master/auth/authenticator.h"
 #include "server_fixture.h"
 

@@ -1,8 +1,8 @@
 // The forms in which answers go out, over real connections: protocol buffers, tables, WebSocket.
 #include "api/protobuf.h"
 #include "base/base64.h"
-#include "base/http_client.h"
-#include "base/websocket.h"
+#include "base/http/client.h"
+#include "base/http/websocket.h"
 #include "master/auth/authenticator.h"
 #include "server_fixture.h"
 

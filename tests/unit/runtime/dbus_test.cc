@@ -1,5 +1,5 @@
 // Messages as bytes, and a connection to a server that says what the test wants.
-#include "runtime/dbus.h"
+#include "runtime/cgroup/dbus.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>

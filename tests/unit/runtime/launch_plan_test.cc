@@ -1,4 +1,4 @@
-#include "runtime/launch_plan.h"
+#include "runtime/launch/plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,8 +6,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "runtime/launch/seccomp.h"
 #include "runtime/runtime.h"
-#include "runtime/seccomp.h"
 
 namespace {
 

@@ -5,8 +5,8 @@
 
 #include <csignal>
 
-#include "runtime/oci.h"
 #include "runtime/runtime.h"
+#include "runtime/spec/config.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "runtime/seccomp.h"
+#include "runtime/launch/seccomp.h"
 
 #include <gtest/gtest.h>
 #include <linux/audit.h>

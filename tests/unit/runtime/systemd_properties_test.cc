@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "runtime/devices.h"
-#include "runtime/systemd_cgroup.h"
+#include "runtime/cgroup/systemd.h"
+#include "runtime/launch/devices.h"
 
 namespace {
 

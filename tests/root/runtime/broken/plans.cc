@@ -2,9 +2,9 @@
 // same plans with what keeps a container in taken out of them.
 #include <sys/mount.h>
 
-#include "runtime/entry.h"
-#include "runtime/launch.h"
-#include "runtime/launch_plan.h"
+#include "runtime/launch/entry.h"
+#include "runtime/launch/launch.h"
+#include "runtime/launch/plan.h"
 
 namespace runtime {
 
