@@ -39,9 +39,10 @@ const char* source_of(MetricSpec::Type type) {
 AutoscalerController::AutoscalerController(Hub& hub)
     : hub_(hub), account_(hub.account("horizontal-pod-autoscaler")),
       autoscalers_(hub.follow<Autoscaler>(kAutoscalers)),
-      reconciler_(hub, {&autoscalers_}, [this](const std::string& key, Reconciler::Finish finish) {
-        sync(key, std::move(finish));
-      }) {
+      reconciler_(
+          hub, {&autoscalers_},
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      status_(hub, account_, kAutoscalers, autoscalers_, reconciler_) {
   // Its own status is no reason to look again: the next look is due by time.
   autoscalers_.on_change([this](const auto& before, const auto& after) {
     if (after && (!before || before->spec != after->spec)) reconciler_.add(after->meta.key());
@@ -170,25 +171,15 @@ void AutoscalerController::resize(RoundPtr round) {
 void AutoscalerController::publish(RoundPtr round) {
   const Meta& meta = round->autoscaler->meta;
   const ObjectRef ref{"autoscaling/v2", "HorizontalPodAutoscaler", meta.ns, meta.name, meta.uid};
-  for (const AutoscalerPlan::Event& event : round->plan.events)
-    account_.events.record(ref, event.type, event.reason, event.message, kAutoscalerComponent);
+  account_.events.record(ref, round->plan.events, kAutoscalerComponent);
   if (!round->plan.status_changed) return round->finish(Reconciler::Outcome::kDone);
-  json::object status = round->plan.status;
-  for (const char* member : {"currentMetrics", "lastScaleTime"})
-    if (!status.contains(member)) status[member] = nullptr;  // a merge patch: it goes
-  account_.client.patch(
-      kAutoscalers, meta.ns, meta.name, "merge",
-      json::object{{"metadata", {{"uid", meta.uid}}}, {"status", std::move(status)}},
-      [this, round](base::Result<json::value> result) {
-        if (result.ok()) {
-          reconciler_.gate.wrote(round->key, autoscalers_, revision_of(*result), hub_.now());
-          return round->finish(Reconciler::Outcome::kDone);
-        }
-        if (result.error().kind != base::Kind::kNotFound)
-          base::log::warning("HorizontalPodAutoscaler {}: {}", round->key, result.error().message());
-        round->finish(Reconciler::Outcome::kDone);  // it is looked at again by time
-      },
-      "status");
+  status_.write(meta, whole_status(round->plan.status, {"currentMetrics", "lastScaleTime"}),
+                [round](base::Status written) {
+                  if (!written.ok() && !is_gone(written))
+                    base::log::warning("HorizontalPodAutoscaler {}: {}", round->key,
+                                       written.error().message());
+                  round->finish(Reconciler::Outcome::kDone);  // it is looked at again by time
+                });
 }
 
 }  // namespace master::controllers

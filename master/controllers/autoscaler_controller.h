@@ -10,6 +10,7 @@
 
 #include "master/controllers/autoscaler_plan.h"
 #include "master/controllers/reconciler.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -31,6 +32,7 @@ class AutoscalerController {
   Hub::Account& account_;
   Store<Autoscaler>& autoscalers_;
   Reconciler reconciler_;
+  StatusWriter status_;
   std::map<std::string, ScalingMemory> memory_;  // by uid
 };
 

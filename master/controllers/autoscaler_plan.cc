@@ -139,7 +139,7 @@ std::string AutoscalerPlan::text() const {
       out += " " + base::to_json(*metrics);
     out += "\n";
   }
-  for (const Event& event : events)
+  for (const PlanEvent& event : events)
     out += fmt::format("event {} {}: {}\n", event.type, event.reason, event.message);
   return out;
 }

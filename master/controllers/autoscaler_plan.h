@@ -8,6 +8,7 @@
 
 #include "master/controllers/autoscaler_limits.h"
 #include "master/controllers/autoscaler_replicas.h"
+#include "master/controllers/events.h"
 
 namespace master::controllers {
 
@@ -20,14 +21,11 @@ struct AutoscalerSeen {
   std::vector<MetricSeen> metrics;  // one for each of the spec
 };
 struct AutoscalerPlan {
-  struct Event {
-    std::string type, reason, message;
-  };
   std::optional<int> scale_to;
   std::string reason;   // of it
   json::object status;  // the whole one, as it is when the target has its size
   bool status_changed = false;
-  std::vector<Event> events;
+  std::vector<PlanEvent> events;
   ScalingMemory memory;  // after this round, but for the change of size
   std::string text() const;
 };

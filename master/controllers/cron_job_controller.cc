@@ -23,7 +23,7 @@ CronJobController::CronJobController(Hub& hub)
                                                  [this](const std::string& key, Reconciler::Finish finish) {
                                                    sync(key, std::move(finish));
                                                  }),
-      local_(api::TimeZone::local()) {
+      status_(hub, account_, kCronJobs, cron_jobs_, reconciler_), local_(api::TimeZone::local()) {
   cron_jobs_.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
     reconciler_.add(key);
@@ -48,8 +48,7 @@ void CronJobController::sync(const std::string& key, Reconciler::Finish finish) 
   if (base::log::enabled(base::log::Level::kDebug))
     base::log::debug("CronJob {}: {}", key, round->plan.text());
   if (round->plan.again) reconciler_.add_after(key, *round->plan.again);
-  for (const CronJobPlan::Event& event : round->plan.events)
-    tell(*round, event.type.c_str(), event.reason.c_str(), event.message);
+  account_.events.record(round->ref, round->plan.events, kCronJobComponent);
   std::vector<Step> steps;
   for (const std::string& name : round->plan.replace) steps.push_back(remove_step(round, name));
   all(std::move(steps), [this, round](base::Status status) {
@@ -64,10 +63,7 @@ void CronJobController::tell(const Round& round, const char* type, const char* r
 }
 
 void CronJobController::end(Round& round, base::Status status) {
-  if (status.ok()) status = std::move(round.failure);
-  if (status.ok()) return round.finish(Reconciler::Outcome::kDone);
-  base::log::warning("CronJob {}: {}", round.key, status.error().message());
-  round.finish(Reconciler::Outcome::kRetry);
+  Reconciler::end("CronJob", round.key, status.ok() ? round.failure : status, round.finish);
 }
 
 Step CronJobController::remove_step(std::shared_ptr<Round> round, const std::string& name) {
@@ -148,22 +144,13 @@ void CronJobController::created(std::shared_ptr<Round> round, const json::value&
 
 void CronJobController::publish(std::shared_ptr<Round> round) {
   if (!round->plan.status_changed) return tidy(std::move(round));
-  json::object status = round->plan.status;
-  for (const char* member : {"active", "lastScheduleTime", "lastSuccessfulTime"})
-    if (!status.contains(member)) status[member] = nullptr;  // a merge patch: it goes
-  const Meta& meta = round->cron->meta;
-  account_.client.patch(
-      kCronJobs, meta.ns, meta.name, "merge",
-      json::object{{"metadata", {{"uid", meta.uid}}}, {"status", std::move(status)}},
-      [this, round](base::Result<json::value> result) {
-        if (!result.ok()) {
-          if (result.error().kind == base::Kind::kNotFound) return round->finish(Reconciler::Outcome::kDone);
-          return end(*round, result.error());
-        }
-        reconciler_.gate.wrote(round->key, cron_jobs_, revision_of(*result), hub_.now());
-        tidy(round);
-      },
-      "status");
+  status_.write(round->cron->meta,
+                whole_status(round->plan.status, {"active", "lastScheduleTime", "lastSuccessfulTime"}),
+                [this, round](base::Status written) {
+                  if (is_gone(written)) return round->finish(Reconciler::Outcome::kDone);
+                  if (!written.ok()) return end(*round, std::move(written));
+                  tidy(round);
+                });
 }
 
 void CronJobController::tidy(std::shared_ptr<Round> round) {

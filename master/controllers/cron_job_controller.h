@@ -6,6 +6,7 @@
 
 #include "master/controllers/cron_job_plan.h"
 #include "master/controllers/reconciler.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -30,6 +31,7 @@ class CronJobController {
   Store<CronJob>& cron_jobs_;
   Store<Job>& jobs_;
   Reconciler reconciler_;
+  StatusWriter status_;
   const api::TimeZone local_;
 };
 

@@ -168,7 +168,7 @@ std::string CronJobPlan::text() const {
   if (create) out += fmt::format("create for {}\n", base::format_time(*create));
   if (status_changed) out += fmt::format("status {}\n", base::to_json(json::value(status)));
   for (const std::string& name : tidy) out += fmt::format("tidy {}\n", name);
-  for (const Event& event : events)
+  for (const PlanEvent& event : events)
     out += fmt::format("event {} {}: {}\n", event.type, event.reason, event.message);
   if (again)
     out +=

@@ -10,6 +10,7 @@
 
 #include "api/time_zone.h"
 #include "master/controllers/cron_jobs.h"
+#include "master/controllers/events.h"
 #include "master/controllers/jobs.h"
 
 namespace master::controllers {
@@ -17,15 +18,12 @@ namespace master::controllers {
 constexpr int kManyMissedTimes = 100;  // are told: the clock may be wrong
 
 struct CronJobPlan {
-  struct Event {
-    std::string type, reason, message;
-  };
   std::vector<std::string> replace;  // Job names: first of all, since the next takes their place
   std::optional<base::Time> create;  // for this time
   json::object status;               // the whole one to publish, but for the Job that is created
   bool status_changed = false;
   std::vector<std::string> tidy;  // finished Jobs beyond what is kept, oldest first
-  std::vector<Event> events;
+  std::vector<PlanEvent> events;
   std::optional<base::Duration> again;
   std::string text() const;
 };

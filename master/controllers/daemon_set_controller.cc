@@ -23,6 +23,7 @@ DaemonSetController::DaemonSetController(Hub& hub)
       reconciler_(
           hub, {&sets_, &nodes_, &pods_, &revisions_},
           [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      status_(hub, account_, kDaemonSets, sets_, reconciler_),
       pods_owner_(hub, account_, pods_, reconciler_, kDaemonComponent),
       keeper_(hub, account_, revisions_, reconciler_) {
   sets_.on_change([this](const auto& before, const auto& after) {
@@ -111,8 +112,7 @@ void DaemonSetController::settle_revisions(std::shared_ptr<Round> round) {
 
 void DaemonSetController::change_pods(std::shared_ptr<Round> round) {
   const DaemonSet& set = *round->view.set;
-  for (const DaemonSetPlan::Event& event : round->plan.events)
-    account_.events.record(round->as_owner.ref, event.type, event.reason, event.message, kDaemonComponent);
+  account_.events.record(round->as_owner.ref, round->plan.events, kDaemonComponent);
   for (const std::string& node : round->plan.failed)
     note_failed_daemon(failed_[set.meta.uid], node,
                        base::as_int(base::find(set.status, "observedGeneration")), hub_.now());
@@ -139,26 +139,14 @@ void DaemonSetController::trim_history(std::shared_ptr<Round> round) {
 
 void DaemonSetController::publish(std::shared_ptr<Round> round) {
   if (!round->plan.status_changed) return end(*round, {});
-  const Meta& meta = round->view.set->meta;
-  account_.client.patch(
-      kDaemonSets, meta.ns, meta.name, "merge",
-      json::object{{"metadata", {{"uid", meta.uid}}}, {"status", round->plan.status}},
-      [this, round](base::Result<json::value> result) {
-        if (!result.ok()) {
-          if (result.error().kind == base::Kind::kNotFound) return round->finish(Reconciler::Outcome::kDone);
-          return end(*round, result.error());
-        }
-        reconciler_.gate.wrote(round->key, sets_, revision_of(*result), hub_.now());
-        end(*round, {});
-      },
-      "status");
+  status_.write(round->view.set->meta, round->plan.status, [this, round](base::Status written) {
+    if (is_gone(written)) return round->finish(Reconciler::Outcome::kDone);
+    end(*round, std::move(written));
+  });
 }
 
 void DaemonSetController::end(Round& round, base::Status status) {
-  if (status.ok()) status = std::move(round.failure);
-  if (status.ok()) return round.finish(Reconciler::Outcome::kDone);
-  base::log::warning("DaemonSet {}: {}", round.key, status.error().message());
-  round.finish(Reconciler::Outcome::kRetry);
+  Reconciler::end("DaemonSet", round.key, status.ok() ? round.failure : status, round.finish);
 }
 
 }  // namespace master::controllers

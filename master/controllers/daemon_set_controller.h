@@ -9,6 +9,7 @@
 #include "master/controllers/daemon_set_plan.h"
 #include "master/controllers/pod_owner.h"
 #include "master/controllers/revision_keeper.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -34,6 +35,7 @@ class DaemonSetController {
   Store<Pod>& pods_;
   Store<Revision>& revisions_;
   Reconciler reconciler_;
+  StatusWriter status_;
   PodOwner pods_owner_;
   RevisionKeeper keeper_;
   std::map<std::string, FailedDaemons> failed_;  // by uid

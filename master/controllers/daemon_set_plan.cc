@@ -357,7 +357,7 @@ std::string DaemonSetPlan::text() const {
   for (const std::string& node : create) out += fmt::format("create on {}\n", node);
   for (const std::string& node : failed) out += fmt::format("failed on {}\n", node);
   for (const std::string& name : forget) out += fmt::format("forget {}\n", name);
-  for (const Event& event : events) out += fmt::format("event {} {}\n", event.type, event.reason);
+  for (const PlanEvent& event : events) out += fmt::format("event {} {}\n", event.type, event.reason);
   if (status_changed) {
     out += "status";
     for (const auto& [key, shown] : {std::pair{"desiredNumberScheduled", "desired"},

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "master/controllers/daemon_sets.h"
+#include "master/controllers/events.h"
 #include "master/controllers/revisions.h"
 
 namespace master::controllers {
@@ -44,10 +45,7 @@ struct DaemonSetPlan {
   std::vector<std::string> create;          // node names
   std::vector<std::string> failed;          // nodes whose failed Pod goes: to be noted
   std::vector<std::string> forget;          // old revisions past the limit
-  struct Event {
-    std::string type, reason, message;
-  };
-  std::vector<Event> events;
+  std::vector<PlanEvent> events;
   json::object status;
   bool status_changed = false;
   std::optional<base::Duration> again;

@@ -21,7 +21,8 @@ DeploymentController::DeploymentController(Hub& hub)
       pods_(hub.follow<Pod>(api::resources::pods)), account_(hub.account("deployment-controller")),
       reconciler_(
           hub, {&deployments_, &replica_sets_, &pods_},
-          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      status_(hub, account_, api::resources::deployments, deployments_, reconciler_) {
   deployments_.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
     if (!after) reconciler_.gate.forget(key);
@@ -207,19 +208,10 @@ Step DeploymentController::remove(std::shared_ptr<Round> round, const std::strin
 
 void DeploymentController::publish(std::shared_ptr<Round> round) {
   if (!round->plan.status_changed) return round->finish(Reconciler::Outcome::kDone);
-  const Meta& meta = round->deployment->meta;
-  account_.client.patch(
-      api::resources::deployments, meta.ns, meta.name, "merge",
-      json::object{{"metadata", {{"uid", meta.uid}}}, {"status", round->plan.status}},
-      [this, round](base::Result<json::value> result) {
-        if (!result.ok() && result.error().kind != base::Kind::kNotFound) {
-          base::log::warning("Deployment {}: {}", round->key, result.error().message());
-          return round->finish(Reconciler::Outcome::kRetry);
-        }
-        if (result.ok()) reconciler_.gate.wrote(round->key, deployments_, revision_of(*result), hub_.now());
-        round->finish(Reconciler::Outcome::kDone);
-      },
-      "status");
+  status_.write(round->deployment->meta, round->plan.status, [round](base::Status written) {
+    if (is_gone(written)) return round->finish(Reconciler::Outcome::kDone);
+    Reconciler::end("Deployment", round->key, written, round->finish);
+  });
 }
 
 }  // namespace master::controllers

@@ -6,6 +6,7 @@
 
 #include "master/controllers/deployment_plan.h"
 #include "master/controllers/reconciler.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -31,6 +32,7 @@ class DeploymentController {
   Store<Pod>& pods_;
   Hub::Account& account_;
   Reconciler reconciler_;
+  StatusWriter status_;
 };
 
 }  // namespace master::controllers

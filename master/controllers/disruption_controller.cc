@@ -32,7 +32,8 @@ DisruptionController::DisruptionController(Hub& hub)
       deployments_(hub.follow<Deployment>(api::resources::deployments)),
       reconciler_(
           hub, {&budgets_, &pods_, &replication_controllers_, &replica_sets_, &deployments_},
-          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      status_(hub, account_, kBudgets, budgets_, reconciler_) {
   budgets_.on_change([this](const auto& before, const auto& after) {
     const std::string key = (after ? after : before)->meta.key();
     if (!after) reconciler_.gate.forget(key);
@@ -159,22 +160,13 @@ void DisruptionController::publish(std::shared_ptr<Round> round) {
       if (!granted.contains(item.key())) granted[item.key()] = nullptr;  // a merge patch takes it away
   if (granted.empty()) plan.status.erase("disruptedPods");
   // Bound to the revision that was judged: an eviction may have been granted meanwhile.
-  account_.client.patch(
-      kBudgets, budget.meta.ns, budget.meta.name, "merge",
-      json::object{
-          {"metadata", {{"uid", budget.meta.uid}, {"resourceVersion", std::to_string(budget.meta.revision)}}},
-          {"status", std::move(plan.status)}},
-      [this, round](base::Result<json::value> result) {
-        if (result.ok()) {
-          reconciler_.gate.wrote(round->key, budgets_, revision_of(*result), hub_.now());
-          return round->finish(Reconciler::Outcome::kDone);
-        }
-        if (result.error().kind == base::Kind::kNotFound) return round->finish(Reconciler::Outcome::kDone);
-        if (result.error().kind != base::Kind::kConflict)
-          base::log::warning("PodDisruptionBudget {}: {}", round->key, result.error().message());
-        round->finish(Reconciler::Outcome::kRetry);
+  status_.write(
+      budget.meta, std::move(plan.status),
+      [round](base::Status written) {
+        if (is_gone(written)) return round->finish(Reconciler::Outcome::kDone);
+        Reconciler::end("PodDisruptionBudget", round->key, written, round->finish);
       },
-      "status");
+      StatusWriter::Bound::kRevision);
 }
 
 }  // namespace master::controllers

@@ -7,6 +7,7 @@
 
 #include "master/controllers/disruption_plan.h"
 #include "master/controllers/reconciler.h"
+#include "master/controllers/status_writer.h"
 #include "master/controllers/workloads.h"
 
 namespace master::controllers {
@@ -30,6 +31,7 @@ class DisruptionController {
   Store<ReplicaOwner>&replication_controllers_, &replica_sets_;
   Store<Deployment>& deployments_;
   Reconciler reconciler_;
+  StatusWriter status_;
 };
 
 }  // namespace master::controllers

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "api/client/client.h"
 #include "base/clock.h"
@@ -14,6 +15,11 @@ namespace master::controllers {
 
 struct ObjectRef {
   std::string api_version, kind, ns, name, uid;
+};
+
+// An Event that a plan asks for: "Normal" or "Warning", a word, a sentence.
+struct PlanEvent {
+  std::string type, reason, message;
 };
 
 // What the API server answered, as Events and conditions repeat it: without the request, the code and the
@@ -26,6 +32,9 @@ class EventRecorder {
   // `type` is "Normal" or "Warning". `component` overrides the recorder's for this event.
   void record(const ObjectRef& about, std::string_view type, std::string_view reason,
               std::string_view message, std::string_view component = {});
+  void record(const ObjectRef& about, const std::vector<PlanEvent>& events, std::string_view component = {}) {
+    for (const PlanEvent& event : events) record(about, event.type, event.reason, event.message, component);
+  }
 
  private:
   struct Seen {

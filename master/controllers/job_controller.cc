@@ -24,6 +24,7 @@ JobController::JobController(Hub& hub)
       reconciler_(
           hub, {&jobs_, &pods_},
           [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      status_(hub, account_, kJobs, jobs_, reconciler_),
       orphans_(
           hub, {&jobs_, &pods_},
           [this](const std::string& key, Reconciler::Finish finish) { sync_orphan(key, std::move(finish)); }),
@@ -111,29 +112,17 @@ void JobController::sync(const std::string& key, Reconciler::Finish finish) {
 }
 
 void JobController::end(Round& round, base::Status status) {
-  if (status.ok()) status = std::move(round.failure);
-  if (status.ok()) return round.finish(Reconciler::Outcome::kDone);
-  base::log::warning("Job {}: {}", round.key, status.error().message());
-  round.finish(Reconciler::Outcome::kRetry);
+  Reconciler::end("Job", round.key, status.ok() ? round.failure : status, round.finish);
 }
 
 void JobController::publish(std::shared_ptr<Round> round) {
   if (!round->plan.status_changed) return untrack(round);
-  const Meta& meta = round->job->meta;
-  account_.client.patch(
-      kJobs, meta.ns, meta.name, "merge",
-      json::object{{"metadata", {{"uid", meta.uid}}}, {"status", round->plan.status}},
-      [this, round](base::Result<json::value> result) {
-        if (!result.ok()) {
-          if (result.error().kind == base::Kind::kNotFound) return round->finish(Reconciler::Outcome::kDone);
-          return end(*round, result.error());
-        }
-        reconciler_.gate.wrote(round->key, jobs_, revision_of(*result), hub_.now());
-        for (const JobPlan::Event& event : round->plan.events)
-          account_.events.record(round->as_owner.ref, event.type, event.reason, event.message, kJobComponent);
-        untrack(round);
-      },
-      "status");
+  status_.write(round->job->meta, round->plan.status, [this, round](base::Status written) {
+    if (is_gone(written)) return round->finish(Reconciler::Outcome::kDone);
+    if (!written.ok()) return end(*round, std::move(written));
+    account_.events.record(round->as_owner.ref, round->plan.events, kJobComponent);
+    untrack(round);
+  });
 }
 
 void JobController::untrack(std::shared_ptr<Round> round) {

@@ -7,6 +7,7 @@
 
 #include "master/controllers/job_plan.h"
 #include "master/controllers/pod_owner.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -32,7 +33,8 @@ class JobController {
   Store<Job>& jobs_;
   Store<Pod>& pods_;
   Reconciler reconciler_;  // Jobs
-  Reconciler orphans_;     // Pods with the finalizer and without their Job
+  StatusWriter status_;
+  Reconciler orphans_;  // Pods with the finalizer and without their Job
   PodOwner pods_owner_;
 };
 

@@ -494,7 +494,7 @@ std::string JobPlan::text() const {
     else if (one.failures) out += fmt::format("create {} after {} failures\n", one.index, one.failures);
     else out += fmt::format("create {}\n", one.index);
   }
-  for (const Event& event : events) out += fmt::format("event {} {}\n", event.type, event.reason);
+  for (const PlanEvent& event : events) out += fmt::format("event {} {}\n", event.type, event.reason);
   if (remove_job) out += "delete job\n";
   if (again)
     out +=

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "master/controllers/events.h"
 #include "master/controllers/job_indexes.h"
 #include "master/controllers/jobs.h"
 
@@ -28,11 +29,8 @@ struct JobPlan {
     int64_t failures = 0;  // of this index before
   };
   std::vector<Create> create;
-  struct Event {
-    std::string type, reason, message;
-  };
-  std::vector<Event> events;  // when the status is written
-  bool remove_job = false;    // its time after the end is over
+  std::vector<PlanEvent> events;  // when the status is written
+  bool remove_job = false;        // its time after the end is over
   std::optional<base::Duration> again;
   std::string text() const;
 };

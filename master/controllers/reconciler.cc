@@ -47,6 +47,14 @@ void Reconciler::add(const std::string& key) {
 }
 void Reconciler::add_after(const std::string& key, base::Duration delay) { queue_.add_after(key, delay); }
 
+void Reconciler::end(const char* kind, const std::string& key, const base::Status& status,
+                     const Finish& finish) {
+  if (status.ok()) return finish(Outcome::kDone);
+  if (status.error().kind != base::Kind::kConflict)
+    base::log::warning("{} {}: {}", kind, key, status.error().message());
+  finish(Outcome::kRetry);
+}
+
 void Reconciler::work(const std::string& key) {
   if (auto at = busy_.find(key); at != busy_.end()) {
     at->second = true;

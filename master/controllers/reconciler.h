@@ -50,6 +50,9 @@ class Reconciler {
   bool ready() const { return ready_(); }
   void add(const std::string& key);
   void add_after(const std::string& key, base::Duration delay);  // no-op when due sooner anyway
+  // Ends a round by what came of it: again with back-off unless it went well. The failure is logged, but
+  // for a conflict, which the watch explains.
+  static void end(const char* kind, const std::string& key, const base::Status& status, const Finish& finish);
   Gate gate;
 
  private:

@@ -25,6 +25,7 @@ ReplicaController::ReplicaController(Hub& hub, const api::Resource& resource)
                                        [this](const std::string& key, Reconciler::Finish finish) {
                                          sync(key, std::move(finish));
                                        }),
+      status_(hub, account_, resource_, owners_, reconciler_),
       pods_owner_(hub, account_, pods_, reconciler_,
                   resource.group.empty() ? "replication-controller" : "replicaset-controller") {
   owners_.on_change([this](const Owner& before, const Owner& after) {
@@ -132,15 +133,7 @@ void ReplicaController::publish(std::shared_ptr<Round> round) {
   for (const char* key : {"fullyLabeledReplicas", "readyReplicas", "availableReplicas"})
     if (body[key].as_int64() == 0) body[key] = nullptr;
   if (body["conditions"].as_array().empty()) body["conditions"] = nullptr;
-  account_.client.patch(
-      resource_, owner.meta.ns, owner.meta.name, "merge",
-      json::object{{"metadata", {{"uid", owner.meta.uid}}}, {"status", std::move(body)}},
-      [this, round, finish](base::Result<json::value> result) {
-        if (!result.ok()) return finish(result.error());
-        reconciler_.gate.wrote(round->key, owners_, revision_of(*result), hub_.now());
-        finish({});
-      },
-      "status");
+  status_.write(owner.meta, std::move(body), finish);
 }
 
 }  // namespace master::controllers

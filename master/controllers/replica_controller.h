@@ -7,6 +7,7 @@
 
 #include "master/controllers/pod_owner.h"
 #include "master/controllers/replica_plan.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -29,6 +30,7 @@ class ReplicaController {
   Store<Pod>& pods_;
   const api::Resource resource_;
   Reconciler reconciler_;
+  StatusWriter status_;
   PodOwner pods_owner_;
 };
 

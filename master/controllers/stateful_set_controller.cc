@@ -31,6 +31,7 @@ StatefulSetController::StatefulSetController(Hub& hub)
       reconciler_(
           hub, {&sets_, &pods_, &claims_, &revisions_},
           [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      status_(hub, account_, kStatefulSets, sets_, reconciler_),
       pods_owner_(hub, account_, pods_, reconciler_, kStatefulComponent, kStatefulWords),
       keeper_(hub, account_, revisions_, reconciler_) {
   sets_.on_change([this](const auto& before, const auto& after) {
@@ -112,8 +113,7 @@ void StatefulSetController::settle_revisions(std::shared_ptr<Round> round) {
 }
 
 void StatefulSetController::make_claims(std::shared_ptr<Round> round) {
-  for (const StatefulSetPlan::Event& event : round->plan.events)
-    account_.events.record(round->as_owner.ref, event.type, event.reason, event.message, kStatefulComponent);
+  account_.events.record(round->as_owner.ref, round->plan.events, kStatefulComponent);
   std::vector<Step> steps;
   for (const StatefulSetPlan::NewClaim& claim : round->plan.claims) steps.push_back(make_claim(round, claim));
   all(std::move(steps), [this, round](base::Status status) {
@@ -236,26 +236,14 @@ void StatefulSetController::remove(std::shared_ptr<Round> round) {
 
 void StatefulSetController::publish(std::shared_ptr<Round> round) {
   if (!round->plan.status_changed) return end(*round, {});
-  const Meta& meta = round->view.set->meta;
-  account_.client.patch(
-      kStatefulSets, meta.ns, meta.name, "merge",
-      json::object{{"metadata", {{"uid", meta.uid}}}, {"status", round->plan.status}},
-      [this, round](base::Result<json::value> result) {
-        if (!result.ok()) {
-          if (result.error().kind == base::Kind::kNotFound) return round->finish(Reconciler::Outcome::kDone);
-          return end(*round, result.error());
-        }
-        reconciler_.gate.wrote(round->key, sets_, revision_of(*result), hub_.now());
-        end(*round, {});
-      },
-      "status");
+  status_.write(round->view.set->meta, round->plan.status, [this, round](base::Status written) {
+    if (is_gone(written)) return round->finish(Reconciler::Outcome::kDone);
+    end(*round, std::move(written));
+  });
 }
 
 void StatefulSetController::end(Round& round, base::Status status) {
-  if (status.ok()) status = std::move(round.failure);
-  if (status.ok()) return round.finish(Reconciler::Outcome::kDone);
-  base::log::warning("StatefulSet {}: {}", round.key, status.error().message());
-  round.finish(Reconciler::Outcome::kRetry);
+  Reconciler::end("StatefulSet", round.key, status.ok() ? round.failure : status, round.finish);
 }
 
 }  // namespace master::controllers

@@ -8,6 +8,7 @@
 #include "master/controllers/pod_owner.h"
 #include "master/controllers/revision_keeper.h"
 #include "master/controllers/stateful_set_plan.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -37,6 +38,7 @@ class StatefulSetController {
   Store<Claim>& claims_;
   Store<Revision>& revisions_;
   Reconciler reconciler_;
+  StatusWriter status_;
   PodOwner pods_owner_;
   RevisionKeeper keeper_;
 };

@@ -353,7 +353,7 @@ std::string StatefulSetPlan::text() const {
   for (const Relabel& one : relabel) out += fmt::format("relabel {}\n", one.pod);
   for (const std::string& name : remove) out += fmt::format("delete {}\n", name);
   for (const std::string& name : forget) out += fmt::format("forget {}\n", name);
-  for (const Event& event : events) out += fmt::format("event {} {}\n", event.type, event.reason);
+  for (const PlanEvent& event : events) out += fmt::format("event {} {}\n", event.type, event.reason);
   if (status_changed) {
     out += "status";
     for (const auto& [key, shown] : {std::pair{"replicas", "replicas"},

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "master/controllers/events.h"
 #include "master/controllers/revisions.h"
 #include "master/controllers/stateful_sets.h"
 
@@ -51,10 +52,7 @@ struct StatefulSetPlan {
   std::vector<Relabel> relabel;     // Pods that lost their identity's labels
   std::vector<std::string> remove;  // Pod names, in this order; after all of the above
   std::vector<std::string> forget;  // old revisions past the limit
-  struct Event {
-    std::string type, reason, message;
-  };
-  std::vector<Event> events;
+  std::vector<PlanEvent> events;
   json::object status;
   bool status_changed = false;
   std::optional<base::Duration> again;
