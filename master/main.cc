@@ -15,10 +15,10 @@
 #include "master/auth/certificates.h"
 #include "master/auth/pki.h"
 #include "master/controllers/controllers.h"
+#include "master/registry/store_check.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server/server.h"
 #include "master/service_address_controller.h"
-#include "master/store/store_check.h"
 
 namespace {
 

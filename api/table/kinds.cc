@@ -1,6 +1,7 @@
 // Columns of the kinds that are not Pods, Services or their nearest kin.
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "api/quantity.h"
 #include "api/table/cells.h"
@@ -58,6 +59,29 @@ std::string access_modes(const json::value* modes) {
         break;
       }
   return joined(out, ",");
+}
+
+// ---- what is used -------------------------------------------------------------------------------
+std::string use_of(const std::vector<const json::value*>& usages, const char* what) {
+  std::optional<Quantity> sum;  // in the form of the first
+  for (const json::value* usage : usages)
+    if (auto one = Quantity::parse(string_at(*usage, what)); one.ok()) sum = sum ? *sum + *one : *one;
+  return sum ? sum->text() : "<none>";
+}
+json::array used_cells(const json::value& o, const std::vector<const json::value*>& usages) {
+  return {name(o), json::value(use_of(usages, "cpu")), json::value(use_of(usages, "memory")),
+          json::value(string_at(o, "window"))};
+}
+json::array node_metrics(const json::value& o, base::Time) {
+  std::vector<const json::value*> usages;
+  if (const json::value* usage = find(o, "usage")) usages.push_back(usage);
+  return used_cells(o, usages);
+}
+json::array pod_metrics(const json::value& o, base::Time) {
+  std::vector<const json::value*> usages;
+  for (const json::value& container : items(find(o, "containers")))
+    if (const json::value* usage = find(container, "usage")) usages.push_back(usage);
+  return used_cells(o, usages);
 }
 
 // ---- workloads ---------------------------------------------------------------------------------
@@ -537,6 +561,15 @@ const std::map<std::string_view, Kind>& more_kinds() {
       {"v1/ResourceQuota",
        {{kName, words("Request", "Used and allowed."), words("Limit", "Used and allowed, of limits."), kAge},
         resource_quota}},
+      {"metrics.k8s.io/v1beta1/NodeMetrics",
+       {{kName, words("cpu", "CPU used."), words("memory", "Memory of the working set."),
+         words("Window", "How long was measured.")},
+        node_metrics}},
+      {"metrics.k8s.io/v1beta1/PodMetrics",
+       {{kName, words("cpu", "CPU used, of all containers."),
+         words("memory", "Memory of the working set, of all containers."),
+         words("Window", "How long was measured.")},
+        pod_metrics}},
       {"apps/v1/ControllerRevision",
        {{kName, words("Controller", "Whose revision it is."), number("Revision", "Its number."), kAge},
         controller_revision}},

@@ -104,6 +104,11 @@ role system:node-bootstrapper
 role system:auth-delegator
   create authentication.k8s.io tokenreviews
   create authorization.k8s.io subjectaccessreviews
+role system:aggregated-metrics-reader
+  label rbac.authorization.k8s.io/aggregate-to-admin
+  label rbac.authorization.k8s.io/aggregate-to-edit
+  label rbac.authorization.k8s.io/aggregate-to-view
+  read metrics.k8s.io nodes,pods
 role system:kube-aggregator
   read core endpoints,services
 role system:kube-controller-manager

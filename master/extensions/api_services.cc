@@ -104,19 +104,20 @@ void ApiServices::conclude(const std::string& name, const base::Result<json::val
 // followed by the aggregator while it is served behind a Service.
 void ApiServices::reconcile(const std::string& name) {
   std::string version = name.substr(0, name.find('.')), group = name.substr(name.find('.') + 1);
-  bool served = false, custom = false;
+  bool served = false, custom = false, yields = false;
   for (const ResourcePtr& row : registry_.resources().all()) {
     if (!row->served || row->group != group || row->version != version) continue;
     served = true;
     custom |= row->type->custom != nullptr;
+    yields |= row->yields;
   }
   ObjectRef found = registry_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
   json::value object = found ? parse_object(*found->text) : json::value();
-  if (found && !served)
+  if (found && (!served || yields))
     if (auto remote = read_remote(object)) return aggregator_.follow(name, object, std::move(*remote));
   aggregator_.drop(name);
   auto done = [this, name](const base::Result<json::value>& result) { conclude(name, result); };
-  if (!found && !served) return queue_.succeeded(name);
+  if (!found && (!served || yields)) return queue_.succeeded(name);
   if (!served && base::string_at(object, "metadata", "labels", kManaged) == "true")
     return client_.remove(kApiServices, "", name, nullptr, done);
   auto set_status = [this, name, done](const json::value& made) {

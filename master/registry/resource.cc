@@ -105,7 +105,8 @@ void ResourceTable::remove(std::string_view group, std::string_view version, std
 ResourcePtr ResourceTable::find(std::string_view group, std::string_view version,
                                 std::string_view plural) const {
   auto it = by_path_.find(path_of(group, version, plural));
-  if (it != by_path_.end()) return it->second->served ? it->second : nullptr;
+  if (it != by_path_.end() && (it->second->served || !it->second->yields))
+    return it->second->served ? it->second : nullptr;
   if (remote_.empty()) return nullptr;
   std::string group_version = std::string(group).append("/").append(version);
   if (!remote_.contains(group_version)) return nullptr;
@@ -116,6 +117,18 @@ ResourcePtr ResourceTable::find(std::string_view group, std::string_view version
   row->group_version_text = std::move(group_version);
   row->remote = true;
   return row;
+}
+void ResourceTable::set_remote(std::set<std::string, std::less<>> group_versions) {
+  remote_ = std::move(group_versions);
+  bool changed = false;
+  for (const ResourcePtr& row : all_) {
+    if (!row->yields || row->served != remote_.contains(row->group_version_text)) continue;
+    row->served = !row->served;
+    changed = true;
+  }
+  if (!changed) return;
+  ++generation_;
+  if (changed_) changed_();
 }
 std::vector<std::pair<std::string, std::string>> ResourceTable::group_versions() const {
   std::vector<std::string_view> groups;

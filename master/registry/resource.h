@@ -25,20 +25,20 @@ struct Strategy;
 extern const Strategy kNoStrategy;  // does nothing
 
 struct ResourceInfo {
-  std::string group;  // "" for core
-  std::string version;
-  std::string plural;  // "pods"
-  std::string singular;
-  std::string kind;         // "Pod"
-  std::string short_names;  // "po", "rs,…"; "" for none
-  std::string categories;   // "all"
+  std::string group = {};  // "" for core
+  std::string version = {};
+  std::string plural = {};  // "pods"
+  std::string singular = {};
+  std::string kind = {};         // "Pod"
+  std::string short_names = {};  // "po", "rs,…"; "" for none
+  std::string categories = {};   // "all"
   bool namespaced = false;
   bool has_status = false;  // a status subresource; create and update keep status out
   bool has_scale = false;
-  bool is_volatile = false;     // lives in memory only (leases)
-  std::string package;          // of its type in the tables
-  std::string field_selectors;  // "spec.nodeName,status.phase" besides metadata.name/namespace
-  std::string subresources;     // further ones: "log,exec,binding"
+  bool is_volatile = false;          // lives in memory only (leases)
+  std::string package = {};          // of its type in the tables
+  std::string field_selectors = {};  // "spec.nodeName,status.phase" besides metadata.name/namespace
+  std::string subresources = {};     // further ones: "log,exec,binding"
   // What clients may do, "create" for reviews that are answered and never stored; "": everything.
   std::string verbs = {};
   bool creates_on_update = false;  // PUT of what is not there makes it
@@ -51,6 +51,9 @@ struct ResourceInfo {
 
   // False: no path leads to it; a custom resource's version that is only stored.
   bool served = true;
+  // Steps aside for another API server's of the same group version, and has no APIService of its own: who
+  // brings a metrics server brings one.
+  bool yields = false;
   // Another API server's (aggregator.h): group, version and plural are all that is known of it.
   bool remote = false;
   // The webhook of a custom resource whose versions differ in more than apiVersion.
@@ -99,7 +102,7 @@ class ResourceTable {
   ResourcePtr add(ResourceInfo row);
   void remove(std::string_view group, std::string_view version, std::string_view plural);
   // Group versions ("metrics.k8s.io/v1beta1") that other API servers serve.
-  void set_remote(std::set<std::string, std::less<>> group_versions) { remote_ = std::move(group_versions); }
+  void set_remote(std::set<std::string, std::less<>> group_versions);
   // Group versions that are served here, versions of a group side by side and the newest first.
   std::vector<std::pair<std::string, std::string>> group_versions() const;
   // Rises with add and remove: what is made from the table (discovery, OpenAPI) is stale.

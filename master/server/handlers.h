@@ -30,6 +30,7 @@ void add_proxy_handlers(ApiServer& server);      // proxy.cc
 void add_review_handlers(ApiServer& server);     // reviews.cc
 void add_token_handlers(ApiServer& server);      // token_request.cc
 void add_namespace_handlers(ApiServer& server);  // namespace_finalize.cc
+void add_metrics_handlers(ApiServer& server);    // metrics_api.cc
 // The key set and issuer of tokens; false when the path is another.
 bool serve_openid(const ApiServer& server, const RequestPtr& request);
 

@@ -77,7 +77,7 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
       nodes_(std::make_unique<NodeClients>(registry_, options_.node_client)),
       discovery_(std::make_unique<Discovery>(*this)) {
   for (auto add : {add_pod_handlers, add_stream_handlers, add_proxy_handlers, add_review_handlers,
-                   add_token_handlers, add_namespace_handlers})
+                   add_token_handlers, add_namespace_handlers, add_metrics_handlers})
     add(*this);
 }
 ApiServer::~ApiServer() { finish_heavy_requests(loop_); }

@@ -86,18 +86,21 @@ class Autoscalers(cluster.ClusterTest):
         return [n for n, p in items.items() if p["metadata"]["labels"].get("app") == app and "deletionTimestamp" not in p["metadata"]]
 
     def test_follows_the_load_and_back(self):
+        # A metrics server takes the built-in one's place. Nobody stands behind its Service yet: said, and
+        # nothing is changed.
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "metrics", "namespace": NS},
+                   "spec": {"ports": [{"port": 443, "targetPort": PORT}]}}
+        api_service = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": f"v1beta1.{GROUP}"},
+                       "spec": {"group": GROUP, "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
+                                "caBundle": base64.b64encode(self.authority.ca).decode(), "service": {"name": "metrics", "namespace": NS}}}
+        for each in (service, api_service):
+            self.kubectl("apply", "-f", "-", input=each, namespace=None)
         self.apply(deployment("web", 1), autoscaler("web", 1, 4, scaleDown={"stabilizationWindowSeconds": 0}))
         names = self.running("web", 1)
-        # Nobody serves metrics yet: said, and nothing is changed.
         found = self.until_says("web", "ScalingActive", "False", "FailedGetResourceMetric")
         self.assertIn("unable to fetch metrics from resource metrics API", condition(found, "ScalingActive")["message"])
         self.until_event("FailedGetResourceMetric", "web", text="failed to get cpu utilization")
-        for each in ({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "metrics", "namespace": NS}, "spec": {"ports": [{"port": 443, "targetPort": PORT}]}},
-                     endpoint_slice("metrics", PORT, namespace=NS),
-                     {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": f"v1beta1.{GROUP}"},
-                      "spec": {"group": GROUP, "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
-                               "caBundle": base64.b64encode(self.authority.ca).decode(), "service": {"name": "metrics", "namespace": NS}}}):
-            self.kubectl("apply", "-f", "-", input=each, namespace=None)
+        self.kubectl("apply", "-f", "-", input=endpoint_slice("metrics", PORT, namespace=NS), namespace=None)
         self.tell({name: "60m" for name in names})  # six times the target of one Pod
         found = self.until(HPAS, lambda items: items["web"]["status"].get("desiredReplicas") == 4, 90, "four are wanted")["web"]
         self.assertIn("lastScaleTime", found["status"])

@@ -2,7 +2,7 @@
 // starts and serves the rest.
 #include <sqlite3.h>
 
-#include "master/store/store_check.h"
+#include "master/registry/store_check.h"
 #include "master/store/store_file.h"
 #include "server_fixture.h"
 

@@ -1,4 +1,4 @@
-#include "master/store/store_check.h"
+#include "master/registry/store_check.h"
 
 #include <fmt/format.h>
 
@@ -6,6 +6,8 @@
 #include <set>
 
 #include "base/sys.h"
+#include "master/registry/object_cache.h"
+#include "master/registry/resource.h"
 #include "master/store/record.h"
 #include "master/store/store.h"
 #include "master/store/store_file.h"
