@@ -1,6 +1,5 @@
 #include "api/text_formats.h"
 
-#include <arpa/inet.h>
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -9,17 +8,12 @@
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/ip.h"
 
 namespace api {
 
-bool is_ipv4(std::string_view text) {
-  in_addr address;
-  return inet_pton(AF_INET, std::string(text).c_str(), &address) == 1;
-}
-bool is_ipv6(std::string_view text) {
-  in6_addr address;
-  return inet_pton(AF_INET6, std::string(text).c_str(), &address) == 1;
-}
+bool is_ipv4(std::string_view text) { return base::Ip::parse_v4(text).has_value(); }
+bool is_ipv6(std::string_view text) { return base::Ip::parse_v6(text).has_value(); }
 bool is_ip(std::string_view text) { return is_ipv4(text) || is_ipv6(text); }
 
 namespace {

@@ -117,8 +117,8 @@ std::string hosts_file(const Record& record, const std::string& address, const s
 
 namespace {
 
-base::Result<netns::Cidr> subnet_of(const Places& places) {
-  auto cidr = netns::parse_cidr(places.subnet);
+base::Result<base::Cidr> subnet_of(const Places& places) {
+  auto cidr = base::Cidr::parse_v4(places.subnet);
   if (cidr && cidr->prefix >= 8 && cidr->prefix <= 30) return *cidr;
   return make_error(Kind::kInvalid, "read --subnet", places.subnet, "not an IPv4 subnet of /8 to /30");
 }
@@ -196,23 +196,24 @@ base::Status claim_port(const Places& places, const std::string& id, const Port&
 }  // namespace
 
 base::Result<std::string> gateway_address(const Places& places) {
-  return netns::format_ipv4(TRY(netns::AddressPool::of(TRY(subnet_of(places)))).gateway());
+  return TRY(netns::AddressPool::of(TRY(subnet_of(places)))).gateway().text();
 }
 
 base::Result<std::string> claim_address(const Places& places, const std::string& id) {
-  netns::Cidr subnet = TRY(subnet_of(places));
+  base::Cidr subnet = TRY(subnet_of(places));
   base::UniqueFd lock = TRY(lock_network(places));
   netns::AddressPool pool = TRY(netns::AddressPool::of(subnet));
   // The lock's text is the address given last: a freed one comes back last.
   std::string last = TRY(sys::read_file(network_lock(places)));
   for (const std::string& name : TRY(sys::list_dir(places.addresses())))
-    if (auto address = netns::parse_ipv4(name))
+    if (auto address = base::Ip::parse_v4(name))
       base::ignore(pool.reserve(*address), "of another subnet, before it was changed");
   std::string address;
-  for (uint32_t next = netns::parse_ipv4(last).value_or(0) + 1; address.empty(); ++next) {
-    bool round = !subnet.contains(next) || next == subnet.address + subnet.size() - 1;
-    if (round) address = netns::format_ipv4(TRY(pool.allocate()));
-    else if (pool.reserve(next).ok()) address = netns::format_ipv4(next);
+  for (base::Ip next = base::Ip::parse_v4(last).value_or(base::Ip()).plus(1); address.empty();
+       next = next.plus(1)) {
+    bool round = !subnet.contains(next) || next == subnet.last();
+    if (round) address = TRY(pool.allocate()).text();
+    else if (pool.reserve(next).ok()) address = next.text();
   }
   std::string claim = places.addresses() + "/" + address;
   if (::symlink(id.c_str(), claim.c_str()) != 0) return sys::last_error("symlink", claim);
@@ -257,8 +258,10 @@ base::Status attach_network(const Places& places, const std::string& id, const s
   netns::PodLink link;
   link.host_name = netns::host_link_name(id);
   link.bridge = places.bridge;
-  link.address = fmt::format("{}/{}", address, TRY(subnet_of(places)).prefix);
-  link.gateway = TRY(gateway_address(places));
+  const base::Cidr subnet = TRY(subnet_of(places));
+  link.address = base::Ip::parse_v4(address).value_or(base::Ip());
+  link.prefix = subnet.prefix;
+  link.gateway = TRY(netns::AddressPool::of(subnet)).gateway();
   return netns::attach_pod(link, sandbox.netns.get(), sandbox.netlink.get());
 }
 

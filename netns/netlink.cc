@@ -56,8 +56,8 @@ void put_u8(Message& message, int attribute, uint8_t value) {
 void put_u32(Message& message, int attribute, uint32_t value) {
   SAMPAN_CHECK(nla_put_u32(message.get(), attribute, value) == 0);
 }
-void put_ipv4(Message& message, int attribute, uint32_t host_order) {
-  put_u32(message, attribute, __builtin_bswap32(host_order));
+void put_ipv4(Message& message, int attribute, base::Ip address) {
+  put_u32(message, attribute, __builtin_bswap32(address.v4_bits()));
 }
 void put_string(Message& message, int attribute, const std::string& value) {
   SAMPAN_CHECK(nla_put_string(message.get(), attribute, value.c_str()) == 0);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/ip.h"
 #include "base/result.h"
 
 namespace netns {
@@ -33,7 +34,7 @@ Message make_message(int type, int flags, const Header& header) {
 }
 void put_u8(Message& message, int attribute, uint8_t value);
 void put_u32(Message& message, int attribute, uint32_t value);
-void put_ipv4(Message& message, int attribute, uint32_t host_order);
+void put_ipv4(Message& message, int attribute, base::Ip address);
 void put_string(Message& message, int attribute, const std::string& value);
 
 base::Result<base::UniqueFd> open_netlink();  // NETLINK_ROUTE in the calling thread's namespace

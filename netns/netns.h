@@ -1,7 +1,6 @@
 // The one header of netns/: the node's bridge, routes and the Pods' veths, over netlink. A Pod's
 // namespace is made by sampan-pod; what is in it is set through a netlink socket that sampan-pod
-// opened there, so no thread of a daemon ever enters a namespace. IPv4 now; addresses are strings
-// in the usual form.
+// opened there, so no thread of a daemon ever enters a namespace. IPv4 now.
 #pragma once
 
 #include <map>
@@ -11,45 +10,35 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/ip.h"
 #include "base/result.h"
 
 namespace netns {
 
 // ---- addresses (pure) ---------------------------------------------------------------------
-struct Cidr {
-  uint32_t address = 0;  // host byte order, host bits cleared
-  int prefix = 0;
-  uint32_t size() const { return prefix == 0 ? 0 : 1u << (32 - prefix); }
-  bool contains(uint32_t ip) const;
-};
-std::optional<uint32_t> parse_ipv4(std::string_view text);
-std::string format_ipv4(uint32_t address);
-std::optional<Cidr> parse_cidr(std::string_view text);
-std::string format_cidr(const Cidr& cidr);
-
 // Hands out Pod addresses of one node's CIDR: the network, the gateway (first address) and the
 // broadcast are never given; a freed address comes back last, so that a stale peer meets nobody.
 class AddressPool {
  public:
   // kInvalid: it has no address for a Pod (/31, /32), or is wider than anybody's network (below /8).
-  static base::Result<AddressPool> of(Cidr cidr);
-  base::Result<uint32_t> allocate();       // kExhausted names the CIDR
-  base::Status reserve(uint32_t address);  // found in use at start
-  void release(uint32_t address);
-  uint32_t gateway() const;
+  static base::Result<AddressPool> of(base::Cidr cidr);
+  base::Result<base::Ip> allocate();       // kExhausted names the CIDR
+  base::Status reserve(base::Ip address);  // found in use at start
+  void release(base::Ip address);
+  base::Ip gateway() const;
   size_t used() const;
 
  private:
-  explicit AddressPool(Cidr cidr) : cidr_(cidr), next_(cidr.address + 2) {}
-  Cidr cidr_;
-  std::set<uint32_t> used_;
-  uint32_t next_ = 0;
+  explicit AddressPool(base::Cidr cidr);
+  base::Cidr cidr_;
+  base::Ip first_, last_, next_;
+  std::set<base::Ip> used_;
 };
 
 // ---- the node's network: observe, plan, act -------------------------------------------------
 struct NodeNetwork {  // desired
   std::string bridge = "sampan0";
-  Cidr pod_cidr;  // the bridge gets its first address
+  base::Cidr pod_cidr;  // the bridge gets its first address
   int mtu = 1500;
   std::map<std::string, std::string> routes;  // other nodes: "10.244.1.0/24" -> "192.0.2.12"
 };
@@ -90,8 +79,9 @@ base::Status remove_bridge(const std::string& bridge);  // absent is fine
 struct PodLink {
   std::string host_name;  // "veth" + 11 characters derived from the Pod's uid
   std::string bridge = "sampan0";
-  std::string address;  // "10.244.0.5/24"
-  std::string gateway;  // "10.244.0.1"
+  base::Ip address;
+  int prefix = 24;  // of the node's Pod CIDR
+  base::Ip gateway;
   int mtu = 1500;
   bool hairpin = true;  // a Pod may reach itself through its Service
 };

@@ -25,7 +25,7 @@ bool is_off(const std::string& path) {
   return text.ok() && *text == "0\n";
 }
 
-uint32_t ipv4_of(nlattr* attribute) { return ntohl(nla_get_u32(attribute)); }
+base::Ip ipv4_of(nlattr* attribute) { return base::Ip::v4(ntohl(nla_get_u32(attribute))); }
 
 base::Result<std::vector<std::string>> addresses_of(int fd, int index) {
   ifaddrmsg header{};
@@ -35,7 +35,7 @@ base::Result<std::vector<std::string>> addresses_of(int fd, int index) {
     auto* info = static_cast<ifaddrmsg*>(nlmsg_data(answer));
     nlattr* local = nlmsg_find_attr(answer, sizeof *info, IFA_LOCAL);
     if (static_cast<int>(info->ifa_index) == index && local)
-      found.push_back(format_ipv4(ipv4_of(local)) + "/" + std::to_string(info->ifa_prefixlen));
+      found.push_back(base::Cidr{ipv4_of(local), info->ifa_prefixlen}.text());
   }));
   return found;
 }
@@ -49,16 +49,14 @@ base::Result<std::map<std::string, std::string>> our_routes(int fd) {
     nlattr* to = nlmsg_find_attr(answer, sizeof *info, RTA_DST);
     nlattr* via = nlmsg_find_attr(answer, sizeof *info, RTA_GATEWAY);
     if (info->rtm_protocol == kRouteProtocol && to && via)
-      found[format_cidr({ipv4_of(to), info->rtm_dst_len})] = format_ipv4(ipv4_of(via));
+      found[base::Cidr{ipv4_of(to), info->rtm_dst_len}.text()] = ipv4_of(via).text();
   }));
   return found;
 }
 
 base::Result<Message> address_message(int type, int flags, int index, const std::string& address) {
-  size_t slash = address.find('/');
-  auto ip = parse_ipv4(std::string_view(address).substr(0, slash));
-  auto cidr = parse_cidr(address);
-  if (!ip || !cidr)
+  auto cidr = base::Cidr::parse_v4(address);
+  if (!cidr)
     return base::make_error(base::Kind::kInvalid, "parse address", address, "not an IPv4 address",
                             "write it as 10.244.0.1/24");
   ifaddrmsg header{};
@@ -66,15 +64,15 @@ base::Result<Message> address_message(int type, int flags, int index, const std:
   header.ifa_prefixlen = static_cast<uint8_t>(cidr->prefix);
   header.ifa_index = static_cast<uint32_t>(index);
   Message message = make_message(type, flags, header);
-  put_ipv4(message, IFA_LOCAL, *ip);
-  put_ipv4(message, IFA_ADDRESS, *ip);
+  put_ipv4(message, IFA_LOCAL, cidr->address);
+  put_ipv4(message, IFA_ADDRESS, cidr->address);
   return message;
 }
 
 base::Result<Message> route_message(int type, int flags, const std::string& to, const std::string& via,
                                     int index) {
-  auto cidr = parse_cidr(to);
-  auto gateway = parse_ipv4(via);
+  auto cidr = base::Cidr::parse_v4(to);
+  auto gateway = base::Ip::parse_v4(via);
   if (!cidr || (!via.empty() && !gateway))
     return base::make_error(base::Kind::kInvalid, "parse route", to + " via " + via, "not an IPv4 route",
                             "write it as 10.244.1.0/24 via 192.0.2.12");
@@ -88,7 +86,7 @@ base::Result<Message> route_message(int type, int flags, const std::string& to, 
                      : via.empty()        ? RT_SCOPE_LINK
                                           : RT_SCOPE_UNIVERSE;
   Message message = make_message(type, flags, header);
-  put_ipv4(message, RTA_DST, cidr->address);
+  put_ipv4(message, RTA_DST, cidr->first());
   if (!via.empty()) put_ipv4(message, RTA_GATEWAY, *gateway);
   if (index > 0) put_u32(message, RTA_OIF, static_cast<uint32_t>(index));
   return message;

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include "netns/netns.h"
+#include "netns/port_pins.h"
 
 namespace netns {
 
@@ -23,11 +24,7 @@ std::string Action::text() const {
 
 // A bridge without an address of its own takes the lowest of its ports', and changes it as they come
 // and go; Pods would go on sending to the old one until their neighbour entry is doubted.
-static std::string bridge_mac(const Cidr& pod_cidr) {
-  uint32_t gateway = pod_cidr.address + 1;
-  return fmt::format("0a:58:{:02x}:{:02x}:{:02x}:{:02x}", gateway >> 24, gateway >> 16 & 255,
-                     gateway >> 8 & 255, gateway & 255);
-}
+static std::string bridge_mac(const base::Cidr& pod_cidr) { return pod_mac(pod_cidr.first().plus(1)); }
 
 std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed) {
   using Kind = Action::Kind;
@@ -40,8 +37,7 @@ std::vector<Action> plan(const NodeNetwork& desired, const Observed& observed) {
   if (observed.bridge_mtu != desired.mtu) add(Kind::kSetMtu, bridge, std::to_string(desired.mtu));
   if (!observed.redirects_off) add(Kind::kDisableRedirects, bridge);
 
-  std::string address =
-      format_ipv4(desired.pod_cidr.address + 1) + "/" + std::to_string(desired.pod_cidr.prefix);
+  std::string address = base::Cidr{desired.pod_cidr.first().plus(1), desired.pod_cidr.prefix}.text();
   bool has_address = false;
   for (const std::string& have : observed.bridge_addresses) {
     if (have == address) has_address = true;

@@ -20,17 +20,13 @@ namespace {
 
 constexpr const char* kPodLink = "eth0";
 
-void put_mac(Message& message, uint32_t address) {
-  uint8_t mac[6] = {0x0a,
-                    0x58,
-                    static_cast<uint8_t>(address >> 24),
-                    static_cast<uint8_t>(address >> 16),
-                    static_cast<uint8_t>(address >> 8),
-                    static_cast<uint8_t>(address)};
+void put_mac(Message& message, base::Ip address) {
+  const auto bytes = address.bytes();
+  uint8_t mac[6] = {0x0a, 0x58, bytes[12], bytes[13], bytes[14], bytes[15]};
   SAMPAN_CHECK(nla_put(message.get(), IFLA_ADDRESS, sizeof mac, mac) == 0);
 }
 
-Message veth_message(const PodLink& link, uint32_t address, int bridge_index, int netns) {
+Message veth_message(const PodLink& link, base::Ip address, int bridge_index, int netns) {
   ifinfomsg up{};
   up.ifi_flags = up.ifi_change = IFF_UP;
   Message message = make_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, up);
@@ -56,7 +52,7 @@ Message veth_message(const PodLink& link, uint32_t address, int bridge_index, in
 
 // By name and as a bridge port's own data, so that it fits into the batch that makes the link. The
 // kernel takes an alias only for a link that exists.
-Message port_message(const PodLink& link, uint32_t address) {
+Message port_message(const PodLink& link, base::Ip address) {
   Message message = make_message(RTM_NEWLINK, 0, ifinfomsg{});
   put_string(message, IFLA_IFNAME, link.host_name);
   put_string(message, IFLA_IFALIAS, pin_alias(address));
@@ -69,28 +65,21 @@ Message port_message(const PodLink& link, uint32_t address) {
   return message;
 }
 
-base::Status make_veth(int fd, const PodLink& link, uint32_t address, int bridge_index, int netns) {
+base::Status make_veth(int fd, const PodLink& link, base::Ip address, int bridge_index, int netns) {
   Batch batch;
   batch.add(veth_message(link, address, bridge_index, netns), "make veth", link.host_name);
   batch.add(port_message(link, address), "set hairpin mode", link.host_name);
   return batch.run(fd);
 }
 
-struct Addresses {
-  uint32_t own, gateway;
-  Cidr cidr;
-};
-base::Result<Addresses> parse_addresses(const PodLink& link) {
-  auto address = parse_ipv4(std::string_view(link.address).substr(0, link.address.find('/')));
-  auto cidr = parse_cidr(link.address);
-  auto gateway = parse_ipv4(link.gateway);
-  if (!address || !cidr || !gateway)
-    return base::make_error(base::Kind::kInvalid, "configure Pod network", link.host_name,
-                            "address " + link.address + " or gateway " + link.gateway + " is not IPv4");
-  return Addresses{*address, *gateway, *cidr};
+base::Status check_addresses(const PodLink& link) {
+  if (link.address.is_v4() && link.gateway.is_v4() && link.prefix >= 1 && link.prefix <= 32) return {};
+  return base::make_error(base::Kind::kInvalid, "configure Pod network", link.host_name,
+                          "address " + base::Cidr{link.address, link.prefix}.text() + " or gateway " +
+                              link.gateway.text() + " is not IPv4");
 }
 
-base::Status configure_pod(const PodLink& link, const Addresses& addresses, int pod_netlink, int eth0) {
+base::Status configure_pod(const PodLink& link, int pod_netlink, int eth0) {
   Batch batch;
   for (int index : {1, eth0}) {  // lo is always 1
     ifinfomsg up{};
@@ -100,14 +89,14 @@ base::Status configure_pod(const PodLink& link, const Addresses& addresses, int 
   }
   ifaddrmsg header{};
   header.ifa_family = AF_INET;
-  header.ifa_prefixlen = static_cast<uint8_t>(addresses.cidr.prefix);
+  header.ifa_prefixlen = static_cast<uint8_t>(link.prefix);
   header.ifa_index = static_cast<uint32_t>(eth0);
   Message add = make_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, header);
-  put_ipv4(add, IFA_LOCAL, addresses.own);
-  put_ipv4(add, IFA_ADDRESS, addresses.own);
-  put_ipv4(add, IFA_BROADCAST, addresses.cidr.address + addresses.cidr.size() - 1);
+  put_ipv4(add, IFA_LOCAL, link.address);
+  put_ipv4(add, IFA_ADDRESS, link.address);
+  put_ipv4(add, IFA_BROADCAST, link.address.last_of(link.prefix));
   put_u32(add, IFA_FLAGS, IFA_F_NOPREFIXROUTE);
-  batch.add(std::move(add), "add address " + link.address, kPodLink, {EEXIST});
+  batch.add(std::move(add), "add address " + link.address.text(), kPodLink, {EEXIST});
 
   rtmsg route{};
   route.rtm_family = AF_INET;
@@ -117,17 +106,17 @@ base::Status configure_pod(const PodLink& link, const Addresses& addresses, int 
   route.rtm_scope = RT_SCOPE_LINK;
   route.rtm_dst_len = 32;
   Message on_link = make_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
-  put_ipv4(on_link, RTA_DST, addresses.gateway);
-  put_ipv4(on_link, RTA_PREFSRC, addresses.own);
+  put_ipv4(on_link, RTA_DST, link.gateway);
+  put_ipv4(on_link, RTA_PREFSRC, link.address);
   put_u32(on_link, RTA_OIF, static_cast<uint32_t>(eth0));
-  batch.add(std::move(on_link), "add route to gateway " + link.gateway, kPodLink);
+  batch.add(std::move(on_link), "add route to gateway " + link.gateway.text(), kPodLink);
   route.rtm_scope = RT_SCOPE_UNIVERSE;
   route.rtm_dst_len = 0;
   Message otherwise = make_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
-  put_ipv4(otherwise, RTA_GATEWAY, addresses.gateway);
-  put_ipv4(otherwise, RTA_PREFSRC, addresses.own);
+  put_ipv4(otherwise, RTA_GATEWAY, link.gateway);
+  put_ipv4(otherwise, RTA_PREFSRC, link.address);
   put_u32(otherwise, RTA_OIF, static_cast<uint32_t>(eth0));
-  batch.add(std::move(otherwise), "add default route via " + link.gateway, kPodLink);
+  batch.add(std::move(otherwise), "add default route via " + link.gateway.text(), kPodLink);
   return batch.run(pod_netlink);
 }
 
@@ -139,22 +128,22 @@ base::Status attach_pod(const PodLink& link, int netns, int pod_netlink) {
   if (!bridge)
     return base::make_error(base::Kind::kNotFound, "attach Pod", link.host_name, "no bridge " + link.bridge,
                             "the node's network is set up first");
-  Addresses addresses = TRY(parse_addresses(link));
-  TRY(pin_port(fd.get(), {link.host_name, addresses.own}));
-  base::Status made = make_veth(fd.get(), link, addresses.own, bridge->index, netns);
+  TRY(check_addresses(link));
+  TRY(pin_port(fd.get(), {link.host_name, link.address}));
+  base::Status made = make_veth(fd.get(), link, link.address, bridge->index, netns);
   if (!made.ok() && made.error().errno_value != EEXIST) return made;
   auto eth0 = TRY(find_link(pod_netlink, kPodLink));
   if (!made.ok() && !eth0) {
     // The name is taken by a pair whose other end is elsewhere: a dead Pod's.
     TRY(delete_link(fd.get(), link.host_name));
-    TRY(make_veth(fd.get(), link, addresses.own, bridge->index, netns));
+    TRY(make_veth(fd.get(), link, link.address, bridge->index, netns));
     eth0 = TRY(find_link(pod_netlink, kPodLink));
   }
   if (!eth0)
     return base::make_error(base::Kind::kConflict, "attach Pod", link.host_name,
                             "eth0 did not appear in the Pod's namespace",
                             "the netlink socket must come from that namespace");
-  TRY(configure_pod(link, addresses, pod_netlink, eth0->index));
+  TRY(configure_pod(link, pod_netlink, eth0->index));
   // The host's end got its carrier when eth0 came up; the bridge forwards only once the kernel's
   // link watch has run. Asking for the link runs it (since 6.8), else the Pod's first ARP request
   // could be lost, and with it a second.
@@ -177,7 +166,7 @@ base::Result<std::optional<std::string>> pod_address(int pod_netlink) {
     auto* info = static_cast<ifaddrmsg*>(nlmsg_data(answer));
     nlattr* local = nlmsg_find_attr(answer, sizeof *info, IFA_LOCAL);
     if (static_cast<int>(info->ifa_index) == eth0->index && local && !found)
-      found = format_ipv4(ntohl(nla_get_u32(local)));
+      found = base::Ip::v4(ntohl(nla_get_u32(local))).text();
   }));
   return found;
 }

@@ -90,7 +90,7 @@ std::string port_key(const std::string& link) {
 }
 // Every part of a concatenation takes whole 32-bit words.
 std::string address_key(const PortPin& pin) {
-  uint32_t ip = htonl(pin.address);
+  uint32_t ip = htonl(pin.address.v4_bits());
   std::string key = port_key(pin.link) + std::string("\x0a\x58", 2);
   key.append(reinterpret_cast<char*>(&ip), 4).append(2, '\0').append(reinterpret_cast<char*>(&ip), 4);
   return key;
@@ -136,16 +136,15 @@ base::Status transact(int fd, std::vector<Message> messages, const std::string& 
 
 }  // namespace
 
-std::string pod_mac(uint32_t address) {
-  return fmt::format("0a:58:{:02x}:{:02x}:{:02x}:{:02x}", address >> 24, address >> 16 & 255,
-                     address >> 8 & 255, address & 255);
+std::string pod_mac(base::Ip address) {
+  const uint32_t bits = address.v4_bits();
+  return fmt::format("0a:58:{:02x}:{:02x}:{:02x}:{:02x}", bits >> 24, bits >> 16 & 255, bits >> 8 & 255,
+                     bits & 255);
 }
-std::string pin_alias(uint32_t address) { return std::string(kAlias) + format_ipv4(address); }
-bool parse_pin_alias(const std::string& alias, uint32_t* address) {
-  auto ip =
-      alias.starts_with(kAlias) ? parse_ipv4(std::string_view(alias).substr(kAlias.size())) : std::nullopt;
-  if (ip) *address = *ip;
-  return ip.has_value();
+std::string pin_alias(base::Ip address) { return std::string(kAlias) + address.text(); }
+std::optional<base::Ip> parse_pin_alias(const std::string& alias) {
+  if (!alias.starts_with(kAlias)) return std::nullopt;
+  return base::Ip::parse_v4(std::string_view(alias).substr(kAlias.size()));
 }
 
 std::string pins_text(const std::vector<PortPin>& pins, bool replace) {
@@ -153,8 +152,7 @@ std::string pins_text(const std::vector<PortPin>& pins, bool replace) {
   for (const PortPin& pin : pins) {
     const char* comma = ports.empty() ? "" : ", ";
     ports += fmt::format("{}\"{}\"", comma, pin.link);
-    addresses +=
-        fmt::format("{}\"{}\" . {} . {}", comma, pin.link, pod_mac(pin.address), format_ipv4(pin.address));
+    addresses += fmt::format("{}\"{}\" . {} . {}", comma, pin.link, pod_mac(pin.address), pin.address.text());
   }
   auto elements = [](const std::string& list) {
     return list.empty() ? std::string() : " elements = { " + list + " }";
@@ -180,10 +178,9 @@ base::Result<std::vector<PortPin>> pods_links(int netlink_fd) {
   TRY(dump(netlink_fd, make_message(RTM_GETLINK, 0, ifinfomsg{}), "list links", [&](nlmsghdr* answer) {
     nlattr* name = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_IFNAME);
     nlattr* alias = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_IFALIAS);
-    PortPin pin;
-    if (!name || !alias || !parse_pin_alias(nla_get_string(alias), &pin.address)) return;
-    pin.link = nla_get_string(name);
-    pins.push_back(std::move(pin));
+    if (!name || !alias) return;
+    if (auto address = parse_pin_alias(nla_get_string(alias)))
+      pins.push_back({nla_get_string(name), *address});
   }));
   return pins;
 }
@@ -257,8 +254,7 @@ base::Status pin_port(int netlink_fd, const PortPin& pin) {
     std::vector<Message> messages;
     messages.push_back(elements_message(NFT_MSG_NEWSETELEM, addresses_set(), {address_key(pin)}));
     messages.push_back(elements_message(NFT_MSG_NEWSETELEM, "ports", {port_key(pin.link)}));
-    return transact(fd.get(), std::move(messages), "pin bridge port to " + format_ipv4(pin.address),
-                    pin.link);
+    return transact(fd.get(), std::move(messages), "pin bridge port to " + pin.address.text(), pin.link);
   };
   std::lock_guard lock(changing);
   base::Status pinned = pin_it();

@@ -5,23 +5,24 @@
 // upgrade that changed the rules, or when somebody flushed them. Thread-safe. Private to netns/.
 #pragma once
 
-#include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/ip.h"
 #include "base/result.h"
 
 namespace netns {
 
 struct PortPin {
-  std::string link;      // "vethabc…"
-  uint32_t address = 0;  // host byte order
+  std::string link;  // "vethabc…"
+  base::Ip address;
 };
 // 0a:58: and the address, as other network plugins have it.
-std::string pod_mac(uint32_t address);
-std::string pin_alias(uint32_t address);  // "sampan-pod 10.244.0.5"
-bool parse_pin_alias(const std::string& alias, uint32_t* address);
+std::string pod_mac(base::Ip address);
+std::string pin_alias(base::Ip address);  // "sampan-pod 10.244.0.5"
+std::optional<base::Ip> parse_pin_alias(const std::string& alias);
 
 // The table of family bridge with all its elements, for `nft -f -`; fails when there is one, or replaces
 // it. One for every bridge of a host: ports without a pin are others' and pass.

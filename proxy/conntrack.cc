@@ -19,7 +19,7 @@ namespace {
 constexpr uint16_t kConntrack = NFNL_SUBSYS_CTNETLINK << 8;
 
 struct Tuple {
-  Ip source = 0, destination = 0;
+  Ip source, destination;
   uint8_t protocol = 0;
   uint16_t source_port = 0, destination_port = 0;
 };
@@ -27,7 +27,7 @@ Tuple parse_tuple(std::string_view bytes) {
   auto ip = [](std::string_view data) {
     uint32_t value = 0;
     if (data.size() == 4) std::memcpy(&value, data.data(), 4);
-    return ntohl(value);
+    return Ip::v4(ntohl(value));
   };
   auto port = [](std::string_view data) {
     uint16_t value = 0;

@@ -49,7 +49,7 @@ std::vector<std::string> parse_resolv_conf(std::string_view text, const std::str
     size_t from = line.find_first_not_of(" \t");
     if (from == 0 || from == std::string_view::npos) continue;
     line = line.substr(from, line.find_first_of(" \t\r", from) - from);
-    if (netns::parse_ipv4(line) && line != own && servers.size() < 3) servers.emplace_back(line);
+    if (base::Ip::parse_v4(line) && line != own && servers.size() < 3) servers.emplace_back(line);
   }
   return servers;
 }

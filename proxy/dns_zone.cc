@@ -35,13 +35,13 @@ std::string endpoint_name(const Endpoint& endpoint) {
 std::string undashed(std::string_view name) {
   std::string address(name);
   std::replace(address.begin(), address.end(), '-', '.');
-  return netns::parse_ipv4(address) ? address : std::string();
+  return Ip::parse_v4(address) ? address : std::string();
 }
 template <typename Each>  // each(slice, endpoint) for those that may be named
 void each_endpoint(const Cluster& cluster, const std::string& key, Each each) {
   for (const EndpointSlice* slice : cluster.slices(key))
     for (const Endpoint& endpoint : slice->endpoints)
-      if (endpoint.ready && !endpoint.addresses.empty() && netns::parse_ipv4(endpoint.addresses[0]))
+      if (endpoint.ready && !endpoint.addresses.empty() && Ip::parse_v4(endpoint.addresses[0]))
         each(*slice, endpoint);
 }
 
@@ -91,7 +91,7 @@ class Zone {
     for (const std::string& key : cluster_.headless_with(ip)) {
       const Service& service = *cluster_.service(key);
       each_endpoint(cluster_, key, [&](const EndpointSlice&, const Endpoint& endpoint) {
-        if (netns::parse_ipv4(endpoint.addresses[0]) == ip) add(endpoint_name(endpoint) + ".", service);
+        if (Ip::parse_v4(endpoint.addresses[0]) == ip) add(endpoint_name(endpoint) + ".", service);
       });
     }
     return names.empty() ? no_such_name() : found(std::move(names));
@@ -124,7 +124,7 @@ class Zone {
       return result;
     }
     if (!service.headless()) {
-      if (!netns::parse_ipv4(service.cluster_ip)) return found({});
+      if (!Ip::parse_v4(service.cluster_ip)) return found({});
       Answer result = found({{"", kA, service.cluster_ip, 0}});
       if (type_ == kSrv) add_ports(service, {}, {}, result);
       return result;
@@ -209,7 +209,7 @@ Answer answer(const Cluster& cluster, const Config& config, std::string_view nam
     std::string text;
     for (auto it = labels.rbegin(); it != labels.rend(); ++it)
       text += (text.empty() ? "" : ".") + std::string(*it);
-    auto ip = netns::parse_ipv4(text);
+    auto ip = Ip::parse_v4(text);
     if (ip && (config.service_cidr.contains(*ip) || config.cluster_cidr.contains(*ip)))
       return zone.reverse(*ip);
   }

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "netns/netns.h"
 #include "proxy/service_plan.h"
 
 namespace proxy::dns {
@@ -33,7 +32,7 @@ struct Answer {
 
 struct Config {
   std::string domain = "cluster.local";
-  netns::Cidr service_cidr, cluster_cidr;  // whose reverse zones are ours
+  base::Cidr service_cidr, cluster_cidr;  // whose reverse zones are ours
 };
 
 // `name` in lower case, without the final dot.

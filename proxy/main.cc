@@ -60,15 +60,16 @@ std::string metrics(const Proxier& proxier, const dns::Server& dns, const dns::U
 base::Status check(const Options& o) {
   for (const auto& [flag, text] :
        {std::pair{"--cluster-cidr", o.table.cluster_cidr}, {"--service-cidr", o.table.service_cidr}})
-    if (!netns::parse_cidr(text))
+    if (!base::Cidr::parse_v4(text))
       return base::make_error(base::Kind::kInvalid, "read flag", flag, "'" + text + "' is not an IPv4 CIDR",
                               "write it as 10.96.0.0/16");
-  auto pods = netns::parse_cidr(o.table.cluster_cidr), services = netns::parse_cidr(o.table.service_cidr);
-  if (pods->contains(services->address) || services->contains(pods->address))
+  auto pods = base::Cidr::parse_v4(o.table.cluster_cidr),
+       services = base::Cidr::parse_v4(o.table.service_cidr);
+  if (pods->overlaps(*services))
     return base::make_error(
         base::Kind::kInvalid, "read flag", "--cluster-cidr",
         "'" + o.table.cluster_cidr + "' shares addresses with --service-cidr " + o.table.service_cidr);
-  if (!netns::parse_ipv4(o.table.cluster_dns))
+  if (!base::Ip::parse_v4(o.table.cluster_dns))
     return base::make_error(base::Kind::kInvalid, "read flag", "--cluster-dns",
                             "'" + o.table.cluster_dns + "' is not an IPv4 address");
   if (o.table.table.empty() ||
@@ -94,14 +95,14 @@ base::Status serve(const Options& o) {
   Nftables nft(o.table);
   TRY(nft.open());
   Proxier proxier(loop, nft, o.node_name,
-                  {netns::parse_cidr(o.table.service_cidr),
-                   netns::parse_cidr(o.table.cluster_cidr),
-                   *netns::parse_ipv4(o.table.cluster_dns),
+                  {base::Cidr::parse_v4(o.table.service_cidr),
+                   base::Cidr::parse_v4(o.table.cluster_cidr),
+                   *base::Ip::parse_v4(o.table.cluster_dns),
                    {}});
 
   TRY(netns::ensure_dummy_link({o.dns_link, {o.table.cluster_dns + "/32"}, {o.table.service_cidr}}));
-  dns::Config zone{o.cluster_domain, *netns::parse_cidr(o.table.service_cidr),
-                   *netns::parse_cidr(o.table.cluster_cidr)};
+  dns::Config zone{o.cluster_domain, *base::Cidr::parse_v4(o.table.service_cidr),
+                   *base::Cidr::parse_v4(o.table.cluster_cidr)};
   dns::Upstream upstream(loop, {.resolv_conf = o.resolv_conf, .own_address = o.table.cluster_dns});
   dns::Server dns(loop, zone, upstream, [&](std::string_view name, uint16_t type) {
     return dns::answer(proxier.cluster(), zone, name, type);

@@ -22,7 +22,7 @@ constexpr uint32_t kIpv4 = 7, kInetProto = 12, kInetService = 13, kMark = 19;
 constexpr size_t kMessageLimit = 48 << 10;  // an attribute's length has 16 bits
 
 std::string key_bytes(const Element& e) {
-  uint32_t words[4] = {htonl(e.key.ip), 0, 0, e.index};
+  uint32_t words[4] = {htonl(e.key.ip.v4_bits()), 0, 0, e.index};
   if (e.set == Set::kHairpin) {
     words[1] = words[0];
     return {reinterpret_cast<char*>(words), 8};
@@ -38,7 +38,7 @@ void put_value(Attributes& at, const Value& value, bool padded) {
   if (value.kind == Value::Kind::kNone) return;
   size_t data = at.begin(NFTA_SET_ELEM_DATA);
   if (value.kind == Value::Kind::kEndpoint) {
-    uint32_t words[3] = {0, htonl(value.ip), 0};
+    uint32_t words[3] = {0, htonl(value.ip.v4_bits()), 0};
     uint16_t port = htons(value.port);
     std::memcpy(&words[2], &port, 2);
     at.put(NFTA_DATA_VALUE, {reinterpret_cast<char*>(words + !padded), padded ? 12u : 8u});

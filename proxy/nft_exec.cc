@@ -33,6 +33,7 @@ uint32_t word(std::string_view data, size_t at) {
   if (data.size() >= at + 4) std::memcpy(&value, data.data() + at, 4);
   return value;
 }
+Ip ip_at(std::string_view data, size_t at) { return Ip::v4(ntohl(word(data, at))); }
 uint16_t port_at(std::string_view data, size_t at) {
   uint16_t value = 0;
   if (data.size() >= at + 2) std::memcpy(&value, data.data() + at, 2);
@@ -40,7 +41,7 @@ uint16_t port_at(std::string_view data, size_t at) {
 }
 
 Element parse_element(Set set, uint16_t count, std::string_view key) {
-  Element element{set, count, {ntohl(word(key, 0)), 0, 0}, 0};
+  Element element{set, count, {ip_at(key, 0), 0, 0}, 0};
   if (set == Set::kHairpin) return element;
   element.key.protocol = static_cast<uint8_t>(key.size() > 4 ? key[4] : 0);
   element.key.port = port_at(key, 8);
@@ -52,15 +53,15 @@ Value parse_value(std::string_view data) {
   std::string_view value = find_attribute(data, NFTA_DATA_VALUE);
   if (!value.empty()) {
     size_t at = value.size() == 12 ? 4 : 0;  // sticky maps begin with padding
-    return {Value::Kind::kEndpoint, ntohl(word(value, at)), port_at(value, at + 4), {}};
+    return {Value::Kind::kEndpoint, ip_at(value, at), port_at(value, at + 4), {}};
   }
   std::string_view verdict = find_attribute(data, NFTA_DATA_VERDICT);
   auto code = static_cast<int32_t>(ntohl(word(find_attribute(verdict, NFTA_VERDICT_CODE), 0)));
   std::string chain = text_of(find_attribute(verdict, NFTA_VERDICT_CHAIN));
-  if (code == NF_ACCEPT) return {Value::Kind::kAccept, 0, 0, {}};
-  if (code == NF_DROP) return {Value::Kind::kDrop, 0, 0, {}};
-  if (chain == "refuse") return {Value::Kind::kRefuse, 0, 0, {}};
-  if (auto to = parse_class(chain)) return {Value::Kind::kClass, 0, 0, *to};
+  if (code == NF_ACCEPT) return {Value::Kind::kAccept, {}, 0, {}};
+  if (code == NF_DROP) return {Value::Kind::kDrop, {}, 0, {}};
+  if (chain == "refuse") return {Value::Kind::kRefuse, {}, 0, {}};
+  if (auto to = parse_class(chain)) return {Value::Kind::kClass, {}, 0, *to};
   return {};  // not one of ours: reconcile() replaces it
 }
 
@@ -248,8 +249,8 @@ base::Status Nftables::purge_affinity(const std::function<bool(const Key&, Ip, u
           std::string_view key = find_attribute(find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
           std::string_view to = find_attribute(find_attribute(element, NFTA_SET_ELEM_DATA), NFTA_DATA_VALUE);
           if (key.size() < 16 || to.size() < 8) return;
-          Key service{ntohl(word(key, 4)), static_cast<uint8_t>(key[8]), port_at(key, 12)};
-          if (!is_valid(service, ntohl(word(to, 0)), port_at(to, 4))) stale.emplace_back(key);
+          Key service{ip_at(key, 4), static_cast<uint8_t>(key[8]), port_at(key, 12)};
+          if (!is_valid(service, ip_at(to, 0), port_at(to, 4))) stale.emplace_back(key);
         });
   }));
   if (stale.empty()) return {};

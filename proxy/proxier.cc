@@ -51,7 +51,7 @@ void Proxier::follow_api(const std::set<std::string>& changed) {
     for (const Endpoint& endpoint : slice->endpoints)
       for (const std::string& text : endpoint.addresses)
         for (const EndpointPort& port : slice->ports)
-          if (auto ip = netns::parse_ipv4(text)) api.insert({*ip, port.port});
+          if (auto ip = Ip::parse_v4(text)) api.insert({*ip, port.port});
   if (api == reserved_.api) return;
   reserved_.api = std::move(api);
   touch_all();

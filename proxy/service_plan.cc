@@ -1,13 +1,11 @@
 // See service_plan.h.
 #include "proxy/service_plan.h"
 
-#include "netns/netns.h"
-
 namespace proxy {
 namespace {
 
 struct Target {
-  Ip ip = 0;
+  Ip ip;
   uint16_t port = 0;
   auto operator<=>(const Target&) const = default;
 };
@@ -26,7 +24,7 @@ Targets targets_of(const std::string& port_name, uint8_t protocol,
       if (port.name != port_name || port.protocol != protocol || port.port == 0) continue;
       for (const Endpoint& endpoint : slice->endpoints) {
         // An endpoint's addresses are interchangeable: the first is used (discovery/v1).
-        auto ip = endpoint.addresses.empty() ? std::nullopt : netns::parse_ipv4(endpoint.addresses[0]);
+        auto ip = endpoint.addresses.empty() ? std::nullopt : Ip::parse_v4(endpoint.addresses[0]);
         if (!ip || is_special(*ip)) continue;  // another family's slice; no host's address
         bool is_local = !node.empty() && endpoint.node == node;
         Targets* to = endpoint.ready ? &ready : endpoint.serving && endpoint.terminating ? &ending : nullptr;
@@ -57,7 +55,7 @@ class Builder {
     return {mode, count, affinity_};
   }
   void add(Set set, const Key& key, Value::Kind kind, Class to = {}) {
-    elements[{set, 0, key, 0}] = {kind, 0, 0, to};
+    elements[{set, 0, key, 0}] = {kind, {}, 0, to};
   }
 
   Elements elements;
@@ -96,21 +94,23 @@ void add_external(Builder& builder, const Key& key, const Targets& targets, bool
 
 bool holds(const std::vector<std::string>& addresses, Ip ip) {
   return std::any_of(addresses.begin(), addresses.end(),
-                     [&](const std::string& text) { return netns::parse_ipv4(text) == ip; });
+                     [&](const std::string& text) { return Ip::parse_v4(text) == ip; });
 }
 
 }  // namespace
 
 bool is_special(Ip ip) {
-  uint32_t first = ip >> 24;
-  return first == 0 || first == 127 || ip >> 16 == 0xa9fe || first >= 224;
+  // 0.0.0.0/8 and what lies behind multicast are nobody's either.
+  return !ip.is_v4() || ip.v4_bits() >> 24 == 0 || ip.is_loopback() || ip.is_link_local() ||
+         ip.v4_bits() >> 24 >= 224;
 }
 bool Reserved::allows_cluster_ip(const Service& service, Ip ip) const {
   // Outside of the range it is one of an earlier range.
   auto of_api = api.lower_bound({ip, 0});
   if (is_special(ip) || (pods && pods->contains(ip)) || (of_api != api.end() && of_api->first == ip))
     return false;
-  if (services && ip == services->address + 1) return service.ns == "default" && service.name == "kubernetes";
+  if (services && ip == services->first().plus(1))
+    return service.ns == "default" && service.name == "kubernetes";
   if (ip == dns) return service.ns == "kube-system" && service.name == "kube-dns";
   return true;
 }
@@ -129,15 +129,14 @@ bool Reserved::allows_given(const Node& node, Ip ip, uint16_t port) const {
 
 Elements elements_of(const Service& service, const std::vector<const EndpointSlice*>& slices,
                      const Node& node, const Reserved& reserved) {
-  auto cluster_ip = netns::parse_ipv4(service.cluster_ip);
+  auto cluster_ip = Ip::parse_v4(service.cluster_ip);
   if (!cluster_ip || service.type == "ExternalName" || !service.rules) return {};
   if (!reserved.allows_cluster_ip(service, *cluster_ip)) return {};
   std::vector<Ip> external, given;
   for (const std::string& text : service.external_ips)
-    if (auto ip = netns::parse_ipv4(text); ip && reserved.allows_external_ip(node, *ip))
-      external.push_back(*ip);
+    if (auto ip = Ip::parse_v4(text); ip && reserved.allows_external_ip(node, *ip)) external.push_back(*ip);
   for (const std::string& text : service.load_balancer_ips)
-    if (auto ip = netns::parse_ipv4(text)) given.push_back(*ip);
+    if (auto ip = Ip::parse_v4(text)) given.push_back(*ip);
 
   Builder builder(service.affinity_seconds);
   std::set<Ip> local_addresses;
@@ -151,7 +150,7 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
         add_external(builder, {ip, port.protocol, port.port}, targets, service.external_local);
     if (port.node_port == 0) continue;
     for (const std::string& text : node.addresses)
-      if (auto ip = netns::parse_ipv4(text); ip && reserved.allows_given(node, *ip, port.node_port))
+      if (auto ip = Ip::parse_v4(text); ip && reserved.allows_given(node, *ip, port.node_port))
         add_external(builder, {*ip, port.protocol, port.node_port}, targets, service.external_local);
   }
   for (Ip ip : local_addresses) builder.add(Set::kHairpin, {ip, 0, 0}, Value::Kind::kNone);
@@ -167,7 +166,7 @@ const std::set<std::string>& Cluster::at(const Index& index, Ip ip) {
 // however many there are.
 void Cluster::index(const std::string& service_key, bool add) {
   auto put = [&](Index& to, std::string_view text) {
-    auto ip = netns::parse_ipv4(text);
+    auto ip = Ip::parse_v4(text);
     if (!ip) return;
     if (add) {
       to[*ip].insert(service_key);

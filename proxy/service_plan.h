@@ -10,7 +10,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "netns/netns.h"
 #include "proxy/table.h"
 
 namespace proxy {
@@ -62,8 +61,8 @@ struct Node {
 // Addresses that are parts of the cluster. The master refuses them in Services where it can know
 // better (admission); this is what holds for Services that were there before.
 struct Reserved {
-  std::optional<netns::Cidr> services, pods;
-  Ip dns = 0;  // kube-system/kube-dns may have it: a DNS server in Pods
+  std::optional<base::Cidr> services, pods;
+  Ip dns;  // kube-system/kube-dns may have it: a DNS server in Pods
   std::set<std::pair<Ip, uint16_t>>
       api;  // endpoints of default/kubernetes; its cluster IP is the first of `services`
 

@@ -5,11 +5,8 @@
 
 #include <charconv>
 
-#include "netns/netns.h"
-
 namespace proxy {
 
-std::string format_ip(Ip ip) { return netns::format_ipv4(ip); }
 std::string protocol_name(uint8_t protocol) {
   switch (protocol) {
     case IPPROTO_TCP: return "tcp";
@@ -19,7 +16,7 @@ std::string protocol_name(uint8_t protocol) {
   return std::to_string(protocol);
 }
 std::string Key::text() const {
-  return fmt::format("{} . {} . {}", format_ip(ip), protocol_name(protocol), port);
+  return fmt::format("{} . {} . {}", ip.text(), protocol_name(protocol), port);
 }
 
 std::string Class::chain() const {
@@ -73,14 +70,14 @@ std::string Element::set_name() const {
   return {};
 }
 std::string Element::text() const {
-  std::string key_text = set == Set::kHairpin ? format_ip(key.ip) + " . " + format_ip(key.ip) : key.text();
+  std::string key_text = set == Set::kHairpin ? key.ip.text() + " . " + key.ip.text() : key.text();
   if (is_endpoint()) key_text += " . " + std::to_string(index);
   return set_name() + " " + key_text;
 }
 std::string Value::text() const {
   switch (kind) {
     case Kind::kNone: return {};
-    case Kind::kEndpoint: return format_ip(ip) + " . " + std::to_string(port);
+    case Kind::kEndpoint: return ip.text() + " . " + std::to_string(port);
     case Kind::kClass: return to.chain();
     case Kind::kAccept: return "accept";
     case Kind::kDrop: return "drop";
@@ -105,9 +102,10 @@ std::string text(const std::vector<Action>& actions) {
 }
 
 size_t Table::Hash::operator()(const Element& e) const {
-  uint64_t hash = (uint64_t{e.key.ip} << 32 | uint64_t{e.key.port} << 16 | e.index) * 0x9e3779b97f4a7c15;
-  hash ^= (uint64_t{e.count} << 16 | uint64_t{e.key.protocol} << 8 | static_cast<uint64_t>(e.set)) *
-          0xc2b2ae3d27d4eb4f;
+  uint64_t hash = (uint64_t{e.key.port} << 16 | e.index) * 0x9e3779b97f4a7c15;
+  hash ^= e.key.ip.hash() ^
+          (uint64_t{e.count} << 16 | uint64_t{e.key.protocol} << 8 | static_cast<uint64_t>(e.set)) *
+              0xc2b2ae3d27d4eb4f;
   return hash ^ hash >> 29;
 }
 

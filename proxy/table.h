@@ -12,14 +12,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/ip.h"
+
 namespace proxy {
 
-using Ip = uint32_t;  // host byte order
-std::string format_ip(Ip ip);
+using base::Ip;
 std::string protocol_name(uint8_t protocol);  // IPPROTO_*: "tcp"
 
 struct Key {  // where a client connects to
-  Ip ip = 0;
+  Ip ip;
   uint8_t protocol = 0;
   uint16_t port = 0;
   auto operator<=>(const Key&) const = default;
@@ -65,7 +66,7 @@ struct Element {
 };
 struct Value {
   enum class Kind : uint8_t { kNone, kEndpoint, kClass, kAccept, kDrop, kRefuse } kind = Kind::kNone;
-  Ip ip = 0;
+  Ip ip;
   uint16_t port = 0;
   Class to;
   auto operator<=>(const Value&) const = default;

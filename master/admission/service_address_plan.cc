@@ -1,11 +1,7 @@
 // The reasons and messages of cluster IPs and node ports are those of kube-apiserver's repair loops.
 #include "master/admission/service_address_plan.h"
 
-#include <arpa/inet.h>
-
-#include <charconv>
-#include <optional>
-
+#include "base/ip.h"
 #include "base/json_lists.h"
 
 namespace master {
@@ -14,24 +10,10 @@ namespace json = base::json;
 
 namespace {
 
-std::optional<uint32_t> parse_ipv4(const std::string& text) {
-  in_addr address{};
-  if (::inet_pton(AF_INET, text.c_str(), &address) != 1) return std::nullopt;
-  return ntohl(address.s_addr);
-}
 bool holds(const std::string& cidr, const std::string& ip) {
-  size_t slash = cidr.find('/');
-  if (slash == cidr.npos) return false;
-  auto network = parse_ipv4(cidr.substr(0, slash)), address = parse_ipv4(ip);
-  int bits = -1;
-  std::from_chars(cidr.data() + slash + 1, cidr.data() + cidr.size(), bits);
-  if (!network || !address || bits < 0 || bits > 32) return false;
-  uint32_t mask = bits == 0 ? 0 : ~0u << (32 - bits);
-  return (*network & mask) == (*address & mask);
-}
-// Of two ranges the smaller is inside the other, or they share nothing.
-bool begins_in(const std::string& inner, const std::string& outer) {
-  return holds(outer, inner.substr(0, inner.find('/')));
+  auto range = base::Cidr::parse_v4(cidr);
+  auto address = base::Ip::parse_v4(ip);
+  return range && address && range->contains(*address);
 }
 std::string external_claim(const std::string& ip, const ServiceClaims::Port& port) {
   return ip + ":" + std::to_string(port.port) + "/" + port.protocol;
@@ -60,7 +42,8 @@ std::string ClusterAddresses::refusal(const std::string& ip) const {
 }
 
 bool ranges_overlap(const std::string& one, const std::string& other) {
-  return begins_in(one, other) || begins_in(other, one);
+  auto a = base::Cidr::parse_v4(one), b = base::Cidr::parse_v4(other);
+  return a && b && a->overlaps(*b);
 }
 
 ServiceClaims read_claims(const json::value& object) {

@@ -1,8 +1,6 @@
 #include "master/controllers/node_plan.h"
 
-#include <arpa/inet.h>
-
-#include <charconv>
+#include "base/ip.h"
 
 namespace master::controllers {
 using base::as_string;
@@ -94,21 +92,11 @@ std::string NodePlan::text() const {
 }
 
 std::string allocate_cidr(const std::string& cluster_cidr, int mask, const std::set<std::string>& used) {
-  const size_t slash = cluster_cidr.find('/');
-  if (slash == cluster_cidr.npos) return {};
-  in_addr address{};
-  int prefix = -1;
-  std::from_chars(cluster_cidr.data() + slash + 1, cluster_cidr.data() + cluster_cidr.size(), prefix);
-  if (inet_pton(AF_INET, cluster_cidr.substr(0, slash).c_str(), &address) != 1 || prefix < 0 ||
-      mask < prefix || mask > 32)
-    return {};
-  const uint64_t count = uint64_t{1} << (mask - prefix), size = uint64_t{1} << (32 - mask);
-  const uint32_t first = prefix == 0 ? 0 : ntohl(address.s_addr) & ~((uint64_t{1} << (32 - prefix)) - 1);
+  const auto cluster = base::Cidr::parse_v4(cluster_cidr);
+  if (!cluster || mask < cluster->prefix || mask > 32) return {};
+  const uint64_t count = uint64_t{1} << (mask - cluster->prefix), size = uint64_t{1} << (32 - mask);
   for (uint64_t i = 0; i < count; ++i) {
-    in_addr one{htonl(static_cast<uint32_t>(first + i * size))};
-    char text[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, &one, text, sizeof text);
-    std::string cidr = fmt::format("{}/{}", text, mask);
+    std::string cidr = base::Cidr{cluster->first().plus(i * size), mask}.text();
     if (!used.count(cidr)) return cidr;
   }
   return {};

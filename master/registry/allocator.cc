@@ -1,7 +1,5 @@
 #include "master/registry/allocator.h"
 
-#include <arpa/inet.h>
-
 #include <string>
 
 namespace master {
@@ -10,17 +8,6 @@ namespace {
 namespace json = base::json;
 constexpr int kFirstPort = 30000, kLastPort = 32767;  // kube-apiserver's default range
 
-std::optional<uint32_t> parse(std::string_view text) {
-  in_addr address;
-  if (::inet_pton(AF_INET, std::string(text).c_str(), &address) != 1) return std::nullopt;
-  return ntohl(address.s_addr);
-}
-std::string format(uint32_t address) {
-  in_addr in{htonl(address)};
-  char text[INET_ADDRSTRLEN];
-  ::inet_ntop(AF_INET, &in, text, sizeof text);
-  return text;
-}
 const json::array* ports_of(const json::value& service) {
   const json::value* ports = base::find_path(service, "spec", "ports");
   return ports ? ports->if_array() : nullptr;
@@ -43,29 +30,26 @@ void drop(Map& map, const typename Map::key_type& key, const std::string& owner)
 
 }  // namespace
 
-ServiceAllocator::ServiceAllocator(std::string_view cidr, std::string_view dns) : dns_(parse(dns)) {
-  size_t slash = cidr.find('/');
-  int prefix = slash == std::string_view::npos ? 16 : std::atoi(std::string(cidr.substr(slash + 1)).c_str());
-  size_ = 1u << (32 - prefix);
-  base_ = parse(cidr.substr(0, slash)).value_or(0x0a600000) & ~(size_ - 1);
-}
-std::string_view ServiceAllocator::reserved_for(uint32_t address) const {
-  if (address == base_ + 1) return "default/kubernetes";
+ServiceAllocator::ServiceAllocator(std::string_view cidr, std::string_view dns)
+    : range_(base::Cidr::parse_v4(cidr).value_or(base::Cidr{base::Ip::v4(10, 96, 0, 0), 16}).canonical()),
+      size_(range_.first().distance_to(range_.last()) + 1), dns_(base::Ip::parse_v4(dns)) {}
+std::string_view ServiceAllocator::reserved_for(base::Ip address) const {
+  if (address == range_.first().plus(1)) return "default/kubernetes";
   return address == dns_ ? "kube-system/kube-dns" : std::string_view();
 }
-std::string ServiceAllocator::first_address() const { return format(base_ + 1); }
+std::string ServiceAllocator::first_address() const { return range_.first().plus(1).text(); }
 std::map<std::string, std::string> ServiceAllocator::reserved() const {
   std::map<std::string, std::string> out;
-  for (uint32_t address : {base_ + 1, dns_.value_or(base_ + 1)})
-    out.emplace(format(address), reserved_for(address));
+  for (base::Ip address : {range_.first().plus(1), dns_.value_or(range_.first().plus(1))})
+    out.emplace(address.text(), reserved_for(address));
   return out;
 }
 
-std::optional<uint32_t> ServiceAllocator::free_address() {
-  for (uint32_t i = 0; i < size_; ++i) {
+std::optional<base::Ip> ServiceAllocator::free_address() {
+  for (uint64_t i = 0; i < size_; ++i) {
     // Freed addresses come round last; multiplicative stepping spreads them over the range.
     next_ = (next_ + 1) % size_;
-    uint32_t address = base_ + next_;
+    base::Ip address = range_.first().plus(next_);
     if (next_ < 16 || next_ == size_ - 1 || addresses_.count(address) || !reserved_for(address).empty())
       continue;
     return address;
@@ -93,10 +77,10 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
     if (!address)
       return base::make_error(base::Kind::kExhausted, "allocate a cluster IP", "",
                               "the service range is full", "delete Services or widen --service-cidr");
-    ip = format(*address);
+    ip = address->text();
   } else if (is_address(ip) && ip != had) {
-    auto address = parse(ip);
-    if (!address || *address < base_ || *address >= base_ + size_)
+    auto address = base::Ip::parse_v4(ip);
+    if (!address || !range_.contains(*address))
       return base::make_error(base::Kind::kInvalid, "", "spec.clusterIPs",
                               "failed to allocate IP " + ip + ": the provided IP is not in the valid range");
     std::string_view only = reserved_for(*address);
@@ -140,14 +124,14 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
   }
   spec["clusterIP"] = ip;
   spec["clusterIPs"] = json::array{json::value(ip)};
-  if (is_address(ip)) addresses_[*parse(ip)].insert(owner);
+  if (is_address(ip)) addresses_[*base::Ip::parse_v4(ip)].insert(owner);
   for (int port : seen) ports_[port].insert(owner);
   return {};
 }
 
 void ServiceAllocator::take(const json::value& service) {
   std::string owner = owner_of(service);
-  if (auto address = parse(cluster_ip(service))) addresses_[*address].insert(owner);
+  if (auto address = base::Ip::parse_v4(cluster_ip(service))) addresses_[*address].insert(owner);
   if (const json::array* ports = ports_of(service))
     for (const json::value& port : *ports)
       if (int number = static_cast<int>(base::as_int(base::find(port, "nodePort"))))
@@ -155,7 +139,7 @@ void ServiceAllocator::take(const json::value& service) {
 }
 void ServiceAllocator::release_difference(const json::value& before, const json::value& after) {
   if (cluster_ip(before) != cluster_ip(after))
-    if (auto address = parse(cluster_ip(before))) drop(addresses_, *address, owner_of(before));
+    if (auto address = base::Ip::parse_v4(cluster_ip(before))) drop(addresses_, *address, owner_of(before));
   std::set<int> kept;
   if (const json::array* ports = ports_of(after))
     for (const json::value& port : *ports)

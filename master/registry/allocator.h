@@ -5,13 +5,13 @@
 // shares an address with another, keeps it in its spec, and frees nothing when it goes.
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 
+#include "base/ip.h"
 #include "base/json.h"
 #include "base/result.h"
 
@@ -35,15 +35,15 @@ class ServiceAllocator {
 
  private:
   using Owners = std::set<std::string, std::less<>>;  // "ns/name"
-  std::optional<uint32_t> free_address();
+  std::optional<base::Ip> free_address();
   std::optional<int> free_port();
-  std::string_view reserved_for(uint32_t address) const;
+  std::string_view reserved_for(base::Ip address) const;
 
-  uint32_t base_ = 0, size_ = 0;
-  uint32_t next_ = 0;
+  base::Cidr range_;
+  uint64_t size_ = 0, next_ = 0;
   int next_port_ = 30000;
-  std::optional<uint32_t> dns_;
-  std::map<uint32_t, Owners> addresses_;
+  std::optional<base::Ip> dns_;
+  std::map<base::Ip, Owners> addresses_;
   std::map<int, Owners> ports_;
 };
 

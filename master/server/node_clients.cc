@@ -1,8 +1,7 @@
 #include "master/server/node_clients.h"
 
-#include <arpa/inet.h>
-
 #include "api/status.h"
+#include "base/ip.h"
 
 namespace master {
 
@@ -24,9 +23,7 @@ Client* NodeClients::find(const std::string& node, json::value* refusal) {
   int port = static_cast<int>(
       base::as_int(base::find_path(parsed, "status", "daemonEndpoints", "kubeletEndpoint", "Port"), 10250));
   // What a node says of itself: an address, not a socket of this host, nor a name that would be waited for.
-  unsigned char bytes[16];
-  if (::inet_pton(AF_INET, address.c_str(), bytes) != 1 && ::inet_pton(AF_INET6, address.c_str(), bytes) != 1)
-    address.clear();
+  if (!base::Ip::parse(address)) address.clear();
   if (port < 1 || port > 65535) port = 10250;
   if (address.empty() || !context_) {
     *refusal =

@@ -1,9 +1,9 @@
 // nodes/NAME/proxy, pods/NAME/proxy and services/NAME/proxy: requests to what runs in the cluster, by
 // way of the kubelet of its node, since nothing but a node reaches a Pod's address.
-#include <arpa/inet.h>
 
 #include "api/status.h"
 #include "base/http/forward.h"
+#include "base/ip.h"
 #include "base/json_lists.h"
 #include "base/tls_unverified.h"
 #include "master/admission/service_endpoint.h"
@@ -57,14 +57,10 @@ bool is_port(std::string_view text) {
 }
 // A node may claim any address: none that leads back to this host, or to its link.
 bool may_be_reached(const std::string& address) {
-  in6_addr six{};
-  if (::inet_pton(AF_INET6, address.c_str(), &six) == 1)
-    return !IN6_IS_ADDR_UNSPECIFIED(&six) && !IN6_IS_ADDR_LOOPBACK(&six) && !IN6_IS_ADDR_LINKLOCAL(&six) &&
-           !IN6_IS_ADDR_MULTICAST(&six) && !IN6_IS_ADDR_V4MAPPED(&six);
-  in_addr four{};
-  if (::inet_pton(AF_INET, address.c_str(), &four) != 1) return false;
-  uint32_t ip = ntohl(four.s_addr);
-  return ip != 0 && ip != UINT32_MAX && ip >> 24 != 127 && ip >> 28 != 0xe && ip >> 16 != 0xa9fe;
+  const auto ip = base::Ip::parse(address);
+  if (!ip || (ip->is_v4() && address.find(':') != address.npos)) return false;
+  return !ip->is_unspecified() && !ip->is_loopback() && !ip->is_link_local() && !ip->is_multicast() &&
+         *ip != base::Ip::v4(UINT32_MAX);
 }
 
 // Where a proxied request goes: by way of a node's kubelet, or (`client` null) to the node itself.

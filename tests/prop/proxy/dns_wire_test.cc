@@ -54,7 +54,8 @@ std::string packet(std::mt19937& random, bool answer) {
 }
 
 TEST(DnsWireProperty, AnyBytesAreAnErrorOrAnAnswerInLittleTime) {
-  Config config{"cluster.local", *netns::parse_cidr("10.96.0.0/16"), *netns::parse_cidr("10.244.0.0/16")};
+  Config config{"cluster.local", *base::Cidr::parse_v4("10.96.0.0/16"),
+                *base::Cidr::parse_v4("10.244.0.0/16")};
   Clock::duration worst{};
   for (uint32_t seed = 1; seed <= 3000; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));

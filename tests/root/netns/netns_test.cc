@@ -51,7 +51,7 @@ class NetnsRoot : public testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "skip: root";
     ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
-    desired_.pod_cidr = *parse_cidr("10.244.0.0/24");
+    desired_.pod_cidr = *base::Cidr::parse_v4("10.244.0.0/24");
   }
   void converge() {
     auto observed = observe(desired_.bridge);
@@ -65,7 +65,7 @@ class NetnsRoot : public testing::Test {
   }
   PodLink link(int n) {
     return {host_link_name("uid" + std::to_string(n)), desired_.bridge,
-            "10.244.0." + std::to_string(n) + "/24", "10.244.0.1"};
+            base::Ip::v4(10, 244, 0, static_cast<uint8_t>(n)), 24, base::Ip::v4(10, 244, 0, 1)};
   }
   NodeNetwork desired_;
 };
@@ -288,10 +288,10 @@ TEST_F(NetnsRoot, ErrorsName) {
   EXPECT_THAT(done.error().message(), HasSubstr("no bridge sampan0"));
   converge();
   PodLink bad = link(5);
-  bad.address = "10.244.0.x/24";
+  bad.address = *base::Ip::parse("fd00::5");
   done = attach_pod(bad, pod.netns.get(), pod.netlink.get());
   ASSERT_FALSE(done.ok());
-  EXPECT_THAT(done.error().message(), HasSubstr("10.244.0.x/24"));
+  EXPECT_THAT(done.error().message(), HasSubstr("fd00::5/24"));
 }
 
 TEST_F(NetnsRoot, DummyLink) {

@@ -73,7 +73,7 @@ class Network {
   Network() {
     SAMPAN_CHECK(::unshare(CLONE_NEWNET) == 0);
     netns::NodeNetwork node;
-    node.pod_cidr = *netns::parse_cidr("10.244.0.0/24");
+    node.pod_cidr = *base::Cidr::parse_v4("10.244.0.0/24");
     auto observed = netns::observe(node.bridge);
     SAMPAN_CHECK(observed.ok());
     must(netns::act(node, netns::plan(node, *observed)));
@@ -92,8 +92,9 @@ class Network {
     Host host;
     host.ip = ip;
     host.netns = new_netns(&host.netlink);
-    must(netns::attach_pod({netns::host_link_name(ip), "sampan0", ip + "/24", "10.244.0.1"}, host.netns.get(),
-                           host.netlink.get()));
+    must(netns::attach_pod(
+        {netns::host_link_name(ip), "sampan0", *base::Ip::parse_v4(ip), 24, base::Ip::v4(10, 244, 0, 1)},
+        host.netns.get(), host.netlink.get()));
     InNetns in(host.netns);
     host.tcp = bound(SOCK_STREAM, ip, port);
     host.udp = bound(SOCK_DGRAM, ip, port);
@@ -105,7 +106,8 @@ class Network {
     host.ip = ip;
     host.netns = new_netns(&host.netlink);
     std::string name = netns::host_link_name(ip);
-    must(netns::attach_pod({name, "sampan0", ip + "/24", node_ip}, host.netns.get(), host.netlink.get()));
+    must(netns::attach_pod({name, "sampan0", *base::Ip::parse_v4(ip), 24, *base::Ip::parse_v4(node_ip)},
+                           host.netns.get(), host.netlink.get()));
     run({"ip", "link", "set", name, "nomaster"});
     run({"ip", "addr", "add", node_ip + "/24", "dev", name});
     return host;

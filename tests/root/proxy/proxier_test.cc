@@ -52,9 +52,9 @@ TEST(ProxierRoot, NobodyIsWhereTheApiServerIs) {
   Nftables nft({"sampan", "10.244.0.0/16", "10.96.0.0/16", "10.96.0.10"});
   must(nft.open());
   Proxier proxier(loop, nft, "n1",
-                  {netns::parse_cidr("10.96.0.0/16"),
-                   netns::parse_cidr("10.244.0.0/16"),
-                   *netns::parse_ipv4("10.96.0.10"),
+                  {base::Cidr::parse_v4("10.96.0.0/16"),
+                   base::Cidr::parse_v4("10.244.0.0/16"),
+                   *base::Ip::parse_v4("10.96.0.10"),
                    {}});
   auto until = [&](const std::string& text, bool there) {
     auto done = [&] {

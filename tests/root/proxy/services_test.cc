@@ -152,9 +152,8 @@ TEST_P(Services, AffinityKeepsAClientUntilItsEndpointGoes) {
   for (int i = 0; i < 3; ++i)
     if (i != first.who) line += " " + pods_[static_cast<size_t>(i)].ip + "@n1";
   set(web_, line);
-  must(nft_.purge_affinity([&](const Key&, Ip ip, uint16_t) {
-    return format_ip(ip) != pods_[static_cast<size_t>(first.who)].ip;
-  }));
+  must(nft_.purge_affinity(
+      [&](const Key&, Ip ip, uint16_t) { return ip.text() != pods_[static_cast<size_t>(first.who)].ip; }));
   auto moved = spread(&client_, "10.96.0.5", 80, 20);
   EXPECT_EQ(moved.size(), 1u);
   EXPECT_EQ(moved.count(first.who), 0u);
@@ -216,7 +215,7 @@ TEST_P(Services, DriftIsRepaired) {
   must(nft_.act(actions, nft_.observed_generation()));
   EXPECT_EQ(spread(&client_, "10.96.0.5", 80, 10).count(-1), 0u);
   run({"nft", "add table ip other"});
-  auto late = nft_.act({{Action::Kind::kDelete, {}, {Set::kHairpin, 0, {0x0af40005, 0, 0}, 0}, {}}},
+  auto late = nft_.act({{Action::Kind::kDelete, {}, {Set::kHairpin, 0, {Ip::v4(0x0af40005), 0, 0}, 0}, {}}},
                        nft_.observed_generation());
   ASSERT_FALSE(late.ok());
   EXPECT_EQ(late.error().kind, base::Kind::kConflict);
@@ -227,10 +226,10 @@ TEST_P(Services, AnErrorNamesItsElementAndNothingIsDone) {
   for (int i = 0; i < 3; ++i)
     actions.push_back({Action::Kind::kAdd,
                        {},
-                       {Set::kBlocked, 0, {0x0a600064u + static_cast<uint32_t>(i), 6, 80}, 0},
-                       {Value::Kind::kDrop, 0, 0, {}}});
-  actions.push_back({Action::Kind::kDelete, {}, {Set::kEndpoints, 2, {0x0a600005, 6, 80}, 1}, {}});
-  actions.push_back({Action::Kind::kDelete, {}, {Set::kEndpoints, 2, {0x0a600005, 6, 80}, 7}, {}});
+                       {Set::kBlocked, 0, {Ip::v4(0x0a600064u + static_cast<uint32_t>(i)), 6, 80}, 0},
+                       {Value::Kind::kDrop, {}, 0, {}}});
+  actions.push_back({Action::Kind::kDelete, {}, {Set::kEndpoints, 2, {Ip::v4(0x0a600005), 6, 80}, 1}, {}});
+  actions.push_back({Action::Kind::kDelete, {}, {Set::kEndpoints, 2, {Ip::v4(0x0a600005), 6, 80}, 7}, {}});
   auto done = nft_.act(actions);
   ASSERT_FALSE(done.ok());
   EXPECT_THAT(done.error().message(), HasSubstr("delete ep_2 10.96.0.5 . tcp . 80 . 7"));
@@ -245,8 +244,8 @@ TEST_P(Services, UdpLeavesAVanishedEndpoint) {
   ASSERT_EQ(send_udp(fd.get(), pods_).who, 0);
   set(web_, "s web http:8080/tcp dns:8080/udp | 10.244.0.6@n1");
   EXPECT_EQ(send_udp(fd.get(), pods_).who, 0) << "connection tracking still leads to the old one";
-  auto removed =
-      remove_stale_udp({{0x0a600005, 17, 53}}, [](const Key&, Ip ip, uint16_t) { return ip == 0x0af40006; });
+  auto removed = remove_stale_udp({{Ip::v4(0x0a600005), 17, 53}},
+                                  [](const Key&, Ip ip, uint16_t) { return ip == Ip::v4(0x0af40006); });
   ASSERT_TRUE(removed.ok()) << removed.error().message();
   EXPECT_EQ(*removed, 1u);
   EXPECT_EQ(send_udp(fd.get(), pods_).who, 1);

@@ -13,7 +13,7 @@ std::string text(const std::vector<Action>& actions) {
 }
 NodeNetwork two_peers() {
   NodeNetwork desired;
-  desired.pod_cidr = *parse_cidr("10.244.0.0/24");
+  desired.pod_cidr = *base::Cidr::parse_v4("10.244.0.0/24");
   desired.routes = {{"10.244.1.0/24", "192.0.2.12"}, {"10.244.2.0/24", "192.0.2.13"}};
   return desired;
 }
@@ -56,7 +56,8 @@ TEST(NodePlan, FlushedRulesComeBack) {
 }
 
 TEST(PortPins, TextAndAlias) {
-  std::string text = pins_text({{"vetha", 0x0af40005}, {"vethb", 0x0af40006}}, true);
+  constexpr base::Ip kFive = base::Ip::v4(10, 244, 0, 5);
+  std::string text = pins_text({{"vetha", kFive}, {"vethb", kFive.plus(1)}}, true);
   EXPECT_NE(text.find("set ports { type ifname; elements = { \"vetha\", \"vethb\" } }"), std::string::npos)
       << text;
   EXPECT_NE(
@@ -64,11 +65,9 @@ TEST(PortPins, TextAndAlias) {
       std::string::npos)
       << text;
   EXPECT_EQ(pins_text({}, false).find("elements"), std::string::npos);
-  uint32_t address = 0;
-  EXPECT_TRUE(parse_pin_alias(pin_alias(0x0af40005), &address));
-  EXPECT_EQ(address, 0x0af40005u);
+  EXPECT_EQ(parse_pin_alias(pin_alias(kFive)), kFive);
   for (const char* other : {"", "sampan-pod", "sampan-pod x", "uplink 10.244.0.5"})
-    EXPECT_FALSE(parse_pin_alias(other, &address)) << other;
+    EXPECT_FALSE(parse_pin_alias(other)) << other;
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace proxy::dns {
 namespace {
 
 Config config() {
-  return {"cluster.local", *netns::parse_cidr("10.96.0.0/16"), *netns::parse_cidr("10.244.0.0/16")};
+  return {"cluster.local", *base::Cidr::parse_v4("10.96.0.0/16"), *base::Cidr::parse_v4("10.244.0.0/16")};
 }
 Cluster cluster() {
   Cluster c;

@@ -152,8 +152,8 @@ TEST(Table, OneEndpointChanged) {
 }
 TEST(Table, TheFirstByNameHasASharedAddress) {
   Table table;
-  Elements a{{{Set::kBlocked, 0, {1, 6, 80}, 0}, {Value::Kind::kRefuse, 0, 0, {}}}};
-  Elements b{{{Set::kBlocked, 0, {1, 6, 80}, 0}, {Value::Kind::kDrop, 0, 0, {}}}};
+  Elements a{{{Set::kBlocked, 0, {Ip::v4(1), 6, 80}, 0}, {Value::Kind::kRefuse, {}, 0, {}}}};
+  Elements b{{{Set::kBlocked, 0, {Ip::v4(1), 6, 80}, 0}, {Value::Kind::kDrop, {}, 0, {}}}};
   EXPECT_EQ(text(table.set("b", b)), "add blocked 0.0.0.1 . tcp . 80 : drop\n");
   EXPECT_EQ(text(table.set("a", a)),
             "delete blocked 0.0.0.1 . tcp . 80\nadd blocked 0.0.0.1 . tcp . 80 : refuse\n");
@@ -199,11 +199,11 @@ TEST(Table, AnAddressBelongsToTheOlderAsAWhole) {
 
 // ---- addresses of the cluster itself ----
 Reserved reserved() {
-  Reserved r{netns::parse_cidr("10.96.0.0/16"),
-             netns::parse_cidr("10.244.0.0/16"),
-             *netns::parse_ipv4("10.96.0.10"),
+  Reserved r{base::Cidr::parse_v4("10.96.0.0/16"),
+             base::Cidr::parse_v4("10.244.0.0/16"),
+             *base::Ip::parse_v4("10.96.0.10"),
              {}};
-  r.api = {{*netns::parse_ipv4("192.0.2.1"), 6443}};
+  r.api = {{*base::Ip::parse_v4("192.0.2.1"), 6443}};
   return r;
 }
 Node guarded_node() {
@@ -272,9 +272,9 @@ TEST(Table, ReconcileRepairsWhatDiffers) {
   EndpointSlice one = slice("s web http:8080/tcp | 10.244.1.5@n2");
   (void)table.set("web", elements_of(service("web 10.96.0.5 http:80/tcp"), {&one}, node_one()));
   Observed observed;
-  observed.elements = {{{Set::kServices, 0, {0x0a600005, 6, 80}, 0},
-                        {Value::Kind::kClass, 0, 0, {Class::Mode::kCluster, 3, 0}}},
-                       {{Set::kHairpin, 0, {0x0af40005, 0, 0}, 0}, {}}};
+  observed.elements = {{{Set::kServices, 0, {Ip::v4(0x0a600005), 6, 80}, 0},
+                        {Value::Kind::kClass, {}, 0, {Class::Mode::kCluster, 3, 0}}},
+                       {{Set::kHairpin, 0, {Ip::v4(0x0af40005), 0, 0}, 0}, {}}};
   EXPECT_EQ(text(table.reconcile(observed)),
             "add-class class_1\n"
             "delete services 10.96.0.5 . tcp . 80\n"
