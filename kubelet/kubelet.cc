@@ -135,7 +135,7 @@ base::Status Kubelet::start() {
   }
 
   node_ = std::make_unique<NodeAgent>(loop_, client_, background_, events_, std::move(node));
-  node_->on_network = [this](const netns::Cidr& cidr) { network_up(cidr); };
+  node_->on_network = [this](const base::Cidr& cidr) { network_up(cidr); };
   api::Informer::Options options;
   options.resource = api::resources::pods;
   options.field_selector = "spec.nodeName=" + options_.node_name;
@@ -229,7 +229,7 @@ void Kubelet::finished(const std::string& uid) {
           found_[uid].sandbox.ip = ip;  // still taken
           return clean_later(uid, "remove", status.error(), 0);
         }
-        if (auto address = netns::parse_ipv4(ip); address && pool_) pool_->release(*address);
+        if (auto address = base::Ip::parse_v4(ip); address && pool_) pool_->release(*address);
       });
 }
 
@@ -255,14 +255,14 @@ std::shared_ptr<PodWorker> Kubelet::find(const std::string& ns, const std::strin
   return worker == workers_.end() ? nullptr : worker->second;
 }
 
-void Kubelet::network_up(const netns::Cidr& cidr) {
+void Kubelet::network_up(const base::Cidr& cidr) {
   auto pool = netns::AddressPool::of(cidr);
   if (!pool.ok())
     return base::log::error("{}", pool.error().message());  // the node agent has told it already
   pool_ = std::move(*pool);
   auto reserve = [&](const PodObserved& seen) {
     if (seen.sandbox.ip.empty()) return;
-    auto address = netns::parse_ipv4(seen.sandbox.ip);
+    auto address = base::Ip::parse_v4(seen.sandbox.ip);
     if (!address || !cidr.contains(*address)) return;  // of another range: its Pod gets a new one
     if (auto status = pool_->reserve(*address); !status.ok())
       base::log::warning("reserve Pod address {}: {}", seen.sandbox.ip, status.error().message());
@@ -329,7 +329,7 @@ void Kubelet::remove_orphan(const std::string& uid, int failures) {
           if (!status.ok()) return clean_later(uid, "remove orphan", status.error(), failures);
           found_.erase(uid);
           ::unlink(context_.layout.record(uid).c_str());
-          if (auto address = netns::parse_ipv4(ip); address && pool_) pool_->release(*address);
+          if (auto address = base::Ip::parse_v4(ip); address && pool_) pool_->release(*address);
         });
   };
   auto pod = context_.connect_pod(uid);

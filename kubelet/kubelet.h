@@ -51,7 +51,7 @@ class Kubelet {
   void service_changed(api::Informer::Change change, const base::json::value& object);
   void add(api::Pod pod);
   void finished(const std::string& uid);
-  void network_up(const netns::Cidr& cidr);
+  void network_up(const base::Cidr& cidr);
   base::Status read_records();
   void remove_orphans();
   void remove_orphan(const std::string& uid, int failures);

@@ -87,16 +87,16 @@ void NodeAgent::node_changed(api::Informer::Change change, const json::value& ob
     if (!node.ok()) return base::log::error("node {}: {}", name, node.error().message());
     own_ = std::move(*node);
     if (own_->spec && !own_->spec->pod_cidr.empty()) {
-      auto cidr = netns::parse_cidr(own_->spec->pod_cidr);
+      auto cidr = base::Cidr::parse_v4(own_->spec->pod_cidr);
       if (!cidr) {
         network_error_ = "spec.podCIDR " + own_->spec->pod_cidr + " is not an IPv4 network";
       } else if (auto pool = netns::AddressPool::of(*cidr); !pool.ok()) {
         network_error_ = pool.error().message();
       } else if (!pod_cidr_) {
         pod_cidr_ = cidr;
-      } else if (netns::format_cidr(*pod_cidr_) != netns::format_cidr(*cidr)) {
+      } else if (pod_cidr_->canonical().text() != cidr->canonical().text()) {
         base::log::warning("node {}: spec.podCIDR changed from {} to {}: kept until the kubelet starts again",
-                           name, netns::format_cidr(*pod_cidr_), netns::format_cidr(*cidr));
+                           name, pod_cidr_->canonical().text(), cidr->canonical().text());
       }
     }
     sync_status();
@@ -108,10 +108,10 @@ void NodeAgent::node_changed(api::Informer::Change change, const json::value& ob
     for (const auto& a : addresses->get_array())
       if (base::string_at(a, "type") == "InternalIP") address = base::string_at(a, "address");
   // As the kernel tells them again: another form of the same network would be added for ever.
-  const auto cidr = netns::parse_cidr(base::string_at(object, "spec", "podCIDR"));
-  const auto via = netns::parse_ipv4(address);
-  const std::pair<std::string, std::string> route{cidr ? netns::format_cidr(*cidr) : "",
-                                                  via ? netns::format_ipv4(*via) : ""};
+  const auto cidr = base::Cidr::parse_v4(base::string_at(object, "spec", "podCIDR"));
+  const auto via = base::Ip::parse_v4(address);
+  const std::pair<std::string, std::string> route{cidr ? cidr->canonical().text() : "",
+                                                  via ? via->text() : ""};
   if (!cidr || !via || cidr->prefix == 0) routes_.erase(name);  // nobody's Pods are the whole world
   else if (routes_[name] == route) return;
   else routes_[name] = route;
@@ -148,7 +148,7 @@ void NodeAgent::sync_network() {
           applied_ = desired;
           if (!network_ready_) {
             network_ready_ = true;
-            base::log::info("node network: {} on {}", netns::format_cidr(desired.pod_cidr), desired.bridge);
+            base::log::info("node network: {} on {}", desired.pod_cidr.canonical().text(), desired.bridge);
             if (on_network) on_network(desired.pod_cidr);
             sync_status();
           }

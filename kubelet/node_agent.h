@@ -28,9 +28,9 @@ class NodeAgent {
   NodeAgent(base::Loop& loop, api::Client& client, Background& background, Events& events, Options options);
   void start();
   // Called once the bridge is up with this node's Pod CIDR.
-  std::function<void(const netns::Cidr&)> on_network;
+  std::function<void(const base::Cidr&)> on_network;
   bool registered() const { return registered_; }
-  const std::optional<netns::Cidr>& pod_cidr() const { return pod_cidr_; }
+  const std::optional<base::Cidr>& pod_cidr() const { return pod_cidr_; }
 
  private:
   void register_node();
@@ -47,7 +47,7 @@ class NodeAgent {
   api::Informer nodes_;
   std::optional<api::Node> own_;
   std::map<std::string, std::pair<std::string, std::string>> routes_;  // by node: Pod CIDR, address
-  std::optional<netns::Cidr> pod_cidr_;
+  std::optional<base::Cidr> pod_cidr_;
   std::optional<netns::NodeNetwork> applied_;
   std::string network_error_ = "waiting for the node's Pod CIDR: the master assigns spec.podCIDR";
   bool registered_ = false, registering_ = false, network_busy_ = false, network_again_ = false,

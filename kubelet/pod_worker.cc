@@ -100,7 +100,7 @@ void PodWorker::gone() {
 // The node's range may have become another one while the Pod lived: nobody reaches the old address.
 void PodWorker::check_address() {
   if (!context_.pool || seen_.sandbox.ip.empty()) return;
-  const auto address = netns::parse_ipv4(seen_.sandbox.ip);
+  const auto address = base::Ip::parse_v4(seen_.sandbox.ip);
   if (address && context_.pod_cidr.contains(*address)) return;
   if (seen_.sandbox.step == Step::kNone || seen_.sandbox.step == Step::kFailed) seen_.sandbox.ip.clear();
   else seen_.sandbox.stale = true;

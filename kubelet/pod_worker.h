@@ -49,7 +49,7 @@ struct PodContext {
   int64_t node_cpu_milli = 0, max_pids = -1;
   int mtu = 1500;
   netns::AddressPool* pool = nullptr;  // null until the node has its Pod CIDR
-  netns::Cidr pod_cidr{};
+  base::Cidr pod_cidr{};
   // Services as environment; null until they are listed once.
   std::function<const std::vector<ServiceLink>*(const std::string& ns)> services;
   // The runtime and the network, replaced by fakes in tests.

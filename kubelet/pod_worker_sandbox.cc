@@ -21,7 +21,7 @@ void release_address(PodContext& context, const std::string& link, const std::st
       [detach = context.detach_pod, link] { return detach(link); },
       [&context, link, ip](base::Status status) {
         if (status.ok()) {
-          if (auto address = netns::parse_ipv4(ip); address && context.pool) context.pool->release(*address);
+          if (auto address = base::Ip::parse_v4(ip); address && context.pool) context.pool->release(*address);
           return;
         }
         base::log::warning("detach Pod address {}: {}: tried again", ip, status.error().message());
@@ -45,7 +45,7 @@ void PodWorker::start_sandbox() {
   if (!host_network && seen_.sandbox.ip.empty()) {
     auto address = context_.pool->allocate();
     if (!address.ok()) return sandbox_failed(address.error());
-    seen_.sandbox.ip = netns::format_ipv4(*address);
+    seen_.sandbox.ip = address->text();
   }
   seen_.sandbox.step = Step::kBusy;
   // The intent: what a killed kubelet must look for. What is not written down is not done.
@@ -97,8 +97,9 @@ void PodWorker::attach_network() {
   netns::PodLink link;
   link.host_name = netns::host_link_name(uid());
   link.bridge = context_.bridge;
-  link.address = seen_.sandbox.ip + "/" + std::to_string(context_.pod_cidr.prefix);
-  if (context_.pool) link.gateway = netns::format_ipv4(context_.pool->gateway());
+  link.address = base::Ip::parse_v4(seen_.sandbox.ip).value_or(base::Ip());  // "::" is refused
+  link.prefix = context_.pod_cidr.prefix;
+  if (context_.pool) link.gateway = context_.pool->gateway();
   link.mtu = context_.mtu;
   context_.background.call<base::Status>(
       [fds = sandbox_fds_, attach = context_.attach_pod, link] {
