@@ -11,7 +11,7 @@
 #include "base/json_limits.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "kubelet/volumes_exec.h"
+#include "kubelet/volumes/exec.h"
 
 namespace kubelet {
 

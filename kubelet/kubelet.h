@@ -7,10 +7,10 @@
 #include <unordered_map>
 
 #include "api/client/transport.h"
-#include "kubelet/image_gc.h"
-#include "kubelet/node_agent.h"
-#include "kubelet/pod_worker.h"
-#include "kubelet/stats.h"
+#include "kubelet/node/agent.h"
+#include "kubelet/node/image_gc.h"
+#include "kubelet/node/stats.h"
+#include "kubelet/pod/worker.h"
 
 namespace kubelet {
 

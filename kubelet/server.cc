@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "kubelet/stats_pages.h"
+#include "kubelet/node/stats_pages.h"
 
 namespace kubelet {
 

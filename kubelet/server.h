@@ -8,10 +8,10 @@
 
 #include "base/http/server.h"
 #include "base/metrics.h"
-#include "kubelet/access.h"
 #include "kubelet/kubelet.h"
-#include "kubelet/pod_proxy.h"
-#include "kubelet/streaming.h"
+#include "kubelet/node/access.h"
+#include "kubelet/streaming/pod_proxy.h"
+#include "kubelet/streaming/streaming.h"
 
 namespace kubelet {
 

@@ -26,6 +26,7 @@ ROOMS = {
     "base": [".", "http"],
     "api": [".", "cel", "custom", "patch", "validate", "table", "client"],
     "runtime": [".", "spec", "cgroup", "launch", "image", "pod", "oci"],
+    "kubelet": ["node", "streaming", "volumes", "pod"],
     "master": ["store", "registry", "auth", "admission", "extensions", "server"],
 }
 # Rooms beside that line: what of their folder they may include.

@@ -1,12 +1,12 @@
 // The kubelet's status patch against the API server's own strategic merge: one patch makes the status
 // what is wanted, whatever it was, and conditions of others stay; then there is nothing left to send.
-#include "kubelet/status_patch.h"
+#include "kubelet/pod/status_patch.h"
 
 #include <set>
 
 #include "api/patch/patch.h"
 #include "api/types.h"
-#include "kubelet/pod_plan.h"
+#include "kubelet/pod/plan.h"
 #include "tests/prop/draw.h"
 
 namespace kubelet {

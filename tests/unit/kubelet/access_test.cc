@@ -1,4 +1,4 @@
-#include "kubelet/access.h"
+#include "kubelet/node/access.h"
 
 #include <gtest/gtest.h>
 

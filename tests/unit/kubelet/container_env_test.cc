@@ -1,9 +1,9 @@
 // Environment, hosts and resolv.conf of a container.
-#include "kubelet/container_env.h"
+#include "kubelet/pod/container_env.h"
 
 #include <gtest/gtest.h>
 
-#include "kubelet/pod_files.h"
+#include "kubelet/pod/files.h"
 
 namespace kubelet {
 namespace {

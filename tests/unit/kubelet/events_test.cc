@@ -1,4 +1,4 @@
-#include "kubelet/events.h"
+#include "kubelet/node/events.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "kubelet/image_gc_plan.h"
+#include "kubelet/node/image_gc_plan.h"
 
 #include <gtest/gtest.h>
 

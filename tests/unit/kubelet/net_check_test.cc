@@ -1,5 +1,5 @@
 // Probes against servers that are real: our HTTP server and an nghttp2 one that speaks gRPC.
-#include "kubelet/net_check.h"
+#include "kubelet/pod/net_check.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>

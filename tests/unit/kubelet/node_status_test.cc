@@ -1,4 +1,4 @@
-#include "kubelet/node_status.h"
+#include "kubelet/node/status.h"
 
 #include <gtest/gtest.h>
 

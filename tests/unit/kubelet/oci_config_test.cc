@@ -1,9 +1,9 @@
 // Pod + container + image in, config.json out.
-#include "kubelet/oci_config.h"
+#include "kubelet/pod/oci_config.h"
 
 #include <gtest/gtest.h>
 
-#include "kubelet/pod_plan.h"
+#include "kubelet/pod/plan.h"
 
 namespace kubelet {
 namespace {

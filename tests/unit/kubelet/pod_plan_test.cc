@@ -1,6 +1,6 @@
 // The life of a Pod as text: what happens on the left (>), what the planner does about it, and the
 // status it would publish. A fake node carries the actions out at once, on a clock of its own.
-#include "kubelet/pod_plan.h"
+#include "kubelet/pod/plan.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "kubelet/probe_url.h"
+#include "kubelet/pod/probe_url.h"
 
 #include <gtest/gtest.h>
 

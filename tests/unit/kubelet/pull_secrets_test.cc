@@ -1,4 +1,4 @@
-#include "kubelet/pull_secrets.h"
+#include "kubelet/node/pull_secrets.h"
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "base/base64.h"
-#include "kubelet/pull_records.h"
+#include "kubelet/node/pull_records.h"
 
 namespace kubelet {
 namespace {

@@ -1,4 +1,4 @@
-#include "kubelet/stats.h"
+#include "kubelet/node/stats.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "kubelet/probe_metrics.h"
-#include "kubelet/stats_pages.h"
+#include "kubelet/node/stats_pages.h"
+#include "kubelet/pod/probe_metrics.h"
 
 namespace kubelet {
 namespace {

@@ -1,6 +1,6 @@
 // What a status patch says, and that nothing is sent twice; that it does what it says with the real
 // strategic merge is tests/prop/kubelet/status_patch_test.cc.
-#include "kubelet/status_patch.h"
+#include "kubelet/pod/status_patch.h"
 
 #include <gtest/gtest.h>
 

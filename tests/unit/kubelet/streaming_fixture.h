@@ -11,7 +11,7 @@
 #include "base/http/transport.h"
 #include "base/process.h"
 #include "base/sys.h"
-#include "kubelet/streaming.h"
+#include "kubelet/streaming/streaming.h"
 #include "tests/unit/base/http_fixture.h"
 
 namespace kubelet {

@@ -1,4 +1,4 @@
-#include "kubelet/streaming_log.h"
+#include "kubelet/streaming/log.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

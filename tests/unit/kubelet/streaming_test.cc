@@ -1,6 +1,6 @@
 // The protocols of exec, attach, port-forward and logs end to end over HTTP, with a Pod whose
 // processes are plain children of the test.
-#include "kubelet/streaming.h"
+#include "kubelet/streaming/streaming.h"
 
 #include <sys/ioctl.h>
 #include <termios.h>

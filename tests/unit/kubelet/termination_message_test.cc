@@ -1,4 +1,4 @@
-#include "kubelet/termination_message.h"
+#include "kubelet/pod/termination_message.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/sys.h"
+#include "kubelet/node/utf8.h"
 
 namespace kubelet {
 namespace {

@@ -1,13 +1,13 @@
 // Volumes: what they shall hold (pure), and files that change all at once.
-#include "kubelet/volumes_plan.h"
+#include "kubelet/volumes/plan.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/sys.h"
-#include "kubelet/images.h"
-#include "kubelet/volumes_exec.h"
+#include "kubelet/node/images.h"
+#include "kubelet/volumes/exec.h"
 
 namespace kubelet {
 namespace {

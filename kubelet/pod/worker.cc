@@ -1,0 +1,473 @@
+// The loop of one Pod: sync, record, status, recovery. What the actions do is in
+// worker_sandbox.cc, worker_container.cc and worker_checks.cc.
+#include "kubelet/pod/worker.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/sys.h"
+
+namespace kubelet {
+
+namespace json = base::json;
+
+namespace {
+
+uint64_t version_of(const api::Pod& pod) {
+  return std::strtoull(pod.metadata.resource_version.c_str(), nullptr, 10);
+}
+
+}  // namespace
+
+PodWorker::PodWorker(PodContext& context, api::Pod pod, std::optional<PodObserved> record)
+    : context_(context), pod_(std::move(pod)), had_record_(record.has_value()) {
+  if (record) seen_ = std::move(*record);
+  if (seen_.first_seen == Time{}) {
+    seen_.first_seen = base::wall_now();
+    if (pod_.status)
+      if (auto time = base::parse_time(pod_.status->start_time)) seen_.first_seen = *time;
+  }
+  if (!had_record_ && pod_.status) {
+    // A reboot took the record: what the API remembers of restarts goes on from there.
+    auto take = [&](const std::vector<api::ContainerStatus>& list) {
+      for (const auto& c : list) {
+        if (c.restart_count == 0 && !(c.state && (c.state->running || c.state->terminated))) continue;
+        ContainerSeen& seen = seen_.containers[c.name];
+        seen.attempt = c.restart_count;
+        seen.run = Run::kExited;
+        seen.exit.reason = "ContainerStatusUnknown";
+        seen.exit.message = "The container could not be located when the pod was started again";
+        seen.exit.code = 137;
+        seen.exit.finished_at = base::wall_now();
+        if (c.state && c.state->terminated) {
+          seen.exit.code = c.state->terminated->exit_code;
+          seen.exit.reason = c.state->terminated->reason;
+          seen.exit.message = c.state->terminated->message;
+          if (auto t = base::parse_time(c.state->terminated->started_at)) seen.exit.started_at = *t;
+          if (auto t = base::parse_time(c.state->terminated->finished_at)) seen.exit.finished_at = *t;
+        }
+        seen.image_id = c.image_id;
+        seen.sandbox = -1;
+      }
+    };
+    if (pod_.status->phase != "Succeeded" && pod_.status->phase != "Failed") {
+      take(pod_.status->init_container_statuses);
+      take(pod_.status->container_statuses);
+    }
+  }
+}
+
+PodWorker::~PodWorker() {
+  if (runtime_) {
+    runtime_->on_exit = nullptr;
+    runtime_->on_lost = nullptr;
+  }
+}
+
+void PodWorker::start() {
+  seen_.network_ready = context_.pool != nullptr;
+  check_address();
+  if (!is_terminating(pod_)) context_.objects.refer(uid(), pod_.metadata.namespace_, references(pod_));
+  if (had_record_) return recover();
+  // A sampan-pod nobody wrote down: its record was damaged. It knows nothing we could go on from.
+  auto stray = context_.connect_pod(uid());
+  if (!stray.ok()) return schedule();
+  base::log::warning("pod {}/{}: has a sampan-pod but no record: it is started anew",
+                     pod_.metadata.namespace_, pod_.metadata.name);
+  seen_.sandbox.step = Step::kDone;
+  runtime_ = std::move(*stray);
+  stop_sandbox();
+}
+
+void PodWorker::update(api::Pod pod) {
+  if (version_of(pod) < version_of(pod_)) return;  // older than what our own write answered
+  const bool meta_changed =
+      pod.metadata.labels != pod_.metadata.labels || pod.metadata.annotations != pod_.metadata.annotations;
+  pod_ = std::move(pod);
+  if (meta_changed) refresh_volumes();
+  schedule();
+}
+
+void PodWorker::gone() {
+  seen_.gone_from_api = true;
+  schedule();
+}
+
+// The node's range may have become another one while the Pod lived: nobody reaches the old address.
+void PodWorker::check_address() {
+  if (!context_.pool || seen_.sandbox.ip.empty()) return;
+  const auto address = base::Ip::parse_v4(seen_.sandbox.ip);
+  if (address && context_.pod_cidr.contains(*address)) return;
+  if (seen_.sandbox.step == Step::kNone || seen_.sandbox.step == Step::kFailed) seen_.sandbox.ip.clear();
+  else seen_.sandbox.stale = true;
+}
+
+void PodWorker::look_again() {
+  seen_.network_ready = context_.pool != nullptr;
+  check_address();
+  schedule();
+}
+
+void PodWorker::objects_changed() {
+  for (auto& [name, c] : seen_.containers) c.config_error.clear();
+  if (seen_.volumes.step == Step::kFailed) seen_.volumes.retry_at = {};
+  if (volumes_waiting_) make_directory();
+  else refresh_volumes();
+  schedule();
+}
+
+void PodWorker::schedule() {
+  if (scheduled_ || finished_) return;
+  scheduled_ = true;
+  context_.loop.post([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->sync();
+  });
+}
+
+void PodWorker::sync() {
+  scheduled_ = false;
+  if (recovering_ || finished_) return;
+  // On the way down nothing waits for what only a start needs.
+  const bool down =
+      is_terminating(pod_) || seen_.gone_from_api || !terminal_phase(pod_, seen_, base::wall_now()).empty();
+  if (down && std::exchange(volumes_waiting_, false)) seen_.volumes.step = Step::kFailed;
+  if (down && !unmount_failed_) seen_.volumes.retry_at = {};
+  std::string before;
+  Plan plan;
+  // Actions change what is observed at once (kBusy, kStarting), so the next plan may go further;
+  // one that plans the same again waits for an answer from outside.
+  for (int round = 0; round < 20; ++round) {
+    plan = plan_pod(pod_, seen_, context_.node, base::wall_now());
+    std::string text;
+    for (const auto& action : plan.actions) text += action.text() + "; ";
+    if (text.empty() || text == before) break;
+    base::log::debug("pod {}/{}: {}", pod_.metadata.namespace_, pod_.metadata.name, text);
+    before = std::move(text);
+    for (const auto& action : plan.actions) act(action);
+    if (scheduled_) scheduled_ = false;
+  }
+  base::ignore(save(), "nothing follows that a later start could not find out; it was logged");
+  publish(plan.status);
+  wake_.cancel();
+  if (plan.wake) {
+    const Duration delay = std::max<Duration>(*plan.wake - base::wall_now(), std::chrono::milliseconds(1));
+    wake_ = context_.loop.after(delay, [this] { sync(); });
+  }
+  if (plan.finished && !finished_) {
+    finished_ = true;
+    wake_.cancel();
+    status_retry_.cancel();
+    token_states_.clear();
+    stop_watch_.cancel();
+    clean_retry_.cancel();
+    context_.objects.refer(uid(), pod_.metadata.namespace_, {});
+    if (on_finished) on_finished();
+  }
+}
+
+void PodWorker::act(const Action& action) {
+  using Kind = Action::Kind;
+  switch (action.kind) {
+    case Kind::kStartSandbox: return start_sandbox();
+    case Kind::kMountVolumes: return mount_volumes();
+    case Kind::kPull: return pull(action);
+    case Kind::kStart: return start_container(action);
+    case Kind::kPostStart: return run_hook(action, true);
+    case Kind::kPreStop: return run_hook(action, false);
+    case Kind::kProbe: return run_probe(action);
+    case Kind::kSignal:
+    case Kind::kKill: return signal_container(action);
+    case Kind::kRemove: {
+      of(action.container).removing = true;
+      if (!runtime_) {  // it went with its sampan-pod
+        of(action.container).remains = of(action.container).removing = false;
+        return;
+      }
+      runtime_->remove(
+          in_pod(action.container, action.attempt),
+          [weak = weak_from_this(), name = action.container, attempt = action.attempt](base::Status status) {
+            auto self = weak.lock();
+            if (!self) return;
+            ContainerSeen& c = self->of(name);
+            if (c.attempt != attempt) return;
+            if (!status.ok() && status.error().kind != base::Kind::kNotFound)
+              base::log::warning("pod {}: remove container {}: {}", self->pod_.metadata.name, name,
+                                 status.error().message());
+            c.remains = c.removing = false;
+            self->schedule();
+          });
+      return;
+    }
+    case Kind::kStopSandbox: return stop_sandbox();
+    case Kind::kUnmountVolumes: return unmount_volumes();
+    case Kind::kDelete: return delete_pod();
+  }
+}
+
+base::Status PodWorker::save() {
+  std::string text = base::to_json(encode_record(seen_));
+  if (text == saved_) return {};
+  if (auto status = base::sys::replace_file(context_.layout.record(uid()), text, 0600); !status.ok()) {
+    base::log::error("pod {}: {}: a restart of the kubelet would not know its present state",
+                     pod_.metadata.name, status.error().message());
+    return base::wrap(std::move(status).error(), "write Pod record", uid());
+  }
+  saved_ = std::move(text);
+  return {};
+}
+
+void PodWorker::publish(const api::PodStatus& status) {
+  // An event of its own when a container begins to wait for a restart.
+  auto notice = [&](const std::vector<api::ContainerStatus>& list) {
+    for (const auto& c : list) {
+      const std::string reason = c.state && c.state->waiting ? c.state->waiting->reason : "";
+      std::string& last = waiting_[c.name];
+      if (reason != last && reason == "CrashLoopBackOff")
+        event(true, "BackOff",
+              "Back-off restarting failed container " + c.name + " in pod " + pod_.metadata.name + "_" +
+                  pod_.metadata.namespace_ + "(" + uid() + ")",
+              c.name);
+      if (reason != last && reason == "ImagePullBackOff") {
+        const api::Container* spec = find_container(pod_, c.name);
+        event(false, "BackOff", "Back-off pulling image \"" + (spec ? spec->image : "") + "\"", c.name);
+        event(true, "Failed", "Error: ImagePullBackOff", c.name);
+      }
+      last = reason;
+    }
+  };
+  notice(status.init_container_statuses);
+  notice(status.container_statuses);
+
+  if (seen_.gone_from_api) return;
+  if (status_in_flight_) {
+    status_again_ = true;
+    return;
+  }
+  if (status_retry_.active()) return;
+  json::value want = api::encode(status);
+  const json::value have = pod_.status ? api::encode(*pod_.status) : json::value(json::object());
+  if (want == have || sent_.settled(have, want)) return;
+  json::object patch{{"metadata", json::object{{"uid", uid()}}},
+                     {"status", status_patch(api::type_of<api::PodStatus>(), have, want)}};
+  status_in_flight_ = true;
+  status_again_ = false;
+  context_.client.patch(
+      api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name, "strategic-merge", std::move(patch),
+      [weak = weak_from_this(), want = std::move(want)](base::Result<json::value> result) {
+        auto self = weak.lock();
+        if (!self) return;
+        self->status_in_flight_ = false;
+        if (result.ok()) {
+          self->status_backoff_.reset();
+          auto pod = api::decode<api::Pod>(*result);
+          if (pod.ok() && pod->metadata.uid == self->uid()) {
+            self->sent_.answered(want, pod->status ? api::encode(*pod->status) : json::value(json::object()));
+            self->update(std::move(*pod));
+          }
+        } else if (result.error().kind != base::Kind::kNotFound &&
+                   result.error().kind != base::Kind::kConflict) {
+          const Duration delay = self->status_backoff_.next(result.error(), std::chrono::steady_clock::now());
+          base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_,
+                             self->pod_.metadata.name, result.error().message());
+          self->status_retry_ = self->context_.loop.after(delay, [weak] {
+            if (auto self = weak.lock()) {
+              self->status_retry_.cancel();
+              self->schedule();
+            }
+          });
+        }
+        if (self->status_again_) self->schedule();
+      },
+      "status");
+}
+
+void PodWorker::delete_pod() {
+  seen_.removed = Step::kBusy;
+  json::object options{{"apiVersion", "v1"},
+                       {"kind", "DeleteOptions"},
+                       {"gracePeriodSeconds", 0},
+                       {"preconditions", json::object{{"uid", uid()}}}};
+  context_.client.remove(api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name,
+                         std::move(options), [weak = weak_from_this()](base::Result<json::value> result) {
+                           auto self = weak.lock();
+                           if (!self) return;
+                           const bool done = result.ok() || result.error().kind == base::Kind::kNotFound ||
+                                             result.error().kind == base::Kind::kConflict;
+                           self->seen_.removed = done ? Step::kDone : Step::kFailed;
+                           if (!done) {
+                             base::log::warning("pod {}/{}: final delete: {}", self->pod_.metadata.namespace_,
+                                                self->pod_.metadata.name, result.error().message());
+                             self->seen_.remove_retry_at = base::wall_now() + std::chrono::seconds(1);
+                           }
+                           self->schedule();
+                         });
+}
+
+// ---- after a restart of the kubelet ----------------------------------------------------------
+
+void PodWorker::recover() {
+  if (seen_.volumes.step == Step::kBusy) seen_.volumes.step = Step::kNone;
+  for (auto& [name, c] : seen_.containers) {
+    c.removing = false;
+    // A hook that was under way is run again: at least once, as Kubernetes promises.
+    if (c.post_start == Step::kBusy) c.post_start = Step::kNone;
+    if (c.pre_stop == Step::kBusy) c.pre_stop = Step::kNone;
+  }
+  if (seen_.sandbox.step == Step::kNone || seen_.sandbox.step == Step::kFailed) return schedule();
+  recovering_ = true;
+  auto pod = context_.connect_pod(uid());
+  if (!pod.ok()) {
+    base::log::info("pod {}/{}: its sampan-pod is gone: {}", pod_.metadata.namespace_, pod_.metadata.name,
+                    pod.error().message());
+    recovering_ = false;
+    return sandbox_lost();
+  }
+  runtime_ = std::move(*pod);
+  // Exits of the time without us come with the list; on_exit is for what comes after it.
+  runtime_->on_lost = [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->sandbox_lost();
+  };
+  runtime_->sandbox([weak = weak_from_this()](base::Result<runtime::Pod::Sandbox> sandbox) {
+    auto self = weak.lock();
+    if (!self || !self->runtime_) return;
+    if (!sandbox.ok()) return self->sandbox_lost();
+    self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
+    if (self->sandbox_fds_->netlink.valid() && !spec_of(self->pod_).host_network.value_or(false)) {
+      auto address = netns::pod_address(self->sandbox_fds_->netlink.get());
+      if (address.ok() && *address) self->seen_.sandbox.ip = **address;
+    }
+    self->runtime_->list([weak](base::Result<std::vector<runtime::ContainerState>> list) {
+      auto self = weak.lock();
+      if (!self || !self->runtime_) return;
+      if (!list.ok()) return self->sandbox_lost();
+      self->adopt(std::move(*list));
+    });
+  });
+}
+
+void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
+  std::map<std::string, const runtime::ContainerState*> by_id;
+  for (const auto& state : states) by_id[state.id] = &state;
+  for (auto& [name, c] : seen_.containers) {
+    if (c.attempt < 0) continue;
+    auto it = by_id.find(in_pod(name, c.attempt));
+    if (it == by_id.end()) {
+      if (c.run == Run::kStarting) c.run = Run::kNone;    // intended, never begun
+      else if (c.run == Run::kExited) c.remains = false;  // removed, not yet noted
+      else if (c.run == Run::kRunning) {                  // somebody removed it behind us
+        runtime::ContainerState state;
+        state.exit_code = 137;
+        state.started_at = c.started_at;
+        state.finished_at = base::wall_now();
+        record_exit(name, c, state);
+        c.remains = false;
+      }
+      continue;
+    }
+    const runtime::ContainerState& state = *it->second;
+    if (state.phase == runtime::Phase::kExited) {
+      if (c.run != Run::kExited) record_exit(name, c, state);
+      c.remains = true;
+    } else if (state.phase == runtime::Phase::kRunning) {
+      c.run = Run::kRunning;
+      c.started_at = state.started_at;
+    }
+  }
+  hook_runtime();
+  recovering_ = false;
+  check_address();
+  // Made but perhaps not yet attached when we were killed: attaching again changes nothing.
+  if (seen_.sandbox.step == Step::kBusy) attach_network();
+  if (seen_.volumes.step == Step::kDone) refresh_volumes();
+  base::log::info("pod {}/{}: found running again", pod_.metadata.namespace_, pod_.metadata.name);
+  schedule();
+}
+
+void PodWorker::hook_runtime() {
+  runtime_->on_exit = [weak = weak_from_this()](const runtime::ContainerState& state) {
+    if (auto self = weak.lock()) self->exited(state);
+  };
+  runtime_->on_lost = [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->sandbox_lost();
+  };
+}
+
+void PodWorker::event(bool warning, std::string reason, std::string message, const std::string& container) {
+  EventSubject subject;
+  subject.ns = pod_.metadata.namespace_;
+  subject.name = pod_.metadata.name;
+  subject.uid = uid();
+  subject.container = container;
+  if (!container.empty()) find_container(pod_, container, &subject.init);
+  context_.events.emit(subject, warning, std::move(reason), std::move(message));
+}
+
+EnvSources PodWorker::env_sources() const {
+  EnvSources out;
+  out.data = [this](ObjectKind kind, const std::string& name) {
+    return context_.objects.data(pod_.metadata.namespace_, {kind, name});
+  };
+  out.pod_ip = spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
+  out.host_ip = context_.node.host_ip;
+  out.node_name = context_.node_name;
+  out.node_cpu_milli = context_.node_cpu_milli;
+  out.node_memory_bytes = context_.host.memory_bytes;
+  if (context_.services)
+    if (const auto* services = context_.services(pod_.metadata.namespace_)) out.services = *services;
+  return out;
+}
+
+base::Result<PodWorker::Log> PodWorker::log(const std::string& container, bool previous) const {
+  auto it = seen_.containers.find(container);
+  const int attempt = it == seen_.containers.end() ? -1 : it->second.attempt;
+  if (!find_container(pod_, container))
+    return base::make_error(base::Kind::kNotFound, "find container", container,
+                            "container " + container + " is not valid for pod " + pod_.metadata.name);
+  int wanted = attempt;
+  if (previous) {
+    wanted = attempt - 1;
+    // The one that just ended is "previous" only when the next has begun.
+    if (wanted < 0)
+      return base::make_error(base::Kind::kInvalid, {}, {},
+                              "previous terminated container \"" + container + "\" in pod \"" +
+                                  pod_.metadata.name + "\" not found");
+  } else if (attempt < 0) {
+    return base::make_error(
+        base::Kind::kInvalid, {}, {},
+        no_log_text(pod_status(pod_, seen_, context_.node, base::wall_now()), pod_.metadata.name, container));
+  }
+  return Log{.path = context_.layout.log(uid(), container, wanted), .attempt = wanted};
+}
+
+bool PodWorker::log_ended(const std::string& container, int attempt) const {
+  auto it = seen_.containers.find(container);
+  return finished_ || it == seen_.containers.end() || it->second.attempt != attempt ||
+         it->second.run == Run::kExited;
+}
+
+base::Result<std::shared_ptr<runtime::Pod>> PodWorker::sandbox() const {
+  if (!runtime_ || seen_.sandbox.step != Step::kDone)
+    return base::make_error(base::Kind::kUnavailable, "find Pod", pod_.metadata.name,
+                            "the Pod is not running");
+  return runtime_;
+}
+
+base::Result<PodWorker::Target> PodWorker::target(const std::string& container) {
+  // To upstream's kubelet a container that does not run and one that never was are the same.
+  auto seen = seen_.containers.find(container);
+  if (!find_container(pod_, container) || seen == seen_.containers.end() ||
+      seen->second.run != Run::kRunning || !runtime_)
+    return base::make_error(base::Kind::kUnavailable, "find container", container,
+                            "container not found (" + base::quoted(container) + ")");
+  const ContainerSeen& c = seen->second;
+  return Target{.pod = runtime_,
+                .container_id = in_pod(container, c.attempt),
+                .process = process_of(container, c.attempt),
+                .ip = env_sources().pod_ip};
+}
+
+}  // namespace kubelet

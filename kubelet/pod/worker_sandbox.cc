@@ -1,0 +1,468 @@
+// What a Pod has before any container: its sampan-pod, its network, its directory and volumes.
+#include <algorithm>
+
+#include "base/log.h"
+#include "kubelet/pod/worker.h"
+#include "kubelet/volumes/exec.h"
+
+namespace kubelet {
+
+namespace json = base::json;
+using std::chrono::seconds;
+
+namespace {
+constexpr auto kStopSilence = seconds(30);
+constexpr auto kDetachRetry = seconds(5);
+}  // namespace
+
+// The address is free once the link is gone, whoever lives longer; a link that stays keeps it.
+void release_address(PodContext& context, const std::string& link, const std::string& ip) {
+  context.background.call<base::Status>(
+      [detach = context.detach_pod, link] { return detach(link); },
+      [&context, link, ip](base::Status status) {
+        if (status.ok()) {
+          if (auto address = base::Ip::parse_v4(ip); address && context.pool) context.pool->release(*address);
+          return;
+        }
+        base::log::warning("detach Pod address {}: {}: tried again", ip, status.error().message());
+        context.events.emit(
+            {.kind = "Node", .ns = "", .name = context.node_name, .uid = context.node_name, .container = ""},
+            true, "FailedDetachPodNetwork", "Address " + ip + " stays in use: " + status.error().message());
+        context.retries[link] = context.loop.after(kDetachRetry, [&context, link, ip] {
+          auto timer = context.retries.extract(link);  // this call is its own
+          release_address(context, link, ip);
+        });
+      });
+}
+
+// ---- sandbox ---------------------------------------------------------------------------------
+
+void PodWorker::start_sandbox() {
+  const api::PodSpec& spec = spec_of(pod_);
+  const bool host_network = spec.host_network.value_or(false);
+  check_address();  // one of a lost sandbox may be of another range by now
+  seen_.sandbox.stale = false;
+  if (!host_network && seen_.sandbox.ip.empty()) {
+    auto address = context_.pool->allocate();
+    if (!address.ok()) return sandbox_failed(address.error());
+    seen_.sandbox.ip = address->text();
+  }
+  seen_.sandbox.step = Step::kBusy;
+  // The intent: what a killed kubelet must look for. What is not written down is not done.
+  if (auto saved = save(); !saved.ok()) return sandbox_failed(saved.error());
+  // The tokens come while the sandbox is made; what fails is asked for again by mount_volumes().
+  fetch_missing_tokens();
+  for (const auto& c : spec.containers)
+    for (const auto& port : c.ports)
+      if (port.host_port.value_or(0) != 0 && !host_network)
+        event(true, "HostPortNotSupported",
+              "hostPort " + std::to_string(*port.host_port) + " of container " + c.name +
+                  " is not published on the node: use hostNetwork, or a Service of type NodePort",
+              c.name);
+  runtime::SandboxSpec out;
+  out.id = uid();
+  out.run_dir = context_.layout.run_dir;
+  out.pod_program = context_.pod_program;
+  out.hostname = pod_hostname(pod_, context_.node_name);
+  out.cgroup = context_.cgroup_parent + "/pod" + uid();
+  out.cgroup_resources = pod_resources(pod_, context_.max_pids);
+  out.host_network = host_network;
+  out.host_ipc = spec.host_ipc.value_or(false);
+  out.host_pid = spec.host_pid.value_or(false);
+  out.share_pid = spec.share_process_namespace.value_or(false);
+  if (spec.security_context)
+    for (const auto& sysctl : spec.security_context->sysctls) out.sysctls[sysctl.name] = sysctl.value;
+  context_.start_pod(std::move(out),
+                     [weak = weak_from_this()](base::Result<std::unique_ptr<runtime::Pod>> pod) {
+                       auto self = weak.lock();
+                       if (!self) return;
+                       if (!pod.ok()) return self->sandbox_failed(pod.error());
+                       self->runtime_ = std::move(*pod);
+                       self->hook_runtime();
+                       self->runtime_->sandbox([weak](base::Result<runtime::Pod::Sandbox> sandbox) {
+                         auto self = weak.lock();
+                         if (!self || !self->runtime_) return;
+                         if (!sandbox.ok()) return self->sandbox_failed(sandbox.error());
+                         self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
+                         self->attach_network();
+                       });
+                     });
+}
+
+void PodWorker::attach_network() {
+  if (spec_of(pod_).host_network.value_or(false)) {
+    seen_.sandbox.step = Step::kDone;
+    return schedule();
+  }
+  netns::PodLink link;
+  link.host_name = netns::host_link_name(uid());
+  link.bridge = context_.bridge;
+  link.address = base::Ip::parse_v4(seen_.sandbox.ip).value_or(base::Ip());  // "::" is refused
+  link.prefix = context_.pod_cidr.prefix;
+  if (context_.pool) link.gateway = context_.pool->gateway();
+  link.mtu = context_.mtu;
+  context_.background.call<base::Status>(
+      [fds = sandbox_fds_, attach = context_.attach_pod, link] {
+        return attach(link, fds->netns.get(), fds->netlink.get());
+      },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) return self->sandbox_failed(status.error());
+        self->sandbox_failures_ = 0;
+        self->seen_.sandbox.step = Step::kDone;
+        self->seen_.sandbox.error.clear();
+        self->schedule();
+      });
+}
+
+void PodWorker::sandbox_failed(const base::Error& error) {
+  event(true, "FailedCreatePodSandBox", "Failed to create pod sandbox: " + error.message());
+  base::log::warning("pod {}/{}: start sandbox: {}", pod_.metadata.namespace_, pod_.metadata.name,
+                     error.message());
+  const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(sandbox_failures_++, 6)), seconds(60));
+  auto settle = [this, delay, text = error.message()] {
+    seen_.sandbox.step = Step::kFailed;
+    seen_.sandbox.error = text;
+    seen_.sandbox.retry_at = base::wall_now() + delay;
+    schedule();
+  };
+  // What was made so far goes first: the next attempt starts from nothing.
+  seen_.sandbox.step = Step::kBusy;
+  auto clean = [weak = weak_from_this(), settle, &context = context_, uid = uid()] {
+    context.background.call<base::Status>(
+        [clean = context.clean_dead_pod, uid] { return clean(uid); },
+        [weak, settle](base::Status status) {
+          base::ignore(status, "nothing may have been left; the next attempt would say what is in its way");
+          if (auto self = weak.lock()) settle();
+        });
+  };
+  if (!runtime_) return clean();
+  runtime_->on_lost = nullptr;
+  runtime_->on_exit = nullptr;
+  runtime_->shutdown([weak = weak_from_this(), clean](base::Status status) {
+    base::ignore(status, "cleaned up below in any case");
+    auto self = weak.lock();
+    if (!self) return;
+    // Not inside its own callback.
+    self->context_.loop.post([weak] {
+      if (auto self = weak.lock()) self->runtime_.reset();
+    });
+    clean();
+  });
+}
+
+void PodWorker::say_sandbox_changed() {
+  event(false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+}
+
+// Of all that ran in a sandbox that is gone.
+void PodWorker::containers_died() {
+  for (auto& [name, c] : seen_.containers) {
+    if (c.run == Run::kStarting) c.run = Run::kNone;
+    if (c.run == Run::kRunning) {
+      runtime::ContainerState state;
+      state.exit_code = 137;
+      state.signal = 9;
+      state.started_at = c.started_at;
+      state.finished_at = base::wall_now();
+      record_exit(name, c, state);
+    }
+    c.remains = c.removing = false;
+  }
+}
+
+void PodWorker::sandbox_lost() {
+  if (finished_) return;
+  base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_,
+                     pod_.metadata.name);
+  recovering_ = false;
+  containers_died();
+  if (seen_.sandbox.step != Step::kNone && !is_terminating(pod_)) say_sandbox_changed();
+  ++seen_.sandbox.attempt;
+  seen_.sandbox.step = Step::kBusy;  // until what it left is gone
+  context_.loop.post([weak = weak_from_this()] {
+    auto self = weak.lock();
+    if (!self) return;
+    self->exec_runs_.clear();
+    self->net_checks_.clear();
+    self->runtime_.reset();
+    self->sandbox_fds_.reset();
+    self->clean_lost();
+  });
+}
+
+// What a dead sampan-pod left goes before the next sandbox is made; until it is gone.
+void PodWorker::clean_lost() {
+  context_.background.call<base::Status>(
+      [clean = context_.clean_dead_pod, uid = uid()] { return clean(uid); },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) {
+          const auto delay =
+              std::min<Duration>(seconds(1) * (1 << std::min(self->stop_failures_++, 6)), seconds(60));
+          base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again",
+                             self->pod_.metadata.name, status.error().message());
+          self->event(true, "FailedKillPod",
+                      "error killing pod: clean up after its sampan-pod: " + status.error().message());
+          self->clean_retry_ = self->context_.loop.after(delay, [weak] {
+            if (auto self = weak.lock()) self->clean_lost();
+          });
+          return;
+        }
+        self->stop_failures_ = 0;
+        self->seen_.sandbox.step = Step::kNone;
+        self->schedule();
+      });
+}
+
+// Never given up: what can't be ended is asked again, and an Event says so meanwhile.
+void PodWorker::stop_sandbox() {
+  seen_.sandbox.step = Step::kBusy;
+  if (seen_.sandbox.stale) say_sandbox_changed();
+  exec_runs_.clear();
+  net_checks_.clear();
+  auto& context = context_;
+  auto cleaned = [weak = weak_from_this()](base::Status status) {
+    auto self = weak.lock();
+    if (!self) return;
+    if (status.ok()) self->sandbox_stopped();
+    else self->stop_failed(status.error());
+  };
+  auto clean = [weak = weak_from_this(), &context, uid = uid(), cleaned] {
+    auto self = weak.lock();
+    if (!self) return;
+    // Of a lost connection: whether its sampan-pod is alive is asked anew.
+    context.loop.post([weak] {
+      if (auto self = weak.lock()) self->runtime_.reset();
+    });
+    context.background.call<base::Status>([clean = context.clean_dead_pod, uid] { return clean(uid); },
+                                          cleaned);
+  };
+  if (!runtime_) {
+    if (auto alive = context_.connect_pod(uid()); alive.ok()) runtime_ = std::move(*alive);
+    else return clean();
+  }
+  runtime_->on_exit = nullptr;
+  runtime_->on_lost = nullptr;
+  stop_watch_ = context_.loop.after(kStopSilence, [this] {
+    event(true, "FailedKillPod",
+          "error killing pod: its sampan-pod has not answered for " + std::to_string(kStopSilence.count()) +
+              " s");
+  });
+  runtime_->shutdown([weak = weak_from_this(), clean, cleaned](base::Status status) {
+    auto self = weak.lock();
+    if (!self) return;
+    self->stop_watch_.cancel();
+    if (!status.ok() && status.error().kind == base::Kind::kUnavailable) return clean();  // it died
+    cleaned(std::move(status));
+  });
+}
+
+void PodWorker::stop_failed(const base::Error& error) {
+  const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(stop_failures_++, 6)), seconds(60));
+  base::log::warning("pod {}/{}: stop sandbox: {}: tried again", pod_.metadata.namespace_, pod_.metadata.name,
+                     error.message());
+  event(true, "FailedKillPod", "error killing pod: " + error.message());
+  seen_.sandbox.step = Step::kDone;
+  seen_.sandbox.stop_retry_at = base::wall_now() + delay;
+  schedule();
+}
+
+void PodWorker::sandbox_stopped() {
+  sandbox_fds_.reset();
+  stop_failures_ = 0;
+  if (!seen_.sandbox.ip.empty()) {
+    release_address(context_, netns::host_link_name(uid()), seen_.sandbox.ip);
+    seen_.sandbox.ip.clear();
+  }
+  seen_.sandbox.step = Step::kNone;
+  seen_.sandbox.stop_retry_at = {};
+  if (std::exchange(seen_.sandbox.stale, false)) {
+    ++seen_.sandbox.attempt;
+    seen_.volumes.step = Step::kNone;  // files that name the address are written again
+  }
+  containers_died();
+  context_.loop.post([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->runtime_.reset();
+  });
+  schedule();
+}
+
+// ---- volumes ---------------------------------------------------------------------------------
+
+void PodWorker::mount_volumes() {
+  seen_.volumes.step = Step::kBusy;
+  volumes_waiting_ = true;
+  fetch_missing_tokens();
+  make_directory();
+}
+
+void PodWorker::fetch_missing_tokens() {
+  for (const auto& key : kubelet::tokens(pod_))
+    if (!tokens_.contains(key)) fetch_token(key);
+}
+
+// Each token has a timer of its own: for its renewal, or for the next try of one that failed.
+void PodWorker::fetch_token(const TokenKey& key) {
+  TokenState& state = token_states_[key];
+  if (std::exchange(state.asked, true)) return;
+  state.timer.cancel();
+  json::object spec{
+      {"expirationSeconds", key.expiration_seconds},
+      {"boundObjectRef",
+       json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", pod_.metadata.name}, {"uid", uid()}}}};
+  if (!key.audience.empty()) spec["audiences"] = json::array{key.audience};
+  const std::string account =
+      spec_of(pod_).service_account_name.empty() ? "default" : spec_of(pod_).service_account_name;
+  context_.client.call(
+      "POST", api::resources::service_accounts.path(pod_.metadata.namespace_, account, "token"),
+      "application/json",
+      base::to_json(json::object{
+          {"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", std::move(spec)}}),
+      [weak = weak_from_this(), key](base::Result<json::value> result) {
+        if (auto self = weak.lock()) self->token_came(key, result);
+      });
+}
+
+void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>& result) {
+  TokenState& state = token_states_[key];
+  state.asked = false;
+  if (finished_) return;
+  Duration next{};
+  if (result.ok()) {
+    state.failures = 0;
+    tokens_[key] = base::string_at(*result, "status", "token");
+    Duration life = seconds(key.expiration_seconds);
+    if (auto end = base::parse_time(base::string_at(*result, "status", "expirationTimestamp"));
+        end && *end > base::wall_now())
+      life = *end - base::wall_now();
+    next = token_renewal(life);
+  } else {
+    base::log::warning("pod {}/{}: request service account token: {}", pod_.metadata.namespace_,
+                       pod_.metadata.name, result.error().message());
+    next = token_retry(state.failures++);
+  }
+  // A Pod whose volumes wait for the token asks itself, at its own pace.
+  if (result.ok() || !volumes_waiting_)
+    state.timer = context_.loop.after(next, [this, key] {
+      // To the end: a Pod may need its token while it shuts down.
+      if (!finished_) fetch_token(key);
+    });
+  if (!volumes_waiting_) return result.ok() ? refresh_volumes() : void();
+  if (!result.ok()) return volumes_failed(result.error());
+  make_directory();
+}
+
+void PodWorker::make_directory() {
+  if (!volumes_waiting_) return;
+  for (const auto& key : kubelet::tokens(pod_))
+    if (auto it = token_states_.find(key);
+        !tokens_.contains(key) && it != token_states_.end() && it->second.asked)
+      return;
+  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_)))
+    return;  // objects_changed() comes back here
+  if (seen_.sandbox.ip.empty() && !spec_of(pod_).host_network.value_or(false)) {
+    // The address is chosen by start_sandbox, which is planned before this.
+    return volumes_failed(base::make_error(base::Kind::kUnavailable, "make Pod directory", uid(),
+                                           "the Pod has no address yet"));
+  }
+  VolumeSources sources{.env = env_sources(), .tokens = tokens_};
+  auto volumes = plan_volumes(pod_, sources);
+  volumes_waiting_ = false;
+  if (!volumes.ok()) return volumes_failed(volumes.error());
+  PodDirectory content;
+  const std::string ip = sources.env.pod_ip;
+  content.hosts = pod_hosts(pod_, ip, context_.dns, context_.node_name);
+  content.resolv_conf = pod_resolv_conf(pod_, context_.dns);
+  content.hostname = pod_hostname(pod_, context_.node_name);
+  content.shm = !spec_of(pod_).host_ipc.value_or(false);
+  if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
+    content.fs_group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
+  content.volumes = std::move(*volumes);
+  context_.background.call<base::Status>(
+      [layout = context_.layout, uid = uid(), content = std::move(content)] {
+        return make_pod_directory(layout, uid, content);
+      },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) return self->volumes_failed(status.error());
+        self->volume_failures_ = 0;
+        self->seen_.volumes = {};
+        self->seen_.volumes.step = Step::kDone;
+        self->schedule();
+      });
+}
+
+void PodWorker::volumes_failed(const base::Error& error) {
+  volumes_waiting_ = false;
+  seen_.volumes.step = Step::kFailed;
+  seen_.volumes.error = error.reason.starts_with("MountVolume") ? error.reason : error.message();
+  seen_.volumes.retry_at =
+      base::wall_now() +
+      std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
+  event(true, "FailedMount", seen_.volumes.error);
+  schedule();
+}
+
+// New contents of ConfigMaps, Secrets, labels and tokens reach the running containers.
+void PodWorker::refresh_volumes() {
+  if (seen_.volumes.step != Step::kDone || recovering_ || finished_) return;
+  if (refreshing_) {
+    refresh_again_ = true;
+    return;
+  }
+  // After a restart of the kubelet; token_came() comes back here.
+  for (const auto& key : kubelet::tokens(pod_))
+    if (!tokens_.contains(key)) return fetch_missing_tokens();
+  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;
+  auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_});
+  if (!volumes.ok()) return;  // it runs with what it has: only a start needs everything
+  std::erase_if(*volumes, [](const auto& v) { return v.kind != VolumeContent::Kind::kFiles; });
+  if (volumes->empty()) return;
+  std::optional<uint32_t> group;
+  if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
+    group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
+  refreshing_ = true;
+  context_.background.call<base::Status>(
+      [layout = context_.layout, uid = uid(), volumes = std::move(*volumes), group]() -> base::Status {
+        for (const auto& v : volumes) TRY(write_files(layout.volume(uid, v.name), v.files, group));
+        return {};
+      },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        self->refreshing_ = false;
+        self->schedule();  // an unmount may wait
+        if (!status.ok()) self->event(true, "FailedMount", status.error().message());
+        if (std::exchange(self->refresh_again_, false)) self->refresh_volumes();
+      });
+}
+
+void PodWorker::unmount_volumes() {
+  if (refreshing_) {  // its thread writes there; it comes back here
+    seen_.volumes.step = Step::kFailed;
+    return;
+  }
+  seen_.volumes.step = Step::kBusy;
+  const bool all = is_terminating(pod_) || seen_.gone_from_api;
+  context_.background.call<base::Status>(
+      [layout = context_.layout, uid = uid(), all] { return remove_pod_directory(layout, uid, all); },
+      [weak = weak_from_this()](base::Status status) {
+        auto self = weak.lock();
+        if (!self) return;
+        if (!status.ok()) {
+          self->unmount_failed_ = true;
+          self->seen_.volumes.step = Step::kFailed;
+          self->seen_.volumes.retry_at = base::wall_now() + seconds(2);
+          self->event(true, "FailedUnMount", status.error().message());
+        } else {
+          self->seen_.volumes.step = Step::kNone;
+        }
+        self->schedule();
+      });
+}
+
+}  // namespace kubelet
