@@ -16,6 +16,7 @@ struct NodeTerm {
   Selector labels, fields;
   bool empty = false;  // matches no node
   int weight = 0;      // preferred terms
+  bool operator==(const NodeTerm&) const = default;
 };
 NodeTerm read_node_term(const json::value& term);
 bool matches(const NodeTerm& term, const Labels& labels, const std::string& node);
@@ -24,6 +25,7 @@ struct NodeFilter {
   std::map<std::string, std::string> selector;
   std::optional<std::vector<NodeTerm>> required;  // any of them
   bool admits(const Labels& labels, const std::string& node) const;
+  bool operator==(const NodeFilter&) const = default;
 };
 NodeFilter read_node_filter(const json::value& pod_spec);
 

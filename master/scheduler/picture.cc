@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/quantity.h"
+#include "base/json_lists.h"
 
 namespace master::scheduler {
 using base::as_bool;
@@ -12,143 +13,6 @@ using base::find;
 using base::find_path;
 using base::string_at;
 
-void Resources::add(const Resources& other, int sign) {
-  cpu_milli += sign * other.cpu_milli;
-  memory += sign * other.memory;
-  ephemeral += sign * other.ephemeral;
-  for (const auto& [name, amount] : other.extended) extended[name] += sign * amount;
-}
-void Resources::raise_to(const Resources& other) {
-  cpu_milli = std::max(cpu_milli, other.cpu_milli);
-  memory = std::max(memory, other.memory);
-  ephemeral = std::max(ephemeral, other.ephemeral);
-  for (const auto& [name, amount] : other.extended) extended[name] = std::max(extended[name], amount);
-}
-Resources read_resources(const json::value* map) {
-  Resources out;
-  if (!map || !map->is_object()) return out;
-  for (const auto& item : map->get_object()) {
-    std::string_view text = as_string(&item.value());
-    if (item.key() == "cpu") out.cpu_milli = api::milli_of(text);
-    else if (item.key() == "memory") out.memory = api::bytes_of(text);
-    else if (item.key() == "ephemeral-storage") out.ephemeral = api::bytes_of(text);
-    else if (item.key() != "pods") out.extended[std::string(item.key())] = api::bytes_of(text);
-  }
-  return out;
-}
-Resources pod_requests(const json::value& spec, Absent absent) {
-  Resources sum, sidecars, init;
-  auto requests_of = [absent](const json::value& container) {
-    const json::value* requests = find_path(container, "resources", "requests");
-    Resources one = read_resources(requests);
-    auto asks = [&](const char* name) { return requests && find(*requests, name); };
-    if (absent == Absent::kALittle && !asks("cpu")) one.cpu_milli = 100;
-    if (absent == Absent::kALittle && !asks("memory")) one.memory = 200 << 20;
-    return one;
-  };
-  if (const json::value* list = find(spec, "initContainers"); list && list->is_array())
-    for (const json::value& container : list->get_array()) {
-      Resources one = requests_of(container);
-      if (string_at(container, "restartPolicy") == "Always") {
-        sidecars.add(one);
-        init.raise_to(sidecars);
-      } else {
-        one.add(sidecars);  // those started before it run beside it
-        init.raise_to(one);
-      }
-    }
-  if (const json::value* list = find(spec, "containers"); list && list->is_array())
-    for (const json::value& container : list->get_array()) sum.add(requests_of(container));
-  sum.add(sidecars);
-  sum.raise_to(init);
-  if (const json::value* whole = find_path(spec, "resources", "requests"); whole && whole->is_object()) {
-    Resources pod_level = read_resources(whole);
-    if (find(*whole, "cpu")) sum.cpu_milli = pod_level.cpu_milli;
-    if (find(*whole, "memory")) sum.memory = pod_level.memory;
-  }
-  sum.add(read_resources(find(spec, "overhead")));
-  return sum;
-}
-
-bool HostPort::conflicts(const HostPort& other) const {
-  if (port != other.port || protocol != other.protocol) return false;
-  auto any = [](const std::string& ip) { return ip.empty() || ip == "0.0.0.0" || ip == "::"; };
-  return any(ip) || any(other.ip) || ip == other.ip;
-}
-
-static Selector read_pod_selector(const json::value* in) {
-  auto selector = api::selector_of_json(in);
-  if (selector.ok()) return *selector;
-  Selector nothing;
-  nothing.nothing = true;
-  return nothing;
-}
-static std::vector<PodTerm> read_pod_terms(const json::value* list, const std::string& ns) {
-  std::vector<PodTerm> out;
-  if (!list || !list->is_array()) return out;
-  for (const json::value& item : list->get_array()) {
-    PodTerm term{
-        read_pod_selector(find(item, "labelSelector")), {}, std::string(string_at(item, "topologyKey"))};
-    if (const json::value* names = find(item, "namespaces"); names && names->is_array())
-      for (const json::value& name : names->get_array()) term.namespaces.emplace(as_string(&name));
-    // A namespaceSelector widens the term; without labels of namespaces here it means all of them.
-    const json::value* selector = find(item, "namespaceSelector");
-    if (term.namespaces.empty() && (!selector || selector->is_null())) term.namespaces.insert(ns);
-    out.push_back(std::move(term));
-  }
-  return out;
-}
-
-std::shared_ptr<const Ask> read_ask(const json::value& pod) {
-  auto ask = std::make_shared<Ask>();
-  ask->ns = string_at(pod, "metadata", "namespace");
-  ask->labels = controllers::read_labels(find_path(pod, "metadata", "labels"));
-  const json::value* spec = find(pod, "spec");
-  if (!spec) return ask;
-  ask->requests = pod_requests(*spec);
-  ask->score_requests = pod_requests(*spec, Absent::kALittle);
-  controllers::NodeFilter nodes = controllers::read_node_filter(*spec);
-  ask->node_selector = std::move(nodes.selector);
-  ask->node_required = std::move(nodes.required);
-  ask->tolerations = controllers::read_tolerations(find(*spec, "tolerations"));
-  ask->priority = static_cast<int>(as_int(find(*spec, "priority")));
-  if (const json::value* node = find_path(*spec, "affinity", "nodeAffinity")) {
-    const json::value* preferred = find(*node, "preferredDuringSchedulingIgnoredDuringExecution");
-    if (preferred && preferred->is_array())
-      for (const json::value& item : preferred->get_array())
-        if (const json::value* preference = find(item, "preference")) {
-          ask->node_preferred.push_back(controllers::read_node_term(*preference));
-          ask->node_preferred.back().weight = static_cast<int>(as_int(find(item, "weight")));
-        }
-  }
-  const char* required = "requiredDuringSchedulingIgnoredDuringExecution";
-  ask->affinity = read_pod_terms(find_path(*spec, "affinity", "podAffinity", required), ask->ns);
-  ask->anti_affinity = read_pod_terms(find_path(*spec, "affinity", "podAntiAffinity", required), ask->ns);
-  if (const json::value* list = find(*spec, "topologySpreadConstraints"); list && list->is_array())
-    for (const json::value& item : list->get_array())
-      if (string_at(item, "whenUnsatisfiable") == "DoNotSchedule")
-        ask->spread.push_back({read_pod_selector(find(item, "labelSelector")),
-                               std::string(string_at(item, "topologyKey")),
-                               static_cast<int>(as_int(find(item, "maxSkew"), 1))});
-  if (const json::value* list = find(*spec, "containers"); list && list->is_array())
-    for (const json::value& container : list->get_array()) {
-      const json::value* ports = find(container, "ports");
-      if (!ports || !ports->is_array()) continue;
-      for (const json::value& port : ports->get_array()) {
-        int host_port = static_cast<int>(as_int(find(port, "hostPort")));
-        if (!host_port) continue;
-        std::string_view protocol = string_at(port, "protocol");
-        ask->host_ports.push_back({std::string(string_at(port, "hostIP")),
-                                   std::string(protocol.empty() ? "TCP" : protocol), host_port});
-      }
-    }
-  return ask;
-}
-
-bool Node::same_spec(const Node& other) const {
-  return labels == other.labels && taints == other.taints && unschedulable == other.unschedulable &&
-         allocatable == other.allocatable && max_pods == other.max_pods;
-}
 Node read_node(const json::value& in) {
   Node node;
   node.name = string_at(in, "metadata", "name");
@@ -160,57 +24,188 @@ Node read_node(const json::value& in) {
   node.allocatable = read_resources(allocatable);
   std::string_view pods = allocatable ? string_at(*allocatable, "pods") : std::string_view();
   node.max_pods = pods.empty() ? 0 : api::bytes_of(pods);
+  for (const json::value& image : base::list_at(find_path(in, "status", "images"))) {
+    const int64_t bytes = std::clamp<int64_t>(as_int(find(image, "sizeBytes")), 0, int64_t{1} << 50);
+    for (const json::value& name : base::list_at(image, "names"))
+      node.images.try_emplace(std::string(as_string(&name)), bytes);
+  }
   return node;
 }
-
-void Picture::count(Node& node, const Placed& placed, int sign) {
-  node.used.add(placed.ask->requests, sign);
-  node.score_used.add(placed.ask->score_requests, sign);
-  node.pods += sign;
-  if (!placed.owner_uid.empty()) {
-    int& count = node.per_owner[placed.owner_uid];
-    if ((count += sign) <= 0) node.per_owner.erase(placed.owner_uid);
-  }
-  for (const HostPort& port : placed.ask->host_ports) {
+void Node::count(const Ask& ask, int sign) {
+  used.add(ask.requests, sign);
+  score_used.add(ask.score_requests, sign);
+  pods += sign;
+  for (const HostPort& port : ask.host_ports) {
     if (sign > 0) {
-      node.host_ports.push_back(port);
+      host_ports.push_back(port);
       continue;
     }
-    auto at = std::find_if(node.host_ports.begin(), node.host_ports.end(), [&](const HostPort& other) {
-      return other.port == port.port && other.protocol == port.protocol && other.ip == port.ip;
-    });
-    if (at != node.host_ports.end()) node.host_ports.erase(at);
+    if (auto at = std::find(host_ports.begin(), host_ports.end(), port); at != host_ports.end())
+      host_ports.erase(at);
   }
 }
-void Picture::set_node(Node node) {
-  auto at = nodes.find(node.name);
-  if (at == nodes.end()) {
-    // Pods may be known before their node is.
-    for (const auto& [key, pod] : placed)
-      if (pod.node == node.name) count(node, pod, 1);
-    std::string name = node.name;
-    nodes.emplace(std::move(name), std::move(node));
+
+Budget read_budget(const json::value& object) {
+  Budget budget;
+  budget.ns = string_at(object, "metadata", "namespace");
+  auto selector = api::selector_of_json(find_path(object, "spec", "selector"));
+  // As kube-scheduler: an empty selector means nobody here.
+  if (selector.ok() && !selector->everything()) budget.pods = *selector;
+  else budget.pods.nothing = true;
+  budget.allowed = static_cast<int>(
+      std::clamp<int64_t>(as_int(find_path(object, "status", "disruptionsAllowed")), 0, 1 << 30));
+  for (const auto& item : base::map_at(find_path(object, "status", "disruptedPods")))
+    budget.disrupted.emplace(item.key());
+  return budget;
+}
+
+void Picture::see_images(const Node& node, int sign) {
+  for (const auto& [name, bytes] : node.images) {
+    auto at = images_.try_emplace(name, 0).first;
+    if ((at->second += sign) <= 0) images_.erase(at);
+  }
+}
+uint32_t Picture::set_node(Node in) {
+  auto at = nodes_.find(in.name);
+  if (at == nodes_.end()) {
+    if (free_slots_.empty()) in.slot = next_slot_++;
+    else in.slot = free_slots_.back(), free_slots_.pop_back();
+    const std::string name = in.name;
+    Node& node = nodes_.emplace(name, std::move(in)).first->second;
+    order_known_ = false;
+    see_images(node, 1);
+    index_.enter(node);
+    if (auto waiting = homeless_.find(name); waiting != homeless_.end()) {
+      // Pods may be known before their node is.
+      const std::set<std::string> keys = std::move(waiting->second);
+      homeless_.erase(waiting);
+      for (const std::string& key : keys) {
+        const Placed& pod = placed_.at(key);
+        node.here.push_back(&pod);
+        node.count(*pod.ask, 1);
+        index_.count(*pod.kind, node.slot, pod.terminating, 1);
+      }
+    }
+    return Change::kNodeAdded;
+  }
+  Node& node = at->second;
+  const bool labels = node.labels != in.labels, taints = node.taints != in.taints,
+             unschedulable = node.unschedulable != in.unschedulable;
+  uint32_t what = (labels ? Change::kNodeLabels : 0u) | (taints || unschedulable ? Change::kNodeTaints : 0u);
+  if (node.allocatable != in.allocatable || node.max_pods != in.max_pods) what |= Change::kNodeAllocatable;
+  if (node.images != in.images) {
+    see_images(node, -1);
+    node.images = std::move(in.images);
+    see_images(node, 1);
+  }
+  node.unschedulable = in.unschedulable;
+  node.allocatable = std::move(in.allocatable);
+  node.max_pods = in.max_pods;
+  if (labels || taints) {
+    for (const Placed* pod : node.here) index_.count(*pod->kind, node.slot, pod->terminating, -1);
+    index_.leave(node);
+    node.labels = std::move(in.labels);
+    node.taints = std::move(in.taints);
+    index_.enter(node);
+    for (const Placed* pod : node.here) index_.count(*pod->kind, node.slot, pod->terminating, 1);
+    order_known_ = false;
+  }
+  return what;
+}
+void Picture::remove_node(const std::string& name) {
+  auto at = nodes_.find(name);
+  if (at == nodes_.end()) return;
+  Node& node = at->second;
+  for (const Placed* pod : node.here) {
+    index_.count(*pod->kind, node.slot, pod->terminating, -1);
+    homeless_[name].insert(pod->key);
+  }
+  index_.leave(node);
+  see_images(node, -1);
+  free_slots_.push_back(node.slot);
+  nodes_.erase(at);
+  order_known_ = false;
+}
+void Picture::place(const std::string& key, Placed in) {
+  remove(key);
+  in.key = key;
+  in.kind = &index_.kind(in.ask);
+  in.ask = in.kind->ask;
+  Placed& pod = placed_.insert_or_assign(key, std::move(in)).first->second;
+  auto at = nodes_.find(pod.node);
+  if (at == nodes_.end()) {
+    homeless_[pod.node].insert(key);
     return;
   }
-  Node& old = at->second;
-  old.labels = std::move(node.labels);
-  old.taints = std::move(node.taints);
-  old.unschedulable = node.unschedulable;
-  old.allocatable = std::move(node.allocatable);
-  old.max_pods = node.max_pods;
+  at->second.here.push_back(&pod);
+  at->second.count(*pod.ask, 1);
+  index_.count(*pod.kind, at->second.slot, pod.terminating, 1);
 }
-void Picture::place(const std::string& pod, Placed in) {
-  remove(pod);
-  if (auto at = nodes.find(in.node); at != nodes.end()) count(at->second, in, 1);
-  if (!in.ask->anti_affinity.empty()) with_anti_affinity.insert(pod);
-  placed[pod] = std::move(in);
+void Picture::remove(const std::string& key) {
+  auto at = placed_.find(key);
+  if (at == placed_.end()) return;
+  const Placed& pod = at->second;
+  if (auto node = nodes_.find(pod.node); node != nodes_.end()) {
+    std::vector<const Placed*>& here = node->second.here;
+    here.erase(std::find(here.begin(), here.end(), &pod));
+    node->second.count(*pod.ask, -1);
+    index_.count(*pod.kind, node->second.slot, pod.terminating, -1);
+  } else if (auto waiting = homeless_.find(pod.node); waiting != homeless_.end()) {
+    waiting->second.erase(key);
+    if (waiting->second.empty()) homeless_.erase(waiting);
+  }
+  placed_.erase(at);
 }
-void Picture::remove(const std::string& pod) {
-  auto at = placed.find(pod);
-  if (at == placed.end()) return;
-  if (auto node = nodes.find(at->second.node); node != nodes.end()) count(node->second, at->second, -1);
-  with_anti_affinity.erase(pod);
-  placed.erase(at);
+void Picture::nominate(const std::string& pod, Nominated nominated) {
+  denominate(pod);
+  nominations_[pod] = nominated.node;
+  const std::string node = nominated.node;
+  nominated_[node][pod] = std::move(nominated);
+}
+void Picture::denominate(const std::string& pod) {
+  auto at = nominations_.find(pod);
+  if (at == nominations_.end()) return;
+  auto there = nominated_.find(at->second);
+  there->second.erase(pod);
+  if (there->second.empty()) nominated_.erase(there);
+  nominations_.erase(at);
+}
+
+const Node* Picture::node(const std::string& name) const {
+  auto at = nodes_.find(name);
+  return at == nodes_.end() ? nullptr : &at->second;
+}
+const Placed* Picture::placed(const std::string& pod) const {
+  auto at = placed_.find(pod);
+  return at == placed_.end() ? nullptr : &at->second;
+}
+const Nominated* Picture::nominated(const std::string& pod) const {
+  auto at = nominations_.find(pod);
+  return at == nominations_.end() ? nullptr : &nominated_.at(at->second).at(pod);
+}
+const std::map<std::string, Nominated>* Picture::nominated_for(const std::string& node) const {
+  if (nominated_.empty()) return nullptr;
+  auto at = nominated_.find(node);
+  return at == nominated_.end() ? nullptr : &at->second;
+}
+const std::vector<const Node*>& Picture::order() const {
+  if (order_known_) return order_;
+  std::map<std::string, std::vector<const Node*>> zones;
+  for (const auto& [name, node] : nodes_) {
+    const std::string* region = node.label("topology.kubernetes.io/region");
+    const std::string* zone = node.label("topology.kubernetes.io/zone");
+    zones[(region ? *region : "") + "\x1f" + (zone ? *zone : "")].push_back(&node);
+  }
+  order_.clear();
+  for (size_t i = 0; order_.size() < nodes_.size(); ++i)
+    for (const auto& [zone, list] : zones)
+      if (i < list.size()) order_.push_back(list[i]);
+  order_known_ = true;
+  return order_;
+}
+int Picture::nodes_with_image(const std::string& name) const {
+  auto at = images_.find(name);
+  return at == images_.end() ? 0 : at->second;
 }
 
 }  // namespace master::scheduler

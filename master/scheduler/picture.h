@@ -1,106 +1,94 @@
-// What the scheduler knows: per node what is free and who runs there, per Pod what it asks for.
-// Plain values read from JSON; what Pods of one template ask for is shared. Never whole objects.
+// What the scheduler knows: nodes with what is free and who runs there, Pods that have a node or are
+// nominated for one, budgets. Plain values; the counts that rules ask for are kept beside them (index.h).
 #pragma once
 
-#include <cstdint>
-#include <map>
-#include <memory>
-#include <optional>
-#include <set>
-#include <string>
-#include <unordered_map>
-#include <vector>
-
-#include "master/controllers/node_terms.h"
+#include "master/scheduler/index.h"
 
 namespace master::scheduler {
 
-namespace json = base::json;
-using controllers::Labels;
-using controllers::NodeTerm;
-using controllers::Selector;
-using controllers::Taint;
-using controllers::Toleration;
-
-struct Resources {
-  int64_t cpu_milli = 0, memory = 0, ephemeral = 0;
-  std::map<std::string, int64_t> extended;
-  void add(const Resources& other, int sign = 1);
-  void raise_to(const Resources& other);  // the larger of each
-  bool operator==(const Resources&) const = default;
-};
-Resources read_resources(const json::value* map);
-// Containers and sidecars together, or the largest init step, whichever is more, plus overhead.
-// For scores, a container that asks for no CPU or memory counts as asking for a little (kube-scheduler,
-// util.DefaultMilliCPURequest and DefaultMemoryRequest), or Pods without requests would all land on one node.
-enum class Absent { kNothing, kALittle };
-Resources pod_requests(const json::value& spec, Absent absent = Absent::kNothing);
-
-struct HostPort {
-  std::string ip, protocol;
-  int port = 0;
-  bool conflicts(const HostPort& other) const;
-};
-struct PodTerm {
-  Selector pods;
-  std::set<std::string> namespaces;  // empty: all
-  std::string topology_key;
-};
-struct SpreadConstraint {
-  Selector pods;
-  std::string topology_key;
-  int max_skew = 1;
-};
-// What a Pod asks for.
-struct Ask {
-  std::string ns;
-  Labels labels;
-  Resources requests, score_requests;  // the latter with Kubernetes' defaults for what is absent
-  std::map<std::string, std::string> node_selector;
-  std::optional<std::vector<NodeTerm>> node_required;  // any of them
-  std::vector<NodeTerm> node_preferred;
-  std::vector<PodTerm> affinity, anti_affinity;
-  std::vector<SpreadConstraint> spread;
-  std::vector<Toleration> tolerations;
-  std::vector<HostPort> host_ports;
-  std::string required_node;  // spec.nodeName never stands here; matchFields does
-  int priority = 0;
-};
-std::shared_ptr<const Ask> read_ask(const json::value& pod);
-
-struct Node {
-  std::string name;
-  Labels labels;
-  std::vector<Taint> taints;
-  bool unschedulable = false;
-  Resources allocatable;
-  int64_t max_pods = 110;
-  // What runs or is about to run there:
-  Resources used, score_used;
-  int64_t pods = 0;
-  std::vector<HostPort> host_ports;
-  std::unordered_map<std::string, int> per_owner;
-  bool same_spec(const Node& other) const;  // nothing that could make a Pod fit differs
-};
-Node read_node(const json::value& node);
-
-struct Placed {
+// A Pod that waits for room on a node that was made for it.
+struct Nominated {
   std::shared_ptr<const Ask> ask;
-  std::string owner_uid, node;
+  std::string node;
 };
+// A PodDisruptionBudget as preemption sees it.
+struct Budget {
+  std::string ns;
+  Selector pods;
+  int allowed = 0;
+  std::set<std::string> disrupted;  // Pods whose end is granted and counted already
+  bool operator==(const Budget&) const = default;
+};
+Budget read_budget(const json::value& object);
+
+// What happened that may let a Pod be placed that was not: rules say which of these help (rule.h).
+struct Change {
+  enum What : uint32_t {
+    kNodeAdded = 1,
+    kNodeLabels = 2,
+    kNodeTaints = 4,  // spec.unschedulable, too
+    kNodeAllocatable = 8,
+    kPodRemoved = 16,  // from its node, or it has ended
+    kPodPlaced = 32,
+    kPodLabels = 64,  // of a placed Pod
+    kNamespaceLabels = 128,
+    kVolumes = 256,
+  };
+  uint32_t what = 0;
+  const Node* node = nullptr;  // of the first four
+  const Ask* pod = nullptr;    // of the next three
+};
+
 class Picture {
  public:
-  std::map<std::string, Node> nodes;
-  std::unordered_map<std::string, Placed> placed;  // by Pod key
-  std::set<std::string> with_anti_affinity;        // Pod keys
+  Picture() : index_(nodes_) {}
+  Picture(const Picture&) = delete;
 
-  void set_node(Node node);  // keeps what runs there
-  void remove_node(const std::string& name) { nodes.erase(name); }
+  std::shared_ptr<const Ask> share(const Ask& ask) { return index_.kind(ask).ask; }
+
+  // What of a node's own facts differs from before (Change::What); keeps what runs there.
+  uint32_t set_node(Node node);
+  void remove_node(const std::string& name);
   void place(const std::string& pod, Placed placed);
   void remove(const std::string& pod);
+  void nominate(const std::string& pod, Nominated nominated);
+  void denominate(const std::string& pod);
+  void set_namespace(const std::string& name, Labels labels) {
+    index_.set_namespace(name, std::move(labels));
+  }
+  void set_budget(const std::string& key, Budget budget) { budgets_[key] = std::move(budget); }
+  void remove_budget(const std::string& key) { budgets_.erase(key); }
+
+  const std::map<std::string, Node>& nodes() const { return nodes_; }
+  const Node* node(const std::string& name) const;
+  const Placed* placed(const std::string& pod) const;
+  const std::unordered_map<std::string, Placed>& all_placed() const { return placed_; }
+  const std::map<std::string, Budget>& budgets() const { return budgets_; }
+  const Nominated* nominated(const std::string& pod) const;
+  // By Pod key; null: nobody.
+  const std::map<std::string, Nominated>* nominated_for(const std::string& node) const;
+  bool anybody_nominated() const { return !nominations_.empty(); }
+  // Nodes of all zones in turn, so that a stretch of the list is a fair sample.
+  const std::vector<const Node*>& order() const;
+  // How many nodes have an image; 0: none.
+  int nodes_with_image(const std::string& name) const;
+  // Its counts are made when first asked for, which changes nothing that can be seen.
+  Index& index() const { return index_; }
 
  private:
-  static void count(Node& node, const Placed& placed, int sign);
+  void see_images(const Node& node, int sign);
+  std::map<std::string, Node> nodes_;
+  mutable Index index_;
+  std::unordered_map<std::string, Placed> placed_;
+  std::unordered_map<std::string, std::set<std::string>> homeless_;  // Pods by the node that is not known yet
+  std::map<std::string, std::map<std::string, Nominated>> nominated_;  // by node
+  std::unordered_map<std::string, std::string> nominations_;           // node by Pod
+  std::map<std::string, Budget> budgets_;
+  std::unordered_map<std::string, int> images_;
+  std::vector<int> free_slots_;
+  int next_slot_ = 0;
+  mutable std::vector<const Node*> order_;
+  mutable bool order_known_ = false;
 };
 
 }  // namespace master::scheduler

@@ -1,46 +1,44 @@
-// Which node a Pod goes to, or why none. Pure: the same picture gives the same answer. Filters and
-// their wording are those of Kubernetes' default plugins, in their order.
+// Which node a Pod goes to, or why none: every rule's filter asks every node in turn from a starting point
+// until enough are left, the rules' scores choose among those. Pure: the same picture, start and tie give the
+// same answer. Order, sampling, scores and wording are kube-scheduler's.
 #pragma once
 
-#include <map>
-#include <string>
-#include <vector>
-
-#include "master/scheduler/picture.h"
+#include "master/scheduler/rule.h"
 
 namespace master::scheduler {
 
 struct Choice {
-  std::string node;     // empty: none fits
-  std::string message;  // then: "0/3 nodes are available: 3 Insufficient cpu."
+  std::string node;                                   // empty: none fits
+  std::string message;                                // then: "0/3 nodes are available: 3 Insufficient cpu."
+  uint32_t refused_by = 0;                            // then: a bit for each row of rules()
+  std::vector<std::pair<const Node*, bool>> refused;  // then: and whether for good
+  size_t looked_at = 0;                               // the next decision starts so much further
 };
-// `tie` (a hash of the Pod's uid) decides between equals.
-Choice choose(const Ask& ask, const std::string& owner_uid, size_t tie, const Picture& picture);
+// `pod` is its key, for its own nomination; `tie` decides between equals.
+Choice choose(const Ask& ask, const std::string& pod, const Picture& picture, const Profile& profile,
+              size_t start = 0, size_t tie = 0);
 
-// Why this Pod can't be on this node as far as the node alone says; empty: it can.
-std::vector<std::string> filter_node(const Ask& ask, const Node& node);
-bool matches(const NodeTerm& term, const Node& node);
-
-// The rules between Pods, prepared once per decision.
-class PodRules {
+// What all rules' filters say of nodes, prepared once a decision.
+class Filters {
  public:
-  PodRules(const Ask& ask, const Picture& picture);
-  std::string filter(const Node& node) const;  // empty: fine
+  // `pod` is left out of those nominated.
+  Filters(const Question& question, const std::string& pod);
+  // The first refusal; `rule` becomes its row. Pods nominated for the node that are not less important count
+  // as if they were there, and as if they were not.
+  Refusal refuses(const Node& node, int* rule = nullptr) const;
+  // Without those nominated.
+  Refusal refuses_as_is(const Node& node, int* rule = nullptr) const;
+  void move(const Ask& pod, bool terminating, const Node& node, int sign);
 
  private:
-  struct Domain {
-    std::string key;
-    std::map<std::string, int> counts;  // topology value -> matching Pods
-  };
-  bool self_matches_all_ = false, any_affinity_match_ = false;
-  std::vector<Domain> affinity_, anti_;
-  std::map<std::string, std::set<std::string>> forbidden_;  // by Pods that are already there
-  struct Spread {
-    Domain domain;
-    int max_skew, least;
-    bool self;
-  };
-  std::vector<Spread> spread_;
+  Question question_;
+  std::string pod_;
+  std::vector<std::pair<int, std::unique_ptr<Filter>>> filters_;
 };
+
+// How many fitting nodes are enough.
+size_t nodes_to_find(size_t nodes, int percentage);
+// "0/3 nodes are available: 1 a, 2 b."
+std::string unavailable(size_t nodes, const std::map<std::string, int>& reasons);
 
 }  // namespace master::scheduler

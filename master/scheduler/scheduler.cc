@@ -1,309 +1,330 @@
 #include "master/scheduler/scheduler.h"
 
-#include "base/backoff.h"
+#include "base/json_lists.h"
 #include "base/log.h"
-#include "master/controllers/events.h"
-#include "master/scheduler/schedule_plan.h"
+#include "master/scheduler/pod_writer.h"
+#include "master/scheduler/preemption_plan.h"
+#include "master/scheduler/queue_plan.h"
 
 namespace master::scheduler {
 using namespace std::chrono_literals;
 using base::find;
 using base::find_path;
 using base::string_at;
-using Change = api::Informer::Change;
+using Seen = api::Informer::Change;
 
 namespace {
+
 constexpr int kPerTurn = 64;  // decisions per turn of the loop, so that watches are read in between
+constexpr const char* kGatedMessage = "Scheduling is blocked due to non-empty scheduling gates";
+
+const json::value* condition_of(const json::value& pod, std::string_view type) {
+  for (const json::value& condition : base::list_at(find_path(pod, "status", "conditions")))
+    if (string_at(condition, "type") == type) return &condition;
+  return nullptr;
 }
+// The queue's clock: monotonic.
+base::Time queue_now() { return base::Time(std::chrono::steady_clock::now().time_since_epoch()); }
+
+}  // namespace
 
 struct Scheduler::Impl {
   struct Waiting {
     std::shared_ptr<const Ask> ask;
-    std::string ns, name, uid, owner_uid;
+    controllers::ObjectRef ref;
     std::string told;          // the message of its last Event
     std::string shown, since;  // of its condition, as the watch last showed it or we have written it since
-    uint64_t order = 0;
-    base::Backoff backoff{std::chrono::milliseconds(100),
-                          std::chrono::seconds(10)};  // of a binding that failed
+    std::string nominated;     // in its status, the same
     bool binding = false;
   };
 
-  Impl(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, std::function<base::Time()> now_in)
-      : loop(loop_in), transport(std::move(transport_in)), now(std::move(now_in)),
-        client(transport, "kube-scheduler"), events(client, "default-scheduler", now) {}
+  Impl(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, std::function<base::Time()> now)
+      : loop(loop_in), transport(std::move(transport_in)), writer(transport, std::move(now)) {}
 
   void start() {
-    api::Informer::Options of_nodes, of_pods;
-    of_nodes.resource = api::resources::nodes;
-    of_pods.resource = api::resources::pods;
-    node_informer = std::make_unique<api::Informer>(
-        loop, *transport, of_nodes,
-        [this](Change change, const json::value& node) { node_seen(change, node); },
-        [this] {
-          nodes_synced = true;
+    follow(api::resources::nodes, [this](Seen seen, const json::value& object) { node_seen(seen, object); });
+    follow(api::resources::namespaces,
+           [this](Seen seen, const json::value& object) { namespace_seen(seen, object); });
+    follow({"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"},
+           [this](Seen seen, const json::value& object) { budget_seen(seen, object); });
+    follow(api::resources::pods, [this](Seen seen, const json::value& object) { pod_seen(seen, object); });
+    for (auto& informer : informers) informer->start();
+  }
+  void follow(api::Resource resource, std::function<void(Seen, const json::value&)> on_object) {
+    api::Informer::Options options;
+    options.resource = std::move(resource);
+    informers.push_back(
+        std::make_unique<api::Informer>(loop, *transport, options, std::move(on_object), [this] {
+          synced = true;
+          for (const auto& informer : informers) synced &= informer->synced();
           wake();
-        });
-    pod_informer = std::make_unique<api::Informer>(
-        loop, *transport, of_pods, [this](Change change, const json::value& pod) { pod_seen(change, pod); },
-        [this] {
-          pods_synced = true;
-          wake();
-        });
-    node_informer->start();
-    pod_informer->start();
+        }));
   }
 
   // ---- observe
-  void node_seen(Change change, const json::value& object) {
-    std::string name(string_at(object, "metadata", "name"));
-    if (change == Change::kDeleted) {
-      picture.remove_node(name);
-      return;
-    }
-    Node node = read_node(object);
-    auto at = picture.nodes.find(name);
-    const bool helps = at == picture.nodes.end() || !at->second.same_spec(node);
-    picture.set_node(std::move(node));
-    if (helps) retry_all();
+  void node_seen(Seen seen, const json::value& object) {
+    const std::string name(string_at(object, "metadata", "name"));
+    if (seen == Seen::kDeleted) return picture.remove_node(name);
+    Change change;
+    change.what = picture.set_node(read_node(object));
+    change.node = picture.node(name);
+    if (change.what) changed(change);
   }
-  void pod_seen(Change change, const json::value& object) {
+  void namespace_seen(Seen seen, const json::value& object) {
+    const std::string name(string_at(object, "metadata", "name"));
+    picture.set_namespace(name, seen == Seen::kDeleted
+                                    ? Labels{}
+                                    : controllers::read_labels(find_path(object, "metadata", "labels")));
+    changed({Change::kNamespaceLabels});
+  }
+  void budget_seen(Seen seen, const json::value& object) {
+    const std::string key = controllers::key_of(string_at(object, "metadata", "namespace"),
+                                                string_at(object, "metadata", "name"));
+    if (seen == Seen::kDeleted) picture.remove_budget(key);
+    else picture.set_budget(key, read_budget(object));
+  }
+  void pod_seen(Seen seen, const json::value& object) {
     const std::string key = controllers::key_of(string_at(object, "metadata", "namespace"),
                                                 string_at(object, "metadata", "name"));
     const std::string_view phase = string_at(object, "status", "phase"),
                            node = string_at(object, "spec", "nodeName");
-    const std::string_view uid = string_at(object, "metadata", "uid");
-    if (change == Change::kDeleted || phase == "Succeeded" || phase == "Failed") {
+    if (seen == Seen::kDeleted || phase == "Succeeded" || phase == "Failed") {
       drop(key);
-      if (picture.placed.count(key)) {
-        picture.remove(key);
-        retry_all();
-      }
-      return;
+      return unplace(key);
     }
     if (!node.empty()) {
       drop(key);
-      auto at = picture.placed.find(key);
-      const bool fresh =
-          at == picture.placed.end() || at->second.node != node ||
-          at->second.ask->labels != controllers::read_labels(find_path(object, "metadata", "labels"));
-      if (fresh) {
-        picture.place(
-            key, {shared(read_ask(object)), controllers::controller_owner(object).uid, std::string(node)});
-        retry_affine();
-      }
-      return;
+      return place(key, object, std::string(node));
     }
-    const json::value* gates = find_path(object, "spec", "schedulingGates");
-    const bool gated = gates && gates->is_array() && !gates->get_array().empty();
     const std::string_view scheduler_name = string_at(object, "spec", "schedulerName");
-    const bool ours = scheduler_name.empty() || scheduler_name == "default-scheduler";
-    if (gated || !ours || !string_at(object, "metadata", "deletionTimestamp").empty()) return drop(key);
-    Waiting& pod = waiting[key];
-    if (pod.uid != uid) {
-      forget(key, pod);  // whatever had this name before
-      pod = Waiting{};
-      pod.ns = string_at(object, "metadata", "namespace");
-      pod.name = string_at(object, "metadata", "name");
-      pod.uid = uid;
-      pod.owner_uid = controllers::controller_owner(object).uid;
-      pod.order = next_order++;
-      pod.ask = shared(read_ask(object));
-      enqueue(key, pod);
-      see_condition(object, pod);
-    } else if (see_condition(object, pod); !pod.binding && !queue.count(position(key, pod))) {
-      // Only what it asks for can make a difference; our own condition must not wake it.
-      auto ask = shared(read_ask(object));
-      if (ask != pod.ask) {
-        pod.ask = ask;
-        enqueue(key, pod);
-      }
+    const bool ours = scheduler_name.empty() || scheduler_name == profile.scheduler_name;
+    if (!ours || !string_at(object, "metadata", "deletionTimestamp").empty()) return drop(key);
+    if (!base::list_at(find_path(object, "spec", "schedulingGates")).empty()) {
+      drop(key);
+      return tell_gated(key, object);
     }
+    gated.erase(key);
+    pending(key, object);
   }
-  static void see_condition(const json::value& object, Waiting& pod) {
+  void place(const std::string& key, const json::value& object, std::string node) {
+    Placed now;
+    now.uid = string_at(object, "metadata", "uid");
+    now.node = std::move(node);
+    now.terminating = !string_at(object, "metadata", "deletionTimestamp").empty();
+    if (const json::value* target = now.terminating ? condition_of(object, "DisruptionTarget") : nullptr)
+      now.preempted =
+          string_at(*target, "status") == "True" && string_at(*target, "reason") == "PreemptionByScheduler";
+    now.started = base::parse_time(string_at(object, "status", "startTime")).value_or(base::Time::max());
+    const Placed* before = picture.placed(key);
+    if (before && (before->uid != now.uid || before->node != now.node)) {
+      unplace(key);
+      before = nullptr;
+    }
+    // Of a Pod that has its node, only labels and requests change.
+    const json::value* spec = find(object, "spec");
+    const bool same_labels =
+        before && before->ask->labels == controllers::read_labels(find_path(object, "metadata", "labels"));
+    const bool same_ask = same_labels && before->ask->requests == pod_requests(*spec);
+    if (same_ask && before->terminating == now.terminating && before->preempted == now.preempted &&
+        before->started == now.started)
+      return;
+    const bool ending = before && !before->terminating && now.terminating;
+    now.ask = same_ask ? before->ask : picture.share(read_ask(object));
+    Change change;
+    change.what = !before                  ? Change::kPodPlaced
+                  : !same_labels || ending ? Change::kPodLabels
+                  : !same_ask              ? Change::kPodRemoved  // it may ask for less
+                                           : 0u;
+    const auto ask = now.ask;
+    change.pod = ask.get();
+    picture.place(key, std::move(now));
+    if (change.what) changed(change);
+  }
+  void unplace(const std::string& key) {
+    const Placed* placed = picture.placed(key);
+    if (!placed) return;
+    const auto ask = placed->ask;
+    picture.remove(key);
+    changed({Change::kPodRemoved, nullptr, ask.get()});
+  }
+  void pending(const std::string& key, const json::value& object) {
+    const std::string_view uid = string_at(object, "metadata", "uid");
+    if (auto at = waiting.find(key); at != waiting.end() && at->second.ref.uid != uid)
+      drop(key);  // whatever had this name before
+    auto [at, fresh] = waiting.try_emplace(key);
+    Waiting& pod = at->second;
     pod.shown.clear();
     pod.since.clear();
-    const json::value* conditions = find_path(object, "status", "conditions");
-    if (!conditions || !conditions->is_array()) return;
-    for (const json::value& condition : conditions->get_array()) {
-      if (string_at(condition, "type") != "PodScheduled" || string_at(condition, "status") != "False")
-        continue;
-      pod.since = string_at(condition, "lastTransitionTime");
-      if (string_at(condition, "reason") == "Unschedulable") pod.shown = string_at(condition, "message");
+    if (const json::value* condition = condition_of(object, "PodScheduled");
+        condition && string_at(*condition, "status") == "False") {
+      pod.since = string_at(*condition, "lastTransitionTime");
+      if (string_at(*condition, "reason") == "Unschedulable") pod.shown = string_at(*condition, "message");
     }
-  }
-  // One Ask for all Pods of a template: most requests are equal, and so is their text.
-  std::shared_ptr<const Ask> shared(std::shared_ptr<const Ask> ask) {
-    std::weak_ptr<const Ask>& known = asks[ask_text(*ask)];
-    if (auto old = known.lock()) return old;
-    known = ask;
-    if (asks.size() > sweep_at) {
-      std::erase_if(asks, [](const auto& item) { return item.second.expired(); });
-      sweep_at = std::max<size_t>(1024, 2 * asks.size());
+    if (fresh) {
+      unplace(key);
+      pod.ref = {"v1", "Pod", std::string(string_at(object, "metadata", "namespace")),
+                 std::string(string_at(object, "metadata", "name")), std::string(uid)};
+      pod.ask = picture.share(read_ask(object));
+      // A promise of a scheduler before this one; from now on they are ours.
+      pod.nominated = string_at(object, "status", "nominatedNodeName");
+      if (!pod.nominated.empty()) picture.nominate(key, {pod.ask, pod.nominated});
+    } else {
+      if (pod.binding) return;
+      // Only what it asks for can make a difference; our own condition must not wake it.
+      auto ask = picture.share(read_ask(object));
+      if (ask == pod.ask) return;
+      pod.ask = ask;
+      if (const Nominated* nominated = picture.nominated(key)) picture.nominate(key, {ask, nominated->node});
     }
-    return ask;
-  }
-  static std::string ask_text(const Ask& ask);
-
-  void drop(const std::string& key) {
-    auto at = waiting.find(key);
-    if (at == waiting.end()) return;
-    queue.erase(position(key, at->second));
-    waiting.erase(at);
-  }
-  void forget(const std::string& key, Waiting& pod) {
-    if (pod.ask) queue.erase(position(key, pod));
-    picture.remove(key);
-  }
-
-  // ---- queue: highest priority first, then first come
-  using Position = std::tuple<int, uint64_t, std::string>;
-  static Position position(const std::string& key, const Waiting& pod) {
-    return {-pod.ask->priority, pod.order, key};
-  }
-  void enqueue(const std::string& key, const Waiting& pod) {
-    queue.insert(position(key, pod));
+    queue.add(key, pod.ask);
     wake();
   }
-  void retry_all() {
-    for (const auto& [key, pod] : waiting)
-      if (!pod.binding) queue.insert(position(key, pod));
-    if (!queue.empty()) wake();
+  void tell_gated(const std::string& key, const json::value& object) {
+    const std::string uid(string_at(object, "metadata", "uid"));
+    const json::value* condition = condition_of(object, "PodScheduled");
+    if (condition && string_at(*condition, "reason") == "SchedulingGated") return;
+    if (std::string& told = gated[key]; told == uid) return;
+    else told = uid;
+    writer.not_scheduled({"v1", "Pod", std::string(string_at(object, "metadata", "namespace")),
+                          std::string(string_at(object, "metadata", "name")), uid},
+                         "SchedulingGated", kGatedMessage, {}, nullptr, [this, key](base::Status told) {
+                           if (!told.ok()) gated.erase(key);
+                         });
   }
-  void retry_affine() {  // a placed Pod can only help those that want to be near somebody
-    for (const auto& [key, pod] : waiting)
-      if (!pod.binding && (!pod.ask->affinity.empty() || !pod.ask->spread.empty()))
-        queue.insert(position(key, pod));
-    if (!queue.empty()) wake();
+  void drop(const std::string& key) {
+    gated.erase(key);
+    auto at = waiting.find(key);
+    if (at == waiting.end()) return;
+    const auto ask = at->second.ask;
+    queue.remove(key);
+    waiting.erase(at);
+    if (!picture.nominated(key)) return;
+    picture.denominate(key);
+    changed({Change::kPodRemoved, nullptr, ask.get()});  // what was kept for it is free
+  }
+
+  // ---- when
+  void changed(const Change& change) {
+    queue.changed(change, queue_now());
+    wake();
   }
   void wake() {
-    if (posted || !nodes_synced || !pods_synced || queue.empty()) return;
-    posted = true;
-    turn = loop.after(0ms, [this] { drain(); });
+    if (posted || !synced) return;
+    auto due = queue.due();
+    if (!due) return alarm.reset();
+    const base::Duration wait = std::max<base::Duration>(*due - queue_now(), 0ms);
+    posted = wait == 0ms;
+    alarm.emplace(loop.after(wait, [this] { drain(); }));
   }
   void drain() {
-    posted = false;
-    for (int i = 0; i < kPerTurn && !queue.empty(); ++i) {
-      std::string key = std::get<2>(*queue.begin());
-      queue.erase(queue.begin());
-      if (auto at = waiting.find(key); at != waiting.end() && !at->second.binding) schedule(key, at->second);
+    posted = true;
+    for (int i = 0; i < kPerTurn; ++i) {
+      auto key = queue.take(queue_now());
+      if (!key) break;
+      if (auto at = waiting.find(*key); at != waiting.end()) schedule(*key, at->second);
     }
+    posted = false;
     wake();
   }
 
   // ---- plan and act
   void schedule(const std::string& key, Waiting& pod) {
-    Choice choice = choose(*pod.ask, pod.owner_uid, std::hash<std::string>()(pod.uid), picture);
+    const Choice choice =
+        choose(*pod.ask, key, picture, profile, start_at, std::hash<std::string>()(pod.ref.uid));
+    if (!picture.nodes().empty()) start_at = (start_at + choice.looked_at) % picture.nodes().size();
     base::log::debug("schedule {}: {}", key, choice.node.empty() ? choice.message : choice.node);
-    if (choice.node.empty()) return unschedulable(pod, choice.message);
+    if (choice.node.empty()) return unschedulable(key, pod, choice);
     pod.binding = true;
-    picture.place(
-        key, {pod.ask, pod.owner_uid, choice.node});  // assumed until the watch or a failure says otherwise
-    json::object binding{{"apiVersion", "v1"},
-                         {"kind", "Binding"},
-                         {"metadata", {{"name", pod.name}, {"namespace", pod.ns}, {"uid", pod.uid}}},
-                         {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", choice.node}}}};
-    client.call("POST", api::resources::pods.path(pod.ns, pod.name, "binding"), "application/json",
-                base::to_json(json::value(std::move(binding))),
-                [this, key, ref = ref_of(pod), node = choice.node](base::Result<json::value> result) {
-                  if (result.ok())
-                    return events.record(ref, "Normal", "Scheduled",
-                                         fmt::format("Successfully assigned {} to {}", key, node));
-                  bind_failed(key, ref, result.error());
-                });
+    // Assumed until the watch or a failure says otherwise.
+    Placed placed;
+    placed.ask = pod.ask;
+    placed.node = choice.node;
+    placed.uid = pod.ref.uid;
+    placed.started = base::Time::max();
+    picture.denominate(key);
+    picture.place(key, std::move(placed));
+    queue.changed({Change::kPodPlaced, nullptr, pod.ask.get()}, queue_now());
+    writer.bind(pod.ref, choice.node, [this, key, ref = pod.ref, node = choice.node](base::Status result) {
+      if (result.ok())
+        return writer.event(ref, "Normal", "Scheduled",
+                            fmt::format("Successfully assigned {} to {}", key, node));
+      bind_failed(key, ref, result.error());
+    });
   }
   void bind_failed(const std::string& key, const controllers::ObjectRef& ref, const base::Error& error) {
     auto at = waiting.find(key);
-    if (at == waiting.end() || at->second.uid != ref.uid) return;  // gone, or bound after all
-    picture.remove(key);
+    if (at == waiting.end() || at->second.ref.uid != ref.uid) return;  // gone, or bound after all
+    at->second.binding = false;
+    queue.failed(key, queue_now());
+    unplace(key);
+    wake();
     if (error.kind == base::Kind::kNotFound) return;  // its deletion is on the way
     base::log::warning("bind {}: {}", key, error.message());
-    events.record(ref, "Warning", "FailedScheduling", error.message());
-    at->second.binding = false;
-    later[key] = loop.after(at->second.backoff.next(), [this, key] {
-      auto handle = std::move(later[key]);
-      later.erase(key);
-      if (auto again = waiting.find(key); again != waiting.end()) enqueue(key, again->second);
-    });
+    writer.event(ref, "Warning", "FailedScheduling", error.message());
   }
-  void unschedulable(Waiting& pod, const std::string& message) {
-    if (pod.told == message) return;
+  void unschedulable(const std::string& key, Waiting& pod, const Choice& choice) {
+    Preemption plan;
+    if (!picture.nodes().empty()) plan = plan_preemption(*pod.ask, key, picture, profile, choice, start_at);
+    queue.unschedulable(key, choice.refused_by, queue_now());
+    std::string nominated = plan.keep_nomination ? pod.nominated : plan.node;
+    if (nominated.empty()) picture.denominate(key);
+    else picture.nominate(key, {pod.ask, nominated});
+    tell(key, pod, choice.message + (plan.message.empty() ? "" : " " + plan.message), nominated);
+    for (const std::string& other : plan.denominated) {
+      picture.denominate(other);
+      queue.activate(other);
+      auto at = waiting.find(other);
+      if (at == waiting.end()) continue;
+      at->second.nominated.clear();
+      writer.clear_nomination(at->second.ref);
+    }
+    for (const Preemption::Victim& victim : plan.victims)
+      if (!victim.terminating && evicting.insert(victim.uid).second) evict(key, pod, victim, plan.node);
+  }
+  void evict(const std::string& key, const Waiting& pod, const Preemption::Victim& victim,
+             const std::string& node) {
+    const auto [ns, name] = controllers::split_key(victim.pod);
+    base::log::info("preempt {} on {} for {}", victim.pod, node, key);
+    writer.evict({"v1", "Pod", ns, name, victim.uid}, pod.ref.uid, profile.scheduler_name, node,
+                 [this, key, victim](base::Status result) {
+                   evicting.erase(victim.uid);
+                   if (result.ok()) return;
+                   base::log::warning("preempt {} for {}: {}", victim.pod, key, result.error().message());
+                   queue.failed(key, queue_now());
+                   wake();
+                 });
+  }
+  void tell(const std::string& key, Waiting& pod, const std::string& message, const std::string& nominated) {
+    if (pod.told != message) writer.event(pod.ref, "Warning", "FailedScheduling", message);
     pod.told = message;
-    events.record(ref_of(pod), "Warning", "FailedScheduling", message);
-    if (pod.shown == message) return;  // by a scheduler before this one
-    if (pod.since.empty()) pod.since = base::format_time(now());
+    if (pod.shown == message && pod.nominated == nominated) return;  // by a scheduler before this one
     pod.shown = message;
-    json::object condition{{"type", "PodScheduled"},
-                           {"status", "False"},
-                           {"reason", "Unschedulable"},
-                           {"message", message},
-                           {"lastTransitionTime", pod.since}};  // of the status, not of the message
-    client.patch(
-        api::resources::pods, pod.ns, pod.name, "strategic-merge",
-        json::object{{"metadata", {{"uid", pod.uid}}},
-                     {"status", {{"conditions", json::array{std::move(condition)}}}}},
-        [this, key = controllers::key_of(pod.ns, pod.name), uid = pod.uid](base::Result<json::value> result) {
-          auto at = waiting.find(key);  // told again with the next attempt
-          if (result.ok() || at == waiting.end() || at->second.uid != uid) return;
-          at->second.told.clear();
-          at->second.shown.clear();
-        },
-        "status");
-  }
-  static controllers::ObjectRef ref_of(const Waiting& pod) {
-    return {"v1", "Pod", pod.ns, pod.name, pod.uid};
+    const bool promised = pod.nominated != nominated;
+    pod.nominated = nominated;
+    writer.not_scheduled(pod.ref, "Unschedulable", message, pod.since, promised ? &nominated : nullptr,
+                         [this, key, uid = pod.ref.uid](base::Status result) {
+                           auto at = waiting.find(key);  // told again with the next attempt
+                           if (result.ok() || at == waiting.end() || at->second.ref.uid != uid) return;
+                           at->second.told.clear();
+                           at->second.shown.clear();
+                           at->second.nominated.clear();
+                         });
   }
 
   base::Loop& loop;
   std::shared_ptr<api::Transport> transport;
-  std::function<base::Time()> now;
-  api::Client client;
-  controllers::EventRecorder events;
-  std::unique_ptr<api::Informer> node_informer, pod_informer;
-  bool nodes_synced = false, pods_synced = false, posted = false;
+  PodWriter writer;
+  Profile profile;
+  std::vector<std::unique_ptr<api::Informer>> informers;
+  bool synced = false, posted = false;
   Picture picture;
-  std::unordered_map<std::string, Waiting> waiting;  // Pods without a node, by key
-  std::set<Position> queue;                          // those of them worth a try
-  std::unordered_map<std::string, std::weak_ptr<const Ask>> asks;
-  size_t sweep_at = 1024;
-  uint64_t next_order = 0;
-  std::map<std::string, base::Loop::Handle> later;
-  base::Loop::Handle turn;
+  Queue queue;
+  std::unordered_map<std::string, Waiting> waiting;    // Pods without a node, by key
+  std::unordered_map<std::string, std::string> gated;  // uids of those told so, by key
+  std::set<std::string> evicting;                      // uids
+  size_t start_at = 0;
+  std::optional<base::Loop::Handle> alarm;
 };
-
-std::string Scheduler::Impl::ask_text(const Ask& ask) {
-  std::string text;
-  auto put = [&text](const auto& part) { fmt::format_to(std::back_inserter(text), "{}\x1f", part); };
-  auto put_selector = [&](const Selector& selector) { put(selector.nothing), put(selector.text()); };
-  auto put_resources = [&](const Resources& in) {
-    put(in.cpu_milli), put(in.memory), put(in.ephemeral);
-    for (const auto& [name, amount] : in.extended) put(name), put(amount);
-  };
-  auto put_map = [&](const auto& map) {
-    for (const auto& [key, value] : map) put(key), put(value);
-    put("/");
-  };
-  put(ask.ns), put(ask.priority), put_map(ask.labels), put_map(ask.node_selector),
-      put_resources(ask.requests), put_resources(ask.score_requests);
-  auto put_node_terms = [&](const std::vector<NodeTerm>& terms) {
-    for (const NodeTerm& term : terms) put(term.weight), put_selector(term.labels), put_selector(term.fields);
-    put("/");
-  };
-  put(ask.node_required.has_value());
-  if (ask.node_required) put_node_terms(*ask.node_required);
-  put_node_terms(ask.node_preferred);
-  for (const auto* terms : {&ask.affinity, &ask.anti_affinity}) {
-    for (const PodTerm& term : *terms) {
-      put_selector(term.pods), put(term.topology_key);
-      for (const std::string& ns : term.namespaces) put(ns);
-      put("|");
-    }
-    put("/");
-  }
-  for (const SpreadConstraint& c : ask.spread) put_selector(c.pods), put(c.topology_key), put(c.max_skew);
-  for (const Toleration& t : ask.tolerations) put(t.key), put(t.op), put(t.value), put(t.effect);
-  for (const HostPort& port : ask.host_ports) put(port.ip), put(port.protocol), put(port.port);
-  return text;
-}
 
 Scheduler::Scheduler(base::Loop& loop, std::shared_ptr<api::Transport> transport,
                      std::function<base::Time()> now)

@@ -21,8 +21,6 @@ LOOKS_ONLY = ("pod_security.cc", "node_authorizer.cc", "node_restriction.cc", "s
               "service_account_admission.cc", "token_audience.cc")
 # Listed fields whose names stand in the code for something else, or whose value is only kept.
 OTHERS = {
-    "Pod.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution": "that of node affinity",
-    "Pod.spec.preemptionPolicy": "copied from its class",
     "Pod.spec.containers.resources.claims": "a StatefulSet's",
     "Pod.spec.ephemeralContainers": "their statuses",
     "Pod.spec.serviceAccount": "of requests",

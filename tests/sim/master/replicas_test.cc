@@ -184,8 +184,10 @@ TEST(SimScheduler, SaysWhyAndRetriesWhenItHelps) {
   auto big = [&] { return json::value(*cluster.server->get(r::pods, "default", "big")); };
   const json::value seen = big();
   ASSERT_TRUE(base::find_path(seen, "status", "conditions"));
-  EXPECT_EQ(base::string_at(seen.at("status").at("conditions").at(0), "message"),
-            "0/2 nodes are available: 2 Insufficient cpu.");
+  EXPECT_EQ(
+      base::string_at(seen.at("status").at("conditions").at(0), "message"),
+      "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 Preemption is not "
+      "helpful for scheduling.");
   EXPECT_EQ(base::string_at(seen.at("status").at("conditions").at(0), "reason"), "Unschedulable");
   cluster.server->writes.clear();
   cluster.settle();

@@ -13,21 +13,30 @@ static Node plain(const std::string& name, const char* cpu = "4", const char* mo
 }
 static std::shared_ptr<const Ask> ask(const std::string& spec,
                                       const std::string& labels = R"({"app":"web"})") {
-  return read_ask(
-      base::parse_json(
-          fmt::format(R"({{"metadata":{{"namespace":"default","name":"p","labels":{}}},"spec":{}}})", labels,
-                      spec))
-          .value());
+  return std::make_shared<const Ask>(
+      read_ask(base::parse_json(
+                   fmt::format(R"({{"metadata":{{"namespace":"default","name":"p","labels":{}}},"spec":{}}})",
+                               labels, spec))
+                   .value()));
+}
+static Placed on(const char* node, std::shared_ptr<const Ask> a) {
+  Placed placed;
+  placed.ask = std::move(a);
+  placed.node = node;
+  return placed;
 }
 static std::string cpu(const char* amount) {
   return fmt::format(R"({{"containers":[{{"resources":{{"requests":{{"cpu":"{}"}}}}}}]}})", amount);
 }
 static std::string decide(const Ask& a, const Picture& picture) {
-  Choice choice = choose(a, "", 0, picture);
+  Choice choice = choose(a, "default/p", picture, {});
   return choice.node.empty() ? choice.message : choice.node;
 }
 
-TEST(SchedulePlan, NoNodes) { EXPECT_EQ(decide(*ask("{}"), {}), "no nodes available to schedule pods"); }
+TEST(SchedulePlan, NoNodes) {
+  Picture empty;
+  EXPECT_EQ(decide(*ask("{}"), empty), "no nodes available to schedule pods");
+}
 TEST(SchedulePlan, WordsAreKubernetes) {
   Picture picture;
   for (const char* name : {"a", "b", "c"}) picture.set_node(plain(name));
@@ -35,7 +44,7 @@ TEST(SchedulePlan, WordsAreKubernetes) {
   picture.set_node(plain("b", "4", R"("unschedulable":true)"));
   picture.set_node(plain("c", "4", R"("taints":[{"key":"gpu","value":"only","effect":"NoSchedule"}])"));
   EXPECT_EQ(decide(*ask(cpu("5")), picture),
-            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {gpu: only}, 1 "
+            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 "
             "node(s) were unschedulable.");
   EXPECT_EQ(decide(*ask(R"({"nodeSelector":{"disk":"ssd"},"tolerations":[{"operator":"Exists"}]})"), picture),
             "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.");
@@ -43,16 +52,16 @@ TEST(SchedulePlan, WordsAreKubernetes) {
 TEST(SchedulePlan, CountsWhatIsPlaced) {
   Picture picture;
   picture.set_node(plain("a"));
-  picture.place("default/x", {ask(cpu("3")), "", "a"});
+  picture.place("default/x", on("a", ask(cpu("3"))));
   EXPECT_EQ(decide(*ask(cpu("2")), picture), "0/1 nodes are available: 1 Insufficient cpu.");
   picture.remove("default/x");
   EXPECT_EQ(decide(*ask(cpu("2")), picture), "a");
-  for (int i = 0; i < 3; ++i) picture.place("default/" + std::to_string(i), {ask("{}"), "", "a"});
+  for (int i = 0; i < 3; ++i) picture.place("default/" + std::to_string(i), on("a", ask("{}")));
   EXPECT_EQ(decide(*ask("{}"), picture), "0/1 nodes are available: 1 Too many pods.");
 }
 TEST(SchedulePlan, PodsKnownBeforeTheirNodeCount) {
   Picture picture;
-  picture.place("default/x", {ask(cpu("3")), "", "a"});
+  picture.place("default/x", on("a", ask(cpu("3"))));
   picture.set_node(plain("a"));
   EXPECT_EQ(decide(*ask(cpu("2")), picture), "0/1 nodes are available: 1 Insufficient cpu.");
 }
@@ -85,7 +94,7 @@ TEST(SchedulePlan, HostPorts) {
     return ask(fmt::format(
         R"({{"containers":[{{"ports":[{{"containerPort":1,"hostPort":{},"hostIP":"{}"}}]}}]}})", port, ip));
   };
-  picture.place("default/x", {with("10.0.0.1", 80), "", "a"});
+  picture.place("default/x", on("a", with("10.0.0.1", 80)));
   EXPECT_EQ(decide(*with("10.0.0.2", 80), picture), "a");
   EXPECT_EQ(decide(*with("", 80), picture),
             "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.");
@@ -127,11 +136,11 @@ TEST(SchedulePlan, PodsApartAndTogether) {
       {"labelSelector":{"matchLabels":{"app":"web"}},"topologyKey":"kubernetes.io/hostname"}]}}})";
   const char* together = R"({"affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[
       {"labelSelector":{"matchLabels":{"app":"web"}},"topologyKey":"kubernetes.io/hostname"}]}}})";
-  picture.place("default/x", {ask(apart), "", "a"});
+  picture.place("default/x", on("a", ask(apart)));
   EXPECT_EQ(decide(*ask(apart), picture), "b");
   EXPECT_EQ(decide(*ask("{}"), picture), "b") << "the placed one does not want it either";
   EXPECT_EQ(decide(*ask(together, R"({"app":"db"})"), picture), "a");
-  picture.place("default/y", {ask(apart), "", "b"});
+  picture.place("default/y", on("b", ask(apart)));
   EXPECT_EQ(decide(*ask(apart), picture),
             "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.");
   Picture empty;
@@ -145,7 +154,7 @@ TEST(SchedulePlan, TopologySpread) {
   for (const char* name : {"a", "b"}) picture.set_node(plain(name));
   const char* spread =
       R"({"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"DoNotSchedule","labelSelector":{"matchLabels":{"app":"web"}}}]})";
-  picture.place("default/x", {ask(spread), "", "a"});
+  picture.place("default/x", on("a", ask(spread)));
   EXPECT_EQ(decide(*ask(spread), picture), "b");
   picture.set_node(plain("b", "4", R"("unschedulable":true)"));
   EXPECT_EQ(decide(*ask(spread), picture),
