@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "api/local_volumes.h"
 #include "api/status.h"
 #include "base/json_lists.h"
 #include "base/tls_request.h"
@@ -60,6 +61,7 @@ class NodeRestriction final : public AdmissionPlugin {
     else if (attributes.is("", "pods")) why = check_pod(node, attributes, &absent);
     else if (attributes.is("", "nodes")) why = check_node(node, attributes);
     else if (attributes.is("", "persistentvolumeclaims")) why = check_claim(node, attributes);
+    else if (attributes.is("", "persistentvolumes")) why = check_volume(node, attributes);
     else if (attributes.is("", "serviceaccounts")) why = check_token(node, attributes, &absent);
     else if (attributes.is("coordination.k8s.io", "leases")) {
       if (attributes.ns != "kube-node-lease")
@@ -203,6 +205,25 @@ class NodeRestriction final : public AdmissionPlugin {
     if (without(attributes.old) == without(attributes.object)) return {};
     return "node " + base::quoted(node) +
            " is not allowed to update fields other than status.capacity and status.conditions";
+  }
+
+  // Whose volume it is, the authorizer has looked at.
+  static std::string check_volume(std::string_view node, const AdmissionAttributes& attributes) {
+    auto without = [](json::value volume) {
+      json::object& metadata = base::object_at(volume.get_object(), "metadata");
+      metadata.erase("resourceVersion");
+      metadata.erase("managedFields");
+      json::array rest;
+      for (const json::value& one : list_at(metadata.if_contains("finalizers")))
+        if (base::as_string(&one) != api::local_volumes::kDataFinalizer) rest.push_back(one);
+      metadata["finalizers"] = std::move(rest);
+      return volume;
+    };
+    if (attributes.operation == Operation::kUpdate && attributes.subresource.empty() &&
+        !string_at(attributes.old, "metadata", "deletionTimestamp").empty() &&
+        without(attributes.old) == without(attributes.object))
+      return {};
+    return "node " + base::quoted(node) + " may only let go of the data of volumes that are deleted";
   }
 
   std::string check_token(std::string_view node, const AdmissionAttributes& attributes,

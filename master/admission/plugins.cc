@@ -9,6 +9,7 @@
 #include "master/admission/quota.h"
 #include "master/admission/service_account_admission.h"
 #include "master/admission/service_address_admission.h"
+#include "master/admission/storage_protection.h"
 #include "master/admission/tolerations.h"
 #include "master/admission/webhooks.h"
 #include "master/registry/registry.h"
@@ -28,6 +29,7 @@ void add_admission_plugins(Registry& registry, const Authorizer& authorizer,
   chain.add(std::make_unique<DefaultTolerationSeconds>());
   chain.add(std::make_unique<DefaultClass>(registry, DefaultClass::Kind::kStorage));
   chain.add(std::make_unique<DefaultClass>(registry, DefaultClass::Kind::kIngress));
+  chain.add(std::make_unique<StorageProtection>());
   chain.add(std::make_unique<ServiceAddressAdmission>(registry, options.deny_external_ips));
   chain.add(std::make_unique<AdmissionWebhooks>(registry, authorizer, webhooks, true));
   chain.add(std::make_unique<ValidatingPolicies>(registry, authorizer));

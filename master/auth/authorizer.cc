@@ -44,6 +44,7 @@ Access access_of(const RequestInfo& request) {
   access.subresource = request.subresource;
   access.name = request.name;
   access.field_selector = request.param("fieldSelector");
+  access.label_selector = request.param("labelSelector");
   // A namespace is in itself: who may read within it may read it.
   if (request.resource->is("", "namespaces")) access.ns = request.name;
   if (access.name.empty() && !access.field_selector.empty())

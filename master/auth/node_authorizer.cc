@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "api/local_volumes.h"
 #include "base/json_lists.h"
 
 namespace master {
@@ -299,17 +300,27 @@ bool NodeAuthorizer::allows_slice(std::string_view node, const Access& access, s
             "patch, delete, deletecollection");
 }
 
-bool NodeAuthorizer::allows_volume(std::string_view node, const Access& access) const {
-  ObjectRef object;
-  if (access.resource == "persistentvolumes") {
-    if (volumes_) object = volumes_->find(object_key("", access.name));
-    if (!object) return false;
-    json::value claim = parse_object(*object->text);
-    return refers(node, "persistentvolumeclaims", string_at(claim, "spec", "claimRef", "namespace"),
-                  string_at(claim, "spec", "claimRef", "name"));
-  }
-  if (attachments_) object = attachments_->find(object_key("", access.name));
-  return object && string_at(parse_object(*object->text), "spec", "nodeName") == node;
+bool NodeAuthorizer::allows_volume(std::string_view node, const Access& access, std::string* reason) const {
+  namespace names = api::local_volumes;
+  const bool persistent = access.resource == "persistentvolumes";
+  if (persistent && access.name.empty() && one_of(access.verb, {"list", "watch"}) &&
+      access.label_selector == std::string(names::kNodeLabel).append("=").append(names::node_label(node)))
+    return true;
+  if (access.verb != "get" && !(persistent && access.verb == "patch"))
+    return no(reason, "can only get individual resources of this type");
+  if (!access.subresource.empty()) return no(reason, "cannot get subresource");
+  const ObjectCache* cache = persistent ? volumes_ : attachments_;
+  const ObjectRef stored = cache ? cache->find(object_key("", access.name)) : nullptr;
+  const json::value object = stored ? parse_object(*stored->text) : json::value();
+  const bool own = persistent
+                       ? string_at(object, "metadata", "labels", names::kNodeLabel) == names::node_label(node)
+                       : string_at(object, "spec", "nodeName") == node;
+  if (stored && own) return true;
+  if (persistent && access.verb == "get" &&
+      refers(node, "persistentvolumeclaims", string_at(object, "spec", "claimRef", "namespace"),
+             string_at(object, "spec", "claimRef", "name")))
+    return true;
+  return no(reason, "no relationship found between node '" + std::string(node) + "' and this object");
 }
 
 bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::string* reason) const {
@@ -345,12 +356,7 @@ bool NodeAuthorizer::allows(std::string_view node, const Access& access, std::st
   bool volume =
       access.is_resource && ((access.group.empty() && access.resource == "persistentvolumes") ||
                              (access.group == "storage.k8s.io" && access.resource == "volumeattachments"));
-  if (volume) {
-    if (access.verb != "get") return no(reason, "can only get individual resources of this type");
-    if (!access.subresource.empty()) return no(reason, "cannot get subresource");
-    if (allows_volume(node, access)) return true;
-    return no(reason, "no relationship found between node '" + std::string(node) + "' and this object");
-  }
+  if (volume) return allows_volume(node, access, reason);
   if (access.is_resource && access.group == "resource.k8s.io" && access.resource == "resourceclaims") {
     if (access.verb != "get") return no(reason, "can only get individual resources of this type");
     if (!access.subresource.empty()) return no(reason, "cannot get subresource");

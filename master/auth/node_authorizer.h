@@ -1,8 +1,9 @@
 // NodeAuthorizer: a node (user system:node:NAME, group system:nodes) reads and writes what its work
 // needs: secrets, config maps, claims and tokens only where a Pod of it refers to them, or a volume bound
-// to a claim of such a Pod does. Kept by the caches of Pods and volumes: which node refers to what is counted
-// when a Pod is bound. Loop thread only.
-// Source: kubernetes.io, "Using Node Authorization".
+// to a claim of such a Pod does; and it follows the local volumes that bear its label (api/local_volumes.h),
+// and lets them go when it has removed their data, which admission looks at. Kept by the caches of Pods and
+// volumes: which node refers to what is counted when a Pod is bound. Loop thread only. Source: kubernetes.io,
+// "Using Node Authorization".
 #pragma once
 
 #include <map>
@@ -56,7 +57,7 @@ class NodeAuthorizer {
   bool allows_own(std::string_view node, std::string_view what, const Access& access,
                   std::string* reason) const;
   bool allows_slice(std::string_view node, const Access& access, std::string* reason) const;
-  bool allows_volume(std::string_view node, const Access& access) const;
+  bool allows_volume(std::string_view node, const Access& access, std::string* reason) const;
 
   std::vector<PolicyRule> rules_;
   struct Pod {

@@ -246,6 +246,15 @@ role sampan:patching-statefulset-controller
   patch apps statefulsets/status
   patch core persistentvolumeclaims
 bind sampan:patching-statefulset-controller sampan:patching-statefulset-controller ServiceAccount=kube-system/statefulset-controller
+role sampan:patching-persistent-volume-binder
+  patch core persistentvolumeclaims,persistentvolumeclaims/status,persistentvolumes,persistentvolumes/status
+bind sampan:patching-persistent-volume-binder sampan:patching-persistent-volume-binder ServiceAccount=kube-system/persistent-volume-binder
+role sampan:patching-pvc-protection-controller
+  patch core persistentvolumeclaims
+bind sampan:patching-pvc-protection-controller sampan:patching-pvc-protection-controller ServiceAccount=kube-system/pvc-protection-controller
+role sampan:patching-pv-protection-controller
+  patch core persistentvolumes
+bind sampan:patching-pv-protection-controller sampan:patching-pv-protection-controller ServiceAccount=kube-system/pv-protection-controller
 )";
 
 }  // namespace master

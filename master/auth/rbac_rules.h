@@ -19,9 +19,10 @@ struct Access {
   std::string_view verb;  // "list"; of a path the HTTP method in lower case
   std::string_view ns;    // "": all namespaces, or a resource that is in none
   std::string_view group, resource, subresource;
-  std::string_view name;            // also of a list with the field selector metadata.name
-  std::string_view field_selector;  // as sent
-  std::string_view path;            // of what is no resource
+  std::string_view name;                 // also of a list with the field selector metadata.name
+  std::string_view field_selector;       // as sent
+  std::string_view path;                 // of what is no resource
+  std::string_view label_selector = {};  // as sent
 };
 
 struct PolicyRule {

@@ -6,6 +6,7 @@
 #include "master/controllers/deployment_controller.h"
 #include "master/controllers/disruption_controller.h"
 #include "master/controllers/endpoints_controller.h"
+#include "master/controllers/ephemeral_volume_controller.h"
 #include "master/controllers/garbage_controller.h"
 #include "master/controllers/hub.h"
 #include "master/controllers/job_controller.h"
@@ -14,6 +15,8 @@
 #include "master/controllers/pod_gc.h"
 #include "master/controllers/replica_controller.h"
 #include "master/controllers/stateful_set_controller.h"
+#include "master/controllers/volume_binder_controller.h"
+#include "master/controllers/volume_protection_controller.h"
 
 namespace master::controllers {
 
@@ -23,7 +26,8 @@ struct Controllers::Impl {
         replication_controllers(hub, api::resources::replication_controllers),
         replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub), jobs(hub),
         cron_jobs(hub), autoscalers(hub), daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub),
-        garbage(hub), disruption(hub), pod_gc(hub) {}
+        garbage(hub), disruption(hub), pod_gc(hub), volume_binder(hub), volume_protection(hub),
+        ephemeral_volumes(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
@@ -38,6 +42,9 @@ struct Controllers::Impl {
   GarbageController garbage;
   DisruptionController disruption;
   PodGc pod_gc;
+  VolumeBinderController volume_binder;
+  VolumeProtectionController volume_protection;
+  EphemeralVolumeController ephemeral_volumes;
 };
 
 Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)

@@ -1,6 +1,6 @@
 // All controllers of the master behind one door: shared informers over `transport`, then one
 // reconciler per concern (replicas, Deployments, DaemonSets, StatefulSets, Jobs, endpoints, namespaces,
-// nodes, garbage, Pod GC).
+// nodes, garbage, Pod GC, volumes).
 // Never talks to the store, never keeps a whole Pod; everything runs on the loop's thread.
 #pragma once
 

@@ -1,5 +1,7 @@
 #include "master/controllers/nodes.h"
 
+#include "api/local_volumes.h"
+
 namespace master::controllers {
 using base::as_bool;
 using base::as_string;
@@ -15,6 +17,8 @@ std::shared_ptr<const Node> read_node(const json::value& object) {
   if (const json::value* list = find_path(object, "spec", "podCIDRs"); list && list->is_array())
     for (const json::value& item : list->get_array()) node->pod_cidrs.emplace_back(as_string(&item));
   node->zone = string_at(object, "metadata", "labels", "topology.kubernetes.io/zone");
+  node->local_volumes =
+      string_at(object, "metadata", "annotations", api::local_volumes::kDirectoryAnnotation);
   node->taints = read_taints(find_path(object, "spec", "taints"));
   node->unschedulable = as_bool(find_path(object, "spec", "unschedulable"));
   if (const json::value* list = find_path(object, "status", "conditions"); list && list->is_array())

@@ -13,6 +13,7 @@ struct Node {
   Meta meta;
   Labels labels;
   std::string pod_cidr, zone;
+  std::string local_volumes;  // the directory that its agent offers; empty: none
   std::vector<std::string> pod_cidrs;
   std::vector<Taint> taints;
   bool unschedulable = false;

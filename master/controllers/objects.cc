@@ -7,6 +7,7 @@
 
 #include "master/controllers/jobs.h"
 #include "master/controllers/node_terms.h"
+#include "master/controllers/volumes.h"
 
 namespace master::controllers {
 using base::as_bool;
@@ -188,6 +189,8 @@ std::function<std::shared_ptr<const Pod>(const json::value&)> Pod::reader(const 
 std::vector<std::string> Pod::terms(const Pod& pod) {
   std::vector<std::string> terms{pod.owner_uid.empty() ? orphans_of(pod.meta.ns) : owned_by(pod.owner_uid)};
   if (!pod.node.empty()) terms.push_back(on_node(pod.node));
+  if (pod.volumes)
+    for (const std::string& claim : pod.volumes->claims) terms.push_back(using_claim(pod.meta.ns, claim));
   return terms;
 }
 
@@ -211,6 +214,7 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   if (pod->meta.deleting)
     pod->deletion_at = read_time(string_at(object, "metadata", "deletionTimestamp")).value_or(base::Time{});
   pod->job = read_job_pod(object);
+  pod->volumes = read_pod_volumes(object);
   const json::value* status = find(object, "status");
   if (!status) return pod;
   pod->phase = string_at(*status, "phase");

@@ -101,7 +101,8 @@ std::string owned_by(std::string_view uid);
 std::string orphans_of(std::string_view ns);
 std::string on_node(std::string_view node);
 
-struct JobPod;  // jobs.h
+struct JobPod;      // jobs.h
+struct PodVolumes;  // volumes.h
 
 struct Pod {
   Meta meta;
@@ -114,7 +115,8 @@ struct Pod {
   base::Time ready_since{};
   base::Time deletion_at{};  // metadata.deletionTimestamp
   int restarts = 0;
-  std::shared_ptr<const JobPod> job;  // of Pods that Jobs made, and of no other
+  std::shared_ptr<const JobPod> job;          // of Pods that Jobs made, and of no other
+  std::shared_ptr<const PodVolumes> volumes;  // of Pods that use claims, and of no other
   bool active() const { return !meta.deleting && phase != "Succeeded" && phase != "Failed"; }
   bool finished() const { return phase == "Succeeded" || phase == "Failed"; }
 

@@ -15,8 +15,6 @@ using base::list_at;
 using base::string_at;
 
 const api::Resource kStatefulSets = {"apps", "v1", "statefulsets", "StatefulSet", true};
-const api::Resource kPersistentVolumeClaims = {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim",
-                                               true};
 
 int64_t StatefulSet::ordinal_of(std::string_view pod) const {
   if (!pod.starts_with(meta.name)) return -1;
@@ -57,13 +55,6 @@ Store<StatefulSet>::Reader StatefulSet::reader(const api::Resource&) {
     set->delete_claims_with_set = keeps && string_at(*keeps, "whenDeleted") == "Delete";
     set->delete_claims_with_pod = keeps && string_at(*keeps, "whenScaled") == "Delete";
     return set;
-  };
-}
-
-Store<Claim>::Reader Claim::reader(const api::Resource&) {
-  return [](const json::value& object) -> std::shared_ptr<const Claim> {
-    return std::make_shared<const Claim>(
-        Claim{read_meta(object), read_labels(find_path(object, "metadata", "labels")), read_owners(object)});
   };
 }
 

@@ -1,5 +1,5 @@
-// What controllers keep of a StatefulSet and of PersistentVolumeClaims, and the names and bodies of what a
-// set makes. Read straight from JSON. Shapes of apps/v1 and core/v1.
+// What controllers keep of a StatefulSet, and the names and bodies of what a set makes. Read straight from
+// JSON. Shapes of apps/v1 and core/v1.
 #pragma once
 
 #include <memory>
@@ -8,10 +8,11 @@
 #include <vector>
 
 #include "master/controllers/store.h"
+#include "master/controllers/volumes.h"
 
 namespace master::controllers {
 
-extern const api::Resource kStatefulSets, kPersistentVolumeClaims;
+extern const api::Resource kStatefulSets;
 
 constexpr const char* kPodNameLabel = "statefulset.kubernetes.io/pod-name";
 constexpr const char* kPodIndexLabel = "apps.kubernetes.io/pod-index";
@@ -36,14 +37,6 @@ struct StatefulSet {
   int64_t ordinal_of(std::string_view pod) const;
 
   static Store<StatefulSet>::Reader reader(const api::Resource& resource);
-};
-
-struct Claim {
-  Meta meta;
-  Labels labels;
-  std::vector<OwnerRef> owners;
-
-  static Store<Claim>::Reader reader(const api::Resource& resource);
 };
 
 std::string claim_name(const StatefulSet& set, const json::value& claim_template, int64_t ordinal);

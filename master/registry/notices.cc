@@ -16,8 +16,6 @@ struct Idle {
   std::string_view group, plural;
 };
 constexpr Idle kIdle[] = {
-    {"", "persistentvolumeclaims"},
-    {"", "persistentvolumes"},
     {"networking.k8s.io", "ipaddresses"},
     {"networking.k8s.io", "networkpolicies"},
     {"networking.k8s.io", "servicecidrs"},

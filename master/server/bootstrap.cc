@@ -1,5 +1,7 @@
-// What every cluster has from its first start: the namespaces, the default roles, and the Service by
-// which Pods find the API server. Level-triggered: checked at each start, written only where it differs.
+// What every cluster has from its first start: the namespaces, the default roles, the class of local volumes,
+// and the Service by which Pods find the API server. Level-triggered: checked at each start, written only
+// where it differs.
+#include "api/local_volumes.h"
 #include "base/http/whole_answer.h"
 #include "base/log.h"
 #include "master/admission/priority.h"
@@ -53,6 +55,18 @@ void ApiServer::bootstrap() {
     dispatch(std::move(request), true);
   };
   ObjectCache& namespaces = registry_.cache("", "namespaces");
+  // Of a new cluster only: who takes it away, or has another by default, has decided.
+  if (namespaces.objects().empty() &&
+      !registry_.is_set_aside(
+          record_key(*registry_.resources().find_stored("", "namespaces"), object_key("", "default"))))
+    send("POST", "/apis/storage.k8s.io/v1/storageclasses",
+         json::object{{"metadata",
+                       {{"name", "local"},
+                        {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
+                      {"provisioner", api::local_volumes::kProvisioner},
+                      {"reclaimPolicy", "Delete"},
+                      {"volumeBindingMode", "WaitForFirstConsumer"},
+                      {"allowVolumeExpansion", true}});
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
     if (!namespaces.find(object_key("", name)))
       send("POST", "/api/v1/namespaces", json::object{{"metadata", json::object{{"name", name}}}});

@@ -184,6 +184,15 @@ TEST_F(AdmissionTest, DefaultClasses) {
           R"({"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})"),
       201);
   EXPECT_EQ(string_at(claim, "spec", "storageClassName"), "fast");
+  EXPECT_EQ(base::to_json(*base::find_path(claim, "metadata", "finalizers")),
+            R"(["kubernetes.io/pvc-protection"])");
+  auto volume = ok(
+      call(
+          "POST", "/api/v1/persistentvolumes",
+          R"({"metadata":{"name":"v","finalizers":["a.io/x"]},"spec":{"accessModes":["ReadWriteOnce"],"capacity":{"storage":"1Gi"},"hostPath":{"path":"/d"}}})"),
+      201);
+  EXPECT_EQ(base::to_json(*base::find_path(volume, "metadata", "finalizers")),
+            R"(["a.io/x","kubernetes.io/pv-protection"])");
 }
 
 TEST_F(AdmissionTest, PodSecurityPerNamespace) {

@@ -397,6 +397,44 @@ TEST_F(NodeRestrictionTest, ItsResourceSlices) {
   EXPECT_EQ(asked("DELETE", std::string(kSlices) + "/slice-n1"), "ok");
 }
 
+// Those that bear its label it may follow and, once they are deleted, let go.
+TEST_F(NodeRestrictionTest, ItsLocalVolumes) {
+  const std::string volumes = "/api/v1/persistentvolumes";
+  auto as_node = std::exchange(transport_, server_->local_transport({"admin", {"system:masters"}}));
+  for (const char* node : {"n1", "n2"})
+    ok(call("POST", volumes,
+            std::string(R"({"metadata":{"name":"v-)") + node + R"(","labels":{"sampan.io/local-node":")" +
+                node +
+                R"("},"finalizers":["sampan.io/local-data"]},"spec":{"capacity":{"storage":"1Gi"},)"
+                R"("accessModes":["ReadWriteOnce"],"hostPath":{"path":"/d"}}})"),
+       201);
+  std::swap(as_node, transport_);
+  EXPECT_EQ(asked("GET", volumes), "denied: can only get individual resources of this type");
+  EXPECT_EQ(asked("GET", volumes + "?labelSelector=sampan.io%2Flocal-node%3Dn1"), "ok");
+  EXPECT_EQ(asked("GET", volumes + "?labelSelector=sampan.io%2Flocal-node%3Dn2"),
+            "denied: can only get individual resources of this type");
+  EXPECT_EQ(asked("GET", volumes + "?labelSelector=sampan.io%2Flocal-node%20in%20%28n1%2Cn2%29"),
+            "denied: can only get individual resources of this type");
+  EXPECT_EQ(asked("GET", volumes + "/v-n1"), "ok");
+  const std::string no_relation = "denied: no relationship found between node 'n1' and this object",
+                    may_only = R"(node "n1" may only let go of the data of volumes that are deleted)";
+  EXPECT_EQ(asked("GET", volumes + "/v-n2"), no_relation);
+  const std::string let_go = R"({"metadata":{"finalizers":["kubernetes.io/pv-protection"]}})";
+  EXPECT_EQ(asked("PATCH", volumes + "/v-n1", let_go), may_only);
+  std::swap(as_node, transport_);
+  for (const char* name : {"/v-n1", "/v-n2"}) ok(call("DELETE", volumes + name));
+  std::swap(as_node, transport_);
+  EXPECT_EQ(asked("PATCH", volumes + "/v-n2", let_go), no_relation);
+  EXPECT_EQ(asked("PATCH", volumes + "/v-n1", R"({"metadata":{"finalizers":[]}})"), may_only);
+  EXPECT_EQ(asked("PATCH", volumes + "/v-n1", R"({"metadata":{"labels":{"a":"b"}}})"), may_only);
+  EXPECT_EQ(asked("PATCH", volumes + "/v-n1", R"({"spec":{"persistentVolumeReclaimPolicy":"Delete"}})"),
+            may_only);
+  EXPECT_EQ(asked("PATCH", volumes + "/v-n1/status", R"({"status":{"phase":"Failed"}})"),
+            "denied: cannot get subresource");
+  EXPECT_EQ(asked("DELETE", volumes + "/v-n1"), "denied: can only get individual resources of this type");
+  EXPECT_EQ(asked("PATCH", volumes + "/v-n1", let_go), "ok");
+}
+
 TEST_F(NodeRestrictionTest, ItsLeaseAndCsiNode) {
   const std::string leases = "/apis/coordination.k8s.io/v1/namespaces/";
   EXPECT_EQ(asked("POST", leases + "kube-node-lease/leases", R"({"metadata":{"name":"n1"}})"), "ok");

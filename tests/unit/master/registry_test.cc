@@ -350,18 +350,16 @@ TEST_F(RegistryTest, WarningsOfWritesAndOfDeprecatedKinds) {
 
 // A kind that no controller of ours acts on says so, and only to who writes it.
 TEST_F(RegistryTest, KindsWithoutAControllerSaySo) {
-  const std::string claims = "/api/v1/namespaces/default/persistentvolumeclaims";
-  auto made = call(
-      "POST", claims,
-      R"({"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})");
+  const std::string claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+  auto made = call("POST", claims, R"({"metadata":{"name":"c"},"spec":{"devices":{}}})");
   ok(made, 201);
   const std::string said =
-      "299 - \"this version of Sampan has no controller for PersistentVolumeClaim: the object is stored, and "
-      "nothing acts on it\"\n";
+      "299 - \"this version of Sampan has no controller for ResourceClaim: the object is stored, and nothing "
+      "acts on it\"\n";
   EXPECT_EQ(warnings(made), said);
   EXPECT_EQ(warnings(call("PATCH", claims + "/c", R"({"metadata":{"labels":{"a":"b"}}})", kMerge)), said);
   EXPECT_EQ(warnings(call("GET", claims)), "");
-  EXPECT_EQ(warnings(call("PATCH", claims + "/c/status", R"({"status":{"phase":"Bound"}})", kMerge)), "");
+  EXPECT_EQ(warnings(call("PATCH", claims + "/c/status", R"({"status":{"reservedFor":[]}})", kMerge)), "");
   EXPECT_EQ(warnings(call("DELETE", claims + "/c")), "");
 }
 
