@@ -15,6 +15,7 @@
 #include "master/auth/certificates.h"
 #include "master/auth/pki.h"
 #include "master/controllers/controllers.h"
+#include "master/controllers/load_balancer_plan.h"
 #include "master/registry/store_check.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server/server.h"
@@ -29,6 +30,7 @@ struct Flags {
   std::vector<std::string> listen;
   std::string advertise_address = "127.0.0.1";
   std::string service_cidr = "10.96.0.0/16", cluster_cidr = "10.244.0.0/16";
+  std::vector<std::string> load_balancer_pools;
   std::string cluster_dns = "10.96.0.10", cluster_domain = "cluster.local";
   std::string token_auth_file;
   std::vector<std::string> account_issuers, api_audiences;
@@ -49,12 +51,29 @@ int inherited_sockets() {
   return std::atoi(count);
 }
 base::Result<std::string> first_service_address(const std::string& cidr) {
-  size_t slash = cidr.find('/');
-  unsigned a, b, c, d;
-  if (slash == std::string::npos || std::sscanf(cidr.c_str(), "%u.%u.%u.%u", &a, &b, &c, &d) != 4)
+  if (!base::Cidr::parse_v4(cidr))
     return base::make_error(base::Kind::kInvalid, "read --service-cidr", cidr, "not an IPv4 CIDR",
                             "give one like 10.96.0.0/16");
   return master::ServiceAllocator(cidr, "").first_address();
+}
+
+Status read_load_balancer_pools(const Flags& flags, master::controllers::Options* options) {
+  std::vector<base::Cidr> taken;
+  for (const std::string& text : {flags.service_cidr, flags.cluster_cidr})
+    if (auto cidr = base::Cidr::parse(text)) taken.push_back(*cidr);
+  for (const std::string& text : flags.load_balancer_pools) {
+    if (text == "none") {
+      options->load_balancers_of_others = true;
+      continue;
+    }
+    const size_t equals = text.find('=');
+    std::string& pool =
+        options->load_balancer_pools[equals == text.npos ? "default" : text.substr(0, equals)];
+    pool += text.substr(equals == text.npos ? 0 : equals + 1) + "\n";
+  }
+  const auto pools = master::controllers::read_pools(options->load_balancer_pools, taken);
+  if (pools.errors.empty()) return {};
+  return base::make_error(base::Kind::kInvalid, "read --load-balancer-pool", "", pools.errors[0]);
 }
 
 Status run(const Flags& flags) {
@@ -147,6 +166,8 @@ Status run(const Flags& flags) {
   std::unique_ptr<master::ServiceAddressController> service_addresses;
   master::controllers::Options controller_options;
   controller_options.cluster_cidr = flags.cluster_cidr;
+  controller_options.service_cidr = flags.service_cidr;
+  TRY(read_load_balancer_pools(flags, &controller_options));
   controller_options.ca_pem = pki.ca.certificate_pem;
   controller_options.cluster_domain = domain;
   controller_options.transport_of = [&](const std::string& account) {
@@ -198,6 +219,11 @@ int main(int argc, char** argv) {
   app.add_option("--service-cidr", flags.service_cidr, "cluster IPs of Services")->capture_default_str();
   app.add_option("--cluster-cidr", flags.cluster_cidr, "Pod addresses; a /24 of it for each node")
       ->capture_default_str();
+  app.add_option(
+      "--load-balancer-pool", flags.load_balancer_pools,
+      "[NAME=]192.0.2.10-192.0.2.50,198.51.100.0/28: addresses for Services of type LoadBalancer, beside "
+      "those of ConfigMap kube-system/sampan-address-pools; may be given again. Without any they have "
+      "the nodes' addresses; none: somebody else serves them");
   app.add_option("--cluster-dns", flags.cluster_dns,
                  "address of the nodes' DNS servers; never given to a Service")
       ->capture_default_str();

@@ -233,6 +233,12 @@ bind sampan:patching-daemon-set-controller sampan:patching-daemon-set-controller
 role sampan:patching-disruption-controller
   patch policy poddisruptionbudgets/status
 bind sampan:patching-disruption-controller sampan:patching-disruption-controller ServiceAccount=kube-system/disruption-controller
+role sampan:load-balancer-controller
+  read core configmaps,nodes,services
+  read discovery.k8s.io endpointslices
+  patch core services/status
+  events
+bind sampan:load-balancer-controller sampan:load-balancer-controller ServiceAccount=kube-system/load-balancer-controller
 role sampan:patching-job-controller
   patch batch jobs/status
 bind sampan:patching-job-controller sampan:patching-job-controller ServiceAccount=kube-system/job-controller

@@ -10,6 +10,7 @@
 #include "master/controllers/garbage_controller.h"
 #include "master/controllers/hub.h"
 #include "master/controllers/job_controller.h"
+#include "master/controllers/load_balancer_controller.h"
 #include "master/controllers/namespace_controller.h"
 #include "master/controllers/node_controller.h"
 #include "master/controllers/pod_gc.h"
@@ -24,14 +25,15 @@ struct Controllers::Impl {
   Impl(base::Loop& loop, std::shared_ptr<api::Transport> transport, const Options& options)
       : hub(loop, std::move(transport), options),
         replication_controllers(hub, api::resources::replication_controllers),
-        replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub), jobs(hub),
-        cron_jobs(hub), autoscalers(hub), daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub),
-        garbage(hub), disruption(hub), pod_gc(hub), volume_binder(hub), volume_protection(hub),
-        ephemeral_volumes(hub) {}
+        replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub),
+        load_balancers(hub), jobs(hub), cron_jobs(hub), autoscalers(hub), daemon_sets(hub),
+        stateful_sets(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub), pod_gc(hub),
+        volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
   EndpointsController endpoints;
+  LoadBalancerController load_balancers;
   JobController jobs;
   CronJobController cron_jobs;
   AutoscalerController autoscalers;

@@ -1,11 +1,12 @@
 // All controllers of the master behind one door: shared informers over `transport`, then one
-// reconciler per concern (replicas, Deployments, DaemonSets, StatefulSets, Jobs, endpoints, namespaces,
-// nodes, garbage, Pod GC, volumes).
+// reconciler per concern (replicas, Deployments, DaemonSets, StatefulSets, Jobs, endpoints, load balancers,
+// namespaces, nodes, garbage, Pod GC, volumes).
 // Never talks to the store, never keeps a whole Pod; everything runs on the loop's thread.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,10 @@ namespace master::controllers {
 struct Options {
   std::string cluster_cidr = "10.244.0.0/16";  // node Pod CIDRs are cut from it; "" allocates none
   int node_mask_size = 24;
+  std::string service_cidr = "10.96.0.0/16";
+  // Address pools of load balancers beside those of the ConfigMap, and whether somebody else serves them all.
+  std::map<std::string, std::string> load_balancer_pools = {};
+  bool load_balancers_of_others = false;
   std::string ca_pem;  // goes into ConfigMap kube-root-ca.crt
   std::string cluster_domain = "cluster.local";
   base::Duration node_grace = std::chrono::seconds(40);       // lease not renewed: NotReady

@@ -19,6 +19,10 @@ std::shared_ptr<const ConfigMap> read_config_map(const json::value& object) {
   map->meta = read_meta(object);
   if (map->meta.name == "kube-root-ca.crt")
     map->ca_hash = std::hash<std::string_view>()(string_at(object, "data", "ca.crt"));
+  if (map->meta.name == "sampan-address-pools" && map->meta.ns == "kube-system")
+    if (const json::value* data = base::find(object, "data"); data && data->is_object())
+      for (const auto& item : data->get_object())
+        map->address_pools.emplace(item.key(), base::as_string(&item.value()));
   return map;
 }
 }  // namespace

@@ -18,7 +18,8 @@ struct Namespace {
 
 struct ConfigMap {
   Meta meta;
-  size_t ca_hash = 0;  // of data["ca.crt"], for kube-root-ca.crt only
+  size_t ca_hash = 0;                                // of data["ca.crt"], for kube-root-ca.crt only
+  std::map<std::string, std::string> address_pools;  // its data, for kube-system/sampan-address-pools only
 
   static Store<ConfigMap>::Reader reader(const api::Resource& resource);
 };

@@ -23,6 +23,14 @@ std::shared_ptr<const Node> read_node(const json::value& object) {
   node->unschedulable = as_bool(find_path(object, "spec", "unschedulable"));
   if (const json::value* list = find_path(object, "status", "conditions"); list && list->is_array())
     node->conditions = list->get_array();
+  if (const json::value* list = find_path(object, "status", "addresses"); list && list->is_array())
+    for (const json::value& item : list->get_array()) {
+      std::string_view type = string_at(item, "type");
+      if (type == "InternalIP") node->internal_ips.emplace_back(string_at(item, "address"));
+      if (type == "ExternalIP") node->external_ips.emplace_back(string_at(item, "address"));
+    }
+  node->kubelet_port = static_cast<int>(
+      base::as_int(find_path(object, "status", "daemonEndpoints", "kubeletEndpoint", "Port")));
   return node;
 }
 }  // namespace

@@ -14,7 +14,8 @@ struct Node {
   Labels labels;
   std::string pod_cidr, zone;
   std::string local_volumes;  // the directory that its agent offers; empty: none
-  std::vector<std::string> pod_cidrs;
+  std::vector<std::string> pod_cidrs, internal_ips, external_ips;
+  int kubelet_port = 0;  // 0: unknown
   std::vector<Taint> taints;
   bool unschedulable = false;
   json::array conditions;

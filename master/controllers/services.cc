@@ -9,6 +9,50 @@ using base::find_path;
 using base::string_at;
 
 namespace {
+constexpr const char* kBalancerCondition = "sampan.io/LoadBalancer";
+
+// MetalLB's annotations, by either name of it.
+std::string_view annotation(const json::value& object, const char* name) {
+  for (const char* group : {"metallb.io/", "metallb.universe.tf/"})
+    if (const json::value* at = find_path(object, "metadata", "annotations", std::string(group) + name))
+      return as_string(at);
+  return {};
+}
+std::shared_ptr<const Balancer> read_balancer(const json::value& object, const Service& service) {
+  auto b = std::make_shared<Balancer>();
+  const bool balancer = string_at(object, "spec", "type") == "LoadBalancer";
+  if (const json::value* list = find_path(object, "status", "conditions"); list && list->is_array())
+    b->conditions = list->get_array();
+  if (const json::object* at = find_condition(b->conditions, kBalancerCondition)) {
+    b->condition_reason = string_at(*at, "reason");
+    b->condition_message = string_at(*at, "message");
+  }
+  if (!balancer && b->condition_reason.empty()) return nullptr;
+  b->vip = true;
+  if (const json::value* list = find_path(object, "status", "loadBalancer", "ingress");
+      list && list->is_array())
+    for (const json::value& one : list->get_array()) {
+      b->ingress.emplace_back(string_at(one, "ip"));
+      b->vip &= string_at(one, "ipMode") == "VIP";
+    }
+  std::string_view kind = string_at(object, "spec", "loadBalancerClass");
+  b->served = balancer && (kind.empty() || kind.starts_with("sampan.io/")) &&
+              (b->ingress.empty() || !b->condition_reason.empty());
+  std::string_view wanted = annotation(object, "loadBalancerIPs");
+  if (wanted.empty()) wanted = string_at(object, "spec", "loadBalancerIP");
+  while (!wanted.empty()) {
+    const size_t comma = wanted.find(',');
+    std::string one(wanted.substr(0, comma));
+    std::erase(one, ' ');
+    b->requested.push_back(std::move(one));
+    wanted = comma == wanted.npos ? std::string_view() : wanted.substr(comma + 1);
+  }
+  b->pool = annotation(object, "address-pool");
+  b->share = annotation(object, "allow-shared-ip");
+  b->local = string_at(object, "spec", "externalTrafficPolicy") == "Local";
+  if (b->local) b->backend = service.meta.ns + "/" + service.selector.text();
+  return b;
+}
 std::shared_ptr<const Service> read_service(const json::value& object) {
   auto s = std::make_shared<Service>();
   s->meta = read_meta(object);
@@ -35,6 +79,7 @@ std::shared_ptr<const Service> read_service(const json::value& object) {
       s->ports.push_back(std::move(port));
     }
   }
+  s->balancer = read_balancer(object, *s);
   return s;
 }
 std::shared_ptr<const Whole> read_whole(const json::value& object) {

@@ -14,6 +14,20 @@ struct ServicePort {
   int port = 0, target = 0;
 };
 
+// What a Service of type LoadBalancer asks for, and what its status says that it has.
+struct Balancer {
+  bool served =
+      false;  // ours to serve: without a class or with one of sampan.io, and no address of another's
+  std::vector<std::string> requested;  // addresses as they were written
+  std::string pool, share;             // annotations address-pool and allow-shared-ip
+  std::string backend;  // who share an address go to the same Pods: "" where any node is as good
+  bool local = false;   // externalTrafficPolicy
+  std::vector<std::string> ingress;
+  bool vip = false;  // all of ipMode VIP
+  json::array conditions;
+  std::string condition_reason, condition_message;  // of ours; "": there is none
+};
+
 struct Service {
   Meta meta;
   Labels labels;
@@ -21,6 +35,7 @@ struct Service {
   bool external_name = false, headless = false, publish_not_ready = false;
   std::vector<std::string> families;  // IPv4, IPv6
   std::vector<ServicePort> ports;
+  std::shared_ptr<const Balancer> balancer;  // null: no load balancer, and was none of ours
 
   static Store<Service>::Reader reader(const api::Resource& resource);
 };

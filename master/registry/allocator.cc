@@ -15,6 +15,24 @@ const json::array* ports_of(const json::value& service) {
 std::string_view cluster_ip(const json::value& service) {
   return base::string_at(service, "spec", "clusterIP");
 }
+// Of a load balancer that sends to local Pods only.
+bool uses_health_port(const json::value& service) {
+  return base::string_at(service, "spec", "type") == "LoadBalancer" &&
+         base::string_at(service, "spec", "externalTrafficPolicy") == "Local";
+}
+int health_port(const json::value& service) {
+  return static_cast<int>(base::as_int(base::find_path(service, "spec", "healthCheckNodePort")));
+}
+// Every node port of a Service, that of its health check included.
+std::set<int> ports_on_nodes(const json::value& service) {
+  std::set<int> found;
+  if (const json::array* ports = ports_of(service))
+    for (const json::value& port : *ports)
+      found.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
+  found.insert(health_port(service));
+  found.erase(0);
+  return found;
+}
 bool is_address(std::string_view ip) { return !ip.empty() && ip != "None"; }
 std::string owner_of(const json::value& service) {
   return std::string(base::string_at(service, "metadata", "namespace")) + "/" +
@@ -88,11 +106,21 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
       return base::make_error(base::Kind::kInvalid, "", "spec.clusterIPs",
                               "failed to allocate IP " + ip + ": provided IP is already allocated");
   }
-  std::set<int> mine, seen;
-  if (before.is_object())
-    if (const json::array* ports = ports_of(before))
-      for (const json::value& port : *ports)
-        mine.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
+  std::set<int> seen;
+  const std::set<int> mine = before.is_object() ? ports_on_nodes(before) : std::set<int>();
+  auto refusal = [&](int wanted) -> const char* {
+    if (mine.count(wanted)) return nullptr;
+    if (wanted < kFirstPort || wanted > kLastPort)
+      return "provided port is not in the valid range. The range of valid ports is 30000-32767";
+    return ports_.contains(wanted) ? "provided port is already allocated" : nullptr;
+  };
+  auto any_port = [&]() -> base::Result<int> {
+    auto free = free_port();
+    for (size_t tries = 0; free && seen.count(*free) && tries < seen.size(); ++tries) free = free_port();
+    if (free && !seen.count(*free)) return *free;
+    return base::make_error(base::Kind::kExhausted, "allocate a node port", "",
+                            "the range 30000-32767 is full", "delete NodePort Services");
+  };
   bool uses_ports = type == "NodePort" || type == "LoadBalancer";
   bool wants_ports = type == "NodePort" ||
                      (uses_ports && base::as_bool(spec.if_contains("allocateLoadBalancerNodePorts"), true));
@@ -102,25 +130,26 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
       if (!port.is_object()) continue;
       int wanted = static_cast<int>(base::as_int(base::find(port, "nodePort")));
       if (wanted == 0 && wants_ports) {
-        auto free = free_port();
-        for (size_t tries = 0; free && seen.count(*free) && tries < seen.size(); ++tries) free = free_port();
-        if (!free || seen.count(*free))
-          return base::make_error(base::Kind::kExhausted, "allocate a node port", "",
-                                  "the range 30000-32767 is full", "delete NodePort Services");
-        wanted = *free;
+        wanted = TRY(any_port());
         port.get_object()["nodePort"] = wanted;
-      } else if (wanted != 0 && uses_ports && !mine.count(wanted)) {
-        std::string field = "spec.ports[" + std::to_string(index) + "].nodePort";
-        if (wanted < kFirstPort || wanted > kLastPort)
-          return base::make_error(
-              base::Kind::kInvalid, "", field,
-              "provided port is not in the valid range. The range of valid ports is 30000-32767");
-        if (ports_.contains(wanted))
-          return base::make_error(base::Kind::kInvalid, "", field, "provided port is already allocated");
+      } else if (wanted != 0 && uses_ports) {
+        if (const char* why = refusal(wanted))
+          return base::make_error(base::Kind::kInvalid, "",
+                                  "spec.ports[" + std::to_string(index) + "].nodePort", why);
       }
       if (wanted != 0 && uses_ports) seen.insert(wanted);
       ++index;
     }
+  }
+  if (uses_health_port(service)) {
+    int wanted = health_port(service);
+    if (wanted == 0) spec["healthCheckNodePort"] = wanted = TRY(any_port());
+    else if (seen.count(wanted))
+      return base::make_error(base::Kind::kInvalid, "", "spec.healthCheckNodePort",
+                              "provided port is already allocated");
+    else if (const char* why = refusal(wanted))
+      return base::make_error(base::Kind::kInvalid, "", "spec.healthCheckNodePort", why);
+    seen.insert(wanted);
   }
   spec["clusterIP"] = ip;
   spec["clusterIPs"] = json::array{json::value(ip)};
@@ -132,23 +161,14 @@ base::Status ServiceAllocator::allocate(json::value& service, const json::value&
 void ServiceAllocator::take(const json::value& service) {
   std::string owner = owner_of(service);
   if (auto address = base::Ip::parse_v4(cluster_ip(service))) addresses_[*address].insert(owner);
-  if (const json::array* ports = ports_of(service))
-    for (const json::value& port : *ports)
-      if (int number = static_cast<int>(base::as_int(base::find(port, "nodePort"))))
-        ports_[number].insert(owner);
+  for (int port : ports_on_nodes(service)) ports_[port].insert(owner);
 }
 void ServiceAllocator::release_difference(const json::value& before, const json::value& after) {
   if (cluster_ip(before) != cluster_ip(after))
     if (auto address = base::Ip::parse_v4(cluster_ip(before))) drop(addresses_, *address, owner_of(before));
-  std::set<int> kept;
-  if (const json::array* ports = ports_of(after))
-    for (const json::value& port : *ports)
-      kept.insert(static_cast<int>(base::as_int(base::find(port, "nodePort"))));
-  if (const json::array* ports = ports_of(before))
-    for (const json::value& port : *ports) {
-      int number = static_cast<int>(base::as_int(base::find(port, "nodePort")));
-      if (number && !kept.count(number)) drop(ports_, number, owner_of(before));
-    }
+  const std::set<int> kept = ports_on_nodes(after);
+  for (int port : ports_on_nodes(before))
+    if (!kept.count(port)) drop(ports_, port, owner_of(before));
 }
 
 }  // namespace master

@@ -21,6 +21,8 @@ json::value service_refusal(std::string_view name, const json::value& service, c
     bool there = ports && ports->is_array() && index < ports->get_array().size();
     value = there ? base::find(ports->get_array()[index], "nodePort") : nullptr;
   }
+  if (error.subject == "spec.healthCheckNodePort")
+    value = base::find_path(service, "spec", "healthCheckNodePort");
   std::string shown =
       value ? base::to_json(*value)
             : "[" + base::to_json(json::value(base::string_at(service, "spec", "clusterIP"))) + "]";

@@ -369,6 +369,35 @@ TEST_F(ServerTest, ServicesGetAddresses) {
             "10.96.0.1");
 }
 
+TEST_F(ServerTest, AHealthCheckHasANodePortOfItsOwn) {
+  const std::string services = "/api/v1/namespaces/default/services";
+  auto made = [&](const char* name, const char* more) {
+    return call("POST", services,
+                R"({"metadata":{"name":")" + std::string(name) +
+                    R"("},"spec":{"type":"LoadBalancer","ports":[{"port":80}])" + more + "}}");
+  };
+  auto port_of = [](const json::value& service) {
+    return base::as_int(base::find(service.at("spec"), "healthCheckNodePort"));
+  };
+  EXPECT_EQ(port_of(ok(made("cluster", ""), 201)), 0);
+  auto local = ok(made("local", R"(,"externalTrafficPolicy":"Local")"), 201);
+  const int64_t port = port_of(local);
+  EXPECT_GE(port, 30000);
+  EXPECT_NE(port, base::as_int(base::find(local.at("spec").at("ports").at(0), "nodePort")));
+  const std::string asked =
+      R"(,"externalTrafficPolicy":"Local","healthCheckNodePort":)" + std::to_string(port);
+  std::string why = refused(made("thief", asked.c_str()), 422);
+  EXPECT_NE(why.find("spec.healthCheckNodePort"), std::string::npos) << why;
+  EXPECT_NE(why.find("provided port is already allocated"), std::string::npos) << why;
+  // It stays through an update that does not name it, and goes with the policy.
+  auto patch = [&](const char* spec) {
+    return ok(call("PATCH", services + "/local", spec, "application/merge-patch+json"));
+  };
+  EXPECT_EQ(port_of(patch(R"({"spec":{"sessionAffinity":"ClientIP"}})")), port);
+  EXPECT_EQ(port_of(patch(R"({"spec":{"externalTrafficPolicy":"Cluster"}})")), 0);
+  ok(made("heir", asked.c_str()), 201);
+}
+
 TEST_F(ServerTest, AddressesOfTheClusterAreGivenByName) {
   auto services = [](const char* ns) { return "/api/v1/namespaces/" + std::string(ns) + "/services"; };
   auto with_ip = [](const char* name, const char* ip) {
