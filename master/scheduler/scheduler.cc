@@ -221,7 +221,8 @@ struct Scheduler::Impl {
     for (int i = 0; i < kPerTurn; ++i) {
       auto key = queue.take(queue_now());
       if (!key) break;
-      if (auto at = waiting.find(*key); at != waiting.end()) schedule(*key, at->second);
+      if (auto at = waiting.find(*key); at != waiting.end() && !at->second.binding)
+        schedule(*key, at->second);
     }
     posted = false;
     wake();
@@ -290,6 +291,7 @@ struct Scheduler::Impl {
                    evicting.erase(victim.uid);
                    if (result.ok()) return;
                    base::log::warning("preempt {} for {}: {}", victim.pod, key, result.error().message());
+                   if (auto at = waiting.find(key); at == waiting.end() || at->second.binding) return;
                    queue.failed(key, queue_now());
                    wake();
                  });

@@ -64,5 +64,59 @@ TEST_F(SchedulerTest, AConditionStaysWhatItIsOverARestart) {
   EXPECT_EQ(base::string_at(scheduled(), "lastTransitionTime"), "2026-01-01T00:00:00Z");
 }
 
+TEST_F(SchedulerTest, RoomIsPromisedUntilItIsThere) {
+  start();
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n"}})"), 201);
+  ok(call("PATCH", "/api/v1/nodes/n/status",
+          R"({"status":{"allocatable":{"cpu":"2","memory":"1Gi","pods":"9"}}})",
+          "application/merge-patch+json"));
+  auto create = [&](const char* name, const char* cpu, const char* more) {
+    ok(call("POST", kPods,
+            fmt::format(
+                R"({{"metadata":{{"name":"{}"}},"spec":{{"terminationGracePeriodSeconds":30{},"containers":[
+                {{"name":"c","image":"i","resources":{{"requests":{{"cpu":"{}"}}}}}}]}}}})",
+                name, more, cpu)),
+       201);
+  };
+  auto get = [&](const char* name) { return ok(call("GET", fmt::format("{}/{}", kPods, name))); };
+  auto node_of = [&](const char* name) {
+    return std::string(base::string_at(get(name), "spec", "nodeName"));
+  };
+  create("low", "2", "");
+  wait_for([&] { return node_of("low") == "n"; });
+  ok(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses",
+          R"({"metadata":{"name":"high"},"value":100})"),
+     201);
+  create("p", "1", R"(,"priorityClassName":"high")");
+  wait_for([&] { return base::string_at(get("p"), "status", "nominatedNodeName") == "n"; });
+  EXPECT_EQ(base::string_at(scheduled(), "message"), "0/1 nodes are available: 1 Insufficient cpu.");
+  wait_for([&] { return !base::string_at(get("low"), "metadata", "deletionTimestamp").empty(); });
+
+  // While it waits, no other takes its place, and nobody is sent away once more; a scheduler that comes after
+  // this one keeps the promise.
+  create("other", "2", "");
+  wait_for([&] { return base::find_path(get("other"), "status", "conditions") != nullptr; });
+  start();
+  wait_for([&] { return events() >= 3; });
+  EXPECT_EQ(base::string_at(get("p"), "status", "nominatedNodeName"), "n");
+  ok(call("DELETE", std::string(kPods) + "/low", R"({"gracePeriodSeconds":0})"));
+  wait_for([&] { return node_of("p") == "n"; });
+  EXPECT_EQ(node_of("other"), "");
+}
+
+TEST_F(SchedulerTest, GatedPodsAreToldSo) {
+  start();
+  ok(call("POST", kPods, R"({"metadata":{"name":"p"},"spec":{"schedulingGates":[{"name":"example.com/g"}],
+      "containers":[{"name":"c","image":"i"}]}})"),
+     201);
+  wait_for([&] { return base::string_at(scheduled(), "reason") == "SchedulingGated"; });
+  const std::string before = version();
+  start();
+  ok(call("PATCH", std::string(kPods) + "/p", R"({"spec":{"schedulingGates":null}})",
+          "application/merge-patch+json"));
+  wait_for([&] { return base::string_at(scheduled(), "reason") == "Unschedulable"; });
+  EXPECT_NE(version(), before);
+}
+
 }  // namespace
 }  // namespace master
