@@ -3,6 +3,7 @@
 // opened there, so no thread of a daemon ever enters a namespace. IPv4 now.
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -106,6 +107,13 @@ struct DummyLink {                     // the DNS server's address, the route to
 // Makes the link if it is absent and adds what it lacks. Idempotent.
 base::Status ensure_dummy_link(const DummyLink& link);
 base::Status remove_link(const std::string& name);  // absent is fine
+
+// The link with an address of the node, for who talks on it below IP.
+struct AddressedLink {
+  int index = 0;
+  std::array<uint8_t, 6> mac{};
+};
+base::Result<std::optional<AddressedLink>> link_with_address(base::Ip address);
 
 // ---- nftables -------------------------------------------------------------------------------
 // In the family ip of the calling thread's namespace. Cheap: one message.

@@ -7,6 +7,7 @@
 #include <netlink/attr.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/sys.h"
 #include "netns/netlink.h"
@@ -190,6 +191,28 @@ base::Status act(const NodeNetwork&, const std::vector<Action>& actions) {
   base::UniqueFd fd = TRY(open_netlink());
   for (const Action& action : actions) TRY(act_one(fd.get(), action));
   return {};
+}
+
+base::Result<std::optional<AddressedLink>> link_with_address(base::Ip address) {
+  base::UniqueFd fd = TRY(open_netlink());
+  std::optional<AddressedLink> found;
+  ifaddrmsg header{};
+  header.ifa_family = AF_INET;
+  TRY(dump(fd.get(), make_message(RTM_GETADDR, 0, header), "list addresses", [&](nlmsghdr* answer) {
+    auto* info = static_cast<ifaddrmsg*>(nlmsg_data(answer));
+    nlattr* local = nlmsg_find_attr(answer, sizeof *info, IFA_LOCAL);
+    if (local && ipv4_of(local) == address) found = AddressedLink{static_cast<int>(info->ifa_index), {}};
+  }));
+  if (!found) return found;
+  bool has_mac = false;
+  TRY(dump(fd.get(), make_message(RTM_GETLINK, 0, ifinfomsg{}), "list links", [&](nlmsghdr* answer) {
+    auto* info = static_cast<ifinfomsg*>(nlmsg_data(answer));
+    nlattr* mac = nlmsg_find_attr(answer, sizeof *info, IFLA_ADDRESS);
+    if (info->ifi_index != found->index || !mac || nla_len(mac) != 6) return;
+    std::memcpy(found->mac.data(), nla_data(mac), 6);
+    has_mac = true;
+  }));
+  return has_mac ? found : std::optional<AddressedLink>();
 }
 
 base::Status remove_link(const std::string& name) {

@@ -62,6 +62,12 @@ Service service_from(const value& object) {
       if (base::string_at(ingress, "ipMode") != "Proxy" && !base::string_at(ingress, "ip").empty())
         s.load_balancer_ips.push_back(text(base::find(ingress, "ip")));
     });
+  // The condition of who assigned them (master/controllers/load_balancer_plan.h).
+  each(base::find_path(object, "status", "conditions"), [&](const value& condition) {
+    if (base::string_at(condition, "type") == "sampan.io/LoadBalancer" &&
+        base::string_at(condition, "reason") == "AddressPool")
+      s.announced_ips = s.load_balancer_ips;
+  });
   return s;
 }
 
@@ -97,6 +103,13 @@ Node node_from(const value& object) {
   });
   node.kubelet_port =
       port_of(base::find_path(object, "status", "daemonEndpoints", "kubeletEndpoint", "Port"));
+  node.uid = text(base::find_path(object, "metadata", "uid"));
+  bool ready = false;
+  each(base::find_path(object, "status", "conditions"), [&](const value& condition) {
+    if (base::string_at(condition, "type") == "Ready") ready = base::string_at(condition, "status") == "True";
+  });
+  node.announces = ready && !base::find_path(object, "metadata", "labels",
+                                             "node.kubernetes.io/exclude-from-external-load-balancers");
   return node;
 }
 

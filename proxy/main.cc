@@ -1,5 +1,6 @@
-// sampan-proxy: Services by nftables and the node's DNS server. Reads the API, never writes to it.
-// Rules and links stay when it ends, so that a restart or an upgrade is not noticed.
+// sampan-proxy: Services by nftables and the node's DNS server. Reads the API, and writes nothing there but
+// the Lease of a node that announces load balancers. Rules and links stay when it ends, so that a restart or
+// an upgrade is not noticed.
 #include <CLI/CLI.hpp>
 #include <csignal>
 
@@ -10,6 +11,7 @@
 #include "base/notify.h"
 #include "base/sys.h"
 #include "netns/netns.h"
+#include "proxy/announcer.h"
 #include "proxy/dns_server.h"
 #include "proxy/feed.h"
 #include "proxy/nft_exec.h"
@@ -27,7 +29,8 @@ struct Options {
 };
 
 // The same in plain text as kube-proxy gives it on /metrics.
-std::string metrics(const Proxier& proxier, const dns::Server& dns, const dns::Upstream& upstream) {
+std::string metrics(const Proxier& proxier, size_t announced, const dns::Server& dns,
+                    const dns::Upstream& upstream) {
   const auto& c = proxier.counters();
   std::string out;
   auto add = [&](const char* type, const char* name, const char* help, double value) {
@@ -46,6 +49,8 @@ std::string metrics(const Proxier& proxier, const dns::Server& dns, const dns::U
       static_cast<double>(c.stale_udp));
   add("counter", "sampan_proxy_interferences_total", "Changes of our table by others.",
       static_cast<double>(c.interferences));
+  add("gauge", "sampan_proxy_announced_addresses", "Addresses of load balancers that this node answers for.",
+      static_cast<double>(announced));
   add("gauge", "sampan_proxy_last_round_seconds", "How long the last round took.", c.last_round_seconds);
   add("counter", "sampan_dns_queries_total", "DNS queries received.", static_cast<double>(dns.queries()));
   add("counter", "sampan_dns_cache_hits_total", "Upstream answers given from memory.",
@@ -109,10 +114,16 @@ base::Status serve(const Options& o) {
   });
   TRY(dns.listen(o.table.cluster_dns));
 
+  auto config = TRY(api::load_kubeconfig(o.kubeconfig));
+  auto transport = TRY(api::connect(loop, config));
+  Announcer announcer(loop, transport, proxier.cluster(), o.node_name);
+  proxier.on_touch = [&](const std::string& key) { announcer.touch(key); };
+
   base::http::Server health(loop, nullptr, {}, [&](std::shared_ptr<base::http::Exchange> exchange) {
     std::string_view path = exchange->request().path();
     const std::string& error = proxier.counters().last_error;
-    if (path == "/metrics") exchange->respond(200, {}, metrics(proxier, dns, upstream));
+    if (path == "/metrics")
+      exchange->respond(200, {}, metrics(proxier, announcer.announced().size(), dns, upstream));
     else if (path == "/livez" || ((path == "/healthz" || path == "/readyz") && proxier.converged()))
       exchange->respond(200, {}, std::string("ok\n"));
     else if (path == "/healthz" || path == "/readyz")
@@ -121,8 +132,6 @@ base::Status serve(const Options& o) {
   });
   if (!o.health_listen.empty()) TRY(health.listen(o.health_listen));
 
-  auto config = TRY(api::load_kubeconfig(o.kubeconfig));
-  auto transport = TRY(api::connect(loop, config));
   using Change = api::Informer::Change;
   int unsynced = 3;
   auto synced = [&, done = std::set<int>()](int which) mutable {
@@ -131,6 +140,7 @@ base::Status serve(const Options& o) {
     proxier.on_first_success = base::notify_ready;
     dns.start();
     proxier.start();
+    announcer.start();
   };
   auto name_of = [](const base::json::value& object) {
     return std::pair{std::string(base::string_at(object, "metadata", "namespace")),
@@ -157,7 +167,10 @@ base::Status serve(const Options& o) {
   api::Informer nodes(
       loop, *transport, {api::resources::nodes, "", "", "metadata.name=" + o.node_name},
       [&](Change change, const base::json::value& object) {
-        if (change == Change::kSet) proxier.set_node(node_from(object));
+        if (change != Change::kSet) return;
+        Node node = node_from(object);
+        announcer.set_node(node);
+        proxier.set_node(std::move(node));
       },
       [&] { synced(2); });
   services.start();

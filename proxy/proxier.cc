@@ -70,6 +70,7 @@ void Proxier::resync() {
 }
 
 void Proxier::touch(const std::string& key) {
+  if (on_touch) on_touch(key);
   dirty_.insert(key);
   if (!next_.active()) schedule(kGather);
 }

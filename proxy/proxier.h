@@ -34,7 +34,8 @@ class Proxier {
   };
   const Counters& counters() const { return counters_; }
   size_t elements() const { return table_.size(); }
-  std::function<void()> on_first_success;  // once, when the kernel has the rules
+  std::function<void(const std::string& service_key)> on_touch;  // it or its endpoints changed
+  std::function<void()> on_first_success;                        // once, when the kernel has the rules
 
  private:
   void touch(const std::string& key);

@@ -26,6 +26,7 @@ struct Service {
   std::string cluster_ip;    // "" or "None": headless
   std::string external_name;
   std::vector<std::string> external_ips, load_balancer_ips;  // those of ipMode VIP
+  std::vector<std::string> announced_ips;                    // those of a pool: nobody's on the link
   std::vector<ServicePort> ports;
   bool external_local = false, internal_local = false;
   bool publish_not_ready = false;
@@ -55,6 +56,8 @@ struct Node {
   std::vector<std::string> addresses;  // InternalIPs: where NodePorts are
   std::vector<std::string> other_addresses = {};
   uint16_t kubelet_port = 0;  // 0: unknown
+  bool announces = true;      // it may answer for load balancers: ready, and not labelled away from them
+  std::string uid = {};
   bool operator==(const Node&) const = default;
 };
 

@@ -220,6 +220,9 @@ bind kube-system/system:controller:bootstrap-signer system:controller:bootstrap-
 bind kube-system/system:controller:cloud-provider system:controller:cloud-provider ServiceAccount=kube-system/cloud-provider
 bind kube-system/system:controller:token-cleaner system:controller:token-cleaner ServiceAccount=kube-system/token-cleaner
 bind kube-public/system:controller:bootstrap-signer system:controller:bootstrap-signer ServiceAccount=kube-system/bootstrap-signer
+role kube-system/sampan:announcers
+  create,get,list,patch,watch coordination.k8s.io leases
+bind kube-system/sampan:announcers sampan:announcers User=system:kube-proxy
 role sampan:node-network
   read core nodes
 bind sampan:node-network sampan:node-network Group=system:nodes

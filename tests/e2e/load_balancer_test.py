@@ -1,9 +1,13 @@
 #!/usr/bin/python3
 """Services of type LoadBalancer as people on bare metal know them: addresses of the nodes without a pool, of a
 pool where there is one, requested, shared and exhausted; what is given is told by Events and kept over restarts."""
+import subprocess
+import sys
+
 import cluster
 
 POOLS = "sampan-address-pools"
+SERVE = ("sh", "-c", "mkdir -p /www && hostname > /www/index.html && exec httpd -f -p 8080 -h /www")
 
 
 def service(name, port=80, annotations=None, **spec):
@@ -19,7 +23,44 @@ def condition(item):
     return next((c for c in item.get("status", {}).get("conditions", []) if c["type"] == "sampan.io/LoadBalancer"), {})
 
 
-class LoadBalancer(cluster.ClusterTest):
+# One connection after the other for a time; prints how many were answered, and the longest time without an answer.
+ASK = r"""
+import socket, sys, time
+address, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+begin = last = time.monotonic()
+worst = answered = 0
+while time.monotonic() < begin + seconds:
+    try:
+        with socket.create_connection((address, port), timeout=0.1) as connection:
+            connection.settimeout(0.1)
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            if b"200 OK" not in connection.recv(4096):
+                continue
+    except OSError:
+        continue
+    now = time.monotonic()
+    worst, last, answered = max(worst, now - last), now, answered + 1
+    if answered == 1:
+        print("answered", flush=True)
+print(answered, max(worst, time.monotonic() - last))
+"""
+# Until somebody answers for the address on the link, whatever he says.
+REACH = r"""
+import socket, sys, time
+deadline = time.monotonic() + 20
+while True:
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.2).close()
+        break
+    except ConnectionRefusedError:
+        break
+    except OSError as error:
+        if time.monotonic() > deadline:
+            raise
+"""
+
+
+class Balanced(cluster.ClusterTest):
     def pools(self, **data):
         self.kubectl("apply", "-f", "-", namespace=None, input={
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": POOLS, "namespace": "kube-system"}, "data": data})
@@ -33,6 +74,8 @@ class LoadBalancer(cluster.ClusterTest):
                                if want is None else addresses(items[name]) == want)
             for name, want in names.items()), 20, f"addresses {names}")
 
+
+class LoadBalancer(Balanced):
     def test_without_a_pool_the_nodes_addresses(self):
         self.apply(service("web"))
         got = self.until_addresses(web=["192.0.2.11"])["web"]
@@ -80,6 +123,103 @@ class LoadBalancer(cluster.ClusterTest):
             addresses(items[name]) or condition(items[name]) for name in ("tcp", "more", "clash")), 20)
         self.assertEqual(addresses(items["more"]), ["192.0.2.110"])
         self.assertEqual(sorted([addresses(items["tcp"]), addresses(items["clash"])]), [[], ["192.0.2.110"]])
+
+
+class Announced(Balanced):
+    nodes = 3
+    client_ip = "192.0.2.200"
+
+    def setUp(self):
+        super().setUp()
+        # A machine beside the nodes: on their link, with no route to anywhere else.
+        self.client = f"{self.cluster.netns}-client"
+        run("ip", "netns", "add", self.client)
+        self.addCleanup(run, "ip", "netns", "del", self.client)
+        run("ip", "-n", self.cluster.netns, "link", "add", "client", "type", "veth", "peer", "name", "eth0", "netns", self.client)
+        run("ip", "-n", self.cluster.netns, "link", "set", "client", "master", "cluster0", "up")
+        for words in (["link", "set", "lo", "up"], ["address", "add", f"{self.client_ip}/24", "dev", "eth0"], ["link", "set", "eth0", "up"]):
+            run("ip", "-n", self.client, *words)
+
+    def from_client(self, script, *words, **options):
+        return subprocess.Popen(["ip", "netns", "exec", self.client, sys.executable, "-c", script, *map(str, words)],
+                                text=True, stdout=subprocess.PIPE, **options)
+
+    def answered(self, process):
+        out, _ = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0)
+        count, worst = out.split()[-2:]
+        return int(count), float(worst)
+
+    def reach(self, address, port=80):
+        process = self.from_client(REACH, address, port)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, f"nobody answers for {address}")
+
+    def announcer(self, address):
+        """The node whose link address the client knows for an address."""
+        run("ip", "-n", self.client, "neigh", "flush", "all")
+        self.reach(address)
+        mac = run("ip", "-n", self.client, "neigh", "show", address).split()[4]
+        macs = {run("ip", "-n", self.cluster.node_netns(node), "link", "show", "eth0").split("link/ether ")[1].split()[0]: node
+                for node in self.cluster.nodes}
+        return macs[mac]
+
+    def serve(self, name, nodes):
+        self.apply(*[cluster.pod(f"{name}-{node}", *SERVE, labels={"app": name}, nodeName=node) for node in nodes])
+        self.wait("condition=Ready", *[f"pod/{name}-{node}" for node in nodes])
+        self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: name in items and sum(
+            len(s.get("addresses") or []) for s in items[name].get("subsets") or []) == len(nodes))
+
+    def test_an_announcing_node_dies(self):
+        self.pools(default="192.0.2.100/32")
+        self.apply(service("web"))
+        self.until_addresses(web=["192.0.2.100"])
+        node = self.announcer("192.0.2.100")
+        others = [other for other in self.cluster.nodes if other != node]
+        self.serve("web", others)
+        asking = self.from_client(ASK, "192.0.2.100", 80, 5)
+        self.assertEqual(asking.stdout.readline(), "answered\n")
+        run("ip", "-n", self.cluster.netns, "link", "set", node, "down")
+        for daemon in ("proxy", "kubelet"):
+            self.cluster.kill(f"{node}/{daemon}")
+        count, worst = self.answered(asking)
+        heir = self.announcer("192.0.2.100")
+        print(f"the announcing node dies: {worst * 1000:.0f} ms without an answer, {count} answers before and after")
+        self.assertIn(heir, others)
+        self.assertLess(worst, 1)
+        # A proxy that is killed and comes back, and a node that does.
+        asking = self.from_client(ASK, "192.0.2.100", 80, 6)
+        self.assertEqual(asking.stdout.readline(), "answered\n")
+        self.cluster.kill(f"{heir}/proxy")
+        self.cluster.start(f"{heir}/proxy")
+        run("ip", "-n", self.cluster.netns, "link", "set", node, "up")
+        for daemon in ("proxy", "kubelet"):
+            self.cluster.start(f"{node}/{daemon}")
+        count, worst = self.answered(asking)
+        print(f"its proxy restarts and the dead node comes back: {worst * 1000:.0f} ms without an answer")
+        self.assertLess(worst, 1)
+        self.cluster.wait_nodes_ready()
+        # A pool that is used up says so.
+        self.apply(service("next"))
+        self.until_addresses(next=None)
+        self.until_event("AllocationFailed", "next", text="no available IPs")
+
+    def test_local_traffic_keeps_its_source_and_goes_where_pods_are(self):
+        self.pools(default="192.0.2.110/32")
+        self.apply(service("web", externalTrafficPolicy="Local"))
+        self.until_addresses(web=["192.0.2.110"])
+        for node in self.cluster.nodes:
+            self.serve("web", [node])
+            self.assertEqual(self.announcer("192.0.2.110"), node)
+            self.kubectl("delete", "pod", f"web-{node}", "--wait=true")
+            self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: not items["web"].get("subsets"))
+
+
+def run(*words):
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(words)}: {done.stderr}")
+    return done.stdout
 
 
 if __name__ == "__main__":
