@@ -8,7 +8,6 @@ happens. Hollow nodes (hollow_nodes.cc) ask of the master what node agents ask, 
 Prints the figures; nothing here has a pass mark except that everything must happen.
 """
 import argparse
-import json
 import os
 import pathlib
 import re
@@ -25,11 +24,11 @@ import cluster as shared
 import images
 from master_process import Master
 
-CLUSTER_CIDR = "10.0.0.0/8"   # a /24 for each of 5,000 nodes
+CLUSTER_CIDR = "10.128.0.0/9"   # a /24 for each of 5,000 nodes
 RC = "/api/v1/namespaces/default/replicationcontrollers"
 PODS = "/api/v1/namespaces/default/pods"
 sys.path.insert(0, str(cases.SOURCE / "scripts/lib"))
-import kube
+from api_client import Api
 
 
 def controller(name, replicas, image, command=None, **spec):
@@ -42,9 +41,16 @@ def controller(name, replicas, image, command=None, **spec):
             "spec": {"terminationGracePeriodSeconds": 1, "containers": [container], **spec}}}}
 
 
+def send(api, method, path, body=None, content_type="application/json"):
+    status, answer = api.request(method, path, body, content_type, timeout=120)
+    if status >= 300:
+        raise RuntimeError(f"{method} {path}: {status}: {answer}")
+    return answer
+
+
 def writes(api):
     """Requests that change something, so far."""
-    page = api.text("/metrics")
+    page = api.request("GET", "/metrics")[1]
     return sum(int(float(value)) for value in re.findall(
         r'^apiserver_request_total\{[^}]*verb="(?:POST|PUT|PATCH|DELETE|APPLY)"[^}]*\} (\S+)$', page, re.M))
 
@@ -58,7 +64,7 @@ def scaled(api, name, replicas, seconds=600):
     version = api.get(RC)["metadata"]["resourceVersion"]
     began = time.monotonic()
     watch = api.watch(f"{RC}?fieldSelector=metadata.name%3D{name}", version, began + seconds)
-    api.send("PATCH", f"{RC}/{name}", {"spec": {"replicas": replicas}}, content_type="application/merge-patch+json")
+    send(api, "PATCH", f"{RC}/{name}", {"spec": {"replicas": replicas}}, content_type="application/merge-patch+json")
     for _, item in watch:
         status = item.get("status", {})
         if status.get("readyReplicas", 0) == replicas and status.get("replicas", 0) == replicas:
@@ -103,7 +109,7 @@ def real_node():
         cluster.load(images.busybox())
         api = cluster.api
         loop = ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"]
-        api.send("POST", RC, controller("web", 1, shared.BUSYBOX, loop))
+        send(api, "POST", RC, controller("web", 1, shared.BUSYBOX, loop))
         scaled(api, "web", 1)
         scaled(api, "web", 0)
         before = writes(api)
@@ -116,7 +122,7 @@ def real_node():
             known = {p["metadata"]["name"] for p in items["items"]}
             began = time.monotonic()
             watch = api.watch(PODS, items["metadata"]["resourceVersion"], began + 60)
-            api.send("DELETE", f"{PODS}/{name}")
+            send(api, "DELETE", f"{PODS}/{name}")
             for _, item in watch:
                 if item["metadata"]["name"] not in known and any(
                         c["type"] == "Ready" and c["status"] == "True" for c in item.get("status", {}).get("conditions", [])):
@@ -135,7 +141,7 @@ class HollowCluster:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sampan-hollow-"))
         self.log = open(self.dir / "log", "w+")
         self.master = Master(self.dir / "d", self.log, "--cluster-cidr", CLUSTER_CIDR, start_seconds=60)
-        self.api = kube.Api(self.master.kubeconfig)
+        self.api = Api(self.master.kubeconfig)
         began = time.monotonic()
         self.hollow = Hollow(self.master.kubeconfig, nodes, per_node)
         self.up_seconds = time.monotonic() - began
@@ -156,7 +162,7 @@ def replicas_on_hollow_nodes():
     cluster = HollowCluster(100)
     try:
         api = cluster.api
-        api.send("POST", RC, controller("many", 0, "none"))
+        send(api, "POST", RC, controller("many", 0, "none"))
         before, cpu = writes(api), cpu_seconds(cluster.pid)
         seconds = scaled(api, "many", 10_000)
         print(f"RC 0 -> 10,000 Pods Ready on 100 hollow nodes: {seconds:.1f} s, {10_000 / seconds:.0f} Pods/s, "
@@ -165,7 +171,7 @@ def replicas_on_hollow_nodes():
         moving = controller("moving", 0, "none", tolerations=[
             {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
             for taint in ("unreachable", "not-ready")])
-        api.send("POST", RC, moving)
+        send(api, "POST", RC, moving)
         scaled(api, "moving", 300)
         items = api.get(PODS + "?labelSelector=app%3Dmoving")
         by_node = {}
@@ -207,7 +213,7 @@ def scheduled(nodes, pods):
         idle = (cpu_seconds(cluster.pid) - cpu) / 10
         print(f"{nodes} hollow nodes: all Ready in {cluster.up_seconds:.1f} s; idle {idle * 100:.1f} % of a core, PSS {pss_mib(cluster.pid):.0f} MiB")
         for name, spec in (("plain", {}), ("affinity", AFFINITY), ("spread", SPREAD)):
-            api.send("POST", RC, controller(name, 0, "none", **spec))
+            send(api, "POST", RC, controller(name, 0, "none", **spec))
             seconds = scaled(api, name, pods)
             print(f"  {pods} Pods, {name}: {pods / seconds:.0f} created, scheduled and Ready per second")
     finally:
@@ -221,7 +227,7 @@ def large(nodes, pods):
         done, step = 0, 30_000
         while done < pods:
             size = min(step, pods - done)
-            api.send("POST", RC, controller(f"large-{done}", 0, "none"))
+            send(api, "POST", RC, controller(f"large-{done}", 0, "none"))
             seconds = scaled(api, f"large-{done}", size, 1800)
             done += size
             print(f"{nodes} hollow nodes, {done} Pods: the last {size} at {size / seconds:.0f}/s; PSS {pss_mib(cluster.pid):.0f} MiB", flush=True)

@@ -116,7 +116,7 @@ class HollowNode {
                         {{"holderIdentity", name_},
                          {"leaseDurationSeconds", 40},
                          {"renewTime", base::format_micro_time(base::wall_now())}}}};
-    send("PUT", path + "/" + name_, std::move(lease), [](const Response& answer) {
+    send(renewed_ ? "PATCH" : "PUT", path + "/" + name_, std::move(lease), [](const Response& answer) {
       if (answer.status != 200 && answer.status != 201) die("lease: " + answer.body);
     });
     // Spread over the time, as nodes that were started one by one are.
