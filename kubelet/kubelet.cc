@@ -54,36 +54,35 @@ Kubelet::Kubelet(base::Loop& loop, std::shared_ptr<api::Transport> transport, Ku
                  if (auto it = workers_.find(uid); it != workers_.end()) it->second->objects_changed();
                }),
       resolver_(loop), pull_records_(background_, options_.root_dir + "/image_manager"),
-      context_{.loop = loop_,
-               .client = client_,
-               .background = background_,
-               .images = images_,
-               .events = events_,
-               .objects = objects_,
-               .resolver = resolver_,
-               .probe_metrics = probe_metrics_,
-               .pull_records = pull_records_,
-               .layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
-               .node = {.host_ip = options_.node_ip},
-               .dns = {},
-               .host = {},
-               .node_name = options_.node_name,
-               .pod_program = options_.pod_program,
-               .cgroup_parent = options_.cgroup_parent,
-               .bridge = options_.bridge,
-               .services = {},
-               .start_pod = {},
-               .connect_pod = {},
-               .clean_dead_pod = {},
-               .attach_pod = {},
-               .detach_pod = {},
-               .default_seccomp = {}} {}
+      machine_({.loop = loop_,
+                .client = client_,
+                .background = background_,
+                .images = images_,
+                .events = events_,
+                .objects = objects_,
+                .resolver = resolver_,
+                .probe_metrics = probe_metrics_,
+                .pull_records = pull_records_,
+                .services = [this](const std::string& ns) { return services_of(ns); },
+                .bridge = options_.bridge,
+                .mtu = options_.mtu},
+               {.layout = {.root_dir = options_.root_dir, .run_dir = options_.run_dir},
+                .node = {.host_ip = options_.node_ip},
+                .dns = {.cluster_dns = options_.cluster_dns,
+                        .cluster_domain = options_.cluster_domain,
+                        .host_resolv_conf = {},
+                        .host_hosts = {}},
+                .host = {},
+                .node_name = options_.node_name,
+                .pod_program = options_.pod_program,
+                .cgroup_parent = options_.cgroup_parent,
+                .image_root = options_.image_root,
+                .max_pids = options_.max_pids}) {}
 
 Kubelet::~Kubelet() = default;
 
 base::Status Kubelet::start() {
-  for (const auto& dir :
-       {options_.root_dir, context_.layout.pods(), options_.run_dir, context_.layout.records()})
+  for (const auto& dir : {options_.root_dir, layout().pods(), options_.run_dir, layout().records()})
     TRY_WRAP(sys::mkdir_all(dir, 0755), "make kubelet directory", dir);
   NodeAgent::Options node;
   node.facts = read_machine(options_.root_dir);
@@ -98,31 +97,11 @@ base::Status Kubelet::start() {
   node.root_dir = options_.root_dir;
   node.bridge = options_.bridge;
   node.mtu = options_.mtu;
-  context_.host = host_facts(node.facts.memory_bytes);
-  context_.node_cpu_milli = node.facts.cpus * 1000;
-  context_.max_pids = options_.max_pids;
-  context_.mtu = options_.mtu;
-  context_.dns.cluster_dns = options_.cluster_dns;
-  context_.dns.cluster_domain = options_.cluster_domain;
-  context_.dns.host_resolv_conf = sys::read_file("/etc/resolv.conf").value_or("");
-  context_.dns.host_hosts = sys::read_file("/etc/hosts").value_or("127.0.0.1\tlocalhost\n");
-  context_.services = [this](const std::string& ns) { return services_of(ns); };
-  context_.start_pod = [this](runtime::SandboxSpec spec, auto done) {
-    runtime::start_pod(loop_, std::move(spec), std::move(done));
-  };
-  context_.connect_pod = [this](const std::string& uid) {
-    return runtime::connect_pod(loop_, options_.run_dir, uid);
-  };
-  context_.clean_dead_pod = [dir = options_.run_dir](const std::string& uid) {
-    return runtime::clean_dead_pod(dir, uid);
-  };
-  context_.attach_pod = [](const netns::PodLink& link, int ns, int netlink) {
-    return netns::attach_pod(link, ns, netlink);
-  };
-  context_.detach_pod = [](const std::string& link) { return netns::detach_pod(link); };
-  context_.default_seccomp = [](const std::vector<std::string>& capabilities) {
-    return runtime::default_seccomp(capabilities);
-  };
+  NodeView& facts = machine_.facts();
+  facts.host = host_facts(node.facts.memory_bytes);
+  facts.node_cpu_milli = node.facts.cpus * 1000;
+  facts.dns.host_resolv_conf = sys::read_file("/etc/resolv.conf").value_or("");
+  facts.dns.host_hosts = sys::read_file("/etc/hosts").value_or("127.0.0.1\tlocalhost\n");
   TRY(read_records());
   TRY(pull_records_.load([&](const std::string& image) -> std::optional<std::string> {
     auto found = runtime::find_image(options_.image_root, image);
@@ -193,7 +172,7 @@ void Kubelet::add(api::Pod pod) {
     record = std::move(it->second);
     found_.erase(it);
   }
-  auto worker = std::make_shared<PodWorker>(context_, std::move(pod), std::move(record));
+  auto worker = std::make_shared<PodWorker>(machine_, std::move(pod), std::move(record));
   workers_[uid] = worker;
   ++started_pods_;
   worker->on_finished = [this, uid] { loop_.post([this, uid] { finished(uid); }); };
@@ -214,10 +193,10 @@ void Kubelet::finished(const std::string& uid) {
   // Its sandbox was never made, or was lost: nobody has given the address back.
   const std::string ip = it->second->observed().sandbox.ip;
   workers_.erase(it);
-  ::unlink(context_.layout.record(uid).c_str());
+  ::unlink(layout().record(uid).c_str());
   // Logs of a Pod that ended by itself stay until its object goes: now.
   background_.call<base::Status>(
-      [layout = context_.layout, uid, holders, root = options_.image_root]() -> base::Status {
+      [layout = layout(), uid, holders, root = options_.image_root]() -> base::Status {
         for (const auto& holder : holders)
           base::ignore(runtime::unpin_image(root, holder), "image gc drops pins of unknown holders");
         TRY(runtime::clean_dead_pod(layout.run_dir, uid));
@@ -230,7 +209,8 @@ void Kubelet::finished(const std::string& uid) {
           return clean_later(uid, "remove", status.error(), 0);
         }
         if (auto address = base::Ip::parse_v4(ip); address && pool_) pool_->release(*address);
-      });
+      },
+      uid);
 }
 
 void Kubelet::clean_later(const std::string& uid, const char* what, const base::Error& error, int failures) {
@@ -241,8 +221,8 @@ void Kubelet::clean_later(const std::string& uid, const char* what, const base::
       true, "FailedPodCleanup", "What is left of pod " + uid + " can't be removed: " + error.message());
   const auto delay = std::min<base::Duration>(std::chrono::seconds(1) * (1 << std::min(failures, 6)),
                                               std::chrono::seconds(60));
-  context_.retries[uid] = loop_.after(delay, [this, uid, failures] {
-    auto timer = context_.retries.extract(uid);  // this call is its own
+  retries_[uid] = loop_.after(delay, [this, uid, failures] {
+    auto timer = retries_.extract(uid);  // this call is its own
     remove_orphan(uid, failures + 1);
   });
 }
@@ -269,21 +249,20 @@ void Kubelet::network_up(const base::Cidr& cidr) {
   };
   for (const auto& [uid, worker] : workers_) reserve(worker->observed());
   for (const auto& [uid, seen] : found_) reserve(seen);
-  context_.pod_cidr = cidr;
-  context_.pool = &*pool_;
+  machine_.set_network(&*pool_, cidr);
   for (auto& [uid, worker] : workers_) worker->look_again();
 }
 
 // ---- what an earlier kubelet left ------------------------------------------------------------------
 
 base::Status Kubelet::read_records() {
-  for (const auto& name : TRY(sys::list_dir(context_.layout.records()))) {
+  for (const auto& name : TRY(sys::list_dir(layout().records()))) {
     if (!name.ends_with(".json")) {
-      ::unlink((context_.layout.records() + "/" + name).c_str());  // half-written: never renamed
+      ::unlink((layout().records() + "/" + name).c_str());  // half-written: never renamed
       continue;
     }
     const std::string uid = name.substr(0, name.size() - 5);
-    auto text = sys::read_file(context_.layout.record(uid));
+    auto text = sys::read_file(layout().record(uid));
     auto value = text.ok() ? base::parse_json_carrier(*text) : base::Result<json::value>(text.error());
     auto seen = value.ok() ? decode_record(*value) : base::Result<PodObserved>(value.error());
     if (seen.ok()) found_[uid] = std::move(*seen);
@@ -299,7 +278,7 @@ void Kubelet::remove_orphans() {
   for (const auto& [uid, seen] : found_) uids.insert(uid);
   if (auto pods = runtime::list_pods(options_.run_dir); pods.ok())
     for (const auto& uid : *pods) uids.insert(uid);
-  if (auto dirs = sys::list_dir(context_.layout.pods()); dirs.ok())
+  if (auto dirs = sys::list_dir(layout().pods()); dirs.ok())
     for (const auto& uid : *dirs) uids.insert(uid);
   for (const auto& uid : uids)
     if (!workers_.contains(uid)) remove_orphan(uid, 0);
@@ -316,7 +295,7 @@ void Kubelet::remove_orphan(const std::string& uid, int failures) {
   }
   auto clean = [this, uid, ip, holders, failures] {
     background_.call<base::Status>(
-        [this_layout = context_.layout, uid, holders, run_dir = options_.run_dir,
+        [this_layout = layout(), uid, holders, run_dir = options_.run_dir,
          root = options_.image_root]() -> base::Status {
           for (const auto& holder : holders)
             base::ignore(runtime::unpin_image(root, holder), "it only keeps an image longer");
@@ -328,11 +307,12 @@ void Kubelet::remove_orphan(const std::string& uid, int failures) {
           orphans_.erase(uid);
           if (!status.ok()) return clean_later(uid, "remove orphan", status.error(), failures);
           found_.erase(uid);
-          ::unlink(context_.layout.record(uid).c_str());
+          ::unlink(layout().record(uid).c_str());
           if (auto address = base::Ip::parse_v4(ip); address && pool_) pool_->release(*address);
-        });
+        },
+        uid);
   };
-  auto pod = context_.connect_pod(uid);
+  auto pod = machine_.connect_sandbox(uid);
   if (!pod.ok()) return clean();
   auto& held = orphans_[uid] = std::move(*pod);
   held->shutdown([clean](base::Status status) {
@@ -428,8 +408,8 @@ CountRequest Kubelet::count_request(bool disks) const {
       counted.id = uid + "/" + id;
       counted.image = c->image;
       counted.cgroup = one.cgroup + "/" + id;
-      counted.writable = context_.layout.work(uid, name, seen.attempt) + "/upper";
-      counted.log = context_.layout.log(uid, name, seen.attempt);
+      counted.writable = layout().work(uid, name, seen.attempt) + "/upper";
+      counted.log = layout().log(uid, name, seen.attempt);
       counted.started_at = seen.started_at;
       auto milli = [&](const auto& map, const char* key) {
         auto it = map.find(key);
@@ -444,7 +424,7 @@ CountRequest Kubelet::count_request(bool disks) const {
     }
     for (const auto& volume : spec.volumes)
       if (volume.empty_dir && volume.empty_dir->medium != "Memory")
-        one.volumes.emplace_back(volume.name, context_.layout.volume(uid, volume.name));
+        one.volumes.emplace_back(volume.name, layout().volume(uid, volume.name));
     out.pods.push_back(std::move(one));
   }
   return out;

@@ -10,6 +10,7 @@
 #include "kubelet/node/agent.h"
 #include "kubelet/node/image_gc.h"
 #include "kubelet/node/stats.h"
+#include "kubelet/pod/node_machine.h"
 #include "kubelet/pod/worker.h"
 
 namespace kubelet {
@@ -57,6 +58,7 @@ class Kubelet {
   void remove_orphan(const std::string& uid, int failures);
   // Tries again after a back-off; an Event of the node says so.
   void clean_later(const std::string& uid, const char* what, const base::Error& error, int failures);
+  const Layout& layout() const { return machine_.view().layout; }
   const std::vector<ServiceLink>* services_of(const std::string& ns);
 
   base::Loop& loop_;
@@ -70,7 +72,8 @@ class Kubelet {
   base::Resolver resolver_;
   ProbeMetrics probe_metrics_;
   PullRecords pull_records_;
-  PodContext context_;
+  NodeMachine machine_;
+  std::map<std::string, base::Loop::Handle> retries_;  // of cleaning that failed, by uid
   std::optional<netns::AddressPool> pool_;
   std::unique_ptr<NodeAgent> node_;
   std::unique_ptr<ImageGc> image_gc_;

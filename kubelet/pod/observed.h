@@ -20,6 +20,7 @@ enum class Step { kNone, kBusy, kDone, kFailed };
 struct ImageSeen {
   bool present = false;  // in the node's store
   std::string digest;    // of its manifest
+  bool looking = false;  // the store was asked for it, and has not answered
   bool pulling = false;
   int pulled_attempt = -1;      // policy Always: the last attempt it was pulled for
   std::string reason, message;  // of the last failed pull; reason empty: none
@@ -56,6 +57,7 @@ struct ContainerSeen {
   std::optional<Exit> last;  // of the attempt before
   bool remains = false;      // sampan-pod still holds the exited container
   bool removing = false;
+  bool preparing = false;             // its mounts and files are being made for the next attempt
   std::string image_id, stop_signal;  // what the running attempt was started with
   std::string config_error;           // what kept it from being started
   std::string config_reason;          // CreateContainerConfigError

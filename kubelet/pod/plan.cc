@@ -111,6 +111,7 @@ class Planner {
   void start(const api::Container& c, int attempt) {
     if (!pull(c, attempt) || !ready_) return;
     const ContainerSeen& seen = of(c);
+    if (seen.preparing) return;
     if (!seen.config_error.empty() && now_ < seen.config_failed_at + kConfigRetry)
       return wake(seen.config_failed_at + kConfigRetry);
     Action action{.kind = Action::Kind::kStart, .container = c.name, .attempt = attempt};
@@ -128,7 +129,7 @@ class Planner {
     const bool needed =
         policy == "Always" ? image.pulled_attempt < attempt || !image.present : !image.present;
     if (!needed) return true;
-    if (image.pulling) return false;
+    if (image.pulling || image.looking) return false;
     if (!image.reason.empty()) {
       if (now_ < image.failed_at + kShowError) wake(image.failed_at + kShowError);
       if (now_ < image.failed_at + image.backoff) {

@@ -2,14 +2,9 @@
 // worker_sandbox.cc, worker_container.cc and worker_checks.cc.
 #include "kubelet/pod/worker.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "base/log.h"
-#include "base/sys.h"
 
 namespace kubelet {
 
@@ -23,11 +18,11 @@ uint64_t version_of(const api::Pod& pod) {
 
 }  // namespace
 
-PodWorker::PodWorker(PodContext& context, api::Pod pod, std::optional<PodObserved> record)
-    : context_(context), pod_(std::move(pod)), had_record_(record.has_value()) {
+PodWorker::PodWorker(Machine& machine, api::Pod pod, std::optional<PodObserved> record)
+    : machine_(machine), pod_(std::move(pod)), had_record_(record.has_value()) {
   if (record) seen_ = std::move(*record);
   if (seen_.first_seen == Time{}) {
-    seen_.first_seen = base::wall_now();
+    seen_.first_seen = machine_.now();
     if (pod_.status)
       if (auto time = base::parse_time(pod_.status->start_time)) seen_.first_seen = *time;
   }
@@ -42,7 +37,7 @@ PodWorker::PodWorker(PodContext& context, api::Pod pod, std::optional<PodObserve
         seen.exit.reason = "ContainerStatusUnknown";
         seen.exit.message = "The container could not be located when the pod was started again";
         seen.exit.code = 137;
-        seen.exit.finished_at = base::wall_now();
+        seen.exit.finished_at = machine_.now();
         if (c.state && c.state->terminated) {
           seen.exit.code = c.state->terminated->exit_code;
           seen.exit.reason = c.state->terminated->reason;
@@ -69,12 +64,12 @@ PodWorker::~PodWorker() {
 }
 
 void PodWorker::start() {
-  seen_.network_ready = context_.pool != nullptr;
+  seen_.network_ready = machine_.has_network();
   check_address();
-  if (!is_terminating(pod_)) context_.objects.refer(uid(), pod_.metadata.namespace_, references(pod_));
+  if (!is_terminating(pod_)) machine_.refer(uid(), pod_.metadata.namespace_, references(pod_));
   if (had_record_) return recover();
   // A sampan-pod nobody wrote down: its record was damaged. It knows nothing we could go on from.
-  auto stray = context_.connect_pod(uid());
+  auto stray = machine_.connect_sandbox(uid());
   if (!stray.ok()) return schedule();
   base::log::warning("pod {}/{}: has a sampan-pod but no record: it is started anew",
                      pod_.metadata.namespace_, pod_.metadata.name);
@@ -99,15 +94,13 @@ void PodWorker::gone() {
 
 // The node's range may have become another one while the Pod lived: nobody reaches the old address.
 void PodWorker::check_address() {
-  if (!context_.pool || seen_.sandbox.ip.empty()) return;
-  const auto address = base::Ip::parse_v4(seen_.sandbox.ip);
-  if (address && context_.pod_cidr.contains(*address)) return;
+  if (!machine_.has_network() || seen_.sandbox.ip.empty() || machine_.in_range(seen_.sandbox.ip)) return;
   if (seen_.sandbox.step == Step::kNone || seen_.sandbox.step == Step::kFailed) seen_.sandbox.ip.clear();
   else seen_.sandbox.stale = true;
 }
 
 void PodWorker::look_again() {
-  seen_.network_ready = context_.pool != nullptr;
+  seen_.network_ready = machine_.has_network();
   check_address();
   schedule();
 }
@@ -123,7 +116,7 @@ void PodWorker::objects_changed() {
 void PodWorker::schedule() {
   if (scheduled_ || finished_) return;
   scheduled_ = true;
-  context_.loop.post([weak = weak_from_this()] {
+  machine_.post([weak = weak_from_this()] {
     if (auto self = weak.lock()) self->sync();
   });
 }
@@ -132,8 +125,7 @@ void PodWorker::sync() {
   scheduled_ = false;
   if (recovering_ || finished_) return;
   // On the way down nothing waits for what only a start needs.
-  const bool down =
-      is_terminating(pod_) || seen_.gone_from_api || !terminal_phase(pod_, seen_, base::wall_now()).empty();
+  const bool down = on_the_way_down();
   if (down && std::exchange(volumes_waiting_, false)) seen_.volumes.step = Step::kFailed;
   if (down && !unmount_failed_) seen_.volumes.retry_at = {};
   std::string before;
@@ -141,32 +133,38 @@ void PodWorker::sync() {
   // Actions change what is observed at once (kBusy, kStarting), so the next plan may go further;
   // one that plans the same again waits for an answer from outside.
   for (int round = 0; round < 20; ++round) {
-    plan = plan_pod(pod_, seen_, context_.node, base::wall_now());
+    plan = plan_pod(pod_, seen_, view().node, machine_.now());
     std::string text;
     for (const auto& action : plan.actions) text += action.text() + "; ";
     if (text.empty() || text == before) break;
-    base::log::debug("pod {}/{}: {}", pod_.metadata.namespace_, pod_.metadata.name, text);
     before = std::move(text);
-    for (const auto& action : plan.actions) act(action);
+    for (const auto& action : plan.actions) {
+      machine_.acts(pod_, action);
+      act(action);
+    }
     if (scheduled_) scheduled_ = false;
   }
   base::ignore(save(), "nothing follows that a later start could not find out; it was logged");
   publish(plan.status);
-  wake_.cancel();
+  wake_.reset();
   if (plan.wake) {
-    const Duration delay = std::max<Duration>(*plan.wake - base::wall_now(), std::chrono::milliseconds(1));
-    wake_ = context_.loop.after(delay, [this] { sync(); });
+    const Duration delay = std::max<Duration>(*plan.wake - machine_.now(), std::chrono::milliseconds(1));
+    wake_ = machine_.after(delay, [this] { sync(); });
   }
   if (plan.finished && !finished_) {
     finished_ = true;
-    wake_.cancel();
-    status_retry_.cancel();
+    wake_.reset();
+    status_retry_.reset();
     token_states_.clear();
-    stop_watch_.cancel();
-    clean_retry_.cancel();
-    context_.objects.refer(uid(), pod_.metadata.namespace_, {});
+    stop_watch_.reset();
+    clean_retry_.reset();
+    machine_.refer(uid(), pod_.metadata.namespace_, {});
     if (on_finished) on_finished();
   }
+}
+
+bool PodWorker::on_the_way_down() const {
+  return is_terminating(pod_) || seen_.gone_from_api || !terminal_phase(pod_, seen_, machine_.now()).empty();
 }
 
 void PodWorker::act(const Action& action) {
@@ -211,7 +209,7 @@ void PodWorker::act(const Action& action) {
 base::Status PodWorker::save() {
   std::string text = base::to_json(encode_record(seen_));
   if (text == saved_) return {};
-  if (auto status = base::sys::replace_file(context_.layout.record(uid()), text, 0600); !status.ok()) {
+  if (auto status = machine_.save_record(uid(), text); !status.ok()) {
     base::log::error("pod {}: {}: a restart of the kubelet would not know its present state",
                      pod_.metadata.name, status.error().message());
     return base::wrap(std::move(status).error(), "write Pod record", uid());
@@ -247,7 +245,7 @@ void PodWorker::publish(const api::PodStatus& status) {
     status_again_ = true;
     return;
   }
-  if (status_retry_.active()) return;
+  if (status_retry_) return;
   json::value want = api::encode(status);
   const json::value have = pod_.status ? api::encode(*pod_.status) : json::value(json::object());
   if (want == have || sent_.settled(have, want)) return;
@@ -255,11 +253,11 @@ void PodWorker::publish(const api::PodStatus& status) {
                      {"status", status_patch(api::type_of<api::PodStatus>(), have, want)}};
   status_in_flight_ = true;
   status_again_ = false;
-  context_.client.patch(
-      api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name, "strategic-merge", std::move(patch),
-      [weak = weak_from_this(), want = std::move(want)](base::Result<json::value> result) {
-        auto self = weak.lock();
-        if (!self) return;
+  machine_.patch_status(
+      pod_, std::move(patch),
+      once<base::Result<json::value>>([want = std::move(want)](PodWorker& worker,
+                                                               base::Result<json::value> result) {
+        PodWorker* self = &worker;
         self->status_in_flight_ = false;
         if (result.ok()) {
           self->status_backoff_.reset();
@@ -273,44 +271,36 @@ void PodWorker::publish(const api::PodStatus& status) {
           const Duration delay = self->status_backoff_.next(result.error(), std::chrono::steady_clock::now());
           base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_,
                              self->pod_.metadata.name, result.error().message());
-          self->status_retry_ = self->context_.loop.after(delay, [weak] {
-            if (auto self = weak.lock()) {
-              self->status_retry_.cancel();
-              self->schedule();
-            }
+          self->status_retry_ = self->machine_.after(delay, [self] {
+            self->status_retry_.reset();
+            self->schedule();
           });
         }
         if (self->status_again_) self->schedule();
-      },
-      "status");
+      }));
 }
 
 void PodWorker::delete_pod() {
   seen_.removed = Step::kBusy;
-  json::object options{{"apiVersion", "v1"},
-                       {"kind", "DeleteOptions"},
-                       {"gracePeriodSeconds", 0},
-                       {"preconditions", json::object{{"uid", uid()}}}};
-  context_.client.remove(api::resources::pods, pod_.metadata.namespace_, pod_.metadata.name,
-                         std::move(options), [weak = weak_from_this()](base::Result<json::value> result) {
-                           auto self = weak.lock();
-                           if (!self) return;
-                           const bool done = result.ok() || result.error().kind == base::Kind::kNotFound ||
-                                             result.error().kind == base::Kind::kConflict;
-                           self->seen_.removed = done ? Step::kDone : Step::kFailed;
-                           if (!done) {
-                             base::log::warning("pod {}/{}: final delete: {}", self->pod_.metadata.namespace_,
-                                                self->pod_.metadata.name, result.error().message());
-                             self->seen_.remove_retry_at = base::wall_now() + std::chrono::seconds(1);
-                           }
-                           self->schedule();
-                         });
+  machine_.remove_pod(pod_,
+                      once<base::Result<json::value>>([](PodWorker& self, base::Result<json::value> result) {
+                        const bool done = result.ok() || result.error().kind == base::Kind::kNotFound ||
+                                          result.error().kind == base::Kind::kConflict;
+                        self.seen_.removed = done ? Step::kDone : Step::kFailed;
+                        if (!done) {
+                          base::log::warning("pod {}/{}: final delete: {}", self.pod_.metadata.namespace_,
+                                             self.pod_.metadata.name, result.error().message());
+                          self.seen_.remove_retry_at = self.machine_.now() + std::chrono::seconds(1);
+                        }
+                        self.schedule();
+                      }));
 }
 
 // ---- after a restart of the kubelet ----------------------------------------------------------
 
 void PodWorker::recover() {
-  if (seen_.volumes.step == Step::kBusy) seen_.volumes.step = Step::kNone;
+  // Half made or half removed: to be done again, whichever it was.
+  if (seen_.volumes.step == Step::kBusy) seen_.volumes.step = Step::kFailed;
   for (auto& [name, c] : seen_.containers) {
     c.removing = false;
     // A hook that was under way is run again: at least once, as Kubernetes promises.
@@ -319,7 +309,7 @@ void PodWorker::recover() {
   }
   if (seen_.sandbox.step == Step::kNone || seen_.sandbox.step == Step::kFailed) return schedule();
   recovering_ = true;
-  auto pod = context_.connect_pod(uid());
+  auto pod = machine_.connect_sandbox(uid());
   if (!pod.ok()) {
     base::log::info("pod {}/{}: its sampan-pod is gone: {}", pod_.metadata.namespace_, pod_.metadata.name,
                     pod.error().message());
@@ -331,22 +321,33 @@ void PodWorker::recover() {
   runtime_->on_lost = [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->sandbox_lost();
   };
-  runtime_->sandbox([weak = weak_from_this()](base::Result<runtime::Pod::Sandbox> sandbox) {
-    auto self = weak.lock();
-    if (!self || !self->runtime_) return;
-    if (!sandbox.ok()) return self->sandbox_lost();
-    self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
-    if (self->sandbox_fds_->netlink.valid() && !spec_of(self->pod_).host_network.value_or(false)) {
-      auto address = netns::pod_address(self->sandbox_fds_->netlink.get());
-      if (address.ok() && *address) self->seen_.sandbox.ip = **address;
-    }
-    self->runtime_->list([weak](base::Result<std::vector<runtime::ContainerState>> list) {
-      auto self = weak.lock();
-      if (!self || !self->runtime_) return;
-      if (!list.ok()) return self->sandbox_lost();
-      self->adopt(std::move(*list));
-    });
-  });
+  runtime_->sandbox(once<base::Result<runtime::Pod::Sandbox>>(
+      [](PodWorker& self, base::Result<runtime::Pod::Sandbox> sandbox) {
+        if (!self.runtime_) return;
+        if (!sandbox.ok()) return self.sandbox_lost();
+        self.sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
+        if (!spec_of(self.pod_).host_network.value_or(false)) {
+          auto address = self.machine_.sandbox_address(*self.sandbox_fds_);
+          if (address.ok() && !address->empty()) self.seen_.sandbox.ip = *address;
+        }
+        using States = std::vector<runtime::ContainerState>;
+        self.runtime_->list(self.once<base::Result<States>>([](PodWorker& self, base::Result<States> list) {
+          if (!self.runtime_ || !self.recovering_) return;
+          if (!list.ok()) return self.sandbox_lost();
+          // What execs and hooks start from was written down by the kubelet that started them.
+          std::map<std::string, int> attempts;
+          for (const auto& [name, c] : self.seen_.containers)
+            if (c.attempt >= 0) attempts[name] = c.attempt;
+          using Processes = std::map<std::string, json::value>;
+          self.machine_.read_processes(
+              self.uid(), std::move(attempts),
+              self.once<Processes>([states = std::move(*list)](PodWorker& self, Processes processes) {
+                if (!self.runtime_ || !self.recovering_) return;  // lost meanwhile
+                self.processes_ = std::move(processes);
+                self.adopt(states);
+              }));
+        }));
+      }));
 }
 
 void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
@@ -362,7 +363,7 @@ void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
         runtime::ContainerState state;
         state.exit_code = 137;
         state.started_at = c.started_at;
-        state.finished_at = base::wall_now();
+        state.finished_at = machine_.now();
         record_exit(name, c, state);
         c.remains = false;
       }
@@ -403,21 +404,20 @@ void PodWorker::event(bool warning, std::string reason, std::string message, con
   subject.uid = uid();
   subject.container = container;
   if (!container.empty()) find_container(pod_, container, &subject.init);
-  context_.events.emit(subject, warning, std::move(reason), std::move(message));
+  machine_.event(subject, warning, std::move(reason), std::move(message));
 }
 
 EnvSources PodWorker::env_sources() const {
   EnvSources out;
   out.data = [this](ObjectKind kind, const std::string& name) {
-    return context_.objects.data(pod_.metadata.namespace_, {kind, name});
+    return machine_.data(pod_.metadata.namespace_, {kind, name});
   };
-  out.pod_ip = spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
-  out.host_ip = context_.node.host_ip;
-  out.node_name = context_.node_name;
-  out.node_cpu_milli = context_.node_cpu_milli;
-  out.node_memory_bytes = context_.host.memory_bytes;
-  if (context_.services)
-    if (const auto* services = context_.services(pod_.metadata.namespace_)) out.services = *services;
+  out.pod_ip = spec_of(pod_).host_network.value_or(false) ? view().node.host_ip : seen_.sandbox.ip;
+  out.host_ip = view().node.host_ip;
+  out.node_name = view().node_name;
+  out.node_cpu_milli = view().node_cpu_milli;
+  out.node_memory_bytes = view().host.memory_bytes;
+  if (const auto* services = machine_.services(pod_.metadata.namespace_)) out.services = *services;
   return out;
 }
 
@@ -438,9 +438,9 @@ base::Result<PodWorker::Log> PodWorker::log(const std::string& container, bool p
   } else if (attempt < 0) {
     return base::make_error(
         base::Kind::kInvalid, {}, {},
-        no_log_text(pod_status(pod_, seen_, context_.node, base::wall_now()), pod_.metadata.name, container));
+        no_log_text(pod_status(pod_, seen_, view().node, machine_.now()), pod_.metadata.name, container));
   }
-  return Log{.path = context_.layout.log(uid(), container, wanted), .attempt = wanted};
+  return Log{.path = view().layout.log(uid(), container, wanted), .attempt = wanted};
 }
 
 bool PodWorker::log_ended(const std::string& container, int attempt) const {

@@ -1,5 +1,5 @@
 // One Pod on this node: observes it (sampan-pod, probes, pulls, the API), has it planned, acts, and
-// publishes its status. Everything on the loop's thread; blocking calls go to Background. A record
+// publishes its status. Everything on the loop's thread, and through its Machine alone. A record
 // on disk says what was intended before it is done, so that a killed kubelet finds its way back.
 #pragma once
 
@@ -9,67 +9,17 @@
 #include <string>
 #include <vector>
 
-#include "api/client/client.h"
 #include "base/backoff.h"
-#include "kubelet/node/background.h"
-#include "kubelet/node/events.h"
-#include "kubelet/node/images.h"
-#include "kubelet/node/layout.h"
-#include "kubelet/node/pull_records.h"
-#include "kubelet/pod/exec_run.h"
-#include "kubelet/pod/files.h"
-#include "kubelet/pod/net_check.h"
-#include "kubelet/pod/oci_config.h"
-#include "kubelet/pod/plan.h"
-#include "kubelet/pod/probe_metrics.h"
+#include "kubelet/pod/machine.h"
+#include "kubelet/pod/pull_plan.h"
 #include "kubelet/pod/status_patch.h"
-#include "kubelet/volumes/objects.h"
-#include "kubelet/volumes/plan.h"
-#include "netns/netns.h"
-#include "runtime/runtime.h"
 
 namespace kubelet {
-
-// What all Pods of a node share; owned by Kubelet, outlives the workers.
-struct PodContext {
-  base::Loop& loop;
-  api::Client& client;
-  Background& background;
-  Images& images;
-  Events& events;
-  ObjectCache& objects;
-  base::Resolver& resolver;  // of hosts that probes and hooks name
-  ProbeMetrics& probe_metrics;
-  PullRecords& pull_records;
-  Layout layout;
-  NodeFacts node;
-  DnsFacts dns;
-  HostFacts host;
-  std::string node_name, pod_program, cgroup_parent, bridge;
-  int64_t node_cpu_milli = 0, max_pids = -1;
-  int mtu = 1500;
-  netns::AddressPool* pool = nullptr;  // null until the node has its Pod CIDR
-  base::Cidr pod_cidr{};
-  // Services as environment; null until they are listed once.
-  std::function<const std::vector<ServiceLink>*(const std::string& ns)> services;
-  // The runtime and the network, replaced by fakes in tests.
-  std::function<void(runtime::SandboxSpec, std::function<void(base::Result<std::unique_ptr<runtime::Pod>>)>)>
-      start_pod;
-  std::function<base::Result<std::unique_ptr<runtime::Pod>>(const std::string& uid)> connect_pod;
-  std::function<base::Status(const std::string& uid)> clean_dead_pod;                     // blocks
-  std::function<base::Status(const netns::PodLink&, int netns, int netlink)> attach_pod;  // blocks
-  std::function<base::Status(const std::string& host_link)> detach_pod;                   // blocks
-  std::function<base::json::value(const std::vector<std::string>& capabilities)> default_seccomp;
-  std::map<std::string, base::Loop::Handle> retries = {};  // of cleaning that failed, by what it is about
-};
-
-// Detaches the link of a Pod's address and gives the address back; again and again until that works.
-void release_address(PodContext& context, const std::string& link, const std::string& ip);
 
 class PodWorker : public std::enable_shared_from_this<PodWorker> {
  public:
   // `record`: what an earlier kubelet left of this Pod.
-  PodWorker(PodContext& context, api::Pod pod, std::optional<PodObserved> record);
+  PodWorker(Machine& machine, api::Pod pod, std::optional<PodObserved> record);
   ~PodWorker();
   void start();                       // once, after construction
   void update(api::Pod pod);          // a newer state from the API
@@ -102,7 +52,6 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   bool log_ended(const std::string& container, int attempt) const;
 
  private:
-  friend class PodWorkerTest;
   void schedule();
   void sync();
   void act(const Action& action);
@@ -134,10 +83,9 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void pull(const Action& action);
   bool pull_secrets_loaded() const;
   std::vector<PullCredential> pull_credentials(const std::string& image, const std::string& container);
-  void pulled(const std::string& container, int attempt, const base::Result<Images::Pulled>& result);
+  void apply(const std::string& container, PullStep step);
   void start_container(const Action& action);
-  base::Result<runtime::ContainerSpec> container_spec(const api::Container& c, int attempt,
-                                                      ContainerSeen& seen, std::vector<std::string>& bound);
+  void begin_container(const Action& action, base::Result<PreparedContainer> prepared);
   void started(const std::string& name, int attempt, base::Result<runtime::ContainerState> result);
   void exited(const runtime::ContainerState& state);
   void record_exit(const std::string& name, ContainerSeen& seen, const runtime::ContainerState& state);
@@ -152,19 +100,29 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   base::json::value process_of(const std::string& name, int attempt);
   void delete_pod();
 
+  // An answer of the machine: the first one counts, and only while this lives.
+  template <typename T>
+  std::function<void(T)> once(std::function<void(PodWorker&, T)> then) {
+    return [weak = weak_from_this(), then = std::move(then), came = std::make_shared<bool>(false)](T value) {
+      auto self = weak.lock();
+      if (self && !std::exchange(*came, true)) then(*self, std::move(value));
+    };
+  }
+  bool on_the_way_down() const;
+  const NodeView& view() const { return machine_.view(); }
   EnvSources env_sources() const;
   void event(bool warning, std::string reason, std::string message, const std::string& container = {});
   ContainerSeen& of(const std::string& name) { return seen_.containers[name]; }
   std::string in_pod(const std::string& name, int attempt) const { return container_id(pod_, name, attempt); }
 
-  PodContext& context_;
+  Machine& machine_;
   api::Pod pod_;
   PodObserved seen_;
   bool had_record_ = false, recovering_ = false, scheduled_ = false, finished_ = false;
   std::shared_ptr<runtime::Pod> runtime_;
   std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;  // shared with a thread that attaches
   std::string saved_;                                   // the record as it is on disk
-  base::Loop::Handle wake_, status_retry_, stop_watch_, clean_retry_;
+  Machine::Timer wake_, status_retry_, stop_watch_, clean_retry_;
   bool status_in_flight_ = false, status_again_ = false;
   StatusSent sent_;
   int sandbox_failures_ = 0, volume_failures_ = 0, stop_failures_ = 0;
@@ -173,12 +131,12 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<std::string, base::json::value> processes_;
   std::map<std::string, std::unique_ptr<NetCheck>> net_checks_;  // "web/readiness"
   std::map<std::string, std::unique_ptr<ExecRun>> exec_runs_;
-  std::map<std::string, base::Loop::Handle> sleeps_;
+  std::map<std::string, Machine::Timer> sleeps_;
   std::map<TokenKey, std::string> tokens_;
   struct TokenState {
     bool asked = false;  // the API server was, and has not answered
     int failures = 0;    // in a row
-    base::Loop::Handle timer;
+    Machine::Timer timer;
   };
   std::map<TokenKey, TokenState> token_states_;
   bool volumes_waiting_ = false;  // for objects or tokens to arrive

@@ -3,7 +3,6 @@
 #include <charconv>
 
 #include "base/log.h"
-#include "base/sys.h"
 #include "kubelet/pod/worker.h"
 
 namespace kubelet {
@@ -12,11 +11,8 @@ namespace json = base::json;
 using std::chrono::seconds;
 
 json::value PodWorker::process_of(const std::string& name, int attempt) {
-  auto& process = processes_[name];
-  if (process.is_null())  // started by an earlier kubelet
-    if (auto text = base::sys::read_file(context_.layout.process(uid(), name, attempt)); text.ok())
-      process = base::parse_json(*text).value_or(json::value());
-  return process;
+  auto it = processes_.find(name);
+  return it == processes_.end() || of(name).attempt != attempt ? json::value() : it->second;
 }
 
 std::optional<NetTarget> PodWorker::net_target(const api::Container& c,
@@ -24,8 +20,7 @@ std::optional<NetTarget> PodWorker::net_target(const api::Container& c,
                                                const std::optional<api::TCPSocketAction>& tcp) const {
   NetTarget target;
   const api::IntOrString* port = nullptr;
-  const std::string own =
-      spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
+  const std::string own = spec_of(pod_).host_network.value_or(false) ? view().node.host_ip : seen_.sandbox.ip;
   if (http) {
     target.kind = http->scheme == "HTTPS" ? NetTarget::Kind::kHttps : NetTarget::Kind::kHttp;
     target.host = http->host.empty() ? own : http->host;
@@ -66,7 +61,7 @@ void PodWorker::run_probe(const Action& action) {
                      : action.probe == ProbeKind::kLiveness ? seen.liveness
                                                             : seen.readiness;
   state.in_flight = true;
-  state.last_started = base::wall_now();
+  state.last_started = machine_.now();
   const std::string key = action.container + "/" + probe_name(action.probe);
   const Duration timeout = seconds(std::max(1, probe.timeout_seconds.value_or(1)));
   auto done = [weak = weak_from_this(), name = action.container, attempt = seen.attempt,
@@ -75,27 +70,25 @@ void PodWorker::run_probe(const Action& action) {
   };
   if (probe.exec) {
     if (!runtime_) return done({.success = false, .message = "the Pod is gone"});
-    exec_runs_[key] =
-        run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
-                 exec_process(process_of(action.container, seen.attempt), probe.exec->command, false),
-                 timeout, std::move(done));
+    exec_runs_[key] = machine_.run_exec(
+        *runtime_, in_pod(action.container, seen.attempt),
+        exec_process(process_of(action.container, seen.attempt), probe.exec->command, false), timeout,
+        std::move(done));
     return;
   }
   std::optional<NetTarget> target = net_target(*c, probe.http_get, probe.tcp_socket);
   if (probe.grpc) {
     target.emplace();
     target->kind = NetTarget::Kind::kGrpc;
-    target->host = spec_of(pod_).host_network.value_or(false) ? context_.node.host_ip : seen_.sandbox.ip;
+    target->host = spec_of(pod_).host_network.value_or(false) ? view().node.host_ip : seen_.sandbox.ip;
     target->port = probe.grpc->port;
     target->service = probe.grpc->service;
   }
   if (!target) {
-    context_.loop.post(
-        [done = std::move(done)] { done({.success = false, .message = "missing probe handler"}); });
+    machine_.post([done = std::move(done)] { done({.success = false, .message = "missing probe handler"}); });
     return;
   }
-  net_checks_[key] =
-      check_net(context_.loop, context_.resolver, std::move(*target), timeout, std::move(done));
+  net_checks_[key] = machine_.check_net(std::move(*target), timeout, std::move(done));
 }
 
 void PodWorker::probe_done(const std::string& name, int attempt, ProbeKind kind, const Outcome& outcome) {
@@ -111,15 +104,15 @@ void PodWorker::probe_done(const std::string& name, int attempt, ProbeKind kind,
   if (!probe) return;
   std::string title = probe_name(kind);
   title[0] = static_cast<char>(title[0] - 'a' + 'A');
-  context_.probe_metrics.count({.type = title,
-                                .container = name,
-                                .pod = pod_.metadata.name,
-                                .ns = pod_.metadata.namespace_,
-                                .uid = uid()},
-                               outcome.success ? "successful"
-                               : outcome.errored && outcome.errored == std::string_view("unknown") ? "unknown"
-                                                                                                   : "failed",
-                               base::wall_now() - state.last_started);
+  machine_.probe_counted({.type = title,
+                          .container = name,
+                          .pod = pod_.metadata.name,
+                          .ns = pod_.metadata.namespace_,
+                          .uid = uid()},
+                         outcome.success                                                     ? "successful"
+                         : outcome.errored && outcome.errored == std::string_view("unknown") ? "unknown"
+                                                                                             : "failed",
+                         machine_.now() - state.last_started);
   if (outcome.warning) event(true, "ProbeWarning", title + " probe warning: " + outcome.message, name);
   if (!outcome.success && !seen.stopping)
     event(true, "Unhealthy",
@@ -140,7 +133,7 @@ void PodWorker::run_hook(const Action& action, bool post_start) {
     seen.post_start = Step::kBusy;
   } else {
     if (!std::exchange(seen.stopping, true)) {
-      seen.stop_at = base::wall_now();
+      seen.stop_at = machine_.now();
       seen.grace_seconds = action.grace_seconds;
       event(false, "Killing", action.why, action.container);
     }
@@ -157,18 +150,18 @@ void PodWorker::run_hook(const Action& action, bool post_start) {
       return hook_done(action.container, seen.attempt, post_start,
                        {.success = false, .message = "the Pod is gone"});
     exec_runs_[key] =
-        run_exec(context_.loop, *runtime_, in_pod(action.container, seen.attempt),
-                 exec_process(process_of(action.container, seen.attempt), hook.exec->command, false),
-                 Duration::zero(), std::move(done));
+        machine_.run_exec(*runtime_, in_pod(action.container, seen.attempt),
+                          exec_process(process_of(action.container, seen.attempt), hook.exec->command, false),
+                          Duration::zero(), std::move(done));
   } else if (hook.sleep) {
-    sleeps_[key] = context_.loop.after(seconds(std::min(hook.sleep->seconds, grace_of(pod_))),
-                                       [done] { done({.success = true, .message = ""}); });
+    sleeps_[key] = machine_.after(seconds(std::min(hook.sleep->seconds, grace_of(pod_))),
+                                  [done] { done({.success = true, .message = ""}); });
   } else if (auto target = net_target(*c, hook.http_get, std::nullopt)) {
     target->hook = true;
-    net_checks_[key] = check_net(context_.loop, context_.resolver, std::move(*target),
-                                 seconds(std::max<int64_t>(30, action.grace_seconds)), std::move(done));
+    net_checks_[key] = machine_.check_net(
+        std::move(*target), seconds(std::max<int64_t>(30, action.grace_seconds)), std::move(done));
   } else {
-    context_.loop.post(
+    machine_.post(
         [done] { done({.success = false, .message = "invalid handler: exec, httpGet or sleep is needed"}); });
   }
 }

@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "kubelet/pod/worker.h"
-#include "kubelet/volumes/exec.h"
 
 namespace kubelet {
 
@@ -12,28 +11,7 @@ using std::chrono::seconds;
 
 namespace {
 constexpr auto kStopSilence = seconds(30);
-constexpr auto kDetachRetry = seconds(5);
 }  // namespace
-
-// The address is free once the link is gone, whoever lives longer; a link that stays keeps it.
-void release_address(PodContext& context, const std::string& link, const std::string& ip) {
-  context.background.call<base::Status>(
-      [detach = context.detach_pod, link] { return detach(link); },
-      [&context, link, ip](base::Status status) {
-        if (status.ok()) {
-          if (auto address = base::Ip::parse_v4(ip); address && context.pool) context.pool->release(*address);
-          return;
-        }
-        base::log::warning("detach Pod address {}: {}: tried again", ip, status.error().message());
-        context.events.emit(
-            {.kind = "Node", .ns = "", .name = context.node_name, .uid = context.node_name, .container = ""},
-            true, "FailedDetachPodNetwork", "Address " + ip + " stays in use: " + status.error().message());
-        context.retries[link] = context.loop.after(kDetachRetry, [&context, link, ip] {
-          auto timer = context.retries.extract(link);  // this call is its own
-          release_address(context, link, ip);
-        });
-      });
-}
 
 // ---- sandbox ---------------------------------------------------------------------------------
 
@@ -43,9 +21,9 @@ void PodWorker::start_sandbox() {
   check_address();  // one of a lost sandbox may be of another range by now
   seen_.sandbox.stale = false;
   if (!host_network && seen_.sandbox.ip.empty()) {
-    auto address = context_.pool->allocate();
+    auto address = machine_.take_address();
     if (!address.ok()) return sandbox_failed(address.error());
-    seen_.sandbox.ip = address->text();
+    seen_.sandbox.ip = *address;
   }
   seen_.sandbox.step = Step::kBusy;
   // The intent: what a killed kubelet must look for. What is not written down is not done.
@@ -61,32 +39,30 @@ void PodWorker::start_sandbox() {
               c.name);
   runtime::SandboxSpec out;
   out.id = uid();
-  out.run_dir = context_.layout.run_dir;
-  out.pod_program = context_.pod_program;
-  out.hostname = pod_hostname(pod_, context_.node_name);
-  out.cgroup = context_.cgroup_parent + "/pod" + uid();
-  out.cgroup_resources = pod_resources(pod_, context_.max_pids);
+  out.run_dir = view().layout.run_dir;
+  out.pod_program = view().pod_program;
+  out.hostname = pod_hostname(pod_, view().node_name);
+  out.cgroup = view().cgroup_parent + "/pod" + uid();
+  out.cgroup_resources = pod_resources(pod_, view().max_pids);
   out.host_network = host_network;
   out.host_ipc = spec.host_ipc.value_or(false);
   out.host_pid = spec.host_pid.value_or(false);
   out.share_pid = spec.share_process_namespace.value_or(false);
   if (spec.security_context)
     for (const auto& sysctl : spec.security_context->sysctls) out.sysctls[sysctl.name] = sysctl.value;
-  context_.start_pod(std::move(out),
-                     [weak = weak_from_this()](base::Result<std::unique_ptr<runtime::Pod>> pod) {
-                       auto self = weak.lock();
-                       if (!self) return;
-                       if (!pod.ok()) return self->sandbox_failed(pod.error());
-                       self->runtime_ = std::move(*pod);
-                       self->hook_runtime();
-                       self->runtime_->sandbox([weak](base::Result<runtime::Pod::Sandbox> sandbox) {
-                         auto self = weak.lock();
-                         if (!self || !self->runtime_) return;
-                         if (!sandbox.ok()) return self->sandbox_failed(sandbox.error());
-                         self->sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
-                         self->attach_network();
-                       });
-                     });
+  using Made = base::Result<std::unique_ptr<runtime::Pod>>;
+  machine_.start_sandbox(std::move(out), once<Made>([](PodWorker& self, Made pod) {
+                           if (!pod.ok()) return self.sandbox_failed(pod.error());
+                           self.runtime_ = std::move(*pod);
+                           self.hook_runtime();
+                           using Sandbox = base::Result<runtime::Pod::Sandbox>;
+                           self.runtime_->sandbox(self.once<Sandbox>([](PodWorker& self, Sandbox sandbox) {
+                             if (!self.runtime_) return;
+                             if (!sandbox.ok()) return self.sandbox_failed(sandbox.error());
+                             self.sandbox_fds_ = std::make_shared<runtime::Pod::Sandbox>(std::move(*sandbox));
+                             self.attach_network();
+                           }));
+                         }));
 }
 
 void PodWorker::attach_network() {
@@ -94,26 +70,15 @@ void PodWorker::attach_network() {
     seen_.sandbox.step = Step::kDone;
     return schedule();
   }
-  netns::PodLink link;
-  link.host_name = netns::host_link_name(uid());
-  link.bridge = context_.bridge;
-  link.address = base::Ip::parse_v4(seen_.sandbox.ip).value_or(base::Ip());  // "::" is refused
-  link.prefix = context_.pod_cidr.prefix;
-  if (context_.pool) link.gateway = context_.pool->gateway();
-  link.mtu = context_.mtu;
-  context_.background.call<base::Status>(
-      [fds = sandbox_fds_, attach = context_.attach_pod, link] {
-        return attach(link, fds->netns.get(), fds->netlink.get());
-      },
-      [weak = weak_from_this()](base::Status status) {
-        auto self = weak.lock();
-        if (!self) return;
-        if (!status.ok()) return self->sandbox_failed(status.error());
-        self->sandbox_failures_ = 0;
-        self->seen_.sandbox.step = Step::kDone;
-        self->seen_.sandbox.error.clear();
-        self->schedule();
-      });
+  machine_.attach(uid(), sandbox_fds_, seen_.sandbox.ip,
+                  once<base::Status>([attempt = seen_.sandbox.attempt](PodWorker& self, base::Status status) {
+                    if (!self.runtime_ || self.seen_.sandbox.attempt != attempt) return;  // lost meanwhile
+                    if (!status.ok()) return self.sandbox_failed(status.error());
+                    self.sandbox_failures_ = 0;
+                    self.seen_.sandbox.step = Step::kDone;
+                    self.seen_.sandbox.error.clear();
+                    self.schedule();
+                  }));
 }
 
 void PodWorker::sandbox_failed(const base::Error& error) {
@@ -124,18 +89,19 @@ void PodWorker::sandbox_failed(const base::Error& error) {
   auto settle = [this, delay, text = error.message()] {
     seen_.sandbox.step = Step::kFailed;
     seen_.sandbox.error = text;
-    seen_.sandbox.retry_at = base::wall_now() + delay;
+    seen_.sandbox.retry_at = machine_.now() + delay;
     schedule();
   };
   // What was made so far goes first: the next attempt starts from nothing.
   seen_.sandbox.step = Step::kBusy;
-  auto clean = [weak = weak_from_this(), settle, &context = context_, uid = uid()] {
-    context.background.call<base::Status>(
-        [clean = context.clean_dead_pod, uid] { return clean(uid); },
-        [weak, settle](base::Status status) {
+  auto clean = [weak = weak_from_this(), settle] {
+    auto self = weak.lock();
+    if (!self) return;
+    self->machine_.clean_dead_sandbox(
+        self->uid(), self->once<base::Status>([settle](PodWorker&, base::Status status) {
           base::ignore(status, "nothing may have been left; the next attempt would say what is in its way");
-          if (auto self = weak.lock()) settle();
-        });
+          settle();
+        }));
   };
   if (!runtime_) return clean();
   runtime_->on_lost = nullptr;
@@ -145,7 +111,7 @@ void PodWorker::sandbox_failed(const base::Error& error) {
     auto self = weak.lock();
     if (!self) return;
     // Not inside its own callback.
-    self->context_.loop.post([weak] {
+    self->machine_.post([weak] {
       if (auto self = weak.lock()) self->runtime_.reset();
     });
     clean();
@@ -165,7 +131,7 @@ void PodWorker::containers_died() {
       state.exit_code = 137;
       state.signal = 9;
       state.started_at = c.started_at;
-      state.finished_at = base::wall_now();
+      state.finished_at = machine_.now();
       record_exit(name, c, state);
     }
     c.remains = c.removing = false;
@@ -181,7 +147,7 @@ void PodWorker::sandbox_lost() {
   if (seen_.sandbox.step != Step::kNone && !is_terminating(pod_)) say_sandbox_changed();
   ++seen_.sandbox.attempt;
   seen_.sandbox.step = Step::kBusy;  // until what it left is gone
-  context_.loop.post([weak = weak_from_this()] {
+  machine_.post([weak = weak_from_this()] {
     auto self = weak.lock();
     if (!self) return;
     self->exec_runs_.clear();
@@ -194,27 +160,22 @@ void PodWorker::sandbox_lost() {
 
 // What a dead sampan-pod left goes before the next sandbox is made; until it is gone.
 void PodWorker::clean_lost() {
-  context_.background.call<base::Status>(
-      [clean = context_.clean_dead_pod, uid = uid()] { return clean(uid); },
-      [weak = weak_from_this()](base::Status status) {
-        auto self = weak.lock();
-        if (!self) return;
+  machine_.clean_dead_sandbox(
+      uid(), once<base::Status>([](PodWorker& self, base::Status status) {
         if (!status.ok()) {
           const auto delay =
-              std::min<Duration>(seconds(1) * (1 << std::min(self->stop_failures_++, 6)), seconds(60));
+              std::min<Duration>(seconds(1) * (1 << std::min(self.stop_failures_++, 6)), seconds(60));
           base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again",
-                             self->pod_.metadata.name, status.error().message());
-          self->event(true, "FailedKillPod",
-                      "error killing pod: clean up after its sampan-pod: " + status.error().message());
-          self->clean_retry_ = self->context_.loop.after(delay, [weak] {
-            if (auto self = weak.lock()) self->clean_lost();
-          });
+                             self.pod_.metadata.name, status.error().message());
+          self.event(true, "FailedKillPod",
+                     "error killing pod: clean up after its sampan-pod: " + status.error().message());
+          self.clean_retry_ = self.machine_.after(delay, [&self] { self.clean_lost(); });
           return;
         }
-        self->stop_failures_ = 0;
-        self->seen_.sandbox.step = Step::kNone;
-        self->schedule();
-      });
+        self.stop_failures_ = 0;
+        self.seen_.sandbox.step = Step::kNone;
+        self.schedule();
+      }));
 }
 
 // Never given up: what can't be ended is asked again, and an Event says so meanwhile.
@@ -223,30 +184,26 @@ void PodWorker::stop_sandbox() {
   if (seen_.sandbox.stale) say_sandbox_changed();
   exec_runs_.clear();
   net_checks_.clear();
-  auto& context = context_;
-  auto cleaned = [weak = weak_from_this()](base::Status status) {
-    auto self = weak.lock();
-    if (!self) return;
-    if (status.ok()) self->sandbox_stopped();
-    else self->stop_failed(status.error());
-  };
-  auto clean = [weak = weak_from_this(), &context, uid = uid(), cleaned] {
+  std::function<void(base::Status)> cleaned = once<base::Status>([](PodWorker& self, base::Status status) {
+    if (status.ok()) self.sandbox_stopped();
+    else self.stop_failed(status.error());
+  });
+  auto clean = [weak = weak_from_this(), cleaned] {
     auto self = weak.lock();
     if (!self) return;
     // Of a lost connection: whether its sampan-pod is alive is asked anew.
-    context.loop.post([weak] {
+    self->machine_.post([weak] {
       if (auto self = weak.lock()) self->runtime_.reset();
     });
-    context.background.call<base::Status>([clean = context.clean_dead_pod, uid] { return clean(uid); },
-                                          cleaned);
+    self->machine_.clean_dead_sandbox(self->uid(), cleaned);
   };
   if (!runtime_) {
-    if (auto alive = context_.connect_pod(uid()); alive.ok()) runtime_ = std::move(*alive);
+    if (auto alive = machine_.connect_sandbox(uid()); alive.ok()) runtime_ = std::move(*alive);
     else return clean();
   }
   runtime_->on_exit = nullptr;
   runtime_->on_lost = nullptr;
-  stop_watch_ = context_.loop.after(kStopSilence, [this] {
+  stop_watch_ = machine_.after(kStopSilence, [this] {
     event(true, "FailedKillPod",
           "error killing pod: its sampan-pod has not answered for " + std::to_string(kStopSilence.count()) +
               " s");
@@ -254,7 +211,7 @@ void PodWorker::stop_sandbox() {
   runtime_->shutdown([weak = weak_from_this(), clean, cleaned](base::Status status) {
     auto self = weak.lock();
     if (!self) return;
-    self->stop_watch_.cancel();
+    self->stop_watch_.reset();
     if (!status.ok() && status.error().kind == base::Kind::kUnavailable) return clean();  // it died
     cleaned(std::move(status));
   });
@@ -266,7 +223,7 @@ void PodWorker::stop_failed(const base::Error& error) {
                      error.message());
   event(true, "FailedKillPod", "error killing pod: " + error.message());
   seen_.sandbox.step = Step::kDone;
-  seen_.sandbox.stop_retry_at = base::wall_now() + delay;
+  seen_.sandbox.stop_retry_at = machine_.now() + delay;
   schedule();
 }
 
@@ -274,7 +231,7 @@ void PodWorker::sandbox_stopped() {
   sandbox_fds_.reset();
   stop_failures_ = 0;
   if (!seen_.sandbox.ip.empty()) {
-    release_address(context_, netns::host_link_name(uid()), seen_.sandbox.ip);
+    machine_.release_address(uid(), seen_.sandbox.ip);
     seen_.sandbox.ip.clear();
   }
   seen_.sandbox.step = Step::kNone;
@@ -284,7 +241,7 @@ void PodWorker::sandbox_stopped() {
     seen_.volumes.step = Step::kNone;  // files that name the address are written again
   }
   containers_died();
-  context_.loop.post([weak = weak_from_this()] {
+  machine_.post([weak = weak_from_this()] {
     if (auto self = weak.lock()) self->runtime_.reset();
   });
   schedule();
@@ -308,22 +265,10 @@ void PodWorker::fetch_missing_tokens() {
 void PodWorker::fetch_token(const TokenKey& key) {
   TokenState& state = token_states_[key];
   if (std::exchange(state.asked, true)) return;
-  state.timer.cancel();
-  json::object spec{
-      {"expirationSeconds", key.expiration_seconds},
-      {"boundObjectRef",
-       json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"name", pod_.metadata.name}, {"uid", uid()}}}};
-  if (!key.audience.empty()) spec["audiences"] = json::array{key.audience};
-  const std::string account =
-      spec_of(pod_).service_account_name.empty() ? "default" : spec_of(pod_).service_account_name;
-  context_.client.call(
-      "POST", api::resources::service_accounts.path(pod_.metadata.namespace_, account, "token"),
-      "application/json",
-      base::to_json(json::object{
-          {"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", std::move(spec)}}),
-      [weak = weak_from_this(), key](base::Result<json::value> result) {
-        if (auto self = weak.lock()) self->token_came(key, result);
-      });
+  state.timer.reset();
+  using Token = base::Result<json::value>;
+  machine_.request_token(pod_, key,
+                         once<Token>([key](PodWorker& self, Token result) { self.token_came(key, result); }));
 }
 
 void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>& result) {
@@ -336,8 +281,8 @@ void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>&
     tokens_[key] = base::string_at(*result, "status", "token");
     Duration life = seconds(key.expiration_seconds);
     if (auto end = base::parse_time(base::string_at(*result, "status", "expirationTimestamp"));
-        end && *end > base::wall_now())
-      life = *end - base::wall_now();
+        end && *end > machine_.now())
+      life = *end - machine_.now();
     next = token_renewal(life);
   } else {
     base::log::warning("pod {}/{}: request service account token: {}", pod_.metadata.namespace_,
@@ -346,7 +291,7 @@ void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>&
   }
   // A Pod whose volumes wait for the token asks itself, at its own pace.
   if (result.ok() || !volumes_waiting_)
-    state.timer = context_.loop.after(next, [this, key] {
+    state.timer = machine_.after(next, [this, key] {
       // To the end: a Pod may need its token while it shuts down.
       if (!finished_) fetch_token(key);
     });
@@ -361,7 +306,7 @@ void PodWorker::make_directory() {
     if (auto it = token_states_.find(key);
         !tokens_.contains(key) && it != token_states_.end() && it->second.asked)
       return;
-  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_)))
+  if (!machine_.loaded(pod_.metadata.namespace_, references(pod_)))
     return;  // objects_changed() comes back here
   if (seen_.sandbox.ip.empty() && !spec_of(pod_).host_network.value_or(false)) {
     // The address is chosen by start_sandbox, which is planned before this.
@@ -374,26 +319,21 @@ void PodWorker::make_directory() {
   if (!volumes.ok()) return volumes_failed(volumes.error());
   PodDirectory content;
   const std::string ip = sources.env.pod_ip;
-  content.hosts = pod_hosts(pod_, ip, context_.dns, context_.node_name);
-  content.resolv_conf = pod_resolv_conf(pod_, context_.dns);
-  content.hostname = pod_hostname(pod_, context_.node_name);
+  content.hosts = pod_hosts(pod_, ip, view().dns, view().node_name);
+  content.resolv_conf = pod_resolv_conf(pod_, view().dns);
+  content.hostname = pod_hostname(pod_, view().node_name);
   content.shm = !spec_of(pod_).host_ipc.value_or(false);
   if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
     content.fs_group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
   content.volumes = std::move(*volumes);
-  context_.background.call<base::Status>(
-      [layout = context_.layout, uid = uid(), content = std::move(content)] {
-        return make_pod_directory(layout, uid, content);
-      },
-      [weak = weak_from_this()](base::Status status) {
-        auto self = weak.lock();
-        if (!self) return;
-        if (!status.ok()) return self->volumes_failed(status.error());
-        self->volume_failures_ = 0;
-        self->seen_.volumes = {};
-        self->seen_.volumes.step = Step::kDone;
-        self->schedule();
-      });
+  machine_.make_directory(uid(), std::move(content),
+                          once<base::Status>([](PodWorker& self, base::Status status) {
+                            if (!status.ok()) return self.volumes_failed(status.error());
+                            self.volume_failures_ = 0;
+                            self.seen_.volumes = {};
+                            self.seen_.volumes.step = Step::kDone;
+                            self.schedule();
+                          }));
 }
 
 void PodWorker::volumes_failed(const base::Error& error) {
@@ -401,8 +341,7 @@ void PodWorker::volumes_failed(const base::Error& error) {
   seen_.volumes.step = Step::kFailed;
   seen_.volumes.error = error.reason.starts_with("MountVolume") ? error.reason : error.message();
   seen_.volumes.retry_at =
-      base::wall_now() +
-      std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
+      machine_.now() + std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
   event(true, "FailedMount", seen_.volumes.error);
   schedule();
 }
@@ -417,7 +356,7 @@ void PodWorker::refresh_volumes() {
   // After a restart of the kubelet; token_came() comes back here.
   for (const auto& key : kubelet::tokens(pod_))
     if (!tokens_.contains(key)) return fetch_missing_tokens();
-  if (!context_.objects.loaded(pod_.metadata.namespace_, references(pod_))) return;
+  if (!machine_.loaded(pod_.metadata.namespace_, references(pod_))) return;
   auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_});
   if (!volumes.ok()) return;  // it runs with what it has: only a start needs everything
   std::erase_if(*volumes, [](const auto& v) { return v.kind != VolumeContent::Kind::kFiles; });
@@ -426,19 +365,13 @@ void PodWorker::refresh_volumes() {
   if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
     group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
   refreshing_ = true;
-  context_.background.call<base::Status>(
-      [layout = context_.layout, uid = uid(), volumes = std::move(*volumes), group]() -> base::Status {
-        for (const auto& v : volumes) TRY(write_files(layout.volume(uid, v.name), v.files, group));
-        return {};
-      },
-      [weak = weak_from_this()](base::Status status) {
-        auto self = weak.lock();
-        if (!self) return;
-        self->refreshing_ = false;
-        self->schedule();  // an unmount may wait
-        if (!status.ok()) self->event(true, "FailedMount", status.error().message());
-        if (std::exchange(self->refresh_again_, false)) self->refresh_volumes();
-      });
+  machine_.write_volumes(uid(), std::move(*volumes), group,
+                         once<base::Status>([](PodWorker& self, base::Status status) {
+                           self.refreshing_ = false;
+                           self.schedule();  // an unmount may wait
+                           if (!status.ok()) self.event(true, "FailedMount", status.error().message());
+                           if (std::exchange(self.refresh_again_, false)) self.refresh_volumes();
+                         }));
 }
 
 void PodWorker::unmount_volumes() {
@@ -448,21 +381,17 @@ void PodWorker::unmount_volumes() {
   }
   seen_.volumes.step = Step::kBusy;
   const bool all = is_terminating(pod_) || seen_.gone_from_api;
-  context_.background.call<base::Status>(
-      [layout = context_.layout, uid = uid(), all] { return remove_pod_directory(layout, uid, all); },
-      [weak = weak_from_this()](base::Status status) {
-        auto self = weak.lock();
-        if (!self) return;
-        if (!status.ok()) {
-          self->unmount_failed_ = true;
-          self->seen_.volumes.step = Step::kFailed;
-          self->seen_.volumes.retry_at = base::wall_now() + seconds(2);
-          self->event(true, "FailedUnMount", status.error().message());
-        } else {
-          self->seen_.volumes.step = Step::kNone;
-        }
-        self->schedule();
-      });
+  machine_.remove_directory(uid(), all, once<base::Status>([](PodWorker& self, base::Status status) {
+                              if (!status.ok()) {
+                                self.unmount_failed_ = true;
+                                self.seen_.volumes.step = Step::kFailed;
+                                self.seen_.volumes.retry_at = self.machine_.now() + seconds(2);
+                                self.event(true, "FailedUnMount", status.error().message());
+                              } else {
+                                self.seen_.volumes.step = Step::kNone;
+                              }
+                              self.schedule();
+                            }));
 }
 
 }  // namespace kubelet
