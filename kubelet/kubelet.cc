@@ -96,6 +96,7 @@ base::Status Kubelet::start() {
       if (node.facts.images.size() < 50) node.facts.images.push_back(image_entry(image));
   node.root_dir = options_.root_dir;
   node.bridge = options_.bridge;
+  node.local_volumes = layout().local_volumes();
   node.mtu = options_.mtu;
   NodeView& facts = machine_.facts();
   facts.host = host_facts(node.facts.memory_bytes);
@@ -138,6 +139,9 @@ base::Status Kubelet::start() {
                                         options_.image_gc);
   image_gc_->start();
   node_->start();
+  local_volumes_ = std::make_unique<LocalVolumes>(loop_, client_, background_, events_, options_.node_name,
+                                                  layout().local_volumes());
+  local_volumes_->start();
   pods_->start();
   services_->start();
   return {};

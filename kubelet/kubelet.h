@@ -12,6 +12,7 @@
 #include "kubelet/node/stats.h"
 #include "kubelet/pod/node_machine.h"
 #include "kubelet/pod/worker.h"
+#include "kubelet/volumes/local_volumes.h"
 
 namespace kubelet {
 
@@ -77,6 +78,7 @@ class Kubelet {
   std::optional<netns::AddressPool> pool_;
   std::unique_ptr<NodeAgent> node_;
   std::unique_ptr<ImageGc> image_gc_;
+  std::unique_ptr<LocalVolumes> local_volumes_;
   std::unique_ptr<api::Informer> pods_, services_;
   bool pods_synced_ = false, services_synced_ = false;
   std::unordered_map<std::string, std::shared_ptr<PodWorker>> workers_;  // by uid

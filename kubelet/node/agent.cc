@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "api/local_volumes.h"
 #include "base/log.h"
 
 namespace kubelet {
@@ -40,33 +41,38 @@ void NodeAgent::register_node() {
     retry_ = loop_.after(register_backoff_.next(error, std::chrono::steady_clock::now()),
                          [this] { register_node(); });
   };
-  client_.create(api::resources::nodes, "", api::encode(make_node(options_.facts)),
-                 [this, again](base::Result<json::value> result) {
-                   if (result.ok()) {
-                     registering_ = false;
-                     registered_ = true;
-                     base::log::info("node {} registered", options_.facts.node_name);
-                     EventSubject subject{.kind = "Node",
-                                          .ns = "",
-                                          .name = options_.facts.node_name,
-                                          .uid = options_.facts.node_name,
-                                          .container = ""};
-                     events_.emit(subject, false, "Starting", "Starting kubelet.");
-                     return;  // the informer brings it back
-                   }
-                   if (result.error().kind != base::Kind::kExists) return again(result.error());
-                   // Here before: only the labels that are ours are made right.
-                   json::object labels;
-                   for (const auto& [key, value] : make_node(options_.facts).metadata.labels)
-                     labels[key] = value;
-                   client_.patch(api::resources::nodes, "", options_.facts.node_name, "merge",
-                                 json::object{{"metadata", json::object{{"labels", std::move(labels)}}}},
-                                 [this, again](base::Result<json::value> result) {
-                                   if (!result.ok()) return again(result.error());
-                                   registering_ = false;
-                                   registered_ = true;
-                                 });
-                 });
+  api::Node node = make_node(options_.facts);
+  if (!options_.local_volumes.empty())
+    node.metadata.annotations[std::string(api::local_volumes::kDirectoryAnnotation)] = options_.local_volumes;
+  client_.create(
+      api::resources::nodes, "", api::encode(node), [this, again](base::Result<json::value> result) {
+        if (result.ok()) {
+          registering_ = false;
+          registered_ = true;
+          base::log::info("node {} registered", options_.facts.node_name);
+          EventSubject subject{.kind = "Node",
+                               .ns = "",
+                               .name = options_.facts.node_name,
+                               .uid = options_.facts.node_name,
+                               .container = ""};
+          events_.emit(subject, false, "Starting", "Starting kubelet.");
+          return;  // the informer brings it back
+        }
+        if (result.error().kind != base::Kind::kExists) return again(result.error());
+        // Here before: only the labels and the annotation that are ours are made right.
+        json::object labels, annotations;
+        if (!options_.local_volumes.empty())
+          annotations[api::local_volumes::kDirectoryAnnotation] = options_.local_volumes;
+        for (const auto& [key, value] : make_node(options_.facts).metadata.labels) labels[key] = value;
+        client_.patch(api::resources::nodes, "", options_.facts.node_name, "merge",
+                      json::object{{"metadata", json::object{{"labels", std::move(labels)},
+                                                             {"annotations", std::move(annotations)}}}},
+                      [this, again](base::Result<json::value> result) {
+                        if (!result.ok()) return again(result.error());
+                        registering_ = false;
+                        registered_ = true;
+                      });
+      });
 }
 
 void NodeAgent::node_changed(api::Informer::Change change, const json::value& object) {

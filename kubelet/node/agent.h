@@ -23,6 +23,7 @@ class NodeAgent {
   struct Options {
     MachineFacts facts;
     std::string root_dir, bridge;
+    std::string local_volumes;  // the directory that the Node's annotation tells; api/local_volumes.h
     int mtu = 1500;
   };
   NodeAgent(base::Loop& loop, api::Client& client, Background& background, Events& events, Options options);

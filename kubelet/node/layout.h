@@ -1,5 +1,6 @@
 // Where the kubelet keeps what belongs to a Pod. Paths only; everybody who needs one asks here.
 //   <root>/pods/<uid>/{hosts,hostname,resolv.conf,shm/,volumes/<name>/}
+//   <root>/local-volumes/<persistent volume>/{data/,image}
 //   <root>/pods/<uid>/containers/<name>/{<attempt>.log,<attempt>.termination,<attempt>.process,<attempt>/}
 //   <run>/<uid>.sock (sampan-pod's), <run>/records/<uid>.json
 #pragma once
@@ -13,6 +14,8 @@ struct Layout {
 
   std::string pods() const { return root_dir + "/pods"; }
   std::string pod(const std::string& uid) const { return pods() + "/" + uid; }
+  // Volumes that outlive Pods (volumes/local_data.h).
+  std::string local_volumes() const { return root_dir + "/local-volumes"; }
   std::string volumes(const std::string& uid) const { return pod(uid) + "/volumes"; }
   std::string volume(const std::string& uid, const std::string& name) const {
     return volumes(uid) + "/" + name;

@@ -22,6 +22,7 @@
 #include "kubelet/pod/plan.h"
 #include "kubelet/pod/prepare.h"
 #include "kubelet/pod/probe_metrics.h"
+#include "kubelet/volumes/claims.h"
 #include "kubelet/volumes/exec.h"
 #include "kubelet/volumes/objects.h"
 #include "runtime/runtime.h"
@@ -113,6 +114,8 @@ class Machine {
                             Answer<base::json::value> done) = 0;
   virtual void remove_pod(const api::Pod& pod, Answer<base::json::value> done) = 0;
   virtual void request_token(const api::Pod& pod, const TokenKey& key, Answer<base::json::value> done) = 0;
+  // What the Pod's claims stand for, asked for by name; an error in the words of its FailedMount Event.
+  virtual void fetch_claims(const api::Pod& pod, Answer<Claims> done) = 0;
   virtual void event(const EventSubject& subject, bool warning, std::string reason, std::string message) = 0;
 };
 

@@ -271,6 +271,10 @@ void NodeMachine::request_token(const api::Pod& pod, const TokenKey& key, Answer
       std::move(done));
 }
 
+void NodeMachine::fetch_claims(const api::Pod& pod, Answer<Claims> done) {
+  kubelet::fetch_claims(parts_.client, pod, {view_.node_name, view_.layout.local_volumes()}, std::move(done));
+}
+
 void NodeMachine::event(const EventSubject& subject, bool warning, std::string reason, std::string message) {
   parts_.events.emit(subject, warning, std::move(reason), std::move(message));
 }

@@ -80,6 +80,7 @@ class NodeMachine final : public Machine {
   void patch_status(const api::Pod& pod, base::json::object patch, Answer<base::json::value> done) override;
   void remove_pod(const api::Pod& pod, Answer<base::json::value> done) override;
   void request_token(const api::Pod& pod, const TokenKey& key, Answer<base::json::value> done) override;
+  void fetch_claims(const api::Pod& pod, Answer<Claims> done) override;
   void event(const EventSubject& subject, bool warning, std::string reason, std::string message) override;
 
  private:

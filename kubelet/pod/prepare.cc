@@ -51,10 +51,12 @@ base::Status prepare_into(const ContainerStart& start, const api::Container& c, 
       return base::make_error(base::Kind::kInvalid, "mount volume", m.name, "the Pod has no such volume");
     ContainerMount mount;
     mount.source = v->host_path ? v->host_path->path : layout.volume(uid, m.name);
+    if (v->persistent_volume_claim || v->ephemeral) mount.source = TRY(link_target(mount.source));
     mount.destination = m.mount_path;
     if (mount.destination.empty() || mount.destination[0] != '/') mount.destination = "/" + mount.destination;
-    mount.read_only =
-        m.read_only.value_or(false) || v->config_map || v->secret || v->downward_api || v->projected;
+    mount.read_only = m.read_only.value_or(false) || v->config_map || v->secret || v->downward_api ||
+                      v->projected ||
+                      (v->persistent_volume_claim && v->persistent_volume_claim->read_only.value_or(false));
     // A directory of the host is not ours to put mount points into.
     mount.kubelet_owned = !v->host_path;
     mount.recursive_read_only =

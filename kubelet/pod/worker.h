@@ -133,6 +133,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<std::string, std::unique_ptr<ExecRun>> exec_runs_;
   std::map<std::string, Machine::Timer> sleeps_;
   std::map<TokenKey, std::string> tokens_;
+  std::optional<Claims> claims_;  // once the API server has said what they stand for
   struct TokenState {
     bool asked = false;  // the API server was, and has not answered
     int failures = 0;    // in a row

@@ -253,7 +253,14 @@ void PodWorker::mount_volumes() {
   seen_.volumes.step = Step::kBusy;
   volumes_waiting_ = true;
   fetch_missing_tokens();
-  make_directory();
+  if (claims_of(pod_).empty()) return make_directory();
+  claims_.reset();
+  machine_.fetch_claims(pod_, once<base::Result<Claims>>([](PodWorker& self, base::Result<Claims> claims) {
+                          if (self.finished_ || !self.volumes_waiting_) return;
+                          if (!claims.ok()) return self.volumes_failed(claims.error());
+                          self.claims_ = std::move(*claims);
+                          self.make_directory();
+                        }));
 }
 
 void PodWorker::fetch_missing_tokens() {
@@ -302,6 +309,7 @@ void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>&
 
 void PodWorker::make_directory() {
   if (!volumes_waiting_) return;
+  if (!claims_ && !claims_of(pod_).empty()) return;
   for (const auto& key : kubelet::tokens(pod_))
     if (auto it = token_states_.find(key);
         !tokens_.contains(key) && it != token_states_.end() && it->second.asked)
@@ -313,7 +321,7 @@ void PodWorker::make_directory() {
     return volumes_failed(base::make_error(base::Kind::kUnavailable, "make Pod directory", uid(),
                                            "the Pod has no address yet"));
   }
-  VolumeSources sources{.env = env_sources(), .tokens = tokens_};
+  VolumeSources sources{.env = env_sources(), .tokens = tokens_, .claims = claims_.value_or(Claims())};
   auto volumes = plan_volumes(pod_, sources);
   volumes_waiting_ = false;
   if (!volumes.ok()) return volumes_failed(volumes.error());
@@ -325,6 +333,8 @@ void PodWorker::make_directory() {
   content.shm = !spec_of(pod_).host_ipc.value_or(false);
   if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
     content.fs_group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
+  content.group_on_mismatch = spec_of(pod_).security_context &&
+                              spec_of(pod_).security_context->fs_group_change_policy == "OnRootMismatch";
   content.volumes = std::move(*volumes);
   machine_.make_directory(uid(), std::move(content),
                           once<base::Status>([](PodWorker& self, base::Status status) {
@@ -339,7 +349,10 @@ void PodWorker::make_directory() {
 void PodWorker::volumes_failed(const base::Error& error) {
   volumes_waiting_ = false;
   seen_.volumes.step = Step::kFailed;
-  seen_.volumes.error = error.reason.starts_with("MountVolume") ? error.reason : error.message();
+  seen_.volumes.error =
+      error.reason.starts_with("MountVolume") || error.reason.starts_with("Unable to attach or mount")
+          ? error.reason
+          : error.message();
   seen_.volumes.retry_at =
       machine_.now() + std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
   event(true, "FailedMount", seen_.volumes.error);
@@ -357,7 +370,10 @@ void PodWorker::refresh_volumes() {
   for (const auto& key : kubelet::tokens(pod_))
     if (!tokens_.contains(key)) return fetch_missing_tokens();
   if (!machine_.loaded(pod_.metadata.namespace_, references(pod_))) return;
-  auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_});
+  // Files alone are refreshed: what claims stand for stays where it is.
+  Claims claims;
+  for (const auto& [volume, claim] : claims_of(pod_)) claims[volume] = {};
+  auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_, .claims = std::move(claims)});
   if (!volumes.ok()) return;  // it runs with what it has: only a start needs everything
   std::erase_if(*volumes, [](const auto& v) { return v.kind != VolumeContent::Kind::kFiles; });
   if (volumes->empty()) return;

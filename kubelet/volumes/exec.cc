@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "kubelet/volumes/local_data.h"
 
 namespace kubelet {
 
@@ -28,6 +29,7 @@ base::Result<bool> is_mount_point(const std::string& path) {
     if (errno == ENOENT) return false;
     return sys::last_error("stat", path);
   }
+  if (S_ISLNK(at.st_mode)) return false;  // to a claim's volume
   if (::lstat((path + "/..").c_str(), &parent) != 0) return sys::last_error("stat", path);
   return at.st_dev != parent.st_dev;
 }
@@ -147,6 +149,7 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
 base::Status make_volume(const std::string& path, const VolumeContent& v, std::optional<uint32_t> fs_group) {
   switch (v.kind) {
     case VolumeContent::Kind::kHost: return check_host_path(v);
+    case VolumeContent::Kind::kClaimed: return link_claimed(path, v.claimed, fs_group, false);
     case VolumeContent::Kind::kEmpty:
       if (sys::exists(path)) return {};
       TRY(sys::mkdir_all(path, 0777));
@@ -167,6 +170,24 @@ base::Status make_volume(const std::string& path, const VolumeContent& v, std::o
   return {};
 }
 
+base::Status link_claimed(const std::string& path, const ClaimedVolume& volume,
+                          std::optional<uint32_t> fs_group, bool group_on_mismatch) {
+  std::string target = volume.path;
+  if (volume.is_local) {
+    const size_t slash = volume.path.rfind('/');
+    target = TRY(open_local_data(volume.path.substr(0, slash), volume.path.substr(slash + 1),
+                                 volume.size_bytes, probe_storage()))
+                 .path;
+  } else {
+    struct stat at {};
+    if (::stat(target.c_str(), &at) != 0) return sys::last_error("stat", target);
+  }
+  if (fs_group && volume.takes_group) TRY(give_to_group(target, *fs_group, group_on_mismatch));
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", path);
+  if (::symlink(target.c_str(), path.c_str()) != 0) return sys::last_error("symlink", path);
+  return {};
+}
+
 base::Status make_pod_directory(const Layout& layout, const std::string& uid, const PodDirectory& content) {
   const std::string dir = layout.pod(uid);
   TRY(sys::mkdir_all(layout.pods(), 0755));
@@ -180,9 +201,13 @@ base::Status make_pod_directory(const Layout& layout, const std::string& uid, co
   TRY(put("hostname", content.hostname + "\n"));
   if (content.shm) TRY(mount_tmpfs(dir + "/shm", "mode=1777,size=65536k"));
   TRY(sys::mkdir_all(layout.volumes(uid), 0755));
-  for (const auto& v : content.volumes)
-    TRY_WRAP(make_volume(layout.volume(uid, v.name), v, content.fs_group),
-             "MountVolume.SetUp failed for volume \"" + v.name + "\"", "");
+  for (const auto& v : content.volumes) {
+    const std::string path = layout.volume(uid, v.name),
+                      failed = "MountVolume.SetUp failed for volume \"" + v.name + "\"";
+    if (v.kind == VolumeContent::Kind::kClaimed)
+      TRY_WRAP(link_claimed(path, v.claimed, content.fs_group, content.group_on_mismatch), failed, "");
+    else TRY_WRAP(make_volume(path, v, content.fs_group), failed, "");
+  }
   return {};
 }
 
@@ -237,6 +262,15 @@ base::Status make_mount_point(const MountPoint& point) {
       ::openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!file.valid() && errno != EEXIST) return sys::last_error("make mount point", point.volume + "/" + path);
   return {};
+}
+
+base::Result<std::string> link_target(const std::string& path) {
+  char buffer[PATH_MAX];
+  const ssize_t size = ::readlink(path.c_str(), buffer, sizeof buffer);
+  if (size < 0) return sys::last_error("readlink", path);
+  if (size == static_cast<ssize_t>(sizeof buffer))
+    return base::make_error(base::Kind::kInvalid, "readlink", path, "its target is too long");
+  return std::string(buffer, static_cast<size_t>(size));
 }
 
 base::Status bind_sub_path(int fd, const std::string& target) {

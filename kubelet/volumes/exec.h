@@ -17,11 +17,16 @@ struct PodDirectory {
   std::string hosts, resolv_conf, hostname;  // contents
   bool shm = true;                           // a tmpfs of its own for /dev/shm (not with hostIPC)
   std::optional<uint32_t> fs_group;
+  bool group_on_mismatch = false;  // fsGroupChangePolicy OnRootMismatch
   std::vector<VolumeContent> volumes;
 };
 base::Status make_pod_directory(const Layout& layout, const std::string& uid, const PodDirectory& content);
 base::Status make_volume(const std::string& path, const VolumeContent& volume,
                          std::optional<uint32_t> fs_group);
+// A claimed volume is a link to where its data lies, which is made and mounted if need be: it is found again
+// after a restart, and goes with the Pod while the data stays.
+base::Status link_claimed(const std::string& path, const ClaimedVolume& volume,
+                          std::optional<uint32_t> fs_group, bool group_on_mismatch);
 // Replaces all files at once behind the ..data symlink; nothing is written when nothing changed.
 // A reader sees the old files or the new ones, never a mixture.
 base::Status write_files(const std::string& directory, const std::vector<VolumeFile>& files,
@@ -35,6 +40,8 @@ base::Status make_mount_point(const MountPoint& point);
 
 // `sub_path` beneath `volume`, made as a directory when absent; no symlink leads out of it.
 base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std::string& sub_path);
+// Where a claimed volume of a Pod lies.
+base::Result<std::string> link_target(const std::string& path);
 // Mounts what the fd holds at `target`, a path no container can reach: the source of the
 // container's bind, which nobody can swap any more (CVE-2017-1002101, CVE-2021-25741).
 base::Status bind_sub_path(int fd, const std::string& target);

@@ -144,11 +144,15 @@ base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& 
     out.kind = VolumeContent::Kind::kFiles;
     for (const auto& source : v.projected->sources)
       TRY(add_projection(pod, source, mode(v.projected->default_mode), sources, out));
-  } else if (v.persistent_volume_claim || v.csi || v.nfs || v.ephemeral || v.iscsi || v.image || v.fc ||
-             v.rbd || v.cephfs) {
+  } else if (v.persistent_volume_claim || v.ephemeral) {
+    auto claimed = sources.claims.find(v.name);
+    if (claimed == sources.claims.end()) return bad_volume("its claim is not known yet");
+    out.kind = VolumeContent::Kind::kClaimed;
+    out.claimed = claimed->second;
+  } else if (v.csi || v.nfs || v.iscsi || v.image || v.fc || v.rbd || v.cephfs) {
     return bad_volume(
-        "this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI or "
-        "projected");
+        "this kind of volume is not supported: use emptyDir, hostPath, configMap, secret, downwardAPI, "
+        "projected, persistentVolumeClaim or ephemeral");
   } else {  // as in the API: no source means emptyDir
     const bool memory = v.empty_dir && v.empty_dir->medium == "Memory";
     if (v.empty_dir && !v.empty_dir->medium.empty() && !memory)

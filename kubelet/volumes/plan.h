@@ -1,5 +1,5 @@
 // What each volume of a Pod shall be: pure, from the Pod and the objects it refers to.
-// Kinds: emptyDir, hostPath, configMap, secret, downwardAPI, projected.
+// Kinds: emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, ephemeral.
 #pragma once
 
 #include <string>
@@ -7,6 +7,7 @@
 
 #include "api/types.h"
 #include "base/clock.h"
+#include "kubelet/volumes/claims.h"
 #include "kubelet/volumes/pod_values.h"
 
 namespace kubelet {
@@ -18,12 +19,13 @@ struct VolumeFile {
   bool operator==(const VolumeFile&) const = default;
 };
 struct VolumeContent {
-  enum class Kind { kEmpty, kMemory, kFiles, kHost } kind = Kind::kEmpty;
+  enum class Kind { kEmpty, kMemory, kFiles, kHost, kClaimed } kind = Kind::kEmpty;
   std::string name;
   std::vector<VolumeFile> files;  // kFiles
   bool in_memory = false;         // kFiles: secrets and tokens never reach a disk
   int64_t size_limit_bytes = 0;   // kMemory; 0: none
   std::string host_path, host_type;
+  ClaimedVolume claimed;  // kClaimed
 };
 
 // A place inside a volume where something else is mounted. The runtime can't make it in a volume that
@@ -42,6 +44,7 @@ struct TokenKey {
 struct VolumeSources {
   EnvSources env;
   std::map<TokenKey, std::string> tokens;
+  Claims claims = {};
 };
 
 struct Reference {

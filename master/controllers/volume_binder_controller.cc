@@ -98,7 +98,9 @@ void VolumeBinderController::sync_claim(const std::string& key, Reconciler::Fini
     if (claim->storage_class) view.storage_class = classes_.get(*claim->storage_class);
     else view.by_default = default_class(classes_);
     for (const auto& pod : pods_.find(using_claim(claim->meta.ns, claim->meta.name)))
-      if (pod->node.empty() && pod->active()) view.waiting_pods.push_back(pod->meta.name);
+      if (!pod->active()) continue;
+      else if (pod->node.empty()) view.waiting_pods.push_back(pod->meta.name);
+      else if (view.consumer_node.empty()) view.consumer_node = pod->node;
     if (view.storage_class && view.storage_class->provisioner == api::local_volumes::kProvisioner)
       for (const auto& [name, node] : nodes_.all()) {
         view.nodes.push_back(node);

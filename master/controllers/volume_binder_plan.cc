@@ -147,6 +147,12 @@ VolumePlan plan_any(const ClaimView& view) {
     return plan;
   }
   if (delayed && label(claim.annotations, kSelectedNode).empty()) {
+    // Its consumer was given to a node by somebody who does not choose for claims: there it has to be.
+    if (!view.consumer_node.empty()) {
+      plan.write = patch_claim(claim, {{"annotations", json::object{{kSelectedNode, view.consumer_node}}}},
+                               {}, fmt::format("selected node {}", view.consumer_node));
+      return plan;
+    }
     if (view.waiting_pods.empty())
       plan.events.push_back(
           {"Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding"});

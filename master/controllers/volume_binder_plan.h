@@ -23,6 +23,7 @@ struct ClaimView {
   std::shared_ptr<const StorageClass> storage_class;  // that it names
   std::shared_ptr<const StorageClass> by_default;
   std::vector<std::string> waiting_pods;  // Pods without a node that use it
+  std::string consumer_node;              // of a Pod that uses it and has one; empty: none has
   std::vector<std::shared_ptr<const Node>> nodes;
   std::map<std::string, int> volumes_on;  // how many volumes of ours a node has, by name
   base::Time now{};

@@ -184,6 +184,16 @@ class Examples(cluster.ClusterTest):
         self.kubectl("patch", "cronjob", "report", "-p", '{"spec":{"suspend":true}}')
         self.assertTrue(self.get("cronjob", "report")["spec"]["suspend"])
 
+    def test_15_persistent_volume(self):
+        self.example(15)
+        self.kubectl("wait", "--for=condition=Ready", "pod/notes", "--timeout=60s")
+        self.exec("notes", "sh", "-c", "echo remember >> /data/notes")
+        self.kubectl("delete", "pod", "notes")
+        self.example(15)
+        self.kubectl("wait", "--for=condition=Ready", "pod/notes", "--timeout=60s")
+        self.assertEqual(self.exec("notes", "cat", "/data/notes").stdout, "remember\n")
+        self.assertIn("No space left", self.exec("notes", "sh", "-c", "cat /dev/zero > /data/full", check=False).stderr)
+
 
 if __name__ == "__main__":
     cluster.main()

@@ -23,9 +23,7 @@ OTHERS = {
     "Pod.spec.containers.resources.claims": "a StatefulSet's",
     "Pod.spec.ephemeralContainers": "their statuses",
     "Pod.spec.serviceAccount": "of requests",
-    "Pod.spec.volumes.ephemeral": "ephemeral storage",
     "Pod.spec.volumes.image": "of containers",
-    "Pod.spec.volumes.persistentVolumeClaim": "named in Pods of StatefulSets",
 }
 ROOTS = (("core", "Pod"), ("core", "Service"), ("core", "Node"), ("core", "ServiceAccount"))
 

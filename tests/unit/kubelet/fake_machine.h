@@ -287,10 +287,25 @@ class FakeMachine final : public Machine {
           {"status", base::json::object{{"token", "token-" + std::to_string(++tokens_given)}}}}));
     });
   }
+  void fetch_claims(const api::Pod& pod, Answer<Claims> done) override {
+    later("claims", [this, done, wanted = claims_of(pod)](bool fails) {
+      if (fails) return done(failed("fetch claims"));
+      Claims claims;
+      for (const auto& [volume, claim] : wanted) {
+        auto known = this->claims.find(claim);
+        if (known == this->claims.end())
+          return done(base::make_error(base::Kind::kUnavailable, "claims", claim,
+                                       "persistentvolumeclaim \"" + claim + "\" not found"));
+        claims[volume] = known->second;
+      }
+      done(claims);
+    });
+  }
   void event(const EventSubject& subject, bool warning, std::string reason, std::string message) override {
     events += std::string(warning ? "Warning " : "Normal ") +
               (subject.container.empty() ? "" : subject.container + " ") + reason + ": " + message + "\n";
   }
+  std::map<std::string, ClaimedVolume> claims;  // that are bound, by name
   void bump() { api.at("metadata").as_object()["resourceVersion"] = std::to_string(++version_); }
 
  private:

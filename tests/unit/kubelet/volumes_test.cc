@@ -67,8 +67,7 @@ TEST(VolumesPlan, SaysWhatIsWrong) {
       plan(R"({"name":"v","configMap":{"name":"there","items":[{"key":"a","path":"../../etc/passwd"}]}})")
           .find("leaves the volume"),
       std::string::npos);
-  EXPECT_NE(plan(R"({"name":"v","persistentVolumeClaim":{"claimName":"x"}})").find("not supported"),
-            std::string::npos);
+  EXPECT_NE(plan(R"({"name":"v","nfs":{"server":"s","path":"/"}})").find("not supported"), std::string::npos);
 }
 
 TEST(VolumesPlan, TokensAreForWhoRunsThere) {

@@ -185,6 +185,8 @@ TEST(VolumeBinderPlan, FirstConsumers) {
   view.waiting_pods = {"q", "p"};
   EXPECT_EQ(plan_claim(view).text(),
             "event Normal WaitForPodScheduled: waiting for pods p,q to be scheduled\n");
+  view.consumer_node = "n3";
+  EXPECT_EQ(plan_claim(view).text(), "claim default/c: selected node n3\n");
   const std::string selected =
       R"(,"annotations":{"volume.kubernetes.io/storage-provisioner":"sampan.io/local",)"
       R"("volume.beta.kubernetes.io/storage-provisioner":"sampan.io/local","volume.kubernetes.io/selected-node":"n2"})";
