@@ -6,6 +6,7 @@
 
 #include "api/client/transport.h"
 #include "api/status.h"
+#include "api/yaml.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/sys.h"
@@ -38,6 +39,7 @@ struct Flags {
   std::vector<std::string> admission_plugins;
   std::string log_level = "info";
   std::string audit_policy_file;
+  std::string scheduler_config;
   master::StoreOptions store;
   bool check_store = false;
   master::AuditLog::Options audit_log;
@@ -178,8 +180,16 @@ Status run(const Flags& flags) {
   master::controllers::Controllers controllers(
       loop, api->local_transport({"system:kube-controller-manager", {"system:authenticated"}}),
       controller_options);
+  master::scheduler::Config scheduling;
+  if (!flags.scheduler_config.empty()) {
+    const auto documents = TRY_WRAP(api::parse_yaml(TRY(base::sys::read_file(flags.scheduler_config))),
+                                    "read --scheduler-config", flags.scheduler_config);
+    scheduling =
+        TRY_WRAP(master::scheduler::read_config(documents.empty() ? base::json::value() : documents[0]),
+                 "read --scheduler-config", flags.scheduler_config);
+  }
   master::scheduler::Scheduler scheduler(
-      loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}));
+      loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}), std::move(scheduling));
   // Their rights come from the default roles.
   api->when_bootstrapped([&] {
     account_secrets =
@@ -262,6 +272,8 @@ int main(int argc, char** argv) {
                  "days that a rotated audit log is kept; 0: any")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_option("--scheduler-config", flags.scheduler_config,
+                 "kubescheduler.config.k8s.io/v1 KubeSchedulerConfiguration: profiles of the scheduler");
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")->capture_default_str();
   app.add_flag("--accept-data-loss", flags.store.accept_data_loss,
                "start although writes that were acknowledged are missing from the store; what is replaced is "

@@ -55,19 +55,23 @@ void PodWriter::evict(const controllers::ObjectRef& victim, const std::string& p
                                               {"reason", "PreemptionByScheduler"},
                                               {"message", message},
                                               {"lastTransitionTime", base::format_time(now_())}}}}};
-  patch_status(victim, std::move(status), [this, victim, preemptor_uid, node, done](base::Status marked) {
-    if (!marked.ok()) return done(marked.error().kind == base::Kind::kNotFound ? base::Status() : marked);
-    client_.remove(
-        api::resources::pods, victim.ns, victim.name, json::object{{"preconditions", {{"uid", victim.uid}}}},
-        [this, victim, preemptor_uid, node, done](base::Result<json::value> result) {
-          if (!result.ok())
-            return done(result.error().kind == base::Kind::kNotFound ? base::Status()
-                                                                     : base::Status(result.error()));
-          events_.record(victim, "Normal", "Preempted",
-                         fmt::format("Preempted by pod {} on node {}", preemptor_uid, node));
-          done(base::Status());
-        });
-  });
+  patch_status(
+      victim, std::move(status),
+      [this, victim, preemptor_uid, scheduler_name, node, done](base::Status marked) {
+        if (!marked.ok()) return done(marked.error().kind == base::Kind::kNotFound ? base::Status() : marked);
+        client_.remove(
+            api::resources::pods, victim.ns, victim.name,
+            json::object{{"preconditions", {{"uid", victim.uid}}}},
+            [this, victim, preemptor_uid, scheduler_name, node, done](base::Result<json::value> result) {
+              if (!result.ok())
+                return done(result.error().kind == base::Kind::kNotFound ? base::Status()
+                                                                         : base::Status(result.error()));
+              events_.record(victim, "Normal", "Preempted",
+                             fmt::format("Preempted by pod {} on node {}", preemptor_uid, node),
+                             scheduler_name);
+              done(base::Status());
+            });
+      });
 }
 
 }  // namespace master::scheduler

@@ -23,8 +23,8 @@ class PodWriter {
   void evict(const controllers::ObjectRef& victim, const std::string& preemptor_uid,
              const std::string& scheduler_name, const std::string& node, Done done);
   void event(const controllers::ObjectRef& pod, std::string_view type, std::string_view reason,
-             std::string_view message) {
-    events_.record(pod, type, reason, message);
+             std::string_view message, const std::string& scheduler_name) {
+    events_.record(pod, type, reason, message, scheduler_name);
   }
 
  private:

@@ -6,10 +6,10 @@
 
 namespace master::scheduler {
 
-base::Duration Queue::backoff(int failures) {
-  base::Duration out = kFirstBackoff;
-  for (int i = 1; i < failures && out < kLastBackoff; ++i) out *= 2;
-  return std::min(out, kLastBackoff);
+base::Duration Queue::backoff(int failures) const {
+  base::Duration out = first_backoff_;
+  for (int i = 1; i < failures && out < last_backoff_; ++i) out *= 2;
+  return std::min(out, last_backoff_);
 }
 void Queue::leave(const std::string& pod, Entry& entry) {
   switch (entry.state) {

@@ -18,8 +18,10 @@ namespace master::scheduler {
 
 class Queue {
  public:
-  static constexpr base::Duration kFirstBackoff = std::chrono::seconds(1),
-                                  kLastBackoff = std::chrono::seconds(10), kFlush = std::chrono::minutes(5);
+  static constexpr base::Duration kFlush = std::chrono::minutes(5);
+  explicit Queue(base::Duration first_backoff = std::chrono::seconds(1),
+                 base::Duration last_backoff = std::chrono::seconds(10))
+      : first_backoff_(first_backoff), last_backoff_(last_backoff) {}
 
   // New, or changed in what it asks for: it is tried at once. The failures of one that was known stay.
   void add(const std::string& pod, std::shared_ptr<const Ask> ask);
@@ -55,7 +57,7 @@ class Queue {
   void leave(const std::string& pod, Entry& entry);
   void enter(const std::string& pod, Entry& entry, State state);
   void flush(base::Time now);
-  static base::Duration backoff(int failures);
+  base::Duration backoff(int failures) const;
 
   std::unordered_map<std::string, Entry> entries_;
   std::set<Place> active_;
@@ -63,6 +65,7 @@ class Queue {
   // The unschedulable by what decides whether a change helps them: one answer for many.
   std::map<std::pair<std::shared_ptr<const Ask>, uint32_t>, std::set<std::string>> alike_;
   uint64_t next_order_ = 0;
+  base::Duration first_backoff_, last_backoff_;
 };
 
 }  // namespace master::scheduler

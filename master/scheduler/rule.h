@@ -23,6 +23,7 @@ struct Profile {
   std::map<std::string, int> weights;    // in place of the table's; 0: no score
   std::set<std::string> without;         // rules that do not filter
   Fit fit;
+  int hard_pod_affinity_weight = 1;  // of a placed Pod's required terms in the score of another
 };
 
 struct Question {

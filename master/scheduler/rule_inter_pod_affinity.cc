@@ -91,7 +91,6 @@ struct AffinityFilter : Filter {
   std::map<std::string, std::map<std::string, int>> apart_changes;  // by key and value
 };
 
-constexpr int kRequiredWeight = 1;  // hardPodAffinityWeight: of a placed Pod's required terms
 struct AffinityScorer : Scorer {
   explicit AffinityScorer(const Question& q) {
     const Asked& asked = q.picture.index().asked(q.ask);
@@ -104,7 +103,7 @@ struct AffinityScorer : Scorer {
     own(q.ask.preferred_affinity, asked.preferred_affinity, 1);
     own(q.ask.preferred_anti_affinity, asked.preferred_anti_affinity, -1);
     for (const Held* held : q.picture.index().held_about(q.ask)) {
-      const int weight = held->about == Held::About::kTogether         ? kRequiredWeight
+      const int weight = held->about == Held::About::kTogether         ? q.profile.hard_pod_affinity_weight
                          : held->about == Held::About::kRatherTogether ? held->term.weight
                          : held->about == Held::About::kRatherApart    ? -held->term.weight
                                                                        : 0;

@@ -31,6 +31,7 @@ base::Time queue_now() { return base::Time(std::chrono::steady_clock::now().time
 struct Scheduler::Impl {
   struct Waiting {
     std::shared_ptr<const Ask> ask;
+    const Profile* profile = nullptr;
     controllers::ObjectRef ref;
     std::string told;          // the message of its last Event
     std::string shown, since;  // of its condition, as the watch last showed it or we have written it since
@@ -38,8 +39,10 @@ struct Scheduler::Impl {
     bool binding = false;
   };
 
-  Impl(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, std::function<base::Time()> now)
-      : loop(loop_in), transport(std::move(transport_in)), writer(transport, std::move(now)) {}
+  Impl(base::Loop& loop_in, std::shared_ptr<api::Transport> transport_in, Config config,
+       std::function<base::Time()> now)
+      : loop(loop_in), transport(std::move(transport_in)), writer(transport, std::move(now)),
+        profiles(std::move(config.profiles)), queue(config.first_backoff, config.last_backoff) {}
 
   void start() {
     follow(api::resources::nodes, [this](Seen seen, const json::value& object) { node_seen(seen, object); });
@@ -97,14 +100,15 @@ struct Scheduler::Impl {
       return place(key, object, std::string(node));
     }
     const std::string_view scheduler_name = string_at(object, "spec", "schedulerName");
-    const bool ours = scheduler_name.empty() || scheduler_name == profile.scheduler_name;
-    if (!ours || !string_at(object, "metadata", "deletionTimestamp").empty()) return drop(key);
+    auto profile = profiles.find(scheduler_name.empty() ? "default-scheduler" : std::string(scheduler_name));
+    if (profile == profiles.end() || !string_at(object, "metadata", "deletionTimestamp").empty())
+      return drop(key);
     if (!base::list_at(find_path(object, "spec", "schedulingGates")).empty()) {
       drop(key);
       return tell_gated(key, object);
     }
     gated.erase(key);
-    pending(key, object);
+    pending(key, object, profile->second);
   }
   void place(const std::string& key, const json::value& object, std::string node) {
     Placed now;
@@ -147,7 +151,7 @@ struct Scheduler::Impl {
     picture.remove(key);
     changed({Change::kPodRemoved, nullptr, ask.get()});
   }
-  void pending(const std::string& key, const json::value& object) {
+  void pending(const std::string& key, const json::value& object, const Profile& profile) {
     const std::string_view uid = string_at(object, "metadata", "uid");
     if (auto at = waiting.find(key); at != waiting.end() && at->second.ref.uid != uid)
       drop(key);  // whatever had this name before
@@ -162,6 +166,7 @@ struct Scheduler::Impl {
     }
     if (fresh) {
       unplace(key);
+      pod.profile = &profile;
       pod.ref = {"v1", "Pod", std::string(string_at(object, "metadata", "namespace")),
                  std::string(string_at(object, "metadata", "name")), std::string(uid)};
       pod.ask = picture.share(read_ask(object));
@@ -231,7 +236,7 @@ struct Scheduler::Impl {
   // ---- plan and act
   void schedule(const std::string& key, Waiting& pod) {
     const Choice choice =
-        choose(*pod.ask, key, picture, profile, start_at, std::hash<std::string>()(pod.ref.uid));
+        choose(*pod.ask, key, picture, *pod.profile, start_at, std::hash<std::string>()(pod.ref.uid));
     if (!picture.nodes().empty()) start_at = (start_at + choice.looked_at) % picture.nodes().size();
     base::log::debug("schedule {}: {}", key, choice.node.empty() ? choice.message : choice.node);
     if (choice.node.empty()) return unschedulable(key, pod, choice);
@@ -245,14 +250,16 @@ struct Scheduler::Impl {
     picture.denominate(key);
     picture.place(key, std::move(placed));
     queue.changed({Change::kPodPlaced, nullptr, pod.ask.get()}, queue_now());
-    writer.bind(pod.ref, choice.node, [this, key, ref = pod.ref, node = choice.node](base::Status result) {
-      if (result.ok())
-        return writer.event(ref, "Normal", "Scheduled",
-                            fmt::format("Successfully assigned {} to {}", key, node));
-      bind_failed(key, ref, result.error());
-    });
+    writer.bind(pod.ref, choice.node,
+                [this, key, ref = pod.ref, profile = pod.profile, node = choice.node](base::Status result) {
+                  if (!result.ok()) return bind_failed(key, ref, *profile, result.error());
+                  writer.event(ref, "Normal", "Scheduled",
+                               fmt::format("Successfully assigned {} to {}", key, node),
+                               profile->scheduler_name);
+                });
   }
-  void bind_failed(const std::string& key, const controllers::ObjectRef& ref, const base::Error& error) {
+  void bind_failed(const std::string& key, const controllers::ObjectRef& ref, const Profile& profile,
+                   const base::Error& error) {
     auto at = waiting.find(key);
     if (at == waiting.end() || at->second.ref.uid != ref.uid) return;  // gone, or bound after all
     at->second.binding = false;
@@ -261,11 +268,12 @@ struct Scheduler::Impl {
     wake();
     if (error.kind == base::Kind::kNotFound) return;  // its deletion is on the way
     base::log::warning("bind {}: {}", key, error.message());
-    writer.event(ref, "Warning", "FailedScheduling", error.message());
+    writer.event(ref, "Warning", "FailedScheduling", error.message(), profile.scheduler_name);
   }
   void unschedulable(const std::string& key, Waiting& pod, const Choice& choice) {
     Preemption plan;
-    if (!picture.nodes().empty()) plan = plan_preemption(*pod.ask, key, picture, profile, choice, start_at);
+    if (!picture.nodes().empty())
+      plan = plan_preemption(*pod.ask, key, picture, *pod.profile, choice, start_at);
     queue.unschedulable(key, choice.refused_by, queue_now());
     std::string nominated = plan.keep_nomination ? pod.nominated : plan.node;
     if (nominated.empty()) picture.denominate(key);
@@ -286,7 +294,7 @@ struct Scheduler::Impl {
              const std::string& node) {
     const auto [ns, name] = controllers::split_key(victim.pod);
     base::log::info("preempt {} on {} for {}", victim.pod, node, key);
-    writer.evict({"v1", "Pod", ns, name, victim.uid}, pod.ref.uid, profile.scheduler_name, node,
+    writer.evict({"v1", "Pod", ns, name, victim.uid}, pod.ref.uid, pod.profile->scheduler_name, node,
                  [this, key, victim](base::Status result) {
                    evicting.erase(victim.uid);
                    if (result.ok()) return;
@@ -297,7 +305,8 @@ struct Scheduler::Impl {
                  });
   }
   void tell(const std::string& key, Waiting& pod, const std::string& message, const std::string& nominated) {
-    if (pod.told != message) writer.event(pod.ref, "Warning", "FailedScheduling", message);
+    if (pod.told != message)
+      writer.event(pod.ref, "Warning", "FailedScheduling", message, pod.profile->scheduler_name);
     pod.told = message;
     if (pod.shown == message && pod.nominated == nominated) return;  // by a scheduler before this one
     pod.shown = message;
@@ -316,7 +325,7 @@ struct Scheduler::Impl {
   base::Loop& loop;
   std::shared_ptr<api::Transport> transport;
   PodWriter writer;
-  Profile profile;
+  const std::map<std::string, Profile> profiles;  // by scheduler name
   std::vector<std::unique_ptr<api::Informer>> informers;
   bool synced = false, posted = false;
   Picture picture;
@@ -328,9 +337,9 @@ struct Scheduler::Impl {
   std::optional<base::Loop::Handle> alarm;
 };
 
-Scheduler::Scheduler(base::Loop& loop, std::shared_ptr<api::Transport> transport,
+Scheduler::Scheduler(base::Loop& loop, std::shared_ptr<api::Transport> transport, Config config,
                      std::function<base::Time()> now)
-    : impl_(std::make_unique<Impl>(loop, std::move(transport), std::move(now))) {}
+    : impl_(std::make_unique<Impl>(loop, std::move(transport), std::move(config), std::move(now))) {}
 Scheduler::~Scheduler() = default;
 void Scheduler::start() { impl_->start(); }
 

@@ -9,13 +9,14 @@
 #include "api/client/client.h"
 #include "base/clock.h"
 #include "base/loop.h"
+#include "master/scheduler/scheduler_config.h"
 
 namespace master::scheduler {
 
 class Scheduler {
  public:
   // Does nothing until start(). Destroying it stops all work; requests in flight are dropped.
-  Scheduler(base::Loop& loop, std::shared_ptr<api::Transport> transport,
+  Scheduler(base::Loop& loop, std::shared_ptr<api::Transport> transport, Config config = {},
             std::function<base::Time()> now = base::wall_now);
   ~Scheduler();
   void start();

@@ -21,7 +21,9 @@ struct Cluster {
     create_namespace("kube-node-lease");
     for (int i = 0; i < nodes; ++i) add_node("node-" + std::to_string(i));
     controllers = std::make_unique<master::controllers::Controllers>(loop, server, options);
-    scheduler = std::make_unique<master::scheduler::Scheduler>(loop, server, options.now);
+    master::scheduler::Config scheduling;
+    scheduling.first_backoff = 50ms;  // a lost request costs the test little
+    scheduler = std::make_unique<master::scheduler::Scheduler>(loop, server, scheduling, options.now);
     controllers->start();
     scheduler->start();
   }

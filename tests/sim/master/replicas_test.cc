@@ -207,4 +207,40 @@ TEST(SimScheduler, SpreadsReplicasOverNodes) {
   EXPECT_EQ(per_node, (std::map<std::string, int>{{"node-0", 3}, {"node-1", 3}, {"node-2", 3}}));
 }
 
+TEST(SimScheduler, PreemptionMakesRoomWhateverIsLost) {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    Cluster cluster(seed, 2);
+    auto create = [&](const std::string& name, const char* cpu, int priority) {
+      cluster.server->create(
+          r::pods, "default",
+          json::object{
+              {"apiVersion", "v1"},
+              {"kind", "Pod"},
+              {"metadata", {{"name", name}}},
+              {"spec",
+               {{"priority", priority},
+                {"containers",
+                 json::array{json::object{{"name", "c"}, {"resources", {{"requests", {{"cpu", cpu}}}}}}}}}}});
+    };
+    for (int i = 0; i < 8; ++i) create(fmt::format("low-{}", i), "2", i % 2);
+    for (int round = 0; round < 3; ++round) cluster.settle(), cluster.kubelets();
+    cluster.server->fail_before = cluster.server->fail_after = 0.15;
+    create("high", "3", 10);  // two of the lowest on one of the nodes
+    auto node_of = [&](const json::object& pod) {
+      return base::string_at(json::value(pod), "spec", "nodeName");
+    };
+    auto high_runs = [&] { return !node_of(*cluster.server->get(r::pods, "default", "high")).empty(); };
+    for (int round = 0; round < 500 && !high_runs(); ++round) cluster.settle(), cluster.kubelets();
+    EXPECT_TRUE(high_runs());
+    int gone = 8;
+    for (int i = 0; i < 8; ++i) {
+      const json::object* pod = cluster.server->get(r::pods, "default", fmt::format("low-{}", i));
+      gone -= pod != nullptr;
+      EXPECT_TRUE(pod || i % 2 == 0) << "the more important of the two kinds stays";
+    }
+    EXPECT_EQ(gone, 2);
+  }
+}
+
 }  // namespace simulated

@@ -16,7 +16,7 @@ class SchedulerTest : public ServerTest {
   void start() {
     scheduler_.reset();
     scheduler_ = std::make_unique<scheduler::Scheduler>(
-        loop_, server_->local_transport({"system:kube-scheduler", {"system:authenticated"}}),
+        loop_, server_->local_transport({"system:kube-scheduler", {"system:authenticated"}}), config_,
         [this] { return now_; });
     scheduler_->start();
   }
@@ -40,6 +40,7 @@ class SchedulerTest : public ServerTest {
   }
 
   base::Time now_ = base::parse_time("2026-01-01T00:00:00Z").value_or(base::Time{});
+  scheduler::Config config_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
 };
 
@@ -116,6 +117,32 @@ TEST_F(SchedulerTest, GatedPodsAreToldSo) {
           "application/merge-patch+json"));
   wait_for([&] { return base::string_at(scheduled(), "reason") == "Unschedulable"; });
   EXPECT_NE(version(), before);
+}
+
+TEST_F(SchedulerTest, PodsOfOtherSchedulersAreLeftAloneAndThoseOfProfilesAreNot) {
+  config_.profiles["packer"].scheduler_name = "packer";
+  start();
+  for (const char* name : {"packer", "another"})
+    ok(call("POST", kPods,
+            fmt::format(R"({{"metadata":{{"name":"{0}"}},"spec":{{"schedulerName":"{0}",
+                "containers":[{{"name":"c","image":"i"}}]}}}})",
+                        name)),
+       201);
+  ok(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n"}})"), 201);
+  ok(call("PATCH", "/api/v1/nodes/n/status",
+          R"({"status":{"allocatable":{"cpu":"2","memory":"1Gi","pods":"9"}}})",
+          "application/merge-patch+json"));
+  auto node_of = [&](const char* name) {
+    return std::string(
+        base::string_at(ok(call("GET", fmt::format("{}/{}", kPods, name))), "spec", "nodeName"));
+  };
+  wait_for([&] { return node_of("packer") == "n"; });
+  EXPECT_EQ(node_of("another"), "");
+  wait_for([&] {
+    auto list = ok(call("GET", "/api/v1/namespaces/default/events?fieldSelector=reason=Scheduled"));
+    const auto& items = list.at("items").get_array();
+    return items.size() == 1 && base::string_at(items[0], "source", "component") == "packer";
+  });
 }
 
 }  // namespace
