@@ -56,12 +56,19 @@ Service service_from(const value& object) {
     s.affinity_seconds = static_cast<uint32_t>(std::clamp<int64_t>(seconds, 1, 86400));
   }
   each(base::find(spec, "externalIPs"), [&](const value& ip) { s.external_ips.push_back(text(&ip)); });
-  if (s.type == "LoadBalancer")
+  if (s.type == "LoadBalancer") {
+    each(base::find(spec, "loadBalancerSourceRanges"), [&](const value& range) {
+      std::string one = text(&range);
+      std::erase(one, ' ');  // Kubernetes takes blanks around it
+      s.source_ranges.push_back(std::move(one));
+    });
+    s.health_port = port_of(base::find(spec, "healthCheckNodePort"));
     each(base::find_path(object, "status", "loadBalancer", "ingress"), [&](const value& ingress) {
       // ipMode Proxy (KEP-1860): the balancer itself must see the traffic.
       if (base::string_at(ingress, "ipMode") != "Proxy" && !base::string_at(ingress, "ip").empty())
         s.load_balancer_ips.push_back(text(base::find(ingress, "ip")));
     });
+  }
   // The condition of who assigned them (master/controllers/load_balancer_plan.h).
   each(base::find_path(object, "status", "conditions"), [&](const value& condition) {
     if (base::string_at(condition, "type") == "sampan.io/LoadBalancer" &&

@@ -14,6 +14,7 @@
 #include "proxy/announcer.h"
 #include "proxy/dns_server.h"
 #include "proxy/feed.h"
+#include "proxy/health_checks.h"
 #include "proxy/nft_exec.h"
 #include "proxy/proxier.h"
 
@@ -117,7 +118,11 @@ base::Status serve(const Options& o) {
   auto config = TRY(api::load_kubeconfig(o.kubeconfig));
   auto transport = TRY(api::connect(loop, config));
   Announcer announcer(loop, transport, proxier.cluster(), o.node_name);
-  proxier.on_touch = [&](const std::string& key) { announcer.touch(key); };
+  HealthChecks checks(loop, proxier.cluster(), o.node_name, [&] { return proxier.converged(); });
+  proxier.on_touch = [&](const std::string& key) {
+    announcer.touch(key);
+    checks.touch(key);
+  };
 
   base::http::Server health(loop, nullptr, {}, [&](std::shared_ptr<base::http::Exchange> exchange) {
     std::string_view path = exchange->request().path();

@@ -21,8 +21,10 @@ constexpr uint32_t kDportOffset = 2;                             // TCP, UDP and
 constexpr uint32_t kIpv4 = 7, kInetProto = 12, kInetService = 13, kMark = 19;
 constexpr size_t kMessageLimit = 48 << 10;  // an attribute's length has 16 bits
 
-std::string key_bytes(const Element& e) {
-  uint32_t words[4] = {htonl(e.key.ip.v4_bits()), 0, 0, e.index};
+// The last key of an interval with `end`, else the first.
+std::string key_bytes(const Element& e, bool end = false) {
+  uint32_t words[4] = {htonl(e.key.ip.v4_bits()), 0, 0, static_cast<uint32_t>(e.index)};
+  if (e.set == Set::kSources) words[3] = htonl(static_cast<uint32_t>(end ? e.index : e.index >> 32));
   if (e.set == Set::kHairpin) {
     words[1] = words[0];
     return {reinterpret_cast<char*>(words), 8};
@@ -30,7 +32,7 @@ std::string key_bytes(const Element& e) {
   uint16_t port = htons(e.key.port);
   std::memcpy(&words[1], &e.key.protocol, 1);
   std::memcpy(&words[2], &port, 2);
-  return {reinterpret_cast<char*>(words), e.is_endpoint() ? 16u : 12u};
+  return {reinterpret_cast<char*>(words), e.is_endpoint() || e.set == Set::kSources ? 16u : 12u};
 }
 
 // In a sticky map the endpoint stands behind a word of zero; see sticky_rules().
@@ -183,6 +185,11 @@ class Encoder {
       size_t key = at.begin(NFTA_SET_ELEM_KEY);
       at.put(NFTA_DATA_VALUE, key_bytes(actions[i].element));
       at.end(key);
+      if (actions[i].element.set == Set::kSources) {
+        size_t last = at.begin(NFTA_SET_ELEM_KEY_END);
+        at.put(NFTA_DATA_VALUE, key_bytes(actions[i].element, true));
+        at.end(last);
+      }
       if (adds) put_value(at, actions[i].value, is_sticky(actions[i].element.set));
       at.end(element);
     }

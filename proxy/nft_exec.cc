@@ -40,12 +40,13 @@ uint16_t port_at(std::string_view data, size_t at) {
   return ntohs(value);
 }
 
-Element parse_element(Set set, uint16_t count, std::string_view key) {
+Element parse_element(Set set, uint16_t count, std::string_view key, std::string_view end) {
   Element element{set, count, {ip_at(key, 0), 0, 0}, 0};
   if (set == Set::kHairpin) return element;
   element.key.protocol = static_cast<uint8_t>(key.size() > 4 ? key[4] : 0);
   element.key.port = port_at(key, 8);
-  if (key.size() >= 16) element.index = static_cast<uint16_t>(word(key, 12));
+  if (set == Set::kSources) element.index = source_index(ip_at(key, 12), ip_at(end.empty() ? key : end, 12));
+  else if (key.size() >= 16) element.index = static_cast<uint16_t>(word(key, 12));
   return element;
 }
 Value parse_value(std::string_view data) {
@@ -186,8 +187,9 @@ base::Result<Observed> Nftables::observe() {
     uint32_t before = TRY(generation());
     Observed observed;
     base::Status status = [&]() -> base::Status {
-      std::set<std::pair<Set, uint16_t>> sets = {
-          {Set::kServices, 0}, {Set::kExternalLocal, 0}, {Set::kBlocked, 0}, {Set::kHairpin, 0}};
+      std::set<std::pair<Set, uint16_t>> sets = {{Set::kServices, 0}, {Set::kExternalLocal, 0},
+                                                 {Set::kBlocked, 0},  {Set::kHairpin, 0},
+                                                 {Set::kGuarded, 0},  {Set::kSources, 0}};
       for (const std::string& name : TRY(chains()))
         if (auto found = parse_class(name)) {
           observed.classes.insert(*found);
@@ -200,7 +202,9 @@ base::Result<Observed> Nftables::observe() {
                                   [&](uint16_t, std::string_view element) {
                                     std::string_view key = find_attribute(
                                         find_attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
-                                    observed.elements[parse_element(set, count, key)] =
+                                    std::string_view end = find_attribute(
+                                        find_attribute(element, NFTA_SET_ELEM_KEY_END), NFTA_DATA_VALUE);
+                                    observed.elements[parse_element(set, count, key, end)] =
                                         parse_value(find_attribute(element, NFTA_SET_ELEM_DATA));
                                   });
                  }));

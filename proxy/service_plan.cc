@@ -92,6 +92,26 @@ void add_external(Builder& builder, const Key& key, const Targets& targets, bool
   }
 }
 
+// The ranges without those inside of others, which a set of intervals would not take; nothing: all clients.
+std::optional<std::set<std::pair<Ip, Ip>>> sources_of(const Service& service) {
+  if (service.source_ranges.empty()) return std::nullopt;
+  std::vector<base::Cidr> ranges;
+  for (const std::string& text : service.source_ranges)
+    if (auto cidr = base::Cidr::parse_v4(text)) ranges.push_back(cidr->canonical());
+  std::sort(ranges.begin(), ranges.end(),
+            [](const base::Cidr& a, const base::Cidr& b) { return a.prefix < b.prefix; });
+  std::set<std::pair<Ip, Ip>> out;
+  for (const base::Cidr& range : ranges) {
+    if (range.prefix == 0) return std::nullopt;
+    // Ranges by prefix lie inside of each other or apart.
+    auto after = out.upper_bound({range.first(), range.last()});
+    const bool inside = (after != out.begin() && std::prev(after)->second >= range.last()) ||
+                        (after != out.end() && after->first <= range.first());
+    if (!inside) out.insert({range.first(), range.last()});
+  }
+  return out;
+}
+
 bool holds(const std::vector<std::string>& addresses, Ip ip) {
   return std::any_of(addresses.begin(), addresses.end(),
                      [&](const std::string& text) { return Ip::parse_v4(text) == ip; });
@@ -139,15 +159,22 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
     if (auto ip = Ip::parse_v4(text)) given.push_back(*ip);
 
   Builder builder(service.affinity_seconds);
+  const auto sources = sources_of(service);
   std::set<Ip> local_addresses;
   for (const ServicePort& port : service.ports) {
     Targets targets = targets_of(port.name, port.protocol, slices, node.name, &local_addresses);
     add_internal(builder, {*cluster_ip, port.protocol, port.port}, targets, service.internal_local);
     for (Ip ip : external)
       add_external(builder, {ip, port.protocol, port.port}, targets, service.external_local);
-    for (Ip ip : given)
-      if (reserved.allows_given(node, ip, port.port))
-        add_external(builder, {ip, port.protocol, port.port}, targets, service.external_local);
+    for (Ip ip : given) {
+      if (!reserved.allows_given(node, ip, port.port)) continue;
+      const Key key{ip, port.protocol, port.port};
+      add_external(builder, key, targets, service.external_local);
+      if (!sources) continue;
+      builder.add(Set::kGuarded, key, Value::Kind::kNone);
+      for (const auto& [first, last] : *sources)
+        builder.elements[{Set::kSources, 0, key, source_index(first, last)}] = {};
+    }
     if (port.node_port == 0) continue;
     for (const std::string& text : node.addresses)
       if (auto ip = Ip::parse_v4(text); ip && reserved.allows_given(node, *ip, port.node_port))

@@ -27,7 +27,9 @@ struct Service {
   std::string external_name;
   std::vector<std::string> external_ips, load_balancer_ips;  // those of ipMode VIP
   std::vector<std::string> announced_ips;                    // those of a pool: nobody's on the link
+  std::vector<std::string> source_ranges;  // clients that load_balancer_ips admit; none: all
   std::vector<ServicePort> ports;
+  uint16_t health_port = 0;  // where the node says whether it has endpoints
   bool external_local = false, internal_local = false;
   bool publish_not_ready = false;
   bool rules = true;              // false: another proxy serves it; DNS knows it all the same

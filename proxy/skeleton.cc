@@ -20,6 +20,8 @@ std::string body(const SkeletonConfig& c) {
     type ipv4_addr . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service;
     flags dynamic,timeout; size 262144; timeout 10800s;
   }}
+  set guarded {{ type ipv4_addr . inet_proto . inet_service; }}
+  set sources {{ type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval; }}
   set hairpin {{ type ipv4_addr . ipv4_addr; }}
   set dns_clients {{ type ipv4_addr; flags dynamic,timeout; size 65536; timeout 10s; }}
   set dns_connections {{ type ipv4_addr; flags dynamic,timeout; size 65536; timeout 10s; }}
@@ -29,6 +31,18 @@ std::string body(const SkeletonConfig& c) {
   }}
   chain from_outside {{ ip saddr != {0} meta mark set meta mark | {1:#x}; }}
   chain from_anywhere {{ meta mark set meta mark | {1:#x}; }}
+  chain guard {{
+    ip daddr . meta l4proto . th dport . ip saddr @sources accept
+    drop
+  }}
+  chain guard_prerouting {{
+    type filter hook prerouting priority -110; policy accept;
+    ct state new ip daddr . meta l4proto . th dport @guarded goto guard
+  }}
+  chain guard_output {{
+    type filter hook output priority -110; policy accept;
+    ct state new ip daddr . meta l4proto . th dport @guarded goto guard
+  }}
   chain prerouting {{
     type nat hook prerouting priority -100; policy accept;
     ip saddr != {0} ip daddr . meta l4proto . th dport vmap @external_local

@@ -35,6 +35,7 @@ Set endpoint_set(const Class& c) {
   if (c.sticky_seconds) return local ? Set::kEndpointsLocalSticky : Set::kEndpointsSticky;
   return local ? Set::kEndpointsLocal : Set::kEndpoints;
 }
+uint64_t source_index(Ip first, Ip last) { return uint64_t{first.v4_bits()} << 32 | last.v4_bits(); }
 std::optional<Class> parse_class(std::string_view chain) {
   auto take = [&](std::string_view prefix) {
     if (!chain.starts_with(prefix)) return false;
@@ -66,12 +67,17 @@ std::string Element::set_name() const {
     case Set::kExternalLocal: return "external_local";
     case Set::kBlocked: return "blocked";
     case Set::kHairpin: return "hairpin";
+    case Set::kGuarded: return "guarded";
+    case Set::kSources: return "sources";
   }
   return {};
 }
 std::string Element::text() const {
   std::string key_text = set == Set::kHairpin ? key.ip.text() + " . " + key.ip.text() : key.text();
   if (is_endpoint()) key_text += " . " + std::to_string(index);
+  if (set == Set::kSources)
+    key_text += " . " + Ip::v4(static_cast<uint32_t>(index >> 32)).text() + "-" +
+                Ip::v4(static_cast<uint32_t>(index)).text();
   return set_name() + " " + key_text;
 }
 std::string Value::text() const {
@@ -102,7 +108,7 @@ std::string text(const std::vector<Action>& actions) {
 }
 
 size_t Table::Hash::operator()(const Element& e) const {
-  uint64_t hash = (uint64_t{e.key.port} << 16 | e.index) * 0x9e3779b97f4a7c15;
+  uint64_t hash = (uint64_t{e.key.port} << 48 ^ e.index) * 0x9e3779b97f4a7c15;
   hash ^= e.key.ip.hash() ^
           (uint64_t{e.count} << 16 | uint64_t{e.key.protocol} << 8 | static_cast<uint64_t>(e.set)) *
               0xc2b2ae3d27d4eb4f;

@@ -52,13 +52,17 @@ enum class Set : uint8_t {
   kExternalLocal,         // external_local: asked first for clients outside the cluster CIDR
   kBlocked,               // blocked: key : drop or refuse; asked when nothing rewrote the destination
   kHairpin,               // hairpin: addresses of local endpoints, which may meet themselves
+  kGuarded,               // guarded: keys that only some may reach …
+  kSources,               // sources: … key . client: these
 };
 Set endpoint_set(const Class& c);
+uint64_t source_index(Ip first, Ip last);
 struct Element {
   Set set = Set::kServices;
   uint16_t count = 0;  // N of the endpoint maps
   Key key;             // kHairpin: the address alone
-  uint16_t index = 0;
+  // Of an endpoint its number, of kSources the first client and the last (source_index).
+  uint64_t index = 0;
   auto operator<=>(const Element&) const = default;
   bool is_endpoint() const { return set <= Set::kEndpointsLocalSticky; }
   std::string set_name() const;

@@ -194,6 +194,22 @@ class Examples(cluster.ClusterTest):
         self.assertEqual(self.exec("notes", "cat", "/data/notes").stdout, "remember\n")
         self.assertIn("No space left", self.exec("notes", "sh", "-c", "cat /dev/zero > /data/full", check=False).stderr)
 
+    def test_16_load_balancer(self):
+        self.example(16)
+        self.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+        address = "{.status.loadBalancer.ingress[0].ip}"
+        self.wait(f"jsonpath={address}=192.0.2.11", "service/shop")
+        ask = ("curl", "-s", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", "--max-time", "30")
+        pods = {p["metadata"]["name"] for p in self.get("pods", "-l", "app=shop")["items"]}
+        self.assertIn(self.inside(*ask, "http://192.0.2.11/").stdout.split()[0], pods)
+        self.kubectl("create", "configmap", "sampan-address-pools", "--from-literal=default=192.0.2.150-192.0.2.160", namespace="kube-system")
+        self.addCleanup(self.kubectl, "delete", "configmap", "sampan-address-pools", namespace="kube-system")
+        self.wait(f"jsonpath={address}=192.0.2.150", "service/shop")
+        self.kubectl("annotate", "service", "shop", "metallb.io/loadBalancerIPs=192.0.2.155")
+        self.wait(f"jsonpath={address}=192.0.2.155", "service/shop")
+        self.assertIn('Assigned IP ["192.0.2.155"]', self.kubectl("describe", "service", "shop").stdout)
+        self.assertIn(self.inside(*ask, "http://192.0.2.155/").stdout.split()[0], pods)
+
 
 if __name__ == "__main__":
     cluster.main()

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Services of type LoadBalancer as people on bare metal know them: addresses of the nodes without a pool, of a
 pool where there is one, requested, shared and exhausted; what is given is told by Events and kept over restarts."""
+import json
 import subprocess
 import sys
 
@@ -57,6 +58,18 @@ while True:
     except OSError as error:
         if time.monotonic() > deadline:
             raise
+"""
+# Until the link has an answer to who has the address.
+RESOLVE = r"""
+import socket, subprocess, sys, time
+deadline = time.monotonic() + 20
+while "lladdr" not in subprocess.run(["ip", "neigh", "show", sys.argv[1]], stdout=subprocess.PIPE, text=True).stdout:
+    if time.monotonic() > deadline:
+        sys.exit(1)
+    try:
+        socket.create_connection((sys.argv[1], 80), timeout=0.2).close()
+    except OSError:
+        pass
 """
 
 
@@ -155,6 +168,10 @@ class Announced(Balanced):
         process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, f"nobody answers for {address}")
 
+    def announcer_of_anybody(self, address):
+        """Waits until somebody answers ARP for it, whether he takes connections or not."""
+        self.assertEqual(self.from_client(RESOLVE, address).wait(timeout=60), 0, f"nobody has {address}")
+
     def announcer(self, address):
         """The node whose link address the client knows for an address."""
         run("ip", "-n", self.client, "neigh", "flush", "all")
@@ -208,11 +225,32 @@ class Announced(Balanced):
         self.pools(default="192.0.2.110/32")
         self.apply(service("web", externalTrafficPolicy="Local"))
         self.until_addresses(web=["192.0.2.110"])
+        port = self.jsonpath("{.spec.healthCheckNodePort}", "service", "web")
+
+        def health(node):
+            return self.inside("curl", "-s", "-o", "/dev/stdout", "-w", "%{http_code}", f"http://{self.cluster.node_ip(node)}:{port}/").stdout
         for node in self.cluster.nodes:
             self.serve("web", [node])
             self.assertEqual(self.announcer("192.0.2.110"), node)
+            for asked in self.cluster.nodes:
+                there = int(asked == node)
+                self.assertEqual(health(asked), '{\n\t"service": {\n\t\t"namespace": "%s",\n\t\t"name": "web"\n\t},\n'
+                                 '\t"localEndpoints": %d,\n\t"serviceProxyHealthy": true\n}%d' % (self.ns, there, 200 if there else 503))
             self.kubectl("delete", "pod", f"web-{node}", "--wait=true")
             self.until("/api/v1/namespaces/{ns}/endpoints", lambda items: not items["web"].get("subsets"))
+
+    def test_source_ranges(self):
+        self.pools(default="192.0.2.120/32")
+        self.apply(service("web", loadBalancerSourceRanges=["198.51.100.0/24"]))
+        self.until_addresses(web=["192.0.2.120"])
+        self.serve("web", self.cluster.nodes[:1])
+        self.announcer_of_anybody("192.0.2.120")
+        count, _ = self.answered(self.from_client(ASK, "192.0.2.120", 80, 1))
+        self.assertEqual(count, 0)
+        self.kubectl("patch", "service", "web", "-p", json.dumps({"spec": {"loadBalancerSourceRanges": [f"{self.client_ip}/32"]}}))
+        self.reach("192.0.2.120")
+        count, _ = self.answered(self.from_client(ASK, "192.0.2.120", 80, 1))
+        self.assertGreater(count, 0)
 
 
 def run(*words):

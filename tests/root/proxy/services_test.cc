@@ -202,6 +202,33 @@ TEST_P(Services, ARestartFindsTheTableAndChangesNothing) {
   must(other.open());
   EXPECT_FALSE(*other.has_skeleton()) << "other rules are another version";
 }
+TEST_P(Services, SourceRangesHold) {
+  web_.load_balancer_ips = {"203.0.113.9"};
+  auto ranges = [&](std::vector<std::string> list) {
+    web_.source_ranges = std::move(list);
+    set(web_, endpoints(2));
+    // What was put in is read back as it was: also an interval of the set.
+    auto observed = nft_.observe();
+    ASSERT_TRUE(observed.ok()) << observed.error().message();
+    EXPECT_EQ(text(Table(table_).reconcile(*observed)), "");
+  };
+  auto reaches = [&](const Host* from, const char* ip, uint16_t port) {
+    return connect_tcp(from, ip, port, pods_, 200).who >= 0;
+  };
+  ranges({"192.0.2.0/24", "198.51.100.128/25"});
+  EXPECT_FALSE(reaches(&outside_, "203.0.113.9", 80));
+  EXPECT_FALSE(reaches(&client_, "203.0.113.9", 80)) << "a Pod is a client like another";
+  EXPECT_TRUE(reaches(&client_, "10.96.0.5", 80));
+  EXPECT_TRUE(reaches(&outside_, "198.51.100.1", 30080)) << "node ports have no ranges";
+  ranges({"192.0.2.0/24", "198.51.100.0/25", "198.51.100.2/32"});
+  EXPECT_TRUE(reaches(&outside_, "203.0.113.9", 80));
+  EXPECT_FALSE(reaches(&client_, "203.0.113.9", 80));
+  ranges({"10.244.0.20/32"});
+  EXPECT_FALSE(reaches(&outside_, "203.0.113.9", 80));
+  EXPECT_TRUE(reaches(&client_, "203.0.113.9", 80));
+  ranges({});
+  EXPECT_TRUE(reaches(&outside_, "203.0.113.9", 80));
+}
 TEST_P(Services, DriftIsRepaired) {
   set(web_, endpoints(3));
   run({"nft", "delete element ip sampan services { 10.96.0.5 . tcp . 80 }"});

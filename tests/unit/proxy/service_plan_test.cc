@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "proxy/health_checks.h"
 #include "tests/unit/proxy/fixture.h"
 
 namespace proxy {
@@ -75,6 +76,45 @@ TEST(ServicePlan, NodePortAndLoadBalancer) {
             "add services 192.0.2.11 . tcp . 30080 : class_1_external\n"
             "add services 203.0.113.5 . tcp . 80 : class_1_external\n"
             "add services 203.0.113.9 . tcp . 80 : class_1_external\n");
+}
+TEST(ServicePlan, SourceRangesGuardTheBalancersAddressAlone) {
+  Service web = service("web 10.96.0.5 http:80/tcp:30080");
+  web.load_balancer_ips = {"203.0.113.9"};
+  auto guards = [&](std::vector<std::string> ranges) {
+    web.source_ranges = std::move(ranges);
+    EndpointSlice one = slice("s web http:8080/tcp | 10.244.1.5@n2");
+    std::string out;
+    for (const auto& [element, value] : elements_of(web, {&one}, node_one()))
+      if (element.set == Set::kGuarded || element.set == Set::kSources) out += element.text() + "\n";
+    return out;
+  };
+  EXPECT_EQ(guards({}), "");
+  EXPECT_EQ(guards({"192.0.2.0/24", "192.0.2.9/25", "192.0.2.0/24", "198.51.100.7/32", "fd00::/8"}),
+            "guarded 203.0.113.9 . tcp . 80\n"
+            "sources 203.0.113.9 . tcp . 80 . 192.0.2.0-192.0.2.255\n"
+            "sources 203.0.113.9 . tcp . 80 . 198.51.100.7-198.51.100.7\n");
+  EXPECT_EQ(guards({"192.0.2.128/25", "192.0.2.0/24", "192.0.0.0/8"}),
+            "guarded 203.0.113.9 . tcp . 80\n"
+            "sources 203.0.113.9 . tcp . 80 . 192.0.0.0-192.255.255.255\n");
+  EXPECT_EQ(guards({"192.0.2.0/24", "0.0.0.0/0"}), "");
+  // None that is for this family: nobody of it.
+  EXPECT_EQ(guards({"fd00::/8"}), "guarded 203.0.113.9 . tcp . 80\n");
+}
+TEST(HealthCheck, CountsReadyLocalEndpoints) {
+  Service web = service("web 10.96.0.5 http:80/tcp:30080");
+  web.health_port = 31000;
+  EndpointSlice one = slice("s web http:8080/tcp | 10.244.0.5@n1 10.244.0.6@n1,unready 10.244.1.5@n2"),
+                two = slice("t web https:8443/tcp | 10.244.0.5@n1 10.244.0.7@n1");
+  EXPECT_EQ(health_check_of(web, {&one, &two}, "n1").port, 0);
+  web.type = "LoadBalancer";
+  web.external_local = true;
+  HealthCheck check = health_check_of(web, {&one, &two}, "n1");
+  EXPECT_EQ(check.port, 31000);
+  EXPECT_EQ(check.local_endpoints, 2u);
+  EXPECT_EQ(health_body(check, true),
+            "{\n\t\"service\": {\n\t\t\"namespace\": \"default\",\n\t\t\"name\": \"web\"\n\t},\n"
+            "\t\"localEndpoints\": 2,\n\t\"serviceProxyHealthy\": true\n}");
+  EXPECT_EQ(health_check_of(web, {&one}, "n3").local_endpoints, 0u);
 }
 TEST(ServicePlan, ExternalTrafficPolicyLocal) {
   Service web = service("web 10.96.0.5 http:80/tcp:30080");
