@@ -101,6 +101,29 @@ std::optional<EndpointSlice> slice_from(const value& object) {
   return s;
 }
 
+std::optional<LocalPod> pod_from(const value& object) {
+  LocalPod pod;
+  std::string_view phase = base::string_at(object, "status", "phase");
+  if (phase == "Succeeded" || phase == "Failed" ||
+      base::as_bool(base::find_path(object, "spec", "hostNetwork")))
+    return std::nullopt;
+  pod.ns = text(base::find_path(object, "metadata", "namespace"));
+  pod.name = text(base::find_path(object, "metadata", "name"));
+  pod.created = text(base::find_path(object, "metadata", "creationTimestamp"));
+  pod.uid = text(base::find_path(object, "metadata", "uid"));
+  pod.ip = text(base::find_path(object, "status", "podIP"));
+  for (const char* list : {"containers", "initContainers"})
+    each(base::find_path(object, "spec", list), [&](const value& container) {
+      each(base::find(container, "ports"), [&](const value& port) {
+        HostPort one{protocol_of(port), port_of(base::find(port, "hostPort")),
+                     port_of(base::find(port, "containerPort")), text(base::find(port, "hostIP"))};
+        if (one.port && one.target) pod.ports.push_back(std::move(one));
+      });
+    });
+  if (pod.ports.empty() || pod.ip.empty()) return std::nullopt;
+  return pod;
+}
+
 Node node_from(const value& object) {
   Node node;
   node.name = text(base::find_path(object, "metadata", "name"));

@@ -12,6 +12,8 @@ namespace proxy {
 Service service_from(const base::json::value& object);
 // nullopt for a slice of another address family or of names.
 std::optional<EndpointSlice> slice_from(const base::json::value& object);
+// nullopt for a Pod without host ports or without an address of its own, and for one that has ended.
+std::optional<LocalPod> pod_from(const base::json::value& object);
 Node node_from(const base::json::value& object);
 
 }  // namespace proxy

@@ -138,7 +138,7 @@ base::Status serve(const Options& o) {
   if (!o.health_listen.empty()) TRY(health.listen(o.health_listen));
 
   using Change = api::Informer::Change;
-  int unsynced = 3;
+  int unsynced = 4;
   auto synced = [&, done = std::set<int>()](int which) mutable {
     if (!done.insert(which).second || --unsynced) return;
     base::log::info("{} Services known", proxier.cluster().services().size());
@@ -178,6 +178,16 @@ base::Status serve(const Options& o) {
         proxier.set_node(std::move(node));
       },
       [&] { synced(2); });
+  api::Informer pods(
+      loop, *transport, {api::resources::pods, "", "", "spec.nodeName=" + o.node_name},
+      [&](Change change, const base::json::value& object) {
+        auto [ns, name] = name_of(object);
+        proxier.set_pod(ns, name, change == Change::kDeleted ? std::nullopt : pod_from(object));
+      },
+      [&] { synced(3); });
+  pods.start();
+  // Host ports are not worth waiting for where a master of an earlier version does not show Pods to proxies.
+  auto patience = loop.after(std::chrono::seconds(5), [&] { synced(3); });
   services.start();
   slices.start();
   nodes.start();

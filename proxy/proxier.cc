@@ -36,6 +36,12 @@ void Proxier::set_slice(EndpointSlice slice) { follow_api(cluster_.set_slice(std
 void Proxier::remove_slice(const std::string& ns, const std::string& name) {
   follow_api(cluster_.remove_slice(ns, name));
 }
+void Proxier::set_pod(const std::string& ns, const std::string& name, std::optional<LocalPod> pod) {
+  const std::string key = "pod " + ns + "/" + name;
+  if (!pod && !pods_.erase(key)) return;
+  if (pod) pods_[key] = std::move(*pod);
+  touch(key);
+}
 void Proxier::set_node(Node node) {
   if (node.name != node_.name || node == node_) return;
   node_ = std::move(node);
@@ -58,6 +64,7 @@ void Proxier::follow_api(const std::set<std::string>& changed) {
 }
 void Proxier::touch_all() {
   for (const auto& [key, service] : cluster_.services()) touch(key);
+  for (const auto& [key, pod] : pods_) touch(key);
 }
 void Proxier::start() {
   started_ = true;
@@ -110,6 +117,13 @@ base::Status Proxier::converge() {
   std::set<std::string> dirty;
   dirty.swap(dirty_);
   for (const std::string& key : dirty) {
+    if (auto pod = pods_.find(key); pod != pods_.end() || key.starts_with("pod ")) {
+      auto changed = pod == pods_.end()
+                         ? table_.set(key, {})
+                         : table_.set(key, elements_of(pod->second, node_, reserved_), pod->second.rank());
+      planned.insert(planned.end(), changed.begin(), changed.end());
+      continue;
+    }
     const Service* service = cluster_.service(key);
     auto changed =
         table_.set(key, service ? elements_of(*service, cluster_.slices(key), node_, reserved_) : Elements(),

@@ -21,6 +21,8 @@ class Proxier {
   void remove_service(const std::string& ns, const std::string& name);
   void set_slice(EndpointSlice slice);
   void remove_slice(const std::string& ns, const std::string& name);
+  // A Pod of this node; nullopt: it is gone, or has no host port.
+  void set_pod(const std::string& ns, const std::string& name, std::optional<LocalPod> pod);
   void set_node(Node node);
   void start();   // everything was listed once
   void resync();  // reads the kernel's table in the next round
@@ -56,7 +58,8 @@ class Proxier {
   Cluster cluster_;
   Table table_;
   Reserved reserved_;
-  std::set<std::string> dirty_;  // "ns/name" of Services
+  std::map<std::string, LocalPod> pods_;  // "pod ns/name": those with host ports
+  std::set<std::string> dirty_;           // "ns/name" of Services, and keys of Pods
   // Whose connections may lead to endpoints that are gone: kept until they were looked through.
   std::set<Key> stale_udp_;
   bool stale_affinity_ = false;

@@ -184,6 +184,29 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
   return std::move(builder.elements);
 }
 
+Elements elements_of(const LocalPod& pod, const Node& node, const Reserved& reserved) {
+  Builder builder(0);
+  auto ip = Ip::parse_v4(pod.ip);
+  if (!ip || is_special(*ip)) return {};
+  for (const HostPort& port : pod.ports) {
+    auto hand_on = [&](const std::vector<std::string>& addresses) {
+      for (const std::string& text : addresses) {
+        auto at = Ip::parse_v4(text);
+        if (!at || !reserved.allows_given(node, *at, port.port)) continue;
+        if (!port.address.empty() && port.address != "0.0.0.0" && port.address != text) continue;
+        const Key key{*at, port.protocol, port.port};
+        // As it comes: the Pod is here, so its answers pass this node anyway.
+        builder.add(Set::kServices, key, Value::Kind::kClass,
+                    builder.add_endpoints(key, {{*ip, port.target}}, Class::Mode::kLocal));
+      }
+    };
+    hand_on(node.addresses);
+    hand_on(node.other_addresses);
+  }
+  if (!builder.elements.empty()) builder.add(Set::kHairpin, {*ip, 0, 0}, Value::Kind::kNone);
+  return std::move(builder.elements);
+}
+
 const std::set<std::string>& Cluster::at(const Index& index, Ip ip) {
   static const std::set<std::string> kNone;
   auto it = index.find(ip);

@@ -107,6 +107,20 @@ class Cluster {
   std::map<std::string, std::set<std::string>> slices_of_;  // service -> slices
 };
 
+// A Pod of this node with ports that the node is to hand on to it (hostPort).
+struct HostPort {
+  uint8_t protocol = 6;
+  uint16_t port = 0, target = 0;
+  std::string address;  // "", "0.0.0.0": all of the node
+};
+struct LocalPod {
+  std::string ns, name, created, uid, ip;
+  std::vector<HostPort> ports;
+  std::string rank() const { return created + " " + uid; }
+};
+// Whoever may make a Pod names an address: none but the node's own is handed on, and no port of its kubelet.
+Elements elements_of(const LocalPod& pod, const Node& node, const Reserved& reserved = {});
+
 Elements elements_of(const Service& service, const std::vector<const EndpointSlice*>& slices,
                      const Node& node, const Reserved& reserved = {});
 

@@ -223,6 +223,9 @@ bind kube-public/system:controller:bootstrap-signer system:controller:bootstrap-
 role kube-system/sampan:announcers
   create,get,list,patch,watch coordination.k8s.io leases
 bind kube-system/sampan:announcers sampan:announcers User=system:kube-proxy
+role sampan:host-ports
+  list,watch core pods
+bind sampan:host-ports sampan:host-ports User=system:kube-proxy
 role sampan:node-network
   read core nodes
 bind sampan:node-network sampan:node-network Group=system:nodes

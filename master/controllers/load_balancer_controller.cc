@@ -78,7 +78,7 @@ LoadBalancerController::LoadBalancerController(Hub& hub)
   });
 }
 
-// With the class "none" somebody else serves them all: then only what was ours is taken back.
+// What is to have an address of ours, or has one.
 bool LoadBalancerController::concerns(const Service* service) const {
   return service && service->balancer &&
          (service->balancer->served || !service->balancer->condition_reason.empty());
@@ -147,8 +147,6 @@ Step LoadBalancerController::publish(std::shared_ptr<const Service> service, con
   if (had.ingress == outcome.ips && had.condition_reason == outcome.reason &&
       had.condition_message == outcome.message && (outcome.ips.empty() || had.vip))
     return {};
-  // Where others balance by now, what was ours goes; their addresses don't.
-  const bool ours = had.served || !had.condition_reason.empty();
   json::array conditions = had.conditions;
   if (outcome.reason.empty()) remove_condition(conditions, kConditionType);
   else
@@ -156,8 +154,8 @@ Step LoadBalancerController::publish(std::shared_ptr<const Service> service, con
                   outcome.message, hub_.now());
   json::array ingress;
   for (const std::string& ip : outcome.ips) ingress.push_back(json::object{{"ip", ip}, {"ipMode", "VIP"}});
-  json::object status{{"conditions", std::move(conditions)}};
-  if (ours) status["loadBalancer"] = json::object{{"ingress", std::move(ingress)}};
+  json::object status{{"conditions", std::move(conditions)},
+                      {"loadBalancer", json::object{{"ingress", std::move(ingress)}}}};
   json::object patch{
       {"metadata", {{"uid", service->meta.uid}, {"resourceVersion", std::to_string(service->meta.revision)}}},
       {"status", std::move(status)}};

@@ -153,6 +153,17 @@ class Services(cluster.ClusterTest):
         counts = self.answers(f"http://192.0.2.11:{port}/", 12, None)
         self.assertNotIn("FAILED", counts)
 
+    def test_host_port(self):
+        self.apply(CLIENT, cluster.pod("behind", *SERVE, container={"ports": [{"containerPort": 8080, "hostPort": 8088}]}))
+        self.wait("condition=Ready", "pod/behind", "pod/client")
+        url = "http://192.0.2.11:8088/"
+        fetch = ("curl", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--max-time", "30", url)
+        self.assertEqual(self.inside(*fetch).stdout, "behind\n")
+        self.assertEqual(self.exec("client", "timeout", "5", "wget", "-qO-", url).stdout, "behind\n")
+        self.assertEqual(self.exec("behind", "timeout", "5", "wget", "-qO-", url).stdout, "behind\n")
+        self.kubectl("delete", "pod", "behind")
+        self.assertNotEqual(self.inside("curl", "-s", "--max-time", "5", url, check=False).returncode, 0)
+
     def test_services_work_while_the_proxy_is_gone(self):
         ip = self.ready()
         self.cluster.kill("proxy")

@@ -28,11 +28,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.environ.get("SAMPAN_BIN_DIR", os.path.join(ROOT, "build/dev/bin"))
 DNS = "10.96.0.10"
 PATHS = {"/api/v1/services": "ServiceList", "/apis/discovery.k8s.io/v1/endpointslices": "EndpointSliceList",
-         "/api/v1/nodes": "NodeList"}
+         "/api/v1/nodes": "NodeList", "/api/v1/pods": "PodList"}
 
 
 class FakeApi:
-    """Lists and watches of three kinds."""
+    """Lists and watches of the kinds that a proxy follows."""
 
     def __init__(self):
         self.objects = {path: {} for path in PATHS}

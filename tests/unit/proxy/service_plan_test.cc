@@ -237,6 +237,36 @@ TEST(Table, AnAddressBelongsToTheOlderAsAWhole) {
   EXPECT_EQ(table.size(), 0u);
 }
 
+TEST(HostPorts, OnTheNodesOwnAddressesAlone) {
+  LocalPod pod{"default",
+               "web",
+               "",
+               "u",
+               "10.244.0.5",
+               {{6, 8080, 80, ""},
+                {17, 53, 5353, "198.51.100.11"},
+                {6, 9, 9, "127.0.0.1"},
+                {6, 10, 10, "203.0.113.7"}}};
+  Node node = node_one();
+  node.other_addresses = {"198.51.100.11", "n1.example"};
+  node.kubelet_port = 10250;
+  Table table;
+  EXPECT_EQ(text(table.set("pod default/web", elements_of(pod, node))),
+            "add-class class_1_local\n"
+            "add ep_1_local 192.0.2.11 . tcp . 8080 . 0 : 10.244.0.5 . 80\n"
+            "add ep_1_local 198.51.100.11 . tcp . 8080 . 0 : 10.244.0.5 . 80\n"
+            "add ep_1_local 198.51.100.11 . udp . 53 . 0 : 10.244.0.5 . 5353\n"
+            "add services 192.0.2.11 . tcp . 8080 : class_1_local\n"
+            "add services 198.51.100.11 . tcp . 8080 : class_1_local\n"
+            "add services 198.51.100.11 . udp . 53 : class_1_local\n"
+            "add hairpin 10.244.0.5 . 10.244.0.5\n");
+  pod.ports = {{6, 10250, 80, ""}};
+  EXPECT_TRUE(elements_of(pod, node).empty());
+  pod.ports = {{6, 8080, 80, ""}};
+  pod.ip = "fd00::5";
+  EXPECT_TRUE(elements_of(pod, node).empty());
+}
+
 // ---- addresses of the cluster itself ----
 Reserved reserved() {
   Reserved r{base::Cidr::parse_v4("10.96.0.0/16"),
