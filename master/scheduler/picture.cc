@@ -73,6 +73,7 @@ uint32_t Picture::set_node(Node in) {
     const std::string name = in.name;
     Node& node = nodes_.emplace(name, std::move(in)).first->second;
     order_known_ = false;
+    ++version_;
     see_images(node, 1);
     index_.enter(node);
     if (auto waiting = homeless_.find(name); waiting != homeless_.end()) {
@@ -93,7 +94,9 @@ uint32_t Picture::set_node(Node in) {
              unschedulable = node.unschedulable != in.unschedulable;
   uint32_t what = (labels ? Change::kNodeLabels : 0u) | (taints || unschedulable ? Change::kNodeTaints : 0u);
   if (node.allocatable != in.allocatable || node.max_pods != in.max_pods) what |= Change::kNodeAllocatable;
-  if (node.images != in.images) {
+  const bool images = node.images != in.images;
+  version_ += what || images;
+  if (images) {
     see_images(node, -1);
     node.images = std::move(in.images);
     see_images(node, 1);
@@ -115,6 +118,7 @@ uint32_t Picture::set_node(Node in) {
 void Picture::remove_node(const std::string& name) {
   auto at = nodes_.find(name);
   if (at == nodes_.end()) return;
+  ++version_;
   Node& node = at->second;
   for (const Placed* pod : node.here) {
     index_.count(*pod->kind, node.slot, pod->terminating, -1);
@@ -128,6 +132,7 @@ void Picture::remove_node(const std::string& name) {
 }
 void Picture::place(const std::string& key, Placed in) {
   remove(key);
+  ++version_;
   in.key = key;
   in.kind = &index_.kind(in.ask);
   in.ask = in.kind->ask;
@@ -144,6 +149,7 @@ void Picture::place(const std::string& key, Placed in) {
 void Picture::remove(const std::string& key) {
   auto at = placed_.find(key);
   if (at == placed_.end()) return;
+  ++version_;
   const Placed& pod = at->second;
   if (auto node = nodes_.find(pod.node); node != nodes_.end()) {
     std::vector<const Placed*>& here = node->second.here;
@@ -157,7 +163,11 @@ void Picture::remove(const std::string& key) {
   placed_.erase(at);
 }
 void Picture::nominate(const std::string& pod, Nominated nominated) {
+  if (const Nominated* known = this->nominated(pod);
+      known && known->ask == nominated.ask && known->node == nominated.node)
+    return;
   denominate(pod);
+  ++version_;
   nominations_[pod] = nominated.node;
   const std::string node = nominated.node;
   nominated_[node][pod] = std::move(nominated);
@@ -165,10 +175,20 @@ void Picture::nominate(const std::string& pod, Nominated nominated) {
 void Picture::denominate(const std::string& pod) {
   auto at = nominations_.find(pod);
   if (at == nominations_.end()) return;
+  ++version_;
   auto there = nominated_.find(at->second);
   there->second.erase(pod);
   if (there->second.empty()) nominated_.erase(there);
   nominations_.erase(at);
+}
+
+void Picture::set_budget(const std::string& key, Budget budget) {
+  ++version_;
+  budgets_[key] = std::move(budget);
+}
+void Picture::remove_budget(const std::string& key) {
+  ++version_;
+  budgets_.erase(key);
 }
 
 const Node* Picture::node(const std::string& name) const {

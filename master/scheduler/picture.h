@@ -54,10 +54,13 @@ class Picture {
   void nominate(const std::string& pod, Nominated nominated);
   void denominate(const std::string& pod);
   void set_namespace(const std::string& name, Labels labels) {
+    ++version_;
     index_.set_namespace(name, std::move(labels));
   }
-  void set_budget(const std::string& key, Budget budget) { budgets_[key] = std::move(budget); }
-  void remove_budget(const std::string& key) { budgets_.erase(key); }
+  void set_budget(const std::string& key, Budget budget);
+  void remove_budget(const std::string& key);
+  // While it stays, equal questions have equal answers.
+  uint64_t version() const { return version_; }
 
   const std::map<std::string, Node>& nodes() const { return nodes_; }
   const Node* node(const std::string& name) const;
@@ -87,6 +90,7 @@ class Picture {
   std::unordered_map<std::string, int> images_;
   std::vector<int> free_slots_;
   int next_slot_ = 0;
+  uint64_t version_ = 0;
   mutable std::vector<const Node*> order_;
   mutable bool order_known_ = false;
 };

@@ -15,7 +15,9 @@ using Seen = api::Informer::Change;
 
 namespace {
 
-constexpr int kPerTurn = 64;  // decisions per turn of the loop, so that watches are read in between
+// Decisions of one turn of the loop, so that watches are read in between: so many, or those of so long.
+constexpr int kPerTurn = 64;
+constexpr base::Duration kTurn = std::chrono::milliseconds(5);
 constexpr const char* kGatedMessage = "Scheduling is blocked due to non-empty scheduling gates";
 
 const json::value* condition_of(const json::value& pod, std::string_view type) {
@@ -223,7 +225,8 @@ struct Scheduler::Impl {
   }
   void drain() {
     posted = true;
-    for (int i = 0; i < kPerTurn; ++i) {
+    const base::Time end = queue_now() + kTurn;
+    for (int i = 0; i < kPerTurn && queue_now() < end; ++i) {
       auto key = queue.take(queue_now());
       if (!key) break;
       if (auto at = waiting.find(*key); at != waiting.end() && !at->second.binding)
@@ -234,7 +237,23 @@ struct Scheduler::Impl {
   }
 
   // ---- plan and act
+  // Pods that ask for the same as one that fitted nowhere, before anything has changed.
+  struct Hopeless {
+    std::string message;
+    uint32_t refused_by = 0;
+  };
+  Hopeless* known_hopeless(const std::string& key, const Waiting& pod) {
+    if (hopeless_at != picture.version()) hopeless.clear();
+    hopeless_at = picture.version();
+    if (picture.nominated(key)) return nullptr;
+    auto at = hopeless.find({pod.ask, pod.profile});
+    return at == hopeless.end() ? nullptr : &at->second;
+  }
   void schedule(const std::string& key, Waiting& pod) {
+    if (const Hopeless* known = known_hopeless(key, pod)) {
+      queue.unschedulable(key, known->refused_by, queue_now());
+      return tell(key, pod, known->message, "");
+    }
     const Choice choice =
         choose(*pod.ask, key, picture, *pod.profile, start_at, std::hash<std::string>()(pod.ref.uid));
     if (!picture.nodes().empty()) start_at = (start_at + choice.looked_at) % picture.nodes().size();
@@ -275,10 +294,13 @@ struct Scheduler::Impl {
     if (!picture.nodes().empty())
       plan = plan_preemption(*pod.ask, key, picture, *pod.profile, choice, start_at);
     queue.unschedulable(key, choice.refused_by, queue_now());
+    const std::string message = choice.message + (plan.message.empty() ? "" : " " + plan.message);
+    if (plan.node.empty() && !picture.nominated(key))
+      hopeless[{pod.ask, pod.profile}] = {message, choice.refused_by};
     std::string nominated = plan.keep_nomination ? pod.nominated : plan.node;
     if (nominated.empty()) picture.denominate(key);
     else picture.nominate(key, {pod.ask, nominated});
-    tell(key, pod, choice.message + (plan.message.empty() ? "" : " " + plan.message), nominated);
+    tell(key, pod, message, nominated);
     for (const std::string& other : plan.denominated) {
       picture.denominate(other);
       queue.activate(other);
@@ -333,6 +355,8 @@ struct Scheduler::Impl {
   std::unordered_map<std::string, Waiting> waiting;    // Pods without a node, by key
   std::unordered_map<std::string, std::string> gated;  // uids of those told so, by key
   std::set<std::string> evicting;                      // uids
+  std::map<std::pair<std::shared_ptr<const Ask>, const Profile*>, Hopeless> hopeless;
+  uint64_t hopeless_at = 0;  // the picture's version
   size_t start_at = 0;
   std::optional<base::Loop::Handle> alarm;
 };
