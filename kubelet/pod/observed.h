@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "kubelet/volumes/plan.h"
 
 namespace kubelet {
 
@@ -78,21 +79,34 @@ struct SandboxSeen {
   std::string ip;
   std::string error;
   Time retry_at{};
-  bool stale = false;    // its address is not of the node's range (any more): made anew
-  Time stop_retry_at{};  // kDone, and it could not be stopped
+  int failures = 0, stop_failures = 0;  // in a row
+  bool stale = false;                   // its address is not of the node's range (any more): made anew
+  Time stop_retry_at{};                 // kDone, and it could not be stopped
 };
 struct VolumesSeen {
   Step step = Step::kNone;
   std::string error;
   Time retry_at{};
+  int failures = 0;             // in a row
+  bool unmount_failed = false;  // the last failure was to remove them
+};
+struct TokenSeen {
+  bool asked = false;  // the API server was, and has not answered
+  bool held = false;
+  int failures = 0;  // in a row
+  Time due{};        // when it is asked for: to be renewed, or again
 };
 
 struct PodObserved {
-  bool network_ready = false;  // the node has its Pod CIDR, bridge and routes
+  bool network_ready = false;        // the node has its Pod CIDR, bridge and routes
+  bool objects_loaded = false;       // ConfigMaps and Secrets it refers to are known, or known to be absent
+  bool pull_secrets_loaded = false;  // of these, its imagePullSecrets
+  bool services_known = false;
   bool gone_from_api = false;  // deleted there already: no final DELETE
   Time first_seen{};
   SandboxSeen sandbox;
   VolumesSeen volumes;
+  std::map<TokenKey, TokenSeen> tokens;
   std::map<std::string, ContainerSeen> containers;  // init containers and the others, by name
   Step removed = Step::kNone;                       // the final DELETE
   Time remove_retry_at{};

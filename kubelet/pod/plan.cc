@@ -50,7 +50,10 @@ class Planner {
       return act({.kind = Action::Kind::kStopSandbox});
     }
     const bool sandbox = step(seen_.sandbox.step, seen_.sandbox.retry_at, Action::Kind::kStartSandbox);
-    const bool volumes = step(seen_.volumes.step, seen_.volumes.retry_at, Action::Kind::kMountVolumes);
+    const bool tokens = fetch_tokens(true);
+    const bool volumes = seen_.volumes.step == Step::kDone ||
+                         (tokens && seen_.objects_loaded &&
+                          step(seen_.volumes.step, seen_.volumes.retry_at, Action::Kind::kMountVolumes));
     ready_ = sandbox && volumes;
 
     bool initialized = true;
@@ -75,6 +78,22 @@ class Planner {
           seen.post_start != Step::kDone)
         break;
     }
+  }
+
+  // True when all are held. Those that are held are renewed to the end: a Pod may need its token while it
+  // shuts down.
+  bool fetch_tokens(bool missing_too) {
+    static const TokenSeen none;
+    bool all = true;
+    for (const TokenKey& key : tokens(pod_)) {
+      auto it = seen_.tokens.find(key);
+      const TokenSeen& token = it == seen_.tokens.end() ? none : it->second;
+      all &= token.held;
+      if (token.asked || (!token.held && !missing_too)) continue;
+      if (now_ < token.due) wake(token.due);
+      else act({.kind = Action::Kind::kFetchToken, .token = key});
+    }
+    return all;
   }
 
   bool init_done(const api::Container& c) const {
@@ -111,7 +130,7 @@ class Planner {
   void start(const api::Container& c, int attempt) {
     if (!pull(c, attempt) || !ready_) return;
     const ContainerSeen& seen = of(c);
-    if (seen.preparing) return;
+    if (seen.preparing || !seen_.objects_loaded || !seen_.services_known) return;
     if (!seen.config_error.empty() && now_ < seen.config_failed_at + kConfigRetry)
       return wake(seen.config_failed_at + kConfigRetry);
     Action action{.kind = Action::Kind::kStart, .container = c.name, .attempt = attempt};
@@ -137,6 +156,7 @@ class Planner {
         return false;
       }
     }
+    if (!seen_.pull_secrets_loaded) return false;
     act({.kind = Action::Kind::kPull, .container = c.name, .attempt = attempt, .image = c.image});
     return false;
   }
@@ -240,6 +260,7 @@ class Planner {
   }
 
   void tear_down() {
+    if (seen_.sandbox.step != Step::kNone) fetch_tokens(false);
     const int64_t grace = seen_.gone_from_api && !is_terminating(pod_) ? 2 : grace_of(pod_);
     bool all_down = true;
     for (const api::Container& c : spec_.containers) all_down &= down(c, grace);
@@ -255,8 +276,8 @@ class Planner {
       return act({.kind = Action::Kind::kStopSandbox});
     }
     if (seen_.volumes.step != Step::kNone) {
-      if (seen_.volumes.step == Step::kFailed && now_ < seen_.volumes.retry_at)
-        return wake(seen_.volumes.retry_at);
+      // What could not be made is removed at once.
+      if (seen_.volumes.unmount_failed && now_ < seen_.volumes.retry_at) return wake(seen_.volumes.retry_at);
       return act({.kind = Action::Kind::kUnmountVolumes});
     }
     if (seen_.gone_from_api || seen_.removed == Step::kDone) {
@@ -287,6 +308,9 @@ Plan plan_pod(const api::Pod& pod, const PodObserved& seen, const NodeFacts& nod
 std::string Action::text() const {
   switch (kind) {
     case Kind::kStartSandbox: return "start-sandbox";
+    case Kind::kFetchToken:
+      return "fetch-token " + (token.audience.empty() ? "" : token.audience + " ") +
+             std::to_string(token.expiration_seconds) + "s";
     case Kind::kMountVolumes: return "mount-volumes";
     case Kind::kPull: return "pull " + image;
     case Kind::kStart: return "start " + container + " attempt " + std::to_string(attempt);
@@ -366,6 +390,10 @@ bool should_restart(const api::Pod& pod, const api::Container& container, bool i
   if (policy.empty()) policy = "Always";
   if (init && container.restart_policy.empty() && policy == "Always") policy = "OnFailure";
   return policy == "Always" || (policy == "OnFailure" && seen.exit.code != 0);
+}
+
+Duration retry_wait(int failures, Duration most) {
+  return std::min<Duration>(seconds(1) * (1 << std::clamp(failures, 0, 20)), most);
 }
 
 Duration restart_wait(const ContainerSeen& seen, Time now) {

@@ -19,6 +19,7 @@ const char* probe_name(ProbeKind kind);
 struct Action {
   enum class Kind {
     kStartSandbox,
+    kFetchToken,
     kMountVolumes,
     kPull,
     kStart,
@@ -35,6 +36,7 @@ struct Action {
   std::string container = {};
   int attempt = 0;
   std::string image = {};
+  TokenKey token = {};
   std::string signal = {};
   int64_t grace_seconds = 0;
   std::string why = {};  // of a stop: the sentence of its Killing event
@@ -72,6 +74,8 @@ bool is_initialized(const api::Pod& pod, const PodObserved& seen);
 // "Succeeded", "Failed" or "" while it goes on.
 std::string terminal_phase(const api::Pod& pod, const PodObserved& seen, Time now);
 bool deadline_passed(const api::Pod& pod, const PodObserved& seen, Time now);
+// Doubling from a second: the wait after so many failures in a row.
+Duration retry_wait(int failures, Duration most);
 Duration restart_wait(const ContainerSeen& seen, Time now);  // zero: at once
 std::string qos_class(const api::Pod& pod);
 std::string container_id(const api::Pod& pod, std::string_view name, int attempt);  // in sampan-pod

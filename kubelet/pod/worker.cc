@@ -108,8 +108,7 @@ void PodWorker::look_again() {
 void PodWorker::objects_changed() {
   for (auto& [name, c] : seen_.containers) c.config_error.clear();
   if (seen_.volumes.step == Step::kFailed) seen_.volumes.retry_at = {};
-  if (volumes_waiting_) make_directory();
-  else refresh_volumes();
+  refresh_volumes();
   schedule();
 }
 
@@ -124,10 +123,12 @@ void PodWorker::schedule() {
 void PodWorker::sync() {
   scheduled_ = false;
   if (recovering_ || finished_) return;
-  // On the way down nothing waits for what only a start needs.
-  const bool down = on_the_way_down();
-  if (down && std::exchange(volumes_waiting_, false)) seen_.volumes.step = Step::kFailed;
-  if (down && !unmount_failed_) seen_.volumes.retry_at = {};
+  std::vector<Reference> pull_secrets;
+  for (const auto& secret : spec_of(pod_).image_pull_secrets)
+    if (!secret.name.empty()) pull_secrets.push_back({ObjectKind::kSecret, secret.name});
+  seen_.pull_secrets_loaded = machine_.loaded(pod_.metadata.namespace_, pull_secrets);
+  seen_.objects_loaded = machine_.loaded(pod_.metadata.namespace_, references(pod_));
+  seen_.services_known = machine_.services(pod_.metadata.namespace_) != nullptr;
   std::string before;
   Plan plan;
   // Actions change what is observed at once (kBusy, kStarting), so the next plan may go further;
@@ -155,7 +156,6 @@ void PodWorker::sync() {
     finished_ = true;
     wake_.reset();
     status_retry_.reset();
-    token_states_.clear();
     stop_watch_.reset();
     clean_retry_.reset();
     machine_.refer(uid(), pod_.metadata.namespace_, {});
@@ -171,6 +171,7 @@ void PodWorker::act(const Action& action) {
   using Kind = Action::Kind;
   switch (action.kind) {
     case Kind::kStartSandbox: return start_sandbox();
+    case Kind::kFetchToken: return fetch_token(action.token);
     case Kind::kMountVolumes: return mount_volumes();
     case Kind::kPull: return pull(action);
     case Kind::kStart: return start_container(action);

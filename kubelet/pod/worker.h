@@ -76,12 +76,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void make_directory();
   void refresh_volumes();
   void volumes_failed(const base::Error& error);
-  void fetch_missing_tokens();
   void fetch_token(const TokenKey& key);
   void token_came(const TokenKey& key, const base::Result<base::json::value>& result);
   void unmount_volumes();
   void pull(const Action& action);
-  bool pull_secrets_loaded() const;
   std::vector<PullCredential> pull_credentials(const std::string& image, const std::string& container);
   void apply(const std::string& container, PullStep step);
   void start_container(const Action& action);
@@ -125,7 +123,6 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   Machine::Timer wake_, status_retry_, stop_watch_, clean_retry_;
   bool status_in_flight_ = false, status_again_ = false;
   StatusSent sent_;
-  int sandbox_failures_ = 0, volume_failures_ = 0, stop_failures_ = 0;
   base::Backoff status_backoff_{std::chrono::milliseconds(200), std::chrono::seconds(5)};
   std::map<std::string, std::string> waiting_;  // last waiting reason by container: BackOff events
   std::map<std::string, base::json::value> processes_;
@@ -134,14 +131,6 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<std::string, Machine::Timer> sleeps_;
   std::map<TokenKey, std::string> tokens_;
   std::optional<Claims> claims_;  // once the API server has said what they stand for
-  struct TokenState {
-    bool asked = false;  // the API server was, and has not answered
-    int failures = 0;    // in a row
-    Machine::Timer timer;
-  };
-  std::map<TokenKey, TokenState> token_states_;
-  bool volumes_waiting_ = false;  // for objects or tokens to arrive
-  bool unmount_failed_ = false;
   bool refreshing_ = false, refresh_again_ = false;
 };
 

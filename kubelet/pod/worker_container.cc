@@ -26,7 +26,6 @@ void PodWorker::pull(const Action& action) {
   auto name = runtime::normalize_image_name(action.image);
   if (!name.ok())
     return apply(action.container, bad_image_name(action.image, c.image, name.error(), machine_.now()));
-  if (!pull_secrets_loaded()) return;  // objects_changed() comes back here
   c.image.looking = true;
   using Found = base::Result<runtime::Image>;
   auto decide = [action, name = *name](PodWorker& self, const base::Result<std::string>& found) {
@@ -71,13 +70,6 @@ void PodWorker::apply(const std::string& container, PullStep step) {
   for (auto& e : step.events) event(e.warning, std::move(e.reason), std::move(e.message), container);
 }
 
-bool PodWorker::pull_secrets_loaded() const {
-  std::vector<Reference> wanted;
-  for (const auto& secret : spec_of(pod_).image_pull_secrets)
-    if (!secret.name.empty()) wanted.push_back({ObjectKind::kSecret, secret.name});
-  return machine_.loaded(pod_.metadata.namespace_, wanted);
-}
-
 std::vector<PullCredential> PodWorker::pull_credentials(const std::string& image,
                                                         const std::string& container) {
   PullKeyring keyring;
@@ -106,9 +98,6 @@ std::vector<PullCredential> PodWorker::pull_credentials(const std::string& image
 
 void PodWorker::start_container(const Action& action) {
   if (!find_container(pod_, action.container) || !runtime_) return;
-  // Both come back through objects_changed() and look_again().
-  if (!machine_.loaded(pod_.metadata.namespace_, references(pod_))) return;
-  if (!machine_.services(pod_.metadata.namespace_)) return;
   of(action.container).preparing = true;
   ContainerStart start{
       .pod = pod_, .container = action.container, .attempt = action.attempt, .env = env_sources()};

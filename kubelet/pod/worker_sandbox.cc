@@ -28,8 +28,6 @@ void PodWorker::start_sandbox() {
   seen_.sandbox.step = Step::kBusy;
   // The intent: what a killed kubelet must look for. What is not written down is not done.
   if (auto saved = save(); !saved.ok()) return sandbox_failed(saved.error());
-  // The tokens come while the sandbox is made; what fails is asked for again by mount_volumes().
-  fetch_missing_tokens();
   for (const auto& c : spec.containers)
     for (const auto& port : c.ports)
       if (port.host_port.value_or(0) != 0 && !host_network)
@@ -74,7 +72,7 @@ void PodWorker::attach_network() {
                   once<base::Status>([attempt = seen_.sandbox.attempt](PodWorker& self, base::Status status) {
                     if (!self.runtime_ || self.seen_.sandbox.attempt != attempt) return;  // lost meanwhile
                     if (!status.ok()) return self.sandbox_failed(status.error());
-                    self.sandbox_failures_ = 0;
+                    self.seen_.sandbox.failures = 0;
                     self.seen_.sandbox.step = Step::kDone;
                     self.seen_.sandbox.error.clear();
                     self.schedule();
@@ -85,7 +83,7 @@ void PodWorker::sandbox_failed(const base::Error& error) {
   event(true, "FailedCreatePodSandBox", "Failed to create pod sandbox: " + error.message());
   base::log::warning("pod {}/{}: start sandbox: {}", pod_.metadata.namespace_, pod_.metadata.name,
                      error.message());
-  const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(sandbox_failures_++, 6)), seconds(60));
+  const Duration delay = retry_wait(seen_.sandbox.failures++, seconds(60));
   auto settle = [this, delay, text = error.message()] {
     seen_.sandbox.step = Step::kFailed;
     seen_.sandbox.error = text;
@@ -163,8 +161,7 @@ void PodWorker::clean_lost() {
   machine_.clean_dead_sandbox(
       uid(), once<base::Status>([](PodWorker& self, base::Status status) {
         if (!status.ok()) {
-          const auto delay =
-              std::min<Duration>(seconds(1) * (1 << std::min(self.stop_failures_++, 6)), seconds(60));
+          const Duration delay = retry_wait(self.seen_.sandbox.stop_failures++, seconds(60));
           base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again",
                              self.pod_.metadata.name, status.error().message());
           self.event(true, "FailedKillPod",
@@ -172,7 +169,7 @@ void PodWorker::clean_lost() {
           self.clean_retry_ = self.machine_.after(delay, [&self] { self.clean_lost(); });
           return;
         }
-        self.stop_failures_ = 0;
+        self.seen_.sandbox.stop_failures = 0;
         self.seen_.sandbox.step = Step::kNone;
         self.schedule();
       }));
@@ -218,7 +215,7 @@ void PodWorker::stop_sandbox() {
 }
 
 void PodWorker::stop_failed(const base::Error& error) {
-  const auto delay = std::min<Duration>(seconds(1) * (1 << std::min(stop_failures_++, 6)), seconds(60));
+  const Duration delay = retry_wait(seen_.sandbox.stop_failures++, seconds(60));
   base::log::warning("pod {}/{}: stop sandbox: {}: tried again", pod_.metadata.namespace_, pod_.metadata.name,
                      error.message());
   event(true, "FailedKillPod", "error killing pod: " + error.message());
@@ -229,7 +226,7 @@ void PodWorker::stop_failed(const base::Error& error) {
 
 void PodWorker::sandbox_stopped() {
   sandbox_fds_.reset();
-  stop_failures_ = 0;
+  seen_.sandbox.stop_failures = 0;
   if (!seen_.sandbox.ip.empty()) {
     machine_.release_address(uid(), seen_.sandbox.ip);
     seen_.sandbox.ip.clear();
@@ -251,71 +248,48 @@ void PodWorker::sandbox_stopped() {
 
 void PodWorker::mount_volumes() {
   seen_.volumes.step = Step::kBusy;
-  volumes_waiting_ = true;
-  fetch_missing_tokens();
   if (claims_of(pod_).empty()) return make_directory();
-  claims_.reset();
   machine_.fetch_claims(pod_, once<base::Result<Claims>>([](PodWorker& self, base::Result<Claims> claims) {
-                          if (self.finished_ || !self.volumes_waiting_) return;
+                          if (self.finished_ || self.seen_.volumes.step != Step::kBusy) return;
                           if (!claims.ok()) return self.volumes_failed(claims.error());
                           self.claims_ = std::move(*claims);
                           self.make_directory();
                         }));
 }
 
-void PodWorker::fetch_missing_tokens() {
-  for (const auto& key : kubelet::tokens(pod_))
-    if (!tokens_.contains(key)) fetch_token(key);
-}
-
-// Each token has a timer of its own: for its renewal, or for the next try of one that failed.
 void PodWorker::fetch_token(const TokenKey& key) {
-  TokenState& state = token_states_[key];
-  if (std::exchange(state.asked, true)) return;
-  state.timer.reset();
+  seen_.tokens[key].asked = true;
   using Token = base::Result<json::value>;
   machine_.request_token(pod_, key,
                          once<Token>([key](PodWorker& self, Token result) { self.token_came(key, result); }));
 }
 
 void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>& result) {
-  TokenState& state = token_states_[key];
-  state.asked = false;
+  TokenSeen& token = seen_.tokens[key];
+  token.asked = false;
   if (finished_) return;
-  Duration next{};
-  if (result.ok()) {
-    state.failures = 0;
-    tokens_[key] = base::string_at(*result, "status", "token");
-    Duration life = seconds(key.expiration_seconds);
-    if (auto end = base::parse_time(base::string_at(*result, "status", "expirationTimestamp"));
-        end && *end > machine_.now())
-      life = *end - machine_.now();
-    next = token_renewal(life);
-  } else {
+  schedule();
+  if (!result.ok()) {
     base::log::warning("pod {}/{}: request service account token: {}", pod_.metadata.namespace_,
                        pod_.metadata.name, result.error().message());
-    next = token_retry(state.failures++);
+    token.due = machine_.now() + token_retry(token.failures++);
+    if (!token.held && seen_.volumes.step != Step::kDone && !on_the_way_down())
+      volumes_failed(result.error());
+    return;
   }
-  // A Pod whose volumes wait for the token asks itself, at its own pace.
-  if (result.ok() || !volumes_waiting_)
-    state.timer = machine_.after(next, [this, key] {
-      // To the end: a Pod may need its token while it shuts down.
-      if (!finished_) fetch_token(key);
-    });
-  if (!volumes_waiting_) return result.ok() ? refresh_volumes() : void();
-  if (!result.ok()) return volumes_failed(result.error());
-  make_directory();
+  token.held = true;
+  token.failures = 0;
+  tokens_[key] = base::string_at(*result, "status", "token");
+  Duration life = seconds(key.expiration_seconds);
+  if (auto end = base::parse_time(base::string_at(*result, "status", "expirationTimestamp"));
+      end && *end > machine_.now())
+    life = *end - machine_.now();
+  token.due = machine_.now() + token_renewal(life);
+  if (seen_.volumes.step == Step::kFailed && !seen_.volumes.unmount_failed) seen_.volumes.retry_at = {};
+  refresh_volumes();
 }
 
 void PodWorker::make_directory() {
-  if (!volumes_waiting_) return;
-  if (!claims_ && !claims_of(pod_).empty()) return;
-  for (const auto& key : kubelet::tokens(pod_))
-    if (auto it = token_states_.find(key);
-        !tokens_.contains(key) && it != token_states_.end() && it->second.asked)
-      return;
-  if (!machine_.loaded(pod_.metadata.namespace_, references(pod_)))
-    return;  // objects_changed() comes back here
   if (seen_.sandbox.ip.empty() && !spec_of(pod_).host_network.value_or(false)) {
     // The address is chosen by start_sandbox, which is planned before this.
     return volumes_failed(base::make_error(base::Kind::kUnavailable, "make Pod directory", uid(),
@@ -323,7 +297,6 @@ void PodWorker::make_directory() {
   }
   VolumeSources sources{.env = env_sources(), .tokens = tokens_, .claims = claims_.value_or(Claims())};
   auto volumes = plan_volumes(pod_, sources);
-  volumes_waiting_ = false;
   if (!volumes.ok()) return volumes_failed(volumes.error());
   PodDirectory content;
   const std::string ip = sources.env.pod_ip;
@@ -339,7 +312,6 @@ void PodWorker::make_directory() {
   machine_.make_directory(uid(), std::move(content),
                           once<base::Status>([](PodWorker& self, base::Status status) {
                             if (!status.ok()) return self.volumes_failed(status.error());
-                            self.volume_failures_ = 0;
                             self.seen_.volumes = {};
                             self.seen_.volumes.step = Step::kDone;
                             self.schedule();
@@ -347,14 +319,13 @@ void PodWorker::make_directory() {
 }
 
 void PodWorker::volumes_failed(const base::Error& error) {
-  volumes_waiting_ = false;
   seen_.volumes.step = Step::kFailed;
+  seen_.volumes.unmount_failed = false;
   seen_.volumes.error =
       error.reason.starts_with("MountVolume") || error.reason.starts_with("Unable to attach or mount")
           ? error.reason
           : error.message();
-  seen_.volumes.retry_at =
-      machine_.now() + std::min<Duration>(seconds(1) * (1 << std::min(volume_failures_++, 7)), seconds(120));
+  seen_.volumes.retry_at = machine_.now() + retry_wait(seen_.volumes.failures++, seconds(120));
   event(true, "FailedMount", seen_.volumes.error);
   schedule();
 }
@@ -368,7 +339,7 @@ void PodWorker::refresh_volumes() {
   }
   // After a restart of the kubelet; token_came() comes back here.
   for (const auto& key : kubelet::tokens(pod_))
-    if (!tokens_.contains(key)) return fetch_missing_tokens();
+    if (!tokens_.contains(key)) return;
   if (!machine_.loaded(pod_.metadata.namespace_, references(pod_))) return;
   // Files alone are refreshed: what claims stand for stays where it is.
   Claims claims;
@@ -399,12 +370,12 @@ void PodWorker::unmount_volumes() {
   const bool all = is_terminating(pod_) || seen_.gone_from_api;
   machine_.remove_directory(uid(), all, once<base::Status>([](PodWorker& self, base::Status status) {
                               if (!status.ok()) {
-                                self.unmount_failed_ = true;
+                                self.seen_.volumes.unmount_failed = true;
                                 self.seen_.volumes.step = Step::kFailed;
                                 self.seen_.volumes.retry_at = self.machine_.now() + seconds(2);
                                 self.event(true, "FailedUnMount", status.error().message());
                               } else {
-                                self.seen_.volumes.step = Step::kNone;
+                                self.seen_.volumes = {};
                               }
                               self.schedule();
                             }));

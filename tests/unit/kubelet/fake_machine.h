@@ -250,7 +250,9 @@ class FakeMachine final : public Machine {
   }
   void probe_counted(const ProbeOf&, const std::string&, Duration) override {}
   void refer(const std::string&, const std::string&, std::vector<Reference>) override {}
-  bool loaded(const std::string&, const std::vector<Reference>&) const override { return api_loaded; }
+  bool loaded(const std::string&, const std::vector<Reference>& references) const override {
+    return references.empty() || api_loaded;
+  }
   const std::map<std::string, std::string>* data(const std::string&,
                                                  const Reference& reference) const override {
     auto it = objects.find(reference);

@@ -112,7 +112,7 @@ class Story {
 class PlanStory final : public Story {
  public:
   explicit PlanStory(const std::string& spec, const std::string& meta = "") : pod_(story_pod(spec, meta)) {
-    seen_.network_ready = true;
+    seen_.network_ready = seen_.objects_loaded = seen_.pull_secrets_loaded = seen_.services_known = true;
     seen_.first_seen = now_;
   }
   api::PodStatus status() override { return plan_pod(pod_, seen_, {"192.0.2.1"}, now_).status; }
@@ -157,6 +157,7 @@ class PlanStory final : public Story {
         seen_.sandbox.step = Step::kDone;
         seen_.sandbox.ip = "10.244.0.5";
         break;
+      case Action::Kind::kFetchToken: seen_.tokens[a.token].held = true; break;
       case Action::Kind::kMountVolumes: seen_.volumes.step = Step::kDone; break;
       case Action::Kind::kPull:
         if (fail_pulls_) {

@@ -77,19 +77,55 @@ constexpr const char* kWithToken = R"({"containers":[{"name":"web","image":"ngin
 TEST(PodWorker, ATokenThatFailsIsAskedForAgainAndRenewed) {
   WorkerStory story(kWithToken);
   story.machine.set("token", FakeMachine::Fault::kFails);
-  EXPECT_EQ(
-      story.tell("events\nworks token\nat 3\nshow\n"),
-      "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n"
-      "> events\nWarning FailedMount: request token x: the test said so\nNormal web Pulling: Pulling image "
-      "\"nginx:1\"\n"
-      "Normal web Pulled: Successfully pulled image \"nginx:1\" in 0ms (0ms including waiting).\n"
-      "> works token\n> at 3\n1s mount-volumes\n1s start web attempt 0\n"
-      "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
+  EXPECT_EQ(story.tell("events\nat 2\nworks token\nat 4\nshow\nevents\n"),
+            "0s start-sandbox\n0s fetch-token 600s\n0s pull nginx:1\n"
+            "> events\nWarning FailedMount: request token x: the test said so\n"
+            "Normal web Pulling: Pulling image \"nginx:1\"\n"
+            "Normal web Pulled: Successfully pulled image \"nginx:1\" in 0ms (0ms including waiting).\n"
+            "> at 2\n1s fetch-token 600s\n> works token\n> at 4\n3s fetch-token 600s\n3s mount-volumes\n"
+            "3s start web attempt 0\n"
+            "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n"
+            "> events\nWarning FailedMount: request token x: the test said so\n"
+            "Normal web Created: Created container: web\nNormal web Started: Started container web\n");
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "token-1");
-  story.tell("at 480\n");
+  story.tell("at 482\n");
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "token-1");
-  story.tell("at 482\n");  // four fifths of its life
+  // Renewed after four fifths of its life; what fails then is asked for again, and the old one stays.
+  const size_t told = story.tell("").size();
+  EXPECT_EQ(story.tell("fail token\nat 484\nworks token\nat 486\nevents\n").substr(told),
+            "> fail token\n> at 484\n483s fetch-token 600s\n484s fetch-token 600s\n> works token\n> at 486\n"
+            "486s fetch-token 600s\n> events\n");
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "token-2");
+}
+
+TEST(PodWorker, ATokenOfAPodThatEndsIsRenewedUntilNothingRuns) {
+  WorkerStory story(kWithToken);
+  story.tell("stubborn web\ndelete 1000\nat 485\n");
+  EXPECT_EQ(story.machine.tokens_given, 2);
+  story.tell("exit web 0\nat 2000\n");
+  EXPECT_TRUE(story.finished());
+  EXPECT_EQ(story.machine.tokens_given, 2);
+}
+
+TEST(PodWorker, AfterARestartTokensAreAskedForAndWritten) {
+  WorkerStory story(kWithToken);
+  story.tell("at 1\nrestart\nat 2\n");
+  EXPECT_EQ(story.machine.tokens_given, 2);
+  EXPECT_EQ(story.machine.volumes[0].files[0].data, "token-2");
+}
+
+TEST(PodWorker, NothingIsStartedBeforeItsObjectsAreKnown) {
+  WorkerStory story(kWithMap);
+  story.machine.objects[{ObjectKind::kConfigMap, "conf"}]["key"] = "value";
+  story.machine.api_loaded = false;
+  story.tell("at 5\n");
+  EXPECT_EQ(story.machine.events.find("FailedMount"), std::string::npos) << story.machine.events;
+  EXPECT_TRUE(story.machine.sandbox->containers.empty());
+  story.machine.api_loaded = true;
+  EXPECT_EQ(story.tell("configmap conf key other\nshow\n"),
+            "0s start-sandbox\n0s pull nginx:1\n> at 5\n> configmap conf key other\n5s mount-volumes\n"
+            "5s start web attempt 0\n"
+            "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
 }
 
 TEST(PodWorker, NothingIsDoneTwiceForAnAnswerThatCameTwice) {
