@@ -28,13 +28,6 @@ void PodWorker::start_sandbox() {
   seen_.sandbox.step = Step::kBusy;
   // The intent: what a killed kubelet must look for. What is not written down is not done.
   if (auto saved = save(); !saved.ok()) return sandbox_failed(saved.error());
-  for (const auto& c : spec.containers)
-    for (const auto& port : c.ports)
-      if (port.host_port.value_or(0) != 0 && !host_network)
-        event(true, "HostPortNotSupported",
-              "hostPort " + std::to_string(*port.host_port) + " of container " + c.name +
-                  " is not published on the node: use hostNetwork, or a Service of type NodePort",
-              c.name);
   runtime::SandboxSpec out;
   out.id = uid();
   out.run_dir = view().layout.run_dir;
