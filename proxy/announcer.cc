@@ -137,7 +137,14 @@ void Announcer::watch_leases() {
         if (!name.starts_with(kPrefix)) return;
         const std::string node(name.substr(kPrefix.size()));
         if (node == node_name_) {
-          last_own_ = std::chrono::steady_clock::now();
+          const auto now = std::chrono::steady_clock::now();
+          // Others may have had our addresses meanwhile, and the link may know them there.
+          if (now - last_own_ > kOutOfTouch) {
+            std::map<base::Ip, int> again;
+            for (base::Ip ip : mine_) again[ip] = 0;
+            if (!again.empty()) announce_again(std::move(again));
+          }
+          last_own_ = now;
           yielded_.clear();
         }
         if (heartbeats_.heard(node, std::string(base::string_at(object, "spec", "renewTime")),
