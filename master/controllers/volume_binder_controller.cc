@@ -101,7 +101,9 @@ void VolumeBinderController::sync_claim(const std::string& key, Reconciler::Fini
       if (!pod->active()) continue;
       else if (pod->node.empty()) view.waiting_pods.push_back(pod->meta.name);
       else if (view.consumer_node.empty()) view.consumer_node = pod->node;
-    if (view.storage_class && view.storage_class->provisioner == api::local_volumes::kProvisioner)
+    const bool selected = claim->annotations.count(kSelectedNode) != 0;
+    if (view.storage_class &&
+        (selected || view.storage_class->provisioner == api::local_volumes::kProvisioner))
       for (const auto& [name, node] : nodes_.all()) {
         view.nodes.push_back(node);
         view.volumes_on[name] = static_cast<int>(volumes_.find(local_to(name)).size());

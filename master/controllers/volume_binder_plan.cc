@@ -26,7 +26,7 @@ std::string class_of(const Claim& claim) { return claim.storage_class.value_or("
 
 // The volume that was made for the claim; else the one with the fewest modes too many, of those the
 // smallest.
-std::shared_ptr<const Volume> match(const ClaimView& view, bool delayed) {
+std::shared_ptr<const Volume> match(const ClaimView& view, bool delayed, const Node* where) {
   const Claim& claim = *view.claim;
   auto better = [](const Volume& a, const Volume& b) {
     if (a.access_modes.size() != b.access_modes.size()) return a.access_modes.size() < b.access_modes.size();
@@ -35,13 +35,10 @@ std::shared_ptr<const Volume> match(const ClaimView& view, bool delayed) {
   };
   std::shared_ptr<const Volume> own, best;
   for (const auto& volume : view.volumes) {
-    if (volume->meta.deleting || volume->volume_mode != claim.volume_mode || !has_modes(*volume, claim) ||
-        volume->capacity < claim.request)
-      continue;
+    if (!fits(*volume, claim)) continue;
     if (is_bound_to(*volume, claim)) {
       if (!own || better(*volume, *own)) own = volume;
-    } else if (!delayed && !volume->claim && volume->storage_class == class_of(claim) &&
-               (!claim.selector || claim.selector->matches(volume->labels))) {
+    } else if (!delayed && !volume->claim && (!where || volume->admits(where->labels, where->meta.name))) {
       if (!best || better(*volume, *best)) best = volume;
     }
   }
@@ -138,15 +135,19 @@ std::string quoted_list(std::vector<std::string> names) {
 // Any volume will do.
 VolumePlan plan_any(const ClaimView& view) {
   const Claim& claim = *view.claim;
-  const bool delayed = view.storage_class && view.storage_class->waits_for_consumer;
-  if (auto volume = match(view, delayed)) return bind(view, *volume);
+  const std::string selected(label(claim.annotations, kSelectedNode));
+  const bool delayed = view.storage_class && view.storage_class->waits_for_consumer && selected.empty();
+  const Node* where = nullptr;
+  for (const auto& node : view.nodes)
+    if (!selected.empty() && node->meta.name == selected) where = node.get();
+  if (auto volume = match(view, delayed || (!selected.empty() && !where), where)) return bind(view, *volume);
   VolumePlan plan;
   if (!claim.storage_class && view.by_default) {
     plan.write = patch_claim(claim, {}, {{"storageClassName", view.by_default->meta.name}},
                              fmt::format("class {}", view.by_default->meta.name));
     return plan;
   }
-  if (delayed && label(claim.annotations, kSelectedNode).empty()) {
+  if (delayed) {
     // Its consumer was given to a node by somebody who does not choose for claims: there it has to be.
     if (!view.consumer_node.empty()) {
       plan.write = patch_claim(claim, {{"annotations", json::object{{kSelectedNode, view.consumer_node}}}},
@@ -161,6 +162,12 @@ VolumePlan plan_any(const ClaimView& view) {
           {"Normal", "WaitForPodScheduled",
            fmt::format("waiting for pod{} {} to be scheduled", view.waiting_pods.size() > 1 ? "s" : "",
                        quoted_list(view.waiting_pods))});
+  } else if (!selected.empty() && view.storage_class &&
+             view.storage_class->provisioner == "kubernetes.io/no-provisioner") {
+    // What the scheduler had found there is another's by now: it chooses again.
+    plan.write = patch_claim(claim, {{"annotations", json::object{{kSelectedNode, nullptr}}}}, {},
+                             "forget the selected node");
+    return plan;
   } else if (!class_of(claim).empty()) {
     plan = plan_provision(view);
     if (plan.write) return plan;

@@ -177,6 +177,16 @@ std::string local_to(std::string_view node) {
   return fmt::format("local:{}", api::local_volumes::node_label(node));
 }
 
+bool fits(const Volume& volume, const Claim& claim) {
+  if (volume.meta.deleting || volume.volume_mode != claim.volume_mode || volume.capacity < claim.request)
+    return false;
+  for (const std::string& mode : claim.access_modes)
+    if (std::find(volume.access_modes.begin(), volume.access_modes.end(), mode) == volume.access_modes.end())
+      return false;
+  // Who is bound by name is not asked about class and labels.
+  return volume.claim || (volume.storage_class == claim.storage_class.value_or("") &&
+                          (!claim.selector || claim.selector->matches(volume.labels)));
+}
 bool is_provisioned_locally(const Volume& volume) {
   return label(volume.annotations, kProvisionedBy) == api::local_volumes::kProvisioner;
 }

@@ -91,6 +91,8 @@ std::string unbound_of_class(const std::optional<std::string>& storage_class);
 std::string naming_volume(std::string_view volume);
 std::string local_to(std::string_view node);  // volumes of ours by the node that has them
 
+// Whether a volume that is nobody's, or the claim's already, is what the claim asks for, wherever it lies.
+bool fits(const Volume& volume, const Claim& claim);
 bool is_provisioned_locally(const Volume& volume);
 bool has_finalizer(const std::vector<std::string>& finalizers, std::string_view finalizer);
 

@@ -4,6 +4,7 @@
 
 #include "api/quantity.h"
 #include "base/json_lists.h"
+#include "master/controllers/volumes.h"
 
 namespace master::scheduler {
 using base::as_bool;
@@ -231,6 +232,12 @@ Ask read_ask(const json::value& pod) {
                                   std::string(protocol.empty() ? "TCP" : protocol), host_port});
       }
     }
+  if (auto volumes = controllers::read_pod_volumes(pod)) {
+    ask.claims = volumes->claims;
+    for (const auto& volume : volumes->ephemeral)
+      ask.ephemeral_claims.insert(
+          controllers::ephemeral_claim(string_at(pod, "metadata", "name"), volume.volume));
+  }
   return ask;
 }
 

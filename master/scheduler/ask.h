@@ -79,7 +79,9 @@ struct Ask {
   std::vector<Toleration> tolerations;
   std::vector<HostPort> host_ports;
   std::vector<std::string> images;  // of containers, with a tag or digest
-  std::string owner_uid;            // of a ReplicaSet, ReplicationController or StatefulSet: such Pods spread
+  std::vector<std::string> claims;  // names, with those of ephemeral volumes
+  std::set<std::string> ephemeral_claims;
+  std::string owner_uid;  // of a ReplicaSet, ReplicationController or StatefulSet: such Pods spread
   int priority = 0;
   bool never_preempts = false;
   bool operator==(const Ask&) const = default;

@@ -130,6 +130,9 @@ void Picture::remove_node(const std::string& name) {
   nodes_.erase(at);
   order_known_ = false;
 }
+void Picture::count_claims(const Ask& ask, int sign) {
+  for (const std::string& claim : ask.claims) volumes_.count_user(controllers::key_of(ask.ns, claim), sign);
+}
 void Picture::place(const std::string& key, Placed in) {
   remove(key);
   ++version_;
@@ -137,6 +140,7 @@ void Picture::place(const std::string& key, Placed in) {
   in.kind = &index_.kind(in.ask);
   in.ask = in.kind->ask;
   Placed& pod = placed_.insert_or_assign(key, std::move(in)).first->second;
+  count_claims(*pod.ask, 1);
   auto at = nodes_.find(pod.node);
   if (at == nodes_.end()) {
     homeless_[pod.node].insert(key);
@@ -151,6 +155,7 @@ void Picture::remove(const std::string& key) {
   if (at == placed_.end()) return;
   ++version_;
   const Placed& pod = at->second;
+  count_claims(*pod.ask, -1);
   if (auto node = nodes_.find(pod.node); node != nodes_.end()) {
     std::vector<const Placed*>& here = node->second.here;
     here.erase(std::find(here.begin(), here.end(), &pod));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "master/scheduler/index.h"
+#include "master/scheduler/volumes.h"
 
 namespace master::scheduler {
 
@@ -35,8 +36,9 @@ struct Change {
     kVolumes = 256,
   };
   uint32_t what = 0;
-  const Node* node = nullptr;  // of the first four
-  const Ask* pod = nullptr;    // of the next three
+  const Node* node = nullptr;                // of the first four
+  const Ask* pod = nullptr;                  // of the next three
+  const controllers::Meta* claim = nullptr;  // of kVolumes: it alone; null: a volume or a class
 };
 
 class Picture {
@@ -62,6 +64,11 @@ class Picture {
   // While it stays, equal questions have equal answers.
   uint64_t version() const { return version_; }
 
+  Volumes& change_volumes() {
+    ++version_;
+    return volumes_;
+  }
+  const Volumes& volumes() const { return volumes_; }
   const std::map<std::string, Node>& nodes() const { return nodes_; }
   const Node* node(const std::string& name) const;
   const Placed* placed(const std::string& pod) const;
@@ -80,6 +87,8 @@ class Picture {
 
  private:
   void see_images(const Node& node, int sign);
+  void count_claims(const Ask& ask, int sign);
+  Volumes volumes_;
   std::map<std::string, Node> nodes_;
   mutable Index index_;
   std::unordered_map<std::string, Placed> placed_;

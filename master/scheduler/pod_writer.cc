@@ -43,6 +43,16 @@ void PodWriter::not_scheduled(const controllers::ObjectRef& pod, const std::stri
   if (nominated) status["nominatedNodeName"] = nominated->empty() ? json::value() : json::value(*nominated);
   patch_status(pod, std::move(status), std::move(done));
 }
+void PodWriter::select_node(const controllers::Claim& claim, const std::string& node, Done done) {
+  client_.patch(controllers::kPersistentVolumeClaims, claim.meta.ns, claim.meta.name, "merge",
+                json::object{{"metadata",
+                              {{"uid", claim.meta.uid},
+                               {"resourceVersion", std::to_string(claim.meta.revision)},
+                               {"annotations", json::object{{controllers::kSelectedNode, node}}}}}},
+                [done = std::move(done)](base::Result<json::value> result) {
+                  done(result.ok() ? base::Status() : base::Status(result.error()));
+                });
+}
 void PodWriter::clear_nomination(const controllers::ObjectRef& pod) {
   patch_status(pod, json::object{{"nominatedNodeName", nullptr}}, {});
 }

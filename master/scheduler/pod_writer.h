@@ -6,6 +6,7 @@
 #include <string>
 
 #include "master/controllers/events.h"
+#include "master/controllers/volumes.h"
 
 namespace master::scheduler {
 
@@ -18,6 +19,8 @@ class PodWriter {
   // PodScheduled is False; `nominated` is the node promised to it, or "". An empty `since` is now.
   void not_scheduled(const controllers::ObjectRef& pod, const std::string& reason, const std::string& message,
                      const std::string& since, const std::string* nominated, Done done);
+  // Of a claim that waits for its first consumer, if nobody wrote it since it was seen.
+  void select_node(const controllers::Claim& claim, const std::string& node, Done done);
   void clear_nomination(const controllers::ObjectRef& pod);
   // The condition DisruptionTarget, the deletion, the Event Preempted; OK, too, where it is gone already.
   void evict(const controllers::ObjectRef& victim, const std::string& preemptor_uid,

@@ -91,6 +91,16 @@ Choice choose(const Ask& ask, const std::string& pod, const Picture& picture, co
     return out;
   }
   const Question question{ask, picture, profile};
+  for (size_t row = 0; row < rules().size(); ++row) {
+    const Rule& rule = rules()[row];
+    if (!rule.blocks || profile.without.count(rule.name)) continue;
+    const std::string why = rule.blocks(question);
+    if (why.empty()) continue;
+    out.message = fmt::format("0/{} nodes are available: {}.", all, why);
+    out.refused_by = 1u << row;
+    for (const Node* node : *nodes) out.refused.emplace_back(node, true);
+    return out;
+  }
   const Filters filters(question, pod);
   // The room that was made for it, if it is there by now.
   if (const Nominated* nominated = picture.nominated(pod))

@@ -52,6 +52,17 @@ struct Scheduler::Impl {
            [this](Seen seen, const json::value& object) { namespace_seen(seen, object); });
     follow({"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"},
            [this](Seen seen, const json::value& object) { budget_seen(seen, object); });
+    follow(controllers::kPersistentVolumeClaims, [this](Seen seen, const json::value& object) {
+      claim_seen(seen == Seen::kDeleted, claim_reader(object));
+    });
+    follow(controllers::kPersistentVolumes, [this](Seen seen, const json::value& object) {
+      volume_seen(seen == Seen::kDeleted, volume_reader(object));
+    });
+    follow(controllers::kStorageClasses, [this](Seen seen, const json::value& object) {
+      auto cls = class_reader(object);
+      picture.change_volumes().set_class(cls->meta.name, seen == Seen::kDeleted ? nullptr : cls);
+      changed({Change::kVolumes});
+    });
     follow(api::resources::pods, [this](Seen seen, const json::value& object) { pod_seen(seen, object); });
     for (auto& informer : informers) informer->start();
   }
@@ -87,6 +98,28 @@ struct Scheduler::Impl {
                                                 string_at(object, "metadata", "name"));
     if (seen == Seen::kDeleted) picture.remove_budget(key);
     else picture.set_budget(key, read_budget(object));
+  }
+  // Each try that fails makes a Pod wait longer: only what can make a difference is one.
+  void claim_seen(bool gone, Volumes::ClaimPtr claim) {
+    const auto before = picture.volumes().claim(claim->meta.key());
+    picture.change_volumes().set_claim(claim->meta.key(), gone ? nullptr : claim);
+    if (!gone && before && before->meta.uid == claim->meta.uid && is_bound(*before) == is_bound(*claim) &&
+        before->volume == claim->volume && before->storage_class == claim->storage_class &&
+        before->meta.deleting == claim->meta.deleting && before->phase == claim->phase &&
+        controllers::label(before->annotations, controllers::kSelectedNode) ==
+            controllers::label(claim->annotations, controllers::kSelectedNode))
+      return;
+    Change change{Change::kVolumes};
+    change.claim = &claim->meta;
+    changed(change);
+  }
+  void volume_seen(bool gone, Volumes::VolumePtr volume) {
+    const auto before = picture.volumes().volume(volume->meta.name);
+    picture.change_volumes().set_volume(volume->meta.name, gone ? nullptr : volume);
+    if (!gone && before && before->claim.has_value() == volume->claim.has_value() &&
+        before->labels == volume->labels && before->meta.deleting == volume->meta.deleting)
+      return;
+    if (!gone) changed({Change::kVolumes});
   }
   void pod_seen(Seen seen, const json::value& object) {
     const std::string key = controllers::key_of(string_at(object, "metadata", "namespace"),
@@ -259,6 +292,7 @@ struct Scheduler::Impl {
     if (!picture.nodes().empty()) start_at = (start_at + choice.looked_at) % picture.nodes().size();
     base::log::debug("schedule {}: {}", key, choice.node.empty() ? choice.message : choice.node);
     if (choice.node.empty()) return unschedulable(key, pod, choice);
+    if (!bind_claims(key, pod, choice.node)) return;
     pod.binding = true;
     // Assumed until the watch or a failure says otherwise.
     Placed placed;
@@ -276,6 +310,29 @@ struct Scheduler::Impl {
                                fmt::format("Successfully assigned {} to {}", key, node),
                                profile->scheduler_name);
                 });
+  }
+  // Tells the claims that wait for their first consumer which node it is; true: none waits any more. Until
+  // then the room on the node is kept for the Pod, and what comes of its claims brings it here again.
+  bool bind_claims(const std::string& key, const Waiting& pod, const std::string& node) {
+    bool bound = true;
+    for (const std::string& name : pod.ask->claims) {
+      auto claim = picture.volumes().claim(controllers::key_of(pod.ask->ns, name));
+      if (!claim || is_bound(*claim)) continue;
+      bound = false;
+      auto at = claim->annotations.find(controllers::kSelectedNode);
+      if (at != claim->annotations.end() && at->second == node) continue;
+      writer.select_node(*claim, node, [this, key](base::Status told) {
+        if (told.ok() || told.error().kind == base::Kind::kConflict) return;  // the watch says more
+        base::log::warning("choose a node for the claims of {}: {}", key, told.error().message());
+        queue.activate(key);
+        wake();
+      });
+    }
+    if (bound) return true;
+    queue.unschedulable(key, 1u << static_cast<unsigned>(rule("VolumeBinding") - rules().data()),
+                        queue_now());
+    picture.nominate(key, {pod.ask, node});
+    return false;
   }
   void bind_failed(const std::string& key, const controllers::ObjectRef& ref, const Profile& profile,
                    const base::Error& error) {
@@ -349,6 +406,12 @@ struct Scheduler::Impl {
   PodWriter writer;
   const std::map<std::string, Profile> profiles;  // by scheduler name
   std::vector<std::unique_ptr<api::Informer>> informers;
+  controllers::Store<controllers::Claim>::Reader claim_reader =
+      controllers::Claim::reader(controllers::kPersistentVolumeClaims);
+  controllers::Store<controllers::Volume>::Reader volume_reader =
+      controllers::Volume::reader(controllers::kPersistentVolumes);
+  controllers::Store<controllers::StorageClass>::Reader class_reader =
+      controllers::StorageClass::reader(controllers::kStorageClasses);
   bool synced = false, posted = false;
   Picture picture;
   Queue queue;

@@ -111,6 +111,12 @@ class Volumes(cluster.ClusterTest):
         self.until(VOLUMES, lambda all: all[f"made-{self.ns}"]["status"]["phase"] == "Released", 30, "it is released")
         self.assertEqual((place / "file").read_text(), "kept\n")
 
+    def test_what_is_not_there(self):
+        self.apply(user("waits", "later"))
+        self.until_event("FailedScheduling", "waits", text='persistentvolumeclaim "later" not found')
+        self.apply(claim("later"))
+        self.until_pod("waits", is_ready, 60)
+
     def test_ephemeral_volumes_go_with_their_pod(self):
         mount = {"volumeMounts": [{"name": "scratch", "mountPath": "/data"}]}
         self.apply(pod("brief", *SLEEP, container=mount, securityContext={"fsGroup": 2000}, volumes=[

@@ -85,6 +85,11 @@ TEST(SimSets, StatefulSetsConvergeWhateverIsLost) {
                       {"volumeClaimTemplates", json::array{json::object{{"metadata", {{"name", "data"}}},
                                                                         {"spec", json::object{}}}}}};
     if (seed % 2) spec["podManagementPolicy"] = "Parallel";
+    // Pods are given a node once their claims are bound: there is a volume for each.
+    for (int i = 0; i < 3; ++i)
+      cluster.server->create(master::controllers::kPersistentVolumes, "",
+                             json::object{{"metadata", {{"name", "v" + std::to_string(i)}}},
+                                          {"spec", {{"capacity", {{"storage", "1Gi"}}}}}});
     create_set(cluster, kStatefulSets, std::move(spec));
     auto all = [&](size_t count, const std::string& image) {
       return [&cluster, count, image] {

@@ -1,0 +1,127 @@
+// What claims and volumes say of where a Pod can be.
+#include "tests/unit/master/scheduler_text.h"
+
+namespace master::scheduler {
+namespace {
+
+namespace c = controllers;
+
+void claim(Picture& picture, const std::string& more = "", const std::string& status = R"("phase":"Pending")",
+           const std::string& mode = "ReadWriteOnce") {
+  auto read = c::Claim::reader(c::kPersistentVolumeClaims);
+  auto one = read(*base::parse_json(
+      R"({"metadata":{"name":"data","namespace":"default","uid":"c1","annotations":{"x":"y")" +
+      std::string(status.find("Bound") == status.npos ? "" : R"(,"pv.kubernetes.io/bind-completed":"yes")") +
+      R"(}},"spec":{"accessModes":[")" + mode + R"("],"resources":{"requests":{"storage":"1Gi"}})" + more +
+      R"(},"status":{)" + status + "}}"));
+  picture.change_volumes().set_claim(one->meta.key(), one);
+}
+void volume(Picture& picture, const std::string& name, const std::string& node, const std::string& more = "",
+            const std::string& labels = "") {
+  auto read = c::Volume::reader(c::kPersistentVolumes);
+  picture.change_volumes().set_volume(
+      name,
+      read(*base::parse_json(
+          R"({"metadata":{"name":")" + name + R"(","labels":{)" + labels +
+          R"(}},"spec":{"accessModes":["ReadWriteOnce"],"capacity":{"storage":"1Gi"},"storageClassName":"s",)"
+          R"("nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"host",)"
+          R"("operator":"In","values":[")" +
+          node + R"("]}]}]}})" + more + "}}")));
+}
+void storage_class(Picture& picture, const std::string& provisioner, bool waits) {
+  auto read = c::StorageClass::reader(c::kStorageClasses);
+  picture.change_volumes().set_class(
+      "s", read(*base::parse_json(R"({"metadata":{"name":"s"},"provisioner":")" + provisioner +
+                                  R"(","volumeBindingMode":")" +
+                                  (waits ? "WaitForFirstConsumer" : "Immediate") + "\"}")));
+}
+Ask asks() { return text_ask(R"("volumes":[{"name":"d","persistentVolumeClaim":{"claimName":"data"}}])"); }
+void nodes(Picture& picture) {
+  picture.set_node(text_node("a host=a"));
+  picture.set_node(text_node("b host=b"));
+}
+std::string message(const Picture& picture, const Ask& ask) {
+  return choose(ask, "default/p", picture, Profile()).message;
+}
+const std::string kBound = R"(,"volumeName":"v","storageClassName":"s")",
+                  kWaits = R"(,"storageClassName":"s")",
+                  kNone = " refused for good: node(s) didn't find available persistent volumes to bind\n";
+
+}  // namespace
+
+TEST(SchedulerVolumes, WhatIsWrongWhereverThePodGoes) {
+  Picture picture;
+  nodes(picture);
+  EXPECT_EQ(message(picture, asks()), "0/2 nodes are available: persistentvolumeclaim \"data\" not found.");
+  claim(picture, kWaits);
+  EXPECT_EQ(message(picture, asks()),
+            "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+  storage_class(picture, "example.com/disks", false);
+  EXPECT_EQ(message(picture, asks()),
+            "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+  storage_class(picture, "example.com/disks", true);
+  EXPECT_EQ(message(picture, asks()), "");
+  claim(picture, kBound, R"("phase":"Lost")");
+  EXPECT_EQ(message(picture, asks()),
+            "0/2 nodes are available: persistentvolumeclaim \"data\" bound to non-existent persistentvolume "
+            "\"v\".");
+}
+TEST(SchedulerVolumes, BoundVolumesKeepTheirPodsWhereTheyAre) {
+  Picture picture;
+  nodes(picture);
+  claim(picture, kBound, R"("phase":"Bound")");
+  EXPECT_EQ(
+      rule_text("VolumeBinding", asks(), picture),
+      "a refused for good: node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)\n"
+      "b refused for good: node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)\n");
+  volume(picture, "v", "b");
+  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture),
+            "a refused for good: node(s) had volume node affinity conflict\nb fits\n");
+  EXPECT_EQ(rule_text("VolumeBinding", text_ask(""), picture), "a fits\nb fits\n") << "asks for none";
+}
+TEST(SchedulerVolumes, FirstConsumersGoWhereAVolumeIsOrCanBeMade) {
+  Picture picture;
+  nodes(picture);
+  storage_class(picture, "kubernetes.io/no-provisioner", true);
+  claim(picture, kWaits);
+  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a" + kNone + "b" + kNone);
+  volume(picture, "v", "b");
+  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a" + kNone + "b fits\n");
+  volume(picture, "v", "b", R"(,"claimRef":{"namespace":"default","name":"other"})");
+  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a" + kNone + "b" + kNone);
+  storage_class(picture, "sampan.io/local", true);
+  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a fits\nb fits\n");
+}
+TEST(SchedulerVolumes, AClaimForOnePodHasOne) {
+  Picture picture;
+  nodes(picture);
+  claim(picture, kWaits, R"("phase":"Pending")", "ReadWriteOncePod");
+  EXPECT_EQ(rule_text("VolumeRestrictions", asks(), picture), "a fits\nb fits\n");
+  Placed other;
+  other.ask = picture.share(asks());
+  other.node = "a";
+  other.uid = "u";
+  picture.place("default/other", other);
+  const std::string taken =
+      " refused: node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access "
+      "mode\n";
+  EXPECT_EQ(rule_text("VolumeRestrictions", asks(), picture), "a" + taken + "b" + taken);
+  picture.remove("default/other");
+  EXPECT_EQ(rule_text("VolumeRestrictions", asks(), picture), "a fits\nb fits\n");
+}
+TEST(SchedulerVolumes, Zones) {
+  Picture picture;
+  picture.set_node(text_node("a topology.kubernetes.io/zone=x host=a"));
+  picture.set_node(text_node("b topology.kubernetes.io/zone=y host=a"));
+  claim(picture, kBound, R"("phase":"Bound")");
+  volume(picture, "v", "a", "", R"("topology.kubernetes.io/zone":"w__x")");
+  EXPECT_EQ(rule_text("VolumeZone", asks(), picture),
+            "a fits\nb refused for good: node(s) had no available volume zone\n");
+}
+TEST(SchedulerVolumes, ChangesThatHelp) {
+  Picture picture;
+  EXPECT_TRUE(rule("VolumeBinding")->helps(asks(), {Change::kVolumes, nullptr, nullptr}));
+  EXPECT_FALSE(rule("VolumeBinding")->helps(text_ask(""), {Change::kVolumes, nullptr, nullptr}));
+}
+
+}  // namespace master::scheduler
