@@ -20,4 +20,10 @@ constexpr std::string_view kNodeLabel = "sampan.io/local-node";
 // A node's name as the value of a label, which has 63 bytes at most; a longer one ends in its hash.
 std::string node_label(std::string_view node);
 
+// Whether the master could have given a volume this name ("pvc-UID"), which becomes the name of a directory:
+// one with a dot could be taken for what is being made or removed.
+inline bool is_volume_name(std::string_view name) {
+  return !name.empty() && name.find_first_of("./") == name.npos;
+}
+
 }  // namespace api::local_volumes

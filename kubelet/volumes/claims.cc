@@ -112,8 +112,7 @@ base::Result<ClaimedVolume> claimed_volume(const json::value& claim, const json:
     // Its name becomes a path: it must be the one that the master made of it, on this node.
     if (string_at(volume, "metadata", "labels", names::kNodeLabel) != names::node_label(here.node))
       return not_yet("PV " + out.volume + " lies on another node");
-    if (out.volume.empty() || out.volume[0] == '.' || out.volume.find('/') != std::string::npos ||
-        local != here.local_volumes + "/" + out.volume)
+    if (!names::is_volume_name(out.volume) || local != here.local_volumes + "/" + out.volume)
       return not_yet("PV " + out.volume + " is not below this node's directory " + here.local_volumes);
     out.is_local = out.takes_group = true;
     out.path = local;

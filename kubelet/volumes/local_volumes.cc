@@ -31,7 +31,7 @@ VolumeDue due_of(const json::value& volume, const std::string& node, const std::
   const std::string name(string_at(volume, "metadata", "name"));
   const bool ours = string_at(volume, "metadata", "annotations", "pv.kubernetes.io/provisioned-by") ==
                         names::kProvisioner &&
-                    !name.empty() && name[0] != '.' && name.find('/') == std::string::npos &&
+                    names::is_volume_name(name) &&
                     string_at(volume, "spec", "local", "path") == directory + "/" + name;
   return ours && string_at(volume, "spec", "persistentVolumeReclaimPolicy") == "Delete"
              ? VolumeDue::kRemoveData

@@ -59,14 +59,15 @@ void ApiServer::bootstrap() {
   if (namespaces.objects().empty() &&
       !registry_.is_set_aside(
           record_key(*registry_.resources().find_stored("", "namespaces"), object_key("", "default"))))
-    send("POST", "/apis/storage.k8s.io/v1/storageclasses",
-         json::object{{"metadata",
-                       {{"name", "local"},
-                        {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
-                      {"provisioner", api::local_volumes::kProvisioner},
-                      {"reclaimPolicy", "Delete"},
-                      {"volumeBindingMode", "WaitForFirstConsumer"},
-                      {"allowVolumeExpansion", true}});
+    send(
+        "POST", "/apis/storage.k8s.io/v1/storageclasses",
+        json::object{
+            {"metadata",
+             {{"name", "local"}, {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
+            {"provisioner", api::local_volumes::kProvisioner},
+            {"reclaimPolicy", "Delete"},
+            {"volumeBindingMode", "WaitForFirstConsumer"},
+        });
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})
     if (!namespaces.find(object_key("", name)))
       send("POST", "/api/v1/namespaces", json::object{{"metadata", json::object{{"name", name}}}});
