@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -218,6 +219,13 @@ Status remove_tree_at(int dirfd, const std::string& name, dev_t device) {
 }  // namespace
 
 Status remove_all(const std::string& path) { return remove_tree_at(AT_FDCWD, path, 0); }
+Result<uint64_t> raise_open_files() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return last_error("getrlimit", "RLIMIT_NOFILE");
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return last_error("setrlimit", "RLIMIT_NOFILE");
+  return limit.rlim_cur;
+}
 bool exists(const std::string& path) {
   struct stat info;
   return ::lstat(path.c_str(), &info) == 0;

@@ -45,6 +45,8 @@ Status write_file_atomic(const std::string& path, std::string_view data, mode_t 
 
 Status mkdir_all(const std::string& path, mode_t mode = 0755);
 Status remove_all(const std::string& path);  // never crosses into another mount; absent is fine
+// Lets the process have as many open files as its hard limit allows; how many that is.
+Result<uint64_t> raise_open_files();
 bool exists(const std::string& path);
 Result<std::vector<std::string>> list_dir(const std::string& path);  // names, sorted, no dots
 

@@ -125,6 +125,12 @@ Status run(const Flags& flags) {
   auto context = TRY(base::tls::Context::server(pki.server, pki.ca.certificate_pem));
   std::unique_ptr<master::ApiServer> api;
   base::http::Server::Options http_options;
+  // A connection is a file descriptor: all but what the store, its own clients and logs need. A node's
+  // daemons have a dozen each.
+  constexpr uint64_t kOwnFiles = 1024;
+  if (const uint64_t files = TRY(base::sys::raise_open_files());
+      files > http_options.max_connections + kOwnFiles)
+    http_options.max_connections = files - kOwnFiles;
   http_options.refusal = [&](int status, const std::string& text) {
     base::json::value told = status == 413
                                  ? api::too_large(http_options.max_body_bytes)

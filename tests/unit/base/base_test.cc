@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -146,5 +147,17 @@ TEST(Sys, ReplacesFilesWhole) {
   EXPECT_TRUE(sys::remove_all(dir).ok());
   EXPECT_FALSE(sys::exists(dir));
 }
+TEST(Sys, TheHardLimitOfOpenFilesIsMadeUseOf) {
+  struct rlimit limit {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = limit.rlim_max / 2;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  auto raised = sys::raise_open_files();
+  ASSERT_TRUE(raised.ok());
+  EXPECT_EQ(*raised, limit.rlim_max);
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(limit.rlim_cur, limit.rlim_max);
+}
+
 }  // namespace
 }  // namespace base

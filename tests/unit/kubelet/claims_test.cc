@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "api/local_volumes.h"
+
 #include "kubelet/volumes/local_volumes.h"
 
 namespace kubelet {
@@ -59,6 +61,11 @@ TEST(Claims, VolumesThisNodeCanMount) {
   EXPECT_EQ(volume_text(R"("local":{"path":"/d"})"), "/d group");
   EXPECT_EQ(volume_text(R"("local":{"path":"/root/local-volumes/v"})", kOurs),
             "/root/local-volumes/v local 1073741824 group");
+}
+TEST(Claims, ALocalVolumesNameIsOneThatTheMasterGives) {
+  for (const char* name : {"", ".", "..", "v.new", "v.deleted", "../v", "a/b"})
+    EXPECT_FALSE(api::local_volumes::is_volume_name(name)) << name;
+  EXPECT_TRUE(api::local_volumes::is_volume_name("pvc-0e8f"));
 }
 TEST(Claims, WhatItRefuses) {
   EXPECT_EQ(volume_text(R"("local":{"path":"/etc"})", kOurs),
