@@ -64,7 +64,7 @@ struct Background::State {
       ++state->idle;
       std::thread([state] { serve(*state); }).detach();
     }
-    state->wake.notify_all();
+    state->wake.notify_one();  // called once for each job
     return waiting <= state->idle;
   }
   static void serve(State& state) {
