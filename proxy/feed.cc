@@ -96,6 +96,9 @@ std::optional<EndpointSlice> slice_from(const value& object) {
     e.terminating = base::as_bool(base::find_path(endpoint, "conditions", "terminating"));
     e.node = text(base::find(endpoint, "nodeName"));
     e.hostname = text(base::find(endpoint, "hostname"));
+    for (auto [member, names] : {std::pair("forNodes", &e.for_nodes), std::pair("forZones", &e.for_zones)})
+      each(base::find_path(endpoint, "hints", member),
+           [&](const value& hint) { names->push_back(text(base::find(hint, "name"))); });
     s.endpoints.push_back(std::move(e));
   });
   return s;
@@ -134,6 +137,7 @@ Node node_from(const value& object) {
   node.kubelet_port =
       port_of(base::find_path(object, "status", "daemonEndpoints", "kubeletEndpoint", "Port"));
   node.uid = text(base::find_path(object, "metadata", "uid"));
+  node.zone = text(base::find_path(object, "metadata", "labels", "topology.kubernetes.io/zone"));
   bool ready = false;
   each(base::find_path(object, "status", "conditions"), [&](const value& condition) {
     if (base::string_at(condition, "type") == "Ready") ready = base::string_at(condition, "status") == "True";

@@ -1,6 +1,8 @@
 // See service_plan.h.
 #include "proxy/service_plan.h"
 
+#include <algorithm>
+
 namespace proxy {
 namespace {
 
@@ -13,12 +15,35 @@ struct Targets {
   std::set<Target> all, local;
 };
 
+bool has(const std::vector<std::string>& names, const std::string& name) {
+  return !name.empty() && std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Of ready endpoints, those that are meant for this node, or else for its zone. Hints count only where all of
+// them have some and one is for here, so that nobody is left without an endpoint: all of them otherwise.
+std::set<Target> near_of(const std::vector<std::pair<Target, const Endpoint*>>& ready, const Node& node) {
+  std::set<Target> all, of_node, of_zone;
+  bool nodes_hinted = true, zones_hinted = true;
+  for (const auto& [target, endpoint] : ready) all.insert(target);
+  for (const auto& [target, endpoint] : ready) {
+    if (!nodes_hinted && !zones_hinted) return all;
+    nodes_hinted &= !endpoint->for_nodes.empty();
+    zones_hinted &= !endpoint->for_zones.empty();
+    if (has(endpoint->for_nodes, node.name)) of_node.insert(target);
+    if (has(endpoint->for_zones, node.zone)) of_zone.insert(target);
+  }
+  if (nodes_hinted && !of_node.empty()) return of_node;
+  return zones_hinted && !of_zone.empty() ? of_zone : all;
+}
+
 // Ready endpoints; when there are none, those that still serve while they terminate. The choice
 // is made among the local ones on their own.
 Targets targets_of(const std::string& port_name, uint8_t protocol,
-                   const std::vector<const EndpointSlice*>& slices, const std::string& node,
+                   const std::vector<const EndpointSlice*>& slices, const Node& here,
                    std::set<Ip>* local_addresses) {
+  const std::string& node = here.name;
   Targets ready, ending;
+  std::vector<std::pair<Target, const Endpoint*>> candidates;
   for (const EndpointSlice* slice : slices) {
     for (const EndpointPort& port : slice->ports) {
       if (port.name != port_name || port.protocol != protocol || port.port == 0) continue;
@@ -29,7 +54,8 @@ Targets targets_of(const std::string& port_name, uint8_t protocol,
         bool is_local = !node.empty() && endpoint.node == node;
         Targets* to = endpoint.ready ? &ready : endpoint.serving && endpoint.terminating ? &ending : nullptr;
         if (!to) continue;
-        to->all.insert({*ip, port.port});
+        if (to == &ready) candidates.emplace_back(Target{*ip, port.port}, &endpoint);
+        else to->all.insert({*ip, port.port});
         if (is_local) {
           to->local.insert({*ip, port.port});
           local_addresses->insert(*ip);
@@ -37,6 +63,7 @@ Targets targets_of(const std::string& port_name, uint8_t protocol,
       }
     }
   }
+  ready.all = near_of(candidates, here);
   return {ready.all.empty() ? ending.all : ready.all, ready.local.empty() ? ending.local : ready.local};
 }
 
@@ -162,7 +189,7 @@ Elements elements_of(const Service& service, const std::vector<const EndpointSli
   const auto sources = sources_of(service);
   std::set<Ip> local_addresses;
   for (const ServicePort& port : service.ports) {
-    Targets targets = targets_of(port.name, port.protocol, slices, node.name, &local_addresses);
+    Targets targets = targets_of(port.name, port.protocol, slices, node, &local_addresses);
     add_internal(builder, {*cluster_ip, port.protocol, port.port}, targets, service.internal_local);
     for (Ip ip : external)
       add_external(builder, {ip, port.protocol, port.port}, targets, service.external_local);

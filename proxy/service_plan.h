@@ -1,6 +1,6 @@
 // What one Service wants in the table, from plain values: pure. The rules are those of kube-proxy:
-// KEP-1669 (terminating endpoints), KEP-2086 (internalTrafficPolicy), KEP-1860 (ipMode). Beyond them:
-// no Service gets an address that is a part of the cluster itself (Reserved).
+// KEP-1669 (terminating endpoints), KEP-2086 (internalTrafficPolicy), KEP-1860 (ipMode), KEP-2433 and
+// KEP-3015 (hints). Beyond them: no Service gets an address that is a part of the cluster itself (Reserved).
 #pragma once
 
 #include <map>
@@ -47,6 +47,7 @@ struct Endpoint {
   std::vector<std::string> addresses;
   bool ready = true, serving = true, terminating = false;
   std::string node, hostname;
+  std::vector<std::string> for_nodes = {}, for_zones = {};  // hints: whom it is meant for; none: for all
 };
 struct EndpointSlice {
   std::string ns, name, service;  // service: label kubernetes.io/service-name
@@ -59,7 +60,7 @@ struct Node {
   std::vector<std::string> other_addresses = {};
   uint16_t kubelet_port = 0;  // 0: unknown
   bool announces = true;      // it may answer for load balancers: ready, and not labelled away from them
-  std::string uid = {};
+  std::string uid = {}, zone = {};
   bool operator==(const Node&) const = default;
 };
 

@@ -125,6 +125,18 @@ json::object plan_endpoints(const Service& service, const Pods& pods) {
   return endpoints;
 }
 
+// Whom a ready endpoint is meant for, as the Service wishes it (KEP-4444, KEP-3015): those of its zone, and
+// of its node before them.
+static json::object hints_of(const Service& service, const std::string& node, const std::string& zone) {
+  json::object hints;
+  const bool same_node = service.distribution == "PreferSameNode";
+  if (!same_node && service.distribution != "PreferSameZone" && service.distribution != "PreferClose")
+    return hints;
+  if (same_node) hints["forNodes"] = json::array{json::object{{"name", node}}};
+  if (!zone.empty()) hints["forZones"] = json::array{json::object{{"name", zone}}};
+  return hints;
+}
+
 static json::object slice_endpoint(const Service& service, const Pod& pod, const std::string& ip,
                                    const std::function<std::string(const std::string&)>& zone_of) {
   const bool serving = pod.ready;
@@ -136,7 +148,11 @@ static json::object slice_endpoint(const Service& service, const Pod& pod, const
                         {"targetRef", target_ref(pod)}};
   if (!pod.node.empty()) {
     endpoint["nodeName"] = pod.node;
-    if (std::string zone = zone_of(pod.node); !zone.empty()) endpoint["zone"] = zone;
+    const std::string zone = zone_of(pod.node);
+    if (!zone.empty()) endpoint["zone"] = zone;
+    const bool ready = base::as_bool(find(endpoint["conditions"], "ready"));
+    if (json::object hints = hints_of(service, pod.node, zone); ready && !hints.empty())
+      endpoint["hints"] = std::move(hints);
   }
   if (std::string name = hostname_in(service, pod); !name.empty()) endpoint["hostname"] = name;
   return endpoint;

@@ -64,6 +64,7 @@ std::shared_ptr<const Service> read_service(const json::value& object) {
   s->publish_not_ready = as_bool(find_path(object, "spec", "publishNotReadyAddresses"));
   if (const json::value* list = find_path(object, "spec", "ipFamilies"); list && list->is_array())
     for (const json::value& item : list->get_array()) s->families.emplace_back(as_string(&item));
+  s->distribution = string_at(object, "spec", "trafficDistribution");
   if (s->families.empty()) s->families.push_back(cluster_ip.find(':') != cluster_ip.npos ? "IPv6" : "IPv4");
   if (const json::value* list = find_path(object, "spec", "ports"); list && list->is_array()) {
     for (const json::value& item : list->get_array()) {

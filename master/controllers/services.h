@@ -34,6 +34,7 @@ struct Service {
   Selector selector;
   bool external_name = false, headless = false, publish_not_ready = false;
   std::vector<std::string> families;  // IPv4, IPv6
+  std::string distribution;           // spec.trafficDistribution: "PreferSameNode"…
   std::vector<ServicePort> ports;
   std::shared_ptr<const Balancer> balancer;  // null: no load balancer, and was none of ours
 

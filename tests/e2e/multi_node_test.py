@@ -50,6 +50,19 @@ class MultiNode(cluster.ClusterTest):
             out = self.exec(name, "sh", "-c", loop.format("", f"web.{self.ns}")).stdout
             self.assertEqual(set(out.split()), set(pods), f"from Pod {name}")
 
+    def test_traffic_stays_on_the_node_where_it_may(self):
+        pods = self.spread()
+        ip = self.jsonpath("{.spec.clusterIP}", "service", "web")
+        self.kubectl("patch", "service", "web", "-p", '{"spec":{"trafficDistribution":"PreferSameNode"}}')
+        loop = f"for i in $(seq 20); do timeout 5 busybox wget -qO- http://{ip}/ || echo FAILED; done"
+        for node in self.cluster.nodes:
+            own = {name for name, p in pods.items() if p["spec"]["nodeName"] == node}
+            for _ in range(20):  # until this node's proxy has heard
+                answered = set(self.inside("sh", "-c", loop, node=node).stdout.split())
+                if answered <= own:
+                    break
+            self.assertEqual(answered, own, f"from {node}")
+
     def test_logs_and_exec_of_every_node(self):
         for number in (1, 2, 3):
             self.apply(pod(f"on-{number}", "sh", "-c", f"echo from {number}; exec sleep 1000",

@@ -47,6 +47,27 @@ TEST(EndpointsPlan, NamedPortsAreEachPodsOwn) {
             "[{\"name\":\"http\",\"port\":9090,\"protocol\":\"TCP\"}] 1/0\n");
 }
 
+TEST(EndpointsPlan, HintsAreWhatTheServiceWishesForReadyEndpoints) {
+  auto list = pods(R"(a ip=10.0.0.1 ready=5 port=http:80 node=n1
+                      b ip=10.0.0.2 port=http:80 node=n1)");
+  auto hints = [&](const char* distribution) {
+    Service web = service();
+    web.distribution = distribution;
+    SlicePlan plan = plan_slices(web, list, {}, [](const std::string&) { return std::string("east"); });
+    std::string out;
+    for (const json::value& endpoint : plan.create.at(0)["endpoints"].as_array()) {
+      const json::value* found = base::find(endpoint, "hints");
+      out += (found ? base::to_json(*found) : "none") + " ";
+    }
+    return out;
+  };
+  const std::string zones = R"("forZones":[{"name":"east"}])";
+  EXPECT_EQ(hints("PreferSameZone"), "{" + zones + "} none ");
+  EXPECT_EQ(hints("PreferClose"), "{" + zones + "} none ");
+  EXPECT_EQ(hints("PreferSameNode"), R"({"forNodes":[{"name":"n1"}],)" + zones + "} none ");
+  EXPECT_EQ(hints(""), "none none ");
+}
+
 TEST(EndpointsPlan, OneChangeRewritesOneSlice) {
   std::string text;
   for (int i = 0; i < 250; ++i)

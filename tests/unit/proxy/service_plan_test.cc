@@ -36,6 +36,39 @@ TEST(ServicePlan, NamedPortsAndTwoSlices) {
             "add services 10.96.0.6 . tcp . 53 : class_1\n"
             "add services 10.96.0.6 . udp . 53 : class_2\n");
 }
+// Whom an endpoint is meant for counts where all have such hints and one is for here.
+TEST(ServicePlan, HintsOfNodesThenOfZones) {
+  auto chosen = [](std::vector<std::array<std::string, 3>> endpoints, const std::string& zone) {
+    EndpointSlice s = slice("s web http:1/tcp |");
+    for (const auto& [ip, for_node, for_zone] : endpoints) {
+      Endpoint e;
+      e.addresses = {ip};
+      if (!for_node.empty()) e.for_nodes = {for_node};
+      if (!for_zone.empty()) e.for_zones = {for_zone};
+      s.endpoints.push_back(e);
+    }
+    Node node = node_one();
+    node.zone = zone;
+    Table table;
+    std::string changes = text(table.set("s", elements_of(service("web 10.96.0.5 http:80/tcp"), {&s}, node))),
+                out;
+    for (size_t at = 0; (at = changes.find(": 10.244.", at)) != changes.npos; at += 2)
+      out += changes.substr(at + 9, 3) + " ";
+    return out;
+  };
+  EXPECT_EQ(chosen({{"10.244.0.5", "n1", "a"}, {"10.244.1.6", "n2", "a"}, {"10.244.2.7", "n3", "b"}}, "a"),
+            "0.5 ");
+  EXPECT_EQ(chosen({{"10.244.1.6", "n2", "a"}, {"10.244.2.7", "n3", "b"}}, "a"), "1.6 ")
+      << "else those of the zone";
+  EXPECT_EQ(chosen({{"10.244.1.6", "n2", "a"}, {"10.244.2.7", "n3", "b"}}, ""), "1.6 2.7 ")
+      << "of no zone: all";
+  EXPECT_EQ(chosen({{"10.244.1.6", "n2", "c"}, {"10.244.2.7", "n3", "b"}}, "a"), "1.6 2.7 ")
+      << "none is for here";
+  EXPECT_EQ(chosen({{"10.244.0.5", "n1", ""}, {"10.244.1.6", "", "a"}}, "a"), "0.5 1.6 ")
+      << "not all have hints";
+  EXPECT_EQ(chosen({{"10.244.0.5", "", "a"}, {"10.244.1.6", "", ""}}, "a"), "0.5 1.6 ")
+      << "not all have hints";
+}
 TEST(ServicePlan, NoEndpointsRefuses) {
   EXPECT_EQ(plan(service("web 10.96.0.5 http:80/tcp:30080"), {}),
             "add blocked 10.96.0.5 . tcp . 80 : refuse\n"
