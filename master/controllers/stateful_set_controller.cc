@@ -56,6 +56,10 @@ StatefulSetController::StatefulSetController(Hub& hub)
 
 void StatefulSetController::pod_changed(const std::shared_ptr<const Pod>& before,
                                         const std::shared_ptr<const Pod>& after) {
+  if (!after && before->owner_kind == "StatefulSet") {
+    std::erase_if(left_, [this](const auto& one) { return one.second + kNameRests < hub_.now(); });
+    left_[before->meta.key()] = hub_.now();
+  }
   for (const auto& pod : {before, after}) {
     if (!pod) continue;
     if (!pod->owner_uid.empty()) {
@@ -83,6 +87,8 @@ void StatefulSetController::sync(const std::string& key, Reconciler::Finish fini
     auto revisions = revisions_.find(term);
     round->view.revisions.insert(round->view.revisions.end(), revisions.begin(), revisions.end());
   }
+  for (const auto& [pod, at] : left_)
+    if (auto [ns, name] = split_key(pod); ns == set->meta.ns) round->view.left[name] = at;
   round->as_owner = {key, {"apps/v1", "StatefulSet", set->meta.ns, set->meta.name, set->meta.uid}};
   round->plan = plan_stateful_set(round->view, hub_.now());
   round->finish = std::move(finish);

@@ -41,6 +41,7 @@ class StatefulSetController {
   StatusWriter status_;
   PodOwner pods_owner_;
   RevisionKeeper keeper_;
+  std::map<std::string, base::Time> left_;  // Pods of sets that went a moment ago, by key
 };
 
 }  // namespace master::controllers

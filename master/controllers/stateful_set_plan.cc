@@ -97,6 +97,13 @@ class StatefulPlanner {
   bool create(int64_t ordinal) {
     const std::string name = set_.pod_name(ordinal);
     if (!ready_claims(ordinal, name)) return false;
+    if (auto at = view_.left.find(name); at != view_.left.end()) {
+      const base::Duration rest = at->second + kNameRests - now_;
+      if (rest.count() > 0 && rest <= kNameRests) {
+        look_again(rest);
+        return false;
+      }
+    }
     const Revision& from = !set_.on_delete && ordinal < set_.start + set_.partition ? *current_ : *newest_;
     json::object body = pod_of_stateful_set(
         set_, from.pod_template.is_object() ? from.pod_template : set_.pod_template, from.meta.name, ordinal);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,9 @@
 
 namespace master::controllers {
 
+// So long a name rests before a Pod has it again: `kubectl delete pod` asks for the Pod twice, a moment
+// apart, by its name alone, and waits for whom it finds to go.
+constexpr base::Duration kNameRests = std::chrono::milliseconds(200);
 constexpr size_t kStatefulBurst = 500;  // Pods created or deleted in one round
 
 struct StatefulSetView {
@@ -24,6 +28,7 @@ struct StatefulSetView {
   Revisions revisions;                           // likewise
   // A claim of the set's namespace by its name; null: there is none.
   std::function<std::shared_ptr<const Claim>(const std::string&)> claim;
+  std::map<std::string, base::Time> left = {};  // when a Pod of this name was last seen to go
 };
 
 struct StatefulSetPlan {

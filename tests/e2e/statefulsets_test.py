@@ -189,8 +189,12 @@ class StatefulSets(cluster.ClusterTest):
         found = self.until_pod("web-1", lambda p: True)
         self.assertIn({"name": "data", "persistentVolumeClaim": {"claimName": "data-web-1"}}, found["spec"]["volumes"])
         self.until_event("SuccessfulCreate", "web", text="create Claim data-web-0 Pod web-0 in StatefulSet web success")
-        # A claim that is lost while its Pod waits for it comes again.
+        # A claim that is deleted goes when nobody uses it any more, and comes again with its Pod.
+        self.settled(self.names(0, 1))
         self.kubectl("delete", "pvc", "data-web-0", "--wait=false")
+        self.until(CLAIMS, lambda c: "deletionTimestamp" in c["data-web-0"]["metadata"])
+        self.assertIn("kubernetes.io/pvc-protection", self.get("pvc", "data-web-0")["metadata"]["finalizers"])
+        self.kubectl("delete", "pod", "web-0")
         self.until(CLAIMS, lambda c: "data-web-0" in c and c["data-web-0"]["metadata"]["uid"] != items["data-web-0"]["metadata"]["uid"])
         self.kubectl("patch", "sts", "web", "-p", '{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Delete","whenScaled":"Delete"}}}')
         self.until(CLAIMS, lambda c: self.owners(c) == {"data-web-0": ["StatefulSet"], "data-web-1": ["StatefulSet"]})

@@ -127,6 +127,19 @@ TEST(StatefulSetPlan, ASelectorOverWhatItSetsMakesNothingWithoutEnd) {
         << acts;
   }
 }
+TEST(StatefulSetPlan, ANameRestsBeforeAPodHasItAgain) {
+  using std::chrono::milliseconds;
+  Stateful s;
+  StatefulSetView view = s.view(s.pods_of(""));
+  view.left["web-0"] = kNow - milliseconds(50);
+  StatefulSetPlan resting = plan_stateful_set(view, kNow);
+  EXPECT_TRUE(resting.create.empty());
+  EXPECT_EQ(resting.again, std::optional<base::Duration>(milliseconds(150)));
+  for (base::Time left : {kNow - milliseconds(200), kNow + std::chrono::hours(1)}) {  // or a clock put back
+    view.left["web-0"] = left;
+    EXPECT_EQ(plan_stateful_set(view, kNow).create.size(), 1u);
+  }
+}
 TEST(StatefulSetPlan, OneAfterTheOther) {
   Stateful s;
   EXPECT_EQ(s.plan(), "create web-0 of NEW\nstatus NEW -> NEW\n");
