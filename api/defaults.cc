@@ -85,8 +85,10 @@ void pod_spec(json::object& spec) {
       if (volume.is_object() && volume.get_object().size() == 1 && volume.get_object().contains("name"))
         volume.get_object()["emptyDir"] = json::object();
   if (unset(spec, "serviceAccountName") && !unset(spec, "serviceAccount"))
-    spec["serviceAccountName"] = text_in(spec, "serviceAccount");
-  if (!unset(spec, "serviceAccountName")) spec["serviceAccount"] = text_in(spec, "serviceAccountName");
+    spec["serviceAccountName"] = std::string(text_in(spec, "serviceAccount"));
+  // A copy: a short text lies in the map, which the new member may move.
+  if (!unset(spec, "serviceAccountName"))
+    spec["serviceAccount"] = std::string(text_in(spec, "serviceAccountName"));
 }
 }  // namespace
 

@@ -284,6 +284,8 @@ void pod(Errors& e, const json::value& after, const json::value* before) {
   else pod_spec(e, "spec", spec);
   if (before) return pod_update(e, after, *before);
   if (!spec.ephemeral_containers.empty()) e.forbidden("spec.ephemeralContainers", "cannot be set on create");
+  if (!spec.scheduling_gates.empty() && !spec.node_name.empty())
+    e.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
 }
 
 void pod_status(Errors& e, const json::value& after, const json::value&) {

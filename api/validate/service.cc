@@ -46,6 +46,12 @@ void balancer_fields(Errors& e, const View& spec) {
   for (const char* name : {"allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"})
     if (View field = spec[name]; field.filled() && !balancer)
       e.forbidden(field.path(), "may only be used when `type` is 'LoadBalancer'");
+  if (balancer)
+    spec["loadBalancerSourceRanges"].each([&](const View& range) {
+      if (!has_format("cidr", range.text()))
+        e.invalid(range.path(), range.text(),
+                  "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+    });
   if (View name = spec["loadBalancerClass"]; name.has() && balancer)
     e.all(name.path(), name.text(), check_qualified_name(name.text()));
   View port = spec["healthCheckNodePort"];

@@ -94,8 +94,7 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
     client_->active.erase(this);
     timeout_.cancel();
     connect_timeout_.cancel();
-    if (transport_)  // maybe inside its callback
-      loop_.post([transport = std::shared_ptr<Transport>(std::move(transport_))] {});
+    retire(std::move(transport_));
   }
   void fail(Error error) {
     if (over_) return;
@@ -218,7 +217,7 @@ class Exchanger : public std::enable_shared_from_this<Exchanger> {
     bool nothing_sent = transport_ && to_send_ != 0 && to_send_ == transport_->queued_bytes();
     if (reused_ && !retried_ && nothing_came && (idempotent(request_.method) || nothing_sent)) {
       retried_ = true;
-      loop_.post([transport = std::shared_ptr<Transport>(std::move(transport_))] {});
+      retire(std::move(transport_));
       return connect();
     }
     fail(make_error(

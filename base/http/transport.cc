@@ -115,6 +115,12 @@ void Transport::set_ready(std::function<void(uint32_t)> ready) {
   ready_ = std::make_shared<std::function<void(uint32_t)>>(std::move(ready));
   update();
 }
+void retire(std::unique_ptr<Transport> transport, std::shared_ptr<void> kept) {
+  if (!transport) return;
+  transport->set_ready([](uint32_t) {});
+  Loop& loop = transport->loop();
+  loop.post([transport = std::shared_ptr<Transport>(std::move(transport)), kept = std::move(kept)] {});
+}
 void Transport::want_read(bool want) {
   want_read_ = want;
   update();
@@ -347,9 +353,7 @@ struct Core : std::enable_shared_from_this<Core> {
     data.reset();
     end.reset();
     drained.reset();
-    auto& loop = transport->loop();
-    // Not at once: we may be inside a callback of the transport.
-    loop.post([transport = std::shared_ptr<Transport>(std::move(transport)), kept = std::move(kept)] {});
+    retire(std::move(transport), std::move(kept));
   }
   void ended(Status status) {
     if (closed) return;

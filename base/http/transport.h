@@ -75,6 +75,10 @@ class Transport {
   std::string error_text_;
 };
 
+// Closes it with a later turn of its loop, since the caller may be inside its callback, and `kept` is
+// released then. No callback comes any more: events come before posted tasks, when their owner may be gone.
+void retire(std::unique_ptr<Transport> transport, std::shared_ptr<void> kept = nullptr);
+
 // A stream over a connected socket, a pipe or a pty; `early` was already read from it. `kept` is
 // released when the connection is really closed.
 std::unique_ptr<ByteStream> make_stream(std::unique_ptr<Transport> transport, std::string early,

@@ -154,7 +154,7 @@ class GrpcAttempt final : public NetAttempt {
   void lost() {
     nghttp2_session_del(session_);
     session_ = nullptr;
-    if (transport_) loop_.post([dead = std::shared_ptr<http::Transport>(std::move(transport_))] {});
+    http::retire(std::move(transport_));
     if (!done_) return;
     if (ready_) return rpc_failed(kUnavailable, "error reading from server: EOF");
     redial_ = loop_.after(kRedial, [this] { dial(); });

@@ -167,8 +167,9 @@ class FromPools {
     const Holders& others = held->second;
     const Balancer& b = *service.balancer;
     if (others.share.empty() || b.share != others.share || b.backend != others.backend)
+      // One of them: all of them would be much, and another text with each that comes or goes.
       return fmt::format("can't change sharing key for \"{}\", address also in use by {}", service.meta.key(),
-                         fmt::join(others.services, ","));
+                         *others.services.begin());
     for (const Port& port : ports_of(service))
       if (others.ports.contains(port))
         return fmt::format("port {}/{} is already in use on \"{}\"", port.first, port.second, ip.text());

@@ -53,6 +53,10 @@ std::string lacks(const ClaimView& view) {
   if (claim.volume_mode == "Block") return "block volume provisioning is not supported";
   if (claim.selector)
     return "claim.Spec.Selector is not supported for dynamic provisioning on sampan.io/local";
+  // What mkfs.ext4 makes of it, and what one file of ext4 holds.
+  if (claim.request > api::Quantity::of(int64_t{16} << 40))
+    return fmt::format("requested {}, and a volume of sampan.io/local holds 16Ti at most",
+                       claim.request_text);
   if (claim.has_source) return "sampan.io/local is not capable to provision a volume with a data source";
   if (view.storage_class->has_mount_options) return "sampan.io/local does not support mount options";
   std::string modes;
@@ -79,28 +83,29 @@ json::object volume_for(const ClaimView& view, const Node& node, const std::stri
                                {"key", kHostname},
                                {"operator", "In"},
                                {"values", json::array{hostname.empty() ? node.meta.name : hostname}}}}}}}}}}};
-  return {{"apiVersion", "v1"},
-          {"kind", "PersistentVolume"},
-          {"metadata",
-           {{"name", name},
-            {"annotations", {{kProvisionedBy, names::kProvisioner}, {kBoundByController, "yes"}}},
-            {"labels", {{names::kNodeLabel, names::node_label(node.meta.name)}}},
-            {"finalizers", json::array{names::kDataFinalizer}}}},
-          {"spec",
-           {{"capacity", {{"storage", claim.request_text}}},
-            {"accessModes", base::list_of(claim.access_modes)},
-            {"persistentVolumeReclaimPolicy", view.storage_class->reclaim},
-            {"storageClassName", view.storage_class->meta.name},
-            {"volumeMode", "Filesystem"},
-            {"local", {{"path", fmt::format("{}/{}", node.local_volumes, name)}}},
-            {"nodeAffinity", std::move(affinity)},
-            {"claimRef",
-             {{"apiVersion", "v1"},
-              {"kind", "PersistentVolumeClaim"},
-              {"namespace", claim.meta.ns},
-              {"name", claim.meta.name},
-              {"uid", claim.meta.uid},
-              {"resourceVersion", std::to_string(claim.meta.revision)}}}}}};
+  return {
+      {"apiVersion", "v1"},
+      {"kind", "PersistentVolume"},
+      {"metadata",
+       {{"name", name},
+        {"annotations", {{kProvisionedBy, names::kProvisioner}, {kBoundByController, "yes"}}},
+        {"labels", {{names::kNodeLabel, names::node_label(node.meta.name)}}},
+        {"finalizers", json::array{names::kDataFinalizer}}}},
+      {"spec",
+       {{"capacity", {{"storage", claim.request < api::Quantity::of(1 << 20) ? "1Mi" : claim.request_text}}},
+        {"accessModes", base::list_of(claim.access_modes)},
+        {"persistentVolumeReclaimPolicy", view.storage_class->reclaim},
+        {"storageClassName", view.storage_class->meta.name},
+        {"volumeMode", "Filesystem"},
+        {"local", {{"path", fmt::format("{}/{}", node.local_volumes, name)}}},
+        {"nodeAffinity", std::move(affinity)},
+        {"claimRef",
+         {{"apiVersion", "v1"},
+          {"kind", "PersistentVolumeClaim"},
+          {"namespace", claim.meta.ns},
+          {"name", claim.meta.name},
+          {"uid", claim.meta.uid},
+          {"resourceVersion", std::to_string(claim.meta.revision)}}}}}};
 }
 
 VolumePlan make(const ClaimView& view) {

@@ -40,6 +40,9 @@ struct BindingFilter : Filter {
   explicit BindingFilter(const Question& q) : volumes(q.picture.volumes()) {
     for (const std::string& name : q.ask.claims)
       if (auto claim = volumes.claim(key_of_claim(q.ask, name))) claims.push_back(std::move(claim));
+    // The smallest first, each the smallest volume that fits, as the binder does: more of them find one.
+    std::stable_sort(claims.begin(), claims.end(),
+                     [](const auto& a, const auto& b) { return a->request < b->request; });
   }
   Refusal refuses(const Node& node) const override {
     Refusal out;
@@ -64,6 +67,8 @@ struct BindingFilter : Filter {
     if (const auto chosen = claim.annotations.find(controllers::kSelectedNode);
         chosen != claim.annotations.end() && !chosen->second.empty())
       return chosen->second == node.name;  // it is being made there
+    const std::string* found = nullptr;
+    const api::Quantity* size = nullptr;
     for (const auto& [name, volume] : volumes.all()) {
       const bool its = volume->claim && volume->claim->ns == claim.meta.ns &&
                        volume->claim->name == claim.meta.name &&
@@ -71,7 +76,12 @@ struct BindingFilter : Filter {
       if ((volume->claim && !its) || taken.count(name) || !controllers::fits(*volume, claim) ||
           !volume->admits(node.labels, node.name))
         continue;
-      taken.insert(name);
+      if (size && !(volume->capacity < *size)) continue;
+      found = &name;
+      size = &volume->capacity;
+    }
+    if (found) {
+      taken.insert(*found);
       return true;
     }
     auto cls = volumes.storage_class(claim.storage_class.value_or(""));

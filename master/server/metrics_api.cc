@@ -39,7 +39,7 @@ class MetricsApi {
     if (ended_ && asked_ - *ended_ < kResolution + kPatience) return answer(request, options.filter);
     waiting_.emplace_back(request, std::move(options.filter));
     if (!deadline_.active()) deadline_ = loop_.after(kPatience, [this] { release(); });
-    if (!looking_ && !gap_.active()) look(all_nodes());
+    if (!looking_ && !gap_.active()) look_at_all();
   }
 
  private:
@@ -57,6 +57,10 @@ class MetricsApi {
     }
     std::erase_if(nodes_, [&](const auto& item) { return !there.contains(item.first); });
     return out;
+  }
+  void look_at_all() {
+    looked_twice_ = false;
+    look(all_nodes());
   }
   void look(std::deque<std::string> nodes) {
     looking_ = true;
@@ -117,20 +121,20 @@ class MetricsApi {
     node.after = std::move(*page);
     node.seen = now;
   }
-  // A node that was seen but once is looked at again soon: its counters say nothing yet.
+  // A node that was seen but once is looked at again soon, and that once: its counters say nothing yet.
   void looked() {
     looking_ = false;
     std::deque<std::string> once;
     for (const auto& [name, node] : nodes_)
       if (node.after && !node.before) once.push_back(name);
-    if (!once.empty()) {
+    if (!once.empty() && !std::exchange(looked_twice_, true)) {
       gap_ = loop_.after(kGap, [this, once] { look(once); });
       return;
     }
     ended_ = Steady::now();
     release();
     timer_ = loop_.after(kResolution, [this] {
-      if (Steady::now() - asked_ <= kInterest) return looking_ ? void() : look(all_nodes());
+      if (Steady::now() - asked_ <= kInterest) return looking_ ? void() : look_at_all();
       nodes_.clear();
       ended_.reset();
     });
@@ -181,18 +185,24 @@ class MetricsApi {
   static json::value usage_of(const Usage& use) {
     return json::object{{"cpu", use.cpu()}, {"memory", use.memory()}};
   }
-  ObjectRef node_metrics(const RequestInfo& request, const StoredObject& of) const {
-    auto node = nodes_.find(std::string(of.name()));
+  // A node that answered lately, and twice; null for others.
+  const Node* known(const std::string& name) const {
+    auto node = nodes_.find(name);
     if (node == nodes_.end() || !node->second.before || !node->second.after) return nullptr;
-    auto seen = node_usage(*node->second.before, *node->second.after);
+    return Steady::now() - node->second.seen <= 2 * kResolution + kPatience ? &node->second : nullptr;
+  }
+  ObjectRef node_metrics(const RequestInfo& request, const StoredObject& of) const {
+    const Node* node = known(std::string(of.name()));
+    if (!node) return nullptr;
+    auto seen = node_usage(*node->before, *node->after);
     if (!seen) return nullptr;
     return object(request, of, seen->at, seen->window, "usage", usage_of(seen->usage));
   }
   // Of the Pods that are the node's own: what it says of others is nobody's business.
   ObjectRef pod_metrics(const RequestInfo& request, const StoredObject& of) const {
-    auto node = nodes_.find(node_of(of));
-    if (node == nodes_.end() || !node->second.before || !node->second.after) return nullptr;
-    auto seen = pod_usage(*node->second.before, *node->second.after, of.key);
+    const Node* node = known(node_of(of));
+    if (!node) return nullptr;
+    auto seen = pod_usage(*node->before, *node->after, of.key);
     if (!seen) return nullptr;
     json::array containers;
     for (const auto& [name, use] : seen->containers)
@@ -212,7 +222,7 @@ class MetricsApi {
   std::map<std::string, Node> nodes_;
   std::deque<std::string> queue_;
   size_t in_flight_ = 0;
-  bool looking_ = false;
+  bool looking_ = false, looked_twice_ = false;
   Steady::time_point asked_{};
   std::optional<Steady::time_point> ended_;  // the last look of all that are compared
   std::vector<std::pair<RequestPtr, Filter>> waiting_;

@@ -134,6 +134,11 @@ TEST(Validate, PodProbesAndHooks) {
             "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without "
             "restartPolicy=Always");
 }
+TEST(Validate, APodBehindGatesHasNoNode) {
+  EXPECT_EQ(pod("schedulingGates: [{name: a.b/c}], nodeName: node-1"),
+            "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared");
+  EXPECT_EQ(pod("schedulingGates: [{name: a.b/c}]"), "");
+}
 TEST(Validate, PodSpec) {
   EXPECT_EQ(pod("volumes: [{name: v, emptyDir: {}, hostPath: {path: /x/../y}}, {name: v}]"),
             "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume "
@@ -265,6 +270,10 @@ TEST(Validate, Services) {
             "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'\n"
             "spec.healthCheckNodePort: Invalid value: 31000: may only be set when `type` is 'LoadBalancer' "
             "and `externalTrafficPolicy` is 'Local'");
+  EXPECT_EQ(
+      service("type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8, garbage], ports: [{port: 80}]"),
+      "spec.loadBalancerSourceRanges[1]: Invalid value: \"garbage\": must be a valid CIDR value, (e.g. "
+      "10.9.8.0/24 or 2001:db8::/64)");
   EXPECT_EQ(service("clusterIP: x, ports: [{port: 80}]"),
             "spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or "
             "2001:db8::ffff)");

@@ -92,6 +92,33 @@ TEST(SchedulerVolumes, FirstConsumersGoWhereAVolumeIsOrCanBeMade) {
   storage_class(picture, "sampan.io/local", true);
   EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a fits\nb fits\n");
 }
+// The smallest claim first, and each the smallest volume that fits: whatever their names and their order.
+TEST(SchedulerVolumes, TwoClaimsOfAPodFindWhatFitsBoth) {
+  Picture picture;
+  nodes(picture);
+  storage_class(picture, "kubernetes.io/no-provisioner", true);
+  auto claims = c::Claim::reader(c::kPersistentVolumeClaims);
+  for (auto [name, size] : {std::pair("big", "10Gi"), {"small", "1Gi"}}) {
+    auto one = claims(*base::parse_json(
+        std::string(R"({"metadata":{"name":")") + name + R"(","namespace":"default","uid":")" + name +
+        R"("},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"s","resources":{"requests":{"storage":")" +
+        size + R"("}}},"status":{"phase":"Pending"}})"));
+    picture.change_volumes().set_claim(one->meta.key(), one);
+  }
+  auto volumes = c::Volume::reader(c::kPersistentVolumes);
+  for (auto [name, size] : {std::pair("pa", "10Gi"), {"pb", "1Gi"}})
+    picture.change_volumes().set_volume(
+        name,
+        volumes(*base::parse_json(std::string(R"({"metadata":{"name":")") + name +
+                                  R"("},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"s",)" +
+                                  R"("capacity":{"storage":")" + size + R"("}}})")));
+  const char* small_first = R"("volumes":[{"name":"s","persistentVolumeClaim":{"claimName":"small"}},)"
+                            R"({"name":"b","persistentVolumeClaim":{"claimName":"big"}}])";
+  EXPECT_EQ(rule_text("VolumeBinding", text_ask(small_first), picture), "a fits\nb fits\n");
+  const char* big_first = R"("volumes":[{"name":"b","persistentVolumeClaim":{"claimName":"big"}},)"
+                          R"({"name":"s","persistentVolumeClaim":{"claimName":"small"}}])";
+  EXPECT_EQ(rule_text("VolumeBinding", text_ask(big_first), picture), "a fits\nb fits\n");
+}
 TEST(SchedulerVolumes, AClaimForOnePodHasOne) {
   Picture picture;
   nodes(picture);
