@@ -205,7 +205,7 @@ AFFINITY = {"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDu
 
 
 def scheduled(nodes, pods):
-    cluster = HollowCluster(nodes)
+    cluster = HollowCluster(nodes, max(110, 3 * pods // nodes + 50))   # room for all three
     try:
         api = cluster.api
         cpu = cpu_seconds(cluster.pid)
