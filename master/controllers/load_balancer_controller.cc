@@ -18,13 +18,8 @@ constexpr const char* kExcluded = "node.kubernetes.io/exclude-from-external-load
 // A deployment of many Services, a node that goes: one plan.
 constexpr base::Duration kGather = std::chrono::milliseconds(10);
 
-bool node_is_ready(const Node& node) {
-  const json::object* ready = find_condition(node.conditions, "Ready");
-  return ready && string_at(*ready, "status") == "True";
-}
 bool same_for_balancing(const Node& a, const Node& b) {
-  return a.internal_ips == b.internal_ips && a.external_ips == b.external_ips &&
-         node_is_ready(a) == node_is_ready(b) &&
+  return a.internal_ips == b.internal_ips && a.external_ips == b.external_ips && is_ready(a) == is_ready(b) &&
          a.labels.contains(kExcluded) == b.labels.contains(kExcluded) && a.kubelet_port == b.kubelet_port;
 }
 std::set<std::string> ready_nodes(const Whole& slice) {
@@ -45,7 +40,8 @@ LoadBalancerController::LoadBalancerController(Hub& hub)
       nodes_(hub.follow<Node>(api::resources::nodes)),
       config_maps_(hub.follow<ConfigMap>(api::resources::config_maps)),
       reconciler_(hub, {&services_, &slices_, &nodes_, &config_maps_},
-                  [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }) {
+                  [this](const std::string&, Reconciler::Finish finish) { sync(std::move(finish)); }),
+      status_(hub, account_, api::resources::services, services_, reconciler_, kAll) {
   for (const std::string& text : {hub.options.service_cidr, hub.options.cluster_cidr})
     if (auto cidr = base::Cidr::parse(text)) taken_.push_back(*cidr);
   auto wake = [this] {
@@ -94,7 +90,7 @@ BalancerWorld LoadBalancerController::observe() {
     BalancerNode one{name, node->external_ips.empty() ? node->internal_ips : node->external_ips, {}, true};
     one.own.insert(node->internal_ips.begin(), node->internal_ips.end());
     one.own.insert(node->external_ips.begin(), node->external_ips.end());
-    one.usable = node_is_ready(*node) && !node->meta.deleting && !node->labels.contains(kExcluded);
+    one.usable = is_ready(*node) && !node->meta.deleting && !node->labels.contains(kExcluded);
     if (node->kubelet_port) world.node_ports_in_use.insert(node->kubelet_port);
     world.nodes.push_back(std::move(one));
   }
@@ -156,18 +152,13 @@ Step LoadBalancerController::publish(std::shared_ptr<const Service> service, con
   for (const std::string& ip : outcome.ips) ingress.push_back(json::object{{"ip", ip}, {"ipMode", "VIP"}});
   json::object status{{"conditions", std::move(conditions)},
                       {"loadBalancer", json::object{{"ingress", std::move(ingress)}}}};
-  json::object patch{
-      {"metadata", {{"uid", service->meta.uid}, {"resourceVersion", std::to_string(service->meta.revision)}}},
-      {"status", std::move(status)}};
-  return [this, service, outcome, patch = std::move(patch)](auto done) {
-    account_.client.patch(
-        api::resources::services, service->meta.ns, service->meta.name, "merge", patch,
-        [this, service, outcome, done](base::Result<json::value> result) {
-          if (!result.ok()) {
-            if (result.error().kind == base::Kind::kNotFound) return done({});
-            return done(base::wrap(result.error(), "write status of Service", service->meta.key()));
-          }
-          reconciler_.gate.wrote(kAll, services_, revision_of(*result), hub_.now());
+  return [this, service, outcome, status = std::move(status)](auto done) {
+    status_.write(
+        service->meta, status,
+        [this, service, outcome, done](base::Status written) {
+          if (is_gone(written)) return done({});
+          if (!written.ok())
+            return done(base::wrap(written.error(), "write status of Service", service->meta.key()));
           const ObjectRef about{"v1", "Service", service->meta.ns, service->meta.name, service->meta.uid};
           const Balancer& had = *service->balancer;
           if (outcome.reason == kFailed)
@@ -181,7 +172,7 @@ Step LoadBalancerController::publish(std::shared_ptr<const Service> service, con
           }
           done({});
         },
-        "status");
+        StatusWriter::Bound::kRevision);
   };
 }
 

@@ -12,6 +12,7 @@
 #include "master/controllers/namespaces.h"
 #include "master/controllers/nodes.h"
 #include "master/controllers/reconciler.h"
+#include "master/controllers/status_writer.h"
 
 namespace master::controllers {
 
@@ -36,6 +37,7 @@ class LoadBalancerController {
   std::set<std::string> balanced_;  // keys of the Services that concern us
   std::set<std::string> told_;      // errors of pools
   Reconciler reconciler_;
+  StatusWriter status_;
 };
 
 }  // namespace master::controllers

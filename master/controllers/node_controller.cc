@@ -13,10 +13,6 @@ bool has_no_execute(const Node& node) {
     if (taint.effect == "NoExecute") return true;
   return false;
 }
-bool is_ready(const Node& node) {
-  const json::object* ready = find_condition(node.conditions, "Ready");
-  return ready && as_string(ready->if_contains("status")) == "True";
-}
 std::string ready_heartbeat(const Node& node) {
   const json::object* ready = find_condition(node.conditions, "Ready");
   if (!ready || as_string(ready->if_contains("status")) == "Unknown") return "";

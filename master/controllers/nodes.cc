@@ -43,4 +43,9 @@ Store<Lease>::Reader Lease::reader(const api::Resource&) {
   };
 }
 
+bool is_ready(const Node& node) {
+  const json::object* ready = find_condition(node.conditions, "Ready");
+  return ready && as_string(ready->if_contains("status")) == "True";
+}
+
 }  // namespace master::controllers

@@ -23,6 +23,8 @@ struct Node {
   static Store<Node>::Reader reader(const api::Resource& resource);
 };
 
+bool is_ready(const Node& node);  // its condition Ready is True
+
 struct Lease {
   Meta meta;
   std::string renew_time;

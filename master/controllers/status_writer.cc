@@ -11,7 +11,8 @@ void StatusWriter::write(const Meta& judged, json::object status, std::function<
   account_.client.patch(
       resource_, judged.ns, judged.name, "merge",
       json::object{{"metadata", std::move(meta)}, {"status", std::move(status)}},
-      [this, key = judged.key(), done = std::move(done)](base::Result<json::value> result) {
+      [this, key = key_.empty() ? judged.key() : key_,
+       done = std::move(done)](base::Result<json::value> result) {
         if (!result.ok()) return done(result.error());
         reconciler_.gate.wrote(key, store_, revision_of(*result), hub_.now());
         done({});

@@ -13,10 +13,12 @@ namespace master::controllers {
 
 class StatusWriter {
  public:
-  // `store` is where the written object comes back.
+  // `store` is where the written object comes back. `key`: the reconciler's where one is for all objects;
+  // else it is the object's.
   StatusWriter(Hub& hub, Hub::Account& account, const api::Resource& resource, const StoreBase& store,
-               Reconciler& reconciler)
-      : hub_(hub), account_(account), resource_(resource), store_(store), reconciler_(reconciler) {}
+               Reconciler& reconciler, std::string key = {})
+      : hub_(hub), account_(account), resource_(resource), store_(store), reconciler_(reconciler),
+        key_(std::move(key)) {}
 
   // kRevision: only if nobody wrote the object since it was seen; kConflict otherwise.
   enum class Bound { kUid, kRevision };
@@ -30,6 +32,7 @@ class StatusWriter {
   const api::Resource& resource_;
   const StoreBase& store_;
   Reconciler& reconciler_;
+  const std::string key_;
 };
 
 inline bool is_gone(const base::Status& written) {

@@ -19,10 +19,6 @@ VolumePlan provisioning_failed(std::string message) {
   return plan;
 }
 
-bool is_ready_now(const Node& node) {
-  const json::object* ready = find_condition(node.conditions, "Ready");
-  return ready && base::as_string(ready->if_contains("status")) == "True";
-}
 bool allows(const StorageClass& storage_class, const Node& node) {
   const auto& topologies = storage_class.topologies;
   return topologies.empty() || std::any_of(topologies.begin(), topologies.end(),
@@ -37,7 +33,7 @@ std::shared_ptr<const Node> choose(const ClaimView& view) {
     return at == view.volumes_on.end() ? 0 : at->second;
   };
   for (const auto& node : view.nodes) {
-    if (node->local_volumes.empty() || node->unschedulable || node->meta.deleting || !is_ready_now(*node) ||
+    if (node->local_volumes.empty() || node->unschedulable || node->meta.deleting || !is_ready(*node) ||
         !allows(*view.storage_class, *node))
       continue;
     if (!best || count(*node) < count(*best) ||

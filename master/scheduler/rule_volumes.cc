@@ -43,6 +43,21 @@ struct BindingFilter : Filter {
     // The smallest first, each the smallest volume that fits, as the binder does: more of them find one.
     std::stable_sort(claims.begin(), claims.end(),
                      [](const auto& a, const auto& b) { return a->request < b->request; });
+    for (const auto& claim : claims) candidates.push_back(is_bound(*claim) ? Candidates() : fitting(*claim));
+  }
+  using Candidates = std::vector<std::shared_ptr<const Volume>>;
+  // Wherever they are; the smallest first.
+  Candidates fitting(const Claim& claim) const {
+    Candidates out;
+    for (const auto& [name, volume] : volumes.all()) {
+      const bool its = volume->claim && volume->claim->ns == claim.meta.ns &&
+                       volume->claim->name == claim.meta.name &&
+                       (volume->claim->uid.empty() || volume->claim->uid == claim.meta.uid);
+      if ((!volume->claim || its) && controllers::fits(*volume, claim)) out.push_back(volume);
+    }
+    std::stable_sort(out.begin(), out.end(),
+                     [](const auto& a, const auto& b) { return a->capacity < b->capacity; });
+    return out;
   }
   Refusal refuses(const Node& node) const override {
     Refusal out;
@@ -52,38 +67,25 @@ struct BindingFilter : Filter {
       out.for_good = true;
     };
     std::set<std::string> taken;  // by another claim of this Pod
-    for (const auto& claim : claims) {
+    for (size_t i = 0; i < claims.size(); ++i) {
+      const auto& claim = claims[i];
       if (is_bound(*claim)) {
         auto volume = volumes.volume(claim->volume);
         if (!volume) add("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)");
         else if (!volume->admits(node.labels, node.name)) add("node(s) had volume node affinity conflict");
-      } else if (!can_be_here(*claim, node, taken)) {
+      } else if (!can_be_here(*claim, candidates[i], node, taken)) {
         add("node(s) didn't find available persistent volumes to bind");
       }
     }
     return out;
   }
-  bool can_be_here(const Claim& claim, const Node& node, std::set<std::string>& taken) const {
+  bool can_be_here(const Claim& claim, const Candidates& fit, const Node& node,
+                   std::set<std::string>& taken) const {
     if (const auto chosen = claim.annotations.find(controllers::kSelectedNode);
         chosen != claim.annotations.end() && !chosen->second.empty())
       return chosen->second == node.name;  // it is being made there
-    const std::string* found = nullptr;
-    const api::Quantity* size = nullptr;
-    for (const auto& [name, volume] : volumes.all()) {
-      const bool its = volume->claim && volume->claim->ns == claim.meta.ns &&
-                       volume->claim->name == claim.meta.name &&
-                       (volume->claim->uid.empty() || volume->claim->uid == claim.meta.uid);
-      if ((volume->claim && !its) || taken.count(name) || !controllers::fits(*volume, claim) ||
-          !volume->admits(node.labels, node.name))
-        continue;
-      if (size && !(volume->capacity < *size)) continue;
-      found = &name;
-      size = &volume->capacity;
-    }
-    if (found) {
-      taken.insert(*found);
-      return true;
-    }
+    for (const auto& volume : fit)
+      if (volume->admits(node.labels, node.name) && taken.insert(volume->meta.name).second) return true;
     auto cls = volumes.storage_class(claim.storage_class.value_or(""));
     if (!cls || cls->provisioner == "kubernetes.io/no-provisioner") return false;
     return cls->topologies.empty() ||
@@ -92,6 +94,7 @@ struct BindingFilter : Filter {
   }
   const Volumes& volumes;
   std::vector<std::shared_ptr<const Claim>> claims;
+  std::vector<Candidates> candidates;  // of each claim
 };
 
 constexpr const char* kZones[] = {"topology.kubernetes.io/zone", "topology.kubernetes.io/region",

@@ -1,6 +1,7 @@
 // metrics.k8s.io: what nodes and Pods use. Nothing is measured while nobody asks: the first who does waits
 // for two looks at the kubelets' pages, a second apart; from then on they are read every 15 seconds, until
 // nobody has asked for two minutes. Loop thread only.
+#include <algorithm>
 #include <deque>
 #include <set>
 
@@ -29,7 +30,8 @@ constexpr std::string_view kMetricsGroup = "metrics.k8s.io";
 
 class MetricsApi {
  public:
-  explicit MetricsApi(ApiServer& server) : server_(server), loop_(server.loop()) {}
+  explicit MetricsApi(ApiServer& server)
+      : server_(server), loop_(server.loop()), node_field_(node_field(server)) {}
 
   void serve(const RequestPtr& request) {
     ListOptions options;
@@ -210,15 +212,17 @@ class MetricsApi {
     return object(request, of, seen->at, seen->window, "containers", std::move(containers));
   }
   std::string node_of(const StoredObject& pod) const {
-    const std::vector<std::string_view>& names =
-        server_.registry().resources().find_stored("", "pods")->selector_names;
-    for (size_t i = 0; i < names.size() && i < pod.fields.size(); ++i)
-      if (names[i] == "spec.nodeName") return pod.fields[i];
-    return {};
+    return node_field_ < pod.fields.size() ? pod.fields[node_field_] : std::string();
+  }
+  // Where spec.nodeName stands among the fields that Pods are selected by.
+  static size_t node_field(ApiServer& server) {
+    const auto& names = server.registry().resources().find_stored("", "pods")->selector_names;
+    return static_cast<size_t>(std::find(names.begin(), names.end(), "spec.nodeName") - names.begin());
   }
 
   ApiServer& server_;
   base::Loop& loop_;
+  const size_t node_field_;
   std::map<std::string, Node> nodes_;
   std::deque<std::string> queue_;
   size_t in_flight_ = 0;
