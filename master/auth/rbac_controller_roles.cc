@@ -102,7 +102,8 @@ role system:controller:job-controller
   events
 role system:controller:namespace-controller
   delete,get,list,watch core namespaces
-  update core namespaces/finalize,namespaces/status
+  update core namespaces/finalize
+  patch,update core namespaces/status
   delete,deletecollection,get,list,watch * *
 role system:controller:node-controller
   delete,get,list,patch,update,watch core nodes

@@ -1,6 +1,6 @@
 #include "master/controllers/namespace_controller.h"
 
-#include <set>
+#include <algorithm>
 
 #include "base/log.h"
 
@@ -10,19 +10,6 @@ using base::as_string;
 using base::find;
 using base::find_path;
 using base::string_at;
-
-struct NamespaceController::Purge {
-  std::shared_ptr<const Namespace> ns;
-  Reconciler::Finish finish;
-  std::vector<api::Resource> kinds;
-  size_t next = 0;
-  struct Item {
-    const api::Resource* kind;
-    std::string name, uid;
-    bool deleting;
-  };
-  std::vector<Item> items;
-};
 
 NamespaceController::NamespaceController(Hub& hub)
     : hub_(hub), namespaces_(hub.follow<Namespace>(api::resources::namespaces)),
@@ -34,7 +21,8 @@ NamespaceController::NamespaceController(Hub& hub)
       ca_hash_(std::hash<std::string_view>()(hub.options.ca_pem)),
       reconciler_(
           hub, {&namespaces_, &config_maps_, &service_accounts_},
-          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }) {
+          [this](const std::string& key, Reconciler::Finish finish) { sync(key, std::move(finish)); }),
+      status_(hub, account_, api::resources::namespaces, namespaces_, reconciler_) {
   namespaces_.on_change([this](const auto& before, const auto& after) {
     reconciler_.add((after ? after : before)->meta.name);
   });
@@ -58,22 +46,7 @@ void NamespaceController::sync(const std::string& name, Reconciler::Finish finis
   if (!ns) return finish(Reconciler::Outcome::kDone);
   if (!ns->meta.deleting) return furnish(name, std::move(finish));
   if (!ns->has_finalizer) return finish(Reconciler::Outcome::kDone);
-  auto purge = std::make_shared<Purge>();
-  purge->ns = ns;
-  purge->finish = std::move(finish);
-  discover_kinds(account_.client, [this, purge](base::Result<ServedKinds> served) {
-    // What an API server that does not answer has in a namespace can't be listed: its groups are left
-    // out, or no namespace would ever go.
-    base::Status status = served.ok() ? served->trouble : base::Status(served.error());
-    if (!status.ok()) {
-      base::log::warning("empty namespace {}: {}", purge->ns->meta.name, status.error().message());
-      return purge->finish(Reconciler::Outcome::kRetry);
-    }
-    for (ServedKind& kind : served->kinds)
-      if (kind.resource.namespaced && kind.can_list && kind.can_delete)
-        purge->kinds.push_back(std::move(kind.resource));
-    list_next(purge);
-  });
+  purges_.start(purge(ns, std::move(finish)));
 }
 
 void NamespaceController::furnish(const std::string& name, Reconciler::Finish finish) {
@@ -121,75 +94,117 @@ void NamespaceController::furnish(const std::string& name, Reconciler::Finish fi
   });
 }
 
-void NamespaceController::list_next(std::shared_ptr<Purge> purge) {
-  if (purge->next == purge->kinds.size()) {
-    if (purge->items.empty()) return finalize(purge);
-    return remove_listed(purge);
+// One round: what there is, what to do about it, what to say about it.
+base::Task<> NamespaceController::purge(std::shared_ptr<const Namespace> ns, Reconciler::Finish finish) {
+  const std::string name = ns->meta.name;
+  NamespaceContent content;
+  std::vector<api::Resource> kinds{api::resources::pods};
+  content.kinds.push_back(co_await list(kinds.front(), name, content.failures));
+  NamespacePlan plan = plan_namespace(content);
+  if (!plan.acts.empty() && plan.acts.front().what == NamespacePlan::Act::What::kListEverything) {
+    auto served = co_await base::later<base::Result<ServedKinds>>(
+        [this](auto done) { discover_kinds(account_.client, done); });
+    const base::Status discovered = served.ok() ? served->trouble : base::Status(served.error());
+    if (!discovered.ok()) content.discovery = discovered.error().message();
+    // What an API server that does not answer has in a namespace can't be listed: its groups are left
+    // out, or no namespace would ever go.
+    content.kinds.clear();
+    kinds.clear();
+    if (served.ok())
+      for (ServedKind& kind : served->kinds)
+        if (kind.resource.namespaced && kind.can_list && kind.can_delete)
+          kinds.push_back(std::move(kind.resource));
+    for (const api::Resource& kind : kinds)
+      content.kinds.push_back(co_await list(kind, name, content.failures));
+    content.everything = true;
+    plan = plan_namespace(content);
   }
-  const api::Resource& kind = purge->kinds[purge->next++];
-  account_.client.list(
-      kind, purge->ns->meta.name, "limit=500", [this, purge, &kind](base::Result<json::value> result) {
-        if (!result.ok()) {
-          base::log::warning("empty namespace {}: {}", purge->ns->meta.name, result.error().message());
-          return purge->finish(Reconciler::Outcome::kRetry);
-        }
-        if (const json::value* items = find(*result, "items"); items && items->is_array())
-          for (const json::value& item : items->get_array()) {
-            Meta meta = read_meta(item);
-            purge->items.push_back({&kind, meta.name, meta.uid, meta.deleting});
-          }
-        list_next(purge);
-      });
+  if (base::log::enabled(base::log::Level::kDebug))
+    base::log::debug("empty namespace {}: {}", name, plan.text(content));
+
+  if (!plan.acts.empty() && plan.acts.front().what == NamespacePlan::Act::What::kFinalize) {
+    const base::Status finalized = co_await finalize(name, ns->meta.uid);
+    if (!finalized.ok()) base::log::warning("finalize namespace {}: {}", name, finalized.error().message());
+    finish(finalized.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
+    co_return;
+  }
+  co_await remove(name, plan, kinds, content);
+  base::Status said;
+  if (auto conditions = namespace_conditions(*ns, content, hub_.now()))
+    said = co_await base::later<base::Status>([this, &ns, &conditions](auto done) {
+      status_.write(ns->meta, {{"conditions", std::move(*conditions)}}, done);
+    });
+  if (!said.ok() && !is_gone(said))
+    base::log::warning("conditions of namespace {}: {}", name, said.error().message());
+  for (const std::string& failure : content.failures)
+    base::log::warning("empty namespace {}: {}", name, failure);
+  if (content.discovery) base::log::warning("empty namespace {}: {}", name, *content.discovery);
+  // Deletions wake us; looking again soon also covers kinds that no informer watches.
+  const bool acted = !plan.acts.empty() && content.failures.empty();
+  if (acted) reconciler_.add_after(name, 50ms);
+  finish(acted ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
 }
 
-void NamespaceController::remove_listed(std::shared_ptr<Purge> purge) {
+base::Task<NamespaceContent::Kind> NamespaceController::list(api::Resource kind, std::string ns,
+                                                             std::vector<std::string>& failures) {
+  NamespaceContent::Kind out{kind.group, kind.plural, {}, 0};
+  auto listed = co_await base::later<base::Result<json::value>>(
+      [&](auto done) { account_.client.list(kind, ns, "limit=500", done); });
+  if (!listed.ok()) {
+    if (listed.error().kind != base::Kind::kNotFound)  // or its definition went meanwhile
+      failures.push_back(listed.error().message());
+    co_return out;
+  }
+  if (const json::value* items = find(*listed, "items"); items && items->is_array())
+    for (const json::value& item : items->get_array()) {
+      Meta meta = read_meta(item);
+      out.items.push_back({meta.name, meta.uid, meta.deleting, {}});
+      if (const json::value* held = find_path(item, "metadata", "finalizers"); held && held->is_array())
+        for (const json::value& finalizer : held->get_array())
+          out.items.back().finalizers.emplace_back(as_string(&finalizer));
+    }
+  if (const json::value* more = find_path(*listed, "metadata", "remainingItemCount");
+      more && more->is_int64())
+    out.more = static_cast<size_t>(std::max<int64_t>(0, more->get_int64()));
+  co_return out;
+}
+
+base::Task<> NamespaceController::remove(std::string ns, const NamespacePlan& plan,
+                                         const std::vector<api::Resource>& kinds, NamespaceContent& content) {
   std::vector<Step> steps;
-  for (const Purge::Item& item : purge->items) {
-    if (item.deleting) continue;
-    steps.push_back([this, purge, &item](auto done) {
+  for (const NamespacePlan::Act& act : plan.acts)
+    steps.push_back([&, act](auto done) {
+      const NamespaceContent::Item& item = content.kinds[act.kind].items[act.item];
       account_.client.remove(
-          *item.kind, purge->ns->meta.name, item.name,
+          kinds[act.kind], ns, item.name,
           json::object{{"preconditions", {{"uid", item.uid}}}, {"propagationPolicy", "Background"}},
-          [done](base::Result<json::value> result) {
-            const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound ||
-                              result.error().kind == base::Kind::kConflict;
-            done(gone ? base::Status() : base::Status(result.error()));
+          [&content, done](base::Result<json::value> result) {
+            if (!result.ok() && result.error().kind != base::Kind::kNotFound &&
+                result.error().kind != base::Kind::kConflict)
+              content.failures.push_back(result.error().message());
+            done({});
           });
     });
-  }
-  const bool acted = !steps.empty();
-  all(std::move(steps), [this, purge, acted](base::Status status) {
-    if (!status.ok())
-      base::log::warning("empty namespace {}: {}", purge->ns->meta.name, status.error().message());
-    // Deletions wake us; looking again soon also covers kinds that no informer watches.
-    if (acted && status.ok()) reconciler_.add_after(purge->ns->meta.name, 50ms);
-    purge->finish(acted && status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
-  });
+  co_await base::later<base::Status>([&](auto done) { all(std::move(steps), done); });
 }
 
-void NamespaceController::finalize(std::shared_ptr<Purge> purge) {
-  const std::string name = purge->ns->meta.name;
-  account_.client.get(
-      api::resources::namespaces, "", name, [this, purge, name](base::Result<json::value> result) {
-        if (!result.ok())
-          return purge->finish(result.error().kind == base::Kind::kNotFound ? Reconciler::Outcome::kDone
-                                                                            : Reconciler::Outcome::kRetry);
-        json::object object = result->is_object() ? result->get_object() : json::object();
-        if (read_meta(*result).uid != purge->ns->meta.uid) return purge->finish(Reconciler::Outcome::kDone);
-        json::array kept;
-        if (const json::value* list = find_path(*result, "spec", "finalizers"); list && list->is_array())
-          for (const json::value& item : list->get_array())
-            if (as_string(&item) != "kubernetes") kept.push_back(item);
-        base::object_at(object, "spec")["finalizers"] = std::move(kept);
-        account_.client.update(
-            api::resources::namespaces, "", name, std::move(object),
-            [purge, name](base::Result<json::value> result) {
-              const bool gone = result.ok() || result.error().kind == base::Kind::kNotFound;
-              if (!gone) base::log::warning("finalize namespace {}: {}", name, result.error().message());
-              purge->finish(gone ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
-            },
-            "finalize");
-      });
+base::Task<base::Status> NamespaceController::finalize(std::string name, std::string uid) {
+  auto current = co_await base::later<base::Result<json::value>>(
+      [&](auto done) { account_.client.get(api::resources::namespaces, "", name, done); });
+  if (!current.ok() && current.error().kind == base::Kind::kNotFound) co_return {};
+  if (!current.ok()) co_return current.error();
+  if (read_meta(*current).uid != uid) co_return {};
+  json::array kept;
+  if (const json::value* list = find_path(*current, "spec", "finalizers"); list && list->is_array())
+    for (const json::value& item : list->get_array())
+      if (as_string(&item) != "kubernetes") kept.push_back(item);
+  json::object object = current->is_object() ? current->get_object() : json::object();
+  base::object_at(object, "spec")["finalizers"] = std::move(kept);
+  auto written = co_await base::later<base::Result<json::value>>([&](auto done) {
+    account_.client.update(api::resources::namespaces, "", name, std::move(object), done, "finalize");
+  });
+  if (!written.ok() && written.error().kind != base::Kind::kNotFound) co_return written.error();
+  co_return {};
 }
 
 }  // namespace master::controllers

@@ -10,6 +10,9 @@ std::shared_ptr<const Namespace> read_namespace(const json::value& object) {
   auto ns = std::make_shared<Namespace>();
   ns->meta = read_meta(object);
   ns->phase = string_at(object, "status", "phase");
+  ns->deletion_at = read_time(string_at(object, "metadata", "deletionTimestamp"));
+  if (const json::value* list = find_path(object, "status", "conditions"); list && list->is_array())
+    ns->conditions = list->get_array();
   if (const json::value* list = find_path(object, "spec", "finalizers"); list && list->is_array())
     for (const json::value& item : list->get_array()) ns->has_finalizer |= as_string(&item) == "kubernetes";
   return ns;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "master/controllers/store.h"
@@ -12,6 +13,8 @@ struct Namespace {
   Meta meta;
   bool has_finalizer = false;  // "kubernetes" in spec.finalizers
   std::string phase;
+  std::optional<base::Time> deletion_at;  // metadata.deletionTimestamp
+  json::array conditions;
 
   static Store<Namespace>::Reader reader(const api::Resource& resource);
 };

@@ -200,6 +200,50 @@ class Controllers(cluster.ClusterTest):
         done = self.kubectl("create", "configmap", "late", namespace="going", check=False)
         self.assertIn("not found", done.stderr)
 
+    def test_pods_of_a_namespace_go_before_what_guards_them(self):
+        self.kubectl("create", "namespace", "guarded", namespace=None)
+        self.kubectl("create", "configmap", "guard", namespace="guarded")
+        held = pod("held", *SLEEP)
+        held["metadata"]["finalizers"] = ["example.com/held"]
+        self.kubectl("apply", "-f", "-", input=held, namespace="guarded")
+        self.kubectl("delete", "namespace", "guarded", "--wait=false", namespace=None)
+
+        def said(namespace):
+            return {c["type"]: (c["status"], c["reason"], c["message"])
+                    for c in namespace["status"].get("conditions", [])}
+        says = said(self.until("/api/v1/namespaces", lambda items: said(items["guarded"]).get(
+            "NamespaceFinalizersRemaining", ("",))[0] == "True", 20)["guarded"])
+        self.assertEqual(says["NamespaceFinalizersRemaining"],
+                         ("True", "SomeFinalizersRemain", "Some content in the namespace has finalizers "
+                          "remaining: example.com/held in 1 resource instances"))
+        self.assertEqual(says["NamespaceContentRemaining"],
+                         ("True", "SomeResourcesRemain",
+                          "Some resources are remaining: pods. has 1 resource instances"))
+        self.assertEqual(says["NamespaceDeletionContentFailure"][:2], ("False", "ContentDeleted"))
+        self.kubectl("get", "configmap", "guard", namespace="guarded")
+        self.kubectl("patch", "pod", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}',
+                     namespace="guarded")
+        self.kubectl("wait", "--for=delete", "namespace/guarded", "--timeout=20s", namespace=None)
+
+    def test_a_deleted_pod_of_a_node_out_of_service_goes(self):
+        self.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "off"}})
+        try:
+            self.kubectl("taint", "node", "off", "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+                         namespace=None)
+            there = pod("there", *SLEEP)
+            there["spec"]["nodeName"] = "off"
+            there["spec"]["tolerations"] = [{"operator": "Exists"}]
+            self.apply(there)
+            # Nobody on that node ends it; a finalizer lets us see how it ended.
+            self.kubectl("patch", "pod", "there", "--type=merge", "-p",
+                         '{"metadata":{"finalizers":["example.com/seen"]}}')
+            self.kubectl("delete", "pod", "there", "--wait=false")
+            self.until(PODS, lambda items: items["there"]["status"]["phase"] == "Failed", 20)
+            self.kubectl("patch", "pod", "there", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+            self.kubectl("wait", "--for=delete", "pod/there", "--timeout=20s")
+        finally:
+            self.kubectl("delete", "node", "off", "--ignore-not-found", namespace=None)
+
     def test_every_namespace_gets_an_account(self):
         self.until("/api/v1/namespaces/{ns}/serviceaccounts", lambda items: "default" in items, 15)
         self.until("/api/v1/namespaces/{ns}/configmaps", lambda items: "kube-root-ca.crt" in items, 15)

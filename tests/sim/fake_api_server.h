@@ -277,6 +277,9 @@ class FakeApiServer : public api::Transport {
     return refusal(409, "Conflict", "the object has been modified");
   }
   base::http::Response create_object(const Path& path, json::object object) {
+    if (auto ns = get(api::resources::namespaces, "", path.ns);
+        ns && !base::string_at(json::value(*ns), "metadata", "deletionTimestamp").empty())
+      return refusal(403, "Forbidden", "unable to create new content: it is being terminated");
     json::object& meta = base::object_at(object, "metadata");
     std::string name(base::as_string(meta.if_contains("name")));
     if (name.empty())
