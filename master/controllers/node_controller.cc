@@ -40,7 +40,14 @@ NodeController::NodeController(Hub& hub)
     } else {
       seen_.erase(name);
       cidrs_.erase(name);
+      emptied_.erase(name);
     }
+    const std::string zone = after ? after->zone : "";
+    if (auto at = zone_of_.find(name); at != zone_of_.end() && (!after || at->second != zone)) {
+      zones_[at->second].nodes.erase(name);
+      zone_of_.erase(at);
+    }
+    if (after && zone_of_.try_emplace(name, zone).second) zones_[zone].nodes.insert(name);
     const bool any_before = !ready_.empty();
     if (after && is_ready(*after)) ready_.insert(name);
     else ready_.erase(name);
@@ -78,6 +85,38 @@ bool NodeController::silent(const std::string& node) const {
 bool NodeController::all_silent() const {
   for (const std::string& name : ready_)
     if (!silent(name)) return false;
+  return true;
+}
+
+ZoneCounts NodeController::count(const std::string& name) {
+  Zone& zone = zones_[name];
+  const base::Time now = hub_.now();
+  // Counting is a walk over the zone, and when much of it fails each of its nodes asks.
+  if (zone.counted != base::Time{} && now >= zone.counted && now - zone.counted < 100ms) return zone.counts;
+  zone.counted = now;
+  zone.counts = {};
+  for (const std::string& node : zone.nodes)
+    ++(ready_.count(node) && !silent(node) ? zone.counts.ready : zone.counts.not_ready);
+  return zone.counts;
+}
+bool NodeController::may_be_emptied(const Node& node) {
+  const std::string& name = node.meta.name;
+  if (is_ready(node) && !silent(name)) {
+    emptied_.erase(name);
+    return true;  // nothing will ask for it
+  }
+  if (all_silent()) return false;
+  if (emptied_.count(name) || has_no_execute_of_ours(node)) return true;
+  if (pods_.find(on_node(name)).empty()) return true;  // a node that just starts
+  const auto interval = eviction_interval(count(node.zone), false);
+  Zone& zone = zones_[node.zone];
+  const base::Time now = hub_.now();
+  if (!interval || (zone.last_emptied != base::Time{} && now < zone.last_emptied + *interval)) {
+    reconciler_.add_after(name, interval ? zone.last_emptied + *interval - now : base::Duration(10s));
+    return false;
+  }
+  zone.last_emptied = now;
+  emptied_.insert(name);
   return true;
 }
 
@@ -121,10 +160,9 @@ std::string NodeController::reserve_cidr(const Node& node) {
 
 void NodeController::sync(const std::string& name, Reconciler::Finish finish) {
   auto node = nodes_.get(name);
-  if (!node) return bury(name, std::move(finish));
-  missing_since_.erase(name);
+  if (!node) return finish(Reconciler::Outcome::kDone);
   seen_.try_emplace(name, Seen{"", hub_.now()});
-  NodePlan plan = plan_node(*node, silent(name), all_silent(), reserve_cidr(*node), hub_.now());
+  NodePlan plan = plan_node(*node, silent(name), may_be_emptied(*node), reserve_cidr(*node), hub_.now());
   if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("Node {}: {}", name, plan.text());
   publish(name, *node, plan, [this, name, node, plan, finish](base::Status status) {
     if (!status.ok()) {
@@ -203,11 +241,10 @@ Step NodeController::unready(std::shared_ptr<const Pod> pod) {
   };
 }
 
-Step NodeController::remove_pod(std::shared_ptr<const Pod> pod, bool force) {
-  return [this, pod, force](auto done) {
-    json::object options{{"preconditions", {{"uid", pod->meta.uid}}}};
-    if (force) options["gracePeriodSeconds"] = 0;  // nobody is left to end it gracefully
-    account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name, std::move(options),
+Step NodeController::remove_pod(std::shared_ptr<const Pod> pod) {
+  return [this, pod](auto done) {
+    account_.client.remove(api::resources::pods, pod->meta.ns, pod->meta.name,
+                           json::object{{"preconditions", {{"uid", pod->meta.uid}}}},
                            [done](base::Result<json::value> result) {
                              done(gone(result) ? base::Status() : base::Status(result.error()));
                            });
@@ -234,40 +271,13 @@ void NodeController::evict(const std::string& name, const Node& node, Reconciler
     account_.events.record(
         {"v1", "Pod", pod->meta.ns, pod->meta.name, pod->meta.uid}, "Normal", "TaintManagerEviction",
         fmt::format("Marking for deletion Pod {}", pod->meta.key()), "taint-eviction-controller");
-    steps.push_back(remove_pod(pod, false));
+    steps.push_back(remove_pod(pod));
   }
   if (next) reconciler_.add_after(name, std::max<base::Duration>(*next - now, 10ms));
   all(std::move(steps), [name, finish](base::Status status) {
     if (!status.ok()) base::log::warning("evict from {}: {}", name, status.error().message());
     finish(status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
   });
-}
-
-// Pods bound to a node that does not exist. A node may register again right away, and our cache may
-// be behind: wait, then ask the API server.
-void NodeController::bury(const std::string& name, Reconciler::Finish finish) {
-  auto pods = pods_.find(on_node(name));
-  if (pods.empty()) {
-    missing_since_.erase(name);
-    return finish(Reconciler::Outcome::kDone);
-  }
-  const base::Time now = hub_.now();
-  const base::Time since = missing_since_.try_emplace(name, now).first->second;
-  if (now - since < hub_.options.node_quarantine) {
-    reconciler_.add_after(name, std::max<base::Duration>(since + hub_.options.node_quarantine - now, 10ms));
-    return finish(Reconciler::Outcome::kDone);
-  }
-  account_.client.get(api::resources::nodes, "", name,
-                      [this, name, pods, finish](base::Result<json::value> result) {
-                        if (result.ok() || result.error().kind != base::Kind::kNotFound)
-                          return finish(Reconciler::Outcome::kRetry);
-                        std::vector<Step> steps;
-                        for (const auto& pod : pods) steps.push_back(remove_pod(pod, true));
-                        base::log::info("Node {} is gone: removing its {} Pods", name, pods.size());
-                        all(std::move(steps), [finish](base::Status status) {
-                          finish(status.ok() ? Reconciler::Outcome::kDone : Reconciler::Outcome::kRetry);
-                        });
-                      });
 }
 
 }  // namespace master::controllers

@@ -1,5 +1,5 @@
 // Node lifecycle: notices nodes whose lease is not renewed, publishes that, taints them, moves
-// their Pods away in the time these tolerate; cuts Pod CIDRs; removes Pods of nodes that are gone.
+// their Pods away in the time these tolerate; cuts Pod CIDRs.
 // Time is measured on our own clock from when a renewal was seen, never from a node's clock.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <string>
 
 #include "master/controllers/node_plan.h"
+#include "master/controllers/node_zones.h"
 #include "master/controllers/reconciler.h"
 
 namespace master::controllers {
@@ -25,13 +26,14 @@ class NodeController {
   void check_deadlines();
   bool silent(const std::string& node) const;
   bool all_silent() const;
+  bool may_be_emptied(const Node& node);
+  ZoneCounts count(const std::string& zone);
   std::string reserve_cidr(const Node& node);
   void sync(const std::string& name, Reconciler::Finish finish);
   void publish(const std::string& name, const Node& node, const NodePlan& plan,
                std::function<void(base::Status)> done);
   void evict(const std::string& name, const Node& node, Reconciler::Finish finish);
-  void bury(const std::string& name, Reconciler::Finish finish);
-  Step remove_pod(std::shared_ptr<const Pod> pod, bool force);
+  Step remove_pod(std::shared_ptr<const Pod> pod);
   Step unready(std::shared_ptr<const Pod> pod);
 
   Hub& hub_;
@@ -42,7 +44,14 @@ class NodeController {
   std::map<std::string, Seen> seen_;
   std::set<std::string> ready_;               // by their own word
   std::map<std::string, std::string> cidrs_;  // by node, assigned or reserved
-  std::map<std::string, base::Time> missing_since_;
+  struct Zone {
+    std::set<std::string> nodes;
+    ZoneCounts counts;
+    base::Time counted{}, last_emptied{};
+  };
+  std::map<std::string, Zone> zones_;
+  std::map<std::string, std::string> zone_of_;  // by node
+  std::set<std::string> emptied_;               // nodes that may be, until they are ready again
   base::Time next_check_{};
   base::Loop::Handle timer_;
   Reconciler reconciler_;

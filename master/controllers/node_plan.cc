@@ -29,7 +29,7 @@ bool make_unknown(json::array& conditions, const char* type, base::Time now) {
 }
 }  // namespace
 
-NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::string& free_cidr,
+NodePlan plan_node(const Node& node, bool silent, bool may_be_emptied, const std::string& free_cidr,
                    base::Time now) {
   NodePlan plan;
   json::array conditions = node.conditions;
@@ -48,7 +48,7 @@ NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::st
   const char* not_ready = ready == "True" ? nullptr : ready == "Unknown" ? kUnreachable : kNotReady;
   if (not_ready) {
     want(not_ready, "NoSchedule");
-    if (!all_silent) want(not_ready, "NoExecute");
+    if (may_be_emptied) want(not_ready, "NoExecute");
   }
   if (node.unschedulable) want("node.kubernetes.io/unschedulable", "NoSchedule");
   for (auto [type, key] : {std::pair("MemoryPressure", "node.kubernetes.io/memory-pressure"),
@@ -74,6 +74,12 @@ NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::st
   if (taints != node.taints) plan.taints = std::move(taints);
   if (node.pod_cidr.empty() && !node.meta.deleting) plan.pod_cidr = free_cidr;
   return plan;
+}
+
+bool has_no_execute_of_ours(const Node& node) {
+  for (const Taint& taint : node.taints)
+    if (taint.effect == "NoExecute" && (taint.key == kUnreachable || taint.key == kNotReady)) return true;
+  return false;
 }
 
 std::string NodePlan::text() const {

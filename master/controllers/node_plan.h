@@ -19,8 +19,8 @@ struct NodePlan {
   std::string text() const;
 };
 // `silent`: neither lease nor Ready condition was renewed within the grace period.
-// `all_silent`: no node is ready at all; then the fault is likely ours, and nobody is evicted.
-NodePlan plan_node(const Node& node, bool silent, bool all_silent, const std::string& free_cidr,
+// `may_be_emptied`: it may get the taint that evicts, or keep it (node_zones.h).
+NodePlan plan_node(const Node& node, bool silent, bool may_be_emptied, const std::string& free_cidr,
                    base::Time now);
 
 // The lowest /`mask` of `cluster_cidr` that is not in `used`; empty when there is none.
@@ -29,5 +29,7 @@ std::string allocate_cidr(const std::string& cluster_cidr, int mask, const std::
 // When a Pod must leave a node with these taints; nothing: it may stay.
 std::optional<base::Time> eviction_time(const std::vector<Toleration>& tolerations,
                                         const std::vector<Taint>& taints, base::Time now);
+// Whether it has the taint already that a node gets which does not answer.
+bool has_no_execute_of_ours(const Node& node);
 
 }  // namespace master::controllers

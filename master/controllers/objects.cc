@@ -218,6 +218,7 @@ std::shared_ptr<const Pod> PodReader::read(const json::value& object) {
   const json::value* status = find(object, "status");
   if (!status) return pod;
   pod->phase = string_at(*status, "phase");
+  pod->evicted = string_at(*status, "reason") == "Evicted";
   if (const json::value* list = find(*status, "podIPs"); list && list->is_array())
     for (const json::value& item : list->get_array())
       if (!string_at(item, "ip").empty()) pod->ips.emplace_back(string_at(item, "ip"));

@@ -111,7 +111,7 @@ struct Pod {
   std::string phase, node;
   std::string named_node;  // of a Pod without a node: the one that its affinity names (DaemonSets)
   std::vector<std::string> ips;
-  bool ready = false;
+  bool ready = false, evicted = false;
   base::Time ready_since{};
   base::Time deletion_at{};  // metadata.deletionTimestamp
   int restarts = 0;

@@ -1,11 +1,13 @@
-// Removes the oldest finished Pods above a threshold, so that Jobs and bare Pods do not fill the store; and
-// says of a Pod that was deleted before it had a node that it failed, which no kubelet will: whoever holds it
-// by a finalizer waits for that. Never touches a Pod that still runs.
+// Ends the Pods that nobody else will end (pod_gc_plan.h). What is to be removed is failed first: whoever
+// holds it by a finalizer, as Jobs do, waits for that, and no kubelet will say it.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 
+#include "base/task.h"
+#include "master/controllers/pod_gc_plan.h"
 #include "master/controllers/reconciler.h"
 
 namespace master::controllers {
@@ -15,13 +17,20 @@ class PodGc {
   explicit PodGc(Hub& hub);
 
  private:
-  void sync(Reconciler::Finish finish);
-  void sync_unscheduled(const std::string& key, Reconciler::Finish finish);
+  base::Task<> remove_surplus(Reconciler::Finish finish);
+  base::Task<> judge(std::string key, Reconciler::Finish finish);
+  base::Task<> bury(std::string node, Reconciler::Finish finish);
+  base::Task<base::Status> end(std::shared_ptr<const Pod> pod, PodVerdict verdict);
+  base::Task<base::Status> remove(std::shared_ptr<const Pod> pod);
+
   Hub& hub_;
   Store<Pod>& pods_;
+  Store<Node>& nodes_;
   Hub::Account& account_;
-  std::set<std::pair<base::Time, std::string>> finished_;  // creation time, key
-  Reconciler reconciler_, unscheduled_;
+  std::set<FinishedPod> finished_;
+  std::map<std::string, base::Time> missing_since_;  // nodes that Pods name and the cache does not have
+  Reconciler surplus_, ending_, nodes_gone_;         // keys: one word; a Pod's; a node's name
+  base::Tasks tasks_;
 };
 
 }  // namespace master::controllers

@@ -15,10 +15,10 @@ static Node node(const char* ready, std::vector<Taint> taints = {}) {
 }
 
 TEST(NodePlan, AHealthyNodeIsLeftAlone) {
-  EXPECT_EQ(plan_node(node("True"), false, false, "", kNow).text(), "");
+  EXPECT_EQ(plan_node(node("True"), false, true, "", kNow).text(), "");
 }
 TEST(NodePlan, SilenceIsUnknownAndUnreachable) {
-  EXPECT_EQ(plan_node(node("True"), true, false, "", kNow).text(),
+  EXPECT_EQ(plan_node(node("True"), true, true, "", kNow).text(),
             "condition Ready=Unknown\ncondition MemoryPressure=Unknown\ncondition "
             "DiskPressure=Unknown\ncondition PIDPressure=Unknown\n"
             "taints node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute\nPods "
@@ -27,13 +27,13 @@ TEST(NodePlan, SilenceIsUnknownAndUnreachable) {
 TEST(NodePlan, NotReadyTaintsAndOthersStay) {
   EXPECT_EQ(plan_node(node("False", {{"dedicated", "x", "NoSchedule", ""},
                                      {"node.kubernetes.io/unreachable", "", "NoExecute", ""}}),
-                      false, false, "", kNow)
+                      false, true, "", kNow)
                 .text(),
             "taints dedicated:NoSchedule node.kubernetes.io/not-ready:NoSchedule "
             "node.kubernetes.io/not-ready:NoExecute\n");
 }
 TEST(NodePlan, NobodyIsEvictedWhenAllAreSilent) {
-  EXPECT_EQ(plan_node(node("Unknown"), true, true, "", kNow).text(),
+  EXPECT_EQ(plan_node(node("Unknown"), true, false, "", kNow).text(),
             "condition Ready=Unknown\ncondition MemoryPressure=Unknown\ncondition "
             "DiskPressure=Unknown\ncondition PIDPressure=Unknown\n"
             "taints node.kubernetes.io/unreachable:NoSchedule\n");
@@ -42,7 +42,7 @@ TEST(NodePlan, CordonAndCidr) {
   Node fresh = node("True");
   fresh.pod_cidr.clear();
   fresh.unschedulable = true;
-  EXPECT_EQ(plan_node(fresh, false, false, "10.244.7.0/24", kNow).text(),
+  EXPECT_EQ(plan_node(fresh, false, true, "10.244.7.0/24", kNow).text(),
             "taints node.kubernetes.io/unschedulable:NoSchedule\npodCIDR 10.244.7.0/24\n");
 }
 TEST(NodePlan, CidrsAreCutInOrderAndRunOut) {
