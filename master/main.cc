@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/sys.h"
-#include "master/admission/service_address_plan.h"
+#include "master/admission/service_address_admission.h"
 #include "master/auth/account_secrets.h"
 #include "master/auth/authenticator.h"
 #include "master/auth/certificates.h"
@@ -20,7 +20,6 @@
 #include "master/registry/store_check.h"
 #include "master/scheduler/scheduler.h"
 #include "master/server/server.h"
-#include "master/service_address_controller.h"
 
 namespace {
 
@@ -86,7 +85,7 @@ Status run(const Flags& flags) {
     now();
   }));
   std::string service_ip = TRY(first_service_address(flags.service_cidr));
-  if (master::ranges_overlap(flags.service_cidr, flags.cluster_cidr))
+  if (api::ranges_overlap(flags.service_cidr, flags.cluster_cidr))
     return base::make_error(base::Kind::kInvalid, "read --cluster-cidr", flags.cluster_cidr,
                             "it shares addresses with --service-cidr " + flags.service_cidr,
                             "Pods and Services need ranges of their own");
@@ -171,11 +170,11 @@ Status run(const Flags& flags) {
 
   std::unique_ptr<master::AccountSecrets> account_secrets;
   std::unique_ptr<master::CertificateController> certificates;
-  std::unique_ptr<master::ServiceAddressController> service_addresses;
   master::controllers::Options controller_options;
   controller_options.cluster_cidr = flags.cluster_cidr;
   controller_options.service_cidr = flags.service_cidr;
   TRY(read_load_balancer_pools(flags, &controller_options));
+  controller_options.reserved_addresses = master::reserved_addresses(api->registry());
   controller_options.ca_pem = pki.ca.certificate_pem;
   controller_options.cluster_domain = domain;
   controller_options.transport_of = [&](const std::string& account) {
@@ -202,7 +201,6 @@ Status run(const Flags& flags) {
         std::make_unique<master::AccountSecrets>(api->registry(), api->tokens(), pki.ca.certificate_pem);
     certificates =
         std::make_unique<master::CertificateController>(api->registry(), api->authorizer(), pki.ca);
-    service_addresses = std::make_unique<master::ServiceAddressController>(api->registry());
     controllers.start();
     scheduler.start();
     api->set_ready();

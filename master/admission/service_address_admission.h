@@ -1,12 +1,8 @@
-// Which addresses Services may not claim, as the cluster's nodes come and go, and the admission plugin that
-// refuses spec.externalIPs that are parts of the cluster (the danger of CVE-2020-8554), and on request all;
-// an update may keep what was there. Loop thread only.
+// The admission plugin that refuses spec.externalIPs that are parts of the cluster (the danger of
+// CVE-2020-8554), and on request all; an update may keep what was there. Loop thread only.
 #pragma once
 
-#include <map>
-#include <string>
-
-#include "master/admission/service_address_plan.h"
+#include "api/cluster_addresses.h"
 #include "master/registry/admission.h"
 #include "master/registry/object_cache.h"
 
@@ -14,32 +10,23 @@ namespace master {
 
 class Registry;
 
-// ClusterAddresses, kept as Nodes change.
-class FollowedAddresses {
- public:
-  explicit FollowedAddresses(Registry& registry, std::function<void()> changed = {});
-  ~FollowedAddresses();
-  const ClusterAddresses& now() const { return cluster_; }
-
- private:
-  void count_node(const StoredObject& node, int by);
-  ObjectCache& nodes_;
-  std::function<void()> changed_;
-  ClusterAddresses cluster_;
-  std::map<std::string, int> counts_;  // how many nodes say so
-  uint64_t listener_;
-};
+// The addresses that are parts of the cluster before any node is.
+api::ClusterAddresses reserved_addresses(const Registry& registry);
 
 class ServiceAddressAdmission final : public AdmissionPlugin {
  public:
   // `deny_all`: no Service has external addresses.
   ServiceAddressAdmission(Registry& registry, bool deny_all);
   std::string_view name() const override { return "DenyServiceExternalIPs"; }
+  ~ServiceAddressAdmission() override;
   base::json::value validate(AdmissionAttributes& attributes) override;
 
  private:
-  FollowedAddresses cluster_;
+  void count(const StoredObject& node, int by);
+  ObjectCache& nodes_;
+  api::ClusterAddresses cluster_;
   bool deny_all_;
+  uint64_t listener_;
 };
 
 }  // namespace master

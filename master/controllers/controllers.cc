@@ -15,6 +15,7 @@
 #include "master/controllers/node_controller.h"
 #include "master/controllers/pod_gc.h"
 #include "master/controllers/replica_controller.h"
+#include "master/controllers/service_address_controller.h"
 #include "master/controllers/stateful_set_controller.h"
 #include "master/controllers/volume_binder_controller.h"
 #include "master/controllers/volume_protection_controller.h"
@@ -26,14 +27,15 @@ struct Controllers::Impl {
       : hub(loop, std::move(transport), options),
         replication_controllers(hub, api::resources::replication_controllers),
         replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub),
-        load_balancers(hub), jobs(hub), cron_jobs(hub), autoscalers(hub), daemon_sets(hub),
-        stateful_sets(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub), pod_gc(hub),
-        volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub) {}
+        load_balancers(hub), service_addresses(hub), jobs(hub), cron_jobs(hub), autoscalers(hub),
+        daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub),
+        pod_gc(hub), volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
   EndpointsController endpoints;
   LoadBalancerController load_balancers;
+  ServiceAddressController service_addresses;
   JobController jobs;
   CronJobController cron_jobs;
   AutoscalerController autoscalers;

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "api/client/client.h"
+#include "api/cluster_addresses.h"
 #include "base/clock.h"
 #include "base/loop.h"
 
@@ -23,7 +24,8 @@ struct Options {
   // Address pools of load balancers beside those of the ConfigMap, and whether somebody else serves them all.
   std::map<std::string, std::string> load_balancer_pools = {};
   bool load_balancers_of_others = false;
-  std::string ca_pem;  // goes into ConfigMap kube-root-ca.crt
+  api::ClusterAddresses reserved_addresses = {};  // what no Service may claim, beside the nodes' addresses
+  std::string ca_pem;                             // goes into ConfigMap kube-root-ca.crt
   std::string cluster_domain = "cluster.local";
   base::Duration node_grace = std::chrono::seconds(40);       // lease not renewed: NotReady
   base::Duration node_quarantine = std::chrono::seconds(40);  // before Pods of a deleted node go

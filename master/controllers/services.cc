@@ -1,5 +1,7 @@
 #include "master/controllers/services.h"
 
+#include "base/json_lists.h"
+
 namespace master::controllers {
 using base::as_bool;
 using base::as_int;
@@ -81,6 +83,7 @@ std::shared_ptr<const Service> read_service(const json::value& object) {
     }
   }
   s->balancer = read_balancer(object, *s);
+  s->claims = read_claims(object);
   return s;
 }
 std::shared_ptr<const Whole> read_whole(const json::value& object) {
@@ -93,6 +96,32 @@ std::shared_ptr<const Whole> read_whole(const json::value& object) {
   return whole;
 }
 }  // namespace
+
+ServiceClaims read_claims(const json::value& object) {
+  ServiceClaims out;
+  out.ns = base::string_at(object, "metadata", "namespace");
+  out.name = base::string_at(object, "metadata", "name");
+  out.uid = base::string_at(object, "metadata", "uid");
+  out.created = base::string_at(object, "metadata", "creationTimestamp");
+  std::string_view type = base::string_at(object, "spec", "type"),
+                   ip = base::string_at(object, "spec", "clusterIP");
+  if (type == "ExternalName" || ip == "None") return out;
+  out.cluster_ip = ip;
+  for (const json::value& one : base::list_at(base::find_path(object, "spec", "externalIPs")))
+    out.external_ips.emplace_back(base::as_string(&one));
+  if (type == "LoadBalancer")
+    for (const json::value& one : base::list_at(base::find_path(object, "status", "loadBalancer", "ingress")))
+      if (std::string_view at = base::string_at(one, "ip");
+          !at.empty() && base::string_at(one, "ipMode") != "Proxy")
+        out.ingress_ips.emplace_back(at);
+  for (const json::value& one : base::list_at(base::find_path(object, "spec", "ports"))) {
+    std::string_view protocol = base::string_at(one, "protocol");
+    out.ports.push_back({std::string(protocol.empty() ? "TCP" : protocol),
+                         static_cast<int>(base::as_int(base::find(one, "port"))),
+                         static_cast<int>(base::as_int(base::find(one, "nodePort")))});
+  }
+  return out;
+}
 
 Store<Service>::Reader Service::reader(const api::Resource&) { return read_service; }
 Store<Whole>::Reader Whole::reader(const api::Resource&) { return read_whole; }

@@ -28,6 +28,22 @@ struct Balancer {
   std::string condition_reason, condition_message;  // of ours; "": there is none
 };
 
+// The addresses and ports that a Service claims of the cluster and of the world outside.
+struct ServiceClaims {
+  struct Port {
+    std::string protocol;
+    int port = 0, node_port = 0;
+    bool operator==(const Port&) const = default;
+  };
+  std::string ns, name, uid, created;  // creationTimestamp as it stands: they sort by time
+  std::string cluster_ip;              // "": headless, or no proxy's
+  std::vector<std::string> external_ips, ingress_ips;
+  std::vector<Port> ports;
+  std::string key() const { return ns + "/" + name; }
+  bool operator==(const ServiceClaims&) const = default;
+};
+ServiceClaims read_claims(const json::value& service);
+
 struct Service {
   Meta meta;
   Labels labels;
@@ -37,6 +53,7 @@ struct Service {
   std::string distribution;           // spec.trafficDistribution: "PreferSameNode"…
   std::vector<ServicePort> ports;
   std::shared_ptr<const Balancer> balancer;  // null: no load balancer, and was none of ours
+  ServiceClaims claims;
 
   static Store<Service>::Reader reader(const api::Resource& resource);
 };

@@ -1,17 +1,18 @@
-#include "master/admission/service_address_plan.h"
+#include "master/controllers/service_address_plan.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <sstream>
 
-namespace master {
+namespace master::controllers {
 namespace {
+using api::ClusterAddresses;
 
 ClusterAddresses cluster() {
-  return {"10.96.0.0/16", "10.244.0.0/16",
-          "10.96.0.10",   {"192.0.2.1"},
-          {"192.0.2.11"}, {{"10.96.0.1", "default/kubernetes"}, {"10.96.0.10", "kube-system/kube-dns"}}};
+  return {"10.96.0.0/16",      "10.244.0.0/16",
+          "10.96.0.10",        {"192.0.2.1"},
+          {{"192.0.2.11", 1}}, {{"10.96.0.1", "default/kubernetes"}, {"10.96.0.10", "kube-system/kube-dns"}}};
 }
 // "tenant/web 10.96.0.5 created=202526 port=80:30080 external=203.0.113.7 ingress=…".
 ServiceClaims service(const std::string& line) {
@@ -80,11 +81,11 @@ TEST(ServiceAddressPlan, OtherPortsOfOneExternalAddressAreOthers) {
   EXPECT_EQ(book.with_external(), (std::set<std::string>{"a/web", "b/web"}));
 }
 TEST(ServiceAddressPlan, RangesThatShareAnAddress) {
-  EXPECT_TRUE(ranges_overlap("10.96.0.0/16", "10.96.0.0/16"));
-  EXPECT_TRUE(ranges_overlap("10.0.0.0/8", "10.96.0.0/16"));
-  EXPECT_TRUE(ranges_overlap("10.96.3.0/24", "10.96.0.0/16"));
-  EXPECT_FALSE(ranges_overlap("10.96.0.0/16", "10.97.0.0/16"));
-  EXPECT_FALSE(ranges_overlap("10.96.0.0/16", "fd00::/64"));
+  EXPECT_TRUE(api::ranges_overlap("10.96.0.0/16", "10.96.0.0/16"));
+  EXPECT_TRUE(api::ranges_overlap("10.0.0.0/8", "10.96.0.0/16"));
+  EXPECT_TRUE(api::ranges_overlap("10.96.3.0/24", "10.96.0.0/16"));
+  EXPECT_FALSE(api::ranges_overlap("10.96.0.0/16", "10.97.0.0/16"));
+  EXPECT_FALSE(api::ranges_overlap("10.96.0.0/16", "fd00::/64"));
 }
 
 TEST(ServiceAddressPlan, AddressesGivenByName) {
@@ -139,4 +140,4 @@ TEST(ServiceAddressPlan, ReadsWhatAProxyServes) {
 }
 
 }  // namespace
-}  // namespace master
+}  // namespace master::controllers

@@ -1,20 +1,10 @@
 // The reasons and messages of cluster IPs and node ports are those of kube-apiserver's repair loops.
-#include "master/admission/service_address_plan.h"
+#include "master/controllers/service_address_plan.h"
 
-#include "base/ip.h"
-#include "base/json_lists.h"
-
-namespace master {
-
-namespace json = base::json;
+namespace master::controllers {
 
 namespace {
 
-bool holds(const std::string& cidr, const std::string& ip) {
-  auto range = base::Cidr::parse_v4(cidr);
-  auto address = base::Ip::parse_v4(ip);
-  return range && address && range->contains(*address);
-}
 std::string external_claim(const std::string& ip, const ServiceClaims::Port& port) {
   return ip + ":" + std::to_string(port.port) + "/" + port.protocol;
 }
@@ -31,46 +21,6 @@ std::set<std::string> claims_of(const ServiceClaims& service) {
 }
 
 }  // namespace
-
-std::string ClusterAddresses::refusal(const std::string& ip) const {
-  if (holds(service_cidr, ip)) return "may not be in the range of Services (" + service_cidr + ")";
-  if (holds(pod_cidr, ip)) return "may not be in the range of Pods (" + pod_cidr + ")";
-  if (ip == dns) return "may not be the address of the cluster's DNS";
-  if (masters.contains(ip)) return "may not be an address of the API server";
-  if (nodes.contains(ip)) return "may not be an address of a node";
-  return {};
-}
-
-bool ranges_overlap(const std::string& one, const std::string& other) {
-  auto a = base::Cidr::parse_v4(one), b = base::Cidr::parse_v4(other);
-  return a && b && a->overlaps(*b);
-}
-
-ServiceClaims read_claims(const json::value& object) {
-  ServiceClaims out;
-  out.ns = base::string_at(object, "metadata", "namespace");
-  out.name = base::string_at(object, "metadata", "name");
-  out.uid = base::string_at(object, "metadata", "uid");
-  out.created = base::string_at(object, "metadata", "creationTimestamp");
-  std::string_view type = base::string_at(object, "spec", "type"),
-                   ip = base::string_at(object, "spec", "clusterIP");
-  if (type == "ExternalName" || ip == "None") return out;
-  out.cluster_ip = ip;
-  for (const json::value& one : base::list_at(base::find_path(object, "spec", "externalIPs")))
-    out.external_ips.emplace_back(base::as_string(&one));
-  if (type == "LoadBalancer")
-    for (const json::value& one : base::list_at(base::find_path(object, "status", "loadBalancer", "ingress")))
-      if (std::string_view at = base::string_at(one, "ip");
-          !at.empty() && base::string_at(one, "ipMode") != "Proxy")
-        out.ingress_ips.emplace_back(at);
-  for (const json::value& one : base::list_at(base::find_path(object, "spec", "ports"))) {
-    std::string_view protocol = base::string_at(one, "protocol");
-    out.ports.push_back({std::string(protocol.empty() ? "TCP" : protocol),
-                         static_cast<int>(base::as_int(base::find(one, "port"))),
-                         static_cast<int>(base::as_int(base::find(one, "nodePort")))});
-  }
-  return out;
-}
 
 // Only who had it, or has it now, hears of it: a hundred claimants are no hundred times a hundred.
 void AddressBook::neighbours(const std::string& claim, std::set<std::string>& concerned) const {
@@ -111,7 +61,7 @@ const ServiceClaims* AddressBook::find(const std::string& key) const {
 }
 
 std::set<AddressEvent> AddressBook::refused(const ServiceClaims& service,
-                                            const ClusterAddresses& cluster) const {
+                                            const api::ClusterAddresses& cluster) const {
   std::set<AddressEvent> out;
   if (service.cluster_ip.empty()) return out;
   const std::string key = service.key();
@@ -142,4 +92,4 @@ std::set<AddressEvent> AddressBook::refused(const ServiceClaims& service,
   return out;
 }
 
-}  // namespace master
+}  // namespace master::controllers
