@@ -22,6 +22,8 @@ LAYERS = ("unit", "prop", "sim", "fuzz", "root", "fault", "e2e", "vm", "bench")
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", required=True, type=pathlib.Path)
+    parser.add_argument("--also", action="append", default=[], metavar="BUILD=NAME,…",
+                        help="these tests of another build tree, too")
     parser.add_argument("selected", nargs="*", help="layers, or parts of tests' names")
     return parser.parse_args()
 
@@ -82,18 +84,28 @@ def cases_of(test, status, output, results):
     return [(test, status, reason)]
 
 
-def main():
-    args = arguments()
-    build = args.build.resolve()
-    tests = known_tests(build)
-    chosen = choose(tests, args.selected)
+class Outcome:
+    """What all trees together came to."""
+    def __init__(self):
+        self.totals = {"passed": 0, "failed": 0, "skipped": 0}
+        self.failed, self.skipped, self.took, self.tests, self.ok = [], {}, [], 0, True
+
+    def add(self, test, verdict, case, reason):
+        self.totals[verdict] += 1
+        if verdict == "failed":
+            self.failed.append(f"{test}: {case}: {reason}".replace("\n", " ")[:300])
+        elif verdict == "skipped":
+            self.skipped.setdefault((test, reason.removeprefix("skip: ")), []).append(case)
+
+
+def run(build, chosen, outcome, prefix=""):
+    """ctest over the chosen tests of one tree; returns where their outputs are."""
     results = build / "results"
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir()
     junit = results / "ctest.junit"
     environment = dict(os.environ, GTEST_OUTPUT=f"xml:{results}/", GTEST_COLOR="no",
                        SAMPAN_RESULTS=str(results))
-    started = time.monotonic()
     pattern = "^(" + "|".join(re.escape(name) for name in chosen) + ")$"
     ctest = subprocess.run(
         ["ctest", "--test-dir", build, "-R", pattern, "-j", str(os.cpu_count() or 1),
@@ -102,40 +114,54 @@ def main():
         env=environment)
     if not junit.exists():
         sys.exit(f"run: ctest ended with {ctest.returncode} and wrote no results")
+    outcome.ok = outcome.ok and ctest.returncode in (0, 8) and bool(chosen)
+    outcome.tests += len(chosen)
 
-    totals = {"passed": 0, "failed": 0, "skipped": 0}
-    failed, skipped, seen, took = [], {}, set(), []
+    seen = set()
     for test in ET.parse(junit).getroot().iter("testcase"):
         name, output = test.get("name"), test.findtext("system-out") or ""
         seen.add(name)
-        took.append((float(test.get("time") or 0), name))
+        outcome.took.append((float(test.get("time") or 0), prefix + name))
         status = {"run": "passed", "fail": "failed"}.get(test.get("status"), "failed")
         if test.find("skipped") is not None and "SKIP_RETURN_CODE" in (
                 test.find("skipped").get("message") or ""):
             status = "skipped"
         (results / f"{name}.log").write_text(output)
         for case, verdict, reason in cases_of(name, status, output, results):
-            totals[verdict] += 1
-            if verdict == "failed":
-                failed.append(f"{name}: {case}: {reason}".replace("\n", " ")[:300])
-            elif verdict == "skipped":
-                skipped.setdefault((name, reason.removeprefix("skip: ")), []).append(case)
+            outcome.add(prefix + name, verdict, case, reason)
     for name in chosen:
         if name not in seen:
-            totals["failed"] += 1
-            failed.append(f"{name}: did not run")
+            outcome.add(prefix + name, "failed", name, "did not run")
+    return results.relative_to(os.getcwd()) if results.is_relative_to(os.getcwd()) else results
 
-    print(f"\n{len(chosen)} tests in {time.monotonic() - started:.0f} s; "
-          f"outputs in {results.relative_to(os.getcwd()) if results.is_relative_to(os.getcwd()) else results}")
-    if len(took) > SLOWEST:
-        print("slowest: " + ", ".join(f"{name} {seconds:.0f} s" for seconds, name in sorted(took, reverse=True)[:SLOWEST]))
-    for (name, reason), cases in skipped.items():
+
+def main():
+    args = arguments()
+    started, outcome = time.monotonic(), Outcome()
+    build = args.build.resolve()
+    where = [run(build, choose(known_tests(build), args.selected), outcome)]
+    for other in args.also:
+        path, _, names = other.partition("=")
+        tree = pathlib.Path(path).resolve()
+        known = known_tests(tree)
+        chosen = names.split(",")
+        for name in chosen:
+            if name not in known:
+                sys.exit(f"run: {tree} has no test {name}; ctest --test-dir {tree} -N lists them")
+        where.append(run(tree, chosen, outcome, f"{tree.name}: "))
+
+    print(f"\n{outcome.tests} tests in {time.monotonic() - started:.0f} s; outputs in {' and '.join(map(str, where))}")
+    if len(outcome.took) > SLOWEST:
+        print("slowest: " + ", ".join(f"{name} {seconds:.0f} s"
+                                      for seconds, name in sorted(outcome.took, reverse=True)[:SLOWEST]))
+    for (name, reason), cases in outcome.skipped.items():
         what = cases[0] if len(cases) == 1 else f"{len(cases)} cases"
         print(f"skipped: {name}: {what}: {reason}")
-    for line in failed:
+    for line in outcome.failed:
         print(f"failed: {line}")
+    totals = outcome.totals
     print(f"{totals['passed']} passed, {totals['failed']} failed, {totals['skipped']} skipped")
-    sys.exit(1 if totals["failed"] or ctest.returncode not in (0, 8) or not chosen else 0)
+    sys.exit(1 if totals["failed"] or not outcome.ok else 0)
 
 
 if __name__ == "__main__":
