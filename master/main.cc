@@ -11,7 +11,6 @@
 #include "base/notify.h"
 #include "base/sys.h"
 #include "master/admission/service_address_admission.h"
-#include "master/auth/account_secrets.h"
 #include "master/auth/authenticator.h"
 #include "master/auth/certificates.h"
 #include "master/auth/pki.h"
@@ -168,7 +167,6 @@ Status run(const Flags& flags) {
   TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf",
                                    api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
 
-  std::unique_ptr<master::AccountSecrets> account_secrets;
   std::unique_ptr<master::CertificateController> certificates;
   master::controllers::Options controller_options;
   controller_options.cluster_cidr = flags.cluster_cidr;
@@ -176,6 +174,10 @@ Status run(const Flags& flags) {
   TRY(read_load_balancer_pools(flags, &controller_options));
   controller_options.reserved_addresses = master::reserved_addresses(api->registry());
   controller_options.ca_pem = pki.ca.certificate_pem;
+  controller_options.issue_account_token = [&](const std::string& ns, const std::string& account,
+                                               const std::string& uid, const std::string& secret) {
+    return api->tokens().issue_for_secret(ns, {account, uid}, secret);
+  };
   controller_options.cluster_domain = domain;
   controller_options.transport_of = [&](const std::string& account) {
     constexpr const char* kGroup = "system:serviceaccounts";
@@ -197,8 +199,6 @@ Status run(const Flags& flags) {
       loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}), std::move(scheduling));
   // Their rights come from the default roles.
   api->when_bootstrapped([&] {
-    account_secrets =
-        std::make_unique<master::AccountSecrets>(api->registry(), api->tokens(), pki.ca.certificate_pem);
     certificates =
         std::make_unique<master::CertificateController>(api->registry(), api->authorizer(), pki.ca);
     controllers.start();

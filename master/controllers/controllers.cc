@@ -1,5 +1,6 @@
 #include "master/controllers/controllers.h"
 
+#include "master/controllers/account_secret_controller.h"
 #include "master/controllers/autoscaler_controller.h"
 #include "master/controllers/cron_job_controller.h"
 #include "master/controllers/daemon_set_controller.h"
@@ -29,7 +30,8 @@ struct Controllers::Impl {
         replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub),
         load_balancers(hub), service_addresses(hub), jobs(hub), cron_jobs(hub), autoscalers(hub),
         daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub),
-        pod_gc(hub), volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub) {}
+        pod_gc(hub), volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub),
+        account_secrets(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
@@ -49,6 +51,7 @@ struct Controllers::Impl {
   VolumeBinderController volume_binder;
   VolumeProtectionController volume_protection;
   EphemeralVolumeController ephemeral_volumes;
+  AccountSecretController account_secrets;
 };
 
 Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)

@@ -1,6 +1,6 @@
 // All controllers of the master behind one door: shared informers over `transport`, then one
 // reconciler per concern (replicas, Deployments, DaemonSets, StatefulSets, Jobs, endpoints, load balancers,
-// namespaces, nodes, garbage, Pod GC, volumes).
+// namespaces, nodes, garbage, Pod GC, volumes, tokens).
 // Never talks to the store, never keeps a whole Pod; everything runs on the loop's thread.
 #pragma once
 
@@ -26,6 +26,10 @@ struct Options {
   bool load_balancers_of_others = false;
   api::ClusterAddresses reserved_addresses = {};  // what no Service may claim, beside the nodes' addresses
   std::string ca_pem;                             // goes into ConfigMap kube-root-ca.crt
+  // Signs a token without an end for a Secret of an account; none: such Secrets are left alone.
+  std::function<base::Result<std::string>(const std::string& ns, const std::string& account,
+                                          const std::string& account_uid, const std::string& secret)>
+      issue_account_token = {};
   std::string cluster_domain = "cluster.local";
   base::Duration node_grace = std::chrono::seconds(40);       // lease not renewed: NotReady
   base::Duration node_quarantine = std::chrono::seconds(40);  // before Pods of a deleted node go
