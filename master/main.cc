@@ -12,7 +12,6 @@
 #include "base/sys.h"
 #include "master/admission/service_address_admission.h"
 #include "master/auth/authenticator.h"
-#include "master/auth/certificates.h"
 #include "master/auth/pki.h"
 #include "master/controllers/controllers.h"
 #include "master/controllers/load_balancer_plan.h"
@@ -167,13 +166,13 @@ Status run(const Flags& flags) {
   TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf",
                                    api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
 
-  std::unique_ptr<master::CertificateController> certificates;
   master::controllers::Options controller_options;
   controller_options.cluster_cidr = flags.cluster_cidr;
   controller_options.service_cidr = flags.service_cidr;
   TRY(read_load_balancer_pools(flags, &controller_options));
   controller_options.reserved_addresses = master::reserved_addresses(api->registry());
   controller_options.ca_pem = pki.ca.certificate_pem;
+  controller_options.signing_ca = pki.ca;
   controller_options.issue_account_token = [&](const std::string& ns, const std::string& account,
                                                const std::string& uid, const std::string& secret) {
     return api->tokens().issue_for_secret(ns, {account, uid}, secret);
@@ -199,8 +198,6 @@ Status run(const Flags& flags) {
       loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}), std::move(scheduling));
   // Their rights come from the default roles.
   api->when_bootstrapped([&] {
-    certificates =
-        std::make_unique<master::CertificateController>(api->registry(), api->authorizer(), pki.ca);
     controllers.start();
     scheduler.start();
     api->set_ready();

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <set>
 
+#include "api/certificates.h"
 #include "api/local_volumes.h"
 #include "api/status.h"
 #include "base/json_lists.h"
 #include "base/tls_request.h"
 #include "master/auth/authorizer.h"
-#include "master/auth/certificates.h"
 #include "master/auth/node_authorizer.h"
 
 namespace master {
@@ -271,10 +271,8 @@ class NodeRestriction final : public AdmissionPlugin {
   // Its own certificates only; all else about a request the signers look at.
   static std::string check_signing_request(std::string_view node, const AdmissionAttributes& attributes) {
     if (attributes.operation != Operation::kCreate) return {};
-    CertificateSpec spec = read_certificate_spec(attributes.object);
-    if (spec.signer != "kubernetes.io/kubelet-serving" &&
-        spec.signer != "kubernetes.io/kube-apiserver-client-kubelet")
-      return {};
+    const api::CertificateSpec spec = api::read_certificate_spec(attributes.object);
+    if (spec.signer != api::kKubeletServingSigner && spec.signer != api::kKubeletClientSigner) return {};
     auto name = base::tls::read_signing_request(spec.request_pem);
     if (!name.ok()) return "unable to parse csr: " + name.error().message();
     std::string own = "system:node:" + std::string(node);

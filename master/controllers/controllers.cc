@@ -2,6 +2,7 @@
 
 #include "master/controllers/account_secret_controller.h"
 #include "master/controllers/autoscaler_controller.h"
+#include "master/controllers/certificate_controller.h"
 #include "master/controllers/cron_job_controller.h"
 #include "master/controllers/daemon_set_controller.h"
 #include "master/controllers/deployment_controller.h"
@@ -30,8 +31,8 @@ struct Controllers::Impl {
         replica_sets(hub, api::resources::replica_sets), deployments(hub), endpoints(hub),
         load_balancers(hub), service_addresses(hub), jobs(hub), cron_jobs(hub), autoscalers(hub),
         daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub),
-        pod_gc(hub), volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub),
-        account_secrets(hub) {}
+        pod_gc(hub), volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub), account_secrets(hub),
+        certificates(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
@@ -52,6 +53,7 @@ struct Controllers::Impl {
   VolumeProtectionController volume_protection;
   EphemeralVolumeController ephemeral_volumes;
   AccountSecretController account_secrets;
+  CertificateController certificates;
 };
 
 Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)

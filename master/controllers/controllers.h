@@ -1,6 +1,6 @@
 // All controllers of the master behind one door: shared informers over `transport`, then one
 // reconciler per concern (replicas, Deployments, DaemonSets, StatefulSets, Jobs, endpoints, load balancers,
-// namespaces, nodes, garbage, Pod GC, volumes, tokens).
+// namespaces, nodes, garbage, Pod GC, volumes, tokens, certificates).
 // Never talks to the store, never keeps a whole Pod; everything runs on the loop's thread.
 #pragma once
 
@@ -14,6 +14,7 @@
 #include "api/cluster_addresses.h"
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/tls.h"
 
 namespace master::controllers {
 
@@ -26,6 +27,7 @@ struct Options {
   bool load_balancers_of_others = false;
   api::ClusterAddresses reserved_addresses = {};  // what no Service may claim, beside the nodes' addresses
   std::string ca_pem;                             // goes into ConfigMap kube-root-ca.crt
+  base::tls::KeyPair signing_ca = {};             // answers CertificateSigningRequests
   // Signs a token without an end for a Secret of an account; none: such Secrets are left alone.
   std::function<base::Result<std::string>(const std::string& ns, const std::string& account,
                                           const std::string& account_uid, const std::string& secret)>

@@ -9,7 +9,7 @@
 #include "master/admission/plugins.h"
 #include "master/auth/authenticator.h"
 #include "master/auth/authorizer.h"
-#include "master/auth/certificates.h"
+#include "master/auth/certificate_admission.h"
 #include "master/auth/rbac_admission.h"
 #include "master/auth/rbac_controller.h"
 #include "master/extensions/api_services.h"
