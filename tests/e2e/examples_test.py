@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shutil
+import subprocess
 
 import cluster
 import cases
@@ -209,6 +210,31 @@ class Examples(cluster.ClusterTest):
         self.wait(f"jsonpath={address}=192.0.2.155", "service/shop")
         self.assertIn('Assigned IP ["192.0.2.155"]', self.kubectl("describe", "service", "shop").stdout)
         self.assertIn(self.inside(*ask, "http://192.0.2.155/").stdout.split()[0], pods)
+
+    def test_17_autoscaler(self):
+        self.example(17)
+        self.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+        load = self.cluster.popen(["timeout", "120", "sh", "-c", f"while :; do curl -s http://shop.{self.ns}.svc.cluster.local/; done"],
+                                  stdout=subprocess.DEVNULL)
+        self.addCleanup(load.kill)
+        hpas = "/apis/autoscaling/v2/namespaces/{ns}/horizontalpodautoscalers"
+        self.until(hpas, lambda items: items["shop"].get("status", {}).get("desiredReplicas", 0) > 1, 90)
+        self.assertRegex(self.kubectl("get", "hpa", "shop").stdout, r"cpu: \d+%/80%")
+        load.terminate()
+        load.wait()
+        self.until(hpas, lambda items: items["shop"]["status"]["desiredReplicas"] == 1, 120)
+
+    def test_18_disruption_budget(self):
+        self.example(18)
+        self.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+        self.wait("jsonpath={.status.disruptionsAllowed}=1", "pdb/shop")
+        # With one node the evicted Pods have nowhere to go: the first goes, the second is refused.
+        node, = (n["metadata"]["name"] for n in self.get("nodes")["items"])
+        self.addCleanup(self.kubectl, "uncordon", node, namespace=None)
+        done = self.kubectl("drain", node, "--ignore-daemonsets", "--timeout=5s", "--pod-selector=app=shop",
+                            namespace=None, check=False)
+        self.assertIn("Cannot evict pod as it would violate the pod's disruption budget", done.stderr)
+        self.assertEqual(sum(map(is_ready, self.get("pods", "-l", "app=shop")["items"])), 2)
 
 
 if __name__ == "__main__":
