@@ -13,6 +13,7 @@ namespace kubelet {
 namespace {
 constexpr size_t kMaxKnown = 2000;
 // See EventBudget.
+constexpr auto kQuiet = std::chrono::milliseconds(30), kMostDelay = std::chrono::milliseconds(500);
 constexpr double kBurst = 25, kPerSecond = 1.0 / 300;
 }  // namespace
 
@@ -79,8 +80,11 @@ void Events::emit(const EventSubject& subject, bool warning, std::string reason,
     it->second.dirty = true;
     pending_.push_back(key);
   }
-  // Not at once: the Pod's status, which somebody waits for, goes first.
-  if (!timer_.active()) timer_ = loop_.after(std::chrono::milliseconds(30), [this] { flush(); });
+  // Not at once: the Pods' statuses, which somebody waits for, go first. So they wait until nothing more is
+  // said for a moment, but not for long.
+  if (!timer_.active()) first_pending_ = now;
+  if (!timer_.active() || now - first_pending_ < kMostDelay - kQuiet)
+    timer_ = loop_.after(kQuiet, [this] { flush(); });
 }
 
 void Events::flush() {

@@ -58,6 +58,7 @@ class Events {
   std::deque<std::string> order_, pending_;
   EventBudget budget_;
   base::Loop::Handle timer_;
+  base::Time first_pending_{};
 };
 
 }  // namespace kubelet

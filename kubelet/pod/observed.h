@@ -58,7 +58,9 @@ struct ContainerSeen {
   std::optional<Exit> last;  // of the attempt before
   bool remains = false;      // sampan-pod still holds the exited container
   bool removing = false;
-  bool preparing = false;             // its mounts and files are being made for the next attempt
+  int leaving = -1;  // the attempt before, which sampan-pod still holds: removed once this one runs
+  Step prepared = Step::kNone;  // image looked up, mounts and files made for `prepared_attempt`
+  int prepared_attempt = -1;
   std::string image_id, stop_signal;  // what the running attempt was started with
   std::string config_error;           // what kept it from being started
   std::string config_reason;          // CreateContainerConfigError

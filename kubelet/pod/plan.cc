@@ -49,12 +49,11 @@ class Planner {
       if (now_ < seen_.sandbox.stop_retry_at) return wake(seen_.sandbox.stop_retry_at);
       return act({.kind = Action::Kind::kStopSandbox});
     }
-    const bool sandbox = step(seen_.sandbox.step, seen_.sandbox.retry_at, Action::Kind::kStartSandbox);
+    sandbox_ = step(seen_.sandbox.step, seen_.sandbox.retry_at, Action::Kind::kStartSandbox);
     const bool tokens = fetch_tokens(true);
-    const bool volumes = seen_.volumes.step == Step::kDone ||
-                         (tokens && seen_.objects_loaded &&
-                          step(seen_.volumes.step, seen_.volumes.retry_at, Action::Kind::kMountVolumes));
-    ready_ = sandbox && volumes;
+    volumes_ = seen_.volumes.step == Step::kDone ||
+               (tokens && seen_.objects_loaded &&
+                step(seen_.volumes.step, seen_.volumes.retry_at, Action::Kind::kMountVolumes));
 
     bool initialized = true;
     for (const api::Container& c : spec_.init_containers) {
@@ -116,23 +115,33 @@ class Planner {
     const ContainerSeen& seen = of(c);
     switch (seen.run) {
       case Run::kStarting: return;
-      case Run::kRunning: return tend(c);
-      case Run::kExited:
-        clean(c);
-        if (!should_restart(pod_, c, init, seen) && !(init && seen.exit.code == 0)) return;
-        if (seen.remains) return;
-        if (Duration wait = restart_wait(seen, now_); wait > Duration::zero()) return wake(now_ + wait);
+      case Run::kRunning: clean(c); return tend(c);
+      case Run::kExited: {
+        const bool again = should_restart(pod_, c, init, seen) || (init && seen.exit.code == 0);
+        const Duration wait = again ? restart_wait(seen, now_) : Duration::zero();
+        // One that starts again at once does not wait until the attempt before is removed.
+        const bool at_once = again && wait == Duration::zero() && pull_policy(c) != "Always" &&
+                             !seen.image.pulling && seen.image.reason.empty() && seen.config_error.empty() &&
+                             seen.leaving < 0;
+        if (!at_once) clean(c);
+        if (!again || seen.removing || seen.leaving >= 0 || (seen.remains && !at_once)) return;
+        if (wait > Duration::zero()) return wake(now_ + wait);
         return start(c, seen.attempt + 1);
+      }
       case Run::kNone: return start(c, std::max(seen.attempt, 0));
     }
   }
 
+  // Prepared while its sandbox is still being made: what is on disk does not need it.
   void start(const api::Container& c, int attempt) {
-    if (!pull(c, attempt) || !ready_) return;
+    if (!pull(c, attempt) || !volumes_) return;
     const ContainerSeen& seen = of(c);
-    if (seen.preparing || !seen_.objects_loaded || !seen_.services_known) return;
+    if (seen.prepared == Step::kBusy || !seen_.objects_loaded || !seen_.services_known) return;
     if (!seen.config_error.empty() && now_ < seen.config_failed_at + kConfigRetry)
       return wake(seen.config_failed_at + kConfigRetry);
+    if (seen.prepared != Step::kDone || seen.prepared_attempt != attempt)
+      return act({.kind = Action::Kind::kPrepare, .container = c.name, .attempt = attempt});
+    if (!sandbox_) return;
     Action action{.kind = Action::Kind::kStart, .container = c.name, .attempt = attempt};
     if (attempt > 0 && seen.run == Run::kExited) {
       const bool forgotten = seen.backoff == Duration::zero() || now_ - seen.backoff_at > kBackoffForget;
@@ -209,7 +218,9 @@ class Planner {
 
   void clean(const api::Container& c) {
     const ContainerSeen& seen = of(c);
-    if (seen.run == Run::kExited && seen.remains && !seen.removing)
+    if (seen.removing) return;
+    if (seen.leaving >= 0) act({.kind = Action::Kind::kRemove, .container = c.name, .attempt = seen.leaving});
+    else if (seen.run == Run::kExited && seen.remains)
       act({.kind = Action::Kind::kRemove, .container = c.name, .attempt = seen.attempt});
   }
 
@@ -293,15 +304,26 @@ class Planner {
   const api::PodSpec& spec_;
   const PodObserved& seen_;
   const Time now_;
-  bool ready_ = false;
+  bool sandbox_ = false, volumes_ = false;
   Plan plan_;
 };
+
+// On the way up: on the way down each word counts, since an endpoint or a successor waits for it.
+bool in_motion(const api::Pod& pod, const PodObserved& seen, Time now) {
+  if (is_terminating(pod) || seen.gone_from_api || !terminal_phase(pod, seen, now).empty()) return false;
+  if (seen.sandbox.step == Step::kBusy || seen.volumes.step == Step::kBusy) return true;
+  return std::any_of(seen.containers.begin(), seen.containers.end(), [](const auto& named) {
+    const ContainerSeen& c = named.second;
+    return c.run == Run::kStarting || c.prepared == Step::kBusy || c.image.looking;
+  });
+}
 
 }  // namespace
 
 Plan plan_pod(const api::Pod& pod, const PodObserved& seen, const NodeFacts& node, Time now) {
   Plan plan = Planner(pod, seen, now).run();
   plan.status = pod_status(pod, seen, node, now);
+  plan.in_motion = in_motion(pod, seen, now);
   return plan;
 }
 
@@ -313,6 +335,7 @@ std::string Action::text() const {
              std::to_string(token.expiration_seconds) + "s";
     case Kind::kMountVolumes: return "mount-volumes";
     case Kind::kPull: return "pull " + image;
+    case Kind::kPrepare: return "prepare " + container + " attempt " + std::to_string(attempt);
     case Kind::kStart: return "start " + container + " attempt " + std::to_string(attempt);
     case Kind::kPostStart: return "post-start " + container;
     case Kind::kProbe: return std::string("probe ") + container + " " + probe_name(probe);

@@ -22,6 +22,7 @@ struct Action {
     kFetchToken,
     kMountVolumes,
     kPull,
+    kPrepare,
     kStart,
     kPostStart,
     kProbe,
@@ -50,7 +51,8 @@ struct Plan {
   std::vector<Action> actions;
   api::PodStatus status;
   std::optional<Time> wake;
-  bool finished = false;  // nothing of the Pod is left on the node, and the API knows
+  bool in_motion = false;  // something was begun that tells more of the Pod very soon
+  bool finished = false;   // nothing of the Pod is left on the node, and the API knows
 };
 
 struct NodeFacts {

@@ -59,6 +59,7 @@ json::value encode_record(const PodObserved& seen) {
                    {"run", static_cast<int>(c.run)},
                    {"started", ns(c.started_at)},
                    {"remains", c.remains},
+                   {"leaving", c.leaving},
                    {"image", c.image_id},
                    {"stopSignal", c.stop_signal},
                    {"backoff", c.backoff.count()},
@@ -108,6 +109,7 @@ base::Result<PodObserved> decode_record(const json::value& in) {
       c.run = run >= 0 && run <= 3 ? static_cast<Run>(run) : Run::kNone;
       c.started_at = time_at(o, "started");
       c.remains = base::as_bool(base::find(o, "remains"));
+      c.leaving = static_cast<int>(base::as_int(base::find(o, "leaving"), -1));
       c.image_id = base::string_at(o, "image");
       c.stop_signal = base::string_at(o, "stopSignal");
       c.backoff = Duration(base::as_int(base::find(o, "backoff")));

@@ -1,5 +1,6 @@
 #include "kubelet/pod/status_patch.h"
 
+#include <algorithm>
 #include <set>
 
 namespace kubelet {
@@ -105,6 +106,13 @@ json::object status_patch(const api::Type& type, const json::value& have, const 
   const json::object none;
   return diff(&type, have.is_object() ? have.get_object() : none,
               want.is_object() ? want.get_object() : none);
+}
+
+StatusStep plan_status(const StatusSeen& seen, bool in_motion, base::Time now) {
+  if (seen.since == base::Time{} || seen.in_flight) return {};  // its answer wakes
+  const base::Time due = std::max(seen.retry_at, in_motion ? std::min(seen.since, now) + kInMotion : now);
+  if (now < due) return {.send = false, .wake = due};
+  return {.send = true, .wake = {}};
 }
 
 void StatusSent::answered(const json::value& want, const json::value& answer) {

@@ -1,8 +1,11 @@
-// The patch that turns a status as the API shows it into the one that is wanted. Pure: applying it
+// When a status is sent, and the patch that turns what the API shows into what is wanted. Pure: applying it
 // to `have` with the strategic merge gives `want`, and then there is nothing left to send.
 #pragma once
 
+#include <optional>
+
 #include "api/schema.h"
+#include "base/clock.h"
 #include "base/json.h"
 
 namespace kubelet {
@@ -25,5 +28,20 @@ class StatusSent {
  private:
   base::json::value want_, answer_;
 };
+
+// How far telling the API has come.
+struct StatusSeen {
+  bool in_flight = false;
+  base::Time since{};     // what it shows is not what is wanted; zero: it is
+  base::Time retry_at{};  // after a failure
+};
+struct StatusStep {
+  bool send = false;
+  std::optional<base::Time> wake;
+};
+// One at a time. A Pod that is on its way says more very soon: what lies in between is told only if that
+// takes longer than this, as one write instead of three.
+constexpr base::Duration kInMotion = std::chrono::milliseconds(30);
+StatusStep plan_status(const StatusSeen& seen, bool in_motion, base::Time now);
 
 }  // namespace kubelet

@@ -83,7 +83,10 @@ void PodWorker::update(api::Pod pod) {
   const bool meta_changed =
       pod.metadata.labels != pod_.metadata.labels || pod.metadata.annotations != pod_.metadata.annotations;
   pod_ = std::move(pod);
-  if (meta_changed) refresh_volumes();
+  if (meta_changed) {
+    drop_prepared();
+    refresh_volumes();
+  }
   schedule();
 }
 
@@ -107,6 +110,7 @@ void PodWorker::look_again() {
 
 void PodWorker::objects_changed() {
   for (auto& [name, c] : seen_.containers) c.config_error.clear();
+  drop_prepared();
   if (seen_.volumes.step == Step::kFailed) seen_.volumes.retry_at = {};
   refresh_volumes();
   schedule();
@@ -146,16 +150,16 @@ void PodWorker::sync() {
     if (scheduled_) scheduled_ = false;
   }
   base::ignore(save(), "nothing follows that a later start could not find out; it was logged");
-  publish(plan.status);
+  std::optional<Time> wake = publish(plan);
+  if (plan.wake && (!wake || *plan.wake < *wake)) wake = plan.wake;
   wake_.reset();
-  if (plan.wake) {
-    const Duration delay = std::max<Duration>(*plan.wake - machine_.now(), std::chrono::milliseconds(1));
+  if (wake) {
+    const Duration delay = std::max<Duration>(*wake - machine_.now(), std::chrono::milliseconds(1));
     wake_ = machine_.after(delay, [this] { sync(); });
   }
   if (plan.finished && !finished_) {
     finished_ = true;
     wake_.reset();
-    status_retry_.reset();
     stop_watch_.reset();
     clean_retry_.reset();
     machine_.refer(uid(), pod_.metadata.namespace_, {});
@@ -174,33 +178,14 @@ void PodWorker::act(const Action& action) {
     case Kind::kFetchToken: return fetch_token(action.token);
     case Kind::kMountVolumes: return mount_volumes();
     case Kind::kPull: return pull(action);
+    case Kind::kPrepare: return prepare_container(action);
     case Kind::kStart: return start_container(action);
     case Kind::kPostStart: return run_hook(action, true);
     case Kind::kPreStop: return run_hook(action, false);
     case Kind::kProbe: return run_probe(action);
     case Kind::kSignal:
     case Kind::kKill: return signal_container(action);
-    case Kind::kRemove: {
-      of(action.container).removing = true;
-      if (!runtime_) {  // it went with its sampan-pod
-        of(action.container).remains = of(action.container).removing = false;
-        return;
-      }
-      runtime_->remove(
-          in_pod(action.container, action.attempt),
-          [weak = weak_from_this(), name = action.container, attempt = action.attempt](base::Status status) {
-            auto self = weak.lock();
-            if (!self) return;
-            ContainerSeen& c = self->of(name);
-            if (c.attempt != attempt) return;
-            if (!status.ok() && status.error().kind != base::Kind::kNotFound)
-              base::log::warning("pod {}: remove container {}: {}", self->pod_.metadata.name, name,
-                                 status.error().message());
-            c.remains = c.removing = false;
-            self->schedule();
-          });
-      return;
-    }
+    case Kind::kRemove: return remove_container(action);
     case Kind::kStopSandbox: return stop_sandbox();
     case Kind::kUnmountVolumes: return unmount_volumes();
     case Kind::kDelete: return delete_pod();
@@ -219,7 +204,7 @@ base::Status PodWorker::save() {
   return {};
 }
 
-void PodWorker::publish(const api::PodStatus& status) {
+std::optional<Time> PodWorker::publish(const Plan& plan) {
   // An event of its own when a container begins to wait for a restart.
   auto notice = [&](const std::vector<api::ContainerStatus>& list) {
     for (const auto& c : list) {
@@ -238,47 +223,42 @@ void PodWorker::publish(const api::PodStatus& status) {
       last = reason;
     }
   };
-  notice(status.init_container_statuses);
-  notice(status.container_statuses);
+  notice(plan.status.init_container_statuses);
+  notice(plan.status.container_statuses);
 
-  if (seen_.gone_from_api) return;
-  if (status_in_flight_) {
-    status_again_ = true;
-    return;
-  }
-  if (status_retry_) return;
-  json::value want = api::encode(status);
+  if (seen_.gone_from_api) return std::nullopt;
+  json::value want = api::encode(plan.status);
   const json::value have = pod_.status ? api::encode(*pod_.status) : json::value(json::object());
-  if (want == have || sent_.settled(have, want)) return;
+  if (want == have || sent_.settled(have, want)) status_.since = {};
+  else if (status_.since == Time{}) status_.since = machine_.now();
+  const StatusStep step = plan_status(status_, plan.in_motion, machine_.now());
+  if (!step.send) return step.wake;
   json::object patch{{"metadata", json::object{{"uid", uid()}}},
                      {"status", status_patch(api::type_of<api::PodStatus>(), have, want)}};
-  status_in_flight_ = true;
-  status_again_ = false;
+  status_.in_flight = true;
   machine_.patch_status(
       pod_, std::move(patch),
-      once<base::Result<json::value>>([want = std::move(want)](PodWorker& worker,
-                                                               base::Result<json::value> result) {
-        PodWorker* self = &worker;
-        self->status_in_flight_ = false;
-        if (result.ok()) {
-          self->status_backoff_.reset();
-          auto pod = api::decode<api::Pod>(*result);
-          if (pod.ok() && pod->metadata.uid == self->uid()) {
-            self->sent_.answered(want, pod->status ? api::encode(*pod->status) : json::value(json::object()));
-            self->update(std::move(*pod));
-          }
-        } else if (result.error().kind != base::Kind::kNotFound &&
-                   result.error().kind != base::Kind::kConflict) {
-          const Duration delay = self->status_backoff_.next(result.error(), std::chrono::steady_clock::now());
-          base::log::warning("pod {}/{}: publish status: {}", self->pod_.metadata.namespace_,
-                             self->pod_.metadata.name, result.error().message());
-          self->status_retry_ = self->machine_.after(delay, [self] {
-            self->status_retry_.reset();
-            self->schedule();
-          });
-        }
-        if (self->status_again_) self->schedule();
-      }));
+      once<base::Result<json::value>>(
+          [want = std::move(want)](PodWorker& self, base::Result<json::value> result) {
+            self.status_.in_flight = false;
+            self.schedule();
+            if (!result.ok()) return self.status_failed(result.error());
+            self.status_backoff_.reset();
+            self.status_.retry_at = {};
+            auto pod = api::decode<api::Pod>(*result);
+            if (!pod.ok() || pod->metadata.uid != self.uid()) return;
+            self.sent_.answered(want, pod->status ? api::encode(*pod->status) : json::value(json::object()));
+            self.update(std::move(*pod));
+          }));
+  return std::nullopt;
+}
+
+void PodWorker::status_failed(const base::Error& error) {
+  status_.retry_at = machine_.now() + status_backoff_.next(error, std::chrono::steady_clock::now());
+  // Deleted, or another one by now: the informer is about to say so.
+  if (error.kind == base::Kind::kNotFound || error.kind == base::Kind::kConflict) return;
+  base::log::warning("pod {}/{}: publish status: {}", pod_.metadata.namespace_, pod_.metadata.name,
+                     error.message());
 }
 
 void PodWorker::delete_pod() {
@@ -357,6 +337,7 @@ void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
   for (auto& [name, c] : seen_.containers) {
     if (c.attempt < 0) continue;
     auto it = by_id.find(in_pod(name, c.attempt));
+    if (c.leaving >= 0 && !by_id.contains(in_pod(name, c.leaving))) c.leaving = -1;
     if (it == by_id.end()) {
       if (c.run == Run::kStarting) c.run = Run::kNone;    // intended, never begun
       else if (c.run == Run::kExited) c.remains = false;  // removed, not yet noted

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void sync();
   void act(const Action& action);
   base::Status save();
-  void publish(const api::PodStatus& status);
+  std::optional<Time> publish(const Plan& plan);  // when to look again
+  void status_failed(const base::Error& error);
   void recover();
   void adopt(std::vector<runtime::ContainerState> states);
   void sandbox_lost();
@@ -82,8 +84,11 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void pull(const Action& action);
   std::vector<PullCredential> pull_credentials(const std::string& image, const std::string& container);
   void apply(const std::string& container, PullStep step);
+  void prepare_container(const Action& action);
+  void container_prepared(const Action& action, base::Result<PreparedContainer> prepared);
+  void drop_prepared();
   void start_container(const Action& action);
-  void begin_container(const Action& action, base::Result<PreparedContainer> prepared);
+  void remove_container(const Action& action);
   void started(const std::string& name, int attempt, base::Result<runtime::ContainerState> result);
   void exited(const runtime::ContainerState& state);
   void record_exit(const std::string& name, ContainerSeen& seen, const runtime::ContainerState& state);
@@ -120,12 +125,14 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::shared_ptr<runtime::Pod> runtime_;
   std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;  // shared with a thread that attaches
   std::string saved_;                                   // the record as it is on disk
-  Machine::Timer wake_, status_retry_, stop_watch_, clean_retry_;
-  bool status_in_flight_ = false, status_again_ = false;
+  Machine::Timer wake_, stop_watch_, clean_retry_;
+  StatusSeen status_;
   StatusSent sent_;
   base::Backoff status_backoff_{std::chrono::milliseconds(200), std::chrono::seconds(5)};
   std::map<std::string, std::string> waiting_;  // last waiting reason by container: BackOff events
   std::map<std::string, base::json::value> processes_;
+  std::map<std::string, PreparedContainer> prepared_;            // containers that are about to be started
+  std::set<std::string> outdated_;                               // being prepared from what has changed since
   std::map<std::string, std::unique_ptr<NetCheck>> net_checks_;  // "web/readiness"
   std::map<std::string, std::unique_ptr<ExecRun>> exec_runs_;
   std::map<std::string, Machine::Timer> sleeps_;

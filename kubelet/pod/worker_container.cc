@@ -96,9 +96,9 @@ std::vector<PullCredential> PodWorker::pull_credentials(const std::string& image
 
 // ---- start -------------------------------------------------------------------------------------
 
-void PodWorker::start_container(const Action& action) {
-  if (!find_container(pod_, action.container) || !runtime_) return;
-  of(action.container).preparing = true;
+void PodWorker::prepare_container(const Action& action) {
+  of(action.container).prepared = Step::kBusy;
+  of(action.container).prepared_attempt = action.attempt;
   ContainerStart start{
       .pod = pod_, .container = action.container, .attempt = action.attempt, .env = env_sources()};
   // Its own copy: made on another thread, while these may change.
@@ -111,14 +111,15 @@ void PodWorker::start_container(const Action& action) {
   };
   using Prepared = base::Result<PreparedContainer>;
   machine_.prepare(std::move(start), once<Prepared>([action](PodWorker& self, Prepared prepared) {
-                     self.begin_container(action, std::move(prepared));
+                     self.container_prepared(action, std::move(prepared));
                    }));
 }
 
-void PodWorker::begin_container(const Action& action, base::Result<PreparedContainer> prepared) {
+void PodWorker::container_prepared(const Action& action, base::Result<PreparedContainer> prepared) {
   ContainerSeen& seen = of(action.container);
-  seen.preparing = false;
+  seen.prepared = Step::kNone;
   schedule();
+  const bool outdated = outdated_.erase(action.container) > 0;
   if (!prepared.ok()) {
     const base::Error& error = prepared.error();
     if (error.kind == base::Kind::kNotFound && error.operation.find("image") != std::string::npos) {
@@ -132,13 +133,35 @@ void PodWorker::begin_container(const Action& action, base::Result<PreparedConta
     event(true, "Failed", "Error: " + seen.config_error, action.container);
     return;
   }
-  // Meanwhile the Pod may have been deleted, or its sandbox lost.
-  if (on_the_way_down() || !runtime_ || seen_.sandbox.step != Step::kDone || seen_.sandbox.stale)
-    return machine_.unbind(uid(), std::move(prepared->bound));
+  // Meanwhile the Pod may have been deleted, or what it was made from may have changed.
+  if (outdated || on_the_way_down()) return machine_.unbind(uid(), std::move(prepared->bound));
+  seen.prepared = Step::kDone;
+  prepared_[action.container] = std::move(*prepared);
+}
+
+// What was made for a start that has not begun is made anew, or not needed any more.
+void PodWorker::drop_prepared() {
+  for (auto& [name, prepared] : prepared_) {
+    of(name).prepared = Step::kNone;
+    machine_.unbind(uid(), std::move(prepared.bound));
+  }
+  prepared_.clear();
+  for (const auto& [name, c] : seen_.containers)
+    if (c.prepared == Step::kBusy) outdated_.insert(name);
+}
+
+void PodWorker::start_container(const Action& action) {
+  ContainerSeen& seen = of(action.container);
+  seen.prepared = Step::kNone;
+  auto node = prepared_.extract(action.container);
+  if (node.empty()) return schedule();
+  PreparedContainer prepared = std::move(node.mapped());
+  if (!runtime_) return machine_.unbind(uid(), std::move(prepared.bound));  // its loss is being told
   ContainerSeen next;
-  next.image_id = prepared->image_id;
-  next.stop_signal = prepared->stop_signal;
+  next.image_id = prepared.image_id;
+  next.stop_signal = prepared.stop_signal;
   next.image = seen.image;
+  if (seen.remains) next.leaving = seen.attempt;
   next.attempt = action.attempt;
   next.sandbox = seen_.sandbox.attempt;
   if (seen.run == Run::kExited) next.last = seen.exit;
@@ -153,7 +176,7 @@ void PodWorker::begin_container(const Action& action, base::Result<PreparedConta
   ContainerSeen before = std::exchange(seen, std::move(next));
   if (auto saved = save(); !saved.ok()) {  // the intent: what is not written down is not begun
     seen = std::move(before);
-    machine_.unbind(uid(), std::move(prepared->bound));
+    machine_.unbind(uid(), std::move(prepared.bound));
     seen.config_error = saved.error().message();
     seen.config_reason = "CreateContainerError";
     seen.config_failed_at = machine_.now();
@@ -161,14 +184,14 @@ void PodWorker::begin_container(const Action& action, base::Result<PreparedConta
     return;
   }
   event(false, "Created", "Created container: " + action.container, action.container);
-  processes_[action.container] = std::move(prepared->process);
+  processes_[action.container] = std::move(prepared.process);
   using Started = base::Result<runtime::ContainerState>;
   auto answered =
       once<Started>([name = action.container, attempt = action.attempt](PodWorker& self, Started result) {
         self.started(name, attempt, std::move(result));
       });
-  runtime_->start(std::move(prepared->spec), [&machine = machine_, uid = uid(), bound = prepared->bound,
-                                              answered = std::move(answered)](Started result) {
+  runtime_->start(std::move(prepared.spec), [&machine = machine_, uid = uid(), bound = prepared.bound,
+                                             answered = std::move(answered)](Started result) {
     machine.unbind(uid, bound);
     answered(std::move(result));
   });
@@ -230,6 +253,27 @@ std::string PodWorker::termination_message(const std::string& name, const Contai
   const api::Container* spec = find_container(pod_, name);
   const bool or_log = code != 0 && spec && spec->termination_message_policy == "FallbackToLogsOnError";
   return machine_.termination_message(uid(), name, c.attempt, or_log);
+}
+
+// The last attempt, or the one before it that was kept until this one ran.
+void PodWorker::remove_container(const Action& action) {
+  auto gone = [](ContainerSeen& c, int attempt) {
+    if (c.leaving == attempt) c.leaving = -1;
+    if (c.attempt == attempt) c.remains = false;
+    c.removing = false;
+  };
+  ContainerSeen& c = of(action.container);
+  c.removing = true;
+  if (!runtime_) return gone(c, action.attempt);  // it went with its sampan-pod
+  runtime_->remove(in_pod(action.container, action.attempt),
+                   once<base::Status>([gone, name = action.container, attempt = action.attempt](
+                                          PodWorker& self, base::Status status) {
+                     if (!status.ok() && status.error().kind != base::Kind::kNotFound)
+                       base::log::warning("pod {}: remove container {}: {}", self.pod_.metadata.name, name,
+                                          status.error().message());
+                     gone(self.of(name), attempt);
+                     self.schedule();
+                   }));
 }
 
 void PodWorker::signal_container(const Action& action) {

@@ -24,6 +24,7 @@ void PodWorker::start_sandbox() {
     auto address = machine_.take_address();
     if (!address.ok()) return sandbox_failed(address.error());
     seen_.sandbox.ip = *address;
+    drop_prepared();
   }
   seen_.sandbox.step = Step::kBusy;
   // The intent: what a killed kubelet must look for. What is not written down is not done.
@@ -126,6 +127,7 @@ void PodWorker::containers_died() {
       record_exit(name, c, state);
     }
     c.remains = c.removing = false;
+    c.leaving = -1;
   }
 }
 
@@ -134,6 +136,7 @@ void PodWorker::sandbox_lost() {
   base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_,
                      pod_.metadata.name);
   recovering_ = false;
+  drop_prepared();
   containers_died();
   if (seen_.sandbox.step != Step::kNone && !is_terminating(pod_)) say_sandbox_changed();
   ++seen_.sandbox.attempt;
@@ -172,6 +175,7 @@ void PodWorker::clean_lost() {
 void PodWorker::stop_sandbox() {
   seen_.sandbox.step = Step::kBusy;
   if (seen_.sandbox.stale) say_sandbox_changed();
+  drop_prepared();
   exec_runs_.clear();
   net_checks_.clear();
   std::function<void(base::Status)> cleaned = once<base::Status>([](PodWorker& self, base::Status status) {
@@ -359,6 +363,7 @@ void PodWorker::unmount_volumes() {
     seen_.volumes.step = Step::kFailed;
     return;
   }
+  drop_prepared();
   seen_.volumes.step = Step::kBusy;
   const bool all = is_terminating(pod_) || seen_.gone_from_api;
   machine_.remove_directory(uid(), all, once<base::Status>([](PodWorker& self, base::Status status) {

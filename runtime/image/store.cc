@@ -158,7 +158,9 @@ base::Status pin_image(const std::string& image_root, const std::string& holder,
   if (!is_digest(digest))
     return make_error(Kind::kInvalid, "pin image for", holder, "'" + digest + "' is no digest");
   std::string path = TRY(pin_path(image_root, holder));
-  TRY_WRAP(base::sys::write_file_atomic(path, digest + "\n"), "pin image for", holder);
+  // Not synced: after a power loss there is no holder, until a new start pins again.
+  if (auto pinned = base::sys::read_file(path, 4096); pinned.ok() && *pinned == digest + "\n") return {};
+  TRY_WRAP(base::sys::replace_file(path, digest + "\n", 0644), "pin image for", holder);
   return {};
 }
 base::Status unpin_image(const std::string& image_root, const std::string& holder) {

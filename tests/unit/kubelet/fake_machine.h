@@ -78,7 +78,7 @@ class FakeMachine final : public Machine {
   base::json::value api;  // the Pod as the API has it; null: gone
   std::map<std::string, std::string> records;
   bool directory = false;
-  int tokens_given = 0;
+  int tokens_given = 0, statuses = 0;
   std::vector<VolumeContent> volumes;  // as they were written last
   std::set<std::string> addresses, bound;
   std::string stubborn;  // ends for SIGKILL only
@@ -271,6 +271,7 @@ class FakeMachine final : public Machine {
       if (fails) return done(failed("patch"));
       if (api.is_null()) return done(base::make_error(base::Kind::kNotFound, "patch", "web", "not found"));
       api = api::strategic_merge_patch(api::type_of<api::Pod>(), api, patch).value();
+      ++statuses;
       bump();
       done(api);
     });

@@ -11,6 +11,8 @@ TEST(PodPlan, BackOffDoublesToFiveMinutesAndIsForgotten) {
   story.tell("");
   ContainerSeen& web = story.seen().containers["web"];
   web.run = Run::kExited;
+  web.prepared = Step::kDone;
+  web.prepared_attempt = 1;
   const Time t = *base::parse_time("2026-01-01T01:00:00Z");
   web.exit.finished_at = t;
   web.backoff = std::chrono::seconds(160);

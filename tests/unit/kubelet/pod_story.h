@@ -172,8 +172,15 @@ class PlanStory final : public Story {
           c.image.pulled_attempt = a.attempt;
         }
         break;
+      case Action::Kind::kPrepare:
+        c.prepared = Step::kDone;
+        c.prepared_attempt = a.attempt;
+        break;
       case Action::Kind::kStart: {
+        EXPECT_EQ(seen_.sandbox.step, Step::kDone);
+        EXPECT_EQ(c.prepared, Step::kDone);
         ContainerSeen next;
+        if (c.remains) next.leaving = c.attempt;
         next.image = c.image;
         if (c.run == Run::kExited) next.last = c.exit;
         next.attempt = a.attempt;
@@ -215,7 +222,10 @@ class PlanStory final : public Story {
         c.stopping = c.killed = true;
         exit(a.container, 137);
         break;
-      case Action::Kind::kRemove: c.remains = false; break;
+      case Action::Kind::kRemove:
+        if (c.leaving == a.attempt) c.leaving = -1;
+        else c.remains = false;
+        break;
       case Action::Kind::kStopSandbox: seen_.sandbox.step = Step::kNone; break;
       case Action::Kind::kUnmountVolumes: seen_.volumes.step = Step::kNone; break;
       case Action::Kind::kDelete: seen_.removed = Step::kDone; break;

@@ -7,7 +7,7 @@ namespace {
 
 constexpr const char* kOne = R"({"restartPolicy":"Always","containers":[{"name":"web","image":"nginx:1"}]})";
 constexpr const char* kStart =
-    "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n0s start web attempt 0\n";
+    "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n0s prepare web attempt 0\n0s start web attempt 0\n";
 const std::string kDown =
     "0s signal web SIGTERM grace 30 (Stopping container web)\n0s stop-sandbox\n0s unmount-volumes\n0s "
     "delete-pod\n"
@@ -43,12 +43,54 @@ TEST(PodWorker, AFailedPullIsTold) {
 
 TEST(PodWorker, AnImageThatVanishesBeforeTheStartIsPulledAgain) {
   WorkerStory story(kOne);
-  story.machine.set("attach", FakeMachine::Fault::kNever);
+  story.machine.set("prepare", FakeMachine::Fault::kNever);
   story.tell("");
   story.machine.store.clear();
-  EXPECT_EQ(story.tell("works attach\nanswer attach\n"),
-            "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n> works attach\n> answer attach\n"
-            "0s start web attempt 0\n0s pull nginx:1\n0s start web attempt 0\n");
+  EXPECT_EQ(story.tell("works prepare\nanswer prepare\n"),
+            "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n0s prepare web attempt 0\n"
+            "> works prepare\n> answer prepare\n"
+            "0s pull nginx:1\n0s prepare web attempt 0\n0s start web attempt 0\n");
+}
+
+TEST(PodWorker, IsPreparedWhileItsSandboxIsMadeAndAnewWhenAnObjectChanges) {
+  WorkerStory story(R"({"containers":[{"name":"web","image":"nginx:1",
+      "env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"conf","key":"a"}}}]}]})");
+  story.machine.objects[{ObjectKind::kConfigMap, "conf"}]["a"] = "1";
+  story.machine.set("attach", FakeMachine::Fault::kNever);
+  EXPECT_EQ(
+      story.tell("at 1\nconfigmap conf a 2\nhold prepare\nconfigmap conf a 3\nconfigmap conf a 4\n"
+                 "works prepare\nanswer prepare\nat 2\nworks attach\nanswer attach\n"),
+      "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n0s prepare web attempt 0\n> at 1\n"
+      "> configmap conf a 2\n1s prepare web attempt 0\n> hold prepare\n"
+      "> configmap conf a 3\n1s prepare web attempt 0\n> configmap conf a 4\n"
+      "> works prepare\n> answer prepare\n1s prepare web attempt 0\n> at 2\n> works attach\n> answer attach\n"
+      "2s start web attempt 0\n");
+  EXPECT_EQ(story.machine.bound.size(), 0u);
+}
+
+TEST(PodWorker, TheAttemptBeforeIsRemovedOnceTheNextRunsWhoeverKnowsOfIt) {
+  WorkerStory story(kOne);
+  EXPECT_EQ(story.tell("at 1\nhold remove\nexit web 1\nrestart\nworks remove\nat 2\n"),
+            std::string(kStart) +
+                "> at 1\n> hold remove\n> exit web 1\n1s prepare web attempt 1\n"
+                "1s start web attempt 1\n1s remove web attempt 0\n> restart\n"
+                "1s remove web attempt 0\n> works remove\n> at 2\n");
+  story.machine.answer("remove");
+  story.tell("at 3\n");
+  EXPECT_EQ(story.machine.sandbox->containers.size(), 1u);
+  EXPECT_EQ(story.worker().observed().containers.at("web").leaving, -1);
+}
+
+TEST(PodWorker, AQuickStartIsToldInOneWrite) {
+  WorkerStory story(kOne);
+  story.tell("");
+  EXPECT_EQ(story.machine.statuses, 1);
+  EXPECT_EQ(base::string_at(story.machine.api, "status", "phase"), "Running");
+  WorkerStory slow(kOne);
+  slow.machine.set("sandbox", FakeMachine::Fault::kNever);
+  slow.tell("at 1\n");
+  EXPECT_EQ(slow.machine.statuses, 1);
+  EXPECT_EQ(base::string_at(slow.machine.api, "status", "phase"), "Pending");
 }
 
 constexpr const char* kWithMap = R"({"containers":[{"name":"web","image":"nginx:1"}],
@@ -63,7 +105,8 @@ TEST(PodWorker, AVolumeWaitsForItsConfigMap) {
       "> events\nWarning FailedMount: MountVolume.SetUp failed for volume \"conf\" : configmap \"conf\" not "
       "found\nNormal web Pulling: Pulling image \"nginx:1\"\n"
       "Normal web Pulled: Successfully pulled image \"nginx:1\" in 0ms (0ms including waiting).\n"
-      "> at 2\n1s mount-volumes\n> configmap conf key value\n2s mount-volumes\n2s start web attempt 0\n"
+      "> at 2\n1s mount-volumes\n> configmap conf key value\n2s mount-volumes\n2s prepare web attempt 0\n2s "
+      "start web attempt 0\n"
       "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
   ASSERT_EQ(story.machine.volumes.size(), 1u);
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "value");
@@ -83,7 +126,7 @@ TEST(PodWorker, ATokenThatFailsIsAskedForAgainAndRenewed) {
             "Normal web Pulling: Pulling image \"nginx:1\"\n"
             "Normal web Pulled: Successfully pulled image \"nginx:1\" in 0ms (0ms including waiting).\n"
             "> at 2\n1s fetch-token 600s\n> works token\n> at 4\n3s fetch-token 600s\n3s mount-volumes\n"
-            "3s start web attempt 0\n"
+            "3s prepare web attempt 0\n3s start web attempt 0\n"
             "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n"
             "> events\nWarning FailedMount: request token x: the test said so\n"
             "Normal web Created: Created container: web\nNormal web Started: Started container web\n");
@@ -124,7 +167,7 @@ TEST(PodWorker, NothingIsStartedBeforeItsObjectsAreKnown) {
   story.machine.api_loaded = true;
   EXPECT_EQ(story.tell("configmap conf key other\nshow\n"),
             "0s start-sandbox\n0s pull nginx:1\n> at 5\n> configmap conf key other\n5s mount-volumes\n"
-            "5s start web attempt 0\n"
+            "5s prepare web attempt 0\n5s start web attempt 0\n"
             "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
 }
 
@@ -133,11 +176,12 @@ TEST(PodWorker, NothingIsDoneTwiceForAnAnswerThatCameTwice) {
   for (const char* call : {"sandbox", "describe", "attach", "mount", "find", "pull", "prepare", "start",
                            "signal", "remove", "shutdown", "unmount", "delete", "status"})
     story.machine.set(call, FakeMachine::Fault::kTwice);
-  EXPECT_EQ(story.tell("exit web 1\nat 1\ndelete 30\n"),
-            std::string(kStart) +
-                "> exit web 1\n0s remove web attempt 0\n0s start web attempt 1\n> at 1\n> delete 30\n"
-                "1s signal web SIGTERM grace 30 (Stopping container web)\n1s stop-sandbox\n"
-                "1s unmount-volumes\n1s delete-pod\nfinished\n");
+  EXPECT_EQ(
+      story.tell("exit web 1\nat 1\ndelete 30\n"),
+      std::string(kStart) +
+          "> exit web 1\n0s prepare web attempt 1\n0s start web attempt 1\n0s remove web attempt 0\n"
+          "> at 1\n> delete 30\n1s signal web SIGTERM grace 30 (Stopping container web)\n1s stop-sandbox\n"
+          "1s unmount-volumes\n1s delete-pod\nfinished\n");
   EXPECT_TRUE(story.machine.bound.empty());
 }
 
@@ -231,8 +275,9 @@ TEST(PodWorker, ExitsOfTheTimeWithoutAKubeletAreFound) {
   story.machine.exit("web.0", 3);
   EXPECT_EQ(story.tell("restart\nshow\n"),
             std::string(kStart) +
-                "> at 1\n> restart\n1s remove web attempt 0\n1s pull nginx:1\n1s start web attempt 1\n"
-                "> show\n  Running Initialized=True Ready=True\n  web running restarts=1 ready\n");
+                "> at 1\n> restart\n1s pull nginx:1\n1s prepare web attempt 1\n1s start web attempt 1\n"
+                "1s remove web attempt 0\n> show\n  Running Initialized=True Ready=True\n"
+                "  web running restarts=1 ready\n");
   EXPECT_EQ(story.worker().observed().containers.at("web").last->code, 3);
 }
 

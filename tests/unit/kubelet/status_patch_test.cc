@@ -42,6 +42,23 @@ TEST(StatusPatch, SaysOnlyWhatDiffers) {
   EXPECT_EQ(patch("null", R"({"phase":"Running"})"), R"({"phase":"Running"})");
 }
 
+TEST(StatusPlan, WhatLiesInBetweenIsToldIfItLasts) {
+  using std::chrono::milliseconds;
+  const base::Time t = *base::parse_time("2026-01-01T00:00:00Z");
+  auto plan = [&](const StatusSeen& seen, bool in_motion, int ms) -> std::string {
+    const StatusStep step = plan_status(seen, in_motion, t + milliseconds(ms));
+    if (step.send) return "send";
+    return step.wake ? "at " + std::to_string((*step.wake - t) / milliseconds(1)) : "rest";
+  };
+  EXPECT_EQ(plan({}, true, 5), "rest");
+  EXPECT_EQ(plan({.since = t}, false, 5), "send");
+  EXPECT_EQ(plan({.since = t}, true, 5), "at 30");
+  EXPECT_EQ(plan({.since = t}, true, 30), "send");
+  EXPECT_EQ(plan({.in_flight = true, .since = t}, false, 50), "rest");
+  EXPECT_EQ(plan({.since = t, .retry_at = t + milliseconds(200)}, false, 50), "at 200");
+  EXPECT_EQ(plan({.since = t + milliseconds(3600000)}, true, 0), "at 30") << "a clock that was set back";
+}
+
 TEST(StatusSent, WhatTheApiDoesNotTakeIsNotSentForEver) {
   StatusSent sent;
   const auto want = parse(
