@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "api/selector.h"
 #include "base/json_lists.h"
 #include "master/auth/rbac_default_roles.h"
 
@@ -199,29 +198,6 @@ bool reconcile_default(const json::value& wanted, json::value& stored) {
       changed = true;
     }
   return changed;
-}
-
-std::vector<PolicyRule> aggregated_rules(const json::value& aggregated, const std::vector<json::value>& all) {
-  std::vector<PolicyRule> out;
-  const json::value* selectors = base::find_path(aggregated, "aggregationRule", "clusterRoleSelectors");
-  if (!selectors || !selectors->is_array()) return out;
-  std::string_view own = string_at(aggregated, "metadata", "name");
-  std::vector<const json::value*> sorted;
-  for (const json::value& role : all) sorted.push_back(&role);
-  std::sort(sorted.begin(), sorted.end(), [](const json::value* a, const json::value* b) {
-    return string_at(*a, "metadata", "name") < string_at(*b, "metadata", "name");
-  });
-  for (const json::value& item : selectors->get_array()) {
-    auto selector = api::selector_of_json(&item);
-    if (!selector.ok()) continue;
-    for (const json::value* role : sorted) {
-      if (string_at(*role, "metadata", "name") == own) continue;
-      if (!selector->matches(base::find_path(*role, "metadata", "labels"))) continue;
-      for (PolicyRule& rule : read_rules(find(*role, "rules")))
-        if (std::find(out.begin(), out.end(), rule) == out.end()) out.push_back(std::move(rule));
-    }
-  }
-  return out;
 }
 
 }  // namespace master

@@ -22,9 +22,4 @@ std::vector<PolicyRule> default_cluster_role_rules(std::string_view name);  // c
 // rbac.authorization.kubernetes.io/autoupdate is "false" stays as it is.
 bool reconcile_default(const base::json::value& wanted, base::json::value& stored);
 
-// The rules of an aggregated ClusterRole: those of the selected ones in the order of their names,
-// each once. `all` are the other ClusterRoles.
-std::vector<PolicyRule> aggregated_rules(const base::json::value& aggregated,
-                                         const std::vector<base::json::value>& all);
-
 }  // namespace master

@@ -17,6 +17,7 @@
 #include "master/controllers/node_controller.h"
 #include "master/controllers/pod_gc.h"
 #include "master/controllers/replica_controller.h"
+#include "master/controllers/role_aggregation_controller.h"
 #include "master/controllers/service_address_controller.h"
 #include "master/controllers/stateful_set_controller.h"
 #include "master/controllers/volume_binder_controller.h"
@@ -32,7 +33,7 @@ struct Controllers::Impl {
         load_balancers(hub), service_addresses(hub), jobs(hub), cron_jobs(hub), autoscalers(hub),
         daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub),
         pod_gc(hub), volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub), account_secrets(hub),
-        certificates(hub) {}
+        certificates(hub), role_aggregation(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
@@ -54,6 +55,7 @@ struct Controllers::Impl {
   EphemeralVolumeController ephemeral_volumes;
   AccountSecretController account_secrets;
   CertificateController certificates;
+  RoleAggregationController role_aggregation;
 };
 
 Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)

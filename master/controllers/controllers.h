@@ -1,6 +1,7 @@
 // All controllers of the master behind one door: shared informers over `transport`, then one
 // reconciler per concern (replicas, Deployments, DaemonSets, StatefulSets, Jobs, endpoints, load balancers,
-// namespaces, nodes, garbage, Pod GC, volumes, tokens, certificates).
+// namespaces, nodes, garbage, Pod GC, volumes, tokens, certificates, aggregated
+// roles).
 // Never talks to the store, never keeps a whole Pod; everything runs on the loop's thread.
 #pragma once
 

@@ -5,7 +5,7 @@
 #include "base/http/whole_answer.h"
 #include "base/log.h"
 #include "master/admission/priority.h"
-#include "master/auth/rbac_controller.h"
+#include "master/auth/rbac_bootstrap.h"
 #include "master/server/server.h"
 
 namespace master {
@@ -129,8 +129,8 @@ void ApiServer::bootstrap() {
         "Pods can't reach the API server at {}: give --advertise-address an address of this host's network",
         options_.advertise_address);
   auto rest = [this, ensure, service, endpoints, slice, reachable] {
-    rbac_controller_ = std::make_unique<RbacController>(registry_);
-    rbac_controller_->start([this] { bootstrapped(); });
+    rbac_bootstrap_ = std::make_unique<RbacBootstrap>(registry_);
+    rbac_bootstrap_->start([this] { bootstrapped(); });
     ensure("", "services", "/api/v1/namespaces/default/services", service);
     if (!reachable) return;
     ensure("", "endpoints", "/api/v1/namespaces/default/endpoints", endpoints);

@@ -11,7 +11,7 @@
 #include "master/auth/authorizer.h"
 #include "master/auth/certificate_admission.h"
 #include "master/auth/rbac_admission.h"
-#include "master/auth/rbac_controller.h"
+#include "master/auth/rbac_bootstrap.h"
 #include "master/extensions/api_services.h"
 #include "master/extensions/custom_resources.h"
 #include "master/registry/heavy_requests.h"

@@ -40,7 +40,7 @@ class Authenticator;
 class Authorizer;
 class Discovery;
 class NodeClients;
-class RbacController;
+class RbacBootstrap;
 class Watches;
 
 class ApiServer {
@@ -96,7 +96,7 @@ class ApiServer {
   std::unique_ptr<ServiceAccountTokens> tokens_;
   std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<Authorizer> authorizer_;
-  std::unique_ptr<RbacController> rbac_controller_;
+  std::unique_ptr<RbacBootstrap> rbac_bootstrap_;
   std::unique_ptr<CustomResources> custom_resources_;
   std::unique_ptr<ApiServices> api_services_;
   std::unique_ptr<Discovery> discovery_;

@@ -1,4 +1,5 @@
-// RBAC through a whole server: roles, bindings, escalation, impersonation, reviews.
+// RBAC through a whole server and its controllers: roles, bindings, escalation, impersonation, reviews.
+#include "master/controllers/controllers.h"
 #include "server_fixture.h"
 
 namespace master {
@@ -11,6 +12,24 @@ constexpr const char* kRbac = "/apis/rbac.authorization.k8s.io/v1";
 
 class RbacTest : public ServerTest {
  protected:
+  // Aggregated roles are filled by their controller.
+  void SetUp() override {
+    ServerTest::SetUp();
+    controllers::Options options;
+    options.transport_of = [this](const std::string& account) {
+      return server_->local_transport(
+          {"system:serviceaccount:kube-system:" + account, {"system:authenticated"}});
+    };
+    controllers_ = std::make_unique<controllers::Controllers>(
+        loop_, server_->local_transport({"system:kube-controller-manager", {"system:authenticated"}}),
+        options);
+    controllers_->start();
+  }
+  void TearDown() override {
+    controllers_.reset();
+    ServerTest::TearDown();
+  }
+  std::unique_ptr<controllers::Controllers> controllers_;
   void as(std::string name, std::vector<std::string> groups = {}) {
     if (groups.empty()) groups = {"system:authenticated"};
     transport_ = server_->local_transport({std::move(name), std::move(groups)});
@@ -81,6 +100,7 @@ TEST_F(RbacTest, AWebSocketThatBeginsWithGetStillNeedsCreate) {
 TEST_F(RbacTest, RightsSurviveARestart) {
   role("reader", R"([{"verbs":["list"],"apiGroups":[""],"resources":["configmaps"]}])");
   bind("b", "Role", "reader", R"([{"kind":"ServiceAccount","name":"robot"},{"kind":"Group","name":"dev"}])");
+  controllers_.reset();
   reopen();
   as("system:serviceaccount:default:robot");
   ok(call("GET", kMaps));
