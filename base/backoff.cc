@@ -1,10 +1,10 @@
 #include "base/backoff.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+
+#include "base/random.h"
 
 namespace base {
 namespace {
@@ -12,8 +12,7 @@ constexpr auto kAskedOften = std::chrono::seconds(3);
 }
 
 Backoff::Backoff(Duration first, Duration last, uint64_t seed) : first_(first), last_(last), random_(seed) {
-  if (random_ == 0 && ::getrandom(&random_, sizeof random_, GRND_NONBLOCK) != sizeof random_)
-    random_ = reinterpret_cast<uintptr_t>(this);
+  if (random_ == 0) random_bytes(&random_, sizeof random_);
 }
 
 Duration Backoff::next() {

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/instant.h"
+#include "base/simulated.h"
 
 namespace base {
 namespace {
@@ -86,7 +87,14 @@ std::string format_instant(Instant instant, int digits) {
   return out += 'Z';
 }
 
-Time wall_now() { return std::chrono::system_clock::now(); }
+Time wall_now() {
+  const Simulated* simulated = Simulated::current();
+  return simulated ? simulated->wall() : std::chrono::system_clock::now();
+}
+Steady steady_now() {
+  const Simulated* simulated = Simulated::current();
+  return simulated ? simulated->steady() : std::chrono::steady_clock::now();
+}
 std::string format_time(Time time) { return format_with(time, 0); }
 std::string format_micro_time(Time time) { return format_with(time, 6); }
 std::string format_nano_time(Time time) { return format_with(time, 9); }

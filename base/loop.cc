@@ -73,9 +73,21 @@ void Loop::run_once(Duration timeout) {
   wait(timer < 0 ? limit : std::min(timer, limit));
 }
 
+bool Loop::run_ready() {
+  wait(0);
+  const auto due = next_timer();
+  if (due && *due <= steady_now()) return true;
+  std::lock_guard lock(mutex_);
+  return !posted_.empty();
+}
+std::optional<Loop::Steady> Loop::next_timer() const {
+  if (timers_.empty()) return std::nullopt;
+  return timers_.begin()->first.first;
+}
+
 int Loop::next_timeout_ms() const {
   if (timers_.empty()) return -1;
-  auto delay = timers_.begin()->first.first - std::chrono::steady_clock::now();
+  auto delay = timers_.begin()->first.first - steady_now();
   auto ms = std::chrono::ceil<std::chrono::milliseconds>(delay).count();
   return ms < 0 ? 0 : ms > 1'000'000'000 ? 1'000'000'000 : static_cast<int>(ms);
 }
@@ -108,7 +120,7 @@ void Loop::drain_posted() {
   for (Task& task : tasks) task();
 }
 void Loop::run_timers() {
-  auto now = std::chrono::steady_clock::now();
+  auto now = steady_now();
   while (!timers_.empty() && timers_.begin()->first.first <= now) {
     auto first = timers_.begin();
     Task task = std::move(first->second);
@@ -120,7 +132,7 @@ void Loop::run_timers() {
 
 Loop::Handle Loop::after(Duration delay, Task task) {
   uint64_t id = next_id_++;
-  Steady due = std::chrono::steady_clock::now() + delay;
+  Steady due = steady_now() + delay;
   timers_.emplace(std::pair(due, id), std::move(task));
   timer_due_.emplace(id, due);
   return Handle(this, id, true);

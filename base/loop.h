@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -21,7 +22,7 @@ namespace base {
 class Loop {
  public:
   using Task = std::function<void()>;
-  using Steady = std::chrono::steady_clock::time_point;
+  using Steady = base::Steady;
 
   Loop();
   ~Loop();
@@ -32,6 +33,10 @@ class Loop {
   void run();
   // Runs what is ready and waits at most `timeout`; for tests and for sampan-oci.
   void run_once(Duration timeout);
+  // Runs one round of what is ready, without waiting; whether anything may be ready still. With next_timer()
+  // a simulation drives a loop: rounds until none is left, then the clock to the next timer.
+  bool run_ready();
+  std::optional<Steady> next_timer() const;
   void stop();           // any thread
   void post(Task task);  // any thread; runs on the loop's thread, in order
 

@@ -1,14 +1,12 @@
 #include "base/uuid.h"
 
-#include <sys/random.h>
-
-#include "base/result.h"
+#include "base/random.h"
 
 namespace base {
 
 std::string new_uuid() {
   unsigned char bytes[16];
-  SAMPAN_CHECK(::getrandom(bytes, sizeof bytes, 0) == static_cast<ssize_t>(sizeof bytes));
+  random_bytes(bytes, sizeof bytes);
   bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);
   bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);
   static constexpr const char* kHex = "0123456789abcdef";

@@ -197,7 +197,7 @@ struct Informer::Impl : std::enable_shared_from_this<Impl> {
     if (failed && status.error().kind == base::Kind::kConflict) return list_anew(delay);
     next(delay);
   }
-  static WatchPace::Steady now() { return std::chrono::steady_clock::now(); }
+  static WatchPace::Steady now() { return base::steady_now(); }
 };
 
 Informer::Informer(base::Loop& loop, Transport& transport, Options options,

@@ -48,7 +48,7 @@ struct WorkQueue::Impl : std::enable_shared_from_this<Impl> {
   }
   void add_after(const std::string& key, base::Duration delay) {
     if (delay <= base::Duration::zero()) return add(key);
-    auto due = std::chrono::steady_clock::now() + delay;
+    auto due = base::steady_now() + delay;
     auto it = later.find(key);
     if (it != later.end() && it->second.due <= due) return;
     later[key] = {due, loop.after(delay, [weak = weak_from_this(), key] {

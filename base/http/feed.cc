@@ -24,9 +24,9 @@ void Feed::run() {
   auto exchange = exchange_.lock();
   if (!exchange) return;
   running_ = true;
-  auto end = std::chrono::steady_clock::now() + kTurn;
+  auto end = steady_now() + kTurn;
   while (!exchange->closed() && exchange->queued_bytes() < kFedBytes) {
-    if (std::chrono::steady_clock::now() > end) {
+    if (steady_now() > end) {
       if (!std::exchange(posted_, true))
         loop_.post([keep] {  // where nothing queues, nobody else holds it
           keep->posted_ = false;

@@ -148,7 +148,7 @@ void Aggregator::with_openapi_v2(std::function<void()> then) {
   auto ended = [progress] {
     if (--progress->left == 0) progress->then();
   };
-  auto now = std::chrono::steady_clock::now();
+  auto now = base::steady_now();
   for (const auto& [name, remote] : remotes_) {
     bool fresh = remote->openapi_v2_at != std::chrono::steady_clock::time_point() &&
                  now - remote->openapi_v2_at < kCheckAgain;

@@ -1,7 +1,5 @@
 #include "master/registry/strategy.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
@@ -10,6 +8,7 @@
 #include "api/validate/validate.h"
 #include "base/json_lists.h"
 #include "base/number.h"
+#include "base/random.h"
 #include "base/uuid.h"
 #include "master/registry/custom_strategy.h"
 #include "master/registry/service_strategy.h"
@@ -243,7 +242,7 @@ const Strategy& strategy_of(const ResourceInfo& resource) {
 std::string random_suffix() {
   static constexpr std::string_view kAlphabet = "bcdfghjklmnpqrstvwxz2456789";  // no vowels: no words
   unsigned char bytes[5];
-  SAMPAN_CHECK(::getrandom(bytes, sizeof bytes, 0) == static_cast<ssize_t>(sizeof bytes));
+  base::random_bytes(bytes, sizeof bytes);
   std::string out;
   for (unsigned char byte : bytes) out += kAlphabet[byte % kAlphabet.size()];
   return out;

@@ -26,7 +26,7 @@ const json::value* condition_of(const json::value& pod, std::string_view type) {
   return nullptr;
 }
 // The queue's clock: monotonic.
-base::Time queue_now() { return base::Time(std::chrono::steady_clock::now().time_since_epoch()); }
+base::Time queue_now() { return base::Time(base::steady_now().time_since_epoch()); }
 
 }  // namespace
 

@@ -297,9 +297,9 @@ void FlowControl::run_one(const std::shared_ptr<Level>& level, std::function<voi
     --level->executing;
     if (!alive.expired() && level->queued > 0) pump_later();
   });
-  auto began = Clock::now();
+  auto began = base::steady_now();
   run(std::move(seat));
-  auto took = Clock::now() - began;
+  auto took = base::steady_now() - began;
   used_ += took;
   level->virtual_time += std::chrono::duration<double>(took).count() / std::max(1.0, level->shares);
   // The next turn begins when the loop has looked at its sockets once.

@@ -37,7 +37,7 @@ class MetricsApi {
     ListOptions options;
     if (json::value refusal = read_list_options(*request, false, &options); !refusal.is_null())
       return request->reply_status(refusal);
-    asked_ = Steady::now();
+    asked_ = base::steady_now();
     if (ended_ && asked_ - *ended_ < kResolution + kPatience) return answer(request, options.filter);
     waiting_.emplace_back(request, std::move(options.filter));
     if (!deadline_.active()) deadline_ = loop_.after(kPatience, [this] { release(); });
@@ -116,7 +116,7 @@ class MetricsApi {
     auto page = read_resource_page(text);
     if (!page.ok()) return base::log::warning("metrics of node {}: {}", name, page.error().message());
     Node& node = nodes_[name];
-    const auto now = Steady::now();
+    const auto now = base::steady_now();
     if (node.after && now - node.seen > kInterest) node.after.reset(), node.before.reset();
     if (node.after && (!node.before || page->node.at_ms - node.after->node.at_ms >= kLeastGapMs))
       node.before = std::move(node.after);
@@ -133,10 +133,10 @@ class MetricsApi {
       gap_ = loop_.after(kGap, [this, once] { look(once); });
       return;
     }
-    ended_ = Steady::now();
+    ended_ = base::steady_now();
     release();
     timer_ = loop_.after(kResolution, [this] {
-      if (Steady::now() - asked_ <= kInterest) return looking_ ? void() : look_at_all();
+      if (base::steady_now() - asked_ <= kInterest) return looking_ ? void() : look_at_all();
       nodes_.clear();
       ended_.reset();
     });
@@ -191,7 +191,7 @@ class MetricsApi {
   const Node* known(const std::string& name) const {
     auto node = nodes_.find(name);
     if (node == nodes_.end() || !node->second.before || !node->second.after) return nullptr;
-    return Steady::now() - node->second.seen <= 2 * kResolution + kPatience ? &node->second : nullptr;
+    return base::steady_now() - node->second.seen <= 2 * kResolution + kPatience ? &node->second : nullptr;
   }
   ObjectRef node_metrics(const RequestInfo& request, const StoredObject& of) const {
     const Node* node = known(std::string(of.name()));
