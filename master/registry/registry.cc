@@ -33,7 +33,8 @@ base::Status Registry::load(const std::function<void()>& definitions_loaded) {
       [&](std::string key, std::string value, int64_t revision) {
         StoredPlace place = place_of(key);
         ResourcePtr resource = resources_.find_stored(place.group, place.plural);
-        if (resource && resource->objects) load_object(*resource, key, place.key, value, revision);
+        if (resource && resource->objects)
+          load_object(*resource, key, place.key, value, revision, &ObjectCache::load);
         else unclaimed.push_back({std::move(key), std::move(value), revision});
       },
       [this](const std::string& record, int64_t revision, const base::Error& why) {
@@ -48,6 +49,12 @@ base::Status Registry::load(const std::function<void()>& definitions_loaded) {
 }
 
 void Registry::start() {
+  watch_ = store_->watch(
+      store_->loaded_revision(), [this](const StoreChange& change) { take(change); },
+      [this](base::Error why) {
+        store_failed_ = true;
+        if (around_.store_lost) around_.store_lost(why);
+      });
   ResourceInfo& events = *resources_.find("", "v1", "events");
   event_keeper_ = std::make_unique<EventKeeper>(
       loop_, cache(events), EventLimits{}, [this, &events](const ObjectRef& event) {
@@ -69,7 +76,7 @@ void Registry::load_custom(std::vector<Unclaimed> unclaimed) {
     StoredPlace place = place_of(each.key);
     ResourcePtr resource = resources_.find_stored(place.group, place.plural);
     if (resource && resource->type->custom)
-      load_object(*resource, each.key, place.key, each.value, each.revision);
+      load_object(*resource, each.key, place.key, each.value, each.revision, &ObjectCache::load);
     else
       set_aside(each.key, each.revision,
                 base::make_error(base::Kind::kUnsupported, "serve", {}, "nothing here serves such objects"));
@@ -77,11 +84,11 @@ void Registry::load_custom(std::vector<Unclaimed> unclaimed) {
 }
 
 void Registry::load_object(ResourceInfo& resource, const std::string& record, std::string_view key,
-                           std::string_view text, int64_t revision) {
+                           std::string_view text, int64_t revision, Into into) {
   auto object = read_stored(resource, key, text);
   if (!object.ok()) return set_aside(record, revision, object.error());
   if (resource.type->custom)
-    return cache(resource).load(reform_custom(resource, std::string(key), std::move(*object), revision));
+    return (cache(resource).*into)(reform_custom(resource, std::string(key), std::move(*object), revision));
   std::string version(base::string_at(*object, "apiVersion"));
   if (version != resource.group_version()) {  // by a master that stored another
     size_t slash = version.find('/');
@@ -92,9 +99,10 @@ void Registry::load_object(ResourceInfo& resource, const std::string& record, st
                        base::make_error(base::Kind::kUnsupported, "read stored object", std::string(key),
                                         "its version " + version + " is not known here"));
     object = stored_form(*written, std::move(*object));
-    cache(resource).load(make_object(resource, std::string(key), to_stored_text(*object), revision));
+    (cache(resource).*into)(make_object(resource, std::string(key), to_stored_text(*object), revision));
   } else {
-    cache(resource).load(make_object(std::string(key), text, revision, selector_values(resource, *object)));
+    (cache(resource).*
+     into)(make_object(std::string(key), text, revision, selector_values(resource, *object)));
   }
   if (resource.strategy->loaded) resource.strategy->loaded(*this, *object);
 }
@@ -127,10 +135,8 @@ void Registry::remove_record(const std::string& record, std::function<void(base:
   auto aside = set_aside_.find(record);
   if (aside == set_aside_.end()) return done({});
   store_->submit({record, "", aside->second.revision},
-                 [this, record, done = std::move(done)](base::Result<int64_t> result) {
+                 [done = std::move(done)](base::Result<int64_t> result) {
                    if (!result.ok()) return done(result.error());
-                   set_aside_.erase(record);
-                   durable_revision_ = *result;
                    done({});
                  });
 }
@@ -180,31 +186,52 @@ void Registry::commit(ResourceInfo& resource, std::string key, const json::value
     return done(
         base::make_error(base::Kind::kCorrupt, "write", key,
                          "the store holds a record of this name that can't be served: " + aside->second.why));
-  store_->submit(
-      std::move(write), [this, &resource, key = std::move(key), text = std::move(text), current,
-                         done = std::move(done), values = std::move(values),
-                         began = std::chrono::steady_clock::now()](base::Result<int64_t> result) mutable {
-        around_.stored(text.empty() ? "delete"
-                       : current    ? "update"
-                                    : "create",
-                       resource.qualified(),
-                       std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
-        store_failed_ = !result.ok() && result.error().kind != base::Kind::kConflict;
-        if (!result.ok()) {
-          done(result.error());
-          return;
-        }
-        ObjectCache& objects = cache(resource);
-        durable_revision_ = *result;
-        if (text.empty()) {
-          objects.erase(key, *result);
-          done(current);
-          return;
-        }
-        ObjectRef made = make_object(key, text, *result, std::move(values));
-        objects.put(made);
-        done(std::move(made));
-      });
+  auto under_way = std::make_shared<UnderWay>(UnderWay{objects, std::move(key), text, std::move(values)});
+  auto at = under_way_.emplace(write.key, under_way);
+  store_->submit(std::move(write), [this, &resource, at, current, done = std::move(done),
+                                    began = base::steady_now()](base::Result<int64_t> result) mutable {
+    const std::shared_ptr<UnderWay> own = std::move(at->second);
+    under_way_.erase(at);
+    around_.stored(own->text.empty() ? "delete"
+                   : current         ? "update"
+                                     : "create",
+                   resource.qualified(), std::chrono::duration<double>(base::steady_now() - began).count());
+    store_failed_ = !result.ok() && result.error().kind != base::Kind::kConflict;
+    if (!result.ok()) return done(result.error());
+    if (own->text.empty()) return done(current);
+    // The store has told it before, unless it has lost its place.
+    if (!own->made) own->made = make_object(own->key, own->text, *result, std::move(own->values));
+    done(own->made);
+  });
+}
+
+void Registry::take(const StoreChange& change) {
+  if (change.revision <= durable_revision_) return;
+  durable_revision_ = change.revision;
+  for (auto [at, end] = under_way_.equal_range(change.key); at != end; ++at) {
+    UnderWay& own = *at->second;
+    if (own.text != change.value) continue;
+    if (!own.text.empty()) {
+      own.made = make_object(own.key, own.text, change.revision, std::move(own.values));
+      own.objects.put(own.made);
+    } else if (own.objects.find(own.key)) {
+      own.objects.erase(own.key, change.revision);
+    }
+    return;
+  }
+  // Another master's, or of a record that was set aside.
+  set_aside_.erase(change.key);
+  StoredPlace place = place_of(change.key);
+  ResourcePtr resource = resources_.find_stored(place.group, place.plural);
+  const bool served = resource && resource->objects;
+  if (change.value.empty()) {
+    if (served && cache(*resource).find(place.key)) cache(*resource).erase(place.key, change.revision);
+  } else if (served) {
+    load_object(*resource, change.key, place.key, change.value, change.revision, &ObjectCache::put);
+  } else {
+    set_aside(change.key, change.revision,
+              base::make_error(base::Kind::kUnsupported, "serve", {}, "nothing here serves such objects"));
+  }
 }
 
 }  // namespace master

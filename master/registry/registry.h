@@ -35,6 +35,8 @@ class Registry {
     std::function<void(const ObjectCache& objects)> withdrawn;
     // The API server as a client of its own: no socket, the same rules.
     std::function<std::shared_ptr<api::Transport>(User)> transport;
+    // The store can't say any more what changes in it: whoever starts anew reads it whole.
+    std::function<void(const base::Error& why)> store_lost = {};
   };
   // Addresses that are parts of the cluster.
   struct Network {
@@ -59,8 +61,10 @@ class Registry {
   // Everything from the store into the caches. `definitions_loaded` adds the rows of custom resources: their
   // objects come after it.
   base::Status load(const std::function<void()>& definitions_loaded);
-  // Sweeps Events from here on.
+  // Follows the store and sweeps Events from here on.
   void start();
+  // For who acts: controllers and the like (see store.h).
+  Store& store() { return *store_; }
 
   // All writes up to here are in the caches.
   int64_t durable_revision() const { return durable_revision_; }
@@ -109,8 +113,11 @@ class Registry {
   };
   void load_custom(std::vector<Unclaimed> unclaimed);
   // One record of the store, into its cache or aside.
+  using Into = void (ObjectCache::*)(ObjectRef);
   void load_object(ResourceInfo& resource, const std::string& record, std::string_view key,
-                   std::string_view text, int64_t revision);
+                   std::string_view text, int64_t revision, Into into);
+  // What the store tells, own writes and those of other masters.
+  void take(const StoreChange& change);
   void set_aside(const std::string& record, int64_t revision, const base::Error& why);
 
   // registry_write.cc
@@ -147,6 +154,15 @@ class Registry {
     std::string why;
   };
   std::map<std::string, SetAside> set_aside_;
+  // Own writes that the store has not told yet, by record: what they are made of, and what that made.
+  struct UnderWay {
+    ObjectCache& objects;
+    std::string key, text;  // text empty: deletes
+    SelectorValues values;
+    ObjectRef made = nullptr;
+  };
+  std::multimap<std::string, std::shared_ptr<UnderWay>> under_way_;
+  std::unique_ptr<Store::Watch> watch_;
   std::unique_ptr<EventKeeper> event_keeper_;
 };
 

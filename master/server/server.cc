@@ -72,7 +72,12 @@ ApiServer::ApiServer(base::Loop& loop, std::unique_ptr<Store> store, ServerOptio
           {.stored = [this](const char* operation, const std::string& resource,
                             double seconds) { front_.observe_store(operation, resource, seconds); },
            .withdrawn = [this](const ObjectCache& objects) { watches_->end(objects); },
-           .transport = [this](User user) { return local_transport(std::move(user)); }}),
+           .transport = [this](User user) { return local_transport(std::move(user)); },
+           .store_lost =
+               [this](const base::Error& why) {
+                 base::log::error("{}", why.message());
+                 if (options_.store_lost) options_.store_lost();
+               }}),
       watches_(std::make_unique<Watches>(registry_)),
       nodes_(std::make_unique<NodeClients>(registry_, options_.node_client)),
       discovery_(std::make_unique<Discovery>(*this)) {

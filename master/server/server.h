@@ -31,7 +31,9 @@ struct ServerOptions {
   base::tls::KeyPair front_proxy;
   std::string front_proxy_ca_pem, client_ca_pem;
   bool deny_external_ips = false;  // in Services: the plugin DenyServiceExternalIPs
-  bool admits_accounts = false;    // ServiceAccount admission: needs the controllers that make accounts
+  // The store has lost its place: the process shall start anew. May be empty.
+  std::function<void()> store_lost;
+  bool admits_accounts = false;  // ServiceAccount admission: needs the controllers that make accounts
 };
 
 class Aggregator;

@@ -1,6 +1,8 @@
 // Store: where objects are durable. Compare-and-swap on revisions, one global revision counter,
-// completions in revision order. The API server keeps every object in memory (object_cache.h) and
-// reads the store only once, at start. Implementations: SQLite (store_sqlite.cc); etcd later.
+// completions in revision order. The API server keeps every object in memory (object_cache.h), reads the
+// store once, at start, and follows it from there, its own writes included: what another master wrote comes
+// the same way. Implementations: SQLite (store_sqlite.cc), which has one owner; one in memory for tests
+// (tests/sim/memory_store.h). tests/unit/master/store_conformance_test.cc says what all of them do.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +22,14 @@ struct StoreWrite {
   int64_t expected_revision;  // what the key must be at; 0: absent
 };
 
+// That a key has changed.
+struct StoreChange {
+  std::string key;
+  std::string value;  // empty: deleted
+  int64_t revision;
+};
+
+// Loop thread only; nothing is called back from within a call, nor after the store is gone.
 class Store {
  public:
   virtual ~Store() = default;
@@ -32,6 +42,21 @@ class Store {
   // the key is at another revision; kExhausted when the disk is full (nothing was written).
   // Calls of `done` come in the order of their revisions.
   virtual void submit(StoreWrite write, std::function<void(base::Result<int64_t>)> done) = 0;
+  // Every change after revision `after`, whoever made it, in the order of revisions and without a gap, until
+  // the handle goes; a write of this process is told before its `done` runs. `lost`, once, where that can't
+  // be kept, kConflict when changes after `after` are forgotten: load again. From loaded_revision() it can.
+  using Told = std::function<void(const StoreChange& change)>;
+  struct Watch {
+    virtual ~Watch() = default;
+  };
+  [[nodiscard]] virtual std::unique_ptr<Watch> watch(int64_t after, Told told,
+                                                     std::function<void(base::Error)> lost) = 0;
+  // Nobody will watch from before `revision` any more.
+  virtual void compact(int64_t revision) = 0;
+  // Stands for being the one master that acts (controllers, scheduler): true when it is, false when it is no
+  // longer. Once, after load().
+  virtual void campaign(std::function<void(bool leads)> told) = 0;
+  virtual bool leads() const = 0;
   // A revision greater than all before, for objects that live in memory only. Never given again,
   // not even after a crash. kExhausted while no more can be reserved on disk.
   virtual base::Result<int64_t> next_volatile_revision() = 0;

@@ -98,7 +98,7 @@ class SqliteStore final : public Store {
     // Clients know revisions that are lost: those to come are greater.
     loaded_revision_ = std::max({query_number(db_.get(), "SELECT value FROM meta WHERE name='revision'", 0),
                                  last_, known_ ? std::max(known_->revision, known_->reserved) : 0});
-    revision_ = loaded_revision_;
+    revision_ = told_ = loaded_revision_;
     int64_t limit = reserve();
     if (limit == 0) return sqlite_error(db_.get(), "reserve revisions in store", path_);
     found.reserved = reserved_ = limit;
@@ -130,6 +130,27 @@ class SqliteStore final : public Store {
   }
   int64_t loaded_revision() const override { return loaded_revision_; }
 
+  // No change is kept: whoever watches does so from the last one on.
+  std::unique_ptr<Watch> watch(int64_t after, Told told, std::function<void(base::Error)> lost) override {
+    auto watcher = std::make_shared<Watcher>(Watcher{after, std::move(told)});
+    if (after >= told_) watchers_.push_back(watcher);
+    else
+      loop_.post([lost = std::move(lost), after, weak = std::weak_ptr<Watcher>(watcher)] {
+        if (!weak.expired())
+          lost(base::make_error(Kind::kConflict, "watch store", {},
+                                "changes after revision " + std::to_string(after) + " are forgotten"));
+      });
+    return std::make_unique<Watching>(std::move(watcher));
+  }
+  void compact(int64_t) override {}
+  // Whoever has the file leads: nobody else can open it.
+  void campaign(std::function<void(bool)> told) override {
+    loop_.post([told = std::move(told), alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) told(true);
+    });
+  }
+  bool leads() const override { return thread_.joinable(); }
+
  private:
   struct Pending {
     StoreWrite write;
@@ -144,6 +165,15 @@ class SqliteStore final : public Store {
   struct Outcome {
     std::function<void(Result<int64_t>)> done;
     Result<int64_t> result;
+    StoreChange change;
+  };
+  struct Watcher {
+    int64_t after;
+    Told told;
+  };
+  struct Watching final : Watch {
+    explicit Watching(std::shared_ptr<Watcher> w) : watcher(std::move(w)) {}
+    std::shared_ptr<Watcher> watcher;
   };
 
   void hand_over() {
@@ -374,7 +404,10 @@ class SqliteStore final : public Store {
       if (revision == 0)
         result = base::make_error(Kind::kConflict, "write", pending.write.key, "changed meanwhile");
       if (revision > 0) last = revision, deleted_last = pending.write.value.empty();
-      outcomes->push_back({std::move(pending.done), std::move(result)});
+      outcomes->push_back(
+          {std::move(pending.done),
+           std::move(result),
+           {std::move(pending.write.key), std::move(pending.write.value), std::max<int64_t>(revision, 0)}});
     }
     // The loop's thread took from the old range meanwhile.
     if (ok && revision_.load() >= std::max(limit, reserved_.load())) reserve_more();
@@ -391,10 +424,25 @@ class SqliteStore final : public Store {
     }
     changes_.clear();
     // The loop may outlive us, and the callbacks are their owner's, who outlives us no more.
-    loop_.post([outcomes, alive = std::weak_ptr<bool>(alive_)] {
-      if (alive.expired()) return;
-      for (Outcome& outcome : *outcomes) outcome.done(std::move(outcome.result));
+    loop_.post([this, outcomes, alive = std::weak_ptr<bool>(alive_)] {
+      for (Outcome& outcome : *outcomes) {
+        if (alive.expired()) return;
+        if (outcome.result.ok()) tell(outcome.change);
+        outcome.done(std::move(outcome.result));
+      }
     });
+  }
+  void tell(const StoreChange& change) {
+    told_ = change.revision;
+    for (size_t i = 0; i < watchers_.size();) {
+      auto watcher = watchers_[i].lock();
+      if (!watcher) {
+        watchers_.erase(watchers_.begin() + static_cast<long>(i));
+        continue;
+      }
+      if (change.revision > watcher->after) watcher->told(change);
+      ++i;
+    }
   }
 
   base::Loop& loop_;
@@ -408,6 +456,8 @@ class SqliteStore final : public Store {
   std::vector<Change> changes_;     // of rows_ by this transaction
   int64_t last_id_ = 0, last_ = 0;  // last_: what read_all() found
   int64_t loaded_revision_ = 0;
+  std::vector<std::weak_ptr<Watcher>> watchers_;
+  int64_t told_ = 0;   // the last change that watchers were told
   int wal_pages_ = 0;  // in the log after the last commit
   std::atomic<int64_t> revision_{0};
   std::atomic<int64_t> reserved_{0};  // on disk: revisions below it may be given out
