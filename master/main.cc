@@ -10,14 +10,11 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/sys.h"
-#include "master/admission/service_address_admission.h"
 #include "master/auth/authenticator.h"
 #include "master/auth/pki.h"
-#include "master/controllers/controllers.h"
 #include "master/controllers/load_balancer_plan.h"
+#include "master/master.h"
 #include "master/registry/store_check.h"
-#include "master/scheduler/scheduler.h"
-#include "master/server/server.h"
 
 namespace {
 
@@ -75,6 +72,26 @@ Status read_load_balancer_pools(const Flags& flags, master::controllers::Options
   return base::make_error(base::Kind::kInvalid, "read --load-balancer-pool", "", pools.errors[0]);
 }
 
+base::Result<master::MasterOptions> read_options(const Flags& flags, const master::ServerOptions& server,
+                                                 const master::Pki& pki) {
+  master::MasterOptions options;
+  options.server = server;
+  options.controllers.cluster_cidr = flags.cluster_cidr;
+  options.controllers.service_cidr = flags.service_cidr;
+  TRY(read_load_balancer_pools(flags, &options.controllers));
+  options.controllers.ca_pem = pki.ca.certificate_pem;
+  options.controllers.signing_ca = pki.ca;
+  options.controllers.cluster_domain = flags.cluster_domain;
+  if (!flags.scheduler_config.empty()) {
+    const auto documents = TRY_WRAP(api::parse_yaml(TRY(base::sys::read_file(flags.scheduler_config))),
+                                    "read --scheduler-config", flags.scheduler_config);
+    options.scheduling =
+        TRY_WRAP(master::scheduler::read_config(documents.empty() ? base::json::value() : documents[0]),
+                 "read --scheduler-config", flags.scheduler_config);
+  }
+  return options;
+}
+
 Status run(const Flags& flags) {
   base::Loop loop;
   std::function<void()> stop = [&] { loop.stop(); };  // replaced below, even while it runs
@@ -120,7 +137,7 @@ Status run(const Flags& flags) {
     options.static_tokens = TRY(master::read_token_file(TRY(base::sys::read_file(flags.token_auth_file))));
   // The port Pods and nodes use is the first one listened on.
   auto context = TRY(base::tls::Context::server(pki.server, pki.ca.certificate_pem));
-  std::unique_ptr<master::ApiServer> api;
+  std::unique_ptr<master::Master> node;
   base::http::Server::Options http_options;
   // A connection is a file descriptor: all but what the store, its own clients and logs need. A node's
   // daemons have a dozen each.
@@ -135,7 +152,7 @@ Status run(const Flags& flags) {
     return std::pair<std::string, std::string>("application/json", base::to_json(told));
   };
   base::http::Server http(loop, context, http_options, [&](std::shared_ptr<base::http::Exchange> exchange) {
-    api->handle(std::move(exchange));
+    node->api().handle(std::move(exchange));
   });
   for (const std::string& address : flags.listen) TRY(http.listen(address));
   for (int i = 0; i < inherited_sockets(); ++i) TRY(http.adopt(base::UniqueFd(3 + i)));
@@ -145,16 +162,21 @@ Status run(const Flags& flags) {
   options.advertise_port = http.ports()[0];
 
   auto store = TRY(master::open_sqlite_store(loop, flags.data_dir + "/store.db", flags.store));
-  api = std::make_unique<master::ApiServer>(loop, std::move(store), options);
+  options.store_lost = [&] { loop.stop(); };
+  node = std::make_unique<master::Master>(loop, std::move(store), TRY(read_options(flags, options, pki)));
   if (!flags.audit_policy_file.empty() && !flags.audit_log.path.empty()) {
     std::string text = TRY(base::sys::read_file(flags.audit_policy_file));
     auto policy =
         TRY_WRAP(master::AuditPolicy::parse(text), "read --audit-policy-file", flags.audit_policy_file);
     master::AuditLog::Options log = flags.audit_log;
     log.max_size_bytes = flags.audit_log_max_size_mib << 20;
-    api->front().audit(std::move(policy), TRY(master::AuditLog::open(loop, std::move(log))));
+    node->api().front().audit(std::move(policy), TRY(master::AuditLog::open(loop, std::move(log))));
   }
-  TRY(api->start());
+  TRY(node->start([&] {
+    base::notify_ready();
+    base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(),
+                    http.ports()[0], flags.data_dir);
+  }));
 
   api::KubeConfig admin;
   // A socket that was handed in is the user's own door (on the host's loopback); prefer it.
@@ -166,49 +188,10 @@ Status run(const Flags& flags) {
   TRY(base::sys::write_file_atomic(flags.data_dir + "/admin.conf",
                                    api::write_kubeconfig(admin, "kubernetes-admin"), 0600));
 
-  master::controllers::Options controller_options;
-  controller_options.cluster_cidr = flags.cluster_cidr;
-  controller_options.service_cidr = flags.service_cidr;
-  TRY(read_load_balancer_pools(flags, &controller_options));
-  controller_options.reserved_addresses = master::reserved_addresses(api->registry());
-  controller_options.ca_pem = pki.ca.certificate_pem;
-  controller_options.signing_ca = pki.ca;
-  controller_options.issue_account_token = [&](const std::string& ns, const std::string& account,
-                                               const std::string& uid, const std::string& secret) {
-    return api->tokens().issue_for_secret(ns, {account, uid}, secret);
-  };
-  controller_options.cluster_domain = domain;
-  controller_options.transport_of = [&](const std::string& account) {
-    constexpr const char* kGroup = "system:serviceaccounts";
-    return api->local_transport({"system:serviceaccount:kube-system:" + account,
-                                 {kGroup, std::string(kGroup) + ":kube-system", "system:authenticated"}});
-  };
-  master::controllers::Controllers controllers(
-      loop, api->local_transport({"system:kube-controller-manager", {"system:authenticated"}}),
-      controller_options);
-  master::scheduler::Config scheduling;
-  if (!flags.scheduler_config.empty()) {
-    const auto documents = TRY_WRAP(api::parse_yaml(TRY(base::sys::read_file(flags.scheduler_config))),
-                                    "read --scheduler-config", flags.scheduler_config);
-    scheduling =
-        TRY_WRAP(master::scheduler::read_config(documents.empty() ? base::json::value() : documents[0]),
-                 "read --scheduler-config", flags.scheduler_config);
-  }
-  master::scheduler::Scheduler scheduler(
-      loop, api->local_transport({"system:kube-scheduler", {"system:authenticated"}}), std::move(scheduling));
-  // Their rights come from the default roles.
-  api->when_bootstrapped([&] {
-    controllers.start();
-    scheduler.start();
-    api->set_ready();
-    base::notify_ready();
-    base::log::info("serving on {} socket(s), first port {}, data in {}", http.ports().size(),
-                    http.ports()[0], flags.data_dir);
-  });
   // What is under way is answered first; a second signal ends it at once.
   stop = [&] {
     base::log::info("stopping");
-    api->set_stopping();
+    node->api().set_stopping();
     stop = [&] { loop.stop(); };
     http.shut_down(std::chrono::seconds(5), [&] { loop.stop(); });
   };
