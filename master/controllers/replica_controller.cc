@@ -109,8 +109,12 @@ void ReplicaController::publish(std::shared_ptr<Round> round) {
     conditions = list->get_array();
   bool changed = read_replica_status(owner.status) != status || !find(owner.status, "replicas");
   if (!round->failure.ok()) {
-    changed |= set_condition(conditions, "ReplicaFailure", "True", round->failure_reason,
-                             round->failure.error().message(), hub_.now());
+    // Told once while it lasts: the message names a Pod that never was, each time another one, and what is
+    // written wakes us, past the back-off.
+    const json::object* told = find_condition(conditions, "ReplicaFailure");
+    if (!told || base::as_string(told->if_contains("reason")) != round->failure_reason)
+      changed |= set_condition(conditions, "ReplicaFailure", "True", round->failure_reason,
+                               round->failure.error().message(), hub_.now());
   } else if (find_condition(conditions, "ReplicaFailure")) {
     remove_condition(conditions, "ReplicaFailure");
     changed = true;
