@@ -13,19 +13,19 @@ void create_deployment(Cluster& cluster, int replicas, json::object strategy = {
                     {"revisionHistoryLimit", 2},
                     {"template", Cluster::pod_template("web", image)}};
   if (!strategy.empty()) spec["strategy"] = strategy;
-  cluster.server->create(r::deployments, "default",
-                         json::object{{"apiVersion", "apps/v1"},
-                                      {"kind", "Deployment"},
-                                      {"metadata", {{"name", "web"}}},
-                                      {"spec", std::move(spec)}});
+  cluster.create(r::deployments, "default",
+                 json::object{{"apiVersion", "apps/v1"},
+                              {"kind", "Deployment"},
+                              {"metadata", {{"name", "web"}}},
+                              {"spec", std::move(spec)}});
 }
 json::object rolling(json::value surge, json::value unavailable) {
   return {{"type", "RollingUpdate"},
           {"rollingUpdate", {{"maxSurge", surge}, {"maxUnavailable", unavailable}}}};
 }
 void set_image(Cluster& cluster, const std::string& image) {
-  cluster.server->merge(r::deployments, "default", "web",
-                        json::object{{"spec", {{"template", Cluster::pod_template("web", image)}}}});
+  cluster.merge(r::deployments, "default", "web",
+                json::object{{"spec", {{"template", Cluster::pod_template("web", image)}}}});
 }
 int ready(Cluster& cluster, const std::string& image = {}) {
   int count = 0;
@@ -40,14 +40,14 @@ int ready(Cluster& cluster, const std::string& image = {}) {
   return count;
 }
 std::string progressing(Cluster& cluster) {
-  const json::value d(*cluster.server->get(r::deployments, "default", "web"));
+  const json::value d(*cluster.get(r::deployments, "default", "web"));
   for (const json::value& c : d.at("status").at("conditions").as_array())
     if (base::string_at(c, "type") == "Progressing") return std::string(base::string_at(c, "reason"));
   return "";
 }
 std::string revision(Cluster& cluster) {
-  return std::string(base::string_at(json::value(*cluster.server->get(r::deployments, "default", "web")),
-                                     "metadata", "annotations", "deployment.kubernetes.io/revision"));
+  return std::string(base::string_at(json::value(*cluster.get(r::deployments, "default", "web")), "metadata",
+                                     "annotations", "deployment.kubernetes.io/revision"));
 }
 void run(Cluster& cluster, int rounds, std::function<void()> each = {}, double lag = 0) {
   for (int i = 0; i < rounds; ++i) {
@@ -59,8 +59,7 @@ void run(Cluster& cluster, int rounds, std::function<void()> each = {}, double l
 }  // namespace
 
 TEST(SimDeployments, RollingUpdateStaysInsideItsFences) {
-  for (uint64_t seed = 1; seed <= 12; ++seed) {
-    SCOPED_TRACE(fmt::format("seed {}", seed));
+  each_seed(12, [](uint64_t seed) {
     Cluster cluster(seed);
     const int replicas = 1 + static_cast<int>(seed % 7), surge = static_cast<int>(seed % 3),
               unavailable = surge == 0 ? 1 : static_cast<int>(seed / 3 % 2);
@@ -84,7 +83,7 @@ TEST(SimDeployments, RollingUpdateStaysInsideItsFences) {
     EXPECT_EQ(revision(cluster), "2");
     EXPECT_EQ(cluster.status(r::deployments, "web", "updatedReplicas"), replicas);
     EXPECT_EQ(cluster.status(r::deployments, "web", "availableReplicas"), replicas);
-  }
+  });
 }
 
 TEST(SimDeployments, UndoTakesTheOldReplicaSetAndHistoryIsTrimmed) {
@@ -93,17 +92,17 @@ TEST(SimDeployments, UndoTakesTheOldReplicaSetAndHistoryIsTrimmed) {
   run(cluster, 3);
   set_image(cluster, "nginx:2");
   run(cluster, 8);
-  EXPECT_EQ(cluster.server->list(r::replica_sets).size(), 2u);
+  EXPECT_EQ(cluster.list(r::replica_sets).size(), 2u);
   set_image(cluster, "nginx:1");  // as `kubectl rollout undo` does
   run(cluster, 8);
-  EXPECT_EQ(cluster.server->list(r::replica_sets).size(), 2u);
+  EXPECT_EQ(cluster.list(r::replica_sets).size(), 2u);
   EXPECT_EQ(ready(cluster, "nginx:1"), 2);
   EXPECT_EQ(revision(cluster), "3");
   for (int version = 3; version < 8; ++version) {
     set_image(cluster, "nginx:" + std::to_string(version));
     run(cluster, 8);
   }
-  EXPECT_EQ(cluster.server->list(r::replica_sets).size(), 3u) << "the current one and revisionHistoryLimit";
+  EXPECT_EQ(cluster.list(r::replica_sets).size(), 3u) << "the current one and revisionHistoryLimit";
   EXPECT_EQ(revision(cluster), "8");
 }
 
@@ -136,9 +135,8 @@ TEST(SimDeployments, ABrokenUpdateStopsAndTimesOutAndUndoHeals) {
   run(cluster, 6, [&] { ASSERT_GE(ready(cluster), 3); });
   EXPECT_EQ(ready(cluster, "nginx:1"), 3);
   EXPECT_EQ(cluster.status(r::deployments, "web", "updatedReplicas"), 2);
-  cluster.server->now += 700s;
-  cluster.server->merge(r::deployments, "default", "web",
-                        json::object{{"metadata", {{"labels", {{"poke", "1"}}}}}});
+  cluster.pass(700s);
+  cluster.merge(r::deployments, "default", "web", json::object{{"metadata", {{"labels", {{"poke", "1"}}}}}});
   cluster.settle();
   EXPECT_EQ(progressing(cluster), "ProgressDeadlineExceeded");
   set_image(cluster, "nginx:1");
@@ -155,14 +153,14 @@ TEST(SimDeployments, PausedScalesInProportionAndDoesNotRoll) {
   run(cluster, 4);
   EXPECT_EQ(ready(cluster, "nginx:1"), 8);
   EXPECT_EQ(cluster.active(), 13);
-  cluster.server->merge(r::deployments, "default", "web", json::object{{"spec", {{"paused", true}}}});
+  cluster.merge(r::deployments, "default", "web", json::object{{"spec", {{"paused", true}}}});
   cluster.settle();
   EXPECT_EQ(progressing(cluster), "DeploymentPaused");
   cluster.scale(r::deployments, "web", 15);  // the example of Kubernetes' documentation: 8 -> 11, 5 -> 7
   run(cluster, 4);
   EXPECT_EQ(ready(cluster, "nginx:1"), 11);
   EXPECT_EQ(cluster.active(), 18);
-  cluster.server->merge(
+  cluster.merge(
       r::deployments, "default", "web",
       json::object{{"spec", {{"paused", nullptr}, {"template", Cluster::pod_template("web", "nginx:3")}}}});
   run(cluster, 20);
@@ -171,20 +169,19 @@ TEST(SimDeployments, PausedScalesInProportionAndDoesNotRoll) {
 }
 
 TEST(SimDeployments, LostRequestsStillConverge) {
-  for (uint64_t seed = 1; seed <= 6; ++seed) {
-    SCOPED_TRACE(fmt::format("seed {}", seed));
+  each_seed(6, [](uint64_t seed) {
     Cluster cluster(seed);
-    cluster.server->fail_before = cluster.server->fail_after = 0.1;
+    cluster.network.fail_before = cluster.network.fail_after = 0.1;
     create_deployment(cluster, 4);
     run(cluster, 6);
     set_image(cluster, "nginx:2");
     run(cluster, 10);
-    cluster.server->fail_before = cluster.server->fail_after = 0;
+    cluster.network.fail_before = cluster.network.fail_after = 0;
     for (int i = 0; i < 100 && (ready(cluster, "nginx:2") != 4 || cluster.active() != 4); ++i)
       run(cluster, 1);
     EXPECT_EQ(ready(cluster, "nginx:2"), 4);
     EXPECT_EQ(cluster.active(), 4);
-  }
+  });
 }
 
 }  // namespace simulated

@@ -5,8 +5,7 @@ namespace simulated {
 namespace r = api::resources;
 
 TEST(SimReplicas, CountIsReachedAndNeverExceeded) {
-  for (uint64_t seed = 1; seed <= 25; ++seed) {
-    SCOPED_TRACE(fmt::format("seed {}", seed));
+  each_seed(25, [](uint64_t seed) {
     Cluster cluster(seed);
     cluster.create_rc("web", 7);
     auto at_most = [&](int n) { return [&cluster, n] { ASSERT_LE(cluster.active(), n) << "surplus Pods"; }; };
@@ -31,20 +30,19 @@ TEST(SimReplicas, CountIsReachedAndNeverExceeded) {
     for (int round = 0; round < 3; ++round) cluster.kubelets(), cluster.settle();
     EXPECT_EQ(cluster.active(), 0);
     EXPECT_EQ(cluster.status(r::replication_controllers, "web", "replicas"), 0);
-  }
+  });
 }
 
 TEST(SimReplicas, LostRequestsAndAnswersStillConverge) {
-  for (uint64_t seed = 1; seed <= 15; ++seed) {
-    SCOPED_TRACE(fmt::format("seed {}", seed));
+  each_seed(15, [](uint64_t seed) {
     Cluster cluster(seed);
-    cluster.server->fail_before = cluster.server->fail_after = 0.1;
+    cluster.network.fail_before = cluster.network.fail_after = 0.1;
     cluster.create_rc("web", 5);
     for (int round = 0; round < 20; ++round) {
       cluster.kubelets(0.1, 0.1);
       cluster.settle();
     }
-    cluster.server->fail_before = cluster.server->fail_after = 0;
+    cluster.network.fail_before = cluster.network.fail_after = 0;
     for (int round = 0; round < 200 && (cluster.active() != 5 || cluster.status(r::replication_controllers,
                                                                                 "web", "readyReplicas") != 5);
          ++round) {
@@ -53,7 +51,7 @@ TEST(SimReplicas, LostRequestsAndAnswersStillConverge) {
     }
     EXPECT_EQ(cluster.active(), 5);
     EXPECT_EQ(cluster.status(r::replication_controllers, "web", "readyReplicas"), 5);
-  }
+  });
 }
 
 TEST(SimReplicas, AdoptsReleasesAndKillsTheSurplus) {
@@ -64,36 +62,32 @@ TEST(SimReplicas, AdoptsReleasesAndKillsTheSurplus) {
   cluster.settle();
   // A Pod loses its label: released, and replaced.
   std::string loser(base::string_at(json::value(cluster.pods()[0]), "metadata", "name"));
-  cluster.server->merge(r::pods, "default", loser,
-                        json::object{{"metadata", {{"labels", {{"app", "other"}}}}}});
+  cluster.merge(r::pods, "default", loser, json::object{{"metadata", {{"labels", {{"app", "other"}}}}}});
   cluster.settle();
   cluster.kubelets();
   cluster.settle();
   EXPECT_EQ(cluster.active(), 3);
-  const json::value released(*cluster.server->get(r::pods, "default", loser));
+  const json::value released(*cluster.get(r::pods, "default", loser));
   const json::value* owners = base::find_path(released, "metadata", "ownerReferences");
   EXPECT_TRUE(!owners || owners->as_array().empty());
   // It comes back: adopted, and one of three goes, the youngest.
-  cluster.server->now += 5s;
-  cluster.server->merge(r::pods, "default", loser,
-                        json::object{{"metadata", {{"labels", {{"app", "web"}}}}}});
+  cluster.pass(5s);
+  cluster.merge(r::pods, "default", loser, json::object{{"metadata", {{"labels", {{"app", "web"}}}}}});
   cluster.settle();
   EXPECT_EQ(cluster.active(), 2);
 }
 
 TEST(SimReplicas, ARefusedTemplateCostsFewRequestsAndIsTold) {
   Cluster cluster;
-  cluster.server->refuse = [](const base::http::Request& request) {
-    return request.method == "POST" && request.target.ends_with("/pods") ? 403 : 0;
-  };
-  cluster.server->writes.clear();
+  cluster.allow_no_pods();
+  cluster.network.writes.clear();
   cluster.create_rc("web", 100);
   cluster.settle();
   int creates = 0;
-  for (const std::string& write : cluster.server->writes) creates += write.ends_with("/pods");
+  for (const std::string& write : cluster.network.writes) creates += write.ends_with("/pods");
   EXPECT_GE(creates, 1);
-  EXPECT_LE(creates, 8) << "slow start";
-  const json::value rc(*cluster.server->get(r::replication_controllers, "default", "web"));
+  EXPECT_LE(creates, 12) << "slow start and back-off";
+  const json::value rc(*cluster.get(r::replication_controllers, "default", "web"));
   const json::value* conditions = base::find_path(rc, "status", "conditions");
   ASSERT_TRUE(conditions && !conditions->as_array().empty());
   EXPECT_EQ(base::string_at(conditions->at(0), "type"), "ReplicaFailure");
@@ -102,7 +96,7 @@ TEST(SimReplicas, ARefusedTemplateCostsFewRequestsAndIsTold) {
 
 TEST(SimReplicas, EndpointsFollowReadiness) {
   Cluster cluster;
-  cluster.server->create(
+  cluster.create(
       r::services, "default",
       json::object{{"apiVersion", "v1"},
                    {"kind", "Service"},
@@ -116,23 +110,30 @@ TEST(SimReplicas, EndpointsFollowReadiness) {
   cluster.settle();
   cluster.kubelets();
   cluster.settle();
+  auto slices = [&] {
+    auto out = cluster.list(r::endpoint_slices);
+    std::erase_if(out, [](const json::object& slice) {
+      return base::string_at(json::value(slice), "metadata", "labels", "kubernetes.io/service-name") != "web";
+    });
+    return out;
+  };
   auto ready = [&] {
     size_t count = 0;
-    for (json::object& slice : cluster.server->list(r::endpoint_slices))
+    for (json::object& slice : slices())
       for (json::value& endpoint : slice["endpoints"].as_array())
         count += base::as_bool(base::find_path(endpoint, "conditions", "ready"));
     return count;
   };
   EXPECT_EQ(ready(), 150u);
-  EXPECT_EQ(cluster.server->list(r::endpoint_slices).size(), 2u);
-  const json::value endpoints(*cluster.server->get(r::endpoints, "default", "web"));
+  EXPECT_EQ(slices().size(), 2u);
+  const json::value endpoints(*cluster.get(r::endpoints, "default", "web"));
   const json::value& subset = endpoints.at("subsets").at(0);
   EXPECT_EQ(subset.at("addresses").as_array().size(), 150u);
   EXPECT_EQ(subset.at("ports").at(0).at("port").as_int64(), 80);
   // At rest nothing is written.
-  cluster.server->writes.clear();
-  cluster.settle();
-  EXPECT_EQ(cluster.server->writes, std::vector<std::string>());
+  cluster.network.writes.clear();
+  cluster.pass(60s);
+  EXPECT_EQ(cluster.network.writes, std::vector<std::string>());
   cluster.scale(r::replication_controllers, "web", 2);
   cluster.settle();
   cluster.kubelets();
@@ -144,31 +145,31 @@ TEST(SimNamespaces, AreFurnishedAndEmptied) {
   Cluster cluster;
   cluster.create_namespace("team");
   cluster.settle();
-  EXPECT_TRUE(cluster.server->get(r::service_accounts, "team", "default"));
-  ASSERT_TRUE(cluster.server->get(r::config_maps, "team", "kube-root-ca.crt"));
-  cluster.server->remove(r::config_maps, "team", "kube-root-ca.crt");
+  EXPECT_TRUE(cluster.get(r::service_accounts, "team", "default"));
+  ASSERT_TRUE(cluster.get(r::config_maps, "team", "kube-root-ca.crt"));
+  cluster.remove(r::config_maps, "team", "kube-root-ca.crt");
   cluster.settle();
-  EXPECT_TRUE(cluster.server->get(r::config_maps, "team", "kube-root-ca.crt"));
-  cluster.server->create(r::replica_sets, "team",
-                         json::object{{"apiVersion", "apps/v1"},
-                                      {"kind", "ReplicaSet"},
-                                      {"metadata", {{"name", "rs"}}},
-                                      {"spec",
-                                       {{"replicas", 3},
-                                        {"selector", {{"matchLabels", {{"app", "rs"}}}}},
-                                        {"template", Cluster::pod_template("rs")}}}});
+  EXPECT_TRUE(cluster.get(r::config_maps, "team", "kube-root-ca.crt"));
+  cluster.create(r::replica_sets, "team",
+                 json::object{{"apiVersion", "apps/v1"},
+                              {"kind", "ReplicaSet"},
+                              {"metadata", {{"name", "rs"}}},
+                              {"spec",
+                               {{"replicas", 3},
+                                {"selector", {{"matchLabels", {{"app", "rs"}}}}},
+                                {"template", Cluster::pod_template("rs")}}}});
   cluster.settle();
   cluster.kubelets();
   cluster.settle();
   EXPECT_EQ(cluster.active("team"), 3);
-  cluster.server->remove(r::namespaces, "", "team");
-  for (int i = 0; i < 60 && cluster.server->get(r::namespaces, "", "team"); ++i) {
+  cluster.remove(r::namespaces, "", "team");
+  for (int i = 0; i < 60 && cluster.get(r::namespaces, "", "team"); ++i) {
     cluster.kubelets();
     cluster.settle();
   }
-  EXPECT_FALSE(cluster.server->get(r::namespaces, "", "team"));
-  EXPECT_TRUE(cluster.server->list(r::pods, "team").empty());
-  EXPECT_TRUE(cluster.server->list(r::config_maps, "team").empty());
+  EXPECT_FALSE(cluster.get(r::namespaces, "", "team"));
+  EXPECT_TRUE(cluster.list(r::pods, "team").empty());
+  EXPECT_TRUE(cluster.list(r::config_maps, "team").empty());
 }
 
 TEST(SimScheduler, SaysWhyAndRetriesWhenItHelps) {
@@ -177,11 +178,12 @@ TEST(SimScheduler, SaysWhyAndRetriesWhenItHelps) {
                    {"kind", "Pod"},
                    {"metadata", {{"name", "big"}}},
                    {"spec",
-                    {{"containers", json::array{json::object{
-                                        {"name", "c"}, {"resources", {{"requests", {{"cpu", "12"}}}}}}}}}}};
-  cluster.server->create(r::pods, "default", pod);
+                    {{"containers",
+                      json::array{json::object{
+                          {"name", "c"}, {"image", "i"}, {"resources", {{"requests", {{"cpu", "12"}}}}}}}}}}};
+  cluster.create(r::pods, "default", pod);
   cluster.settle();
-  auto big = [&] { return json::value(*cluster.server->get(r::pods, "default", "big")); };
+  auto big = [&] { return json::value(*cluster.get(r::pods, "default", "big")); };
   const json::value seen = big();
   ASSERT_TRUE(base::find_path(seen, "status", "conditions"));
   EXPECT_EQ(
@@ -189,9 +191,9 @@ TEST(SimScheduler, SaysWhyAndRetriesWhenItHelps) {
       "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 Preemption is not "
       "helpful for scheduling.");
   EXPECT_EQ(base::string_at(seen.at("status").at("conditions").at(0), "reason"), "Unschedulable");
-  cluster.server->writes.clear();
+  cluster.network.writes.clear();
   cluster.settle();
-  EXPECT_TRUE(cluster.server->writes.empty()) << "it polls: " << cluster.server->writes[0];
+  EXPECT_TRUE(cluster.network.writes.empty()) << "it polls: " << cluster.network.writes[0];
   cluster.add_node("large", "32");
   cluster.settle();
   EXPECT_EQ(base::string_at(big(), "spec", "nodeName"), "large");
@@ -208,39 +210,43 @@ TEST(SimScheduler, SpreadsReplicasOverNodes) {
 }
 
 TEST(SimScheduler, PreemptionMakesRoomWhateverIsLost) {
-  for (uint64_t seed = 1; seed <= 6; ++seed) {
-    SCOPED_TRACE(fmt::format("seed {}", seed));
+  each_seed(6, [](uint64_t seed) {
     Cluster cluster(seed, 2);
+    for (int priority : {0, 1, 10})
+      cluster.create(
+          {"scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false}, "",
+          json::object{{"metadata", {{"name", fmt::format("of-{}", priority)}}}, {"value", priority}});
     auto create = [&](const std::string& name, const char* cpu, int priority) {
-      cluster.server->create(
+      cluster.create(
           r::pods, "default",
           json::object{
               {"apiVersion", "v1"},
               {"kind", "Pod"},
               {"metadata", {{"name", name}}},
               {"spec",
-               {{"priority", priority},
+               {{"priorityClassName", fmt::format("of-{}", priority)},
                 {"containers",
-                 json::array{json::object{{"name", "c"}, {"resources", {{"requests", {{"cpu", cpu}}}}}}}}}}});
+                 json::array{json::object{
+                     {"name", "c"}, {"image", "i"}, {"resources", {{"requests", {{"cpu", cpu}}}}}}}}}}});
     };
     for (int i = 0; i < 8; ++i) create(fmt::format("low-{}", i), "2", i % 2);
     for (int round = 0; round < 3; ++round) cluster.settle(), cluster.kubelets();
-    cluster.server->fail_before = cluster.server->fail_after = 0.15;
+    cluster.network.fail_before = cluster.network.fail_after = 0.15;
     create("high", "3", 10);  // two of the lowest on one of the nodes
     auto node_of = [&](const json::object& pod) {
       return base::string_at(json::value(pod), "spec", "nodeName");
     };
-    auto high_runs = [&] { return !node_of(*cluster.server->get(r::pods, "default", "high")).empty(); };
+    auto high_runs = [&] { return !node_of(*cluster.get(r::pods, "default", "high")).empty(); };
     for (int round = 0; round < 500 && !high_runs(); ++round) cluster.settle(), cluster.kubelets();
     EXPECT_TRUE(high_runs());
     int gone = 8;
     for (int i = 0; i < 8; ++i) {
-      const json::object* pod = cluster.server->get(r::pods, "default", fmt::format("low-{}", i));
+      const json::object* pod = cluster.get(r::pods, "default", fmt::format("low-{}", i));
       gone -= pod != nullptr;
       EXPECT_TRUE(pod || i % 2 == 0) << "the more important of the two kinds stays";
     }
     EXPECT_EQ(gone, 2);
-  }
+  });
 }
 
 }  // namespace simulated
