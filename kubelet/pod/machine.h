@@ -70,7 +70,19 @@ class Machine {
   virtual void clean_dead_sandbox(const std::string& uid, Done done) = 0;
 
   // ---- its directory, volumes and containers
-  virtual void make_directory(const std::string& uid, PodDirectory content, Done done) = 0;
+  // The Pod's directory, if it is asked for, and then some of its volumes. Each has an end of its own;
+  // without the directory none is tried.
+  struct VolumeWork {
+    std::optional<PodDirectory> directory = {};
+    std::vector<VolumeContent> volumes = {};
+    VolumeGroup group = {};
+  };
+  struct VolumesMade {
+    base::Status directory;
+    std::map<std::string, base::Status> volumes;
+  };
+  virtual void make_volumes(const std::string& uid, VolumeWork work,
+                            std::function<void(VolumesMade)> done) = 0;
   virtual void write_volumes(const std::string& uid, std::vector<VolumeContent> volumes,
                              std::optional<uint32_t> fs_group, Done done) = 0;
   virtual void remove_directory(const std::string& uid, bool logs_too, Done done) = 0;

@@ -93,11 +93,17 @@ void NodeMachine::clean_dead_sandbox(const std::string& uid, Done done) {
 
 // ---- disk ------------------------------------------------------------------------------------------------
 
-void NodeMachine::make_directory(const std::string& uid, PodDirectory content, Done done) {
-  on_disk<base::Status>(
+void NodeMachine::make_volumes(const std::string& uid, VolumeWork work,
+                               std::function<void(VolumesMade)> done) {
+  on_disk<VolumesMade>(
       uid,
-      [layout = view_.layout, uid, content = std::move(content)] {
-        return make_pod_directory(layout, uid, content);
+      [layout = view_.layout, uid, work = std::move(work)] {
+        VolumesMade made;
+        if (work.directory) made.directory = make_pod_directory(layout, uid, *work.directory);
+        if (!made.directory.ok()) return made;
+        for (const auto& volume : work.volumes)
+          made.volumes.emplace(volume.name, make_pod_volume(layout, uid, volume, work.group));
+        return made;
       },
       std::move(done));
 }

@@ -50,7 +50,7 @@ class NodeMachine final : public Machine {
   base::Result<std::unique_ptr<runtime::Pod>> connect_sandbox(const std::string& uid) override;
   base::Result<std::string> sandbox_address(const runtime::Pod::Sandbox& sandbox) override;
   void clean_dead_sandbox(const std::string& uid, Done done) override;
-  void make_directory(const std::string& uid, PodDirectory content, Done done) override;
+  void make_volumes(const std::string& uid, VolumeWork work, std::function<void(VolumesMade)> done) override;
   void write_volumes(const std::string& uid, std::vector<VolumeContent> volumes,
                      std::optional<uint32_t> fs_group, Done done) override;
   void remove_directory(const std::string& uid, bool logs_too, Done done) override;

@@ -85,12 +85,19 @@ struct SandboxSeen {
   bool stale = false;                   // its address is not of the node's range (any more): made anew
   Time stop_retry_at{};                 // kDone, and it could not be stopped
 };
-struct VolumesSeen {
+struct VolumeSeen {
   Step step = Step::kNone;
-  std::string error;
+  std::string error = {};  // kFailed: what of it, in the words of its Event
   Time retry_at{};
-  int failures = 0;             // in a row
-  bool unmount_failed = false;  // the last failure was to remove them
+  int failures = 0;  // in a row
+};
+struct VolumesSeen {
+  VolumeSeen directory;                    // of the Pod: hosts, resolv.conf, /dev/shm; before all volumes
+  std::map<std::string, VolumeSeen> each;  // by the names of the Pod's volumes
+  VolumeSeen claims;                       // kDone: what they stand for is known
+  VolumeSeen refresh;                      // of the contents of those that are done; never kDone
+  bool outdated = false;                   // what they were written from has changed since
+  VolumeSeen removal;                      // never kDone: then all of these are anew
 };
 struct TokenSeen {
   bool asked = false;  // the API server was, and has not answered

@@ -13,6 +13,13 @@ namespace {
 
 using std::chrono::seconds;
 
+bool making_volumes(const VolumesSeen& volumes) {
+  return volumes.directory.step == Step::kBusy || volumes.claims.step == Step::kBusy ||
+         volumes.refresh.step == Step::kBusy ||
+         std::any_of(volumes.each.begin(), volumes.each.end(),
+                     [](const auto& named) { return named.second.step == Step::kBusy; });
+}
+
 class Planner {
  public:
   Planner(const api::Pod& pod, const PodObserved& seen, Time now)
@@ -50,10 +57,10 @@ class Planner {
       return act({.kind = Action::Kind::kStopSandbox});
     }
     sandbox_ = step(seen_.sandbox.step, seen_.sandbox.retry_at, Action::Kind::kStartSandbox);
-    const bool tokens = fetch_tokens(true);
-    volumes_ = seen_.volumes.step == Step::kDone ||
-               (tokens && seen_.objects_loaded &&
-                step(seen_.volumes.step, seen_.volumes.retry_at, Action::Kind::kMountVolumes));
+    fetch_tokens(true);
+    volumes_ = has_volumes(pod_, seen_);
+    if (volumes_) refresh_volumes();
+    else mount_volumes();
 
     bool initialized = true;
     for (const api::Container& c : spec_.init_containers) {
@@ -79,20 +86,67 @@ class Planner {
     }
   }
 
-  // True when all are held. Those that are held are renewed to the end: a Pod may need its token while it
-  // shuts down.
-  bool fetch_tokens(bool missing_too) {
+  // Those that are held are renewed to the end: a Pod may need its token while it shuts down.
+  void fetch_tokens(bool missing_too) {
     static const TokenSeen none;
-    bool all = true;
     for (const TokenKey& key : tokens(pod_)) {
       auto it = seen_.tokens.find(key);
       const TokenSeen& token = it == seen_.tokens.end() ? none : it->second;
-      all &= token.held;
       if (token.asked || (!token.held && !missing_too)) continue;
       if (now_ < token.due) wake(token.due);
       else act({.kind = Action::Kind::kFetchToken, .token = key});
     }
-    return all;
+  }
+
+  // Each is made as soon as what it needs is known; those that are due go in one hop.
+  void mount_volumes() {
+    const VolumesSeen& volumes = seen_.volumes;
+    // The directory's files name the address, which comes with the sandbox that is planned before.
+    const bool address = spec_.host_network.value_or(false) || !seen_.sandbox.ip.empty() ||
+                         (!plan_.actions.empty() && plan_.actions[0].kind == Action::Kind::kStartSandbox);
+    if (volumes.removal.step == Step::kBusy || !address) return;
+    bool due = volumes.directory.step != Step::kDone;
+    if (due && !is_due(volumes.directory)) return;
+    Action action{.kind = Action::Kind::kMountVolumes};
+    for (const api::Volume& v : spec_.volumes) {
+      static const VolumeSeen none;
+      auto it = volumes.each.find(v.name);
+      const VolumeSeen& volume = it == volumes.each.end() ? none : it->second;
+      if (volume.step == Step::kDone || !has_needs(v) || !is_due(volume)) continue;
+      action.volumes.push_back(v.name);
+      due = true;
+    }
+    if (due) act(std::move(action));
+  }
+  bool is_due(const VolumeSeen& volume) {
+    if (volume.step == Step::kBusy) return false;
+    if (volume.step != Step::kFailed || now_ >= volume.retry_at) return true;
+    wake(volume.retry_at);
+    return false;
+  }
+  bool has_needs(const api::Volume& v) {
+    const VolumeNeeds needs = needs_of(v);
+    if (needs.claim && seen_.volumes.claims.step != Step::kDone) {
+      const bool asked = std::any_of(plan_.actions.begin(), plan_.actions.end(),
+                                     [](const Action& a) { return a.kind == Action::Kind::kFetchClaims; });
+      if (!asked && is_due(seen_.volumes.claims)) act({.kind = Action::Kind::kFetchClaims});
+      return false;
+    }
+    return (needs.objects.empty() || seen_.objects_loaded) &&
+           std::all_of(needs.tokens.begin(), needs.tokens.end(), [&](const TokenKey& key) {
+             auto it = seen_.tokens.find(key);
+             return it != seen_.tokens.end() && it->second.held;
+           });
+  }
+  // New contents of ConfigMaps, Secrets, labels and tokens reach the running containers. After a restart of
+  // the kubelet tokens and objects are to be known first.
+  void refresh_volumes() {
+    if (!seen_.volumes.outdated || !seen_.objects_loaded ||
+        std::none_of(spec_.volumes.begin(), spec_.volumes.end(), is_written))
+      return;
+    for (const TokenKey& key : tokens(pod_))
+      if (auto it = seen_.tokens.find(key); it == seen_.tokens.end() || !it->second.held) return;
+    if (is_due(seen_.volumes.refresh)) act({.kind = Action::Kind::kRefreshVolumes});
   }
 
   bool init_done(const api::Container& c) const {
@@ -271,7 +325,10 @@ class Planner {
   }
 
   void tear_down() {
-    if (seen_.sandbox.step != Step::kNone) fetch_tokens(false);
+    if (seen_.sandbox.step != Step::kNone) {
+      fetch_tokens(false);
+      if (has_volumes(pod_, seen_)) refresh_volumes();
+    }
     const int64_t grace = seen_.gone_from_api && !is_terminating(pod_) ? 2 : grace_of(pod_);
     bool all_down = true;
     for (const api::Container& c : spec_.containers) all_down &= down(c, grace);
@@ -281,15 +338,16 @@ class Planner {
     for (auto c = spec_.init_containers.rbegin(); all_down && c != spec_.init_containers.rend(); ++c)
       if (is_sidecar(*c)) all_down &= down(*c, grace);
     if (!all_down) return;
-    if (seen_.sandbox.step == Step::kBusy || seen_.volumes.step == Step::kBusy) return;
+    if (seen_.sandbox.step == Step::kBusy || making_volumes(seen_.volumes) ||
+        seen_.volumes.removal.step == Step::kBusy)
+      return;
     if (seen_.sandbox.step == Step::kDone) {
       if (now_ < seen_.sandbox.stop_retry_at) return wake(seen_.sandbox.stop_retry_at);
       return act({.kind = Action::Kind::kStopSandbox});
     }
-    if (seen_.volumes.step != Step::kNone) {
-      // What could not be made is removed at once.
-      if (seen_.volumes.unmount_failed && now_ < seen_.volumes.retry_at) return wake(seen_.volumes.retry_at);
-      return act({.kind = Action::Kind::kUnmountVolumes});
+    if (seen_.volumes.directory.step != Step::kNone) {
+      if (is_due(seen_.volumes.removal)) act({.kind = Action::Kind::kUnmountVolumes});
+      return;
     }
     if (seen_.gone_from_api || seen_.removed == Step::kDone) {
       plan_.finished = true;
@@ -311,7 +369,7 @@ class Planner {
 // On the way up: on the way down each word counts, since an endpoint or a successor waits for it.
 bool in_motion(const api::Pod& pod, const PodObserved& seen, Time now) {
   if (is_terminating(pod) || seen.gone_from_api || !terminal_phase(pod, seen, now).empty()) return false;
-  if (seen.sandbox.step == Step::kBusy || seen.volumes.step == Step::kBusy) return true;
+  if (seen.sandbox.step == Step::kBusy || making_volumes(seen.volumes)) return true;
   return std::any_of(seen.containers.begin(), seen.containers.end(), [](const auto& named) {
     const ContainerSeen& c = named.second;
     return c.run == Run::kStarting || c.prepared == Step::kBusy || c.image.looking;
@@ -333,7 +391,13 @@ std::string Action::text() const {
     case Kind::kFetchToken:
       return "fetch-token " + (token.audience.empty() ? "" : token.audience + " ") +
              std::to_string(token.expiration_seconds) + "s";
-    case Kind::kMountVolumes: return "mount-volumes";
+    case Kind::kFetchClaims: return "fetch-claims";
+    case Kind::kMountVolumes: {
+      std::string out = "mount-volumes";
+      for (const auto& name : volumes) out += " " + name;
+      return out;
+    }
+    case Kind::kRefreshVolumes: return "refresh-volumes";
     case Kind::kPull: return "pull " + image;
     case Kind::kPrepare: return "prepare " + container + " attempt " + std::to_string(attempt);
     case Kind::kStart: return "start " + container + " attempt " + std::to_string(attempt);
@@ -423,6 +487,26 @@ Duration restart_wait(const ContainerSeen& seen, Time now) {
   if (seen.backoff == Duration::zero() || now - seen.backoff_at > kBackoffForget) return {};
   const Time due = seen.exit.finished_at + seen.backoff;
   return due > now ? due - now : Duration::zero();
+}
+
+bool has_volumes(const api::Pod& pod, const PodObserved& seen) {
+  const auto& volumes = spec_of(pod).volumes;
+  return seen.volumes.directory.step == Step::kDone &&
+         std::all_of(volumes.begin(), volumes.end(), [&](const api::Volume& v) {
+           auto it = seen.volumes.each.find(v.name);
+           return it != seen.volumes.each.end() && it->second.step == Step::kDone;
+         });
+}
+
+void contents_changed(const api::Pod& pod, PodObserved& seen, const TokenKey* token) {
+  for (const api::Volume& v : spec_of(pod).volumes) {
+    auto it = seen.volumes.each.find(v.name);
+    if (!is_written(v) || it == seen.volumes.each.end() ||
+        (it->second.step != Step::kDone && it->second.step != Step::kBusy))
+      continue;
+    const auto tokens = needs_of(v).tokens;
+    seen.volumes.outdated |= !token || std::find(tokens.begin(), tokens.end(), *token) != tokens.end();
+  }
 }
 
 bool is_initialized(const api::Pod& pod, const PodObserved& seen) {

@@ -20,7 +20,9 @@ struct Action {
   enum class Kind {
     kStartSandbox,
     kFetchToken,
+    kFetchClaims,
     kMountVolumes,
+    kRefreshVolumes,
     kPull,
     kPrepare,
     kStart,
@@ -35,6 +37,7 @@ struct Action {
     kDelete,
   } kind;
   std::string container = {};
+  std::vector<std::string> volumes = {};  // by name; the Pod's directory comes with the first
   int attempt = 0;
   std::string image = {};
   TokenKey token = {};
@@ -73,6 +76,11 @@ bool should_restart(const api::Pod& pod, const api::Container& container, bool i
                     const ContainerSeen& seen);
 // Init containers are through, for this sandbox.
 bool is_initialized(const api::Pod& pod, const PodObserved& seen);
+// Its directory and all its volumes are there.
+bool has_volumes(const api::Pod& pod, const PodObserved& seen);
+// What volumes are written from has changed: of any kind, or this token. Those not made yet will have it
+// anyway.
+void contents_changed(const api::Pod& pod, PodObserved& seen, const TokenKey* token = nullptr);
 // "Succeeded", "Failed" or "" while it goes on.
 std::string terminal_phase(const api::Pod& pod, const PodObserved& seen, Time now);
 bool deadline_passed(const api::Pod& pod, const PodObserved& seen, Time now);

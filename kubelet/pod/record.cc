@@ -80,11 +80,14 @@ json::value encode_record(const PodObserved& seen) {
     o["readiness"] = put(c.readiness);
     containers[name] = std::move(o);
   }
+  json::object volumes;
+  for (const auto& [name, volume] : seen.volumes.each) volumes[name] = static_cast<int>(volume.step);
   return json::object{{"firstSeen", ns(seen.first_seen)},
                       {"sandbox", json::object{{"step", static_cast<int>(seen.sandbox.step)},
                                                {"attempt", seen.sandbox.attempt},
                                                {"ip", seen.sandbox.ip}}},
-                      {"volumes", static_cast<int>(seen.volumes.step)},
+                      {"directory", static_cast<int>(seen.volumes.directory.step)},
+                      {"volumes", std::move(volumes)},
                       {"containers", std::move(containers)}};
 }
 
@@ -98,7 +101,10 @@ base::Result<PodObserved> decode_record(const json::value& in) {
     seen.sandbox.attempt = static_cast<int>(base::as_int(base::find(*sandbox, "attempt")));
     seen.sandbox.ip = base::string_at(*sandbox, "ip");
   }
-  seen.volumes.step = get_step(in, "volumes");
+  seen.volumes.directory.step = get_step(in, "directory");
+  if (const json::value* volumes = base::find(in, "volumes"); volumes && volumes->is_object())
+    for (const auto& [name, step] : volumes->get_object())
+      seen.volumes.each[std::string(name)].step = get_step(*volumes, std::string(name).c_str());
   const json::value* containers = base::find(in, "containers");
   if (const json::object* object = containers->if_object()) {
     for (const auto& [name, o] : *object) {

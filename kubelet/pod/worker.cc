@@ -85,7 +85,7 @@ void PodWorker::update(api::Pod pod) {
   pod_ = std::move(pod);
   if (meta_changed) {
     drop_prepared();
-    refresh_volumes();
+    contents_changed(pod_, seen_);
   }
   schedule();
 }
@@ -111,8 +111,8 @@ void PodWorker::look_again() {
 void PodWorker::objects_changed() {
   for (auto& [name, c] : seen_.containers) c.config_error.clear();
   drop_prepared();
-  if (seen_.volumes.step == Step::kFailed) seen_.volumes.retry_at = {};
-  refresh_volumes();
+  for (auto& [name, volume] : seen_.volumes.each) volume.retry_at = {};
+  contents_changed(pod_, seen_);
   schedule();
 }
 
@@ -176,7 +176,9 @@ void PodWorker::act(const Action& action) {
   switch (action.kind) {
     case Kind::kStartSandbox: return start_sandbox();
     case Kind::kFetchToken: return fetch_token(action.token);
-    case Kind::kMountVolumes: return mount_volumes();
+    case Kind::kFetchClaims: return fetch_claims();
+    case Kind::kMountVolumes: return mount_volumes(action);
+    case Kind::kRefreshVolumes: return refresh_volumes();
     case Kind::kPull: return pull(action);
     case Kind::kPrepare: return prepare_container(action);
     case Kind::kStart: return start_container(action);
@@ -281,7 +283,10 @@ void PodWorker::delete_pod() {
 
 void PodWorker::recover() {
   // Half made or half removed: to be done again, whichever it was.
-  if (seen_.volumes.step == Step::kBusy) seen_.volumes.step = Step::kFailed;
+  if (seen_.volumes.directory.step == Step::kBusy) seen_.volumes.directory.step = Step::kFailed;
+  for (auto& [name, volume] : seen_.volumes.each)
+    if (volume.step == Step::kBusy) volume.step = Step::kFailed;
+  seen_.volumes.outdated = true;
   for (auto& [name, c] : seen_.containers) {
     c.removing = false;
     // A hook that was under way is run again: at least once, as Kubernetes promises.
@@ -365,7 +370,6 @@ void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
   check_address();
   // Made but perhaps not yet attached when we were killed: attaching again changes nothing.
   if (seen_.sandbox.step == Step::kBusy) attach_network();
-  if (seen_.volumes.step == Step::kDone) refresh_volumes();
   base::log::info("pod {}/{}: found running again", pod_.metadata.namespace_, pod_.metadata.name);
   schedule();
 }

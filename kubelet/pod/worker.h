@@ -74,10 +74,12 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void stop_failed(const base::Error& error);
   void sandbox_stopped();
   void clean_lost();
-  void mount_volumes();
-  void make_directory();
+  void fetch_claims();
+  void mount_volumes(const Action& action);
+  void volumes_made(const std::vector<std::string>& asked, bool directory, const Machine::VolumesMade& made);
+  void volume_failed(VolumeSeen& volume, const base::Error& error);
+  VolumeGroup volume_group() const;
   void refresh_volumes();
-  void volumes_failed(const base::Error& error);
   void fetch_token(const TokenKey& key);
   void token_came(const TokenKey& key, const base::Result<base::json::value>& result);
   void unmount_volumes();
@@ -137,8 +139,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<std::string, std::unique_ptr<ExecRun>> exec_runs_;
   std::map<std::string, Machine::Timer> sleeps_;
   std::map<TokenKey, std::string> tokens_;
-  std::optional<Claims> claims_;  // once the API server has said what they stand for
-  bool refreshing_ = false, refresh_again_ = false;
+  Claims claims_;  // once the API server has said what they stand for
 };
 
 }  // namespace kubelet

@@ -232,7 +232,9 @@ void PodWorker::sandbox_stopped() {
   seen_.sandbox.stop_retry_at = {};
   if (std::exchange(seen_.sandbox.stale, false)) {
     ++seen_.sandbox.attempt;
-    seen_.volumes.step = Step::kNone;  // files that name the address are written again
+    // Files that name the address are written again.
+    seen_.volumes.directory.step = Step::kFailed;
+    for (auto& [name, volume] : seen_.volumes.each) volume.step = Step::kFailed;
   }
   containers_died();
   machine_.post([weak = weak_from_this()] {
@@ -243,14 +245,14 @@ void PodWorker::sandbox_stopped() {
 
 // ---- volumes ---------------------------------------------------------------------------------
 
-void PodWorker::mount_volumes() {
-  seen_.volumes.step = Step::kBusy;
-  if (claims_of(pod_).empty()) return make_directory();
+void PodWorker::fetch_claims() {
+  seen_.volumes.claims.step = Step::kBusy;
   machine_.fetch_claims(pod_, once<base::Result<Claims>>([](PodWorker& self, base::Result<Claims> claims) {
-                          if (self.finished_ || self.seen_.volumes.step != Step::kBusy) return;
-                          if (!claims.ok()) return self.volumes_failed(claims.error());
+                          self.schedule();
+                          if (!claims.ok())
+                            return self.volume_failed(self.seen_.volumes.claims, claims.error());
                           self.claims_ = std::move(*claims);
-                          self.make_directory();
+                          self.seen_.volumes.claims = {.step = Step::kDone};
                         }));
 }
 
@@ -270,8 +272,8 @@ void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>&
     base::log::warning("pod {}/{}: request service account token: {}", pod_.metadata.namespace_,
                        pod_.metadata.name, result.error().message());
     token.due = machine_.now() + token_retry(token.failures++);
-    if (!token.held && seen_.volumes.step != Step::kDone && !on_the_way_down())
-      volumes_failed(result.error());
+    if (!token.held && !has_volumes(pod_, seen_) && !on_the_way_down())
+      event(true, "FailedMount", result.error().message());
     return;
   }
   token.held = true;
@@ -282,100 +284,111 @@ void PodWorker::token_came(const TokenKey& key, const base::Result<json::value>&
       end && *end > machine_.now())
     life = *end - machine_.now();
   token.due = machine_.now() + token_renewal(life);
-  if (seen_.volumes.step == Step::kFailed && !seen_.volumes.unmount_failed) seen_.volumes.retry_at = {};
-  refresh_volumes();
+  contents_changed(pod_, seen_, &key);
 }
 
-void PodWorker::make_directory() {
-  if (seen_.sandbox.ip.empty() && !spec_of(pod_).host_network.value_or(false)) {
-    // The address is chosen by start_sandbox, which is planned before this.
-    return volumes_failed(base::make_error(base::Kind::kUnavailable, "make Pod directory", uid(),
-                                           "the Pod has no address yet"));
+void PodWorker::mount_volumes(const Action& action) {
+  VolumesSeen& seen = seen_.volumes;
+  const VolumeSources sources{.env = env_sources(), .tokens = tokens_, .claims = claims_};
+  Machine::VolumeWork work{.group = volume_group()};
+  if (seen.directory.step != Step::kDone) {
+    seen.directory.step = Step::kBusy;
+    work.directory = PodDirectory{.hosts = pod_hosts(pod_, sources.env.pod_ip, view().dns, view().node_name),
+                                  .resolv_conf = pod_resolv_conf(pod_, view().dns),
+                                  .hostname = pod_hostname(pod_, view().node_name),
+                                  .shm = !spec_of(pod_).host_ipc.value_or(false)};
   }
-  VolumeSources sources{.env = env_sources(), .tokens = tokens_, .claims = claims_.value_or(Claims())};
-  auto volumes = plan_volumes(pod_, sources);
-  if (!volumes.ok()) return volumes_failed(volumes.error());
-  PodDirectory content;
-  const std::string ip = sources.env.pod_ip;
-  content.hosts = pod_hosts(pod_, ip, view().dns, view().node_name);
-  content.resolv_conf = pod_resolv_conf(pod_, view().dns);
-  content.hostname = pod_hostname(pod_, view().node_name);
-  content.shm = !spec_of(pod_).host_ipc.value_or(false);
-  if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
-    content.fs_group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
-  content.group_on_mismatch = spec_of(pod_).security_context &&
-                              spec_of(pod_).security_context->fs_group_change_policy == "OnRootMismatch";
-  content.volumes = std::move(*volumes);
-  machine_.make_directory(uid(), std::move(content),
-                          once<base::Status>([](PodWorker& self, base::Status status) {
-                            if (!status.ok()) return self.volumes_failed(status.error());
-                            self.seen_.volumes = {};
-                            self.seen_.volumes.step = Step::kDone;
-                            self.schedule();
-                          }));
+  for (const api::Volume& v : spec_of(pod_).volumes) {
+    if (std::find(action.volumes.begin(), action.volumes.end(), v.name) == action.volumes.end()) continue;
+    auto content = plan_volume(pod_, v, sources);
+    if (!content.ok()) {
+      volume_failed(seen.each[v.name], content.error());
+      continue;
+    }
+    seen.each[v.name].step = Step::kBusy;
+    work.volumes.push_back(std::move(*content));
+  }
+  if (!work.directory && work.volumes.empty()) return;
+  using Made = Machine::VolumesMade;
+  std::vector<std::string> asked;
+  for (const auto& volume : work.volumes) asked.push_back(volume.name);
+  const bool directory = work.directory.has_value();
+  machine_.make_volumes(uid(), std::move(work),
+                        once<Made>([asked = std::move(asked), directory](PodWorker& self, Made made) {
+                          self.volumes_made(asked, directory, made);
+                        }));
 }
 
-void PodWorker::volumes_failed(const base::Error& error) {
-  seen_.volumes.step = Step::kFailed;
-  seen_.volumes.unmount_failed = false;
-  seen_.volumes.error =
-      error.reason.starts_with("MountVolume") || error.reason.starts_with("Unable to attach or mount")
-          ? error.reason
-          : error.message();
-  seen_.volumes.retry_at = machine_.now() + retry_wait(seen_.volumes.failures++, seconds(120));
-  event(true, "FailedMount", seen_.volumes.error);
+void PodWorker::volumes_made(const std::vector<std::string>& asked, bool directory,
+                             const Machine::VolumesMade& made) {
+  auto settle = [this](VolumeSeen& volume, const base::Status& status) {
+    if (status.ok()) volume = {.step = Step::kDone};
+    else volume_failed(volume, status.error());
+  };
+  if (directory) settle(seen_.volumes.directory, made.directory);
+  for (const auto& name : asked)
+    if (auto it = made.volumes.find(name); it != made.volumes.end())
+      settle(seen_.volumes.each[name], it->second);
+    else seen_.volumes.each[name].step = Step::kNone;  // not tried
   schedule();
 }
 
-// New contents of ConfigMaps, Secrets, labels and tokens reach the running containers.
+void PodWorker::volume_failed(VolumeSeen& volume, const base::Error& error) {
+  volume.step = Step::kFailed;
+  volume.error =
+      error.reason.starts_with("MountVolume") || error.reason.starts_with("Unable to attach or mount")
+          ? error.reason
+          : error.message();
+  volume.retry_at = machine_.now() + retry_wait(volume.failures++, seconds(120));
+  event(true, "FailedMount", volume.error);
+}
+
+VolumeGroup PodWorker::volume_group() const {
+  VolumeGroup out;
+  const auto& context = spec_of(pod_).security_context;
+  if (context && context->fs_group) out.fs_group = static_cast<uint32_t>(*context->fs_group);
+  out.on_mismatch = context && context->fs_group_change_policy == "OnRootMismatch";
+  return out;
+}
+
+// Files alone: what claims stand for stays where it is. What can't be told now is left as it is: only a start
+// needs everything.
 void PodWorker::refresh_volumes() {
-  if (seen_.volumes.step != Step::kDone || recovering_ || finished_) return;
-  if (refreshing_) {
-    refresh_again_ = true;
-    return;
-  }
-  // After a restart of the kubelet; token_came() comes back here.
-  for (const auto& key : kubelet::tokens(pod_))
-    if (!tokens_.contains(key)) return;
-  if (!machine_.loaded(pod_.metadata.namespace_, references(pod_))) return;
-  // Files alone are refreshed: what claims stand for stays where it is.
-  Claims claims;
-  for (const auto& [volume, claim] : claims_of(pod_)) claims[volume] = {};
-  auto volumes = plan_volumes(pod_, {.env = env_sources(), .tokens = tokens_, .claims = std::move(claims)});
-  if (!volumes.ok()) return;  // it runs with what it has: only a start needs everything
-  std::erase_if(*volumes, [](const auto& v) { return v.kind != VolumeContent::Kind::kFiles; });
-  if (volumes->empty()) return;
-  std::optional<uint32_t> group;
-  if (spec_of(pod_).security_context && spec_of(pod_).security_context->fs_group)
-    group = static_cast<uint32_t>(*spec_of(pod_).security_context->fs_group);
-  refreshing_ = true;
-  machine_.write_volumes(uid(), std::move(*volumes), group,
+  seen_.volumes.outdated = false;
+  const VolumeSources sources{.env = env_sources(), .tokens = tokens_};
+  std::vector<VolumeContent> volumes;
+  for (const api::Volume& v : spec_of(pod_).volumes)
+    if (is_written(v))
+      if (auto content = plan_volume(pod_, v, sources); content.ok()) volumes.push_back(std::move(*content));
+  if (volumes.empty()) return;
+  seen_.volumes.refresh.step = Step::kBusy;
+  machine_.write_volumes(uid(), std::move(volumes), volume_group().fs_group,
                          once<base::Status>([](PodWorker& self, base::Status status) {
-                           self.refreshing_ = false;
-                           self.schedule();  // an unmount may wait
-                           if (!status.ok()) self.event(true, "FailedMount", status.error().message());
-                           if (std::exchange(self.refresh_again_, false)) self.refresh_volumes();
+                           self.schedule();
+                           VolumesSeen& seen = self.seen_.volumes;
+                           if (status.ok()) {
+                             seen.refresh = {};
+                             return;
+                           }
+                           seen.outdated = true;
+                           self.volume_failed(seen.refresh, status.error());
                          }));
 }
 
 void PodWorker::unmount_volumes() {
-  if (refreshing_) {  // its thread writes there; it comes back here
-    seen_.volumes.step = Step::kFailed;
-    return;
-  }
   drop_prepared();
-  seen_.volumes.step = Step::kBusy;
+  seen_.volumes.removal.step = Step::kBusy;
   const bool all = is_terminating(pod_) || seen_.gone_from_api;
   machine_.remove_directory(uid(), all, once<base::Status>([](PodWorker& self, base::Status status) {
-                              if (!status.ok()) {
-                                self.seen_.volumes.unmount_failed = true;
-                                self.seen_.volumes.step = Step::kFailed;
-                                self.seen_.volumes.retry_at = self.machine_.now() + seconds(2);
-                                self.event(true, "FailedUnMount", status.error().message());
-                              } else {
-                                self.seen_.volumes = {};
-                              }
                               self.schedule();
+                              if (status.ok()) {
+                                self.seen_.volumes = {};
+                                return;
+                              }
+                              VolumeSeen& removal = self.seen_.volumes.removal;
+                              removal.step = Step::kFailed;
+                              removal.retry_at = self.machine_.now() + seconds(2);
+                              self.event(true, "FailedUnMount", status.error().message());
                             }));
 }
 

@@ -200,14 +200,16 @@ base::Status make_pod_directory(const Layout& layout, const std::string& uid, co
   TRY(put("resolv.conf", content.resolv_conf));
   TRY(put("hostname", content.hostname + "\n"));
   if (content.shm) TRY(mount_tmpfs(dir + "/shm", "mode=1777,size=65536k"));
-  TRY(sys::mkdir_all(layout.volumes(uid), 0755));
-  for (const auto& v : content.volumes) {
-    const std::string path = layout.volume(uid, v.name),
-                      failed = "MountVolume.SetUp failed for volume \"" + v.name + "\"";
-    if (v.kind == VolumeContent::Kind::kClaimed)
-      TRY_WRAP(link_claimed(path, v.claimed, content.fs_group, content.group_on_mismatch), failed, "");
-    else TRY_WRAP(make_volume(path, v, content.fs_group), failed, "");
-  }
+  return sys::mkdir_all(layout.volumes(uid), 0755);
+}
+
+base::Status make_pod_volume(const Layout& layout, const std::string& uid, const VolumeContent& v,
+                             const VolumeGroup& group) {
+  const std::string path = layout.volume(uid, v.name),
+                    failed = "MountVolume.SetUp failed for volume \"" + v.name + "\"";
+  if (v.kind == VolumeContent::Kind::kClaimed)
+    TRY_WRAP(link_claimed(path, v.claimed, group.fs_group, group.on_mismatch), failed, "");
+  else TRY_WRAP(make_volume(path, v, group.fs_group), failed, "");
   return {};
 }
 

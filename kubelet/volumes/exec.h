@@ -16,11 +16,15 @@ namespace kubelet {
 struct PodDirectory {
   std::string hosts, resolv_conf, hostname;  // contents
   bool shm = true;                           // a tmpfs of its own for /dev/shm (not with hostIPC)
-  std::optional<uint32_t> fs_group;
-  bool group_on_mismatch = false;  // fsGroupChangePolicy OnRootMismatch
-  std::vector<VolumeContent> volumes;
 };
+struct VolumeGroup {
+  std::optional<uint32_t> fs_group;
+  bool on_mismatch = false;  // fsGroupChangePolicy OnRootMismatch
+};
+// The Pod's directory, and then each of its volumes, whose errors name them.
 base::Status make_pod_directory(const Layout& layout, const std::string& uid, const PodDirectory& content);
+base::Status make_pod_volume(const Layout& layout, const std::string& uid, const VolumeContent& volume,
+                             const VolumeGroup& group);
 base::Status make_volume(const std::string& path, const VolumeContent& volume,
                          std::optional<uint32_t> fs_group);
 // A claimed volume is a link to where its data lies, which is made and mounted if need be: it is found again

@@ -117,8 +117,8 @@ base::Status add_projection(const api::Pod& pod, const api::VolumeProjection& so
       "unsupported projected source: use configMap, secret, downwardAPI or serviceAccountToken");
 }
 
-base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& v,
-                                        const VolumeSources& sources) {
+base::Result<VolumeContent> content_of(const api::Pod& pod, const api::Volume& v,
+                                       const VolumeSources& sources) {
   VolumeContent out;
   out.name = v.name;
   auto mode = [](const std::optional<int32_t>& m) { return m ? static_cast<uint32_t>(*m) : 0644u; };
@@ -166,20 +166,31 @@ base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& 
 
 }  // namespace
 
+VolumeNeeds needs_of(const api::Volume& v) {
+  VolumeNeeds out;
+  out.claim = v.persistent_volume_claim || v.ephemeral;
+  if (v.config_map) out.objects.push_back({ObjectKind::kConfigMap, v.config_map->name});
+  if (v.secret) out.objects.push_back({ObjectKind::kSecret, v.secret->secret_name});
+  if (!v.projected) return out;
+  for (const auto& s : v.projected->sources) {
+    if (s.config_map) out.objects.push_back({ObjectKind::kConfigMap, s.config_map->name});
+    if (s.secret) out.objects.push_back({ObjectKind::kSecret, s.secret->name});
+    if (s.service_account_token)
+      out.tokens.push_back(
+          {s.service_account_token->audience, s.service_account_token->expiration_seconds.value_or(3600)});
+  }
+  return out;
+}
+
+bool is_written(const api::Volume& v) { return v.config_map || v.secret || v.downward_api || v.projected; }
+
 std::vector<Reference> references(const api::Pod& pod) {
   std::vector<Reference> out;
   auto map = [&](const std::string& name) { out.push_back({ObjectKind::kConfigMap, name}); };
   auto secret = [&](const std::string& name) { out.push_back({ObjectKind::kSecret, name}); };
   const api::PodSpec& spec = spec_of(pod);
-  for (const auto& v : spec.volumes) {
-    if (v.config_map) map(v.config_map->name);
-    if (v.secret) secret(v.secret->secret_name);
-    if (!v.projected) continue;
-    for (const auto& s : v.projected->sources) {
-      if (s.config_map) map(s.config_map->name);
-      if (s.secret) secret(s.secret->name);
-    }
-  }
+  for (const auto& v : spec.volumes)
+    for (auto& reference : needs_of(v).objects) out.push_back(std::move(reference));
   auto look = [&](const api::Container& c) {
     for (const auto& from : c.env_from) {
       if (from.config_map_ref) map(from.config_map_ref->name);
@@ -203,11 +214,7 @@ std::vector<Reference> references(const api::Pod& pod) {
 std::vector<TokenKey> tokens(const api::Pod& pod) {
   std::vector<TokenKey> out;
   for (const auto& v : spec_of(pod).volumes)
-    if (v.projected)
-      for (const auto& s : v.projected->sources)
-        if (s.service_account_token)
-          out.push_back({s.service_account_token->audience,
-                         s.service_account_token->expiration_seconds.value_or(3600)});
+    for (auto& token : needs_of(v).tokens) out.push_back(std::move(token));
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
@@ -221,18 +228,13 @@ base::Duration token_retry(int failures_before) {
                                   std::chrono::seconds(60));
 }
 
-base::Result<std::vector<VolumeContent>> plan_volumes(const api::Pod& pod, const VolumeSources& sources) {
-  std::vector<VolumeContent> out;
-  for (const auto& v : spec_of(pod).volumes) {
-    auto content = plan_volume(pod, v, sources);
-    if (!content.ok()) {
-      base::Error error = content.error();
-      error.reason = "MountVolume.SetUp failed for volume \"" + v.name + "\" : " + error.reason;
-      return error;
-    }
-    out.push_back(std::move(*content));
-  }
-  return out;
+base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& v,
+                                        const VolumeSources& sources) {
+  auto content = content_of(pod, v, sources);
+  if (content.ok()) return content;
+  base::Error error = content.error();
+  error.reason = "MountVolume.SetUp failed for volume \"" + v.name + "\" : " + error.reason;
+  return error;
 }
 
 }  // namespace kubelet

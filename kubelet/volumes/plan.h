@@ -60,7 +60,16 @@ std::vector<TokenKey> tokens(const api::Pod& pod);
 base::Duration token_renewal(base::Duration life);
 base::Duration token_retry(int failures_before);
 
+// What must be known before a volume can be made.
+struct VolumeNeeds {
+  std::vector<Reference> objects;
+  std::vector<TokenKey> tokens;
+  bool claim = false;
+};
+VolumeNeeds needs_of(const api::Volume& volume);
+bool is_written(const api::Volume& volume);  // its files are ours, and change with what they are made from
 // kInvalid names the volume: 'volume "x": configmap "y" not found'.
-base::Result<std::vector<VolumeContent>> plan_volumes(const api::Pod& pod, const VolumeSources& sources);
+base::Result<VolumeContent> plan_volume(const api::Pod& pod, const api::Volume& volume,
+                                        const VolumeSources& sources);
 
 }  // namespace kubelet

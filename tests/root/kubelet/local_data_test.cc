@@ -134,11 +134,11 @@ TEST_F(LocalDataTest, APodsDirectoryGoesAndTheDataStays) {
   volume.kind = VolumeContent::Kind::kClaimed;
   ASSERT_TRUE(sys::mkdir_all(root_ + "/elsewhere").ok());
   volume.claimed = {"pv", false, root_ + "/elsewhere", 0, true};
-  content.volumes = {volume};
   ASSERT_TRUE(make_pod_directory(layout, "u1", content).ok());
+  ASSERT_TRUE(make_pod_volume(layout, "u1", volume, {}).ok());
   EXPECT_EQ(link_target(layout.volume("u1", "data")).value_or(""), root_ + "/elsewhere");
   ASSERT_TRUE(write(layout.volume("u1", "data") + "/file", 3).ok());
-  ASSERT_TRUE(make_pod_directory(layout, "u1", content).ok()) << "once more, as after a restart";
+  ASSERT_TRUE(make_pod_volume(layout, "u1", volume, {}).ok()) << "once more, as after a restart";
   ASSERT_TRUE(remove_pod_directory(layout, "u1", true).ok());
   EXPECT_FALSE(sys::exists(layout.pod("u1")));
   EXPECT_EQ(sys::read_file(root_ + "/elsewhere/file").value_or(""), "xxx");

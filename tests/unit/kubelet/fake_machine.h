@@ -80,6 +80,8 @@ class FakeMachine final : public Machine {
   bool directory = false;
   int tokens_given = 0, statuses = 0;
   std::vector<VolumeContent> volumes;  // as they were written last
+  std::set<std::string> bad_volumes;   // that can't be made
+  std::map<std::string, int> mounts;   // how often each was made
   std::set<std::string> addresses, bound;
   std::string stubborn;  // ends for SIGKILL only
 
@@ -162,18 +164,27 @@ class FakeMachine final : public Machine {
   void clean_dead_sandbox(const std::string&, Done done) override {
     later("clean", [this, done](bool fails) { done(fails ? failed("clean") : base::Status()); });
   }
-  void make_directory(const std::string&, PodDirectory content, Done done) override {
-    later("mount", [this, done, content = std::move(content)](bool fails) {
-      directory |= !fails;
-      if (!fails) volumes = content.volumes;
-      done(fails ? failed("mount") : base::Status());
+  void make_volumes(const std::string&, VolumeWork work, std::function<void(VolumesMade)> done) override {
+    later("mount", [this, done, work = std::move(work)](bool fails) {
+      VolumesMade made;
+      if (work.directory && fails) made.directory = failed("mount");
+      directory |= made.directory.ok();
+      EXPECT_TRUE(work.directory || directory) << "volumes before their directory";
+      for (const auto& volume : work.volumes) {
+        if (!made.directory.ok()) break;
+        const bool bad = fails || bad_volumes.contains(volume.name);
+        made.volumes.emplace(volume.name, bad ? failed("mount") : base::Status());
+        if (!bad) write(volume), ++mounts[volume.name];
+      }
+      done(std::move(made));
     });
   }
   void write_volumes(const std::string&, std::vector<VolumeContent> written, std::optional<uint32_t>,
                      Done done) override {
     EXPECT_TRUE(directory);
     later("refresh", [this, done, written = std::move(written)](bool fails) {
-      if (!fails) volumes = written;
+      if (!fails)
+        for (const auto& volume : written) write(volume);
       done(fails ? failed("write") : base::Status());
     });
   }
@@ -388,6 +399,10 @@ class FakeMachine final : public Machine {
     std::string id_ = "u1";
   };
 
+  void write(const VolumeContent& volume) {
+    std::erase_if(volumes, [&](const auto& v) { return v.name == volume.name; });
+    volumes.push_back(volume);
+  }
   template <typename T>
   std::unique_ptr<T> ask(std::function<void(Outcome)> done) {
     struct Asked final : T {

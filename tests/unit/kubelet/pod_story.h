@@ -158,7 +158,12 @@ class PlanStory final : public Story {
         seen_.sandbox.ip = "10.244.0.5";
         break;
       case Action::Kind::kFetchToken: seen_.tokens[a.token].held = true; break;
-      case Action::Kind::kMountVolumes: seen_.volumes.step = Step::kDone; break;
+      case Action::Kind::kFetchClaims: seen_.volumes.claims.step = Step::kDone; break;
+      case Action::Kind::kMountVolumes:
+        seen_.volumes.directory.step = Step::kDone;
+        for (const auto& name : a.volumes) seen_.volumes.each[name].step = Step::kDone;
+        break;
+      case Action::Kind::kRefreshVolumes: seen_.volumes.outdated = false; break;
       case Action::Kind::kPull:
         if (fail_pulls_) {
           c.image.reason = "ErrImagePull";
@@ -227,7 +232,7 @@ class PlanStory final : public Story {
         else c.remains = false;
         break;
       case Action::Kind::kStopSandbox: seen_.sandbox.step = Step::kNone; break;
-      case Action::Kind::kUnmountVolumes: seen_.volumes.step = Step::kNone; break;
+      case Action::Kind::kUnmountVolumes: seen_.volumes = {}; break;
       case Action::Kind::kDelete: seen_.removed = Step::kDone; break;
     }
     if (a.container.empty()) seen_.containers.erase("");

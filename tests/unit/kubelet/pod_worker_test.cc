@@ -100,17 +100,69 @@ TEST(PodWorker, AVolumeWaitsForItsConfigMap) {
   WorkerStory story(kWithMap);
   EXPECT_EQ(
       story.tell("show\nevents\nat 2\nconfigmap conf key value\nshow\n"),
-      "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n"
-      "> show\n  Pending Initialized=True Ready=False\n  web waiting ContainerCreating restarts=0\n"
-      "> events\nWarning FailedMount: MountVolume.SetUp failed for volume \"conf\" : configmap \"conf\" not "
-      "found\nNormal web Pulling: Pulling image \"nginx:1\"\n"
+      "0s start-sandbox\n0s mount-volumes conf\n0s pull nginx:1\n> show\n"
+      "  Pending Initialized=True Ready=False\n  web waiting ContainerCreating restarts=0\n> events\n"
+      "Warning FailedMount: MountVolume.SetUp failed for volume \"conf\" : configmap \"conf\" not found\n"
+      "Normal web Pulling: Pulling image \"nginx:1\"\n"
       "Normal web Pulled: Successfully pulled image \"nginx:1\" in 0ms (0ms including waiting).\n"
-      "> at 2\n1s mount-volumes\n> configmap conf key value\n2s mount-volumes\n2s prepare web attempt 0\n2s "
-      "start web attempt 0\n"
-      "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
+      "> at 2\n1s mount-volumes conf\n> configmap conf key value\n2s mount-volumes conf\n"
+      "2s prepare web attempt 0\n2s start web attempt 0\n> show\n"
+      "  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
   ASSERT_EQ(story.machine.volumes.size(), 1u);
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "value");
   story.tell("configmap conf key other\n");  // reaches what runs
+  EXPECT_EQ(story.machine.volumes[0].files[0].data, "other");
+}
+
+TEST(PodWorker, AVolumeThatFailsIsMadeAgainAlone) {
+  WorkerStory story(R"({"containers":[{"name":"web","image":"nginx:1"}],"volumes":[{"name":"a","emptyDir":{}},
+      {"name":"b","emptyDir":{}},{"name":"c","configMap":{"name":"conf"}}]})");
+  story.machine.bad_volumes = {"b"};
+  EXPECT_EQ(story.tell("events\nat 2\n"),
+            "0s start-sandbox\n0s mount-volumes a b c\n0s pull nginx:1\n> events\n"
+            "Warning FailedMount: MountVolume.SetUp failed for volume \"c\" : configmap \"conf\" not found\n"
+            "Warning FailedMount: mount x: the test said so\n"
+            "Normal web Pulling: Pulling image \"nginx:1\"\n"
+            "Normal web Pulled: Successfully pulled image \"nginx:1\" in 0ms (0ms including waiting).\n"
+            "> at 2\n1s mount-volumes b c\n");
+  story.machine.bad_volumes.clear();
+  const size_t told = story.tell("").size();
+  EXPECT_EQ(story.tell("configmap conf key value\n").substr(told),
+            "> configmap conf key value\n2s mount-volumes b c\n2s prepare web attempt 0\n"
+            "2s start web attempt 0\n");
+  EXPECT_EQ(story.machine.mounts, (std::map<std::string, int>{{"a", 1}, {"b", 1}, {"c", 1}}));
+}
+
+TEST(PodWorker, WhatWaitsForATokenHoldsNoOtherVolume) {
+  WorkerStory story(R"({"containers":[{"name":"web","image":"nginx:1"}],"volumes":[{"name":"a","emptyDir":{}},
+      {"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]})");
+  story.machine.set("token", FakeMachine::Fault::kNever);
+  EXPECT_EQ(story.tell("works token\nanswer token\n"),
+            "0s start-sandbox\n0s fetch-token 3600s\n0s mount-volumes a\n0s pull nginx:1\n> works token\n"
+            "> answer token\n0s mount-volumes t\n0s prepare web attempt 0\n0s start web attempt 0\n");
+  EXPECT_EQ(story.machine.mounts, (std::map<std::string, int>{{"a", 1}, {"t", 1}}));
+}
+
+TEST(PodWorker, AClaimThatIsNotBoundIsAskedForAgain) {
+  WorkerStory story(R"({"containers":[{"name":"web","image":"nginx:1"}],"volumes":[{"name":"a","emptyDir":{}},
+      {"name":"d","persistentVolumeClaim":{"claimName":"data"}}]})");
+  EXPECT_EQ(
+      story.tell("at 2\n"),
+      "0s start-sandbox\n0s fetch-claims\n0s mount-volumes a\n0s pull nginx:1\n> at 2\n1s fetch-claims\n");
+  story.machine.claims["data"] = {"pv", false, "/data", 0, true};
+  const size_t told = story.tell("").size();
+  EXPECT_EQ(
+      story.tell("at 4\n").substr(told),
+      "> at 4\n3s fetch-claims\n3s mount-volumes d\n3s prepare web attempt 0\n3s start web attempt 0\n");
+  EXPECT_EQ(story.machine.mounts, (std::map<std::string, int>{{"a", 1}, {"d", 1}}));
+}
+
+TEST(PodWorker, ContentsThatCouldNotBeWrittenAreWrittenLater) {
+  WorkerStory story(kWithMap);
+  story.machine.objects[{ObjectKind::kConfigMap, "conf"}]["key"] = "value";
+  story.tell("fail refresh\nconfigmap conf key other\nat 0\n");
+  EXPECT_EQ(story.machine.volumes[0].files[0].data, "value");
+  story.tell("works refresh\nat 4\n");
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "other");
 }
 
@@ -121,14 +173,14 @@ TEST(PodWorker, ATokenThatFailsIsAskedForAgainAndRenewed) {
   WorkerStory story(kWithToken);
   story.machine.set("token", FakeMachine::Fault::kFails);
   EXPECT_EQ(story.tell("events\nat 2\nworks token\nat 4\nshow\nevents\n"),
-            "0s start-sandbox\n0s fetch-token 600s\n0s pull nginx:1\n"
-            "> events\nWarning FailedMount: request token x: the test said so\n"
+            "0s start-sandbox\n0s fetch-token 600s\n0s mount-volumes\n0s pull nginx:1\n> events\n"
+            "Warning FailedMount: request token x: the test said so\n"
             "Normal web Pulling: Pulling image \"nginx:1\"\n"
             "Normal web Pulled: Successfully pulled image \"nginx:1\" in 0ms (0ms including waiting).\n"
-            "> at 2\n1s fetch-token 600s\n> works token\n> at 4\n3s fetch-token 600s\n3s mount-volumes\n"
-            "3s prepare web attempt 0\n3s start web attempt 0\n"
-            "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n"
-            "> events\nWarning FailedMount: request token x: the test said so\n"
+            "> at 2\n1s fetch-token 600s\n> works token\n> at 4\n3s fetch-token 600s\n3s mount-volumes t\n"
+            "3s prepare web attempt 0\n3s start web attempt 0\n> show\n"
+            "  Running Initialized=True Ready=True\n  web running restarts=0 ready\n> events\n"
+            "Warning FailedMount: request token x: the test said so\n"
             "Normal web Created: Created container: web\nNormal web Started: Started container web\n");
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "token-1");
   story.tell("at 482\n");
@@ -137,7 +189,7 @@ TEST(PodWorker, ATokenThatFailsIsAskedForAgainAndRenewed) {
   const size_t told = story.tell("").size();
   EXPECT_EQ(story.tell("fail token\nat 484\nworks token\nat 486\nevents\n").substr(told),
             "> fail token\n> at 484\n483s fetch-token 600s\n484s fetch-token 600s\n> works token\n> at 486\n"
-            "486s fetch-token 600s\n> events\n");
+            "486s fetch-token 600s\n486s refresh-volumes\n> events\n");
   EXPECT_EQ(story.machine.volumes[0].files[0].data, "token-2");
 }
 
@@ -166,9 +218,9 @@ TEST(PodWorker, NothingIsStartedBeforeItsObjectsAreKnown) {
   EXPECT_TRUE(story.machine.sandbox->containers.empty());
   story.machine.api_loaded = true;
   EXPECT_EQ(story.tell("configmap conf key other\nshow\n"),
-            "0s start-sandbox\n0s pull nginx:1\n> at 5\n> configmap conf key other\n5s mount-volumes\n"
-            "5s prepare web attempt 0\n5s start web attempt 0\n"
-            "> show\n  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
+            "0s start-sandbox\n0s mount-volumes\n0s pull nginx:1\n> at 5\n> configmap conf key other\n"
+            "5s mount-volumes conf\n5s prepare web attempt 0\n5s start web attempt 0\n> show\n"
+            "  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
 }
 
 TEST(PodWorker, NothingIsDoneTwiceForAnAnswerThatCameTwice) {

@@ -27,16 +27,14 @@ VolumeSources sources() {
   return s;
 }
 std::string plan(const std::string& volume) {
-  auto out = plan_volumes(pod_of(volume), sources());
+  const api::Pod pod = pod_of(volume);
+  auto out = plan_volume(pod, spec_of(pod).volumes.at(0), sources());
   if (!out.ok()) return out.error().reason;
-  std::string text;
-  for (const auto& v : *out) {
-    text += v.name + (v.in_memory ? " memory" : "");
-    for (const auto& f : v.files) {
-      char mode[8];
-      std::snprintf(mode, sizeof mode, "%o", f.mode);
-      text += " " + f.path + "=" + f.data + "/" + mode;
-    }
+  std::string text = out->name + (out->in_memory ? " memory" : "");
+  for (const auto& f : out->files) {
+    char mode[8];
+    std::snprintf(mode, sizeof mode, "%o", f.mode);
+    text += " " + f.path + "=" + f.data + "/" + mode;
   }
   return text;
 }
@@ -77,9 +75,9 @@ TEST(VolumesPlan, TokensAreForWhoRunsThere) {
         R"(,"containers":)" + containers + R"(,"volumes":[{"name":"v","projected":{"sources":[
             {"configMap":{"name":"there","items":[{"key":"a","path":"a"}]}},
             {"serviceAccountToken":{"audience":"aud","expirationSeconds":600,"path":"t"}}]}}]}})");
-    auto out = plan_volumes(*pod, sources());
-    EXPECT_EQ(out->at(0).files.at(0).mode, 0644u) << "of tokens alone";
-    const VolumeFile& token = out->at(0).files.at(1);
+    auto out = plan_volume(*pod, spec_of(*pod).volumes.at(0), sources());
+    EXPECT_EQ(out->files.at(0).mode, 0644u) << "of tokens alone";
+    const VolumeFile& token = out->files.at(1);
     char text[32];
     std::snprintf(text, sizeof text, "%o %d", token.mode, token.user ? static_cast<int>(*token.user) : -1);
     return std::string(text);
