@@ -93,9 +93,18 @@ std::string host_link_name(std::string_view pod_uid);
 // tracking both ways, without br_netfilter. Idempotent.
 base::Status attach_pod(const PodLink& link, int netns, int pod_netlink);
 base::Status detach_pod(const std::string& host_name);  // absent is fine
+// Every port of the bridge is isolated: one Pod reaches another through this node's routes and rules alone,
+// whatever frames it sends.
 struct PodAddress {
-  std::string host_name, address;  // as configured inside, without the prefix length
+  std::string host_name;
+  base::Ip address;
 };
+// The Pods whose links are here, with the addresses that these are pinned to: known before anything runs in
+// the Pod. From the calling thread's namespace.
+base::Result<std::vector<PodAddress>> pod_links();
+// Readable when a link came, changed or went; drain_links() then makes it unreadable again.
+base::Result<base::UniqueFd> watch_links();
+void drain_links(int fd);
 base::Result<std::optional<std::string>> pod_address(int pod_netlink);  // eth0's, if any
 
 // ---- addresses of the node itself -----------------------------------------------------------

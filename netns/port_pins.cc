@@ -168,12 +168,7 @@ std::string pins_text(const std::vector<PortPin>& pins, bool replace) {
                      kTable, elements(ports), name, elements(addresses), rules);
 }
 
-namespace {
-
-// Who replaces the table reads the links' aliases first: nobody of this process pins meanwhile.
-std::mutex changing;
-
-base::Result<std::vector<PortPin>> pods_links(int netlink_fd) {
+base::Result<std::vector<PortPin>> pinned_links(int netlink_fd) {
   std::vector<PortPin> pins;
   TRY(dump(netlink_fd, make_message(RTM_GETLINK, 0, ifinfomsg{}), "list links", [&](nlmsghdr* answer) {
     nlattr* name = nlmsg_find_attr(answer, sizeof(ifinfomsg), IFLA_IFNAME);
@@ -184,6 +179,11 @@ base::Result<std::vector<PortPin>> pods_links(int netlink_fd) {
   }));
   return pins;
 }
+
+namespace {
+
+// Who replaces the table reads the links' aliases first: nobody of this process pins meanwhile.
+std::mutex changing;
 
 // The keys of a set; nullopt when there is no such set, or no nftables for bridges.
 base::Result<std::optional<std::set<std::string>>> keys_of(int fd, const std::string& set) {
@@ -220,7 +220,7 @@ base::Result<size_t> rules_loaded(int fd) {
 }
 
 base::Status load_pins(int netlink_fd, bool replace) {
-  const std::vector<PortPin> pins = TRY(pods_links(netlink_fd));
+  const std::vector<PortPin> pins = TRY(pinned_links(netlink_fd));
   auto output = TRY_WRAP(base::run_command({"nft", "-f", "-"}, pins_text(pins, replace)),
                          "load nftables table bridge", kTable);
   bool there = !replace && output.err.find("File exists") != std::string::npos;
@@ -233,7 +233,7 @@ base::Status load_pins(int netlink_fd, bool replace) {
 }  // namespace
 
 base::Result<bool> ports_pinned(int netlink_fd) {
-  const std::vector<PortPin> pins = TRY(pods_links(netlink_fd));
+  const std::vector<PortPin> pins = TRY(pinned_links(netlink_fd));
   if (pins.empty()) return true;
   base::UniqueFd fd = TRY(open_netfilter());
   const auto addresses = TRY(keys_of(fd.get(), addresses_set())), ports = TRY(keys_of(fd.get(), "ports"));

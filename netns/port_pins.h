@@ -19,6 +19,7 @@ struct PortPin {
   std::string link;  // "vethabc…"
   base::Ip address;
 };
+base::Result<std::vector<PortPin>> pinned_links(int netlink_fd);  // all links with a Pod's alias
 // 0a:58: and the address, as other network plugins have it.
 std::string pod_mac(base::Ip address);
 std::string pin_alias(base::Ip address);  // "sampan-pod 10.244.0.5"

@@ -120,6 +120,7 @@ TEST_F(NetnsRoot, PodsReachGatewayAndEachOtherThroughTheNode) {
   ASSERT_TRUE(address.ok());
   EXPECT_EQ(*address, "10.244.0.5");
   EXPECT_THAT(run({"bridge", "-d", "link", "show", "dev", host_link_name("uid5")}), HasSubstr("hairpin on"));
+  EXPECT_THAT(run({"bridge", "-d", "link", "show", "dev", host_link_name("uid5")}), HasSubstr("isolated on"));
   std::string links = run_in(a.netns, {"ip", "-br", "link"});
   EXPECT_THAT(links, HasSubstr("eth0"));
   EXPECT_THAT(links, HasSubstr("LOOPBACK,UP"));
