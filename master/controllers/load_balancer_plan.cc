@@ -40,9 +40,28 @@ bool is_for_hosts(const AddressRange& range) {
   return true;
 }
 
+// Ranges that lie apart, by their first address: an overlap is found beside where a range would stand.
+template <typename Of>
+class Apart {
+ public:
+  const std::pair<AddressRange, Of>* overlapping(const AddressRange& range) const {
+    auto after = ranges_.upper_bound(range.last);
+    if (after == ranges_.begin()) return nullptr;
+    --after;
+    return overlap(after->second.first, range) ? &after->second : nullptr;
+  }
+  void add(const AddressRange& range, Of of) {
+    ranges_.emplace(range.first, std::pair(range, std::move(of)));
+  }
+
+ private:
+  std::map<base::Ip, std::pair<AddressRange, Of>> ranges_;
+};
+
 // The pool that `text` describes, or why there is none.
 std::optional<AddressPool> read_pool(const std::string& name, std::string_view text, std::string* why) {
   AddressPool pool{name, {}, true};
+  Apart<bool> seen;
   constexpr std::string_view kAutoAssign = "auto-assign:";
   while (!text.empty()) {
     size_t end = text.find_first_of(",\n");
@@ -65,10 +84,11 @@ std::optional<AddressPool> read_pool(const std::string& name, std::string_view t
              std::nullopt;
     if (!is_for_hosts(*range))
       return *why = fmt::format("{} has addresses that no host may have", text_of(*range)), std::nullopt;
-    for (const AddressRange& other : pool.ranges)
-      if (overlap(*range, other))
-        return *why = fmt::format("{} overlaps with {} of the same pool", text_of(*range), text_of(other)),
-               std::nullopt;
+    if (auto other = seen.overlapping(*range))
+      return *why =
+                 fmt::format("{} overlaps with {} of the same pool", text_of(*range), text_of(other->first)),
+             std::nullopt;
+    seen.add(*range, true);
     pool.ranges.push_back(*range);
   }
   if (pool.ranges.empty()) return *why = "it has no addresses", std::nullopt;
@@ -97,6 +117,10 @@ class FromPools {
     for (const BalancerNode& node : world.nodes)
       for (const std::string& text : node.own)
         if (auto ip = base::Ip::parse_v4(text)) nodes_.insert(*ip);
+    for (size_t i = 0; i < pools_.size(); ++i)
+      for (const AddressRange& range : pools_[i].ranges) ranges_.emplace_back(range, i);
+    std::sort(ranges_.begin(), ranges_.end(),
+              [](const auto& a, const auto& b) { return a.first.first < b.first.first; });
   }
 
   // What the Service has, if it may keep it. Goes before all give().
@@ -134,23 +158,24 @@ class FromPools {
       return wanted->text();
     }
     if (!b.pool.empty()) {
-      auto pool = std::find_if(pools_.begin(), pools_.end(), [&](const auto& p) { return p.name == b.pool; });
-      if (pool == pools_.end()) return *why = fmt::format("unknown pool \"{}\"", shown(b.pool)), "";
+      auto pool = std::lower_bound(pools_.begin(), pools_.end(), b.pool,
+                                   [](const auto& p, const std::string& name) { return p.name < name; });
+      if (pool == pools_.end() || pool->name != b.pool)
+        return *why = fmt::format("unknown pool \"{}\"", shown(b.pool)), "";
       if (auto ip = take(service, *pool)) return ip->text();
       return *why = fmt::format("no available IPs in pool \"{}\"", pool->name), "";
     }
-    for (const AddressPool& pool : pools_)
-      if (pool.auto_assign)
-        if (auto ip = take(service, pool)) return ip->text();
+    if (auto ip = take_of_any(service)) return ip->text();
     return *why = "no available IPs", "";
   }
   std::string name_of_pool(const std::string& ip) const { return pool_of(*base::Ip::parse_v4(ip))->name; }
 
  private:
   const AddressPool* pool_of(base::Ip ip) const {
-    for (const AddressPool& pool : pools_)
-      if (pool.contains(ip)) return &pool;
-    return nullptr;
+    auto after = std::upper_bound(ranges_.begin(), ranges_.end(), ip,
+                                  [](base::Ip at, const auto& range) { return at < range.first.first; });
+    if (after == ranges_.begin() || std::prev(after)->first.last < ip) return nullptr;
+    return &pools_[std::prev(after)->second];
   }
   static std::optional<base::Ip> requested(const Service& service, std::string* why) {
     const Balancer& b = *service.balancer;
@@ -188,16 +213,34 @@ class FromPools {
     if (auto at = shared_.find(service.balancer->share); at != shared_.end())
       for (base::Ip ip : at->second)
         if (pool.contains(ip) && refusal(service, ip).empty()) return hold(service, ip), ip;
-    // What is taken stays so for the whole plan: each address is looked at once.
-    auto& [range, next] = cursors_.try_emplace(pool.name, 0, pool.ranges[0].first).first->second;
-    while (range < pool.ranges.size()) {
-      base::Ip ip = next;
-      if (ip == pool.ranges[range].last) {
-        if (++range < pool.ranges.size()) next = pool.ranges[range].first;
-      } else {
-        next = ip.plus(1);
+    if (auto ip = next_free(pool)) return hold(service, *ip), ip;
+    return std::nullopt;
+  }
+  // Of the first pool that has one, shared before free.
+  std::optional<base::Ip> take_of_any(const Service& service) {
+    while (open_ < pools_.size() && !(pools_[open_].auto_assign && next_free(pools_[open_]))) ++open_;
+    const AddressPool* first = open_ < pools_.size() ? &pools_[open_] : nullptr;
+    std::optional<base::Ip> ip;
+    if (auto at = shared_.find(service.balancer->share); at != shared_.end())
+      for (base::Ip one : at->second) {
+        const AddressPool* of = pool_of(one);  // pools lie in one array: earlier is less
+        const bool earlier = !first || (ip ? of < first : of <= first);
+        if (of && of->auto_assign && earlier && refusal(service, one).empty()) {
+          ip = one;
+          first = of;
+        }
       }
-      if (!holders_.contains(ip) && !nodes_.contains(ip)) return hold(service, ip), ip;
+    if (!ip && first) ip = next_free(*first);
+    if (ip) hold(service, *ip);
+    return ip;
+  }
+  // What is taken stays so for the whole plan: each address is looked at once.
+  std::optional<base::Ip> next_free(const AddressPool& pool) {
+    auto& [range, next] = cursors_.try_emplace(&pool, 0, pool.ranges[0].first).first->second;
+    while (range < pool.ranges.size()) {
+      if (!holders_.contains(next) && !nodes_.contains(next)) return next;
+      if (next != pool.ranges[range].last) next = next.plus(1);
+      else if (++range < pool.ranges.size()) next = pool.ranges[range].first;
     }
     return std::nullopt;
   }
@@ -206,8 +249,13 @@ class FromPools {
   std::set<base::Ip> nodes_;
   std::map<base::Ip, Holders> holders_;
   std::map<std::string, std::set<base::Ip>> shared_;
-  std::map<std::string, std::pair<size_t, base::Ip>> cursors_;
+  std::map<const AddressPool*, std::pair<size_t, base::Ip>> cursors_;
+  std::vector<std::pair<AddressRange, size_t>> ranges_;  // all, sorted, with the number of the pool
+  size_t open_ = 0;                                      // no pool before it has a free address
 };
+
+// Where hosts are reached by those who mend them: no Service on the nodes' own addresses takes it away.
+constexpr int kSshPort = 22;
 
 // On the nodes' own addresses a port is one Service's.
 class OnNodes {
@@ -246,6 +294,9 @@ class OnNodes {
                            at->second);
       if (port.first == "TCP" && world_.node_ports_in_use.contains(port.second))
         return fmt::format("port TCP/{} of the nodes is already in use by the node agent", port.second);
+      if (port.first == "TCP" && port.second == kSshPort)
+        return fmt::format("port TCP/{} of the nodes is their SSH server's: an address pool has others",
+                           kSshPort);
     }
     return {};
   }
@@ -264,6 +315,7 @@ bool AddressPool::contains(base::Ip ip) const {
 AddressPools read_pools(const std::map<std::string, std::string>& data,
                         const std::vector<base::Cidr>& taken) {
   AddressPools out;
+  Apart<std::string> used;  // by which pool
   for (const auto& [name, text] : data) {
     std::string why;
     auto pool = read_pool(name, text, &why);
@@ -272,14 +324,16 @@ AddressPools read_pools(const std::map<std::string, std::string>& data,
       for (const base::Cidr& cidr : taken)
         if (overlap(range, {cidr.first(), cidr.last()}))
           why = fmt::format("{} overlaps with {} of the cluster itself", text_of(range), cidr.text());
-      for (const AddressPool& other : out.pools)
-        for (const AddressRange& theirs : other.ranges)
-          if (overlap(range, theirs))
-            why = fmt::format("{} overlaps with {} of pool \"{}\"", text_of(range), text_of(theirs),
-                              other.name);
+      if (auto other = used.overlapping(range))
+        why = fmt::format("{} overlaps with {} of pool \"{}\"", text_of(range), text_of(other->first),
+                          other->second);
     }
-    if (pool && why.empty()) out.pools.push_back(std::move(*pool));
-    else out.errors.push_back(fmt::format("pool \"{}\" is not used: {}", name, why));
+    if (pool && why.empty()) {
+      for (const AddressRange& range : pool->ranges) used.add(range, name);
+      out.pools.push_back(std::move(*pool));
+    } else {
+      out.errors.push_back(fmt::format("pool \"{}\" is not used: {}", name, why));
+    }
   }
   return out;
 }

@@ -131,6 +131,34 @@ TEST(AddressPools, WhatIsWrongIsToldAndNotUsed) {
     EXPECT_EQ(why({{"a", bad}}).find("pool \"a\" is not used"), 0u) << bad;
 }
 
+// As many as fit into a ConfigMap: each is looked at beside its neighbours alone.
+TEST(AddressPools, ManyRanges) {
+  std::string text, lines;
+  std::map<std::string, std::string> small;
+  for (int i = 0; i < 50000; ++i) {
+    const base::Ip ip = base::Ip::v4(100, 64, 0, 0).plus(static_cast<uint64_t>(i) * 7919 % 50021 * 2);
+    text += ip.text() + "/32,";
+    if (i % 10 == 0) small[fmt::format("p{:05}", i)] = ip.text() + "/32";
+  }
+  auto pools = read_pools({{"a", text}}, {});
+  ASSERT_EQ(pools.errors, std::vector<std::string>());
+  EXPECT_EQ(pools.pools[0].ranges.size(), 50000u);
+  EXPECT_EQ(read_pools({{"a", text + "100.65.0.0-100.65.0.2"}}, {})
+                .errors[0]
+                .find("pool \"a\" is not used: 100.65.0.0-"),
+            0u);
+  for (int i = 0; i < 2000; ++i)
+    lines += fmt::format("s{} age={} port=80 {}\n", i, i, i % 3 ? "" : "share=k");
+  auto plan = plan_load_balancers(pooled(small, lines));
+  std::set<std::string> used;
+  for (const auto& [key, outcome] : plan) used.insert(outcome.text());
+  EXPECT_EQ(used.size(), 2000u);
+  // Of the first pools, each one address.
+  EXPECT_EQ(plan["default/s1999"].text(),
+            small["p00000"].substr(0, small["p00000"].find('/')) + " AddressPool pool p00000");
+  EXPECT_TRUE(plan["default/s0"].text().ends_with("pool p19990"));
+}
+
 TEST(LoadBalancerPlan, InOrderOfAgeAndThenPending) {
   EXPECT_EQ(plan({{"default", "192.0.2.10-192.0.2.11"}}, R"(young age=1 port=80
                                                             old age=3 port=80
@@ -244,6 +272,8 @@ TEST(LoadBalancerPlan, WithoutPoolsTheNodes) {
                                udp age=7 port=443/UDP
                                local age=6 port=90 local=app%3Dweb
                                agent age=5 port=10250
+                               shell age=5 port=22
+                               other-shell age=5 port=22/UDP
                                ask age=4 port=91 ip=192.0.2.11)");
   world.ready_on["default/local"] = {"n2", "n3"};
   auto plan = plan_load_balancers(world);
@@ -254,8 +284,12 @@ TEST(LoadBalancerPlan, WithoutPoolsTheNodes) {
       "ask: AllocationFailed Failed to allocate IP for \"default/ask\": there is no address pool: ConfigMap "
       "kube-system/sampan-address-pools is where they are\n"
       "local: 203.0.113.2 NodeAddresses addresses of the nodes\n"
+      "other-shell: 192.0.2.11,203.0.113.2 NodeAddresses addresses of the nodes\n"
       "second: AllocationFailed Failed to allocate IP for \"default/second\": port TCP/443 of the nodes is "
       "already in use by default/web\n"
+      "shell: AllocationFailed Failed to allocate IP for \"default/shell\": port TCP/22 of the nodes is "
+      "their "
+      "SSH server's: an address pool has others\n"
       "udp: 192.0.2.11,203.0.113.2 NodeAddresses addresses of the nodes\n"
       "web: 192.0.2.11,203.0.113.2 NodeAddresses addresses of the nodes\n");
   // What is done stays so: also when one comes that says it is older.
