@@ -213,14 +213,18 @@ class HollowNode {
   }
   void pump() {
     if (call_ || queue_.empty() || dead_) return;
-    auto [request, done] = std::move(queue_.front());
-    queue_.pop_front();
-    call_ = writes_.call(std::move(request), seconds(120), [this, done](base::Result<Response> answer) {
-      if (!answer.ok()) die(name_ + ": " + answer.error().message());
-      shared_.loop.post([this] {
+    call_ = writes_.call(queue_.front().first, seconds(120), [this](base::Result<Response> answer) {
+      // A connection may break; like a node agent it asks again, but not for ever.
+      if (!answer.ok() && ++failures_ > 20) die(name_ + ": " + answer.error().message());
+      const auto wait = std::chrono::milliseconds(answer.ok() ? 0 : 200);
+      again_sending_ = shared_.loop.after(wait, [this] {
         call_.reset();
         pump();
       });
+      if (!answer.ok()) return;
+      failures_ = 0;
+      auto done = std::move(queue_.front().second);
+      queue_.pop_front();
       done(*answer);
     });
   }
@@ -234,8 +238,9 @@ class HollowNode {
   std::string rest_;
   std::unordered_set<std::string> running_, ending_;
   size_t made_ = 0;
+  int failures_ = 0;  // in a row
   bool dead_ = false, renewed_ = false;
-  base::Loop::Handle lease_, again_;
+  base::Loop::Handle lease_, again_, again_sending_;
   std::function<void()> started_;
 };
 
