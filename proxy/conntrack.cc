@@ -42,6 +42,23 @@ Tuple parse_tuple(std::string_view bytes) {
           port(find_attribute(proto, CTA_PROTO_SRC_PORT)), port(find_attribute(proto, CTA_PROTO_DST_PORT))};
 }
 
+// A list that changed meanwhile may have missed an entry that moved.
+base::Status list_connections(int fd, const std::function<void()>& begin,
+                              const std::function<void(std::string_view)>& each) {
+  base::Status read;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    NetlinkBatch list;
+    list.begin(kConntrack | IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_INET);
+    list.end();
+    begin();
+    read = dump_netfilter(fd, list.bytes(), "list connections", [&](const char* at, size_t size) {
+      each({at, size});
+    });
+    if (read.ok() || read.error().kind != base::Kind::kConflict) break;
+  }
+  return read;
+}
+
 }  // namespace
 
 base::Result<size_t> remove_stale_udp(const std::set<Key>& services,
@@ -49,24 +66,16 @@ base::Result<size_t> remove_stale_udp(const std::set<Key>& services,
   if (services.empty()) return size_t{0};
   base::UniqueFd fd = TRY(open_netfilter());
   std::vector<std::pair<std::string, std::string>> stale;  // original tuple, zone
-  base::Status read;
-  // A list that changed meanwhile may have missed an entry that moved.
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    NetlinkBatch list;
-    list.begin(kConntrack | IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_INET);
-    list.end();
-    stale.clear();
-    read = dump_netfilter(fd.get(), list.bytes(), "list connections", [&](const char* at, size_t size) {
-      std::string_view original = find_attribute({at, size}, CTA_TUPLE_ORIG);
-      Tuple from = parse_tuple(original), back = parse_tuple(find_attribute({at, size}, CTA_TUPLE_REPLY));
-      Key service{from.destination, from.protocol, from.destination_port};
-      if (from.protocol != IPPROTO_UDP || !services.count(service)) return;
-      if (is_valid(service, back.source, back.source_port)) return;
-      stale.emplace_back(original, find_attribute({at, size}, CTA_ZONE));
-    });
-    if (read.ok() || read.error().kind != base::Kind::kConflict) break;
-  }
-  if (!read.ok()) return read.error();
+  TRY(list_connections(
+      fd.get(), [&] { stale.clear(); },
+      [&](std::string_view entry) {
+        std::string_view original = find_attribute(entry, CTA_TUPLE_ORIG);
+        Tuple from = parse_tuple(original), back = parse_tuple(find_attribute(entry, CTA_TUPLE_REPLY));
+        Key service{from.destination, from.protocol, from.destination_port};
+        if (from.protocol != IPPROTO_UDP || !services.count(service)) return;
+        if (is_valid(service, back.source, back.source_port)) return;
+        stale.emplace_back(original, find_attribute(entry, CTA_ZONE));
+      }));
   for (const auto& [tuple, zone] : stale) {
     NetlinkBatch remove;
     remove.begin(kConntrack | IPCTNL_MSG_CT_DELETE, NLM_F_ACK, AF_INET);
@@ -78,6 +87,46 @@ base::Result<size_t> remove_stale_udp(const std::set<Key>& services,
       return base::sys::error_from_errno(failures[0].error, "remove UDP connection");
   }
   return stale.size();
+}
+
+base::Result<Judged> judge_connections(const std::function<bool(const Packet&)>& allows) {
+  base::UniqueFd fd = TRY(open_netfilter());
+  struct Change {
+    std::string tuple, zone;
+    bool deny;
+  };
+  std::vector<Change> changes;
+  Judged out;
+  TRY(list_connections(
+      fd.get(), [&] { changes.clear(), out = {}; },
+      [&](std::string_view entry) {
+        std::string_view original = find_attribute(entry, CTA_TUPLE_ORIG);
+        std::string_view mark = find_attribute(entry, CTA_MARK);
+        Tuple from = parse_tuple(original), back = parse_tuple(find_attribute(entry, CTA_TUPLE_REPLY));
+        uint32_t bits = 0;
+        if (mark.size() == sizeof bits) std::memcpy(&bits, mark.data(), sizeof bits);
+        const bool was = (ntohl(bits) & kDeniedConnection) != 0;
+        const bool deny = !allows({from.source, back.source, from.protocol, back.source_port});
+        out.denied += deny;
+        if (deny != was)
+          changes.push_back({std::string(original), std::string(find_attribute(entry, CTA_ZONE)), deny});
+      }));
+  out.changed = changes.size();
+  for (const Change& change : changes) {
+    NetlinkBatch batch;
+    batch.begin(kConntrack | IPCTNL_MSG_CT_NEW, NLM_F_ACK, AF_INET);
+    Attributes at = batch.attributes();
+    at.put(CTA_TUPLE_ORIG | NLA_F_NESTED, change.tuple);
+    if (!change.zone.empty()) at.put(CTA_ZONE, change.zone);
+    at.put_u32(CTA_MARK, change.deny ? kDeniedConnection : 0);
+    at.put_u32(CTA_MARK_MASK, kDeniedConnection);
+    batch.end();
+    auto failures = TRY(send_netfilter(fd.get(), batch.bytes(), "mark connection"));
+    if (!failures.empty() && failures[0].error != ENOENT)
+      return base::sys::error_from_errno(failures[0].error, "mark connection", {},
+                                         "the kernel needs CONFIG_NF_CONNTRACK_MARK");
+  }
+  return out;
 }
 
 }  // namespace proxy

@@ -138,6 +138,7 @@ Node node_from(const value& object) {
       port_of(base::find_path(object, "status", "daemonEndpoints", "kubeletEndpoint", "Port"));
   node.uid = text(base::find_path(object, "metadata", "uid"));
   node.zone = text(base::find_path(object, "metadata", "labels", "topology.kubernetes.io/zone"));
+  node.pod_cidr = base::Cidr::parse_v4(base::string_at(object, "spec", "podCIDR"));
   bool ready = false;
   each(base::find_path(object, "status", "conditions"), [&](const value& condition) {
     if (base::string_at(condition, "type") == "Ready") ready = base::string_at(condition, "status") == "True";

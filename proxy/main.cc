@@ -16,6 +16,7 @@
 #include "proxy/feed.h"
 #include "proxy/health_checks.h"
 #include "proxy/nft_exec.h"
+#include "proxy/policer.h"
 #include "proxy/proxier.h"
 
 namespace proxy {
@@ -30,7 +31,7 @@ struct Options {
 };
 
 // The same in plain text as kube-proxy gives it on /metrics.
-std::string metrics(const Proxier& proxier, size_t announced, const dns::Server& dns,
+std::string metrics(const Proxier& proxier, const Policer& policer, size_t announced, const dns::Server& dns,
                     const dns::Upstream& upstream) {
   const auto& c = proxier.counters();
   std::string out;
@@ -50,6 +51,19 @@ std::string metrics(const Proxier& proxier, size_t announced, const dns::Server&
       static_cast<double>(c.stale_udp));
   add("counter", "sampan_proxy_interferences_total", "Changes of our table by others.",
       static_cast<double>(c.interferences));
+  const auto& p = policer.counters();
+  add("gauge", "sampan_proxy_policies", "NetworkPolicies known.",
+      static_cast<double>(policer.table().policies()));
+  add("gauge", "sampan_proxy_policy_elements", "Elements wanted in the table of policies.",
+      static_cast<double>(policer.table().elements()));
+  add("counter", "sampan_proxy_policy_loads_total", "Times the table of policies was loaded as a whole.",
+      static_cast<double>(p.loads));
+  add("counter", "sampan_proxy_policy_actions_total", "Elements of the table of policies changed alone.",
+      static_cast<double>(p.actions));
+  add("counter", "sampan_proxy_policy_failures_total", "Rounds over policies that failed.",
+      static_cast<double>(p.failures));
+  add("gauge", "sampan_proxy_policy_denied_connections",
+      "Established connections that are not allowed any more.", static_cast<double>(p.denied_connections));
   add("gauge", "sampan_proxy_announced_addresses", "Addresses of load balancers that this node answers for.",
       static_cast<double>(announced));
   add("gauge", "sampan_proxy_last_round_seconds", "How long the last round took.", c.last_round_seconds);
@@ -92,6 +106,9 @@ base::Status clean_up(const Options& o) {
   Nftables nft(o.table);
   TRY(nft.open());
   TRY(nft.remove_table());
+  Nftables policies({Policer::table_name(o.table.table), {}, {}, {}});
+  TRY(policies.open());
+  TRY(policies.remove_table());
   return netns::remove_link(o.dns_link);
 }
 
@@ -118,6 +135,8 @@ base::Status serve(const Options& o) {
   auto config = TRY(api::load_kubeconfig(o.kubeconfig));
   auto transport = TRY(api::connect(loop, config));
   Announcer announcer(loop, transport, proxier.cluster(), o.node_name);
+  Policer policer(loop, transport, o.table.table, o.node_name);
+  TRY(policer.open());
   HealthChecks checks(loop, proxier.cluster(), o.node_name, [&] { return proxier.converged(); });
   proxier.on_touch = [&](const std::string& key) {
     announcer.touch(key);
@@ -126,10 +145,12 @@ base::Status serve(const Options& o) {
 
   base::http::Server health(loop, nullptr, {}, [&](std::shared_ptr<base::http::Exchange> exchange) {
     std::string_view path = exchange->request().path();
-    const std::string& error = proxier.counters().last_error;
+    const std::string& error =
+        proxier.converged() ? policer.counters().last_error : proxier.counters().last_error;
     if (path == "/metrics")
-      exchange->respond(200, {}, metrics(proxier, announcer.announced().size(), dns, upstream));
-    else if (path == "/livez" || ((path == "/healthz" || path == "/readyz") && proxier.converged()))
+      exchange->respond(200, {}, metrics(proxier, policer, announcer.announced().size(), dns, upstream));
+    else if (path == "/livez" ||
+             ((path == "/healthz" || path == "/readyz") && proxier.converged() && policer.converged()))
       exchange->respond(200, {}, std::string("ok\n"));
     else if (path == "/healthz" || path == "/readyz")
       exchange->respond(503, {}, (error.empty() ? "waiting for the API server" : error) + "\n");
@@ -175,6 +196,7 @@ base::Status serve(const Options& o) {
         if (change != Change::kSet) return;
         Node node = node_from(object);
         announcer.set_node(node);
+        policer.set_node(node);
         proxier.set_node(std::move(node));
       },
       [&] { synced(2); });
@@ -191,6 +213,7 @@ base::Status serve(const Options& o) {
   services.start();
   slices.start();
   nodes.start();
+  policer.start();
   base::log::info("table ip {}, DNS on {}, node {}", o.table.table, o.table.cluster_dns, o.node_name);
   loop.run();
   return {};

@@ -204,7 +204,65 @@ class Encoder {
   uint32_t next_set_id_ = 1;
 };
 
+// Of the table of policies. Every part of a concatenation takes whole 32-bit words.
+std::string key_bytes(const PolicyElement& e) {
+  uint32_t words[3] = {htonl(e.ip.v4_bits()), 0, 0};
+  if (e.set == "self") {
+    words[1] = words[0];
+    return {reinterpret_cast<char*>(words), 8};
+  }
+  if (e.protocol == 0) return {reinterpret_cast<char*>(words), 4};
+  uint16_t port = htons(e.port);
+  std::memcpy(&words[1], &e.protocol, 1);
+  std::memcpy(&words[2], &port, 2);
+  return {reinterpret_cast<char*>(words), 12};
+}
+void put_verdict(Attributes& at, std::string_view verdict) {
+  if (verdict.empty()) return;
+  constexpr std::string_view kGoto = "goto ";
+  size_t data = at.begin(NFTA_SET_ELEM_DATA), nested = at.begin(NFTA_DATA_VERDICT);
+  const bool leads = verdict.starts_with(kGoto);
+  at.put_u32(NFTA_VERDICT_CODE, static_cast<uint32_t>(leads ? NFT_GOTO : NFT_RETURN));
+  if (leads) at.put_text(NFTA_VERDICT_CHAIN, verdict.substr(kGoto.size()));
+  at.end(nested);
+  at.end(data);
+}
+
 }  // namespace
+
+Transaction encode(const std::string& table, const std::vector<PolicyAction>& actions) {
+  Transaction out;
+  NetlinkBatch batch;
+  batch.begin_transaction(0);
+  out.messages.push_back(batch.last_offset());
+  Attributes at = batch.attributes();
+  for (size_t i = 0; i < actions.size();) {
+    const PolicyAction& head = actions[i];
+    batch.begin(kNft | (head.add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM),
+                head.add ? NLM_F_CREATE | NLM_F_EXCL : 0, NFPROTO_IPV4);
+    out.messages.push_back(batch.last_offset());
+    at.put_text(NFTA_SET_ELEM_LIST_TABLE, table);
+    at.put_text(NFTA_SET_ELEM_LIST_SET, head.element.set);
+    size_t list = at.begin(NFTA_SET_ELEM_LIST_ELEMENTS);
+    for (; i < actions.size() && actions[i].add == head.add && actions[i].element.set == head.element.set &&
+           at.size() - list < kMessageLimit;
+         ++i) {
+      out.parts.push_back({at.size(), i});
+      size_t element = at.begin(NFTA_LIST_ELEM), key = at.begin(NFTA_SET_ELEM_KEY);
+      at.put(NFTA_DATA_VALUE, key_bytes(actions[i].element));
+      at.end(key);
+      if (head.add) put_verdict(at, actions[i].verdict);
+      at.end(element);
+    }
+    at.end(list);
+    batch.end();
+  }
+  batch.request_ack_for_last();
+  batch.end_transaction();
+  out.messages.push_back(batch.last_offset());
+  out.bytes = batch.bytes();
+  return out;
+}
 
 Transaction encode(const std::string& table, const std::vector<Action>& actions, uint32_t generation) {
   Transaction out;

@@ -171,9 +171,11 @@ base::Result<bool> Nftables::has_skeleton() {
   return std::find(names.begin(), names.end(), skeleton_version(config_)) != names.end();
 }
 
-base::Status Nftables::load_skeleton() {
+base::Status Nftables::load_skeleton() { return load(skeleton(config_)); }
+
+base::Status Nftables::load(const std::string& text) {
   Deaf deaf(*this);
-  auto output = TRY(base::run_command({"nft", "-f", "-"}, skeleton(config_)));
+  auto output = TRY(base::run_command({"nft", "-f", "-"}, text));
   deaf.transactions = output.status.code == 0;
   if (output.status.code != 0)
     return base::make_error(base::Kind::kUnsupported, "load nftables table", config_.table, output.err,
@@ -222,7 +224,11 @@ base::Result<Observed> Nftables::observe() {
 
 base::Status Nftables::act(const std::vector<Action>& actions, uint32_t generation) {
   if (actions.empty()) return {};
-  Transaction transaction = encode(config_.table, actions, generation);
+  return send(encode(config_.table, actions, generation),
+              [&](size_t action) { return actions[action].text(); });
+}
+
+base::Status Nftables::send(const Transaction& transaction, const std::function<std::string(size_t)>& name) {
   Deaf deaf(*this);
   auto failures = TRY(send_netfilter(fd_.get(), transaction.bytes, "change nftables table"));
   deaf.transactions = failures.empty();
@@ -238,8 +244,7 @@ base::Status Nftables::act(const std::vector<Action>& actions, uint32_t generati
   auto part = std::upper_bound(transaction.parts.begin(), transaction.parts.end(), at,
                                [](size_t offset, const Transaction::Part& p) { return offset < p.begin; });
   if (failure.offset == 0 && part != transaction.parts.end()) ++part;
-  std::string subject =
-      part == transaction.parts.begin() ? config_.table : actions[std::prev(part)->action].text();
+  std::string subject = part == transaction.parts.begin() ? config_.table : name(std::prev(part)->action);
   base::Error error = base::sys::error_from_errno(failure.error, "change nftables table", subject);
   if (!failure.text.empty()) error.reason = failure.text;
   return error;

@@ -9,10 +9,13 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "proxy/policy_plan.h"
 #include "proxy/skeleton.h"
 #include "proxy/table.h"
 
 namespace proxy {
+
+struct Transaction;
 
 class Nftables {
  public:
@@ -21,7 +24,10 @@ class Nftables {
 
   // Whether the table is there with exactly our rules.
   base::Result<bool> has_skeleton();
-  base::Status load_skeleton();  // replaces the table
+  base::Status load_skeleton();                // replaces the table
+  base::Status load(const std::string& text);  // by the nft program; text of our table alone
+  // What is encoded below. An error names the part that the kernel refused by `name`.
+  base::Status send(const Transaction& transaction, const std::function<std::string(size_t)>& name);
 
   // All classes and elements; kConflict when somebody changed rules meanwhile too often.
   base::Result<Observed> observe();
@@ -67,5 +73,6 @@ struct Transaction {
   std::vector<size_t> messages;  // offset of each message, by sequence number - 1
 };
 Transaction encode(const std::string& table, const std::vector<Action>& actions, uint32_t generation);
+Transaction encode(const std::string& table, const std::vector<PolicyAction>& actions);
 
 }  // namespace proxy

@@ -61,6 +61,7 @@ struct Node {
   uint16_t kubelet_port = 0;  // 0: unknown
   bool announces = true;      // it may answer for load balancers: ready, and not labelled away from them
   std::string uid = {}, zone = {};
+  std::optional<base::Cidr> pod_cidr = {};
   bool operator==(const Node&) const = default;
 };
 

@@ -226,6 +226,10 @@ bind kube-system/sampan:announcers sampan:announcers User=system:kube-proxy
 role sampan:host-ports
   list,watch core pods
 bind sampan:host-ports sampan:host-ports User=system:kube-proxy
+role sampan:network-policies
+  list,watch core namespaces,pods
+  list,watch networking.k8s.io networkpolicies
+bind sampan:network-policies sampan:network-policies User=system:kube-proxy
 role sampan:node-network
   read core nodes
 bind sampan:node-network sampan:node-network Group=system:nodes

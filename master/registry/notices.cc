@@ -15,9 +15,9 @@ constexpr Deprecated kDeprecated[] = {
 struct Idle {
   std::string_view group, plural;
 };
+// clang-format off
 constexpr Idle kIdle[] = {
     {"networking.k8s.io", "ipaddresses"},
-    {"networking.k8s.io", "networkpolicies"},
     {"networking.k8s.io", "servicecidrs"},
     {"node.k8s.io", "runtimeclasses"},
     {"resource.k8s.io", "deviceclasses"},
@@ -30,6 +30,7 @@ constexpr Idle kIdle[] = {
     {"storage.k8s.io", "volumeattachments"},
     {"storage.k8s.io", "volumeattributesclasses"},
 };
+// clang-format on
 
 }  // namespace
 

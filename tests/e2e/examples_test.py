@@ -236,6 +236,20 @@ class Examples(cluster.ClusterTest):
         self.assertIn("Cannot evict pod as it would violate the pod's disruption budget", done.stderr)
         self.assertEqual(sum(map(is_ready, self.get("pods", "-l", "app=shop")["items"])), 2)
 
+    def test_19_network_policy(self):
+        self.example(19)
+        self.wait("condition=Ready", "pod/store", "pod/client", "pod/other")
+        ip = self.jsonpath("{.status.podIP}", "pod", "store")
+
+        def reaches(name):
+            return self.exec(name, "busybox", "wget", "-T", "1", "-qO-", f"http://{ip}/", check=False).returncode == 0
+        self.assertTrue(any(not reaches("other") for _ in range(10)))
+        self.assertTrue(reaches("client"))
+        self.kubectl("label", "pod", "other", "role=client")
+        self.assertTrue(any(reaches("other") for _ in range(10)))
+        self.kubectl("label", "pod", "client", "role-")
+        self.assertTrue(any(not reaches("client") for _ in range(10)))
+
 
 if __name__ == "__main__":
     cluster.main()

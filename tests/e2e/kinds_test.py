@@ -27,7 +27,7 @@ UNREACHED = {"io.k8s.api.core.v1.ClaimSource", "io.k8s.api.core.v1.WorkloadRefer
 KUBECTL_ASKS_FOR_BETA = {"IPAddress", "ServiceCIDR", "VolumeAttributesClass"}
 
 # Stored, and nothing acts on them: each create says so.
-IDLE = {"IPAddress", "NetworkPolicy", "ServiceCIDR", "RuntimeClass", "DeviceClass", "ResourceClaim", "ResourceClaimTemplate",
+IDLE = {"IPAddress", "ServiceCIDR", "RuntimeClass", "DeviceClass", "ResourceClaim", "ResourceClaimTemplate",
         "ResourceSlice", "CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass"}
 WARNINGS = {f"this version of Sampan has no controller for {kind}: the object is stored, and nothing acts on it" for kind in IDLE} | {
     "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}

@@ -83,6 +83,47 @@ class ProxyDaemon(ProxyCase):
         run("nft", "flush", "chain", "ip", "sampan", "prerouting")
         self.until(lambda: "@services" in run("nft", "list", "chain", "ip", "sampan", "prerouting"), "the rule again")
 
+    def test_policies_have_a_table_while_there_are_some(self):
+        policies, pods = "/apis/networking.k8s.io/v1/networkpolicies", "/api/v1/pods"
+
+        def tables():
+            return run("nft", "list", "ruleset")
+        self.api.put(pods, {"metadata": {"namespace": "default", "name": "web", "uid": "u", "labels": {"app": "web"}},
+                            "spec": {"nodeName": "n2"}, "status": {"podIP": "10.244.1.7"}})
+        self.start()
+        self.assertNotIn("sampan_policy", tables())
+        self.api.put("/api/v1/namespaces", {"metadata": {"name": "default", "labels": {"team": "x"}}})
+        self.api.put(policies, {"metadata": {"namespace": "default", "name": "p"}, "spec": {
+            "podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"team": "x"}}}]}]}})
+        self.until(lambda: "ip saddr 10.244.0.0/24 jump egress_of" in tables(), "the table of policies")
+        self.assertEqual(self.health(), 200)
+        # A Pod of this node: its link tells its address.
+        run("ip", "link", "add", "sampan0", "type", "bridge")
+        link = "veth0" + "x" * 6
+        self.api.put(pods, {"metadata": {"namespace": "default", "name": "here", "uid": "v"}, "spec": {"nodeName": "n1"}})
+        name = self.link_name("v")
+        run("ip", "link", "add", name, "type", "veth", "peer", "name", link)
+        run("ip", "link", "set", name, "alias", "sampan-pod 10.244.0.9")
+        self.until(lambda: "10.244.0.9 : goto in_" in tables(), "the Pod's chain")
+        self.assertIn("10.244.1.7", tables())
+        run("nft", "delete", "table", "ip", "sampan_policy")
+        self.until(lambda: "10.244.0.9 : goto in_" in tables(), "the table again")
+        run("ip", "link", "del", name)
+        self.until(lambda: "10.244.0.9" not in tables(), "nobody at the address")
+        self.api.remove(policies, "default", "p")
+        self.until(lambda: "sampan_policy" not in tables(), "no table")
+
+    def link_name(self, uid):
+        """netns::host_link_name: FNV-1a in base 36."""
+        value = 0xcbf29ce484222325
+        for byte in uid.encode():
+            value = (value ^ byte) * 0x100000001b3 % 2 ** 64
+        name = "veth"
+        for _ in range(11):
+            name += "0123456789abcdefghijklmnopqrstuvwxyz"[value % 36]
+            value //= 36
+        return name
+
     def test_not_ready_before_the_api_answers(self):
         url, self.api.url = self.api.url, "http://127.0.0.1:1"
         self.start(healthy=False)

@@ -28,7 +28,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.environ.get("SAMPAN_BIN_DIR", os.path.join(ROOT, "build/dev/bin"))
 DNS = "10.96.0.10"
 PATHS = {"/api/v1/services": "ServiceList", "/apis/discovery.k8s.io/v1/endpointslices": "EndpointSliceList",
-         "/api/v1/nodes": "NodeList", "/api/v1/pods": "PodList"}
+         "/api/v1/nodes": "NodeList", "/api/v1/pods": "PodList", "/api/v1/namespaces": "NamespaceList",
+         "/apis/networking.k8s.io/v1/networkpolicies": "NetworkPolicyList"}
 
 
 class FakeApi:
@@ -273,7 +274,7 @@ class ProxyCase(unittest.TestCase):
     def setUp(self):
         self.api = FakeApi()
         self.process = None
-        self.api.put("/api/v1/nodes", {"metadata": {"name": "n1"}, "status": {
+        self.api.put("/api/v1/nodes", {"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.0.0/24"}, "status": {
             "addresses": [{"type": "InternalIP", "address": "192.0.2.11"}]}})
 
     def tearDown(self):
