@@ -1,7 +1,6 @@
 // See dns_server.h.
 #include "proxy/dns_server.h"
 
-#include <arpa/inet.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -32,8 +31,10 @@ base::Result<base::UniqueFd> bind_socket(int type, const std::string& ip, uint16
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(port);
-  if (::inet_pton(AF_INET, ip.c_str(), &to.sin_addr) != 1)
+  auto address = base::Ip::parse_v4(ip);
+  if (!address)
     return base::make_error(base::Kind::kInvalid, "bind DNS server", subject, "not an IPv4 address");
+  to.sin_addr.s_addr = htonl(address->v4_bits());
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0)
     return base::sys::last_error("bind DNS server", subject, "another DNS server has the port?");
   if (type == SOCK_STREAM && ::listen(fd.get(), 128) != 0)

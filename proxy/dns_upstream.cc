@@ -1,7 +1,7 @@
 // See dns_upstream.h.
 #include "proxy/dns_upstream.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -17,6 +17,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr int kAttempts = 3;
 constexpr int kMaxGuesses = 8;        // packets that were no answer: somebody tries ids (RFC 5452)
+constexpr uint32_t kStaleTtl = 30;    // RFC 8767
 constexpr size_t kMaxKept = 8 << 10;  // bytes of an answer that is remembered
 
 uint16_t random_id() {
@@ -24,12 +25,24 @@ uint16_t random_id() {
   SAMPAN_CHECK(::getrandom(&id, sizeof id, 0) == sizeof id);
   return id;
 }
+// So old that what is left of the shortest TTL is kStaleTtl.
+uint32_t stale_age(Clock::time_point stored, Clock::time_point expires) {
+  auto kept = std::chrono::duration_cast<std::chrono::seconds>(expires - stored).count();
+  return kept > kStaleTtl ? static_cast<uint32_t>(kept) - kStaleTtl : 0;
+}
+// Whether a server said what is, and not merely that it can't say.
+bool tells(std::string_view wire) {
+  const int code = wire.size() < 4 ? kServFail : wire[3] & 15;
+  return code == kNoError || code == kNxDomain;
+}
 base::UniqueFd connected_socket(int type, const std::string& ip, uint16_t port) {
   base::UniqueFd fd(::socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(port);
-  if (!fd || ::inet_pton(AF_INET, ip.c_str(), &to.sin_addr) != 1) return {};
+  auto address = base::Ip::parse_v4(ip);
+  if (!fd || !address) return {};
+  to.sin_addr.s_addr = htonl(address->v4_bits());
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS)
     return {};
   return fd;
@@ -95,7 +108,12 @@ void Upstream::resolve(const Query& query, const std::string& name, Done done) {
       auto age = std::chrono::duration_cast<std::chrono::seconds>(now - it->second.stored).count();
       return done(it->second.wire, static_cast<uint32_t>(age));
     }
-    forget(it);
+    if (it->second.expires + options_.stale <= now) {
+      forget(it);
+    } else if (it->second.retry > now) {
+      ++stale_;
+      return done(it->second.wire, stale_age(it->second.stored, it->second.expires));
+    }
   }
   if (auto it = in_flight_.find(key); it != in_flight_.end())
     return it->second->waiting.push_back(std::move(done));
@@ -126,6 +144,7 @@ void Upstream::send(InFlight& flight) {
 }
 
 void Upstream::next_server(InFlight& flight) {
+  answer_stale(flight);  // the servers have had their time
   if (++flight.attempt >= kAttempts || !has_servers()) return finish(flight, {}, 0);
   send(flight);
 }
@@ -183,10 +202,23 @@ void Upstream::on_tcp(InFlight& flight, uint32_t) {
   finish(flight, std::move(wire), checked->keep_seconds);
 }
 
+// Who waits gets what was true once; the servers are asked on, for those who come later.
+void Upstream::answer_stale(InFlight& flight) {
+  auto entry = cache_.find(flight.key);
+  if (entry == cache_.end()) return;
+  entry->second.retry = Clock::now() + options_.recheck;
+  const uint32_t age = stale_age(entry->second.stored, entry->second.expires);
+  const std::string wire = entry->second.wire;  // whoever gets it may ask for more
+  stale_ += flight.waiting.size();
+  for (Done& done : std::exchange(flight.waiting, {})) done(wire, age);
+}
+
 void Upstream::finish(InFlight& flight, std::string wire, uint32_t keep_seconds) {
   auto it = in_flight_.find(flight.key);
   std::unique_ptr<InFlight> ended = std::move(it->second);
   in_flight_.erase(it);
+  if (!tells(wire)) answer_stale(*ended);
+  else if (auto old = cache_.find(ended->key); old != cache_.end()) forget(old);
   if (keep_seconds) remember(ended->key, wire, keep_seconds);
   for (Done& done : ended->waiting) done(wire, 0);
 }

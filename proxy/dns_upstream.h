@@ -1,7 +1,7 @@
 // Names outside the cluster: asks the servers of a resolv.conf, over UDP from a fresh port with a
 // random id, over TCP when the answer was cut or somebody guesses at it, the next server after a silence;
-// and remembers the answers, each for its own question alone. On the loop's thread. With no server it never
-// sends a byte.
+// and remembers the answers, each for its own question alone. Where no server answers, an answer that was
+// good once is good still (RFC 8767). On the loop's thread. With no server it never sends a byte.
 #pragma once
 
 #include <chrono>
@@ -29,6 +29,8 @@ class Upstream {
     std::string own_address;
     uint16_t port = 53;
     std::chrono::milliseconds timeout{1500};  // of one attempt; three in all
+    std::chrono::seconds stale{24 * 3600};    // how long beyond its time an answer may serve
+    std::chrono::seconds recheck{30};         // and how long before the servers are asked again
     size_t max_entries = 10'000, max_bytes = 4 << 20, max_in_flight = 1000;
   };
   Upstream(base::Loop& loop, Options options);
@@ -41,6 +43,7 @@ class Upstream {
   size_t entries() const { return cache_.size(); }
   size_t bytes() const { return bytes_; }
   uint64_t hits() const { return hits_; }
+  uint64_t stale() const { return stale_; }
 
  private:
   struct InFlight;
@@ -48,6 +51,7 @@ class Upstream {
     std::string wire;
     std::chrono::steady_clock::time_point stored, expires;
     std::list<std::string>::iterator age;
+    std::chrono::steady_clock::time_point retry{};  // no server is asked before
   };
   void send(InFlight& flight);
   void on_udp(InFlight& flight);
@@ -56,6 +60,7 @@ class Upstream {
   void next_server(InFlight& flight);
   void finish(InFlight& flight, std::string wire, uint32_t keep_seconds);
   void remember(const std::string& key, std::string wire, uint32_t keep_seconds);
+  void answer_stale(InFlight& flight);
   void forget(std::unordered_map<std::string, Entry>::iterator entry);
 
   base::Loop& loop_;
@@ -66,7 +71,7 @@ class Upstream {
   std::list<std::string> by_age_;  // keys, oldest first
   size_t bytes_ = 0;               // of all answers
   std::map<std::string, std::unique_ptr<InFlight>> in_flight_;
-  uint64_t hits_ = 0;
+  uint64_t hits_ = 0, stale_ = 0;
 };
 
 }  // namespace proxy::dns

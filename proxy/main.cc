@@ -70,6 +70,8 @@ std::string metrics(const Proxier& proxier, const Policer& policer, size_t annou
   add("counter", "sampan_dns_queries_total", "DNS queries received.", static_cast<double>(dns.queries()));
   add("counter", "sampan_dns_cache_hits_total", "Upstream answers given from memory.",
       static_cast<double>(upstream.hits()));
+  add("counter", "sampan_dns_stale_answers_total",
+      "Answers beyond their time, as no upstream server answered.", static_cast<double>(upstream.stale()));
   add("gauge", "sampan_dns_cache_bytes", "Bytes of upstream answers in memory.",
       static_cast<double>(upstream.bytes()));
   add("gauge", "sampan_dns_cache_entries", "Upstream answers in memory.",

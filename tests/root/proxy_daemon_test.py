@@ -203,11 +203,36 @@ class ProxyDaemon(ProxyCase):
         self.assertIn(("big.example.org", True), first.asked)
         self.assertEqual(len(dns_tcp(["big.example.org"])[0].answers), 80)
         first.silent = True
+        second.asked.clear()
         begin = time.monotonic()
         self.assertEqual(dns("other.example.org").answers, ["198.51.100.0"])
         self.assertLess(time.monotonic() - begin, 3)
         self.assertEqual(second.asked, [("other.example.org", False)])
         first.silent = False
+
+    def test_dns_serves_what_was_true_while_no_server_answers(self):
+        resolv = os.path.join(self.dir, "resolv.conf")
+        with open(resolv, "w") as f:
+            f.write("nameserver 127.0.0.53\nnameserver 127.0.0.54\n")
+        servers = self.upstreams.values()
+        self.start("--resolv-conf", resolv)
+        self.assertEqual(dns("short.example.org").answers, ["198.51.100.0"])
+        for server in servers:
+            server.silent = True
+            server.asked.clear()
+        try:
+            while not any(server.asked for server in servers):  # its second is not over
+                begin = time.monotonic()
+                self.assertEqual(dns("short.example.org").answers, ["198.51.100.0"])
+            self.assertLess(time.monotonic() - begin, 3)
+            begin = time.monotonic()
+            self.assertEqual(dns("short.example.org").answers, ["198.51.100.0"])
+            self.assertLess(time.monotonic() - begin, 1, "no server is waited for again")
+            text = urllib.request.urlopen("http://127.0.0.1:10256/metrics", timeout=2).read().decode()
+            self.assertIn("\nsampan_dns_stale_answers_total 2\n", text)
+        finally:
+            for server in servers:
+                server.silent = False
 
     def test_dns_without_upstream_refuses(self):
         self.start()

@@ -243,7 +243,7 @@ class FakeUpstream:
         if name.startswith("big.") and not over_tcp:
             return data[:2] + struct.pack(">HHHHH", 0x8380, 1, 0, 0, 0) + q
         count = 80 if name.startswith("big.") else 1
-        rr = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 300, 4) + bytes([198, 51, 100, i]) for i in range(count))
+        rr = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1 if name.startswith("short.") else 300, 4) + bytes([198, 51, 100, i]) for i in range(count))
         return data[:2] + struct.pack(">HHHHH", 0x8180, 1, count, 0, 0) + q + rr
 
     def serve_udp(self):
