@@ -60,7 +60,6 @@ Message port_message(const PodLink& link, base::Ip address) {
   put_string(message, IFLA_INFO_SLAVE_KIND, "bridge");
   nlattr* data = nla_nest_start(message.get(), IFLA_INFO_SLAVE_DATA);
   put_u8(message, IFLA_BRPORT_MODE, link.hairpin);
-  put_u8(message, IFLA_BRPORT_ISOLATED, 1);
   nla_nest_end(message.get(), data);
   nla_nest_end(message.get(), info);
   return message;

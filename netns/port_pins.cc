@@ -34,18 +34,22 @@ constexpr uint16_t kNftables = NFNL_SUBSYS_NFTABLES << 8;
 
 // An IPv4 packet or ARP message of the pinned address from the pinned link address, and nothing else:
 // Pods have no IPv6 address. Loopback addresses are no destination of a wire, also where the host
-// routes them (route_localnet, for ports published on 127.0.0.1).
+// routes them (route_localnet, for ports published on 127.0.0.1). Nor is another Pod's link: Pods reach each
+// other through the node's routes and rules alone. (Isolated ports would do as much, but where bridged
+// packets pass iptables, as Docker has it, a Service's packet is sent from port to port by the bridge
+// itself.)
 constexpr const char* kRules = R"(
   chain from_pods {
     type filter hook prerouting priority -300; policy accept;
     iifname != @ports accept
+    ether type ip ether daddr @links drop
     ether type ip ip daddr 127.0.0.0/8 drop
     ether type ip iifname . ether saddr . ip saddr @ADDRESSES accept
     ether type arp arp htype 1 arp hlen 6 arp plen 4 iifname . ether saddr . arp saddr ip @ADDRESSES iifname . arp saddr ether . arp saddr ip @ADDRESSES accept
     drop
   }
 )";
-constexpr size_t kRuleCount = 5;
+constexpr size_t kRuleCount = 6;
 // The set bears the version of the rules in its name, so that pinning a port under others' fails.
 std::string addresses_set() {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
@@ -96,6 +100,9 @@ std::string address_key(const PortPin& pin) {
   return key;
 }
 
+// Of the Pod's link, in an element's key.
+std::string_view mac_of(std::string_view address_key) { return address_key.substr(IFNAMSIZ, 6); }
+
 // One transaction; the first failure is returned.
 base::Status transact(int fd, std::vector<Message> messages, const std::string& operation,
                       const std::string& subject) {
@@ -131,7 +138,11 @@ base::Status transact(int fd, std::vector<Message> messages, const std::string& 
         error = failed;
     }
   }
-  return error ? base::Status(base::sys::error_from_errno(error, operation, subject)) : base::Status();
+  if (error == 0) return {};
+  // Each message of a refused batch has an answer; they are there already, and not the next batch's.
+  while (::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT) > 0) {
+  }
+  return base::sys::error_from_errno(error, operation, subject);
 }
 
 }  // namespace
@@ -148,10 +159,11 @@ std::optional<base::Ip> parse_pin_alias(const std::string& alias) {
 }
 
 std::string pins_text(const std::vector<PortPin>& pins, bool replace) {
-  std::string ports, addresses;
+  std::string ports, addresses, links;
   for (const PortPin& pin : pins) {
     const char* comma = ports.empty() ? "" : ", ";
     ports += fmt::format("{}\"{}\"", comma, pin.link);
+    links += comma + pod_mac(pin.address);
     addresses += fmt::format("{}\"{}\" . {} . {}", comma, pin.link, pod_mac(pin.address), pin.address.text());
   }
   auto elements = [](const std::string& list) {
@@ -163,9 +175,10 @@ std::string pins_text(const std::vector<PortPin>& pins, bool replace) {
   return fmt::format(fmt::runtime(std::string(replace ? "add table bridge {0}\ndelete table bridge {0}\n"
                                                       : "create table bridge {0}\n") +
                                   "table bridge {0} {{\n"
-                                  "  set ports {{ type ifname;{1} }}\n  set {2} {{ type ifname . ether_addr "
+                                  "  set ports {{ type ifname;{1} }}\n  set links {{ type ether_addr;{5} "
+                                  "}}\n  set {2} {{ type ifname . ether_addr "
                                   ". ipv4_addr;{3} }}{4}}}\n"),
-                     kTable, elements(ports), name, elements(addresses), rules);
+                     kTable, elements(ports), name, elements(addresses), rules, elements(links));
 }
 
 base::Result<std::vector<PortPin>> pinned_links(int netlink_fd) {
@@ -236,10 +249,13 @@ base::Result<bool> ports_pinned(int netlink_fd) {
   const std::vector<PortPin> pins = TRY(pinned_links(netlink_fd));
   if (pins.empty()) return true;
   base::UniqueFd fd = TRY(open_netfilter());
-  const auto addresses = TRY(keys_of(fd.get(), addresses_set())), ports = TRY(keys_of(fd.get(), "ports"));
-  if (!addresses || !ports || TRY(rules_loaded(fd.get())) != kRuleCount) return false;
+  const auto addresses = TRY(keys_of(fd.get(), addresses_set())), ports = TRY(keys_of(fd.get(), "ports")),
+             links = TRY(keys_of(fd.get(), "links"));
+  if (!addresses || !ports || !links || TRY(rules_loaded(fd.get())) != kRuleCount) return false;
   return std::all_of(pins.begin(), pins.end(), [&](const PortPin& pin) {
-    return addresses->count(address_key(pin)) > 0 && ports->count(port_key(pin.link)) > 0;
+    const std::string key = address_key(pin);
+    return addresses->count(key) > 0 && ports->count(port_key(pin.link)) > 0 &&
+           links->count(std::string(mac_of(key))) > 0;
   });
 }
 
@@ -254,6 +270,8 @@ base::Status pin_port(int netlink_fd, const PortPin& pin) {
     std::vector<Message> messages;
     messages.push_back(elements_message(NFT_MSG_NEWSETELEM, addresses_set(), {address_key(pin)}));
     messages.push_back(elements_message(NFT_MSG_NEWSETELEM, "ports", {port_key(pin.link)}));
+    messages.push_back(
+        elements_message(NFT_MSG_NEWSETELEM, "links", {std::string(mac_of(address_key(pin)))}));
     return transact(fd.get(), std::move(messages), "pin bridge port to " + pin.address.text(), pin.link);
   };
   std::lock_guard lock(changing);
@@ -274,6 +292,7 @@ base::Status unpin_port(const std::string& link) {
   const std::string port = port_key(link);
   auto found = TRY(keys_of(fd.get(), addresses_set()));
   if (!found) return {};
+  std::set<std::string> links = TRY(keys_of(fd.get(), "links")).value_or(std::set<std::string>());
   std::vector<std::string> keys;
   for (auto at = found->lower_bound(port); at != found->end() && at->starts_with(port); ++at)
     keys.push_back(*at);
@@ -285,6 +304,11 @@ base::Status unpin_port(const std::string& link) {
     std::vector<Message> messages;
     if (first == 0) messages.push_back(elements_message(NFT_MSG_DELSETELEM, "ports", {port}));
     messages.push_back(elements_message(NFT_MSG_DELSETELEM, addresses_set(), {from, to}));
+    std::set<std::string> here;
+    for (auto key = from; key != to; ++key)
+      if (links.erase(std::string(mac_of(*key))) > 0) here.insert(std::string(mac_of(*key)));
+    if (!here.empty())
+      messages.push_back(elements_message(NFT_MSG_DELSETELEM, "links", {here.begin(), here.end()}));
     base::Status done = transact(fd.get(), std::move(messages), "unpin bridge port", link);
     if (!done.ok() && done.error().errno_value != ENOENT) return done;  // else another was faster
   }
