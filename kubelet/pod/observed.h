@@ -83,7 +83,9 @@ struct SandboxSeen {
   Time retry_at{};
   int failures = 0, stop_failures = 0;  // in a row
   bool stale = false;                   // its address is not of the node's range (any more): made anew
-  Time stop_retry_at{};                 // kDone, and it could not be stopped
+  bool stray = false;                   // kDone, by a kubelet that left no record: stopped, and made anew
+  Step cleaned = Step::kDone;           // kNone: what a dead or half made one left is to be removed first
+  Time stop_retry_at{};                 // it could not be stopped, or cleaned up after
 };
 struct VolumeSeen {
   Step step = Step::kNone;
@@ -111,7 +113,8 @@ struct PodObserved {
   bool objects_loaded = false;       // ConfigMaps and Secrets it refers to are known, or known to be absent
   bool pull_secrets_loaded = false;  // of these, its imagePullSecrets
   bool services_known = false;
-  bool gone_from_api = false;  // deleted there already: no final DELETE
+  bool gone_from_api = false;    // deleted there already: no final DELETE
+  Step recovered = Step::kDone;  // kNone: a sampan-pod of an earlier kubelet is to be found; never kFailed
   Time first_seen{};
   SandboxSeen sandbox;
   VolumesSeen volumes;

@@ -26,6 +26,11 @@ class Planner {
       : pod_(pod), spec_(spec_of(pod)), seen_(seen), now_(now) {}
 
   Plan run() {
+    if (seen_.recovered != Step::kDone) {
+      plan_.unknown = true;
+      if (seen_.recovered == Step::kNone) act({.kind = Action::Kind::kFindSandbox});
+      return std::move(plan_);
+    }
     // Two ways down: an end by itself or by the deadline keeps the object, a deletion removes it.
     const std::string terminal = terminal_phase(pod_, seen_, now_);
     if (is_terminating(pod_) || seen_.gone_from_api || !terminal.empty()) {
@@ -52,11 +57,11 @@ class Planner {
     const bool host_network = spec_.host_network.value_or(false);
     if (!seen_.network_ready && !host_network) return;
     // All that runs in it goes with it; what the Pod needs is started in the next one.
-    if (seen_.sandbox.step == Step::kDone && seen_.sandbox.stale) {
+    if (seen_.sandbox.step == Step::kDone && (seen_.sandbox.stale || seen_.sandbox.stray)) {
       if (now_ < seen_.sandbox.stop_retry_at) return wake(seen_.sandbox.stop_retry_at);
       return act({.kind = Action::Kind::kStopSandbox});
     }
-    sandbox_ = step(seen_.sandbox.step, seen_.sandbox.retry_at, Action::Kind::kStartSandbox);
+    sandbox_ = cleaned() && step(seen_.sandbox.step, seen_.sandbox.retry_at, Action::Kind::kStartSandbox);
     fetch_tokens(true);
     volumes_ = has_volumes(pod_, seen_);
     if (volumes_) refresh_volumes();
@@ -98,6 +103,11 @@ class Planner {
     }
   }
 
+  // True when nothing of a sandbox before is left.
+  bool cleaned() {
+    const SandboxSeen& sandbox = seen_.sandbox;
+    return step(sandbox.cleaned, sandbox.stop_retry_at, Action::Kind::kCleanSandbox);
+  }
   // Each is made as soon as what it needs is known; those that are due go in one hop.
   void mount_volumes() {
     const VolumesSeen& volumes = seen_.volumes;
@@ -345,6 +355,7 @@ class Planner {
       if (now_ < seen_.sandbox.stop_retry_at) return wake(seen_.sandbox.stop_retry_at);
       return act({.kind = Action::Kind::kStopSandbox});
     }
+    if (!cleaned()) return;
     if (seen_.volumes.directory.step != Step::kNone) {
       if (is_due(seen_.volumes.removal)) act({.kind = Action::Kind::kUnmountVolumes});
       return;
@@ -387,6 +398,8 @@ Plan plan_pod(const api::Pod& pod, const PodObserved& seen, const NodeFacts& nod
 
 std::string Action::text() const {
   switch (kind) {
+    case Kind::kFindSandbox: return "find-sandbox";
+    case Kind::kCleanSandbox: return "clean-sandbox";
     case Kind::kStartSandbox: return "start-sandbox";
     case Kind::kFetchToken:
       return "fetch-token " + (token.audience.empty() ? "" : token.audience + " ") +

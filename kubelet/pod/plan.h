@@ -18,6 +18,8 @@ const char* probe_name(ProbeKind kind);
 
 struct Action {
   enum class Kind {
+    kFindSandbox,
+    kCleanSandbox,
     kStartSandbox,
     kFetchToken,
     kFetchClaims,
@@ -56,6 +58,7 @@ struct Plan {
   std::optional<Time> wake;
   bool in_motion = false;  // something was begun that tells more of the Pod very soon
   bool finished = false;   // nothing of the Pod is left on the node, and the API knows
+  bool unknown = false;    // how it stands is being found out: the status says nothing yet
 };
 
 struct NodeFacts {

@@ -85,6 +85,7 @@ json::value encode_record(const PodObserved& seen) {
   return json::object{{"firstSeen", ns(seen.first_seen)},
                       {"sandbox", json::object{{"step", static_cast<int>(seen.sandbox.step)},
                                                {"attempt", seen.sandbox.attempt},
+                                               {"cleaned", seen.sandbox.cleaned == Step::kDone},
                                                {"ip", seen.sandbox.ip}}},
                       {"directory", static_cast<int>(seen.volumes.directory.step)},
                       {"volumes", std::move(volumes)},
@@ -100,6 +101,8 @@ base::Result<PodObserved> decode_record(const json::value& in) {
     seen.sandbox.step = get_step(*sandbox, "step");
     seen.sandbox.attempt = static_cast<int>(base::as_int(base::find(*sandbox, "attempt")));
     seen.sandbox.ip = base::string_at(*sandbox, "ip");
+    if (const json::value* cleaned = base::find(*sandbox, "cleaned"); cleaned && !base::as_bool(cleaned))
+      seen.sandbox.cleaned = Step::kNone;
   }
   seen.volumes.directory.step = get_step(in, "directory");
   if (const json::value* volumes = base::find(in, "volumes"); volumes && volumes->is_object())

@@ -2,9 +2,8 @@
 // worker_sandbox.cc, worker_container.cc and worker_checks.cc.
 #include "kubelet/pod/worker.h"
 
-#include <algorithm>
-
 #include "base/log.h"
+#include "kubelet/pod/recovery.h"
 
 namespace kubelet {
 
@@ -19,42 +18,8 @@ uint64_t version_of(const api::Pod& pod) {
 }  // namespace
 
 PodWorker::PodWorker(Machine& machine, api::Pod pod, std::optional<PodObserved> record)
-    : machine_(machine), pod_(std::move(pod)), had_record_(record.has_value()) {
-  if (record) seen_ = std::move(*record);
-  if (seen_.first_seen == Time{}) {
-    seen_.first_seen = machine_.now();
-    if (pod_.status)
-      if (auto time = base::parse_time(pod_.status->start_time)) seen_.first_seen = *time;
-  }
-  if (!had_record_ && pod_.status) {
-    // A reboot took the record: what the API remembers of restarts goes on from there.
-    auto take = [&](const std::vector<api::ContainerStatus>& list) {
-      for (const auto& c : list) {
-        if (c.restart_count == 0 && !(c.state && (c.state->running || c.state->terminated))) continue;
-        ContainerSeen& seen = seen_.containers[c.name];
-        seen.attempt = c.restart_count;
-        seen.run = Run::kExited;
-        seen.exit.reason = "ContainerStatusUnknown";
-        seen.exit.message = "The container could not be located when the pod was started again";
-        seen.exit.code = 137;
-        seen.exit.finished_at = machine_.now();
-        if (c.state && c.state->terminated) {
-          seen.exit.code = c.state->terminated->exit_code;
-          seen.exit.reason = c.state->terminated->reason;
-          seen.exit.message = c.state->terminated->message;
-          if (auto t = base::parse_time(c.state->terminated->started_at)) seen.exit.started_at = *t;
-          if (auto t = base::parse_time(c.state->terminated->finished_at)) seen.exit.finished_at = *t;
-        }
-        seen.image_id = c.image_id;
-        seen.sandbox = -1;
-      }
-    };
-    if (pod_.status->phase != "Succeeded" && pod_.status->phase != "Failed") {
-      take(pod_.status->init_container_statuses);
-      take(pod_.status->container_statuses);
-    }
-  }
-}
+    : machine_(machine), pod_(std::move(pod)), had_record_(record.has_value()),
+      seen_(seen_at_start(pod_, std::move(record), machine.now())) {}
 
 PodWorker::~PodWorker() {
   if (runtime_) {
@@ -67,15 +32,17 @@ void PodWorker::start() {
   seen_.network_ready = machine_.has_network();
   check_address();
   if (!is_terminating(pod_)) machine_.refer(uid(), pod_.metadata.namespace_, references(pod_));
-  if (had_record_) return recover();
   // A sampan-pod nobody wrote down: its record was damaged. It knows nothing we could go on from.
-  auto stray = machine_.connect_sandbox(uid());
-  if (!stray.ok()) return schedule();
-  base::log::warning("pod {}/{}: has a sampan-pod but no record: it is started anew",
-                     pod_.metadata.namespace_, pod_.metadata.name);
-  seen_.sandbox.step = Step::kDone;
-  runtime_ = std::move(*stray);
-  stop_sandbox();
+  if (!had_record_) {
+    if (auto stray = machine_.connect_sandbox(uid()); stray.ok()) {
+      base::log::warning("pod {}/{}: has a sampan-pod but no record: it is started anew",
+                         pod_.metadata.namespace_, pod_.metadata.name);
+      runtime_ = std::move(*stray);
+      seen_.sandbox.step = Step::kDone;
+      seen_.sandbox.stray = true;
+    }
+  }
+  schedule();
 }
 
 void PodWorker::update(api::Pod pod) {
@@ -126,7 +93,7 @@ void PodWorker::schedule() {
 
 void PodWorker::sync() {
   scheduled_ = false;
-  if (recovering_ || finished_) return;
+  if (finished_) return;
   std::vector<Reference> pull_secrets;
   for (const auto& secret : spec_of(pod_).image_pull_secrets)
     if (!secret.name.empty()) pull_secrets.push_back({ObjectKind::kSecret, secret.name});
@@ -161,7 +128,6 @@ void PodWorker::sync() {
     finished_ = true;
     wake_.reset();
     stop_watch_.reset();
-    clean_retry_.reset();
     machine_.refer(uid(), pod_.metadata.namespace_, {});
     if (on_finished) on_finished();
   }
@@ -174,6 +140,8 @@ bool PodWorker::on_the_way_down() const {
 void PodWorker::act(const Action& action) {
   using Kind = Action::Kind;
   switch (action.kind) {
+    case Kind::kFindSandbox: return find_sandbox();
+    case Kind::kCleanSandbox: return clean_sandbox();
     case Kind::kStartSandbox: return start_sandbox();
     case Kind::kFetchToken: return fetch_token(action.token);
     case Kind::kFetchClaims: return fetch_claims();
@@ -207,6 +175,7 @@ base::Status PodWorker::save() {
 }
 
 std::optional<Time> PodWorker::publish(const Plan& plan) {
+  if (plan.unknown) return std::nullopt;
   // An event of its own when a container begins to wait for a restart.
   auto notice = [&](const std::vector<api::ContainerStatus>& list) {
     for (const auto& c : list) {
@@ -281,25 +250,12 @@ void PodWorker::delete_pod() {
 
 // ---- after a restart of the kubelet ----------------------------------------------------------
 
-void PodWorker::recover() {
-  // Half made or half removed: to be done again, whichever it was.
-  if (seen_.volumes.directory.step == Step::kBusy) seen_.volumes.directory.step = Step::kFailed;
-  for (auto& [name, volume] : seen_.volumes.each)
-    if (volume.step == Step::kBusy) volume.step = Step::kFailed;
-  seen_.volumes.outdated = true;
-  for (auto& [name, c] : seen_.containers) {
-    c.removing = false;
-    // A hook that was under way is run again: at least once, as Kubernetes promises.
-    if (c.post_start == Step::kBusy) c.post_start = Step::kNone;
-    if (c.pre_stop == Step::kBusy) c.pre_stop = Step::kNone;
-  }
-  if (seen_.sandbox.step == Step::kNone || seen_.sandbox.step == Step::kFailed) return schedule();
-  recovering_ = true;
+void PodWorker::find_sandbox() {
+  seen_.recovered = Step::kBusy;
   auto pod = machine_.connect_sandbox(uid());
   if (!pod.ok()) {
     base::log::info("pod {}/{}: its sampan-pod is gone: {}", pod_.metadata.namespace_, pod_.metadata.name,
                     pod.error().message());
-    recovering_ = false;
     return sandbox_lost();
   }
   runtime_ = std::move(*pod);
@@ -318,7 +274,7 @@ void PodWorker::recover() {
         }
         using States = std::vector<runtime::ContainerState>;
         self.runtime_->list(self.once<base::Result<States>>([](PodWorker& self, base::Result<States> list) {
-          if (!self.runtime_ || !self.recovering_) return;
+          if (!self.runtime_ || self.seen_.recovered != Step::kBusy) return;
           if (!list.ok()) return self.sandbox_lost();
           // What execs and hooks start from was written down by the kubelet that started them.
           std::map<std::string, int> attempts;
@@ -328,7 +284,7 @@ void PodWorker::recover() {
           self.machine_.read_processes(
               self.uid(), std::move(attempts),
               self.once<Processes>([states = std::move(*list)](PodWorker& self, Processes processes) {
-                if (!self.runtime_ || !self.recovering_) return;  // lost meanwhile
+                if (!self.runtime_ || self.seen_.recovered != Step::kBusy) return;  // lost meanwhile
                 self.processes_ = std::move(processes);
                 self.adopt(states);
               }));
@@ -336,37 +292,30 @@ void PodWorker::recover() {
       }));
 }
 
-void PodWorker::adopt(std::vector<runtime::ContainerState> states) {
-  std::map<std::string, const runtime::ContainerState*> by_id;
-  for (const auto& state : states) by_id[state.id] = &state;
-  for (auto& [name, c] : seen_.containers) {
-    if (c.attempt < 0) continue;
-    auto it = by_id.find(in_pod(name, c.attempt));
-    if (c.leaving >= 0 && !by_id.contains(in_pod(name, c.leaving))) c.leaving = -1;
-    if (it == by_id.end()) {
-      if (c.run == Run::kStarting) c.run = Run::kNone;    // intended, never begun
-      else if (c.run == Run::kExited) c.remains = false;  // removed, not yet noted
-      else if (c.run == Run::kRunning) {                  // somebody removed it behind us
-        runtime::ContainerState state;
-        state.exit_code = 137;
-        state.started_at = c.started_at;
-        state.finished_at = machine_.now();
-        record_exit(name, c, state);
+void PodWorker::adopt(const std::vector<runtime::ContainerState>& states) {
+  for (const Adoption& found : plan_adoption(pod_, seen_, states, machine_.now())) {
+    base::log::debug("pod {}/{}: {}", pod_.metadata.namespace_, pod_.metadata.name, found.text());
+    ContainerSeen& c = of(found.container);
+    switch (found.kind) {
+      case Adoption::Kind::kRuns:
+        c.run = Run::kRunning;
+        c.started_at = found.state.started_at;
+        break;
+      case Adoption::Kind::kExited:
+        if (c.run != Run::kExited) record_exit(found.container, c, found.state);
+        c.remains = true;
+        break;
+      case Adoption::Kind::kVanished:
+        record_exit(found.container, c, found.state);
         c.remains = false;
-      }
-      continue;
-    }
-    const runtime::ContainerState& state = *it->second;
-    if (state.phase == runtime::Phase::kExited) {
-      if (c.run != Run::kExited) record_exit(name, c, state);
-      c.remains = true;
-    } else if (state.phase == runtime::Phase::kRunning) {
-      c.run = Run::kRunning;
-      c.started_at = state.started_at;
+        break;
+      case Adoption::Kind::kNotBegun: c.run = Run::kNone; break;
+      case Adoption::Kind::kRemoved: c.remains = false; break;
+      case Adoption::Kind::kOldRemoved: c.leaving = -1; break;
     }
   }
   hook_runtime();
-  recovering_ = false;
+  seen_.recovered = Step::kDone;
   check_address();
   // Made but perhaps not yet attached when we were killed: attaching again changes nothing.
   if (seen_.sandbox.step == Step::kBusy) attach_network();

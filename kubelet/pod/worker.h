@@ -59,8 +59,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   base::Status save();
   std::optional<Time> publish(const Plan& plan);  // when to look again
   void status_failed(const base::Error& error);
-  void recover();
-  void adopt(std::vector<runtime::ContainerState> states);
+  void find_sandbox();
+  void adopt(const std::vector<runtime::ContainerState>& states);
   void sandbox_lost();
   void containers_died();
   void say_sandbox_changed();
@@ -73,7 +73,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void stop_sandbox();
   void stop_failed(const base::Error& error);
   void sandbox_stopped();
-  void clean_lost();
+  void clean_sandbox();
   void fetch_claims();
   void mount_volumes(const Action& action);
   void volumes_made(const std::vector<std::string>& asked, bool directory, const Machine::VolumesMade& made);
@@ -122,12 +122,12 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
 
   Machine& machine_;
   api::Pod pod_;
+  bool had_record_ = false, scheduled_ = false, finished_ = false;
   PodObserved seen_;
-  bool had_record_ = false, recovering_ = false, scheduled_ = false, finished_ = false;
   std::shared_ptr<runtime::Pod> runtime_;
   std::shared_ptr<runtime::Pod::Sandbox> sandbox_fds_;  // shared with a thread that attaches
   std::string saved_;                                   // the record as it is on disk
-  Machine::Timer wake_, stop_watch_, clean_retry_;
+  Machine::Timer wake_, stop_watch_;
   StatusSeen status_;
   StatusSent sent_;
   base::Backoff status_backoff_{std::chrono::milliseconds(200), std::chrono::seconds(5)};

@@ -78,36 +78,28 @@ void PodWorker::sandbox_failed(const base::Error& error) {
   base::log::warning("pod {}/{}: start sandbox: {}", pod_.metadata.namespace_, pod_.metadata.name,
                      error.message());
   const Duration delay = retry_wait(seen_.sandbox.failures++, seconds(60));
+  // What was made so far goes first: the next attempt starts from nothing.
   auto settle = [this, delay, text = error.message()] {
     seen_.sandbox.step = Step::kFailed;
+    seen_.sandbox.cleaned = Step::kNone;
     seen_.sandbox.error = text;
     seen_.sandbox.retry_at = machine_.now() + delay;
     schedule();
   };
-  // What was made so far goes first: the next attempt starts from nothing.
+  if (!runtime_) return settle();
   seen_.sandbox.step = Step::kBusy;
-  auto clean = [weak = weak_from_this(), settle] {
-    auto self = weak.lock();
-    if (!self) return;
-    self->machine_.clean_dead_sandbox(
-        self->uid(), self->once<base::Status>([settle](PodWorker&, base::Status status) {
-          base::ignore(status, "nothing may have been left; the next attempt would say what is in its way");
-          settle();
-        }));
-  };
-  if (!runtime_) return clean();
   runtime_->on_lost = nullptr;
   runtime_->on_exit = nullptr;
-  runtime_->shutdown([weak = weak_from_this(), clean](base::Status status) {
-    base::ignore(status, "cleaned up below in any case");
-    auto self = weak.lock();
-    if (!self) return;
+  runtime_->shutdown(once<base::Status>([settle](PodWorker& self, base::Status status) {
+    base::ignore(status, "cleaned up in any case");
     // Not inside its own callback.
-    self->machine_.post([weak] {
-      if (auto self = weak.lock()) self->runtime_.reset();
+    self.machine_.post([weak = self.weak_from_this(), settle] {
+      auto self = weak.lock();
+      if (!self) return;
+      self->runtime_.reset();
+      settle();
     });
-    clean();
-  });
+  }));
 }
 
 void PodWorker::say_sandbox_changed() {
@@ -135,39 +127,42 @@ void PodWorker::sandbox_lost() {
   if (finished_) return;
   base::log::warning("pod {}/{}: its sampan-pod died: all its containers did", pod_.metadata.namespace_,
                      pod_.metadata.name);
-  recovering_ = false;
+  seen_.recovered = Step::kDone;
   drop_prepared();
   containers_died();
   if (seen_.sandbox.step != Step::kNone && !is_terminating(pod_)) say_sandbox_changed();
   ++seen_.sandbox.attempt;
-  seen_.sandbox.step = Step::kBusy;  // until what it left is gone
-  machine_.post([weak = weak_from_this()] {
+  seen_.sandbox.step = Step::kNone;
+  seen_.sandbox.cleaned = Step::kNone;
+  sandbox_fds_.reset();
+  // Not inside their own callbacks.
+  machine_.post([weak = weak_from_this(), lost = std::move(runtime_)] {
     auto self = weak.lock();
     if (!self) return;
     self->exec_runs_.clear();
     self->net_checks_.clear();
-    self->runtime_.reset();
-    self->sandbox_fds_.reset();
-    self->clean_lost();
   });
+  schedule();
 }
 
-// What a dead sampan-pod left goes before the next sandbox is made; until it is gone.
-void PodWorker::clean_lost() {
+void PodWorker::clean_sandbox() {
+  seen_.sandbox.cleaned = Step::kBusy;
   machine_.clean_dead_sandbox(
       uid(), once<base::Status>([](PodWorker& self, base::Status status) {
-        if (!status.ok()) {
-          const Duration delay = retry_wait(self.seen_.sandbox.stop_failures++, seconds(60));
-          base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again",
-                             self.pod_.metadata.name, status.error().message());
-          self.event(true, "FailedKillPod",
-                     "error killing pod: clean up after its sampan-pod: " + status.error().message());
-          self.clean_retry_ = self.machine_.after(delay, [&self] { self.clean_lost(); });
+        self.schedule();
+        SandboxSeen& sandbox = self.seen_.sandbox;
+        if (status.ok()) {
+          sandbox.cleaned = Step::kDone;
+          sandbox.stop_failures = 0;
+          sandbox.stop_retry_at = {};
           return;
         }
-        self.seen_.sandbox.stop_failures = 0;
-        self.seen_.sandbox.step = Step::kNone;
-        self.schedule();
+        base::log::warning("pod {}: clean up after its sampan-pod: {}: tried again", self.pod_.metadata.name,
+                           status.error().message());
+        self.event(true, "FailedKillPod",
+                   "error killing pod: clean up after its sampan-pod: " + status.error().message());
+        sandbox.cleaned = Step::kFailed;
+        sandbox.stop_retry_at = self.machine_.now() + retry_wait(sandbox.stop_failures++, seconds(60));
       }));
 }
 
@@ -230,6 +225,7 @@ void PodWorker::sandbox_stopped() {
   }
   seen_.sandbox.step = Step::kNone;
   seen_.sandbox.stop_retry_at = {};
+  seen_.sandbox.stray = false;
   if (std::exchange(seen_.sandbox.stale, false)) {
     ++seen_.sandbox.attempt;
     // Files that name the address are written again.

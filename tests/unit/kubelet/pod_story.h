@@ -153,7 +153,10 @@ class PlanStory final : public Story {
   void carry_out(const Action& a) {
     ContainerSeen& c = seen_.containers[a.container];
     switch (a.kind) {
+      case Action::Kind::kFindSandbox: seen_.recovered = Step::kDone; break;
+      case Action::Kind::kCleanSandbox: seen_.sandbox.cleaned = Step::kDone; break;
       case Action::Kind::kStartSandbox:
+        EXPECT_EQ(seen_.sandbox.cleaned, Step::kDone);
         seen_.sandbox.step = Step::kDone;
         seen_.sandbox.ip = "10.244.0.5";
         break;
@@ -260,7 +263,7 @@ class PlanStory final : public Story {
     count_probe(*probe_of(*find_container(pod_, name), k), k, ok, p);
   }
   void lose() override {
-    seen_.sandbox.step = Step::kNone;
+    seen_.sandbox.step = seen_.sandbox.cleaned = Step::kNone;
     seen_.sandbox.attempt++;
     for (auto& [name, c] : seen_.containers)
       if (c.run == Run::kRunning) {

@@ -184,14 +184,14 @@ TYPED_TEST(PodStory, AlwaysPullsForEachAttempt) {
 TYPED_TEST(PodStory, ALostSandboxIsMadeAnewAndInitRunsAgain) {
   const char* spec =
       R"({"initContainers":[{"name":"one","image":"x:1"}],"containers":[{"name":"web","image":"x:1"}]})";
-  EXPECT_EQ(
-      TypeParam(spec).tell("exit one 0\nlose-sandbox\nexit one 0\nshow\n"),
-      "0s start-sandbox\n0s mount-volumes\n0s pull x:1\n0s prepare one attempt 0\n0s start one attempt 0\n"
-      "> exit one 0\n0s remove one attempt 0\n0s pull x:1\n0s prepare web attempt 0\n0s start web attempt 0\n"
-      "> lose-sandbox\n0s start-sandbox\n0s prepare one attempt 1\n0s start one attempt 1\n"
-      "> exit one 0\n0s remove one attempt 1\n0s prepare web attempt 1\n0s start web attempt 1\n"
-      "> show\n  Running Initialized=True Ready=True\n  one terminated Completed restarts=1 ready\n  "
-      "web running restarts=1 ready\n");
+  EXPECT_EQ(TypeParam(spec).tell("exit one 0\nlose-sandbox\nexit one 0\nshow\n"),
+            "0s start-sandbox\n0s mount-volumes\n0s pull x:1\n0s prepare one attempt 0\n"
+            "0s start one attempt 0\n> exit one 0\n0s remove one attempt 0\n0s pull x:1\n"
+            "0s prepare web attempt 0\n0s start web attempt 0\n> lose-sandbox\n0s clean-sandbox\n"
+            "0s prepare one attempt 1\n0s start-sandbox\n0s start one attempt 1\n> exit one 0\n"
+            "0s remove one attempt 1\n0s prepare web attempt 1\n0s start web attempt 1\n> show\n"
+            "  Running Initialized=True Ready=True\n  one terminated Completed restarts=1 ready\n"
+            "  web running restarts=1 ready\n");
 }
 
 TYPED_TEST(PodStory, TheDeadlineFailsThePod) {

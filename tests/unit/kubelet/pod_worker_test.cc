@@ -70,11 +70,12 @@ TEST(PodWorker, IsPreparedWhileItsSandboxIsMadeAndAnewWhenAnObjectChanges) {
 
 TEST(PodWorker, TheAttemptBeforeIsRemovedOnceTheNextRunsWhoeverKnowsOfIt) {
   WorkerStory story(kOne);
-  EXPECT_EQ(story.tell("at 1\nhold remove\nexit web 1\nrestart\nworks remove\nat 2\n"),
-            std::string(kStart) +
-                "> at 1\n> hold remove\n> exit web 1\n1s prepare web attempt 1\n"
-                "1s start web attempt 1\n1s remove web attempt 0\n> restart\n"
-                "1s remove web attempt 0\n> works remove\n> at 2\n");
+  EXPECT_EQ(
+      story.tell("at 1\nhold remove\nexit web 1\nrestart\nworks remove\nat 2\n"),
+      std::string(kStart) +
+          "> at 1\n> hold remove\n> exit web 1\n1s prepare web attempt 1\n1s start web attempt 1\n"
+          "1s remove web attempt 0\n> restart\n1s find-sandbox\n1s remove web attempt 0\n> works remove\n"
+          "> at 2\n");
   story.machine.answer("remove");
   story.tell("at 3\n");
   EXPECT_EQ(story.machine.sandbox->containers.size(), 1u);
@@ -327,9 +328,9 @@ TEST(PodWorker, ExitsOfTheTimeWithoutAKubeletAreFound) {
   story.machine.exit("web.0", 3);
   EXPECT_EQ(story.tell("restart\nshow\n"),
             std::string(kStart) +
-                "> at 1\n> restart\n1s pull nginx:1\n1s prepare web attempt 1\n1s start web attempt 1\n"
-                "1s remove web attempt 0\n> show\n  Running Initialized=True Ready=True\n"
-                "  web running restarts=1 ready\n");
+                "> at 1\n> restart\n1s find-sandbox\n1s pull nginx:1\n1s prepare web attempt 1\n"
+                "1s start web attempt 1\n1s remove web attempt 0\n> show\n"
+                "  Running Initialized=True Ready=True\n  web running restarts=1 ready\n");
   EXPECT_EQ(story.worker().observed().containers.at("web").last->code, 3);
 }
 
