@@ -20,6 +20,9 @@ namespace sys = base::sys;
 
 namespace {
 
+constexpr auto kImagesRetry = std::chrono::seconds(5);
+constexpr size_t kMostImagesShown = 50;  // nodeStatusMaxImages
+
 HostFacts host_facts(int64_t memory_bytes) {
   HostFacts out;
   out.memory_bytes = memory_bytes;
@@ -91,9 +94,6 @@ base::Status Kubelet::start() {
   node.facts.version = options_.version;
   node.facts.port = options_.port;
   node.facts.max_pods = options_.max_pods;
-  if (auto images = runtime::list_images(options_.image_root); images.ok())
-    for (const auto& image : *images)
-      if (node.facts.images.size() < 50) node.facts.images.push_back(image_entry(image));
   node.root_dir = options_.root_dir;
   node.bridge = options_.bridge;
   node.local_volumes = layout().local_volumes();
@@ -104,15 +104,6 @@ base::Status Kubelet::start() {
   facts.dns.host_resolv_conf = sys::read_file("/etc/resolv.conf").value_or("");
   facts.dns.host_hosts = sys::read_file("/etc/hosts").value_or("127.0.0.1\tlocalhost\n");
   TRY(read_records());
-  TRY(pull_records_.load([&](const std::string& image) -> std::optional<std::string> {
-    auto found = runtime::find_image(options_.image_root, image);
-    return found.ok() ? std::optional(found->digest) : std::nullopt;
-  }));
-  if (auto images = runtime::list_images(options_.image_root); images.ok()) {
-    std::set<std::string> digests;
-    for (const auto& image : *images) digests.insert(image.digest);
-    pull_records_.prune(digests);
-  }
 
   node_ = std::make_unique<NodeAgent>(loop_, client_, background_, events_, std::move(node));
   node_->on_network = [this](const base::Cidr& cidr) { network_up(cidr); };
@@ -142,9 +133,50 @@ base::Status Kubelet::start() {
   local_volumes_ = std::make_unique<LocalVolumes>(loop_, client_, background_, events_, options_.node_name,
                                                   layout().local_volumes());
   local_volumes_->start();
+  read_images();
   pods_->start();
   services_->start();
   return {};
+}
+
+// The store's disk may hang: then Pods wait for their images, and the node does not.
+void Kubelet::read_images() {
+  struct Store {
+    PullRecords::Left pulls;
+    std::optional<std::vector<runtime::Image>> images;
+  };
+  background_.call<base::Result<Store>>(
+      [root = options_.image_root, records = options_.root_dir + "/image_manager"]() -> base::Result<Store> {
+        Store store;
+        store.pulls =
+            TRY(PullRecords::read(records, [&](const std::string& image) -> std::optional<std::string> {
+              auto found = runtime::find_image(root, image);
+              return found.ok() ? std::optional(found->digest) : std::nullopt;
+            }));
+        if (auto images = runtime::list_images(root); images.ok()) store.images = std::move(*images);
+        return store;
+      },
+      [this](base::Result<Store> store) {
+        if (!store.ok()) {
+          base::log::error("{}: no Pod gets an image before that is read: tried again",
+                           store.error().message());
+          images_retry_ = loop_.after(kImagesRetry, [this] { read_images(); });
+          return;
+        }
+        pull_records_.know(std::move(store->pulls));
+        if (store->images) {
+          std::set<std::string> digests;
+          std::vector<api::ContainerImage> shown;
+          for (const auto& image : *store->images) {
+            digests.insert(image.digest);
+            if (shown.size() < kMostImagesShown) shown.push_back(image_entry(image));
+          }
+          pull_records_.prune(digests);
+          node_->set_images(std::move(shown));
+        }
+        machine_.set_images_known();
+        for (auto& [uid, worker] : workers_) worker->look_again();
+      });
 }
 
 // ---- Pods ----------------------------------------------------------------------------------------

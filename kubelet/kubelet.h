@@ -54,6 +54,7 @@ class Kubelet {
   void add(api::Pod pod);
   void finished(const std::string& uid);
   void network_up(const base::Cidr& cidr);
+  void read_images();
   base::Status read_records();
   void remove_orphans();
   void remove_orphan(const std::string& uid, int failures);
@@ -75,6 +76,7 @@ class Kubelet {
   PullRecords pull_records_;
   NodeMachine machine_;
   std::map<std::string, base::Loop::Handle> retries_;  // of cleaning that failed, by uid
+  base::Loop::Handle images_retry_;
   std::optional<netns::AddressPool> pool_;
   std::unique_ptr<NodeAgent> node_;
   std::unique_ptr<ImageGc> image_gc_;

@@ -32,6 +32,11 @@ void NodeAgent::start() {
   renew_lease();
 }
 
+void NodeAgent::set_images(std::vector<api::ContainerImage> images) {
+  options_.facts.images = std::move(images);
+  sync_status();
+}
+
 void NodeAgent::register_node() {
   if (registering_) return;
   registering_ = true;

@@ -28,6 +28,7 @@ class NodeAgent {
   };
   NodeAgent(base::Loop& loop, api::Client& client, Background& background, Events& events, Options options);
   void start();
+  void set_images(std::vector<api::ContainerImage> images);  // as its status tells them
   // Called once the bridge is up with this node's Pod CIDR.
   std::function<void(const base::Cidr&)> on_network;
   bool registered() const { return registered_; }

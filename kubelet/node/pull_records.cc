@@ -118,21 +118,23 @@ std::string PullRecords::record_path(const std::string& digest) const {
   return directory_ + "/pulled/" + file_name(digest);
 }
 
-base::Status PullRecords::load(
+base::Result<PullRecords::Left> PullRecords::read(
+    const std::string& directory,
     const std::function<std::optional<std::string>(const std::string&)>& digest_of) {
-  for (const char* part : {"/pulling", "/pulled"}) TRY(sys::mkdir_all(directory_ + part, 0700));
-  for (const auto& name : TRY(sys::list_dir(directory_ + "/pulled"))) {
-    const std::string path = directory_ + "/pulled/" + name;
+  Left left;
+  for (const char* part : {"/pulling", "/pulled"}) TRY(sys::mkdir_all(directory + part, 0700));
+  for (const auto& name : TRY(sys::list_dir(directory + "/pulled"))) {
+    const std::string path = directory + "/pulled/" + name;
     auto text = sys::read_file(path);
     auto value = text.ok() ? base::parse_json(*text) : base::Result<json::value>(text.error());
     auto record = value.ok() ? decode_pull_record(*value) : base::Result<PullRecord>(value.error());
-    if (record.ok()) records_[record->digest] = std::move(*record);
+    if (record.ok()) left.records[record->digest] = std::move(*record);
     else
       base::log::warning("{}: {}: Pods show their credentials for its image again", path,
                          record.error().message());
   }
-  for (const auto& name : TRY(sys::list_dir(directory_ + "/pulling"))) {
-    const std::string path = directory_ + "/pulling/" + name;
+  for (const auto& name : TRY(sys::list_dir(directory + "/pulling"))) {
+    const std::string path = directory + "/pulling/" + name;
     auto text = sys::read_file(path);
     auto value = text.ok() ? base::parse_json(*text) : base::Result<json::value>(text.error());
     const std::string image(value.ok() ? base::string_at(*value, "image") : "");
@@ -143,15 +145,21 @@ base::Status PullRecords::load(
     auto digest = digest_of(image);
     if (!digest) {
       // Its child may go on without us: the intent stays until somebody pulls it again.
-      left_over_.insert(image);
+      left.pulling.insert(image);
       continue;
     }
-    PullRecord& record = records_[*digest];
+    PullRecord& record = left.records[*digest];
     record.digest = *digest;
-    TRY(sys::write_file_atomic(record_path(*digest), base::to_json(encode_pull_record(record)), 0600));
+    TRY(sys::write_file_atomic(directory + "/pulled/" + file_name(*digest),
+                               base::to_json(encode_pull_record(record)), 0600));
     TRY(remove_file(path));
   }
-  return {};
+  return left;
+}
+
+void PullRecords::know(Left left) {
+  records_ = std::move(left.records);
+  left_over_ = std::move(left.pulling);
 }
 
 bool PullRecords::must_pull(const std::string& image, const std::string& digest,

@@ -48,9 +48,16 @@ class PullRecords {
  public:
   PullRecords(Background& background, std::string directory)
       : background_(background), directory_(std::move(directory)) {}
-  // Once, before any other call; blocks. A pull that a killed kubelet began leaves a record without access.
+  // What an earlier kubelet left; blocks. A pull that a killed kubelet began leaves a record without access.
   // `digest_of`: of an image in the store by its name; nothing: it is not there.
-  base::Status load(const std::function<std::optional<std::string>(const std::string& image)>& digest_of);
+  struct Left {
+    std::map<std::string, PullRecord> records;  // by digest
+    std::set<std::string> pulling;              // images whose intent outlived its kubelet
+  };
+  static base::Result<Left> read(
+      const std::string& directory,
+      const std::function<std::optional<std::string>(const std::string& image)>& digest_of);
+  void know(Left left);  // once, before any call but this
   // `image` is normalized, with its tag; `digest` that of the image in the store.
   bool must_pull(const std::string& image, const std::string& digest,
                  const std::vector<PullCredential>& credentials);

@@ -95,6 +95,7 @@ class Machine {
                                           bool or_log) = 0;
 
   // ---- images, by their full name
+  virtual bool images_known() const = 0;  // who may have which was read once
   virtual void find_image(const std::string& uid, const std::string& name, Answer<runtime::Image> done) = 0;
   // Whether these credentials have to be shown for an image that is there.
   virtual bool must_pull(const std::string& name, const std::string& digest,

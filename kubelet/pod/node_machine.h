@@ -34,6 +34,8 @@ class NodeMachine final : public Machine {
   NodeView& facts() { return view_; }  // to be filled before the first Pod
   void set_network(netns::AddressPool* pool, const base::Cidr& cidr) { pool_ = pool, cidr_ = cidr; }
 
+  void set_images_known() { images_known_ = true; }
+
   const NodeView& view() const override { return view_; }
   Time now() const override { return base::wall_now(); }
   void post(std::function<void()> task) override { parts_.loop.post(std::move(task)); }
@@ -60,6 +62,7 @@ class NodeMachine final : public Machine {
                       std::function<void(std::map<std::string, base::json::value>)> done) override;
   std::string termination_message(const std::string& uid, const std::string& container, int attempt,
                                   bool or_log) override;
+  bool images_known() const override { return images_known_; }
   void find_image(const std::string& uid, const std::string& name, Answer<runtime::Image> done) override;
   bool must_pull(const std::string& name, const std::string& digest,
                  const std::vector<PullCredential>& credentials) override;
@@ -93,6 +96,7 @@ class NodeMachine final : public Machine {
   NodeView view_;
   netns::AddressPool* pool_ = nullptr;  // null until the node has its Pod CIDR
   base::Cidr cidr_{};
+  bool images_known_ = false;
   std::map<std::string, base::Loop::Handle> detaching_;  // links that could not be detached, by name
 };
 

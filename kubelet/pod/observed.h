@@ -112,6 +112,7 @@ struct PodObserved {
   bool network_ready = false;        // the node has its Pod CIDR, bridge and routes
   bool objects_loaded = false;       // ConfigMaps and Secrets it refers to are known, or known to be absent
   bool pull_secrets_loaded = false;  // of these, its imagePullSecrets
+  bool images_known = false;         // the node has read who may have which image
   bool services_known = false;
   bool gone_from_api = false;    // deleted there already: no final DELETE
   Step recovered = Step::kDone;  // kNone: a sampan-pod of an earlier kubelet is to be found; never kFailed

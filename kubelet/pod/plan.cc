@@ -229,7 +229,7 @@ class Planner {
         return false;
       }
     }
-    if (!seen_.pull_secrets_loaded) return false;
+    if (!seen_.pull_secrets_loaded || !seen_.images_known) return false;
     act({.kind = Action::Kind::kPull, .container = c.name, .attempt = attempt, .image = c.image});
     return false;
   }

@@ -99,6 +99,7 @@ void PodWorker::sync() {
     if (!secret.name.empty()) pull_secrets.push_back({ObjectKind::kSecret, secret.name});
   seen_.pull_secrets_loaded = machine_.loaded(pod_.metadata.namespace_, pull_secrets);
   seen_.objects_loaded = machine_.loaded(pod_.metadata.namespace_, references(pod_));
+  seen_.images_known = machine_.images_known();
   seen_.services_known = machine_.services(pod_.metadata.namespace_) != nullptr;
   std::string before;
   Plan plan;

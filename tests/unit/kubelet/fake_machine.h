@@ -72,7 +72,7 @@ class FakeMachine final : public Machine {
 
   std::function<void(const Action&)> on_action;
   std::string events;  // "Warning Failed: …", a line each
-  bool network = true, api_loaded = true;
+  bool network = true, api_loaded = true, store_read = true;
   std::set<std::string> store;  // images, by full name
   std::map<Reference, std::map<std::string, std::string>> objects;
   base::json::value api;  // the Pod as the API has it; null: gone
@@ -226,6 +226,7 @@ class FakeMachine final : public Machine {
     });
   }
   std::string termination_message(const std::string&, const std::string&, int, bool) override { return {}; }
+  bool images_known() const override { return store_read; }
   void find_image(const std::string&, const std::string& name, Answer<runtime::Image> done) override {
     later("find", [this, name, done](bool fails) {
       if (fails) return done(failed("read images.json"));

@@ -113,6 +113,7 @@ class PlanStory final : public Story {
  public:
   explicit PlanStory(const std::string& spec, const std::string& meta = "") : pod_(story_pod(spec, meta)) {
     seen_.network_ready = seen_.objects_loaded = seen_.pull_secrets_loaded = seen_.services_known = true;
+    seen_.images_known = true;
     seen_.first_seen = now_;
   }
   api::PodStatus status() override { return plan_pod(pod_, seen_, {"192.0.2.1"}, now_).status; }

@@ -224,6 +224,16 @@ TEST(PodWorker, NothingIsStartedBeforeItsObjectsAreKnown) {
             "  Running Initialized=True Ready=True\n  web running restarts=0 ready\n");
 }
 
+TEST(PodWorker, ImagesWaitUntilTheStoreWasReadAndNothingElseDoes) {
+  WorkerStory story(kOne);
+  story.machine.store_read = false;
+  EXPECT_EQ(story.tell("at 1\n"), "0s start-sandbox\n0s mount-volumes\n> at 1\n");
+  story.machine.store_read = true;
+  story.worker().look_again();
+  story.machine.run();
+  EXPECT_TRUE(story.status().container_statuses[0].ready);
+}
+
 TEST(PodWorker, NothingIsDoneTwiceForAnAnswerThatCameTwice) {
   WorkerStory story(kOne);
   for (const char* call : {"sandbox", "describe", "attach", "mount", "find", "pull", "prepare", "start",

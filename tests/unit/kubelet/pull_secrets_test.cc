@@ -183,6 +183,11 @@ class PullRecordsTest : public ::testing::Test {
     for (int i = 0; i < 1000 && !done; ++i) loop.run_once(std::chrono::milliseconds(10));
     EXPECT_TRUE(done);
   }
+  void load(PullRecords& records) {
+    auto left = PullRecords::read(directory, present);
+    ASSERT_TRUE(left.ok());
+    records.know(std::move(*left));
+  }
   void begin(PullRecords& records, const std::string& image) {
     bool done = false;
     records.begin(image, [&](base::Status status) {
@@ -201,7 +206,7 @@ class PullRecordsTest : public ::testing::Test {
 
 TEST_F(PullRecordsTest, PreloadedImagesAreEverybodys) {
   PullRecords records(background, directory);
-  ASSERT_TRUE(records.load(present).ok());
+  load(records);
   EXPECT_FALSE(records.must_pull("r/app:1", "sha256:1", {}));
 }
 
@@ -209,7 +214,7 @@ TEST_F(PullRecordsTest, APulledOneIsNotAndSurvivesARestart) {
   const PullCredential mine = credential("a", "h1");
   {
     PullRecords records(background, directory);
-    ASSERT_TRUE(records.load(present).ok());
+    load(records);
     begin(records, "r/app:1");
     EXPECT_TRUE(records.must_pull("r/app:1", "sha256:1", {}));  // under way
     bool done = false;
@@ -220,7 +225,7 @@ TEST_F(PullRecordsTest, APulledOneIsNotAndSurvivesARestart) {
     wait(done);
   }
   PullRecords again(background, directory);
-  ASSERT_TRUE(again.load(present).ok());
+  load(again);
   EXPECT_TRUE(again.must_pull("r/app:1", "sha256:1", {}));
   EXPECT_FALSE(again.must_pull("r/app:1", "sha256:1", {mine}));
   again.prune({});
@@ -230,11 +235,11 @@ TEST_F(PullRecordsTest, APulledOneIsNotAndSurvivesARestart) {
 TEST_F(PullRecordsTest, AKilledKubeletsPullIsVerified) {
   {
     PullRecords records(background, directory);
-    ASSERT_TRUE(records.load(present).ok());
+    load(records);
     begin(records, "r/app:1");
   }
   PullRecords again(background, directory);
-  ASSERT_TRUE(again.load(present).ok());
+  load(again);
   EXPECT_TRUE(again.must_pull("r/app:1", "sha256:1", {}));
 }
 
@@ -245,7 +250,7 @@ TEST_F(PullRecordsTest, DamagedFilesStopNoStart) {
     std::ofstream(directory + name) << "{\"imageRef\":";
   }
   PullRecords records(background, directory);
-  EXPECT_TRUE(records.load(present).ok());
+  load(records);
 }
 
 }  // namespace
