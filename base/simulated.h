@@ -21,14 +21,14 @@ class Simulated {
   void advance(Duration by);
   void advance_to(Steady when);  // never back
   Time wall() const { return start_ + elapsed_; }
-  Steady steady() const { return Steady(elapsed_); }
+  Steady steady() const { return Steady(std::chrono::hours(1) + elapsed_); }
   void fill(void* bytes, size_t count);
 
   static Simulated* current();  // of this thread; null: time passes and chance is the kernel's
 
  private:
   const Time start_;
-  Duration elapsed_ = std::chrono::hours(1);
+  Duration elapsed_{};
   std::mt19937_64 random_;
   Simulated* const outer_;
 };
