@@ -87,6 +87,10 @@ class Cluster {
     bool ready = false;
     auto started = life->master->start([&ready] { ready = true; });
     ASSERT_TRUE(started.ok()) << started.error().message();
+    if (on_start) on_start();
+    registry().cache("", "pods").subscribe([this](const master::WatchEvent& event) {
+      if (on_pod) on_pod(event);
+    });
     ASSERT_TRUE(wait_for([&] { return ready; })) << "the master never became ready";
     revision_ = 0;
   }
@@ -267,6 +271,8 @@ class Cluster {
   std::vector<std::string> node_names;
   std::set<std::string> dead;
   int ips = 0;
+  std::function<void()> on_start;  // of a master, once it has read its store
+  std::function<void(const master::WatchEvent&)> on_pod;
 
  private:
   static const base::tls::KeyPair& authority() {

@@ -28,6 +28,17 @@ class HollowKubelet {
   // By uid: what is on the node, whatever the API says.
   const std::map<std::string, Running>& running() const { return running_; }
 
+  std::string text() const {
+    std::string out = name_ + (life_ ? "" : ", without a kubelet") + ":";
+    for (const auto& [uid, pod] : running_)
+      out += " " + pod.key + (life_ && life_->known.contains(pod.key) ? "" : " (unknown to its kubelet)");
+    if (life_)
+      for (const auto& [key, pod] : life_->known)
+        out += fmt::format("; knows {} {}{}{}", key, pod.phase, pod.ready ? ", ready" : "",
+                           starting_.contains(pod.uid) ? ", starts" : "");
+    return out;
+  }
+
   // The process: as it ends, and as it is started again. Pods go on.
   void crash() { life_.reset(); }
   void start() { life_ = std::make_shared<Life>(*this); }

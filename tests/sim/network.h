@@ -235,7 +235,7 @@ class Network {
       open->request_timer =
           network_.loop_.after(network_.delay(), [this, weak = std::weak_ptr(open), arrive] {
             auto open = weak.lock();
-            if (!open || open->closed) return;
+            if (!open || open->closed || open->broken) return;
             if (network_.is_cut(where_)) return network_.time_out(*open);
             auto server = door_();
             if (!server) return open->say_end(refused());
