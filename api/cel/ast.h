@@ -30,6 +30,7 @@ enum class Op : uint8_t {
   choose /* ?: */,
   list,
   map,
+  construct /* Object.spec{a: 1} */,
   macro,
 };
 enum class Macro : uint8_t {
@@ -55,12 +56,13 @@ struct Node {
   uint32_t at = 0;      // in the text, for messages
   uint32_t depth = 1;
   Value literal;
-  std::string name;  // of idents, fields and functions
+  std::string name;  // of idents, fields, functions and what is constructed
   // Calls: target and arguments. Macros: range, then what is asked of each item: {range, [filter,] result}.
   // Maps: key, value, key, value.
   std::vector<std::unique_ptr<Node>> args;
-  std::vector<bool> optional;  // of lists and maps: entry written with '?'
-  std::string first, second;   // variables of a macro
+  std::vector<std::string> fields;  // of what is constructed, one an argument
+  std::vector<bool> optional;       // of lists, maps and what is constructed: entry written with '?'
+  std::string first, second;        // variables of a macro
   // ---- completed by the checker
   TypeRef type;
   int slot = -1;              // of idents; of a macro's first variable, the second's is the next

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "api/cel/check.h"
+#include "api/cel/constructed.h"
 #include "api/cel/functions.h"
 
 namespace api::cel {
@@ -37,6 +38,7 @@ class Evaluator {
       case Op::call: return call(node, out);
       case Op::list: return list(node, out);
       case Op::map: return map(node, out);
+      case Op::construct: return construct(node, out);
       case Op::macro: return macro(node, out);
     }
     return context.fail("unknown expression");
@@ -138,6 +140,18 @@ class Evaluator {
     *out = Value::of_map(std::move(entries));
     if (size_of(*out) != count) return context.fail("Failed with repeated key");
     return context.charge(30);
+  }
+
+  bool construct(const Node& node, Value* out) {
+    auto made = std::make_shared<Constructed>();
+    made->name = node.name;
+    for (size_t i = 0; i < node.args.size(); ++i) {
+      std::optional<Value> value;
+      if (!entry(*node.args[i], node.optional[i], &value)) return false;
+      if (value) made->fields[node.fields[i]] = std::move(*value);
+    }
+    *out = of_opaque(std::move(made));
+    return context.charge(40);
   }
 
   // Calls `each(item)` with the variables set, until it returns false.
@@ -292,10 +306,11 @@ Program::Program() = default;
 Program::~Program() = default;
 
 base::Result<std::shared_ptr<const Program>> compile(std::string_view text,
-                                                     const std::vector<Variable>& variables) {
+                                                     const std::vector<Variable>& variables,
+                                                     Constructors constructors) {
   std::shared_ptr<Program> out(new Program());
   out->root_ = TRY(parse(text));
-  Checked checked = check(*out->root_, text, variables);
+  Checked checked = check(*out->root_, text, variables, constructors);
   if (!checked.errors.empty()) {
     std::string all;
     for (const std::string& one : checked.errors) all += (all.empty() ? "" : "\n") + one;

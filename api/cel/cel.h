@@ -25,6 +25,10 @@ struct Variable {
   TypeRef type;
 };
 
+// Whether an expression may make Object{…}, Object.spec{…} and JSONPatch{…}: only where it says how an object
+// is to be changed.
+enum class Constructors : uint8_t { kNone, kPatches };
+
 struct Node;
 class Program {
  public:
@@ -39,7 +43,8 @@ class Program {
   base::Result<Value> evaluate(const std::vector<Value>& variables, uint64_t budget, uint64_t* cost) const;
 
  private:
-  friend base::Result<std::shared_ptr<const Program>> compile(std::string_view, const std::vector<Variable>&);
+  friend base::Result<std::shared_ptr<const Program>> compile(std::string_view, const std::vector<Variable>&,
+                                                              Constructors);
   Program();
   std::unique_ptr<Node> root_;
   TypeRef type_;
@@ -50,6 +55,7 @@ class Program {
 // The error's reason is cel-go's: "ERROR: <input>:1:1: undeclared reference to 'x' (in container '')"
 // with the line and a mark; of several errors, one below the other.
 base::Result<std::shared_ptr<const Program>> compile(std::string_view text,
-                                                     const std::vector<Variable>& variables);
+                                                     const std::vector<Variable>& variables,
+                                                     Constructors constructors = Constructors::kNone);
 
 }  // namespace api::cel

@@ -56,7 +56,8 @@ TypeRef resolved(const TypeRef& type, const Bound& bound) {
 
 class Checker {
  public:
-  Checker(std::string_view text, const std::vector<Variable>& variables) : text_(text) {
+  Checker(std::string_view text, const std::vector<Variable>& variables, Constructors constructors)
+      : text_(text), constructors_(constructors) {
     for (const Variable& one : variables)
       scope_.push_back({one.name, one.type, static_cast<int>(scope_.size())});
     declared_ = scope_.size();
@@ -103,6 +104,7 @@ class Checker {
       case Op::choose: return choose(node);
       case Op::list: return list(node);
       case Op::map: return map(node);
+      case Op::construct: return construct(node);
       case Op::macro: return macro(node);
       case Op::call: return call(node);
     }
@@ -211,6 +213,22 @@ class Checker {
       value = joined(*node.args[i + 1], value, element(*node.args[i + 1], node.optional[i / 2]));
     }
     return map_of(key ? key : simple(Kind::dyn), value ? value : simple(Kind::dyn));
+  }
+
+  // Fields of an Object may be any: what is made of it is held against the schema where it is applied.
+  TypeRef construct(Node& node) {
+    const bool patch = node.name == "JSONPatch",
+               known = patch || node.name == "Object" || node.name.starts_with("Object.");
+    for (size_t i = 0; i < node.args.size(); ++i) {
+      TypeRef type = element(*node.args[i], node.optional[i]);
+      if (!patch || node.fields[i] == "value") continue;
+      if (node.fields[i] == "op" || node.fields[i] == "path" || node.fields[i] == "from")
+        expect(*node.args[i], simple(Kind::string), type);
+      else fail(node, "undefined field '" + node.fields[i] + "'");
+    }
+    if (constructors_ == Constructors::kNone || !known)
+      return fail(node, "undeclared reference to '" + node.name + "' (in container '')");
+    return opaque(node.name);
   }
 
   TypeRef macro(Node& node) {
@@ -327,12 +345,14 @@ class Checker {
   bool mixed_ = false;
   std::vector<Named> scope_;
   size_t declared_ = 0;
+  Constructors constructors_;
 };
 
 }  // namespace
 
-Checked check(Node& root, std::string_view text, const std::vector<Variable>& variables) {
-  Checker checker(text, variables);
+Checked check(Node& root, std::string_view text, const std::vector<Variable>& variables,
+              Constructors constructors) {
+  Checker checker(text, variables, constructors);
   checker.run(root);
   return std::move(checker.out);
 }

@@ -14,6 +14,7 @@ struct Checked {
   std::vector<bool> uses;           // of the variables
   size_t slots = 0;                 // of variables, macros' included
 };
-Checked check(Node& root, std::string_view text, const std::vector<Variable>& variables);
+Checked check(Node& root, std::string_view text, const std::vector<Variable>& variables,
+              Constructors constructors);
 
 }  // namespace api::cel

@@ -204,10 +204,34 @@ class Parser {
         NodePtr index = expression();
         if (!index || !need("]")) return nullptr;
         target = call(optional ? "_[?_]" : "_[_]", at, std::move(target), std::move(index), true);
+      } else if (is("{") && !path_of(*target).empty()) {
+        target = construct(std::move(target));
       } else {
         return target;
       }
     }
+  }
+  // "a.b.c"; empty for what is no plain path of names.
+  static std::string path_of(const Node& node) {
+    if (node.op == Op::ident) return node.name;
+    if (node.op != Op::select) return {};
+    std::string left = path_of(*node.args[0]);
+    return left.empty() ? left : left + "." + node.name;
+  }
+  NodePtr construct(NodePtr target) {
+    NodePtr made = node(Op::construct, target->at);
+    if (!made) return nullptr;
+    made->name = path_of(*target);
+    take("{");
+    while (!is("}")) {
+      made->optional.push_back(take("?"));
+      if (now().kind != Token::Kind::ident) return unexpected();
+      made->fields.emplace_back(now().text);
+      ++at_;
+      if (!need(":") || !add(*made, expression())) return nullptr;
+      if (!take(",")) break;
+    }
+    return need("}") ? std::move(made) : nullptr;
   }
   NodePtr selected(Op op, NodePtr target, std::string_view name, uint32_t at) {
     NodePtr made = node(op, at);

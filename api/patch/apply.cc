@@ -6,6 +6,7 @@
 
 #include "api/patch/field_set.h"
 #include "api/patch/patch.h"
+#include "api/walk.h"
 
 namespace api {
 namespace {
@@ -137,6 +138,28 @@ std::string check_lists(const Type& type, const json::object& object) {
     if (!wrong.empty()) return "." + std::string(member.key()) + wrong;
   }
   return {};
+}
+
+// Where `object` has what can only be replaced as a whole.
+void find_atomic(const Type& type, const json::object& object, const std::string& path,
+                 std::vector<std::string>& found) {
+  for (const auto& member : object) {
+    const Field* field = type.field(member.key());
+    if (!field) continue;
+    const std::string at = path + "." + std::string(member.key());
+    const bool atomic = field->list_type && std::string_view(field->list_type) == "atomic";
+    if (const json::object* inner = member.value().if_object()) {
+      const bool is_struct = field->holder == Holder::kOne && field->type;
+      if (atomic || (field->holder == Holder::kOne && !field->type)) found.push_back(at);
+      if (is_struct) find_atomic(*field->type, *inner, at, found);
+    } else if (const json::array* list = member.value().if_array()) {
+      if (list_rule(*field).kind == ListKind::kAtomic) found.push_back(at);
+      if (field->holder == Holder::kList && field->type)
+        for (size_t i = 0; i < list->size(); ++i)
+          if (const json::object* item = (*list)[i].if_object())
+            find_atomic(*field->type, *item, at + "[" + std::to_string(i) + "]", found);
+    }
+  }
 }
 
 // ---- managers ----------------------------------------------------------------------------------
@@ -299,6 +322,31 @@ base::Result<Applied> apply_patch(const Type& type, const json::value& live, con
   out.object = std::move(merged);
   write_entries(out.object, std::move(entries));
   return out;
+}
+
+base::Result<json::value> merge_configuration(const Type& type, json::value live,
+                                              const json::value& configuration) {
+  auto bad = [](std::string why) {
+    return base::make_error(base::Kind::kInvalid, "apply", {}, std::move(why));
+  };
+  const std::string kUntyped = "failed to convert patch object to typed object: ";
+  if (!configuration.is_object() || !live.is_object()) return bad(kUntyped + "not an object");
+  if (auto right = check_types(type, configuration); !right.ok()) return bad(kUntyped + right.error().reason);
+  json::value known = configuration;
+  std::vector<std::string> unknown;
+  prune(type, known, &unknown);
+  if (!unknown.empty()) return bad(kUntyped + "." + unknown[0] + ": field not declared in schema");
+  if (std::string wrong = check_lists(type, configuration.get_object()); !wrong.empty())
+    return bad(kUntyped + wrong);
+  std::vector<std::string> atomic;
+  find_atomic(type, configuration.get_object(), "", atomic);
+  if (!atomic.empty()) {
+    std::string all;
+    for (const std::string& path : atomic) all += (all.empty() ? "" : ", ") + path;
+    return bad("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: " + all);
+  }
+  merge_into(type, live.get_object(), configuration.get_object());
+  return live;
 }
 
 void track_update(const Type& type, const json::value& before, json::value& after,

@@ -41,6 +41,11 @@ struct Applied {
 // `live` is null when the object does not exist. `applied` is the manifest sent.
 base::Result<Applied> apply_patch(const Type& type, const json::value& live, const json::value& applied,
                                   const FieldManager& manager, bool force);
+// `live` with the fields that `configuration` has, merged as an apply merges them, but nobody's:
+// managedFields stay. kInvalid, as kube-apiserver says it: fields that the type does not know, or has
+// otherwise; lists, maps and structures that can only be replaced as a whole.
+base::Result<json::value> merge_configuration(const Type& type, json::value live,
+                                              const json::value& configuration);
 // Sets after.metadata.managedFields after a create (`before` null), update or patch by `manager`.
 // `part`: of the object, what this write can set.
 enum class Part : uint8_t { kAll, kStatus, kAllButStatus };

@@ -32,7 +32,14 @@ void webhook_url(Errors& e, const View& url) {
     e.invalid(url.path(), text, "query parameters are not permitted in the URL");
 }
 
-void rule(Errors& e, const View& rule) {
+// What a rule may name: a policy that changes objects sees no deletion.
+void operations(Errors& e, const View& list, bool changes) {
+  list.each([&](const View& one) {
+    if (changes) one_of(e, one, {"*", "CONNECT", "CREATE", "UPDATE"});
+    else one_of(e, one, {"*", "CONNECT", "CREATE", "DELETE", "UPDATE"});
+  });
+}
+void rule(Errors& e, const View& rule, bool changes = false) {
   for (const char* name : {"apiGroups", "apiVersions", "operations"}) {
     View values = rule[name];
     if (!values.filled()) e.required(values.path());
@@ -40,9 +47,7 @@ void rule(Errors& e, const View& rule) {
       e.invalid(values.path(), values.shown(),
                 "if '*' is present, must not specify other " + std::string(name));
   }
-  rule["operations"].each([&](const View& operation) {
-    one_of(e, operation, {"*", "CONNECT", "CREATE", "DELETE", "UPDATE"});
-  });
+  operations(e, rule["operations"], changes);
   View resources = rule["resources"];
   if (!resources.filled()) e.required(resources.path());
   resources.each([&](const View& resource) {
@@ -122,12 +127,6 @@ void webhook_configuration(Errors& e, const json::value& object) {
   });
 }
 
-void mutating_policy(Errors& e, const json::value&, const json::value*) {
-  e.forbidden(
-      "spec",
-      "mutating admission policies are not supported by this server: use a mutating admission webhook");
-}
-
 namespace {
 bool is_identifier(std::string_view text) {
   if (text.empty() || std::isdigit(static_cast<unsigned char>(text[0]))) return false;
@@ -149,8 +148,12 @@ void policy_validation(Errors& e, const View& one) {
 }
 }  // namespace
 
-void validating_policy(Errors& e, const json::value& after, const json::value*) {
-  View spec = View(&after)["spec"], constraints = spec["matchConstraints"], param_kind = spec["paramKind"];
+namespace {
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == text.npos; }
+
+// What both kinds of policies have.
+void policy_head(Errors& e, const View& spec, bool changes) {
+  View constraints = spec["matchConstraints"], param_kind = spec["paramKind"];
   one_of(e, spec["failurePolicy"], {"Fail", "Ignore"});
   if (param_kind.has()) {
     for (const char* name : {"apiVersion", "kind"})
@@ -160,7 +163,7 @@ void validating_policy(Errors& e, const json::value& after, const json::value*) 
   else if (!constraints["resourceRules"].filled()) e.required(constraints["resourceRules"].path());
   one_of(e, constraints["matchPolicy"], {"Equivalent", "Exact"});
   for (const char* list : {"resourceRules", "excludeResourceRules"})
-    constraints[list].each([&](const View& one) { rule(e, one); });
+    constraints[list].each([&](const View& one) { rule(e, one, changes); });
   match_conditions(e, spec["matchConditions"]);
   std::set<std::string_view> names;
   spec["variables"].each([&](const View& one) {
@@ -169,10 +172,43 @@ void validating_policy(Errors& e, const json::value& after, const json::value*) 
       e.invalid(name.path(), name.text(), "name is not a valid CEL identifier");
     if (!names.insert(name.text()).second) e.duplicate(name.path(), name.text());
   });
+}
+void mutation(Errors& e, const View& one) {
+  View type = one["patchType"];
+  if (!type.filled()) return e.required(type.path());
+  one_of(e, type, {"ApplyConfiguration", "JSONPatch"});
+  const bool json_patch = type.text() == "JSONPatch";
+  if (!json_patch && type.text() != "ApplyConfiguration") return;
+  const std::string said = "must be specified when patchType is " + std::string(type.text());
+  const char *mine = json_patch ? "jsonPatch" : "applyConfiguration",
+             *other = json_patch ? "applyConfiguration" : "jsonPatch";
+  if (one[other].has())
+    e.invalid(one[other].path(), "{" + std::string(other) + "}",
+              "must not be specified when patchType is " + std::string(type.text()));
+  if (!one[mine].has()) return e.required(one[mine].path(), said);
+  if (View expression = one[mine]["expression"]; is_blank(expression.text()))
+    e.required(expression.path(), "expression is not specified");
+}
+}  // namespace
+
+void mutating_policy(Errors& e, const json::value& after, const json::value*) {
+  View spec = View(&after)["spec"];
+  policy_head(e, spec, true);
+  if (!spec["mutations"].filled())
+    e.required(spec["mutations"].path(), "mutations must contain at least one item");
+  spec["mutations"].each([&](const View& one) { mutation(e, one); });
+  if (View again = spec["reinvocationPolicy"]; !again.filled()) e.required(again.path());
+  else one_of(e, again, {"IfNeeded", "Never"});
+  for (FieldError& error : compile_policy(after).errors) e.list.push_back(std::move(error));
+}
+
+void validating_policy(Errors& e, const json::value& after, const json::value*) {
+  View spec = View(&after)["spec"];
+  policy_head(e, spec, false);
+  std::set<std::string_view> names;
   if (!spec["validations"].filled() && !spec["auditAnnotations"].filled())
     e.required(spec["validations"].path(), "validations or auditAnnotations must contain at least one item");
   spec["validations"].each([&](const View& one) { policy_validation(e, one); });
-  names.clear();
   spec["auditAnnotations"].each([&](const View& one) {
     View key = one["key"];
     if (key.filled()) e.all(key.path(), key.text(), check_qualified_name("x/" + std::string(key.text())));

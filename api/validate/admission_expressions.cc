@@ -33,14 +33,27 @@ class Compiler {
   std::shared_ptr<const cel::Program> one(const View& text, const std::vector<cel::Variable>& variables,
                                           std::initializer_list<cel::Kind> wanted, const char* not_wanted) {
     auto program = cel::compile(text.text(), variables);
-    if (!program.ok()) return invalid(text, "compilation failed: " + program.error().reason);
+    if (!program.ok()) return invalid(text, kNotCompiled + program.error().reason);
     cel::Kind kind = (*program)->type()->kind;
     bool fits = kind == cel::Kind::dyn || wanted.size() == 0;
     for (cel::Kind one : wanted) fits |= one == kind;
     return fits ? *program : invalid(text, not_wanted);
   }
 
+  // What a policy does to an object: one Object, or a list of JSONPatch.
+  std::shared_ptr<const cel::Program> change(const View& text, const std::vector<cel::Variable>& variables,
+                                             bool json_patch) {
+    auto program = cel::compile(text.text(), variables, cel::Constructors::kPatches);
+    if (!program.ok()) return invalid(text, kNotCompiled + program.error().reason);
+    const cel::Type& type = *(*program)->type();
+    if (!json_patch) return type.text() == "Object" ? *program : invalid(text, "must evaluate to Object");
+    const bool fits = type.kind == cel::Kind::list &&
+                      (type.element->kind == cel::Kind::dyn || type.element->text() == "JSONPatch");
+    return fits ? *program : invalid(text, "must evaluate to list(JSONPatch)");
+  }
+
  private:
+  static constexpr const char* kNotCompiled = "compilation failed: ";
   std::shared_ptr<const cel::Program> invalid(const View& text, std::string why) {
     errors_.push_back({FieldError::Type::invalid, text.path(), rules::text_of(text.text()), std::move(why)});
     return nullptr;
@@ -115,6 +128,14 @@ PolicyExpressions compile_policy(const json::value& policy) {
         {std::string(in["key"].text()), std::string(in["valueExpression"].text()),
          compiler.one(in["valueExpression"], out.declared, {cel::Kind::string, cel::Kind::null},
                       "must evaluate to one of [string null_type]")});
+  });
+  spec["mutations"].each([&](const View& in) {
+    PolicyExpressions::Mutation& made = out.mutations.emplace_back();
+    made.json_patch = in["patchType"].text() == "JSONPatch";
+    View expression = in[made.json_patch ? "jsonPatch" : "applyConfiguration"]["expression"];
+    made.expression = expression.text();
+    if (expression.text().find_first_not_of(" \t\r\n") != std::string_view::npos)
+      made.program = compiler.change(expression, out.declared, made.json_patch);
   });
   return out;
 }

@@ -1,6 +1,6 @@
-// The CEL expressions of admission: webhooks' matchConditions and ValidatingAdmissionPolicies. Which
-// variables they see, how they are compiled, and what a policy may not say. Pure.
-// Source: kubernetes.io, "Validating Admission Policy".
+// The CEL expressions of admission: webhooks' matchConditions, Validating- and MutatingAdmissionPolicies.
+// Which variables they see, how they are compiled, and what a policy may not say. Pure. Source:
+// kubernetes.io, "Validating Admission Policy".
 #pragma once
 
 #include <memory>
@@ -40,7 +40,7 @@ struct MatchCondition {
 std::vector<MatchCondition> compile_match_conditions(const json::value* list,
                                                      const std::vector<cel::Variable>& variables);
 
-// The expressions of one ValidatingAdmissionPolicy.
+// The expressions of one policy, validating or mutating.
 struct PolicyExpressions {
   struct Named {
     std::string name, expression;
@@ -54,6 +54,12 @@ struct PolicyExpressions {
   std::vector<Named> variables, audit_annotations;
   std::vector<MatchCondition> match_conditions;
   std::vector<Validation> validations;
+  struct Mutation {
+    bool json_patch = false;  // a list of JSONPatch; else one Object to be applied
+    std::string expression;
+    std::shared_ptr<const cel::Program> program;
+  };
+  std::vector<Mutation> mutations;
   FieldErrors errors;  // what did not compile, below "spec"
 };
 PolicyExpressions compile_policy(const json::value& policy);

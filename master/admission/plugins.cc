@@ -2,6 +2,7 @@
 
 #include "master/admission/default_class.h"
 #include "master/admission/limit_ranger.h"
+#include "master/admission/mutating_policies.h"
 #include "master/admission/namespaces.h"
 #include "master/admission/pod_security_admission.h"
 #include "master/admission/policies.h"
@@ -31,6 +32,7 @@ void add_admission_plugins(Registry& registry, const Authorizer& authorizer,
   chain.add(std::make_unique<DefaultClass>(registry, DefaultClass::Kind::kIngress));
   chain.add(std::make_unique<StorageProtection>());
   chain.add(std::make_unique<ServiceAddressAdmission>(registry, options.deny_external_ips));
+  chain.add(std::make_unique<MutatingPolicies>(registry, authorizer));
   chain.add(std::make_unique<AdmissionWebhooks>(registry, authorizer, webhooks, true));
   chain.add(std::make_unique<ValidatingPolicies>(registry, authorizer));
   chain.add(std::make_unique<AdmissionWebhooks>(registry, authorizer, webhooks, false));

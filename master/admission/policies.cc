@@ -4,9 +4,7 @@
 
 #include "api/status.h"
 #include "master/admission/input.h"
-#include "master/registry/conversion.h"
 #include "master/registry/registry.h"
-#include "master/registry/strategy.h"
 
 namespace master {
 
@@ -29,27 +27,6 @@ int code_of(const std::string& reason) {
                                              : 422;
 }
 
-// One of a policy's variables: computed once for a binding and its parameters, when it is asked for.
-class PolicyVariable final : public cel::Lazy {
- public:
-  PolicyVariable(std::shared_ptr<const cel::Program> program, const std::vector<cel::Value>& values)
-      : program_(std::move(program)), values_(values) {}
-  bool get(uint64_t budget, uint64_t* cost, cel::Value* out, std::string* error) const override {
-    if (!result_) {
-      if (!program_) return *error = "the variable does not compile", false;
-      result_ = program_->evaluate(values_, budget, cost);
-    }
-    if (!result_->ok()) return *error = result_->error().reason, false;
-    *out = **result_;
-    return true;
-  }
-
- private:
-  std::shared_ptr<const cel::Program> program_;
-  const std::vector<cel::Value>& values_;  // those before it are all that it may name
-  mutable std::optional<base::Result<cel::Value>> result_;
-};
-
 }  // namespace
 
 struct ValidatingPolicies::Round {
@@ -65,69 +42,16 @@ struct ValidatingPolicies::Round {
 
 ValidatingPolicies::ValidatingPolicies(Registry& registry, const Authorizer& authorizer)
     : registry_(registry), authorizer_(authorizer),
-      policy_objects_(registry.resources()
-                          .find_stored("admissionregistration.k8s.io", "validatingadmissionpolicies")
-                          ->objects),
-      binding_objects_(registry.resources()
-                           .find_stored("admissionregistration.k8s.io", "validatingadmissionpolicybindings")
-                           ->objects) {}
-
-const std::vector<std::shared_ptr<const ValidatingPolicies::Policy>>& ValidatingPolicies::policies() {
-  if (policies_read_at_ == policy_objects_->last_revision() &&
-      bindings_read_at_ == binding_objects_->last_revision())
-    return policies_;
-  policies_read_at_ = policy_objects_->last_revision();
-  bindings_read_at_ = binding_objects_->last_revision();
-  policies_.clear();
-  for (const auto& [key, object] : policy_objects_->objects()) {
-    json::value text = parse_object(*object->text);
-    auto policy = std::make_shared<Policy>();
-    policy->name = base::string_at(text, "metadata", "name");
-    const json::value* constraints = base::find_path(text, "spec", "matchConstraints");
-    policy->match = read_match_resources(constraints, "resourceRules");
-    policy->exclude = read_match_resources(constraints, "excludeResourceRules");
-    policy->ignores_failure = base::string_at(text, "spec", "failurePolicy") == "Ignore";
-    policy->param_version = base::string_at(text, "spec", "paramKind", "apiVersion");
-    policy->param_kind = base::string_at(text, "spec", "paramKind", "kind");
-    for (const auto& [binding_key, binding_object] : binding_objects_->objects()) {
-      json::value in = parse_object(*binding_object->text);
-      if (base::string_at(in, "spec", "policyName") != policy->name) continue;
-      Binding& binding = policy->bindings.emplace_back();
-      binding.name = base::string_at(in, "metadata", "name");
-      const json::value* match = base::find_path(in, "spec", "matchResources");
-      binding.match = read_match_resources(match, "resourceRules");
-      binding.exclude = read_match_resources(match, "excludeResourceRules");
-      if (const json::value* actions = base::find_path(in, "spec", "validationActions");
-          actions && actions->is_array())
-        for (const json::value& action : actions->get_array()) {
-          binding.denies |= base::as_string(&action) == "Deny";
-          binding.warns |= base::as_string(&action) == "Warn";
-          binding.audits |= base::as_string(&action) == "Audit";
-        }
-      if (const json::value* reference = base::find_path(in, "spec", "paramRef"))
-        binding.param_ref = *reference;
-    }
-    if (policy->bindings.empty()) continue;
-    policy->expressions = api::compile_policy(text);
-    policies_.push_back(std::move(policy));
-  }
-  return policies_;
-}
+      policies_(registry, "validatingadmissionpolicies", "validatingadmissionpolicybindings") {}
 
 void ValidatingPolicies::validate(AttributesPtr attributes, Done done) {
-  if (policies().empty()) return done(nullptr);
-  // Policies must not keep themselves from being repaired.
-  const ResourceInfo& resource = *attributes->resource;
-  if (resource.group == "admissionregistration.k8s.io" &&
-      resource.plural.find("admissionpolic") != std::string::npos)
-    return done(nullptr);
+  const auto& policies = policies_.read();
+  if (policies.empty() || is_policy(*attributes->resource)) return done(nullptr);
   auto round = std::make_shared<Round>();
   round->scope = std::make_unique<WriteScope>(registry_, *attributes);
-  for (const auto& policy : policies()) {
-    ResourcePtr shown = round->scope->shown(policy->match);
-    if (shown && !(policy->exclude.rules.size() && round->scope->shown(policy->exclude)))
+  for (const auto& policy : policies)
+    if (ResourcePtr shown = matched_as(*round->scope, policy->match, policy->exclude))
       round->calls.emplace_back(policy, shown);
-  }
   if (round->calls.empty()) return done(nullptr);
   round->attributes = std::move(attributes);
   round->done = std::move(done);
@@ -141,40 +65,23 @@ void ValidatingPolicies::next(std::shared_ptr<Round> round) {
     return round->done(std::move(round->refusal));
   }
   const auto& [policy, shown] = round->calls[round->at++];
-  auto with = [this, round, policy = policy, shown = shown](json::value object, json::value old) {
-    ExpressionInput input(authorizer_, round->attributes, *shown, std::move(object), std::move(old),
-                          round->scope->namespace_object());
-    ask(*round, *policy, input);
-    next(round);
-  };
-  const AdmissionAttributes& attributes = *round->attributes;
-  if (!shown->conversion || attributes.body || shown == attributes.resource) {
-    auto served = [&](const json::value& object) {
-      return object.is_null() || attributes.body ? object : served_form(*shown, object);
-    };
-    return with(served(attributes.object), served(attributes.old));
-  }
-  std::vector<json::value> objects;
-  for (const json::value* one : {&attributes.object, &attributes.old})
-    if (!one->is_null()) objects.push_back(*one);
-  shown->conversion->convert(*shown, std::move(objects),
-                             [round, with](base::Result<std::vector<json::value>> result) {
-                               if (!result.ok()) return round->done(Conversion::refusal(result.error()));
-                               json::value object, old;
-                               if (!round->attributes->old.is_null()) old = std::move(result->back());
-                               if (!round->attributes->object.is_null()) object = std::move(result->front());
-                               with(std::move(object), std::move(old));
-                             });
+  show_objects(*round->attributes, shown,
+               [this, round, policy = policy, shown = shown](json::value refusal, json::value object,
+                                                             json::value old) {
+                 if (!refusal.is_null()) return round->done(std::move(refusal));
+                 ExpressionInput input(authorizer_, round->attributes, *shown, std::move(object),
+                                       std::move(old), round->scope->namespace_object());
+                 ask(*round, *policy, input);
+                 next(round);
+               });
 }
 
 void ValidatingPolicies::ask(Round& round, const Policy& policy, ExpressionInput& input) {
-  for (const Binding& binding : policy.bindings) {
-    if (!round.scope->shown(binding.match, true) ||
-        (binding.exclude.rules.size() && round.scope->shown(binding.exclude)))
-      continue;
+  for (const PolicyBinding& binding : policy.bindings) {
+    if (!matched_as(*round.scope, binding.match, binding.exclude, true)) continue;
     std::vector<json::value> params;
     std::string why;
-    if (!find_params(*round.attributes, policy, binding, &params, &why)) {
+    if (!find_params(registry_, *round.attributes, policy, binding, &params, &why)) {
       if (!why.empty() && !policy.ignores_failure)
         failed(round, policy, binding, 0, "", "failed to configure binding: " + why);
       continue;
@@ -184,50 +91,9 @@ void ValidatingPolicies::ask(Round& round, const Policy& policy, ExpressionInput
   }
 }
 
-bool ValidatingPolicies::find_params(const AdmissionAttributes& attributes, const Policy& policy,
-                                     const Binding& binding, std::vector<json::value>* out,
-                                     std::string* why) {
-  if (policy.param_kind.empty() || binding.param_ref.is_null()) return true;
-  ResourcePtr kind;
-  for (const ResourcePtr& one : registry_.resources().all())
-    if (one->served && one->group_version() == policy.param_version && one->kind == policy.param_kind)
-      kind = one;
-  if (!kind)
-    return *why = "failed to find resource referenced by paramKind: '" + policy.param_version +
-                  ", Kind=" + policy.param_kind + "'",
-           false;
-  std::string ns;
-  if (kind->namespaced) {
-    ns = base::string_at(binding.param_ref, "namespace");
-    if (ns.empty()) ns = attributes.ns;
-    if (ns.empty())
-      return *why = "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources",
-             false;
-  }
-  auto take = [&](const ObjectRef& object) {
-    out->push_back(served_form(*kind, parse_object(*object->text)));
-  };
-  ObjectCache& cache = *kind->stored().objects;
-  if (std::string_view name = base::string_at(binding.param_ref, "name"); !name.empty()) {
-    if (ObjectRef found = cache.find(object_key(ns, std::string(name)))) take(found);
-  } else if (auto selector = api::selector_of_json(base::find(binding.param_ref, "selector"));
-             selector.ok()) {
-    for (const auto& [key, object] : cache.objects()) {
-      if (object->ns() != ns) continue;
-      json::value parsed = parse_object(*object->text);
-      if (selector->matches(base::find_path(parsed, "metadata", "labels"))) take(object);
-    }
-  }
-  if (!out->empty()) return true;
-  if (base::string_at(binding.param_ref, "parameterNotFoundAction") != "Allow")
-    *why = "no params found for policy binding with `Deny` parameterNotFoundAction";
-  return false;
-}
-
-void ValidatingPolicies::ask_binding(Round& round, const Policy& policy, const Binding& binding,
+void ValidatingPolicies::ask_binding(Round& round, const Policy& policy, const PolicyBinding& binding,
                                      const std::vector<cel::Value>& given) {
   std::vector<cel::Value> values = given;
-  values.reserve(values.size() + policy.expressions.variables.size());
   std::string error;
   switch (matches(policy.expressions.match_conditions, values, &error)) {
     case Match::kNo: return;
@@ -236,11 +102,7 @@ void ValidatingPolicies::ask_binding(Round& round, const Policy& policy, const B
       return;
     case Match::kYes: break;
   }
-  for (const auto& variable : policy.expressions.variables) {
-    // What a variable may name was declared before it: a view of `values` that grows behind it.
-    auto lazy = std::make_shared<PolicyVariable>(variable.program, values);
-    values.push_back(cel::of_lazy(std::move(lazy)));
-  }
+  add_variables(policy, values);
   auto evaluate = [&](const cel::Program& program) {
     uint64_t cost = 0;
     auto result = program.evaluate(
@@ -284,8 +146,8 @@ void ValidatingPolicies::ask_binding(Round& round, const Policy& policy, const B
   }
 }
 
-void ValidatingPolicies::failed(Round& round, const Policy& policy, const Binding& binding, size_t index,
-                                const std::string& reason, std::string message) {
+void ValidatingPolicies::failed(Round& round, const Policy& policy, const PolicyBinding& binding,
+                                size_t index, const std::string& reason, std::string message) {
   const AdmissionAttributes& attributes = *round.attributes;
   if (binding.warns)
     attributes.request->warnings.push_back("Validation failed for ValidatingAdmissionPolicy '" + policy.name +

@@ -191,6 +191,7 @@ void AdmissionWebhooks::next(std::shared_ptr<Round> round) {
     if (!refusal.is_null()) return round->done(std::move(refusal));
     ++round->at;
     if (changed && !round->again) round->last_change = round->at;
+    round->attributes->reinvoke |= changed;
     next(round);
   };
   ask(call, round->attributes,

@@ -32,6 +32,9 @@ struct AdmissionAttributes {
   // What `object` is where it is none of the resource: an Eviction, a TokenRequest, a PodExecOptions.
   std::optional<Subresource> body;
   bool dry_run = false;
+  // A policy or a webhook changed the object: plugins that wish it have a second turn.
+  bool reinvoke = false;
+  std::shared_ptr<void> policy_memory;  // what MutatingAdmissionPolicy keeps between its turns
   // Called once: the write is in the store, or never will be. For what a plugin reserved.
   std::vector<std::function<void(bool committed)>> on_end;
 
@@ -53,19 +56,22 @@ class AdmissionPlugin {
   virtual base::json::value validate(AdmissionAttributes&) { return nullptr; }
   virtual void mutate(AttributesPtr attributes, Done done) { done(mutate(*attributes)); }
   virtual void validate(AttributesPtr attributes, Done done) { done(validate(*attributes)); }
+  // The second turn of mutate(), once all had their first and the object was changed by one that asks others.
+  virtual void reinvoke(AttributesPtr, Done done) { done(nullptr); }
 };
 
 class AdmissionChain {
  public:
   using Done = AdmissionPlugin::Done;
   void add(std::unique_ptr<AdmissionPlugin> plugin) { plugins_.push_back(std::move(plugin)); }
-  void mutate(AttributesPtr attributes, Done done) { run(std::move(attributes), true, 0, std::move(done)); }
+  void mutate(AttributesPtr attributes, Done done);
   void validate(AttributesPtr attributes, Done done) {
-    run(std::move(attributes), false, 0, std::move(done));
+    run(std::move(attributes), Turn::kValidate, 0, std::move(done));
   }
 
  private:
-  void run(AttributesPtr attributes, bool mutating, size_t index, Done done);
+  enum class Turn : uint8_t { kMutate, kReinvoke, kValidate };
+  void run(AttributesPtr attributes, Turn turn, size_t index, Done done);
   std::vector<std::unique_ptr<AdmissionPlugin>> plugins_;
 };
 

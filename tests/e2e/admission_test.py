@@ -112,6 +112,34 @@ class Admission(cluster.ClusterTest):
         done = self.kubectl("apply", "-f", "-", input=policy, namespace=None, check=False)
         self.assertIn("undeclared reference to 'nope'", done.stderr)
 
+    def test_mutating_policies(self):
+        policy = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": {"name": self.ns}, "spec": {
+            "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]},
+            "matchConditions": [{"name": "once", "expression": "!has(object.spec.initContainers)"}], "reinvocationPolicy": "Never",
+            "variables": [{"name": "image", "expression": "object.spec.containers[0].image"}],
+            "mutations": [
+                {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+                    "Object{spec: Object.spec{initContainers: [Object.spec.initContainers{name: 'side', image: variables.image, "
+                    "restartPolicy: 'Always', command: object.spec.containers[0].command}]}}"}},
+                {"patchType": "JSONPatch", "jsonPatch": {"expression":
+                    "[JSONPatch{op: 'add', path: '/metadata/labels', value: {'mutated': 'yes'}}]"}}]}}
+        binding = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding", "metadata": {"name": self.ns}, "spec": {
+            "policyName": self.ns, "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.ns}}}}}
+        for one in (policy, binding):
+            self.kubectl("apply", "-f", "-", input=one, namespace=None)
+            self.addCleanup(self.kubectl, "delete", one["kind"], self.ns, namespace=None)
+        done = self.kubectl("create", "-f", "-", input=pod("refused", *SLEEP), check=False)
+        self.assertIn(f"policy '{self.ns}' with binding '{self.ns}' denied request: error applying patch: invalid ApplyConfiguration: may not "
+                      "mutate atomic arrays, maps or structs: .spec.initContainers[0].command", done.stderr)
+        expression = policy["spec"]["mutations"][0]["applyConfiguration"]
+        expression["expression"] = expression["expression"].replace(", command: object.spec.containers[0].command", "")
+        policy["spec"]["mutations"].insert(1, {"patchType": "JSONPatch", "jsonPatch": {"expression":
+            "[JSONPatch{op: 'add', path: '/spec/initContainers/0/command', value: object.spec.containers[0].command}]"}})
+        self.kubectl("apply", "-f", "-", input=policy, namespace=None)
+        self.apply(pod("changed", *SLEEP))
+        self.wait("condition=Ready", "pod/changed")
+        self.assertEqual(self.jsonpath("{.metadata.labels.mutated} {.status.initContainerStatuses[0].started}", "pod", "changed"), "yes true")
+
     def test_policies_see_what_runs_in_a_pod(self):
         policy = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": self.ns}, "spec": {
             "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": ["pods/exec", "pods/proxy"]}]},

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "api/cel/cel.h"
+#include "api/cel/constructed.h"
 #include "api/custom/custom.h"
 #include "api/defaults.h"
 #include "api/patch/field_set.h"
@@ -124,6 +125,7 @@ const std::vector<Target>& targets() {
                                           {"apply_patch", apply_patch},
                                           {"custom_kind", custom_kind},
                                           {"cel", cel},
+                                          {"mutation", mutation},
                                           {"selector", selector},
                                           {"quantity", quantity}};
   return all;
@@ -216,6 +218,25 @@ void cel(std::string_view input) {
   auto second = (*program)->evaluate({api::cel::Value::of_json(object)}, 20'000, &again);
   check(cost == again && first.ok() == second.ok(), "two evaluations differ");
   if (first.ok()) check(api::cel::shown(*first) == api::cel::shown(*second), "two results differ");
+}
+void mutation(std::string_view input) {
+  static const value object =
+      base::parse_json(
+          R"({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}})")
+          .value();
+  auto program = api::cel::compile(input, {{"object", api::cel::simple(api::cel::Kind::dyn)}},
+                                   api::cel::Constructors::kPatches);
+  if (!program.ok()) return check(!program.error().reason.empty(), "a refusal without a reason");
+  uint64_t cost = 0;
+  auto made = (*program)->evaluate({api::cel::Value::of_json(object)}, 20'000, &cost);
+  if (!made.ok()) return;
+  auto json = api::cel::json_of(*made);
+  if (!json.ok()) return check(!json.error().reason.empty(), "a refusal without a reason");
+  auto merged = api::merge_configuration(pod(), object, *json);
+  if (!merged.ok()) return;
+  check(api::check_types(pod(), *merged).ok(), "what was merged is no Pod");
+  auto again = api::merge_configuration(pod(), *merged, *json);
+  check(again.ok() && *again == *merged, "merging twice does more than once");
 }
 void selector(std::string_view input) {
   auto labels = api::parse_selector(input);

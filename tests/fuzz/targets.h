@@ -32,6 +32,8 @@ void apply_patch(std::string_view input);
 void custom_kind(std::string_view input);
 // A CEL expression over an object with one member of each kind.
 void cel(std::string_view input);
+// An expression that says how a Pod is changed, and what merging it into the Pod makes.
+void mutation(std::string_view input);
 void selector(std::string_view input);
 void quantity(std::string_view input);
 
