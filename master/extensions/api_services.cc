@@ -1,7 +1,5 @@
 #include "master/extensions/api_services.h"
 
-#include <map>
-
 #include "base/log.h"
 #include "master/registry/registry.h"
 
@@ -14,52 +12,8 @@ namespace {
 // Keys of the queue beside names: a look at everything, and the ConfigMap.
 const std::string kAll = "*", kAuthentication = "authentication";
 constexpr std::string_view kAuthenticationMap = "kube-system/extension-apiserver-authentication";
-constexpr std::string_view kManaged = "kube-aggregator.kubernetes.io/automanaged";
 
 }  // namespace
-
-int64_t group_priority(std::string_view group) {
-  static const std::map<std::string_view, int64_t> kPriorities = {{"", 18000},
-                                                                  {"apps", 17800},
-                                                                  {"events.k8s.io", 17750},
-                                                                  {"authentication.k8s.io", 17700},
-                                                                  {"authorization.k8s.io", 17600},
-                                                                  {"autoscaling", 17500},
-                                                                  {"batch", 17400},
-                                                                  {"certificates.k8s.io", 17300},
-                                                                  {"networking.k8s.io", 17200},
-                                                                  {"policy", 17100},
-                                                                  {"rbac.authorization.k8s.io", 17000},
-                                                                  {"storage.k8s.io", 16800},
-                                                                  {"apiextensions.k8s.io", 16700},
-                                                                  {"admissionregistration.k8s.io", 16700},
-                                                                  {"scheduling.k8s.io", 16600},
-                                                                  {"coordination.k8s.io", 16500},
-                                                                  {"node.k8s.io", 16300},
-                                                                  {"discovery.k8s.io", 16200},
-                                                                  {"flowcontrol.apiserver.k8s.io", 16100},
-                                                                  {"resource.k8s.io", 15900}};
-  auto it = kPriorities.find(group);
-  return it == kPriorities.end() ? 1000 : it->second;
-}
-
-int64_t version_priority(std::string_view group, std::string_view version, bool custom) {
-  return group.empty() ? 1 : custom ? 100 : version == "v2" ? 30 : 15;
-}
-
-json::object api_service_of(std::string_view group, std::string_view version, bool custom) {
-  json::object labels;
-  labels[kManaged] = custom ? "true" : "onstart";
-  json::object spec{{"groupPriorityMinimum", group_priority(group)},
-                    {"versionPriority", version_priority(group, version, custom)},
-                    {"version", version}};
-  if (!group.empty()) spec["group"] = group;
-  return {{"apiVersion", "apiregistration.k8s.io/v1"},
-          {"kind", "APIService"},
-          {"metadata", json::object{{"name", std::string(version) + "." + std::string(group)},
-                                    {"labels", std::move(labels)}}},
-          {"spec", std::move(spec)}};
-}
 
 ApiServices::ApiServices(Registry& registry, FrontProxy front_proxy, base::metrics::Registry& metrics)
     : registry_(registry), front_proxy_(std::move(front_proxy)),
@@ -103,35 +57,48 @@ void ApiServices::conclude(const std::string& name, const base::Result<json::val
 // Makes one APIService what it should be: there and Available while its group version is served here,
 // followed by the aggregator while it is served behind a Service.
 void ApiServices::reconcile(const std::string& name) {
-  std::string version = name.substr(0, name.find('.')), group = name.substr(name.find('.') + 1);
-  bool served = false, custom = false, yields = false;
-  for (const ResourcePtr& row : registry_.resources().all()) {
-    if (!row->served || row->group != group || row->version != version) continue;
-    served = true;
-    custom |= row->type->custom != nullptr;
-    yields |= row->yields;
-  }
   ObjectRef found = registry_.cache(kApiServices.group, kApiServices.plural).find(object_key("", name));
-  json::value object = found ? parse_object(*found->text) : json::value();
-  if (found && (!served || yields))
+  const json::value object = found ? parse_object(*found->text) : json::value();
+  const std::string version = name.substr(0, name.find('.')), group = name.substr(name.find('.') + 1);
+  const ServedVersion served = observe(group, version);
+  const ApiServiceStep step = plan_api_service(served, read_api_service(object));
+  base::log::debug("api service {}: {}", name, text_of(step));
+  if (step == ApiServiceStep::kFollow)
     if (auto remote = read_remote(object)) return aggregator_.follow(name, object, std::move(*remote));
   aggregator_.drop(name);
   auto done = [this, name](const base::Result<json::value>& result) { conclude(name, result); };
-  if (!found && (!served || yields)) return queue_.succeeded(name);
-  if (!served && base::string_at(object, "metadata", "labels", kManaged) == "true")
-    return client_.remove(kApiServices, "", name, nullptr, done);
-  auto set_status = [this, name, done](const json::value& made) {
-    json::value updated =
-        with_availability(made, {true, "Local", "Local APIServices are always available"}, base::wall_now());
-    if (updated.is_null()) return queue_.succeeded(name);
-    client_.update(kApiServices, "", name, std::move(updated), done, "status");
-  };
-  if (found) return set_status(object);
-  client_.create(kApiServices, "", api_service_of(group, version, custom),
-                 [done, set_status](base::Result<json::value> made) {
+  switch (step) {
+    case ApiServiceStep::kFollow:
+    case ApiServiceStep::kLeave: return queue_.succeeded(name);
+    case ApiServiceStep::kRemove: return client_.remove(kApiServices, "", name, nullptr, done);
+    case ApiServiceStep::kMarkLocal: return mark_local(name, object);
+    case ApiServiceStep::kCreate: break;
+  }
+  client_.create(kApiServices, "", api_service_of(group, version, served.custom),
+                 [this, name, done](base::Result<json::value> made) {
                    if (!made.ok()) return done(made);
-                   set_status(*made);
+                   mark_local(name, *made);
                  });
+}
+
+ServedVersion ApiServices::observe(std::string_view group, std::string_view version) const {
+  ServedVersion out;
+  for (const ResourcePtr& row : registry_.resources().all()) {
+    if (!row->served || row->group != group || row->version != version) continue;
+    out.served = true;
+    out.custom |= row->type->custom != nullptr;
+    out.yields |= row->yields;
+  }
+  return out;
+}
+
+void ApiServices::mark_local(const std::string& name, const json::value& object) {
+  json::value updated =
+      with_availability(object, {true, "Local", "Local APIServices are always available"}, base::wall_now());
+  if (updated.is_null()) return queue_.succeeded(name);
+  client_.update(
+      kApiServices, "", name, std::move(updated),
+      [this, name](const base::Result<json::value>& result) { conclude(name, result); }, "status");
 }
 
 // Whom an API server behind an APIService shall trust; there whatever happens to it.

@@ -1,12 +1,13 @@
 // ApiServices: one APIService for each group version that is served here, as kube-aggregator lists
 // them (those of custom resources come and go with their definitions), and those of others, which
-// the aggregator follows. Loop thread only.
+// the aggregator follows. Decisions: api_service_plan.h. Loop thread only.
 #pragma once
 
 #include <memory>
 
 #include "api/client/client.h"
 #include "master/extensions/aggregator.h"
+#include "master/extensions/api_service_plan.h"
 
 namespace master {
 
@@ -21,6 +22,8 @@ class ApiServices {
  private:
   void sync();
   void reconcile(const std::string& name);
+  ServedVersion observe(std::string_view group, std::string_view version) const;
+  void mark_local(const std::string& name, const base::json::value& object);
   void publish_authentication();
   void conclude(const std::string& name, const base::Result<base::json::value>& result);
   Registry& registry_;
@@ -31,9 +34,5 @@ class ApiServices {
   Aggregator aggregator_;
   uint64_t services_listener_ = 0, maps_listener_ = 0;
 };
-// What the APIService of a group version says; `custom`: of custom resources.
-base::json::object api_service_of(std::string_view group, std::string_view version, bool custom);
-int64_t group_priority(std::string_view group);
-int64_t version_priority(std::string_view group, std::string_view version, bool custom);
 
 }  // namespace master
