@@ -131,6 +131,7 @@ void mounts(Errors& e, const std::string& field, const Container& c, const Conta
     std::string where = at(field + ".volumeMounts", i);
     if (!mount.name.empty() && !context.volumes->contains(mount.name))
       e.not_found(where + ".name", mount.name);
+    no_nul(e, where + ".mountPath", mount.mount_path);
     if (!mount.mount_path.empty() && !paths.insert(mount.mount_path).second)
       e.invalid(where + ".mountPath", mount.mount_path, "must be unique");
     relative_path(e, where + ".subPath", mount.sub_path);
@@ -191,7 +192,11 @@ void relative_path(Errors& e, const std::string& field, const std::string& path)
   if (path[0] == '/') e.invalid(field, path, "must be a relative path");
   no_parent_steps(e, field, path);
 }
+void no_nul(Errors& e, const std::string& field, const std::string& path) {
+  if (path.find('\0') != path.npos) e.invalid(field, path, "must not contain the character NUL");
+}
 void no_parent_steps(Errors& e, const std::string& field, const std::string& path) {
+  no_nul(e, field, path);
   for (size_t begin = 0; begin <= path.size();) {
     size_t end = std::min(path.find('/', begin), path.size());
     if (path.substr(begin, end - begin) == "..") return e.invalid(field, path, "must not contain '..'");

@@ -17,6 +17,8 @@ struct ContainerContext {
 void container(Errors& e, const std::string& field, const Container& c, const ContainerContext& context);
 
 void relative_path(Errors& e, const std::string& field, const std::string& path);
+void no_nul(Errors& e, const std::string& field,
+            const std::string& path);  // the kernel would stop reading there
 void no_parent_steps(Errors& e, const std::string& field, const std::string& path);
 void resource_field(Errors& e, const std::string& field, const ResourceFieldSelector& from, bool in_volume);
 void seccomp(Errors& e, const std::string& field, const std::optional<SeccompProfile>& profile);

@@ -137,6 +137,12 @@ void pod_spec(Errors& e, const std::string& field, const PodSpec& spec) {
     if (!volumes.insert(spec.volumes[i].name).second)
       e.duplicate(at(field + ".volumes", i) + ".name", spec.volumes[i].name);
   }
+  std::set<std::string> gates;
+  for (size_t i = 0; i < spec.scheduling_gates.size(); ++i) {
+    const std::string where = at(field + ".schedulingGates", i), &gate = spec.scheduling_gates[i].name;
+    e.all(where, gate, check_qualified_name(gate));
+    if (!gates.insert(gate).second) e.duplicate(where, gate);
+  }
   bool host_network = spec.host_network.value_or(false);
   auto containers = [&](const std::vector<Container>& list, const char* name, bool init) {
     for (size_t i = 0; i < list.size(); ++i) {

@@ -69,12 +69,14 @@ void claim_update(Errors& e, const View& after, const View& before) {
                 "spec is immutable after creation except resources.requests and volumeAttributesClassName "
                 "for bound claims");
   if (amount.text() == old_amount.text()) return;
-  auto more = Quantity::parse(amount.text()), had = Quantity::parse(old_amount.text());
+  auto more = Quantity::parse(amount.text()), had = Quantity::parse(old_amount.text()),
+       is = Quantity::parse(before["status"]["capacity"]["storage"].text());
+  // An expansion that can't be had may be taken back, though not to what there is or less.
   if (before["status"]["phase"].text() != "Bound")
     e.forbidden("spec",
                 "spec is immutable after creation except resources.requests and volumeAttributesClassName "
                 "for bound claims");
-  else if (more.ok() && had.ok() && *more < *had)
+  else if (more.ok() && had.ok() && *more < *had && (!is.ok() || *more <= *is))
     e.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
 }
 

@@ -1,5 +1,6 @@
 #include "master/admission/plugins.h"
 
+#include "master/admission/claim_resize.h"
 #include "master/admission/default_class.h"
 #include "master/admission/limit_ranger.h"
 #include "master/admission/mutating_policies.h"
@@ -31,6 +32,7 @@ void add_admission_plugins(Registry& registry, const Authorizer& authorizer,
   chain.add(std::make_unique<DefaultClass>(registry, DefaultClass::Kind::kStorage));
   chain.add(std::make_unique<DefaultClass>(registry, DefaultClass::Kind::kIngress));
   chain.add(std::make_unique<StorageProtection>());
+  chain.add(std::make_unique<ClaimResize>(registry));
   chain.add(std::make_unique<ServiceAddressAdmission>(registry, options.deny_external_ips));
   chain.add(std::make_unique<MutatingPolicies>(registry, authorizer));
   chain.add(std::make_unique<AdmissionWebhooks>(registry, authorizer, webhooks, true));

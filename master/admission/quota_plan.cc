@@ -90,6 +90,9 @@ Usage service_usage(const json::value& service) {
 Usage claim_usage(const json::value& claim) {
   Usage out{{"persistentvolumeclaims", Quantity::of(1)}};
   auto storage = Quantity::parse(base::string_at(claim, "spec", "resources", "requests", "storage"));
+  // Of an expansion that is taken back there may be more than is asked for.
+  auto allocated = Quantity::parse(base::string_at(claim, "status", "allocatedResources", "storage"));
+  if (allocated.ok() && (!storage.ok() || *storage < *allocated)) storage = allocated;
   if (storage.ok()) out["requests.storage"] = *storage;
   std::string name(base::string_at(claim, "spec", "storageClassName"));
   if (name.empty()) return out;

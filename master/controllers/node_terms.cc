@@ -1,7 +1,5 @@
 #include "master/controllers/node_terms.h"
 
-#include <algorithm>
-
 #include "base/json_lists.h"
 
 namespace master::controllers {
@@ -12,41 +10,12 @@ using base::list_at;
 using base::string_at;
 
 namespace {
-Selector read_node_requirements(const json::value* list) {
-  Selector selector;
-  for (const json::value& item : list_at(list)) {
-    Selector::Requirement requirement{std::string(string_at(item, "key")), Selector::Op::kExists, {}};
-    std::string_view op = string_at(item, "operator");
-    requirement.op = op == "In"             ? Selector::Op::kIn
-                     : op == "NotIn"        ? Selector::Op::kNotIn
-                     : op == "DoesNotExist" ? Selector::Op::kDoesNotExist
-                     : op == "Gt"           ? Selector::Op::kGreater
-                     : op == "Lt"           ? Selector::Op::kLess
-                                            : Selector::Op::kExists;
-    for (const json::value& value : list_at(item, "values"))
-      requirement.values.emplace_back(as_string(&value));
-    std::sort(requirement.values.begin(), requirement.values.end());
-    selector.requirements.push_back(std::move(requirement));
-  }
-  return selector;
-}
 const json::value* required_terms(const json::value& pod_spec) {
   const json::value* terms = find_path(pod_spec, "affinity", "nodeAffinity",
                                        "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms");
   return terms && terms->is_array() ? terms : nullptr;
 }
 }  // namespace
-
-NodeTerm read_node_term(const json::value& in) {
-  NodeTerm term{read_node_requirements(find(in, "matchExpressions")),
-                read_node_requirements(find(in, "matchFields")), false, 0};
-  term.empty = term.labels.requirements.empty() && term.fields.requirements.empty();
-  return term;
-}
-bool matches(const NodeTerm& term, const Labels& labels, const std::string& node) {
-  if (term.empty || !term.labels.matches(labels)) return false;
-  return term.fields.requirements.empty() || term.fields.matches(Labels{{"metadata.name", node}});
-}
 
 bool NodeFilter::admits(const Labels& labels, const std::string& node) const {
   for (const auto& [key, value] : selector)

@@ -1,6 +1,5 @@
-// Which nodes a Pod may be on by what it says of nodes alone: nodeSelector and required node affinity, over
-// labels and over fields (only metadata.name exists). Shared by the scheduler and the DaemonSet controller,
-// who must agree. Pure.
+// Which nodes a Pod may be on by what it says of nodes alone: nodeSelector and required node affinity. Shared
+// by the scheduler and the DaemonSet controller, who must agree. Pure.
 #pragma once
 
 #include <map>
@@ -8,18 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "api/node_terms.h"
 #include "master/controllers/objects.h"
 
 namespace master::controllers {
 
-struct NodeTerm {
-  Selector labels, fields;
-  bool empty = false;  // matches no node
-  int weight = 0;      // preferred terms
-  bool operator==(const NodeTerm&) const = default;
-};
-NodeTerm read_node_term(const json::value& term);
-bool matches(const NodeTerm& term, const Labels& labels, const std::string& node);
+using api::matches;
+using api::NodeTerm;
+using api::read_node_term;
 
 struct NodeFilter {
   std::map<std::string, std::string> selector;

@@ -91,9 +91,7 @@ Store<Volume>::Reader Volume::reader(const api::Resource&) {
     if (const json::value* claim = find_path(object, "spec", "claimRef"); claim && claim->is_object())
       volume->claim = {std::string(string_at(*claim, "namespace")), std::string(string_at(*claim, "name")),
                        std::string(string_at(*claim, "uid"))};
-    for (const json::value& term :
-         list_at(find_path(object, "spec", "nodeAffinity", "required", "nodeSelectorTerms")))
-      volume->nodes.push_back(read_node_term(term));
+    volume->nodes = api::volume_node_terms(object);
     return volume;
   };
 }
@@ -106,8 +104,7 @@ std::vector<std::string> Volume::terms(const Volume& volume) {
   return terms;
 }
 bool Volume::admits(const Labels& node_labels, const std::string& node) const {
-  return nodes.empty() || std::any_of(nodes.begin(), nodes.end(),
-                                      [&](const NodeTerm& term) { return matches(term, node_labels, node); });
+  return api::admits(nodes, node_labels, node);
 }
 
 Store<StorageClass>::Reader StorageClass::reader(const api::Resource&) {

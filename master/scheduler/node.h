@@ -27,6 +27,7 @@ struct Node {
   Labels labels;
   std::vector<Taint> taints;
   bool unschedulable = false;
+  bool has_local_volumes = false;  // its agent offers them; api/local_volumes.h
   Resources allocatable;
   int64_t max_pods = 110;
   std::unordered_map<std::string, int64_t> images;  // bytes by name

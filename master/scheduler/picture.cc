@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/local_volumes.h"
 #include "api/quantity.h"
 #include "base/json_lists.h"
 
@@ -19,6 +20,8 @@ Node read_node(const json::value& in) {
   node.labels = controllers::read_labels(find_path(in, "metadata", "labels"));
   node.taints = controllers::read_taints(find_path(in, "spec", "taints"));
   node.unschedulable = as_bool(find_path(in, "spec", "unschedulable"));
+  node.has_local_volumes =
+      !string_at(in, "metadata", "annotations", api::local_volumes::kDirectoryAnnotation).empty();
   const json::value* allocatable = find_path(in, "status", "allocatable");
   if (!allocatable) allocatable = find_path(in, "status", "capacity");
   node.allocatable = read_resources(allocatable);
@@ -90,9 +93,11 @@ uint32_t Picture::set_node(Node in) {
     return Change::kNodeAdded;
   }
   Node& node = at->second;
+  const bool local_volumes = node.has_local_volumes != in.has_local_volumes;
   const bool labels = node.labels != in.labels, taints = node.taints != in.taints,
              unschedulable = node.unschedulable != in.unschedulable;
   uint32_t what = (labels ? Change::kNodeLabels : 0u) | (taints || unschedulable ? Change::kNodeTaints : 0u);
+  if (local_volumes) what |= Change::kVolumes;
   if (node.allocatable != in.allocatable || node.max_pods != in.max_pods) what |= Change::kNodeAllocatable;
   const bool images = node.images != in.images;
   version_ += what || images;
@@ -102,6 +107,7 @@ uint32_t Picture::set_node(Node in) {
     see_images(node, 1);
   }
   node.unschedulable = in.unschedulable;
+  node.has_local_volumes = in.has_local_volumes;
   node.allocatable = std::move(in.allocatable);
   node.max_pods = in.max_pods;
   if (labels || taints) {

@@ -2,6 +2,7 @@
 // made), VolumeZone.
 #include <algorithm>
 
+#include "api/local_volumes.h"
 #include "master/scheduler/rule.h"
 #include "master/scheduler/volumes.h"
 
@@ -88,6 +89,7 @@ struct BindingFilter : Filter {
       if (volume->admits(node.labels, node.name) && taken.insert(volume->meta.name).second) return true;
     auto cls = volumes.storage_class(claim.storage_class.value_or(""));
     if (!cls || cls->provisioner == "kubernetes.io/no-provisioner") return false;
+    if (cls->provisioner == api::local_volumes::kProvisioner && !node.has_local_volumes) return false;
     return cls->topologies.empty() ||
            std::any_of(cls->topologies.begin(), cls->topologies.end(),
                        [&](const Selector& one) { return one.matches(node.labels); });

@@ -196,6 +196,10 @@ TEST(ValidateKinds, Volumes) {
   EXPECT_EQ(changed("v1/PersistentVolumeClaim", claim("1Gi") + "\nstatus: {phase: Bound}",
                     claim("2Gi") + "\nstatus: {phase: Bound}"),
             "");
+  const std::string holds = "\nstatus: {phase: Bound, capacity: {storage: 2Gi}}";
+  EXPECT_EQ(changed("v1/PersistentVolumeClaim", claim("4Gi") + holds, claim("3Gi") + holds), "");
+  EXPECT_EQ(changed("v1/PersistentVolumeClaim", claim("4Gi") + holds, claim("2Gi") + holds),
+            "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity");
   EXPECT_EQ(
       wrong("v1/PersistentVolume",
             "metadata: {namespace: default}\nspec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce]}"),
@@ -223,6 +227,9 @@ TEST(ValidateKinds, SourcesOfVolumes) {
     return wrong("v1/PersistentVolume",
                  "spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], " + source + "}");
   };
+  EXPECT_EQ(
+      volume(R"(hostPath: {path: "/a\0/b"})"),
+      "spec.volumes[0].hostPath.path: Invalid value: \"/a\\u0000/b\": must not contain the character NUL");
   EXPECT_EQ(volume("nfs: {server: s, path: a}"),
             "spec.volumes[0].nfs.path: Invalid value: \"a\": must be an absolute path");
   EXPECT_EQ(volume("configMap: {name: m}, secret: {secretName: s}"),

@@ -138,6 +138,8 @@ TEST(Validate, APodBehindGatesHasNoNode) {
   EXPECT_EQ(pod("schedulingGates: [{name: a.b/c}], nodeName: node-1"),
             "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared");
   EXPECT_EQ(pod("schedulingGates: [{name: a.b/c}]"), "");
+  EXPECT_EQ(pod("schedulingGates: [{name: a}, {name: b}, {name: a}]"),
+            "spec.schedulingGates[2]: Duplicate value: \"a\"");
 }
 TEST(Validate, PodSpec) {
   EXPECT_EQ(pod("volumes: [{name: v, emptyDir: {}, hostPath: {path: /x/../y}}, {name: v}]"),

@@ -67,6 +67,43 @@ TEST_F(AdmissionTest, QuotasHoldAlsoForWritesAtOnce) {
   ok(call("POST", kMaps, config_map("late", "1")), 201);
 }
 
+TEST_F(AdmissionTest, ClaimsGrowOnlyWhereTheirClassAllowsIt) {
+  const std::string claims = "/api/v1/namespaces/default/persistentvolumeclaims",
+                    classes = "/apis/storage.k8s.io/v1/storageclasses";
+  auto claim = [&](const std::string& name, const std::string& cls) {
+    ok(call("POST", claims,
+            R"({"metadata":{"name":")" + name +
+                R"("},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":")" + cls +
+                R"(","resources":{"requests":{"storage":"1Gi"}}}})"),
+       201);
+    return claims + "/" + name;
+  };
+  auto grow = [&](const std::string& path) {
+    return call("PATCH", path, R"({"spec":{"resources":{"requests":{"storage":"2Gi"}}}})",
+                {{"Content-Type", "application/merge-patch+json"}});
+  };
+  auto bind = [&](const std::string& path) {
+    ok(call("PATCH", path + "/status", R"({"status":{"phase":"Bound","capacity":{"storage":"1Gi"}}})",
+            {{"Content-Type", "application/merge-patch+json"}}));
+  };
+  for (auto [name, expands] : {std::pair("grows", "true"), {"stays", "false"}})
+    ok(call("POST", classes,
+            std::string(R"({"metadata":{"name":")") + name +
+                R"("},"provisioner":"example.com/x","allowVolumeExpansion":)" + expands + "}"),
+       201);
+  const std::string grows = claim("a", "grows"), stays = claim("b", "stays"), hand = claim("c", "");
+  EXPECT_EQ(
+      refused(grow(grows), 403).find("Forbidden: persistentvolumeclaims \"a\" is forbidden: Only bound"), 0u);
+  for (const std::string& path : {grows, stays, hand}) bind(path);
+  ok(grow(grows));
+  for (const std::string& path : {stays, hand})
+    EXPECT_EQ(
+        refused(grow(path), 403),
+        "Forbidden: persistentvolumeclaims \"" + path.substr(path.size() - 1) +
+            "\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that "
+            "provisions the pvc must support resize");
+}
+
 // Whatever order quotas and objects come in, an object is counted once.
 TEST_F(AdmissionTest, QuotasCountAsAFreshCountDoesWhenAllComeAtOnce) {
   struct Kind {

@@ -90,7 +90,11 @@ TEST(SchedulerVolumes, FirstConsumersGoWhereAVolumeIsOrCanBeMade) {
   volume(picture, "v", "b", R"(,"claimRef":{"namespace":"default","name":"other"})");
   EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a" + kNone + "b" + kNone);
   storage_class(picture, "sampan.io/local", true);
-  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a fits\nb fits\n");
+  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a" + kNone + "b" + kNone) << "no agent offers them";
+  json::value offers = *base::parse_json(node_json("a host=a"));
+  offers.at("metadata").as_object()["annotations"] = json::object{{"sampan.io/local-volumes", "/v"}};
+  EXPECT_EQ(picture.set_node(read_node(offers)), uint32_t{Change::kVolumes});
+  EXPECT_EQ(rule_text("VolumeBinding", asks(), picture), "a fits\nb" + kNone);
 }
 // The smallest claim first, and each the smallest volume that fits: whatever their names and their order.
 TEST(SchedulerVolumes, TwoClaimsOfAPodFindWhatFitsBoth) {
