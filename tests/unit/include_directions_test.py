@@ -23,7 +23,7 @@ ALLOWED = {
 # The rooms of a folder, in a line: each includes itself and what stands before it. What lies in none is the
 # room "." where the line names it, and else the program's main, which may include all.
 ROOMS = {
-    "base": [".", "http"],
+    "base": [".", "http", "grpc"],
     "api": [".", "cel", "custom", "patch", "validate", "table", "client"],
     "runtime": [".", "spec", "cgroup", "launch", "image", "pod", "oci"],
     "kubelet": ["node", "streaming", "volumes", "pod"],
