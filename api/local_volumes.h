@@ -14,6 +14,9 @@ constexpr std::string_view kProvisioner = "sampan.io/local";
 constexpr std::string_view kDataFinalizer = "sampan.io/local-data";
 // On a Node: the directory below which its agent keeps volumes.
 constexpr std::string_view kDirectoryAnnotation = "sampan.io/local-volumes";
+// On a PersistentVolume: the capacity that its data has by now, in the words of spec.capacity. The master
+// asks for more there; the agent says here when it is so, and the claim's status follows.
+constexpr std::string_view kSizeAnnotation = "sampan.io/local-size";
 // On a PersistentVolume: node_label() of the node that has it, by which the agent finds its own.
 constexpr std::string_view kNodeLabel = "sampan.io/local-node";
 

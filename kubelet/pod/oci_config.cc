@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "api/quantity.h"
+#include "base/json_lists.h"
 #include "kubelet/pod/container_env.h"
 #include "kubelet/pod/plan.h"
 
@@ -328,6 +329,23 @@ base::Result<json::value> oci_config(const api::Pod& pod, const api::Container& 
   if (privileged) {
     limits["devices"] = json::array{json::object{{"allow", true}, {"access", "rwm"}}};
     linux_["devices"] = launch.devices;
+  }
+  for (const ContainerDevice& device : launch.volume_devices) {
+    base::list_in(linux_, "devices")
+        .push_back(json::object{{"path", clean_path(device.path)},
+                                {"type", "b"},
+                                {"major", device.major},
+                                {"minor", device.minor},
+                                {"fileMode", device.mode},
+                                {"uid", device.uid},
+                                {"gid", device.gid}});
+    if (!privileged)
+      base::list_in(limits, "devices")
+          .push_back(json::object{{"allow", true},
+                                  {"type", "b"},
+                                  {"major", device.major},
+                                  {"minor", device.minor},
+                                  {"access", device.read_only ? "rm" : "rwm"}});
   }
   linux_["resources"] = std::move(limits);
   if (!privileged && security.proc_mount != "Unmasked") {

@@ -21,6 +21,13 @@ struct ContainerMount {
   bool kubelet_owned = false;  // `source` is a volume that the kubelet made
 };
 
+// A block volume.
+struct ContainerDevice {
+  std::string path;  // in the container
+  unsigned major = 0, minor = 0, mode = 0600, uid = 0, gid = 0;
+  bool read_only = false;
+};
+
 struct HostFacts {
   uint64_t capabilities = ~0ull;  // bounding set of this process: nobody can be given more
   int min_oom_score_adj = -1000;  // without CAP_SYS_RESOURCE it can't be lowered below ours
@@ -39,6 +46,7 @@ struct Launch {
   std::string termination_log;                   // file for terminationMessagePath
   base::json::value seccomp;                     // the profile to apply; null: none
   base::json::array devices;                     // linux.devices of a privileged container
+  std::vector<ContainerDevice> volume_devices;
   HostFacts host;
 };
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,6 +76,25 @@ base::Status prepare_into(const ContainerStart& start, const api::Container& c, 
   }
   const bool privileged = c.security_context && c.security_context->privileged.value_or(false);
   if (privileged) launch.devices = runtime::host_devices();
+  for (const auto& device : c.volume_devices) {
+    const std::string path = TRY(device_path(layout.volume(uid, device.name)));
+    struct stat at {};
+    if (::stat(path.c_str(), &at) != 0 || !S_ISBLK(at.st_mode))
+      return base::make_error(base::Kind::kInvalid, "map volume", device.name,
+                              path + " is not a block device");
+    const auto& volumes = spec_of(pod).volumes;
+    launch.volume_devices.push_back(
+        {.path = device.device_path,
+         .major = major(at.st_rdev),
+         .minor = minor(at.st_rdev),
+         .mode = at.st_mode & 0777,
+         .uid = at.st_uid,
+         .gid = at.st_gid,
+         .read_only = std::any_of(volumes.begin(), volumes.end(), [&](const auto& v) {
+           return v.name == device.name && v.persistent_volume_claim &&
+                  v.persistent_volume_claim->read_only.value_or(false);
+         })});
+  }
   const api::SeccompProfile profile = seccomp_of(pod, c);
   for (const MountPoint& point : nested_mount_points(container_binds(pod, c, launch)))
     TRY_WRAP(make_mount_point(point), "mount " + point.source + " inside another volume", point.relative);

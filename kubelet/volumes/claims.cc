@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "api/local_volumes.h"
+#include "api/node_terms.h"
 #include "api/quantity.h"
 
 namespace kubelet {
@@ -34,11 +35,39 @@ struct Round {
   std::function<void(base::Result<Claims>)> done;
 
   void fail(const std::string& volume, const std::string& claim, const std::string& why) {
+    if (why.starts_with("MountVolume.")) return done(not_yet(why));
     done(not_yet("Unable to attach or mount volumes: unmounted volumes=[" + volume +
                  "], unattached volumes=[], failed to process volumes=[" + volume +
                  "]: error processing PVC " + pod.metadata.namespace_ + "/" + claim + ": " + why));
   }
 };
+
+void next_claim(api::Client& client, std::shared_ptr<Round> round);
+
+void take_volume(api::Client& client, std::shared_ptr<Round> round, const std::string& volume,
+                 const json::value& claim, const json::value& object) {
+  if (needs_node_labels(object) && !round->here.labels)
+    return client.get(api::resources::nodes, "", round->here.node,
+                      [&client, round, volume, claim, object](base::Result<json::value> node) {
+                        const std::string name(string_at(claim, "metadata", "name"));
+                        if (!node.ok())
+                          return round->fail(volume, name,
+                                             "failed to fetch Node from API server: " + said(node.error()));
+                        round->here.labels.emplace();
+                        if (const json::value* labels = base::find_path(*node, "metadata", "labels");
+                            labels && labels->is_object())
+                          for (const auto& [key, value] : labels->get_object())
+                            round->here.labels->emplace(key, base::as_string(&value));
+                        take_volume(client, round, volume, claim, object);
+                      });
+  if (auto fits = check_mode(round->pod, volume, object); !fits.ok())
+    return round->fail(volume, std::string(string_at(claim, "metadata", "name")), fits.error().reason);
+  auto resolved = claimed_volume(claim, object, round->here);
+  if (!resolved.ok())
+    return round->fail(volume, std::string(string_at(claim, "metadata", "name")), resolved.error().reason);
+  round->found[volume] = std::move(*resolved);
+  next_claim(client, round);
+}
 
 void next_claim(api::Client& client, std::shared_ptr<Round> round) {
   if (round->left.empty()) return round->done(std::move(round->found));
@@ -57,10 +86,7 @@ void next_claim(api::Client& client, std::shared_ptr<Round> round) {
                      if (!object.ok())
                        return round->fail(volume, claim,
                                           "failed to fetch PV from API server: " + said(object.error()));
-                     auto resolved = claimed_volume(its, *object, round->here);
-                     if (!resolved.ok()) return round->fail(volume, claim, resolved.error().reason);
-                     round->found[volume] = std::move(*resolved);
-                     next_claim(client, round);
+                     take_volume(client, round, volume, its, *object);
                    });
       });
 }
@@ -97,15 +123,37 @@ base::Status check_claim(const api::Pod& pod, const std::string& volume, const j
   return {};
 }
 
+base::Status check_mode(const api::Pod& pod, const std::string& volume, const json::value& object) {
+  const bool block = string_at(object, "spec", "volumeMode") == "Block";
+  auto check = [&](const api::Container& c) -> base::Status {
+    for (const auto& mount : c.volume_mounts)
+      if (block && mount.name == volume)
+        return not_yet("volume " + volume + " has volumeMode Block, but is specified in volumeMounts");
+    for (const auto& device : c.volume_devices)
+      if (!block && device.name == volume)
+        return not_yet("volume " + volume + " has volumeMode Filesystem, but is specified in volumeDevices");
+    return {};
+  };
+  for (const auto* list : {&pod.spec->init_containers, &pod.spec->containers})
+    for (const auto& c : *list) TRY(check(c));
+  return {};
+}
+
+bool needs_node_labels(const json::value& volume) {
+  return base::find_path(volume, "spec", "nodeAffinity", "required") &&
+         string_at(volume, "metadata", "annotations", "pv.kubernetes.io/provisioned-by") !=
+             api::local_volumes::kProvisioner;  // whose label says the node
+}
+
 base::Result<ClaimedVolume> claimed_volume(const json::value& claim, const json::value& volume,
                                            const NodePlace& here) {
   namespace names = api::local_volumes;
   ClaimedVolume out;
   out.volume = string_at(volume, "metadata", "name");
+  out.uid = string_at(volume, "metadata", "uid");
   if (string_at(volume, "spec", "claimRef", "uid") != string_at(claim, "metadata", "uid"))
     return not_yet("PV " + out.volume + " is not bound to this claim");
-  if (string_at(volume, "spec", "volumeMode") == "Block")
-    return not_yet("PV " + out.volume + " has volumeMode Block, which this version of Sampan can't mount");
+  out.is_block = string_at(volume, "spec", "volumeMode") == "Block";
   const std::string local(string_at(volume, "spec", "local", "path"));
   if (string_at(volume, "metadata", "annotations", "pv.kubernetes.io/provisioned-by") ==
       names::kProvisioner) {
@@ -121,17 +169,26 @@ base::Result<ClaimedVolume> claimed_volume(const json::value& claim, const json:
     out.size_bytes = size->to_bytes();
     return out;
   }
+  if (needs_node_labels(volume) &&
+      (!here.labels || !api::admits(api::volume_node_terms(volume), *here.labels, here.node)))
+    return not_yet("MountVolume.NodeAffinity check failed for volume \"" + out.volume +
+                   "\" : no matching NodeSelectorTerms");
   if (!local.empty()) {
     out.path = local;
     out.takes_group = true;
   } else {
     out.path = string_at(volume, "spec", "hostPath", "path");
+    out.host_type = string_at(volume, "spec", "hostPath", "type");
+    out.is_host_path = true;
+    if (out.is_block && !out.path.empty())
+      return not_yet("PV " + out.volume + " has volumeMode Block, which a hostPath can't be: use local");
   }
   if (out.path.empty())
     return not_yet("PV " + out.volume +
                    " is of a kind that is not supported: use hostPath, local, or a class of provisioner "
                    "sampan.io/local");
-  if (out.path[0] != '/' || out.path.find("..") != std::string::npos)
+  if (out.path[0] != '/' || out.path.find("..") != std::string::npos ||
+      out.path.find('\0') != std::string::npos)
     return not_yet("PV " + out.volume + " has no absolute path");
   return out;
 }

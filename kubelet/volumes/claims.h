@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,14 @@
 namespace kubelet {
 
 struct ClaimedVolume {
-  std::string volume;        // the PersistentVolume
-  bool is_local = false;     // ours: made when it is first mounted
-  std::string path;          // else: the directory of the host
+  std::string volume;     // the PersistentVolume
+  bool is_local = false;  // ours: made when it is first mounted
+  std::string uid;        // the PersistentVolume's
+  std::string path;       // else: the directory of the host
+  bool is_host_path = false;
+  std::string host_type;     // of a hostPath, as a Pod's own
   int64_t size_bytes = 0;    // of ours
+  bool is_block = false;     // a device, for volumeDevices
   bool takes_group = false;  // whether fsGroup is given to what lies there (not to a hostPath)
   bool operator==(const ClaimedVolume&) const = default;
 };
@@ -28,9 +33,15 @@ std::map<std::string, std::string> claims_of(const api::Pod& pod);
 struct NodePlace {
   std::string node;
   std::string local_volumes;  // the directory of ours
+  std::optional<std::map<std::string, std::string>> labels =
+      {};  // asked for when a volume's affinity needs them
 };
+bool needs_node_labels(const base::json::value& volume);
 // kUnavailable says what the Pod waits for, in the kubelet's words.
 base::Status check_claim(const api::Pod& pod, const std::string& volume, const base::json::value& claim);
+// Whether the Pod's containers use it as what it is, a file system or a device.
+base::Status check_mode(const api::Pod& pod, const std::string& volume,
+                        const base::json::value& persistent_volume);
 base::Result<ClaimedVolume> claimed_volume(const base::json::value& claim, const base::json::value& volume,
                                            const NodePlace& here);
 

@@ -59,28 +59,29 @@ base::Status put_file(const std::string& path, const std::string& data, uint32_t
   return {};
 }
 
-base::Status check_host_path(const VolumeContent& v) {
+base::Status check_host_path(const std::string& path, const std::string& type) {
   struct stat at {};
-  const bool there = ::stat(v.host_path.c_str(), &at) == 0;
+  const bool there = ::stat(path.c_str(), &at) == 0;
   auto wrong = [&](const char* what) {
-    return base::make_error(base::Kind::kInvalid, "check hostPath", v.host_path,
-                            std::string("hostPath type check failed: ") + v.host_path + " is not " + what);
+    return base::make_error(base::Kind::kInvalid, "check hostPath", path,
+                            std::string("hostPath type check failed: ") + path + " is not " + what);
   };
-  if (v.host_type == "DirectoryOrCreate" && !there) return sys::mkdir_all(v.host_path, 0755);
-  if (v.host_type == "FileOrCreate" && !there) {
-    TRY_WRAP(sys::open(v.host_path, O_WRONLY | O_CREAT, 0644), "create hostPath file", v.host_path);
+  if (path.find('\0') != path.npos) return wrong("a path: it has a NUL in it");
+  if (type == "DirectoryOrCreate" && !there) return sys::mkdir_all(path, 0755);
+  if (type == "FileOrCreate" && !there) {
+    TRY_WRAP(sys::open(path, O_WRONLY | O_CREAT, 0644), "create hostPath file", path);
     return {};
   }
-  if (v.host_type.empty()) {
+  if (type.empty()) {
     // As the container runtimes behind Kubernetes do: a path nobody made becomes a directory.
-    return there ? base::Status() : sys::mkdir_all(v.host_path, 0755);
+    return there ? base::Status() : sys::mkdir_all(path, 0755);
   }
   const mode_t mode = there ? at.st_mode : 0;
-  if (v.host_type.starts_with("Directory")) return S_ISDIR(mode) ? base::Status() : wrong("a directory");
-  if (v.host_type.starts_with("File")) return S_ISREG(mode) ? base::Status() : wrong("a file");
-  if (v.host_type == "Socket") return S_ISSOCK(mode) ? base::Status() : wrong("a socket file");
-  if (v.host_type == "CharDevice") return S_ISCHR(mode) ? base::Status() : wrong("a character device");
-  if (v.host_type == "BlockDevice") return S_ISBLK(mode) ? base::Status() : wrong("a block device");
+  if (type.starts_with("Directory")) return S_ISDIR(mode) ? base::Status() : wrong("a directory");
+  if (type.starts_with("File")) return S_ISREG(mode) ? base::Status() : wrong("a file");
+  if (type == "Socket") return S_ISSOCK(mode) ? base::Status() : wrong("a socket file");
+  if (type == "CharDevice") return S_ISCHR(mode) ? base::Status() : wrong("a character device");
+  if (type == "BlockDevice") return S_ISBLK(mode) ? base::Status() : wrong("a block device");
   return wrong("of a known type");
 }
 
@@ -148,7 +149,7 @@ base::Status write_files(const std::string& directory, const std::vector<VolumeF
 
 base::Status make_volume(const std::string& path, const VolumeContent& v, std::optional<uint32_t> fs_group) {
   switch (v.kind) {
-    case VolumeContent::Kind::kHost: return check_host_path(v);
+    case VolumeContent::Kind::kHost: return check_host_path(v.host_path, v.host_type);
     case VolumeContent::Kind::kClaimed: return link_claimed(path, v.claimed, fs_group, false);
     case VolumeContent::Kind::kEmpty:
       if (sys::exists(path)) return {};
@@ -175,14 +176,21 @@ base::Status link_claimed(const std::string& path, const ClaimedVolume& volume,
   std::string target = volume.path;
   if (volume.is_local) {
     const size_t slash = volume.path.rfind('/');
-    target = TRY(open_local_data(volume.path.substr(0, slash), volume.path.substr(slash + 1),
-                                 volume.size_bytes, probe_storage()))
+    target = TRY(open_local_data({volume.path.substr(0, slash), volume.path.substr(slash + 1), volume.uid,
+                                  volume.size_bytes, volume.is_block},
+                                 probe_storage()))
                  .path;
-  } else {
-    struct stat at {};
-    if (::stat(target.c_str(), &at) != 0) return sys::last_error("stat", target);
+  } else if (volume.is_host_path) {
+    TRY(check_host_path(target, volume.host_type));
+  } else if (!sys::exists(target)) {
+    return base::make_error(base::Kind::kNotFound, "mount local volume", target,
+                            "path \"" + target + "\" does not exist");
   }
-  if (fs_group && volume.takes_group) TRY(give_to_group(target, *fs_group, group_on_mismatch));
+  if (struct stat at{};
+      volume.is_block && !volume.is_local && (::stat(target.c_str(), &at) != 0 || !S_ISBLK(at.st_mode)))
+    return base::make_error(base::Kind::kInvalid, "map local volume", target, "it is not a block device");
+  if (fs_group && volume.takes_group && !volume.is_block)
+    TRY(give_to_group(target, *fs_group, group_on_mismatch));
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", path);
   if (::symlink(target.c_str(), path.c_str()) != 0) return sys::last_error("symlink", path);
   return {};
@@ -213,9 +221,30 @@ base::Status make_pod_volume(const Layout& layout, const std::string& uid, const
   return {};
 }
 
+namespace {
+// Whether a volume of another Pod is that image.
+bool others_use(const Layout& layout, const std::string& uid, const std::string& image) {
+  auto pods = sys::list_dir(layout.pods());
+  if (!pods.ok()) return true;
+  for (const auto& pod : *pods) {
+    if (pod == uid || !sys::exists(layout.volumes(pod))) continue;
+    auto volumes = sys::list_dir(layout.volumes(pod));
+    if (!volumes.ok()) return true;
+    for (const auto& name : *volumes)
+      if (auto target = link_target(layout.volume(pod, name)); target.ok() && *target == image) return true;
+  }
+  return false;
+}
+}  // namespace
+
 base::Status remove_pod_directory(const Layout& layout, const std::string& uid, bool logs_too) {
   const std::string dir = layout.pod(uid);
   if (!sys::exists(dir)) return {};
+  if (sys::exists(layout.volumes(uid)))
+    for (const auto& name : TRY(sys::list_dir(layout.volumes(uid))))
+      if (auto image = link_target(layout.volume(uid, name));
+          image.ok() && image->starts_with(layout.local_volumes() + "/") && image->ends_with("/image"))
+        TRY(release_block_device(*image, [&] { return others_use(layout, uid, *image); }));
   std::vector<std::string> mounts{dir + "/shm"};
   if (sys::exists(layout.volumes(uid)))
     for (const auto& name : TRY(sys::list_dir(layout.volumes(uid))))
@@ -264,6 +293,13 @@ base::Status make_mount_point(const MountPoint& point) {
       ::openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!file.valid() && errno != EEXIST) return sys::last_error("make mount point", point.volume + "/" + path);
   return {};
+}
+
+base::Result<std::string> device_path(const std::string& path) {
+  const std::string target = TRY(link_target(path));
+  struct stat at {};
+  if (::stat(target.c_str(), &at) != 0) return sys::last_error("stat", target);
+  return S_ISREG(at.st_mode) ? block_device(target) : base::Result<std::string>(target);
 }
 
 base::Result<std::string> link_target(const std::string& path) {

@@ -44,6 +44,8 @@ base::Status make_mount_point(const MountPoint& point);
 
 // `sub_path` beneath `volume`, made as a directory when absent; no symlink leads out of it.
 base::Result<base::UniqueFd> open_sub_path(const std::string& volume, const std::string& sub_path);
+// The host's device of a block volume of a Pod.
+base::Result<std::string> device_path(const std::string& path);
 // Where a claimed volume of a Pod lies.
 base::Result<std::string> link_target(const std::string& path);
 // Mounts what the fd holds at `target`, a path no container can reach: the source of the

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/local_volumes.h"
+#include "api/quantity.h"
 #include "base/json_lists.h"
 #include "base/log.h"
 
@@ -20,12 +21,25 @@ bool bears(const json::value& volume, std::string_view finalizer) {
     if (base::as_string(&one) == finalizer) return true;
   return false;
 }
+std::string size_of(const json::value& volume) {
+  return std::string(string_at(volume, "metadata", "uid"))
+      .append(" ")
+      .append(string_at(volume, "spec", "capacity", "storage"));
+}
 }  // namespace
 
+const char* to_string(VolumeDue due) {
+  switch (due) {
+    case VolumeDue::kNothing: return "nothing";
+    case VolumeDue::kRemoveData: return "remove data";
+    case VolumeDue::kLetGo: return "let go";
+    case VolumeDue::kGrow: return "grow";
+    case VolumeDue::kTellSize: return "tell size";
+  }
+  return "";
+}
+
 VolumeDue due_of(const json::value& volume, const std::string& node, const std::string& directory) {
-  if (string_at(volume, "metadata", "deletionTimestamp").empty() || !bears(volume, names::kDataFinalizer) ||
-      bears(volume, "kubernetes.io/pv-protection"))
-    return VolumeDue::kNothing;
   if (string_at(volume, "metadata", "labels", names::kNodeLabel) != names::node_label(node))
     return VolumeDue::kNothing;
   const std::string name(string_at(volume, "metadata", "name"));
@@ -33,9 +47,37 @@ VolumeDue due_of(const json::value& volume, const std::string& node, const std::
                         names::kProvisioner &&
                     names::is_volume_name(name) &&
                     string_at(volume, "spec", "local", "path") == directory + "/" + name;
+  if (string_at(volume, "metadata", "deletionTimestamp").empty()) {
+    const std::string_view capacity = string_at(volume, "spec", "capacity", "storage");
+    return ours && !capacity.empty() &&
+                   string_at(volume, "metadata", "annotations", names::kSizeAnnotation) != capacity
+               ? VolumeDue::kGrow
+               : VolumeDue::kNothing;
+  }
+  if (!bears(volume, names::kDataFinalizer) || bears(volume, "kubernetes.io/pv-protection"))
+    return VolumeDue::kNothing;
   return ours && string_at(volume, "spec", "persistentVolumeReclaimPolicy") == "Delete"
              ? VolumeDue::kRemoveData
              : VolumeDue::kLetGo;
+}
+
+VolumeDue VolumeErrand::next(const std::string& node, const std::string& directory) const {
+  if (busy_ || object_.is_null()) return VolumeDue::kNothing;
+  const VolumeDue due = due_of(object_, node, directory);
+  if (due == VolumeDue::kRemoveData && removed_ == string_at(object_, "metadata", "uid"))
+    return VolumeDue::kLetGo;
+  if (due == VolumeDue::kGrow && grown_ == size_of(object_)) return VolumeDue::kTellSize;
+  return due;
+}
+void VolumeErrand::end(VolumeDue due, const json::value& object, bool ok) {
+  busy_ = false;
+  if (!ok) return;
+  if (due == VolumeDue::kRemoveData) removed_ = string_at(object, "metadata", "uid");
+  if (due == VolumeDue::kGrow) grown_ = size_of(object);
+  // Written to the API server: the watch says what became of it.
+  const bool same =
+      string_at(object, "metadata", "resourceVersion") == string_at(object_, "metadata", "resourceVersion");
+  if ((due == VolumeDue::kLetGo || due == VolumeDue::kTellSize) && same) object_ = nullptr;
 }
 
 LocalVolumes::LocalVolumes(base::Loop& loop, api::Client& client, Background& background, Events& events,
@@ -71,60 +113,86 @@ void LocalVolumes::start() {
 
 void LocalVolumes::seen(api::Informer::Change change, const json::value& object) {
   const std::string name(string_at(object, "metadata", "name"));
-  if (change == api::Informer::Change::kDeleted || due_of(object, node_, directory_) == VolumeDue::kNothing) {
-    if (auto at = leaving_.find(name); at != leaving_.end() && !at->second.busy) leaving_.erase(at);
-    return;
-  }
-  leaving_[name].object = object;
+  const bool none =
+      change == api::Informer::Change::kDeleted || due_of(object, node_, directory_) == VolumeDue::kNothing;
+  if (none && !errands_.contains(name)) return;
+  errands_[name].plan.see(none ? json::value() : object);
   go_on(name);
 }
 
 void LocalVolumes::go_on(const std::string& name) {
-  Leaving& volume = leaving_[name];
-  if (volume.busy) return;
-  volume.busy = true;
-  if (volume.removed || due_of(volume.object, node_, directory_) == VolumeDue::kLetGo) return let_go(name);
+  auto at = errands_.find(name);
+  if (at == errands_.end()) return;
+  VolumeErrand& plan = at->second.plan;
+  if (plan.is_over()) {
+    errands_.erase(at);
+    return;
+  }
+  const VolumeDue due = plan.next(node_, directory_);
+  if (due == VolumeDue::kNothing) return;
+  plan.begin();
+  at->second.retry.cancel();
+  const json::value object = plan.object();
+  const std::string uid(string_at(object, "metadata", "uid"));
+  if (due == VolumeDue::kTellSize)
+    return patch(name, due, object,
+                 {{"annotations", json::object{{names::kSizeAnnotation,
+                                                string_at(object, "spec", "capacity", "storage")}}}});
+  if (due == VolumeDue::kLetGo) {
+    // The finalizer goes from the list as it was seen; who changed it meanwhile brings us here again.
+    json::array rest;
+    for (const json::value& one : base::list_at(base::find_path(object, "metadata", "finalizers")))
+      if (base::as_string(&one) != names::kDataFinalizer) rest.push_back(one);
+    return patch(name, due, object, {{"finalizers", std::move(rest)}});
+  }
+  auto size = api::Quantity::parse(string_at(object, "spec", "capacity", "storage"));
+  const LocalVolume volume{directory_, name, uid, size.ok() ? size->to_bytes() : 0,
+                           string_at(object, "spec", "volumeMode") == "Block"};
   background_.call<base::Status>(
-      [directory = directory_, name] { return remove_local_data(directory, name); },
-      [this, name](base::Status status) {
-        if (!status.ok()) return later(name, status.error());
-        leaving_[name].removed = true;
-        let_go(name);
-      });
+      [volume, due]() -> base::Status {
+        if (due == VolumeDue::kRemoveData)
+          return remove_local_data(volume.directory, volume.name, volume.uid);
+        if (volume.size_bytes <= 0)
+          return base::make_error(base::Kind::kInvalid, "grow local volume", volume.name,
+                                  "it has no capacity");
+        return grow_local_data(volume, probe_storage());
+      },
+      [this, name, due, object](base::Status status) { ended(name, due, object, std::move(status)); });
 }
 
-// The finalizer goes from the list as it was seen; who changed it meanwhile brings us here again.
-void LocalVolumes::let_go(const std::string& name) {
-  const json::value& object = leaving_[name].object;
-  json::array rest;
-  for (const json::value& one : base::list_at(base::find_path(object, "metadata", "finalizers")))
-    if (base::as_string(&one) != names::kDataFinalizer) rest.push_back(one);
-  json::object metadata{{"uid", string_at(object, "metadata", "uid")},
-                        {"resourceVersion", string_at(object, "metadata", "resourceVersion")},
-                        {"finalizers", std::move(rest)}};
+void LocalVolumes::patch(const std::string& name, VolumeDue due, const json::value& object,
+                         json::object metadata) {
+  metadata["uid"] = string_at(object, "metadata", "uid");
+  metadata["resourceVersion"] = string_at(object, "metadata", "resourceVersion");
   client_.patch(kPersistentVolumes, "", name, "merge", json::object{{"metadata", std::move(metadata)}},
-                [this, name](base::Result<json::value> result) {
-                  if (!result.ok() && result.error().kind != base::Kind::kNotFound)
-                    return later(name, result.error());
-                  leaving_.erase(name);
+                [this, name, due, object](base::Result<json::value> result) {
+                  const bool gone = !result.ok() && result.error().kind == base::Kind::kNotFound;
+                  ended(name, due, object, result.ok() || gone ? base::Status() : result.error());
                 });
 }
 
-void LocalVolumes::later(const std::string& name, const base::Error& error) {
-  Leaving& volume = leaving_[name];
-  volume.busy = false;
-  if (error.kind != base::Kind::kConflict) {
-    base::log::warning("remove local volume {}: {}: tried again", name, error.message());
+void LocalVolumes::ended(const std::string& name, VolumeDue due, const json::value& object,
+                         base::Status status) {
+  auto at = errands_.find(name);
+  if (at == errands_.end()) return;
+  at->second.plan.end(due, object, status.ok());
+  if (status.ok()) {
+    at->second.backoff.reset();
+    return go_on(name);
+  }
+  if (at->second.plan.is_over()) return go_on(name);
+  if (status.error().kind != base::Kind::kConflict) {
+    base::log::warning("local volume {}: {}: {}: tried again", name, to_string(due),
+                       status.error().message());
+    const bool grows = due == VolumeDue::kGrow || due == VolumeDue::kTellSize;
     events_.emit({.kind = "PersistentVolume",
                   .ns = "",
                   .name = name,
-                  .uid = std::string(string_at(volume.object, "metadata", "uid")),
+                  .uid = std::string(string_at(object, "metadata", "uid")),
                   .container = ""},
-                 true, "VolumeFailedDelete", error.message());
+                 true, grows ? "VolumeResizeFailed" : "VolumeFailedDelete", status.error().message());
   }
-  volume.retry = loop_.after(volume.backoff.next(), [this, name] {
-    if (leaving_.count(name)) go_on(name);
-  });
+  at->second.retry = loop_.after(at->second.backoff.next(), [this, name] { go_on(name); });
 }
 
 }  // namespace kubelet

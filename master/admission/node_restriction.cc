@@ -209,21 +209,23 @@ class NodeRestriction final : public AdmissionPlugin {
 
   // Whose volume it is, the authorizer has looked at.
   static std::string check_volume(std::string_view node, const AdmissionAttributes& attributes) {
-    auto without = [](json::value volume) {
+    const bool deleted = !string_at(attributes.old, "metadata", "deletionTimestamp").empty();
+    auto without = [&](json::value volume) {
       json::object& metadata = base::object_at(volume.get_object(), "metadata");
       metadata.erase("resourceVersion");
       metadata.erase("managedFields");
+      base::object_at(metadata, "annotations").erase(api::local_volumes::kSizeAnnotation);
       json::array rest;
       for (const json::value& one : list_at(metadata.if_contains("finalizers")))
-        if (base::as_string(&one) != api::local_volumes::kDataFinalizer) rest.push_back(one);
+        if (!deleted || base::as_string(&one) != api::local_volumes::kDataFinalizer) rest.push_back(one);
       metadata["finalizers"] = std::move(rest);
       return volume;
     };
     if (attributes.operation == Operation::kUpdate && attributes.subresource.empty() &&
-        !string_at(attributes.old, "metadata", "deletionTimestamp").empty() &&
         without(attributes.old) == without(attributes.object))
       return {};
-    return "node " + base::quoted(node) + " may only let go of the data of volumes that are deleted";
+    return "node " + base::quoted(node) +
+           " may only say how large its volumes are, and let go of the data of those that are deleted";
   }
 
   std::string check_token(std::string_view node, const AdmissionAttributes& attributes,

@@ -4,6 +4,7 @@
 
 #include "api/local_volumes.h"
 #include "base/json_lists.h"
+#include "master/controllers/volume_expand_plan.h"
 #include "master/controllers/volume_provision_plan.h"
 
 namespace master::controllers {
@@ -211,8 +212,10 @@ VolumePlan plan_bound(const ClaimView& view) {
                 "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!");
   if (!view.named)
     return lose(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
-  if (!view.named->claim || view.named->claim->uid == claim.meta.uid || is_bound_to(*view.named, claim))
-    return bind(view, *view.named);
+  if (!view.named->claim || view.named->claim->uid == claim.meta.uid || is_bound_to(*view.named, claim)) {
+    VolumePlan plan = bind(view, *view.named);
+    return plan.write ? plan : plan_expansion(claim, *view.named, view.now);
+  }
   return lose(claim, "ClaimMisbound",
               "Two claims are bound to the same volume, this one is bound incorrectly");
 }

@@ -46,11 +46,9 @@ std::shared_ptr<const Node> choose(const ClaimView& view) {
 // What a claim asks for that a local volume is not; empty: nothing.
 std::string lacks(const ClaimView& view) {
   const Claim& claim = *view.claim;
-  if (claim.volume_mode == "Block") return "block volume provisioning is not supported";
   if (claim.selector)
     return "claim.Spec.Selector is not supported for dynamic provisioning on sampan.io/local";
-  // What mkfs.ext4 makes of it, and what one file of ext4 holds.
-  if (claim.request > api::Quantity::of(int64_t{16} << 40))
+  if (claim.request > max_local_size())
     return fmt::format("requested {}, and a volume of sampan.io/local holds 16Ti at most",
                        claim.request_text);
   if (claim.has_source) return "sampan.io/local is not capable to provision a volume with a data source";
@@ -70,6 +68,7 @@ std::string lacks(const ClaimView& view) {
 json::object volume_for(const ClaimView& view, const Node& node, const std::string& name) {
   const Claim& claim = *view.claim;
   const std::string_view hostname = label(node.labels, kHostname);
+  const std::string capacity = claim.request < api::Quantity::of(1 << 20) ? "1Mi" : claim.request_text;
   json::value affinity =
       json::object{{"required",
                     {{"nodeSelectorTerms",
@@ -79,29 +78,31 @@ json::object volume_for(const ClaimView& view, const Node& node, const std::stri
                                {"key", kHostname},
                                {"operator", "In"},
                                {"values", json::array{hostname.empty() ? node.meta.name : hostname}}}}}}}}}}};
-  return {
-      {"apiVersion", "v1"},
-      {"kind", "PersistentVolume"},
-      {"metadata",
-       {{"name", name},
-        {"annotations", {{kProvisionedBy, names::kProvisioner}, {kBoundByController, "yes"}}},
-        {"labels", {{names::kNodeLabel, names::node_label(node.meta.name)}}},
-        {"finalizers", json::array{names::kDataFinalizer}}}},
-      {"spec",
-       {{"capacity", {{"storage", claim.request < api::Quantity::of(1 << 20) ? "1Mi" : claim.request_text}}},
-        {"accessModes", base::list_of(claim.access_modes)},
-        {"persistentVolumeReclaimPolicy", view.storage_class->reclaim},
-        {"storageClassName", view.storage_class->meta.name},
-        {"volumeMode", "Filesystem"},
-        {"local", {{"path", fmt::format("{}/{}", node.local_volumes, name)}}},
-        {"nodeAffinity", std::move(affinity)},
-        {"claimRef",
-         {{"apiVersion", "v1"},
-          {"kind", "PersistentVolumeClaim"},
-          {"namespace", claim.meta.ns},
-          {"name", claim.meta.name},
-          {"uid", claim.meta.uid},
-          {"resourceVersion", std::to_string(claim.meta.revision)}}}}}};
+  return {{"apiVersion", "v1"},
+          {"kind", "PersistentVolume"},
+          {"metadata",
+           {{"name", name},
+            {"annotations",
+             {{kProvisionedBy, names::kProvisioner},
+              {kBoundByController, "yes"},
+              {names::kSizeAnnotation, capacity}}},
+            {"labels", {{names::kNodeLabel, names::node_label(node.meta.name)}}},
+            {"finalizers", json::array{names::kDataFinalizer}}}},
+          {"spec",
+           {{"capacity", {{"storage", capacity}}},
+            {"accessModes", base::list_of(claim.access_modes)},
+            {"persistentVolumeReclaimPolicy", view.storage_class->reclaim},
+            {"storageClassName", view.storage_class->meta.name},
+            {"volumeMode", claim.volume_mode},
+            {"local", {{"path", fmt::format("{}/{}", node.local_volumes, name)}}},
+            {"nodeAffinity", std::move(affinity)},
+            {"claimRef",
+             {{"apiVersion", "v1"},
+              {"kind", "PersistentVolumeClaim"},
+              {"namespace", claim.meta.ns},
+              {"name", claim.meta.name},
+              {"uid", claim.meta.uid},
+              {"resourceVersion", std::to_string(claim.meta.revision)}}}}}};
 }
 
 VolumePlan make(const ClaimView& view) {
@@ -118,17 +119,17 @@ VolumePlan make(const ClaimView& view) {
   } else {
     for (const auto& one : view.nodes)
       if (one->meta.name == selected) node = one;
-    const bool hopeless = !node || !allows(storage_class, *node);
-    if (hopeless) {  // the scheduler chooses again
-      VolumePlan plan = provisioning_failed(
-          prefix + (node ? fmt::format("node \"{}\" is not in allowedTopologies", selected)
-                         : fmt::format("node \"{}\" not found", selected)));
+    const std::string why =
+        !node                           ? fmt::format("node \"{}\" not found", selected)
+        : !allows(storage_class, *node) ? fmt::format("node \"{}\" is not in allowedTopologies", selected)
+        : node->local_volumes.empty()   ? fmt::format("node \"{}\" offers no local volumes", selected)
+                                        : "";
+    if (!why.empty()) {  // the scheduler chooses again
+      VolumePlan plan = provisioning_failed(prefix + why);
       plan.write = patch_claim(claim, {{"annotations", json::object{{kSelectedNode, nullptr}}}}, {},
                                "forget the selected node");
       return plan;
     }
-    if (node->local_volumes.empty())
-      return provisioning_failed(prefix + fmt::format("node \"{}\" offers no local volumes", selected));
   }
   const std::string name = "pvc-" + claim.meta.uid;
   VolumePlan plan;
@@ -144,6 +145,8 @@ VolumePlan make(const ClaimView& view) {
 }
 
 }  // namespace
+
+api::Quantity max_local_size() { return api::Quantity::of(int64_t{16} << 40); }
 
 VolumePlan plan_provision(const ClaimView& view) {
   const Claim& claim = *view.claim;

@@ -6,6 +6,9 @@
 
 namespace master::controllers {
 
+// What mkfs.ext4 makes, and what one file of ext4 holds.
+api::Quantity max_local_size();
+
 // What the claim with a class and without a volume waits for: its provisioner's annotation, the volume
 // itself, or somebody else, which an Event says.
 VolumePlan plan_provision(const ClaimView& view);

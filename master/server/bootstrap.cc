@@ -66,6 +66,7 @@ void ApiServer::bootstrap() {
              {{"name", "local"}, {"annotations", {{"storageclass.kubernetes.io/is-default-class", "true"}}}}},
             {"provisioner", api::local_volumes::kProvisioner},
             {"reclaimPolicy", "Delete"},
+            {"allowVolumeExpansion", true},
             {"volumeBindingMode", "WaitForFirstConsumer"},
         });
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"})

@@ -40,6 +40,15 @@ def missing_capability():
     return None
 
 
+CAPABILITIES = {"CAP_SYS_RESOURCE": 24}  # by number, capabilities(7)
+
+
+def has_capability(name):
+    """Whether what a cluster's daemons run as has it."""
+    line = next(line for line in open("/proc/self/status") if line.startswith("CapEff:"))
+    return bool(int(line.split()[1], 16) >> CAPABILITIES[name] & 1)
+
+
 def pod(name, *command, labels=None, image=BUSYBOX, **spec):
     """A Pod of one busybox container `c`; `container` in spec adds to it."""
     container = {"name": "c", "image": image, **spec.pop("container", {})}

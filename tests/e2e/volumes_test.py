@@ -111,6 +111,66 @@ class Volumes(cluster.ClusterTest):
         self.until(VOLUMES, lambda all: all[f"made-{self.ns}"]["status"]["phase"] == "Released", 30, "it is released")
         self.assertEqual((place / "file").read_text(), "kept\n")
 
+    def test_a_claim_grows(self):
+        self.apply(claim("grows"), user("first", "grows"))
+        self.until_pod("first", is_ready, 60)
+        self.exec("first", "sh", "-c", "echo before > /data/file")
+        self.kubectl("patch", "pvc", "grows", "-p", '{"spec":{"resources":{"requests":{"storage":"64Mi"}}}}')
+        if not cluster.has_capability("CAP_SYS_RESOURCE"):  # then it has to wait until no Pod uses it
+            self.until(CLAIMS, lambda all: "FileSystemResizePending" in [
+                c["type"] for c in all["grows"]["status"].get("conditions", [])], 30, "its file system waits")
+            self.kubectl("delete", "pod", "first")
+            self.apply(user("second", "grows"))
+            self.until_pod("second", is_ready, 60)
+        done = self.until(CLAIMS, lambda all: all["grows"]["status"]["capacity"]["storage"] == "64Mi", 90,
+                          "it has grown")["grows"]
+        self.assertNotIn("conditions", done["status"])
+        self.assertEqual(done["status"]["allocatedResources"], {"storage": "64Mi"})
+        self.assertEqual(self.bound("grows")["spec"]["capacity"], {"storage": "64Mi"})
+        self.until_event("FileSystemResizeSuccessful", "grows", text="MountVolume.NodeExpandVolume succeeded")
+        name = "first" if cluster.has_capability("CAP_SYS_RESOURCE") else "second"
+        self.exec(name, "sh", "-c", "head -c 40000000 /dev/zero > /data/large")
+        self.assertEqual(self.exec(name, "cat", "/data/file").stdout, "before\n")
+        less = self.kubectl("patch", "pvc", "grows", "-p", '{"spec":{"resources":{"requests":{"storage":"32Mi"}}}}',
+                            check=False)
+        self.assertIn("field can not be less than status.capacity", less.stderr)
+
+    def test_a_block_volume_is_a_device(self):
+        def uses(name):
+            made = pod(name, *SLEEP, container={"volumeDevices": [{"name": "data", "devicePath": "/dev/data"}]}, volumes=[
+                {"name": "data", "persistentVolumeClaim": {"claimName": "raw"}}])
+            self.apply(made)
+            self.until_pod(name, is_ready, 60)
+        self.apply(claim("raw", "4Mi", volumeMode="Block"))
+        uses("first")
+        self.exec("first", "sh", "-c", "echo on the device > /dev/data; sync")
+        size = self.exec("first", "sh", "-c", "wc -c < /dev/data").stdout
+        self.assertEqual(int(size), 4 << 20)
+        image = self.place(self.bound("raw")) / "image"
+        attached = [d for d in pathlib.Path("/sys/block").glob("loop*/loop/backing_file")
+                    if d.read_text().strip() == str(image)]
+        self.assertEqual(len(attached), 1)
+        self.kubectl("delete", "pod", "first")
+        self.assertFalse(attached[0].exists(), "nobody uses it any more")
+        uses("second")
+        self.assertEqual(self.exec("second", "head", "-n", "1", "/dev/data").stdout, "on the device\n")
+        self.apply(user("mounts", "raw"))
+        self.until_event("FailedMount", "mounts", text="has volumeMode Block, but is specified in volumeMounts")
+
+    def test_a_node_that_is_not_its_own(self):
+        place = pathlib.Path(f"/tmp/sampan-volumes-test-{self.ns}")
+        place.mkdir()
+        self.addCleanup(lambda: (self.kubectl("delete", "pv", f"far-{self.ns}", "--wait=false", namespace=None, check=False),
+                                 place.rmdir()))
+        self.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"far-{self.ns}"}, "spec": {
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "by-hand",
+            "local": {"path": str(place)}, "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": ["elsewhere"]}]}]}}}},
+            claim("far", "1Gi", storageClassName="by-hand"))
+        self.bound("far")
+        self.apply(user("near", "far", nodeName=self.cluster.nodes[0]))
+        self.until_event("FailedMount", "near", text=f'MountVolume.NodeAffinity check failed for volume "far-{self.ns}"')
+
     def test_what_is_not_there(self):
         self.apply(user("waits", "later"))
         self.until_event("FailedScheduling", "waits", text='persistentvolumeclaim "later" not found')

@@ -130,6 +130,17 @@ TEST(OciConfig, SecurityContext) {
   EXPECT_NE(bad.error().message().find("unknown capability \"FLY\""), std::string::npos);
 }
 
+TEST(OciConfig, BlockVolumesAreDevicesThatItMayUse) {
+  Launch with = launch();
+  with.volume_devices = {{"/dev/data", 7, 3, 0660, 0, 6, false}, {"/dev//old/", 7, 4, 0660, 0, 6, true}};
+  const json::value made = config(R"({"containers":[{"name":"c","image":"i"}]})", with).at("linux");
+  EXPECT_EQ(base::to_json(made.at("devices")),
+            R"([{"path":"/dev/data","type":"b","major":7,"minor":3,"fileMode":432,"uid":0,"gid":6},)"
+            R"({"path":"/dev/old","type":"b","major":7,"minor":4,"fileMode":432,"uid":0,"gid":6}])");
+  EXPECT_EQ(base::to_json(made.at("resources").at("devices")),
+            R"([{"allow":true,"type":"b","major":7,"minor":3,"access":"rwm"},)"
+            R"({"allow":true,"type":"b","major":7,"minor":4,"access":"rm"}])");
+}
 TEST(OciConfig, WhoRunsIt) {
   runtime::Image image;
   image.user = "www:www";

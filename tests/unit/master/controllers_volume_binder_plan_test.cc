@@ -197,6 +197,11 @@ TEST(VolumeBinderPlan, FirstConsumers) {
   EXPECT_EQ(plan(claim(kLocalClass, selected), {}, storage_class(waits), {node("n1")}),
             "event Warning ProvisioningFailed: Failed to provision volume with StorageClass \"local\": node "
             "\"n2\" not found\nclaim default/c: forget the selected node\n");
+  auto bare = std::make_shared<Node>(*node("n2"));
+  bare->local_volumes.clear();
+  EXPECT_EQ(plan(claim(kLocalClass, selected), {}, storage_class(waits), {node("n1"), bare}),
+            "event Warning ProvisioningFailed: Failed to provision volume with StorageClass \"local\": node "
+            "\"n2\" offers no local volumes\nclaim default/c: forget the selected node\n");
 }
 TEST(VolumeBinderPlan, LocalVolumes) {
   auto wants = claim(kLocalClass, kProvisioned);
@@ -215,17 +220,72 @@ TEST(VolumeBinderPlan, LocalVolumes) {
   EXPECT_EQ(
       base::to_json(made.write->body),
       R"({"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"pvc-c1","annotations":)"
-      R"({"pv.kubernetes.io/provisioned-by":"sampan.io/local","pv.kubernetes.io/bound-by-controller":"yes"},)"
-      R"("labels":{"sampan.io/local-node":"n2"},"finalizers":["sampan.io/local-data"]},"spec":{"capacity":)"
+      R"({"pv.kubernetes.io/provisioned-by":"sampan.io/local","pv.kubernetes.io/bound-by-controller":"yes",)"
+      R"("sampan.io/local-size":"1Gi"},"labels":{"sampan.io/local-node":"n2"},"finalizers":["sampan.io/local-data"]},"spec":{"capacity":)"
       R"({"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"persistentVolumeReclaimPolicy":"Delete",)"
       R"("storageClassName":"local","volumeMode":"Filesystem","local":{"path":"/v/pvc-c1"},"nodeAffinity":)"
       R"({"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"kubernetes.io/hostname","operator":"In",)"
       R"("values":["h-n2"]}]}]}},"claimRef":{"apiVersion":"v1","kind":"PersistentVolumeClaim","namespace":)"
       R"("default","name":"c","uid":"c1","resourceVersion":"7"}}})");
   view.claim = claim(kLocalClass + R"(,"volumeMode":"Block")", kProvisioned);
-  EXPECT_EQ(plan_claim(view).text(),
-            "event Warning ProvisioningFailed: Failed to provision volume with StorageClass \"local\": block "
-            "volume provisioning is not supported\n");
+  EXPECT_NE(base::to_json(plan_claim(view).write->body).find(R"("volumeMode":"Block")"), std::string::npos);
+}
+// The claim asks for 2Gi and is bound to a volume of 1Gi; what a round writes is what the next one sees.
+TEST(VolumeBinderPlan, AClaimGrowsStepByStep) {
+  auto bound = [](const std::string& request, const std::string& status) {
+    auto one = std::make_shared<Claim>(
+        *claim(R"(,"volumeName":"v")", kBoundClaim,
+               R"("phase":"Bound","accessModes":["ReadWriteOnce"],"capacity":{"storage":"1Gi"})" + status));
+    one->request_text = request;
+    one->request = *api::Quantity::parse(request);
+    return one;
+  };
+  auto sized = [](const std::string& capacity, const std::string& told,
+                  const std::string& by = "sampan.io/local") {
+    return volume("v", capacity, kOurs,
+                  R"(,"annotations":{"pv.kubernetes.io/provisioned-by":")" + by +
+                      R"(","sampan.io/local-size":")" + told + "\"}",
+                  "Bound");
+  };
+  auto condition = [](const char* type) {
+    return std::string(R"(,"conditions":[{"type":"Odd","status":"True"},{"type":")") + type +
+           R"(","status":"True"}])";
+  };
+  const std::string asked =
+      R"(,"allocatedResources":{"storage":"2Gi"},"allocatedResourceStatuses":{"storage":")";
+  EXPECT_EQ(plan(bound("1Gi", ""), {sized("1Gi", "1Gi")}), "");
+  EXPECT_EQ(plan(bound("2Gi", ""), {sized("1Gi", "1Gi")}),
+            "claim default/c: resizing to 2Gi\n"
+            "then event Normal Resizing: External resizer is resizing volume v\n");
+  const std::string resizing = asked + R"(ControllerResizeInProgress"})" + condition("Resizing");
+  EXPECT_EQ(plan(bound("2Gi", resizing), {sized("1Gi", "1Gi")}), "volume v: capacity 2Gi\n");
+  EXPECT_EQ(plan(bound("3Gi", resizing), {sized("1Gi", "1Gi")}),
+            "claim default/c: resizing to 3Gi\n"
+            "then event Normal Resizing: External resizer is resizing volume v\n")
+      << "more was asked for meanwhile";
+  EXPECT_EQ(plan(bound("2Gi", resizing), {sized("2Gi", "1Gi")}),
+            "claim default/c: file system resize pending\n"
+            "then event Normal FileSystemResizeRequired: Require file system resize of volume on node\n");
+  const std::string pending = asked + R"(NodeResizePending"})" + condition("FileSystemResizePending");
+  EXPECT_EQ(plan(bound("2Gi", pending), {sized("2Gi", "1Gi")}), "") << "its node's turn";
+  EXPECT_EQ(plan(bound("2Gi", pending), {sized("2Gi", "2Gi")}),
+            "claim default/c: capacity 2Gi\nthen event Normal FileSystemResizeSuccessful: "
+            "MountVolume.NodeExpandVolume succeeded for volume \"v\"\n");
+  ClaimView view;
+  view.claim = bound("2Gi", pending);
+  view.named = sized("2Gi", "2Gi");
+  EXPECT_EQ(
+      base::to_json(plan_claim(view).write->body),
+      R"({"status":{"capacity":{"storage":"2Gi"},"allocatedResources":{"storage":"2Gi"},)"
+      R"("allocatedResourceStatuses":{"storage":null},"conditions":[{"type":"Odd","status":"True"}]}})");
+  EXPECT_EQ(plan(bound("1Gi", resizing), {sized("1Gi", "1Gi")}).substr(0, 33),
+            "claim default/c: capacity 1Gi\nthe")
+      << "taken back before anything was done";
+  EXPECT_EQ(plan(bound("17Ti", ""), {sized("1Gi", "1Gi")}),
+            "event Warning VolumeResizeFailed: requested 17Ti, and a volume of sampan.io/local holds 16Ti at "
+            "most\n");
+  EXPECT_EQ(plan(bound("2Gi", ""), {sized("1Gi", "1Gi", "example.com/disks")}),
+            "event Normal ExternalExpanding: waiting for an external controller to expand this PVC\n");
 }
 TEST(VolumeBinderPlan, VolumesFollowTheirClaims) {
   EXPECT_EQ(plan(volume("v", "1Gi", "", "", "Pending")), "volume v: phase Available\n");

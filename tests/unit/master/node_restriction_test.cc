@@ -416,8 +416,11 @@ TEST_F(NodeRestrictionTest, ItsLocalVolumes) {
   EXPECT_EQ(asked("GET", volumes + "?labelSelector=sampan.io%2Flocal-node%20in%20%28n1%2Cn2%29"),
             "denied: can only get individual resources of this type");
   EXPECT_EQ(asked("GET", volumes + "/v-n1"), "ok");
-  const std::string no_relation = "denied: no relationship found between node 'n1' and this object",
-                    may_only = R"(node "n1" may only let go of the data of volumes that are deleted)";
+  const std::string
+      no_relation = "denied: no relationship found between node 'n1' and this object",
+      may_only =
+          R"(node "n1" may only say how large its volumes are, and let go of the data of those that are )"
+          "deleted";
   EXPECT_EQ(asked("GET", volumes + "/v-n2"), no_relation);
   const std::string let_go = R"({"metadata":{"finalizers":["kubernetes.io/pv-protection"]}})";
   EXPECT_EQ(asked("PATCH", volumes + "/v-n1", let_go), may_only);
