@@ -85,7 +85,11 @@ BalancerWorld LoadBalancerController::observe() {
   std::map<std::string, std::string> data = hub_.options.load_balancer_pools;
   auto map = config_maps_.get(key_of(kNamespace, kPools));
   if (map) data.insert(map->address_pools.begin(), map->address_pools.end());
-  if (map || !data.empty()) world.pools = read_pools(data, taken_);
+  if (map || !data.empty()) {
+    if (!pools_ || data != pools_text_) pools_ = read_pools(data, taken_);
+    pools_text_ = std::move(data);
+    world.pools = pools_;
+  }
   for (const auto& [name, node] : nodes_.all()) {
     BalancerNode one{name, node->external_ips.empty() ? node->internal_ips : node->external_ips, {}, true};
     one.own.insert(node->internal_ips.begin(), node->internal_ips.end());

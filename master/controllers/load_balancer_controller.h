@@ -36,6 +36,8 @@ class LoadBalancerController {
   std::vector<base::Cidr> taken_;
   std::set<std::string> balanced_;  // keys of the Services that concern us
   std::set<std::string> told_;      // errors of pools
+  std::map<std::string, std::string> pools_text_;
+  std::optional<AddressPools> pools_;  // of that text: it may be long, and changes seldom
   Reconciler reconciler_;
   StatusWriter status_;
 };
