@@ -1,11 +1,9 @@
 // Rules of Services, Endpoints and EndpointSlices.
-#include <arpa/inet.h>
-
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 #include "api/validate/rules.h"
+#include "base/ip.h"
 
 namespace api::rules {
 namespace {
@@ -61,24 +59,15 @@ void balancer_fields(Errors& e, const View& spec) {
 }
 
 // Addresses that lead to no other host, or to what hosts keep on their link (metadata services).
-void non_special(Errors& e, const std::string& field, const std::string& ip) {
-  unsigned char b[16] = {}, mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  bool v4 = ::inet_pton(AF_INET, ip.c_str(), b) == 1;
-  if (!v4 && ::inet_pton(AF_INET6, ip.c_str(), b) != 1) return;
-  if (!v4 && std::memcmp(b, mapped, sizeof mapped) == 0) {  // ::ffff:127.0.0.1 is 127.0.0.1
-    v4 = true;
-    std::memmove(b, b + 12, 4);
-  }
-  auto zero = [&](int from, int to) {
-    return std::all_of(b + from, b + to, [](unsigned char c) { return c == 0; });
-  };
-  if (v4 ? zero(0, 4) : zero(0, 16)) e.invalid(field, ip, "may not be unspecified (" + ip + ")");
-  if (v4 ? b[0] == 127 : zero(0, 15) && b[15] == 1)
-    e.invalid(field, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
-  if (v4 ? b[0] == 169 && b[1] == 254 : b[0] == 0xfe && (b[1] & 0xc0) == 0x80)
-    e.invalid(field, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-  if (v4 ? b[0] == 224 && b[1] == 0 && b[2] == 0 : b[0] == 0xff && (b[1] & 0x0f) == 0x02)
-    e.invalid(field, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+void non_special(Errors& e, const std::string& field, const std::string& text) {
+  const auto ip = base::Ip::parse(text);  // ::ffff:127.0.0.1 is 127.0.0.1
+  if (!ip) return;
+  if (ip->is_unspecified()) e.invalid(field, text, "may not be unspecified (" + text + ")");
+  if (ip->is_loopback()) e.invalid(field, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+  if (ip->is_link_local())
+    e.invalid(field, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+  if (ip->is_v4() ? ip->v4_bits() >> 8 == 0xe00000 : (ip->high() >> 48 & 0xff0f) == 0xff02)
+    e.invalid(field, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
 }
 void address(Errors& e, const std::string& field, const std::string& ip) {
   if (!is_ip(ip)) return e.invalid(field, ip, kIpForm);
