@@ -10,6 +10,8 @@ using base::string_at;
 
 namespace {
 
+constexpr auto kRolesAgain = std::chrono::seconds(1);
+
 api::Resource resource_of(const json::value& object) {
   std::string kind(string_at(object, "kind")), plural = kind + "s";
   for (char& c : plural) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -47,9 +49,14 @@ void RbacBootstrap::ensure(const json::value& wanted) {
 }
 
 void RbacBootstrap::finished(const json::value& wanted, const base::Status& status) {
-  if (!status.ok())
+  if (!status.ok()) {
     base::log::error("default {} {}: {}", string_at(wanted, "kind"), string_at(wanted, "metadata", "name"),
                      status.error().message());
+    if (status.error().kind == base::Kind::kUnavailable) {
+      std::erase_if(again_, [](const base::Loop::Handle& timer) { return !timer.active(); });
+      again_.push_back(registry_.loop().after(kRolesAgain, [this, wanted] { ensure(wanted); }));
+    }
+  }
   if (--pending_ > 0 || !done_) return;
   std::exchange(done_, nullptr)();
 }

@@ -13,7 +13,7 @@ class RbacBootstrap {
  public:
   explicit RbacBootstrap(Registry& registry);
   // Needs the namespaces kube-system and kube-public. `done` runs when every default was written,
-  // or could not be (which is logged).
+  // or could not be: that is logged and tried again later.
   void start(std::function<void()> done);
 
  private:
@@ -23,6 +23,7 @@ class RbacBootstrap {
   Registry& registry_;
   api::Client client_;  // as the API server itself
   size_t pending_ = 0;
+  std::vector<base::Loop::Handle> again_;
   std::function<void()> done_;
 };
 

@@ -14,16 +14,24 @@ namespace json = base::json;
 
 namespace {
 
-// An exchange whose answer nobody waits for, but whose refusal is logged.
+// A store that takes no write now may take it later.
+constexpr auto kAgain = std::chrono::seconds(1);
+
+// An exchange whose answer nobody waits for, but whose refusal is logged; `failed`: by the server itself.
 class SelfExchange final : public base::http::WholeAnswerExchange {
  public:
-  using WholeAnswerExchange::WholeAnswerExchange;
+  SelfExchange(base::http::Request request, std::function<void()> failed)
+      : WholeAnswerExchange(std::move(request)), failed_(std::move(failed)) {}
   void respond(int status, base::http::Headers, std::vector<base::http::Bytes> body) override {
     if (status < 400) return;
     std::string text;
     for (const auto& part : body) text += *part;
     base::log::error("{} {}: {}", request().method, request().target, text);
+    if (status >= 500) failed_();
   }
+
+ private:
+  const std::function<void()> failed_;
 };
 
 }  // namespace
@@ -42,17 +50,25 @@ void ApiServer::load_component_statuses() {
   }
 }
 
+void ApiServer::write_own(std::string method, std::string target, const json::value& body) {
+  base::http::Request http;
+  http.method = method;
+  http.target = target;
+  http.headers.add("Content-Type", "application/json");
+  http.body = base::to_json(body);
+  auto request = std::make_shared<RequestInfo>();
+  request->exchange = std::make_shared<SelfExchange>(std::move(http), [this, method, target, body] {
+    std::erase_if(own_writes_, [](const base::Loop::Handle& timer) { return !timer.active(); });
+    own_writes_.push_back(
+        loop_.after(kAgain, [this, method, target, body] { write_own(method, target, body); }));
+  });
+  request->user = {"system:apiserver", {"system:masters"}};
+  dispatch(std::move(request), true);
+}
+
 void ApiServer::bootstrap() {
   auto send = [this](std::string method, std::string target, const json::value& body) {
-    base::http::Request http;
-    http.method = std::move(method);
-    http.target = std::move(target);
-    http.headers.add("Content-Type", "application/json");
-    http.body = base::to_json(body);
-    auto request = std::make_shared<RequestInfo>();
-    request->exchange = std::make_shared<SelfExchange>(std::move(http));
-    request->user = {"system:apiserver", {"system:masters"}};
-    dispatch(std::move(request), true);
+    write_own(std::move(method), std::move(target), body);
   };
   ObjectCache& namespaces = registry_.cache("", "namespaces");
   // Of a new cluster only: who takes it away, or has another by default, has decided.

@@ -86,6 +86,8 @@ class ApiServer {
   void add_metrics_and_checks();
   // bootstrap.cc
   void bootstrap();
+  // What a cluster has from its start; again, where the store failed.
+  void write_own(std::string method, std::string target, const base::json::value& body);
   void bootstrapped();
   void load_component_statuses();
 
@@ -104,6 +106,7 @@ class ApiServer {
   std::unique_ptr<Discovery> discovery_;
   std::map<std::string, Handler, std::less<>> handlers_;  // "apps/deployments/scale"
   std::vector<HealthCheck> checks_;
+  std::vector<base::Loop::Handle> own_writes_;  // to be tried again
   bool ready_ = false, stopping_ = false, bootstrapped_ = false;
   std::function<void()> when_bootstrapped_;
 };
