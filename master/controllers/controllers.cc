@@ -16,6 +16,7 @@
 #include "master/controllers/namespace_controller.h"
 #include "master/controllers/node_controller.h"
 #include "master/controllers/pod_gc.h"
+#include "master/controllers/policy_type_controller.h"
 #include "master/controllers/replica_controller.h"
 #include "master/controllers/role_aggregation_controller.h"
 #include "master/controllers/service_address_controller.h"
@@ -33,7 +34,7 @@ struct Controllers::Impl {
         load_balancers(hub), service_addresses(hub), jobs(hub), cron_jobs(hub), autoscalers(hub),
         daemon_sets(hub), stateful_sets(hub), namespaces(hub), nodes(hub), garbage(hub), disruption(hub),
         pod_gc(hub), volume_binder(hub), volume_protection(hub), ephemeral_volumes(hub), account_secrets(hub),
-        certificates(hub), role_aggregation(hub) {}
+        certificates(hub), role_aggregation(hub), policy_types(hub) {}
   Hub hub;
   ReplicaController replication_controllers, replica_sets;
   DeploymentController deployments;
@@ -56,6 +57,7 @@ struct Controllers::Impl {
   AccountSecretController account_secrets;
   CertificateController certificates;
   RoleAggregationController role_aggregation;
+  PolicyTypeController policy_types;
 };
 
 Controllers::Controllers(base::Loop& loop, std::shared_ptr<api::Transport> transport, Options options)

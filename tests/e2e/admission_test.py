@@ -95,6 +95,8 @@ class Admission(cluster.ClusterTest):
         for one in (policy, binding):
             self.kubectl("apply", "-f", "-", input=one, namespace=None)
             self.addCleanup(self.kubectl, "delete", one["kind"], self.ns, namespace=None)
+        self.wait("jsonpath={.status.observedGeneration}=1", f"validatingadmissionpolicy/{self.ns}")
+        self.assertEqual(self.jsonpath("{.status.typeChecking}", "validatingadmissionpolicy", self.ns), "{}")
         self.kubectl("create", "deployment", "web", "--image=test/none:1", "--replicas=2")
         done = self.kubectl("create", "deployment", "many", "--image=test/none:1", "--replicas=3", check=False)
         self.assertIn(f"ValidatingAdmissionPolicy '{self.ns}' with binding '{self.ns}' denied request: at most 2 replicas here", done.stderr)
@@ -108,6 +110,11 @@ class Admission(cluster.ClusterTest):
         done = self.kubectl("create", "deployment", "warned", "--image=test/none:latest", check=False)
         self.assertEqual(done.returncode, 0)
         self.assertIn(f"Warning: Validation failed for ValidatingAdmissionPolicy '{self.ns}' with binding '{self.ns}': no latest", done.stderr)
+        policy["spec"]["validations"] = [{"expression": "object.spec.replica > 1"}]
+        self.kubectl("apply", "-f", "-", input=policy, namespace=None)
+        self.wait("jsonpath={.status.observedGeneration}=2", f"validatingadmissionpolicy/{self.ns}")
+        self.assertIn("apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'replica'", self.jsonpath(
+            "{.status.typeChecking.expressionWarnings[?(@.fieldRef=='spec.validations[0].expression')].warning}", "validatingadmissionpolicy", self.ns))
         policy["spec"]["validations"] = [{"expression": "object.spec.replicas.x > 'a' + nope"}]
         done = self.kubectl("apply", "-f", "-", input=policy, namespace=None, check=False)
         self.assertIn("undeclared reference to 'nope'", done.stderr)
