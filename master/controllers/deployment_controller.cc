@@ -1,6 +1,7 @@
 #include "master/controllers/deployment_controller.h"
 
 #include "base/log.h"
+#include "master/controllers/rewrite.h"
 
 namespace master::controllers {
 using base::as_int;
@@ -81,7 +82,8 @@ void DeploymentController::act(std::shared_ptr<Round> round) {
   if (plan.create) steps.push_back(create(round));
   for (const DeploymentPlan::Change& c : plan.changes) steps.push_back(change(round, c));
   for (const std::string& name : plan.remove) steps.push_back(remove(round, name));
-  if (!plan.revision.empty())
+  if (plan.rollback) steps.push_back(roll_back(round));
+  if (!plan.revision.empty() && !plan.rollback)  // one write of the Deployment a round
     steps.push_back([this, round](auto done) {
       account_.client.patch(
           api::resources::deployments, round->deployment->meta.ns, round->deployment->meta.name, "merge",
@@ -103,6 +105,27 @@ void DeploymentController::act(std::shared_ptr<Round> round) {
     if (claiming) return round->finish(Reconciler::Outcome::kDone);  // the watch brings us back
     publish(round);
   });
+}
+
+Step DeploymentController::roll_back(std::shared_ptr<Round> round) {
+  return [this, round](auto done) {
+    rewrite(
+        account_, api::resources::deployments, round->deployment->meta,
+        [round](json::object& object) {
+          base::object_at(object, "spec")["template"] = round->plan.rollback->pod_template;
+        },
+        [this, round, done](base::Result<json::value> result) {
+          if (!result.ok()) return done(result.error());
+          reconciler_.gate.wrote(round->key, deployments_, revision_of(*result), hub_.now());
+          const Deployment& d = *round->deployment;
+          account_.events.record({"apps/v1", "Deployment", d.meta.ns, d.meta.name, d.meta.uid}, "Normal",
+                                 "DeploymentRollback",
+                                 fmt::format("Rolled back deployment \"{}\" to revision {}", d.meta.name,
+                                             round->plan.rollback->revision),
+                                 "deployment-controller");
+          done({});
+        });
+  };
 }
 
 Step DeploymentController::own(std::shared_ptr<Round> round, const std::string& name, bool adopt) {

@@ -20,6 +20,7 @@ class DeploymentController {
   void sync(const std::string& key, Reconciler::Finish finish);
   void act(std::shared_ptr<Round> round);
   void publish(std::shared_ptr<Round> round);
+  Step roll_back(std::shared_ptr<Round> round);
   Step own(std::shared_ptr<Round> round, const std::string& name, bool adopt);
   Step create(std::shared_ptr<Round> round);
   Step change(std::shared_ptr<Round> round, const DeploymentPlan::Change& change);

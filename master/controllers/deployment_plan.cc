@@ -71,8 +71,12 @@ class Planner {
         sizes_.scale();
       } else {
         progress = true;
-        if (d_.recreate) recreate();
-        else roll();
+        if (roll_back()) {
+        } else if (d_.recreate) {
+          recreate();
+        } else {
+          roll();
+        }
       }
     }
     publish_changes();
@@ -157,6 +161,27 @@ class Planner {
       if (set->replicas > 0 && annotation_number<int>(*set->rs, kDesired, d_.replicas) != d_.replicas)
         return true;
     return false;
+  }
+
+  // Not before the deadline's condition was published, so that who waits for the roll-out sees it fail; not
+  // from a revision that was current before, or two that both fail would take turns; and only to one with
+  // Pods that serve.
+  bool roll_back() {
+    auto wish = d_.annotations.find(kRollback);
+    if (wish == d_.annotations.end() || wish->second != "true" || !sizes_.current) return false;
+    const json::object* progressing = find_condition(conditions_, "Progressing");
+    if (!progressing || as_string(progressing->if_contains("reason")) != "ProgressDeadlineExceeded" ||
+        as_int(find(d_.status, "observedGeneration")) < d_.meta.generation)
+      return false;
+    if (sizes_.current->rs->annotations.count(kHistory)) return false;
+    const ReplicaOwner* best = nullptr;
+    for (const WorkingSet* set : sizes_.old_sets)
+      if (set->available > 0 && !set->rs->meta.deleting &&
+          (!best || revision_number(*set->rs) > revision_number(*best)))
+        best = set->rs;
+    if (!best) return false;
+    plan_.rollback = {std::to_string(revision_number(*best)), without_hash(best->pod_template)};
+    return true;
   }
 
   void roll() {
@@ -392,6 +417,8 @@ std::string DeploymentPlan::text() const {
   }
   for (const std::string& name : remove) out += fmt::format("delete {}\n", name);
   if (!revision.empty()) out += fmt::format("revision {}\n", revision);
+  if (rollback)
+    out += fmt::format("roll back to {}: {}\n", rollback->revision, base::to_json(rollback->pod_template));
   auto count = [&](const char* key) { return as_int(status.if_contains(key)); };
   if (status.contains("observedGeneration"))
     out += fmt::format("status replicas={} updated={} ready={} available={} unavailable={}",

@@ -15,6 +15,8 @@ namespace master::controllers {
 
 constexpr const char* kHashLabel = "pod-template-hash";
 constexpr const char* kRevision = "deployment.kubernetes.io/revision";
+// "true": a roll-out whose deadline passed goes back to the newest revision that still serves.
+constexpr const char* kRollback = "sampan.io/rollback-on-deadline";
 
 struct DeploymentPlan {
   struct Change {
@@ -27,6 +29,11 @@ struct DeploymentPlan {
   std::vector<Change> changes;
   std::vector<std::string> remove;  // history past its limit
   std::string revision;             // annotation to set on the Deployment; empty: leave
+  struct Rollback {
+    std::string revision;
+    json::value pod_template;
+  };
+  std::optional<Rollback> rollback;  // the Deployment's new template; then its Pods are left as they are
   json::object status;
   bool status_changed = false;
   std::optional<base::Duration> again;

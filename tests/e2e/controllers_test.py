@@ -110,6 +110,12 @@ class Controllers(cluster.ClusterTest):
         self.assertIn("exceeded its progress deadline", done.stderr + done.stdout)
         ready = {name for name, p in self.until(PODS, lambda items: True).items() if is_ready(p)}
         self.assertEqual(ready, before)
+        self.kubectl("annotate", "deployment", "d", "sampan.io/rollback-on-deadline=true")
+        image = good["spec"]["template"]["spec"]["containers"][0]["image"]
+        self.wait(f"jsonpath={{.spec.template.spec.containers[0].image}}={image}", "deployment/d")
+        self.wait("condition=Progressing", "deployment/d")
+        self.assertEqual(set(self.settled(3)), before, "those that served still do")
+        self.assertIn('Rolled back deployment "d" to revision 1', self.kubectl("get", "events").stdout)
 
     def test_recreate(self):
         self.apply(deployment("d", 2, strategy={"type": "Recreate"}))

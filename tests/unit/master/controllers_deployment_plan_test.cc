@@ -196,4 +196,43 @@ TEST(DeploymentPlan, StatusTellsCompleteProgressAndDeadline) {
             "Available=False/MinimumReplicasUnavailable Progressing=True/ReplicaSetUpdated\n");
 }
 
+TEST(DeploymentPlan, WhoWishesItGoesBackWhenTheDeadlinePassed) {
+  auto failed = [](const char* wish, const char* reason = "ProgressDeadlineExceeded") {
+    auto d = deployment(3, "new");
+    if (*wish) d->annotations[kRollback] = wish;
+    d->status =
+        base::parse_json(
+            fmt::format(
+                R"({{"observedGeneration":4,"conditions":[{{"type":"Progressing","status":"False","reason":"{}","lastUpdateTime":"{}"}}]}})",
+                reason, base::format_time(ago(700))))
+            .value();
+    return d;
+  };
+  auto current = rs("cur", "new", 800, 1, 0, 3, 4, 3);
+  auto serves = rs("old", "good", 4000, 3, 3, 3, 4, 2), older = rs("older", "first", 5000, 1, 1, 3, 4, 1);
+  auto goes_back = [&](std::shared_ptr<Deployment> d, std::vector<std::shared_ptr<const ReplicaOwner>> sets) {
+    auto plan = plan_deployment({std::move(d), std::move(sets), {}}, kNow);
+    EXPECT_TRUE(!plan.rollback || (plan.text().find("scale") == std::string::npos && !plan.create))
+        << plan.text();
+    return plan.rollback ? plan.rollback->revision + " " + base::to_json(plan.rollback->pod_template) : "";
+  };
+  EXPECT_EQ(goes_back(failed("true"), {current, serves, older}),
+            R"(2 {"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"good"}]}})");
+  EXPECT_EQ(goes_back(failed(""), {current, serves}), "") << "it was not wished";
+  EXPECT_EQ(goes_back(failed("false"), {current, serves}), "");
+  EXPECT_EQ(goes_back(failed("true", "ReplicaSetUpdated"), {current, serves}), "")
+      << "who waits has to see the deadline pass first";
+  EXPECT_EQ(goes_back(failed("true"), {current, rs("old", "good", 4000, 3, 0, 3, 4, 2)}), "")
+      << "the older one serves nobody either";
+  auto again = std::make_shared<ReplicaOwner>(*current);
+  again->annotations["deployment.kubernetes.io/revision-history"] = "1";
+  EXPECT_EQ(goes_back(failed("true"), {again, serves}), "") << "it was gone back to";
+  auto changed = failed("true");
+  changed->meta.generation = 5;
+  EXPECT_EQ(goes_back(changed, {current, serves}), "") << "the condition is about what was before";
+  auto paused = failed("true");
+  paused->paused = true;
+  EXPECT_EQ(goes_back(paused, {current, serves}), "");
+}
+
 }  // namespace master::controllers
