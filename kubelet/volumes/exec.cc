@@ -174,25 +174,24 @@ base::Status make_volume(const std::string& path, const VolumeContent& v, std::o
 base::Status link_claimed(const std::string& path, const ClaimedVolume& volume,
                           std::optional<uint32_t> fs_group, bool group_on_mismatch) {
   std::string target = volume.path;
-  if (volume.is_local) {
-    const size_t slash = volume.path.rfind('/');
-    target = TRY(open_local_data({volume.path.substr(0, slash), volume.path.substr(slash + 1), volume.uid,
-                                  volume.size_bytes, volume.is_block},
-                                 probe_storage()))
-                 .path;
-  } else if (volume.is_host_path) {
-    TRY(check_host_path(target, volume.host_type));
-  } else if (!sys::exists(target)) {
+  if (volume.is_local) target += volume.is_block ? "/image" : "/data";
+  else if (volume.is_host_path) TRY(check_host_path(target, volume.host_type));
+  else if (!sys::exists(target))
     return base::make_error(base::Kind::kNotFound, "mount local volume", target,
                             "path \"" + target + "\" does not exist");
-  }
   if (struct stat at{};
       volume.is_block && !volume.is_local && (::stat(target.c_str(), &at) != 0 || !S_ISBLK(at.st_mode)))
     return base::make_error(base::Kind::kInvalid, "map local volume", target, "it is not a block device");
-  if (fs_group && volume.takes_group && !volume.is_block)
-    TRY(give_to_group(target, *fs_group, group_on_mismatch));
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return sys::last_error("unlink", path);
   if (::symlink(target.c_str(), path.c_str()) != 0) return sys::last_error("symlink", path);
+  if (volume.is_local) {
+    const size_t slash = volume.path.rfind('/');
+    TRY(open_local_data({volume.path.substr(0, slash), volume.path.substr(slash + 1), volume.uid,
+                         volume.size_bytes, volume.is_block, path},
+                        probe_storage()));
+  }
+  if (fs_group && volume.takes_group && !volume.is_block)
+    TRY(give_to_group(target, *fs_group, group_on_mismatch));
   return {};
 }
 
@@ -221,30 +220,17 @@ base::Status make_pod_volume(const Layout& layout, const std::string& uid, const
   return {};
 }
 
-namespace {
-// Whether a volume of another Pod is that image.
-bool others_use(const Layout& layout, const std::string& uid, const std::string& image) {
-  auto pods = sys::list_dir(layout.pods());
-  if (!pods.ok()) return true;
-  for (const auto& pod : *pods) {
-    if (pod == uid || !sys::exists(layout.volumes(pod))) continue;
-    auto volumes = sys::list_dir(layout.volumes(pod));
-    if (!volumes.ok()) return true;
-    for (const auto& name : *volumes)
-      if (auto target = link_target(layout.volume(pod, name)); target.ok() && *target == image) return true;
-  }
-  return false;
-}
-}  // namespace
-
 base::Status remove_pod_directory(const Layout& layout, const std::string& uid, bool logs_too) {
   const std::string dir = layout.pod(uid);
   if (!sys::exists(dir)) return {};
   if (sys::exists(layout.volumes(uid)))
-    for (const auto& name : TRY(sys::list_dir(layout.volumes(uid))))
-      if (auto image = link_target(layout.volume(uid, name));
-          image.ok() && image->starts_with(layout.local_volumes() + "/") && image->ends_with("/image"))
-        TRY(release_block_device(*image, [&] { return others_use(layout, uid, *image); }));
+    for (const auto& name : TRY(sys::list_dir(layout.volumes(uid)))) {
+      const std::string link = layout.volume(uid, name), ours = layout.local_volumes() + "/";
+      auto image = link_target(link);
+      if (!image.ok() || !image->starts_with(ours) || !image->ends_with("/image")) continue;
+      const std::string volume = image->substr(ours.size(), image->rfind('/') - ours.size());
+      TRY(release_block_device(*image, [&] { return is_linked(layout.local_volumes(), volume, link); }));
+    }
   std::vector<std::string> mounts{dir + "/shm"};
   if (sys::exists(layout.volumes(uid)))
     for (const auto& name : TRY(sys::list_dir(layout.volumes(uid))))

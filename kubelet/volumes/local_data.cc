@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <mutex>
 
 #include "base/process.h"
 #include "base/sys.h"
+#include "kubelet/node/layout.h"
 
 namespace kubelet {
 
@@ -181,7 +183,8 @@ base::Status grow_unmounted(const std::string& image) {
 // it.
 bool is_resizing(const std::string& place) { return sys::exists(place + "/resizing"); }
 
-base::Status grow_place(const std::string& place, bool is_block, int64_t size_bytes) {
+base::Status grow_place(const LocalVolume& volume, int64_t size_bytes) {
+  const std::string place = volume.directory + "/" + volume.name;
   const std::string image = place + "/image", data = place + "/data";
   auto file = TRY(sys::open(image, O_RDWR));
   struct stat at {};
@@ -200,14 +203,16 @@ base::Status grow_place(const std::string& place, bool is_block, int64_t size_by
     return {};
   };
   TRY(set_capacity());
-  if (!is_block) {
+  if (!volume.is_block) {
     base::Status grown = TRY(has_mount(data))
                              ? grow_mounted(data, size)
                              : base::make_error(base::Kind::kDenied, "grow", data, "unmounted");
     if (!grown.ok() && grown.error().kind != base::Kind::kDenied) return grown;
     if (!grown.ok()) {
-      // A Pod has a mount of its own, of the same device.
-      const bool in_use = !unmount(data).ok() || TRY(device_of(file.get())).fd.valid();
+      // A Pod with a link is about to bind what is mounted here; one that runs has a mount of its own, of the
+      // same device.
+      const bool in_use = is_linked(volume.directory, volume.name, volume.user) || !unmount(data).ok() ||
+                          TRY(device_of(file.get())).fd.valid();
       if (!in_use) TRY(grow_unmounted(image));
       if (!TRY(has_mount(data))) TRY(mount_image(image, data));
       if (in_use)
@@ -253,6 +258,28 @@ base::Status own_entry(int directory, const char* name, uint32_t group, int dept
 
 }  // namespace
 
+bool is_linked(const std::string& directory, const std::string& name, const std::string& except) {
+  const Layout layout{directory.substr(0, directory.rfind('/')), ""};
+  const std::string inside = directory + "/" + name + "/";
+  if (!sys::exists(layout.pods())) return false;
+  auto pods = sys::list_dir(layout.pods());
+  if (!pods.ok()) return true;
+  for (const auto& pod : *pods) {
+    if (!sys::exists(layout.volumes(pod))) continue;
+    auto volumes = sys::list_dir(layout.volumes(pod));
+    if (!volumes.ok()) return true;
+    for (const auto& volume : *volumes) {
+      char target[PATH_MAX];
+      const std::string link = layout.volume(pod, volume);
+      const ssize_t size = ::readlink(link.c_str(), target, sizeof target);
+      if (size > 0 && link != except &&
+          std::string_view(target, static_cast<size_t>(size)).starts_with(inside))
+        return true;
+    }
+  }
+  return false;
+}
+
 Backing choose_backing(const HostStorage& host) {
   return host.has_loop_devices && host.has_mkfs ? Backing::kImage : Backing::kDirectory;
 }
@@ -294,9 +321,9 @@ base::Result<LocalData> open_locked(const LocalVolume& volume, const HostStorage
   TRY(own_data(place, volume.uid));
   if (!sys::exists(image)) return out;
   out.backing = Backing::kImage;
-  if (volume.is_block || TRY(has_mount(data))) return out;
+  if (volume.is_block) return out;
   if (is_resizing(place))
-    base::ignore(grow_place(place, false, 0), "it is as large as before, and grow_local_data() says why");
+    base::ignore(grow_place(volume, 0), "it is as large as before, and grow_local_data() says why");
   if (!TRY(has_mount(data))) TRY(mount_image(image, data));
   return out;
 }
@@ -312,7 +339,7 @@ base::Status grow_local_data(const LocalVolume& volume, const HostStorage& host)
   // What was never mounted is made: else a Pod that starts now would make it as large as it was to be before.
   const LocalData data = TRY(open_locked(volume, host));
   if (data.backing == Backing::kDirectory) return {};
-  return grow_place(volume.directory + "/" + volume.name, volume.is_block, volume.size_bytes);
+  return grow_place(volume, volume.size_bytes);
 }
 
 base::Result<std::string> block_device(const std::string& image) {

@@ -25,7 +25,11 @@ struct LocalVolume {
   std::string directory, name, uid;  // uid: the PersistentVolume's
   int64_t size_bytes = 0;
   bool is_block = false;
+  // The Pod's link to it, made before it is opened: whoever sees one of another Pod leaves the mount alone.
+  std::string user = {};
 };
+// Whether a Pod below DIRECTORY/../pods has a link to what is there, but for the link `except`.
+bool is_linked(const std::string& directory, const std::string& name, const std::string& except);
 struct LocalData {
   std::string path;  // of the data
   Backing backing = Backing::kDirectory;

@@ -142,8 +142,24 @@ TEST_F(LocalDataTest, AnImageGrowsWhileItIsNotInUse) {
   }
   EXPECT_EQ(sys::read_file(made->path + "/file").value_or(""), "xxx") << "meanwhile it is as it was";
   *pod = base::UniqueFd();
+  // A Pod that is about to bind what is mounted must never find it gone.
+  const LocalVolume its{root_ + "/local-volumes", "v", "u1", 64 << 20};
   ASSERT_EQ(::umount2(made->path.c_str(), 0), 0);
-  ASSERT_TRUE(open_local_data(large, host).ok()) << "the next Pod";
+  ASSERT_TRUE(sys::mkdir_all(its.directory).ok());
+  ASSERT_EQ(::rename((root_ + "/v").c_str(), (its.directory + "/v").c_str()), 0);
+  const std::string volumes = Layout{root_, ""}.volumes("p1"), data = its.directory + "/v/data";
+  ASSERT_TRUE(sys::mkdir_all(volumes).ok());
+  ASSERT_EQ(::symlink(data.c_str(), (volumes + "/d").c_str()), 0);
+  ASSERT_TRUE(open_local_data(its, host).ok());
+  EXPECT_EQ(grow_local_data(its, host).ok(), can_grow_in_use());
+  EXPECT_EQ(sys::read_file(data + "/file").value_or(""), "xxx");
+  LocalVolume next = its;
+  next.user = volumes + "/d";
+  ASSERT_TRUE(open_local_data(next, host).ok()) << "the only Pod's own";
+  EXPECT_FALSE(sys::exists(its.directory + "/v/resizing")) << "though it was mounted still";
+  ASSERT_EQ(::umount2(data.c_str(), 0), 0);
+  ASSERT_EQ(::rename((its.directory + "/v").c_str(), (root_ + "/v").c_str()), 0);
+  ASSERT_TRUE(open_local_data(large, host).ok());
   EXPECT_FALSE(sys::exists(root_ + "/v/resizing"));
   EXPECT_TRUE(write(made->path + "/large", 24 << 20).ok());
   EXPECT_EQ(sys::read_file(made->path + "/file").value_or(""), "xxx");
