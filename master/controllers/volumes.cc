@@ -91,6 +91,8 @@ Store<Volume>::Reader Volume::reader(const api::Resource&) {
     if (const json::value* claim = find_path(object, "spec", "claimRef"); claim && claim->is_object())
       volume->claim = {std::string(string_at(*claim, "namespace")), std::string(string_at(*claim, "name")),
                        std::string(string_at(*claim, "uid"))};
+    volume->csi_driver = string_at(object, "spec", "csi", "driver");
+    volume->csi_handle = string_at(object, "spec", "csi", "volumeHandle");
     volume->nodes = api::volume_node_terms(object);
     return volume;
   };

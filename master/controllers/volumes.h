@@ -52,7 +52,8 @@ struct Volume {
   std::optional<Reference> claim;
   api::Quantity capacity;
   std::string capacity_text;
-  std::vector<NodeTerm> nodes;  // any of them; none: every node
+  std::string csi_driver, csi_handle;  // empty: another kind
+  std::vector<NodeTerm> nodes;         // any of them; none: every node
 
   bool admits(const Labels& node_labels, const std::string& node) const;
   static Store<Volume>::Reader reader(const api::Resource& resource);

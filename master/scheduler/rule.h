@@ -71,7 +71,7 @@ const Rule* rule(std::string_view name);
 // The rules, each in its file.
 extern const Rule node_unschedulable_rule, taint_toleration_rule, node_affinity_rule, node_ports_rule;
 extern const Rule node_resources_fit_rule, node_resources_balanced_allocation_rule;
-extern const Rule volume_restrictions_rule, volume_binding_rule, volume_zone_rule;
+extern const Rule volume_restrictions_rule, node_volume_limits_rule, volume_binding_rule, volume_zone_rule;
 extern const Rule pod_topology_spread_rule, inter_pod_affinity_rule, image_locality_rule;
 
 }  // namespace master::scheduler

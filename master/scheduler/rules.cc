@@ -7,17 +7,10 @@ namespace master::scheduler {
 // kube-scheduler's default plugins in their order. NodeName has no row: who names a node is not asked about.
 // SchedulingGates is no rule of a place: gated Pods never come here.
 static const Rule* const kRules[] = {
-    &node_unschedulable_rule,
-    &taint_toleration_rule,
-    &node_affinity_rule,
-    &node_ports_rule,
-    &node_resources_fit_rule,
-    &volume_restrictions_rule,
-    &volume_binding_rule,
-    &volume_zone_rule,
-    &pod_topology_spread_rule,
-    &inter_pod_affinity_rule,
-    &node_resources_balanced_allocation_rule,
+    &node_unschedulable_rule,  &taint_toleration_rule,   &node_affinity_rule,
+    &node_ports_rule,          &node_resources_fit_rule, &volume_restrictions_rule,
+    &node_volume_limits_rule,  &volume_binding_rule,     &volume_zone_rule,
+    &pod_topology_spread_rule, &inter_pod_affinity_rule, &node_resources_balanced_allocation_rule,
     &image_locality_rule,
 };
 

@@ -58,6 +58,12 @@ struct Scheduler::Impl {
     follow(controllers::kPersistentVolumes, [this](Seen seen, const json::value& object) {
       volume_seen(seen == Seen::kDeleted, volume_reader(object));
     });
+    follow({"storage.k8s.io", "v1", "csinodes", "CSINode", false}, [this](Seen seen,
+                                                                          const json::value& object) {
+      picture.change_volumes().set_limits(std::string(string_at(object, "metadata", "name")),
+                                          seen == Seen::kDeleted ? Volumes::Limits() : read_limits(object));
+      changed({Change::kVolumes});
+    });
     follow(controllers::kStorageClasses, [this](Seen seen, const json::value& object) {
       auto cls = class_reader(object);
       picture.change_volumes().set_class(cls->meta.name, seen == Seen::kDeleted ? nullptr : cls);

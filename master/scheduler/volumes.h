@@ -1,4 +1,5 @@
-// Claims, volumes and classes as the scheduler sees them, and how many placed Pods use a claim. Plain values.
+// Claims, volumes and classes as the scheduler sees them, how many placed Pods use a claim, and how many
+// volumes of a driver a node takes. Plain values.
 #pragma once
 
 #include <map>
@@ -10,6 +11,8 @@
 #include "master/controllers/volumes.h"
 
 namespace master::scheduler {
+
+namespace json = base::json;
 
 class Volumes {
  public:
@@ -24,6 +27,18 @@ class Volumes {
   void count_user(const std::string& claim, int sign) {
     if ((users_[claim] += sign) == 0) users_.erase(claim);
   }
+
+  // By driver, as the node's CSINode says; a driver without a number takes any.
+  using Limits = std::map<std::string, int64_t>;
+  void set_limits(const std::string& node, Limits limits) {
+    if (limits.empty()) limits_.erase(node);
+    else limits_[node] = std::move(limits);
+  }
+  const Limits* limits(const std::string& node) const {
+    auto at = limits_.find(node);
+    return at == limits_.end() ? nullptr : &at->second;
+  }
+  bool has_limits() const { return !limits_.empty(); }
 
   ClaimPtr claim(const std::string& key) const { return get(claims_, key); }
   VolumePtr volume(const std::string& name) const { return get(volumes_, name); }
@@ -49,7 +64,10 @@ class Volumes {
   std::map<std::string, VolumePtr> volumes_;
   std::map<std::string, ClassPtr> classes_;
   std::unordered_map<std::string, int> users_;
+  std::map<std::string, Limits> limits_;  // by node
 };
+
+Volumes::Limits read_limits(const json::value& csi_node);
 
 inline bool is_bound(const controllers::Claim& claim) {
   return !claim.volume.empty() && claim.annotations.count(controllers::kBindCompleted);

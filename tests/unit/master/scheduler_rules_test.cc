@@ -16,7 +16,8 @@ TEST(SchedulerRules, TheTableIsKubeSchedulersDefault) {
   EXPECT_EQ(
       table,
       "NodeUnschedulable f\nTaintToleration fs 3\nNodeAffinity fs 2\nNodePorts f\nNodeResourcesFit fs 1\n"
-      "VolumeRestrictions f\nVolumeBinding f\nVolumeZone f\nPodTopologySpread fs 2\nInterPodAffinity fs "
+      "VolumeRestrictions f\nNodeVolumeLimits f\nVolumeBinding f\nVolumeZone f\nPodTopologySpread fs "
+      "2\nInterPodAffinity fs "
       "2\nNodeResourcesBalancedAllocation s 1\nImageLocality s "
       "1\n");
 }

@@ -149,6 +149,62 @@ TEST(SchedulerVolumes, Zones) {
   EXPECT_EQ(rule_text("VolumeZone", asks(), picture),
             "a fits\nb refused for good: node(s) had no available volume zone\n");
 }
+TEST(SchedulerVolumes, NodesTakeSoManyVolumesOfADriver) {
+  Picture picture;
+  nodes(picture);
+  auto csi = [&](const std::string& name, const std::string& handle) {
+    picture.change_volumes().set_volume(
+        "v-" + name,
+        c::Volume::reader(c::kPersistentVolumes)(*base::parse_json(
+            R"({"metadata":{"name":"v-)" + name + R"("},"spec":{"csi":{"driver":"disks.example.com",)" +
+            R"("volumeHandle":")" + handle + R"("}}})")));
+    picture.change_volumes().set_claim(
+        "default/" + name,
+        c::Claim::reader(c::kPersistentVolumeClaims)(*base::parse_json(
+            R"({"metadata":{"name":")" + name +
+            R"(","namespace":"default","annotations":{"pv.kubernetes.io/bind-completed":"yes"}},"spec":{"volumeName":"v-)" +
+            name + R"("},"status":{"phase":"Bound"}})")));
+  };
+  auto uses = [](const std::string& name) {
+    return text_ask(R"("volumes":[{"name":"d","persistentVolumeClaim":{"claimName":")" + name + R"("}}])");
+  };
+  for (const char* name : {"one", "two", "three"}) csi(name, std::string("h-") + name);
+  csi("again", "h-one");
+  auto place = [&](const std::string& pod, const std::string& name) {
+    Placed placed;
+    placed.ask = picture.share(uses(name));
+    placed.node = "a";
+    placed.uid = pod;
+    picture.place("default/" + pod, placed);
+  };
+  place("p1", "one");
+  place("p2", "one");
+  place("p3", "two");
+  const std::string full = "a refused: node(s) exceed max volume count\nb fits\n", fits = "a fits\nb fits\n";
+  EXPECT_EQ(rule_text("NodeVolumeLimits", uses("three"), picture), fits) << "no node says a number";
+  auto limits = [&](const char* count) {
+    picture.change_volumes().set_limits(
+        "a",
+        read_limits(*base::parse_json(
+            std::string(
+                R"({"spec":{"drivers":[{"name":"other"},{"name":"disks.example.com","allocatable":{"count":)") +
+            count + "}}]}}")));
+  };
+  limits("3");
+  EXPECT_EQ(rule_text("NodeVolumeLimits", uses("three"), picture), fits) << "two Pods share a volume";
+  limits("2");
+  EXPECT_EQ(rule_text("NodeVolumeLimits", uses("three"), picture), full);
+  EXPECT_EQ(rule_text("NodeVolumeLimits", uses("two"), picture), fits) << "it is there already";
+  EXPECT_EQ(rule_text("NodeVolumeLimits", uses("again"), picture), fits) << "by another claim";
+  EXPECT_EQ(rule_text("NodeVolumeLimits", text_ask(""), picture), fits);
+  storage_class(picture, "disks.example.com", true);
+  claim(picture, kWaits);
+  EXPECT_EQ(rule_text("NodeVolumeLimits", asks(), picture), full) << "one that is to be made";
+  picture.remove("default/p2");
+  EXPECT_EQ(rule_text("NodeVolumeLimits", uses("three"), picture), full);
+  picture.remove("default/p1");
+  EXPECT_EQ(rule_text("NodeVolumeLimits", uses("three"), picture), fits);
+}
 TEST(SchedulerVolumes, ChangesThatHelp) {
   Picture picture;
   EXPECT_TRUE(rule("VolumeBinding")->helps(asks(), {Change::kVolumes, nullptr, nullptr}));
