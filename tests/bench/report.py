@@ -12,7 +12,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import cases
 
-BENCHES = ("pod_start", "runtime", "sampan_run", "api", "controllers")
+BENCHES = ("pod_start", "volumes", "runtime", "sampan_run", "api", "controllers")
 PAGE = cases.SOURCE / "docs/benchmarks.md"
 
 

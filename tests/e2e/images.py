@@ -76,3 +76,53 @@ def busybox(name="test/busybox:1", files=None):
         temporary.write_bytes(data)
         temporary.rename(path)
     return path
+
+
+POSTGRES = pathlib.Path("/usr/lib/postgresql/15")
+_POSTGRES_PROGRAMS = ("postgres", "initdb", "psql", "pg_isready")
+
+
+def _libraries(programs):
+    """What the dynamic linker needs for them, by the paths under which it looks."""
+    listed = subprocess.run(["ldd", *programs], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return {word for line in listed.splitlines() for word in line.split() if word.startswith("/") and not word.endswith(":")}
+
+
+def postgres(name="test/postgres:15"):
+    """Path of an archive with Debian's PostgreSQL as it is installed here, which makes its database below $PGDATA when
+    there is none. None: it is not installed (postgresql-15)."""
+    if not (POSTGRES / "bin/postgres").exists():
+        return None
+    files = {}
+    for program in _POSTGRES_PROGRAMS:
+        files[str(POSTGRES / "bin" / program)[1:]] = POSTGRES / "bin" / program
+    modules = [POSTGRES / "lib" / module for module in ("plpgsql.so", "dict_snowball.so")]
+    share = pathlib.Path("/usr/share/postgresql/15")
+    for path in [*modules, *share.glob("*"), *share.glob("extension/plpgsql*"), *share.glob("t*search_data/*"),
+                 *share.glob("timezonesets/*")]:
+        if path.is_file():
+            files[str(path)[1:]] = path
+    programs = [POSTGRES / "bin" / program for program in _POSTGRES_PROGRAMS]
+    for library in _libraries([*programs, *modules]):
+        files[library[1:]] = pathlib.Path(library)
+    for zone in ("UTC", "GMT", "Etc/UTC"):
+        files[f"usr/share/zoneinfo/{zone}"] = pathlib.Path("/usr/share/zoneinfo") / zone
+    start = """#!/bin/sh
+set -e
+test -s "$PGDATA/PG_VERSION" || initdb --auth=trust --locale=C --encoding=UTF8 --wal-segsize=1 >/dev/null
+exec postgres -c listen_addresses= -c unix_socket_directories=/tmp -c min_wal_size=2MB -c max_wal_size=16MB \\
+  -c timezone=UTC -c log_timezone=UTC
+"""
+    buffer = io.BytesIO(busybox_layer({}))
+    with tarfile.open(fileobj=buffer, mode="a", format=tarfile.GNU_FORMAT) as archive:
+        for target, source in sorted(files.items()):
+            real = source.resolve()
+            _entry(archive, target, real.read_bytes(), 0o755 if real.stat().st_mode & 0o111 else 0o644)
+        _entry(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\n")
+        _entry(archive, "bin/start", start.encode(), 0o755)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    path = DIRECTORY / (name.replace("/", "-").replace(":", "-") + ".tar")
+    path.write_bytes(docker_archive(name, buffer.getvalue(), {
+        "Env": ["PATH=/usr/lib/postgresql/15/bin:/bin", "PGDATA=/data/pg", "TZ=UTC", "LC_ALL=C"],
+        "Cmd": ["start"], "User": "999", "WorkingDir": "/"}))
+    return path
