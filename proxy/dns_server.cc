@@ -98,12 +98,13 @@ void Server::handle(std::string_view wire, Client client, size_t limit, Reply re
         }
         return reply(encode_answer(query, found, config_, limit));
       }
-      if (!upstream_.has_servers()) return reply(encode_answer(query, found, config_, limit));
+      if (!upstream_.has_servers(outside)) return reply(encode_answer(query, found, config_, limit));
     } else if (found.ours) {
       return reply(encode_answer(query, found, config_, limit, static_cast<uint32_t>(queries_)));
     }
   }
-  if (!upstream_.has_servers() || !query.recursion_desired) return reply(encode_error(query, kRefused));
+  if (!upstream_.has_servers(outside) || !query.recursion_desired)
+    return reply(encode_error(query, kRefused));
   // One that asks for what nobody answers must not take the place of all others.
   if (waiting_[client] >= kWaitingOfOne) return reply(encode_error(query, kRefused));
   ++waiting_[client];

@@ -70,6 +70,7 @@ std::vector<std::string> parse_resolv_conf(std::string_view text, const std::str
 struct Upstream::InFlight {
   std::string key, name;
   Query query;
+  std::vector<std::string> servers;
   std::vector<Done> waiting;
   int attempt = 0, guesses = 0;
   uint16_t id = 0;
@@ -81,10 +82,17 @@ struct Upstream::InFlight {
 Upstream::Upstream(base::Loop& loop, Options options) : loop_(loop), options_(std::move(options)) {}
 Upstream::~Upstream() = default;
 
-bool Upstream::has_servers() {
+void Upstream::set_servers_of(ServersOf servers_of) {
+  servers_of_ = std::move(servers_of);
+  while (!cache_.empty()) forget(cache_.begin());
+}
+
+std::vector<std::string> Upstream::servers_for(std::string name) {
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  if (const auto* servers = servers_of_ ? servers_of_(name) : nullptr) return *servers;
   struct stat info {};
-  if (options_.resolv_conf.empty() || ::stat(options_.resolv_conf.c_str(), &info) != 0)
-    return !servers_.empty();
+  if (options_.resolv_conf.empty() || ::stat(options_.resolv_conf.c_str(), &info) != 0) return servers_;
   std::pair<int64_t, int64_t> changed{info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
   if (changed != read_at_) {
     auto text = base::sys::read_file(options_.resolv_conf, 64 << 10);
@@ -93,7 +101,7 @@ bool Upstream::has_servers() {
       read_at_ = changed;
     }
   }
-  return !servers_.empty();
+  return servers_;
 }
 
 void Upstream::resolve(const Query& query, const std::string& name, Done done) {
@@ -117,11 +125,13 @@ void Upstream::resolve(const Query& query, const std::string& name, Done done) {
   }
   if (auto it = in_flight_.find(key); it != in_flight_.end())
     return it->second->waiting.push_back(std::move(done));
-  if (!has_servers() || in_flight_.size() >= options_.max_in_flight) return done({}, 0);
+  std::vector<std::string> servers = servers_for(name);
+  if (servers.empty() || in_flight_.size() >= options_.max_in_flight) return done({}, 0);
   auto flight = std::make_unique<InFlight>();
   flight->key = key;
   flight->name = name;
   flight->query = query;
+  flight->servers = std::move(servers);
   flight->waiting.push_back(std::move(done));
   InFlight& started = *flight;
   in_flight_.emplace(key, std::move(flight));
@@ -131,7 +141,7 @@ void Upstream::resolve(const Query& query, const std::string& name, Done done) {
 void Upstream::send(InFlight& flight) {
   flight.ready.cancel();
   flight.id = random_id();
-  const std::string& server = servers_[static_cast<size_t>(flight.attempt) % servers_.size()];
+  const std::string& server = flight.servers[static_cast<size_t>(flight.attempt) % flight.servers.size()];
   flight.fd = connected_socket(SOCK_DGRAM, server, options_.port);
   std::string wire = encode_upstream_query(flight.query, flight.name, flight.id);
   if (!flight.fd || ::send(flight.fd.get(), wire.data(), wire.size(), MSG_NOSIGNAL) < 0) {
@@ -145,7 +155,7 @@ void Upstream::send(InFlight& flight) {
 
 void Upstream::next_server(InFlight& flight) {
   answer_stale(flight);  // the servers have had their time
-  if (++flight.attempt >= kAttempts || !has_servers()) return finish(flight, {}, 0);
+  if (++flight.attempt >= kAttempts) return finish(flight, {}, 0);
   send(flight);
 }
 
@@ -167,7 +177,7 @@ void Upstream::on_udp(InFlight& flight) {
 }
 
 void Upstream::start_tcp(InFlight& flight) {
-  const std::string& server = servers_[static_cast<size_t>(flight.attempt) % servers_.size()];
+  const std::string& server = flight.servers[static_cast<size_t>(flight.attempt) % flight.servers.size()];
   flight.ready.cancel();
   flight.fd = connected_socket(SOCK_STREAM, server, options_.port);
   if (!flight.fd) return next_server(flight);

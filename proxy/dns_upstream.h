@@ -39,7 +39,10 @@ class Upstream {
   // `done` gets the answer as it came and its age, or an empty text: no server, or none answered.
   using Done = std::function<void(std::string_view wire, uint32_t age_seconds)>;
   void resolve(const Query& query, const std::string& name, Done done);
-  bool has_servers();
+  bool has_servers(const std::string& name) { return !servers_for(name).empty(); }
+  // Servers of some domains (null: those of resolv.conf). What is remembered may be others' word: forgotten.
+  using ServersOf = std::function<const std::vector<std::string>*(std::string_view lower_name)>;
+  void set_servers_of(ServersOf servers_of);
   size_t entries() const { return cache_.size(); }
   size_t bytes() const { return bytes_; }
   uint64_t hits() const { return hits_; }
@@ -47,6 +50,7 @@ class Upstream {
 
  private:
   struct InFlight;
+  std::vector<std::string> servers_for(std::string name);
   struct Entry {
     std::string wire;
     std::chrono::steady_clock::time_point stored, expires;
@@ -65,7 +69,8 @@ class Upstream {
 
   base::Loop& loop_;
   Options options_;
-  std::vector<std::string> servers_;
+  std::vector<std::string> servers_;  // of resolv.conf
+  ServersOf servers_of_;
   std::pair<int64_t, int64_t> read_at_{0, 0};  // the file's mtime
   std::unordered_map<std::string, Entry> cache_;
   std::list<std::string> by_age_;  // keys, oldest first

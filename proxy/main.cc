@@ -13,6 +13,7 @@
 #include "netns/netns.h"
 #include "proxy/announcer.h"
 #include "proxy/dns_server.h"
+#include "proxy/dns_settings.h"
 #include "proxy/feed.h"
 #include "proxy/health_checks.h"
 #include "proxy/nft_exec.h"
@@ -129,7 +130,9 @@ base::Status serve(const Options& o) {
   dns::Config zone{o.cluster_domain, *base::Cidr::parse_v4(o.table.service_cidr),
                    *base::Cidr::parse_v4(o.table.cluster_cidr)};
   dns::Upstream upstream(loop, {.resolv_conf = o.resolv_conf, .own_address = o.table.cluster_dns});
+  dns::Settings settings;
   dns::Server dns(loop, zone, upstream, [&](std::string_view name, uint16_t type) {
+    if (auto set = settings.answer(name, type)) return *std::move(set);
     return dns::answer(proxier.cluster(), zone, name, type);
   });
   TRY(dns.listen(o.table.cluster_dns));
@@ -161,7 +164,7 @@ base::Status serve(const Options& o) {
   if (!o.health_listen.empty()) TRY(health.listen(o.health_listen));
 
   using Change = api::Informer::Change;
-  int unsynced = 4;
+  int unsynced = 5;
   auto synced = [&, done = std::set<int>()](int which) mutable {
     if (!done.insert(which).second || --unsynced) return;
     base::log::info("{} Services known", proxier.cluster().services().size());
@@ -209,9 +212,24 @@ base::Status serve(const Options& o) {
         proxier.set_pod(ns, name, change == Change::kDeleted ? std::nullopt : pod_from(object));
       },
       [&] { synced(3); });
+  api::Informer dns_settings(
+      loop, *transport, {api::resources::config_maps, "kube-system", "", "metadata.name=sampan-dns"},
+      [&](Change change, const base::json::value& object) {
+        std::map<std::string, std::string> data;
+        const base::json::value* members = base::find(object, "data");
+        if (change == Change::kSet && members && members->is_object())
+          for (const auto& [name, text] : members->get_object()) data.emplace(name, base::as_string(&text));
+        settings = dns::read_settings(data, o.table.cluster_dns);
+        upstream.set_servers_of([&](std::string_view name) { return settings.servers_of(name); });
+        for (const std::string& error : settings.errors)
+          base::log::warning("ConfigMap kube-system/sampan-dns: {}", error);
+      },
+      [&] { synced(4); });
   pods.start();
-  // Host ports are not worth waiting for where a master of an earlier version does not show Pods to proxies.
-  auto patience = loop.after(std::chrono::seconds(5), [&] { synced(3); });
+  dns_settings.start();
+  // Neither host ports nor settings are worth waiting for where a master of an earlier version does not show
+  // them to proxies.
+  auto patience = loop.after(std::chrono::seconds(5), [&] { synced(3), synced(4); });
   services.start();
   slices.start();
   nodes.start();

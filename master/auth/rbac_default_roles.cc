@@ -223,6 +223,9 @@ bind kube-public/system:controller:bootstrap-signer system:controller:bootstrap-
 role kube-system/sampan:announcers
   create,get,list,patch,watch coordination.k8s.io leases
 bind kube-system/sampan:announcers sampan:announcers User=system:kube-proxy
+role kube-system/sampan:dns-settings
+  list,watch core configmaps sampan-dns
+bind kube-system/sampan:dns-settings sampan:dns-settings User=system:kube-proxy
 role sampan:host-ports
   list,watch core pods
 bind sampan:host-ports sampan:host-ports User=system:kube-proxy

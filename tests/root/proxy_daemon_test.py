@@ -234,6 +234,29 @@ class ProxyDaemon(ProxyCase):
             for server in servers:
                 server.silent = False
 
+    def test_dns_settings(self):
+        resolv = os.path.join(self.dir, "resolv.conf")
+        with open(resolv, "w") as f:
+            f.write("nameserver 127.0.0.53\n")
+        first, second = self.upstreams["127.0.0.53"], self.upstreams["127.0.0.54"]
+        first.asked.clear(), second.asked.clear()
+        self.start("--resolv-conf", resolv)
+        self.assertEqual(dns("a.corp.example.org").answers, ["198.51.100.0"])
+        self.assertEqual(first.asked.pop(), ("a.corp.example.org", False))
+        settings = "/api/v1/namespaces/kube-system/configmaps"
+        self.api.put(settings, {"metadata": {"namespace": "kube-system", "name": "sampan-dns"}, "data": {
+            "hosts": "192.0.2.7 registry.example.org\nnonsense", "forward": "corp.example.org 127.0.0.54",
+            "rewrite": "old.example.org dns-version.cluster.local\nmoved.example.org a.corp.example.org"}})
+        self.until(lambda: dns("registry.example.org").answers == ["192.0.2.7"], "hosts")
+        self.assertEqual(dns("registry.example.org", 28).answers, [])
+        self.assertEqual(dns("A.corp.example.org").answers, ["198.51.100.0"], "not from memory: of another server")
+        self.assertEqual([name.lower() for name, _ in second.asked], ["a.corp.example.org"])
+        self.assertEqual(dns("old.example.org", 16).answers[0], "dns-version.cluster.local")
+        self.assertEqual(dns("moved.example.org").answers, ["a.corp.example.org", "198.51.100.0"])
+        self.assertTrue(any("nonsense" in line for line in self.log))
+        self.api.remove(settings, "kube-system", "sampan-dns")
+        self.until(lambda: dns("registry.example.org").answers == ["198.51.100.0"], "the upstream server's word")
+
     def test_dns_without_upstream_refuses(self):
         self.start()
         self.assertEqual(dns("www.example.org").code, 5)

@@ -29,6 +29,7 @@ BIN = os.environ.get("SAMPAN_BIN_DIR", os.path.join(ROOT, "build/dev/bin"))
 DNS = "10.96.0.10"
 PATHS = {"/api/v1/services": "ServiceList", "/apis/discovery.k8s.io/v1/endpointslices": "EndpointSliceList",
          "/api/v1/nodes": "NodeList", "/api/v1/pods": "PodList", "/api/v1/namespaces": "NamespaceList",
+         "/api/v1/namespaces/kube-system/configmaps": "ConfigMapList",
          "/apis/networking.k8s.io/v1/networkpolicies": "NetworkPolicyList"}
 
 
