@@ -240,11 +240,14 @@ class Examples(cluster.ClusterTest):
         self.example(19)
         self.wait("condition=Ready", "pod/store", "pod/client", "pod/other")
         ip = self.jsonpath("{.status.podIP}", "pod", "store")
+        said = []
 
         def reaches(name):
-            return self.exec(name, "busybox", "wget", "-T", "1", "-qO-", f"http://{ip}/", check=False).returncode == 0
+            done = self.exec(name, "busybox", "timeout", "1", "busybox", "wget", "-qO-", f"http://{ip}/", check=False)
+            said.append(done.stdout + done.stderr)
+            return done.returncode == 0
         self.assertTrue(any(not reaches("other") for _ in range(10)))
-        self.assertTrue(reaches("client"))
+        self.assertTrue(reaches("client"), said)
         self.kubectl("label", "pod", "other", "role=client")
         self.assertTrue(any(reaches("other") for _ in range(10)))
         self.kubectl("label", "pod", "client", "role-")
