@@ -3,6 +3,7 @@
 
 #include "api/protobuf.h"
 #include "api/status.h"
+#include "api/structural.h"
 #include "base/http/websocket.h"
 #include "base/log.h"
 #include "master/admission/node_restriction.h"

@@ -23,6 +23,7 @@ OTHERS = {
     "Pod.spec.containers.resources.claims": "a StatefulSet's",
     "Pod.spec.ephemeralContainers": "their statuses",
     "Pod.spec.serviceAccount": "of requests",
+    "Pod.spec.volumes.csi": "a PersistentVolume's, which are counted",
     "Pod.spec.volumes.image": "of containers",
 }
 ROOTS = (("core", "Pod"), ("core", "Service"), ("core", "Node"), ("core", "ServiceAccount"))
