@@ -149,14 +149,12 @@ TEST(SimDeployments, ABrokenUpdateGoesBackByItselfWhereThatIsWished) {
   Cluster cluster;
   create_deployment(cluster, 4, rolling("25%", "25%"));
   run(cluster, 3);
-  cluster.server->merge(
-      r::deployments, "default", "web",
-      json::object{{"metadata", {{"annotations", {{"sampan.io/rollback-on-deadline", "true"}}}}}});
+  cluster.merge(r::deployments, "default", "web",
+                json::object{{"metadata", {{"annotations", {{"sampan.io/rollback-on-deadline", "true"}}}}}});
   set_image(cluster, "broken");
   run(cluster, 6, [&] { ASSERT_GE(ready(cluster), 3); });
-  cluster.server->now += 700s;
-  cluster.server->merge(r::deployments, "default", "web",
-                        json::object{{"metadata", {{"labels", {{"poke", "1"}}}}}});
+  cluster.pass(700s);
+  cluster.merge(r::deployments, "default", "web", json::object{{"metadata", {{"labels", {{"poke", "1"}}}}}});
   run(cluster, 6, [&] { ASSERT_GE(ready(cluster), 3); });
   EXPECT_EQ(ready(cluster, "nginx:1"), 4);
   EXPECT_EQ(progressing(cluster), "NewReplicaSetAvailable");

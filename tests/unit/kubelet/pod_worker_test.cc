@@ -150,7 +150,10 @@ TEST(PodWorker, AClaimThatIsNotBoundIsAskedForAgain) {
   EXPECT_EQ(
       story.tell("at 2\n"),
       "0s start-sandbox\n0s fetch-claims\n0s mount-volumes a\n0s pull nginx:1\n> at 2\n1s fetch-claims\n");
-  story.machine.claims["data"] = {"pv", false, "/data", 0, true};
+  ClaimedVolume& bound = story.machine.claims["data"];
+  bound.volume = "pv";
+  bound.path = "/data";
+  bound.takes_group = true;
   const size_t told = story.tell("").size();
   EXPECT_EQ(
       story.tell("at 4\n").substr(told),

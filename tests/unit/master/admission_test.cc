@@ -80,11 +80,11 @@ TEST_F(AdmissionTest, ClaimsGrowOnlyWhereTheirClassAllowsIt) {
   };
   auto grow = [&](const std::string& path) {
     return call("PATCH", path, R"({"spec":{"resources":{"requests":{"storage":"2Gi"}}}})",
-                {{"Content-Type", "application/merge-patch+json"}});
+                "application/merge-patch+json");
   };
   auto bind = [&](const std::string& path) {
     ok(call("PATCH", path + "/status", R"({"status":{"phase":"Bound","capacity":{"storage":"1Gi"}}})",
-            {{"Content-Type", "application/merge-patch+json"}}));
+            "application/merge-patch+json"));
   };
   for (auto [name, expands] : {std::pair("grows", "true"), {"stays", "false"}})
     ok(call("POST", classes,

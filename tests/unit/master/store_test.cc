@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <thread>
 
 #include "base/sys.h"
 #include "master/store/store_identity.h"
@@ -65,6 +67,33 @@ TEST_F(StoreTest, ComparesRevisions) {
   EXPECT_GT(write(loop, *store, "k", "", two).value(), two);
   store.reset();
   EXPECT_TRUE(contents().empty());
+}
+
+// What a callback holds (a request, its connection) belongs to the loop's thread, and its end does, too.
+TEST_F(StoreTest, GivesUpWhatCallbacksHoldOnTheLoopsThread) {
+  struct Held {
+    std::thread::id owner = std::this_thread::get_id();
+    std::atomic<int>& strangers;
+    explicit Held(std::atomic<int>& count) : strangers(count) {}
+    ~Held() { strangers += std::this_thread::get_id() != owner; }
+  };
+  base::Loop loop;
+  std::atomic<int> strangers = 0;
+  auto store = open_sqlite_store(loop, path_).value();
+  ASSERT_TRUE(store->load(nothing).ok());
+  int64_t revision = 0;
+  for (int i = 0; i < 1000; ++i) {
+    bool done = false;
+    store->submit({"k", std::to_string(i), revision},
+                  [&, held = std::make_shared<Held>(strangers)](base::Result<int64_t> result) {
+                    revision = result.ok() ? *result : 0;
+                    done = true;
+                  });
+    for (int turn = 0; turn < 1000 && !done; ++turn) loop.run_once(std::chrono::milliseconds(10));
+    ASSERT_TRUE(done);
+  }
+  store.reset();
+  EXPECT_EQ(strangers, 0);
 }
 
 TEST_F(StoreTest, TakesAStoreOfTheFormerLayout) {
