@@ -115,9 +115,15 @@ void Transport::set_ready(std::function<void(uint32_t)> ready) {
   ready_ = std::make_shared<std::function<void(uint32_t)>>(std::move(ready));
   update();
 }
+// Not by set_ready(), which watches the socket: the loop may be at its own end, where nothing is watched
+// anew.
+void Transport::ignore() {
+  ready_ = nullptr;
+  watch_.cancel();
+}
 void retire(std::unique_ptr<Transport> transport, std::shared_ptr<void> kept) {
   if (!transport) return;
-  transport->set_ready([](uint32_t) {});
+  transport->ignore();
   Loop& loop = transport->loop();
   loop.post([transport = std::shared_ptr<Transport>(std::move(transport)), kept = std::move(kept)] {});
 }

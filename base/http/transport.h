@@ -23,6 +23,7 @@ class Transport {
 
   // `ready` is called on epoll events with reading asked for or something left to write.
   void set_ready(std::function<void(uint32_t)> ready);
+  void ignore();                    // no event is told any more
   Io handshake();                   // kOk at once on plain
   Io read(std::string_view* data);  // up to 64 KiB in a buffer valid until the next read of anybody
   bool has_pending() const;         // TLS holds bytes that epoll will not announce

@@ -423,8 +423,8 @@ class SqliteStore final : public Store {
       for (Outcome& outcome : *outcomes) outcome.result = error;
     }
     changes_.clear();
-    // The loop may outlive us, and the callbacks are their owner's, who outlives us no more. What they hold is
-    // given up on the loop's thread: nothing of it stays behind here.
+    // The loop may outlive us, and the callbacks are their owner's, who outlives us no more. What they hold
+    // is given up on the loop's thread: nothing of it stays behind here.
     loop_.post([this, outcomes = std::move(outcomes), alive = std::weak_ptr<bool>(alive_)] {
       for (Outcome& outcome : *outcomes) {
         if (alive.expired()) return;

@@ -106,8 +106,8 @@ TEST(RbacDefaults, EveryControllerHasARoleAndABinding) {
   }
   for (const std::string& role : roles)
     EXPECT_TRUE(!role.starts_with("system:controller:") || bindings.contains(role)) << role;
-  EXPECT_EQ(kinds["Role"], 8);
-  EXPECT_EQ(kinds["RoleBinding"], 8);
+  EXPECT_EQ(kinds["Role"], 9);
+  EXPECT_EQ(kinds["RoleBinding"], 9);
   EXPECT_GE(kinds["ClusterRole"], 70);
 }
 
