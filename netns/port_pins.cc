@@ -34,22 +34,23 @@ constexpr uint16_t kNftables = NFNL_SUBSYS_NFTABLES << 8;
 
 // An IPv4 packet or ARP message of the pinned address from the pinned link address, and nothing else:
 // Pods have no IPv6 address. Loopback addresses are no destination of a wire, also where the host
-// routes them (route_localnet, for ports published on 127.0.0.1). Nor is another Pod's link: Pods reach each
-// other through the node's routes and rules alone. (Isolated ports would do as much, but where bridged
-// packets pass iptables, as Docker has it, a Service's packet is sent from port to port by the bridge
-// itself.)
+// routes them (route_localnet, for ports published on 127.0.0.1). Nor is another Pod's link, nor a group of
+// links: Pods reach each other through the node's routes and rules alone. (Isolated ports would do as much,
+// but where bridged packets pass iptables, as Docker has it, a Service's packet is sent from port to port by
+// the bridge itself.)
 constexpr const char* kRules = R"(
   chain from_pods {
     type filter hook prerouting priority -300; policy accept;
     iifname != @ports accept
     ether type ip ether daddr @links drop
+    ether type ip ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 drop
     ether type ip ip daddr 127.0.0.0/8 drop
     ether type ip iifname . ether saddr . ip saddr @ADDRESSES accept
     ether type arp arp htype 1 arp hlen 6 arp plen 4 iifname . ether saddr . arp saddr ip @ADDRESSES iifname . arp saddr ether . arp saddr ip @ADDRESSES accept
     drop
   }
 )";
-constexpr size_t kRuleCount = 6;
+constexpr size_t kRuleCount = 7;
 // The set bears the version of the rules in its name, so that pinning a port under others' fails.
 std::string addresses_set() {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a

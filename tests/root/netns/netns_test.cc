@@ -1,5 +1,7 @@
 // Real links in fresh network namespaces: every test moves this process into a new one.
 #include <fcntl.h>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/rtnetlink.h>
@@ -138,6 +140,27 @@ TEST_F(NetnsRoot, PodsReachGatewayAndEachOtherThroughTheNode) {
   run_in(a.netns, {"/usr/bin/python3", "-c", connect, "10.244.0.6"}, &code);
   EXPECT_EQ(code, 1) << "straight to the neighbour";
   run_in(a.netns, {"ip", "route", "del", "10.244.0.6", "dev", "eth0"});
+  // Nor one to a group of links, which all would hear: of messages in turn only those through the gateway
+  // come.
+  const char* hear =
+      "import socket\n"
+      "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',9)); s.settimeout(20)\n"
+      "print(''.join(sorted({s.recv(9).decode() for _ in range(40)})))\n";
+  const char* tell =
+      "import socket,struct,time\n"
+      "ip=bytes([0x45,0,0,29,0,0,0,0,64,17,0,0,10,244,0,5,10,244,0,6])\n"
+      "total=sum(struct.unpack('!10H',ip)); total=(total&0xffff)+(total>>16)\n"
+      "ip=ip[:10]+struct.pack('!H',~total&0xffff)+ip[12:]\n"
+      "frame=b'\\xff'*6+bytes.fromhex('0a580af40005')+b'\\x08\\0'+ip+struct.pack('!4H',9,9,9,0)+b'x'\n"
+      "raw=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); raw.bind(('eth0',0))\n"
+      "udp=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
+      "for _ in range(200):\n"
+      "  raw.send(frame); udp.sendto(b'y',('10.244.0.6',9)); time.sleep(0.01)\n";
+  std::string heard;
+  std::thread hears([&] { heard = run_in(b.netns, {"/usr/bin/python3", "-c", hear}); });
+  run_in(a.netns, {"/usr/bin/python3", "-c", tell});
+  hears.join();
+  EXPECT_EQ(heard, "y\n");
   run_in(a.netns, {"/usr/bin/python3", "-c", connect, "10.244.0.6"}, &code);
   EXPECT_EQ(code, 11) << "the neighbour should refuse";
   run({"nft",
