@@ -9,6 +9,8 @@ namespace cel = api::cel;
 
 namespace {
 
+constexpr size_t kMaxPatchBytes = 4 << 20;  // of all operations together, as JSON
+
 base::Error unfit(std::string why) {
   return base::make_error(base::Kind::kInvalid, "apply mutation", "", std::move(why));
 }
@@ -38,7 +40,14 @@ base::Result<json::value> patched(const json::value& object, const cel::Value& m
     return unfit("type mismatch: JSONPatchType.expression should evaluate to array");
   json::array patch;
   if (cel::size_of(made) > api::kMaxJsonPatchOperations) return unfit("JSONPath: too many operations");
-  for (size_t i = 0; i < cel::size_of(made); ++i) patch.push_back(TRY(operation_of(cel::item_at(made, i))));
+  // Each value is bounded, and many of them may be one and the same.
+  size_t left = kMaxPatchBytes;
+  for (size_t i = 0; i < cel::size_of(made); ++i) {
+    patch.push_back(TRY(operation_of(cel::item_at(made, i))));
+    const size_t size = base::to_json(patch.back()).size();
+    if (size > left) return unfit("JSONPath: the operations are too large");
+    left -= size;
+  }
   auto result = api::json_patch(object, json::value(std::move(patch)));
   if (result.ok()) return result;
   if (result.error().reason.starts_with("testing value ")) return object;

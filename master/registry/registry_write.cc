@@ -168,6 +168,32 @@ json::value check_place(const RequestInfo& request, const json::object& metadata
   return nullptr;
 }
 
+// A policy or a webhook may change what a client may: what the server says of an object is said once more.
+static constexpr const char* kStamps[] = {"name", "namespace", "uid", "creationTimestamp"};
+static void restore_kind(AdmissionAttributes& attributes) {
+  const ResourceInfo& resource = attributes.request->resource->worked();
+  json::object& root = attributes.object.get_object();
+  root["kind"] = resource.kind;
+  root["apiVersion"] = resource.group_version();
+}
+static void restore_created(AdmissionAttributes& attributes, const json::object& stamps) {
+  if (!attributes.object.is_object() || attributes.body) return;
+  restore_kind(attributes);
+  json::object& metadata = base::object_at(attributes.object.get_object(), "metadata");
+  for (const char* stamp : kStamps) base::copy_member(stamps, metadata, stamp);
+  for (const char* later : {"deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink"})
+    metadata.erase(later);
+  prepare_create(attributes.request->resource->worked(), attributes.object);
+}
+static void restore_updated(AdmissionAttributes& attributes) {
+  if (!attributes.object.is_object() || attributes.body || attributes.subresource == "binding" ||
+      attributes.subresource == "finalize")
+    return;
+  restore_kind(attributes);
+  prepare_update(attributes.request->resource->worked(), attributes.subresource, attributes.old,
+                 attributes.object);
+}
+
 void Registry::create(RequestPtr request, json::value object, Written done) {
   create(std::move(request), std::move(object), std::move(done), 0);
 }
@@ -224,12 +250,18 @@ void Registry::create(RequestPtr request, json::value object, Written done, int 
   if (!large.is_null()) return refuse(std::move(large));
   AttributesPtr attributes = attributes_of(request, Operation::kCreate, request->subresource, name);
   attributes->object = std::move(object);
-  admission_.mutate(attributes, [this, attributes, done](json::value refusal) {
+  json::object stamps;
+  for (const char* stamp : kStamps)
+    base::copy_member(attributes->object.at("metadata").get_object(), stamps, stamp);
+  admission_.mutate(attributes, [this, attributes, stamps = std::move(stamps), done](json::value refusal) {
     if (!refusal.is_null()) return done({nullptr, std::move(refusal), false});
-    go_on(loop_, attributes->request, [this, attributes, done] {
+    go_on(loop_, attributes->request, [this, attributes, stamps, done] {
       const ResourceInfo& resource = *attributes->resource;
       json::value wrong;
-      base::compute([&] { wrong = check_created(*attributes); });
+      base::compute([&] {
+        if (attributes->reinvoke) restore_created(*attributes, stamps);
+        wrong = check_created(*attributes);
+      });
       if (!wrong.is_null()) return done({nullptr, std::move(wrong), false});
       if (std::string key = object_key(attributes->ns, attributes->name); cache(resource).find(key))
         return done({nullptr, taken(resource, key, attributes->name), false});
@@ -397,7 +429,10 @@ void Registry::update_current(RequestPtr request, std::string subresource, Objec
         if (!refused.is_null()) return done({nullptr, std::move(refused), false});
         go_on(loop_, attributes->request, [this, attributes, current, done, retry] {
           json::value wrong;
-          base::compute([&] { wrong = validate_updated(*attributes); });
+          base::compute([&] {
+            if (attributes->reinvoke) restore_updated(*attributes);
+            wrong = validate_updated(*attributes);
+          });
           if (!wrong.is_null()) return done({nullptr, std::move(wrong), false});
           admission_.validate(attributes, [this, attributes, current, done, retry](json::value denied) {
             if (!denied.is_null()) return done({nullptr, std::move(denied), false});

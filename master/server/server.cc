@@ -111,12 +111,13 @@ base::Status ApiServer::start() {
        registry_.cache("storage.k8s.io", "csidrivers")},
       *authorizer_));
   registry_.admission().add(make_rbac_admission(*authorizer_));
-  registry_.admission().add(make_certificate_admission(*authorizer_));
   registry_.start();
   add_metrics_and_checks();
   follow_flow_control();
   custom_resources_->start();
   add_admission_plugins(registry_, *authorizer_, {options_.deny_external_ips, options_.admits_accounts});
+  // Last: who asks for a certificate is the server's to say, whatever a policy or a webhook made of it.
+  registry_.admission().add(make_certificate_admission(*authorizer_));
   api_services_ = std::make_unique<ApiServices>(
       registry_, FrontProxy{options_.front_proxy, options_.front_proxy_ca_pem, options_.client_ca_pem},
       front_.metrics());

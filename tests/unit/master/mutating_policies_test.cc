@@ -166,6 +166,23 @@ TEST_F(MutatingPoliciesTest, DefaultsAreFilledInBehindAChange) {
   EXPECT_EQ(string_at(made->get_array()[0], "imagePullPolicy"), "IfNotPresent");
 }
 
+TEST_F(MutatingPoliciesTest, WhatTheServerSaysOfAnObjectIsNotAPolicys) {
+  policy(
+      "liar",
+      never(
+          R"y({patchType: JSONPatch, jsonPatch: {expression: "[JSONPatch{op: 'add', path: '/kind', value: 'Secret'}, JSONPatch{op: 'add', path: '/apiVersion', value: 'apps/v1'}, JSONPatch{op: 'add', path: '/metadata/uid', value: 'u1'}, JSONPatch{op: 'add', path: '/metadata/deletionTimestamp', value: '2020-01-01T00:00:00Z'}, JSONPatch{op: 'add', path: '/metadata/creationTimestamp', value: '2020-01-01T00:00:00Z'}]"}})y"));
+  auto made = ok(call("POST", kMaps, config_map("m", "1")), 201);
+  for (const char* what : {"made", "updated"}) {
+    EXPECT_EQ(string_at(made, "kind"), "ConfigMap") << what;
+    EXPECT_EQ(string_at(made, "apiVersion"), "v1") << what;
+    EXPECT_NE(string_at(made, "metadata", "uid"), "u1") << what;
+    EXPECT_EQ(string_at(made, "metadata", "deletionTimestamp"), "") << what;
+    EXPECT_FALSE(string_at(made, "metadata", "creationTimestamp").starts_with("2020")) << what;
+    made =
+        ok(call("PATCH", std::string(kMaps) + "/m", R"({"data":{"k":"2"}})", "application/merge-patch+json"));
+  }
+}
+
 TEST_F(MutatingPoliciesTest, WrongPoliciesAreRefused) {
   auto wrong = [&](const std::string& spec) { return refused(post(kPolicies, policy_text("p", spec)), 422); };
   auto has = [&](const std::string& spec, const std::string& text) {

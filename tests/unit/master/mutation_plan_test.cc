@@ -107,6 +107,15 @@ TEST(MutationPlan, NothingGrowsWithoutBound) {
   for (int i = 30; i > 0; --i) inner = fmt::format("cel.bind(v{}, [v{}, v{}], {})", i, i - 1, i - 1, inner);
   EXPECT_EQ(applied("cel.bind(v0, ['x'], " + inner + ")"), "error: the value is too large");
 }
+TEST(MutationPlan, ManyOperationsOfOneValueAreBoundedTogether) {
+  const std::string large = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m"},"data":{"k":")" +
+                            std::string(900'000, 'x') + R"("}})";
+  const std::string test = R"(JSONPatch{op: "test", path: "/data", value: object.data})";
+  EXPECT_EQ(changed("[" + test + "]", true, large.c_str(), "v1/ConfigMap"), large);
+  EXPECT_EQ(changed("[1, 2, 3, 4, 5, 6].map(i, " + test + ")", true, large.c_str(), "v1/ConfigMap"),
+            "error: JSONPath: the operations are too large");
+}
+
 TEST(MutationPlan, CompileErrorsAreCelGos) {
   EXPECT_NE(applied("Thing{a: 1}").find("undeclared reference to 'Thing' (in container '')"),
             std::string::npos);
