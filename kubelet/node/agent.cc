@@ -139,8 +139,12 @@ void NodeAgent::sync_network() {
   desired.bridge = options_.bridge;
   desired.pod_cidr = *pod_cidr_;
   desired.mtu = options_.mtu;
-  for (const auto& [name, route] : routes_)
+  for (const auto& [name, route] : routes_) {
+    // Nobody else is asked for our own Pods, whatever another Node says.
+    const auto other = base::Cidr::parse_v4(route.first);
+    if (other && other->overlaps(*pod_cidr_)) continue;
     if (route.second != options_.facts.node_ip) desired.routes[route.first] = route.second;
+  }
   if (applied_ && applied_->routes == desired.routes && network_ready_) return;
   network_busy_ = true;
   background_.call<base::Status>(

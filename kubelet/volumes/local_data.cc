@@ -360,6 +360,8 @@ base::Status remove_local_data(const std::string& directory, const std::string& 
   const std::string place = directory + "/" + name, doomed = place + kDeleted;
   if (auto its = sys::read_file(place + "/uid"); sys::exists(place) && (!its.ok() || *its == uid))
     TRY(move(place, doomed));
+  // What a first mount that failed left half made.
+  if (sys::exists(place + kNew)) TRY(remove_place(place + kNew));
   if (!sys::exists(doomed)) return {};
   TRY(remove_place(doomed));
   return {};

@@ -39,7 +39,6 @@ NodeController::NodeController(Hub& hub)
         alive(name, "status " + ready_heartbeat(*after));
     } else {
       seen_.erase(name);
-      cidrs_.erase(name);
       emptied_.erase(name);
     }
     const std::string zone = after ? after->zone : "";
@@ -73,13 +72,13 @@ NodeController::NodeController(Hub& hub)
 void NodeController::alive(const std::string& node, const std::string& renewed) {
   Seen& seen = seen_[node];
   if (seen.renewed == renewed) return;
-  const bool was_silent = seen.at != base::Time{} && silent(node);
-  seen = {renewed, hub_.now()};
+  const bool was_silent = seen.at != base::Steady{} && silent(node);
+  seen = {renewed, base::steady_now()};
   if (was_silent) reconciler_.add(node);
 }
 bool NodeController::silent(const std::string& node) const {
   auto at = seen_.find(node);
-  return at != seen_.end() && hub_.now() - at->second.at >= hub_.options.node_grace;
+  return at != seen_.end() && base::steady_now() - at->second.at >= hub_.options.node_grace;
 }
 // No node counts as ready, and there is more than nothing: a fault of the network or of the master.
 bool NodeController::all_silent() const {
@@ -90,9 +89,9 @@ bool NodeController::all_silent() const {
 
 ZoneCounts NodeController::count(const std::string& name) {
   Zone& zone = zones_[name];
-  const base::Time now = hub_.now();
+  const base::Steady now = base::steady_now();
   // Counting is a walk over the zone, and when much of it fails each of its nodes asks.
-  if (zone.counted != base::Time{} && now >= zone.counted && now - zone.counted < 100ms) return zone.counts;
+  if (zone.counted != base::Steady{} && now - zone.counted < 100ms) return zone.counts;
   zone.counted = now;
   zone.counts = {};
   for (const std::string& node : zone.nodes)
@@ -110,8 +109,8 @@ bool NodeController::may_be_emptied(const Node& node) {
   if (pods_.find(on_node(name)).empty()) return true;  // a node that just starts
   const auto interval = eviction_interval(count(node.zone), false);
   Zone& zone = zones_[node.zone];
-  const base::Time now = hub_.now();
-  if (!interval || (zone.last_emptied != base::Time{} && now < zone.last_emptied + *interval)) {
+  const base::Steady now = base::steady_now();
+  if (!interval || (zone.last_emptied != base::Steady{} && now < zone.last_emptied + *interval)) {
     reconciler_.add_after(name, interval ? zone.last_emptied + *interval - now : base::Duration(10s));
     return false;
   }
@@ -123,13 +122,13 @@ bool NodeController::may_be_emptied(const Node& node) {
 // One timer for the next deadline among all nodes; renewals move deadlines without touching it.
 void NodeController::check_deadlines() {
   if (!reconciler_.ready()) return;
-  const base::Time now = hub_.now();
+  const base::Steady now = base::steady_now();
   if (timer_.active() && now < next_check_) return;
-  base::Time next = now + hub_.options.node_grace;
+  base::Steady next = now + hub_.options.node_grace;
   for (const auto& [name, node] : nodes_.all()) {
     auto at = seen_.find(name);
     if (at == seen_.end()) continue;
-    const base::Time deadline = at->second.at + hub_.options.node_grace;
+    const base::Steady deadline = at->second.at + hub_.options.node_grace;
     if (deadline > now) {
       next = std::min(next, deadline);
       continue;
@@ -145,6 +144,10 @@ std::string NodeController::reserve_cidr(const Node& node) {
   if (!node.pod_cidr.empty() || hub_.options.cluster_cidr.empty()) return {};
   std::string& cidr = cidrs_[node.meta.name];
   if (cidr.empty()) {
+    // A node that is gone keeps its range while Pods bear addresses of it: its agent may come back with them.
+    std::erase_if(cidrs_, [&](const auto& one) {
+      return one.first != node.meta.name && !nodes_.get(one.first) && pods_.find(on_node(one.first)).empty();
+    });
     std::set<std::string> used;
     for (const auto& [name, taken] : cidrs_) used.insert(taken);
     cidr = allocate_cidr(hub_.options.cluster_cidr, hub_.options.node_mask_size, used);
@@ -161,7 +164,7 @@ std::string NodeController::reserve_cidr(const Node& node) {
 void NodeController::sync(const std::string& name, Reconciler::Finish finish) {
   auto node = nodes_.get(name);
   if (!node) return finish(Reconciler::Outcome::kDone);
-  seen_.try_emplace(name, Seen{"", hub_.now()});
+  seen_.try_emplace(name, Seen{"", base::steady_now()});
   NodePlan plan = plan_node(*node, silent(name), may_be_emptied(*node), reserve_cidr(*node), hub_.now());
   if (base::log::enabled(base::log::Level::kDebug)) base::log::debug("Node {}: {}", name, plan.text());
   publish(name, *node, plan, [this, name, node, plan, finish](base::Status status) {

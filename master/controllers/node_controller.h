@@ -20,7 +20,7 @@ class NodeController {
  private:
   struct Seen {
     std::string renewed;  // the lease's renewTime, and the Ready condition's heartbeat
-    base::Time at{};
+    base::Steady at{};
   };
   void alive(const std::string& node, const std::string& renewed);
   void check_deadlines();
@@ -47,12 +47,12 @@ class NodeController {
   struct Zone {
     std::set<std::string> nodes;
     ZoneCounts counts;
-    base::Time counted{}, last_emptied{};
+    base::Steady counted{}, last_emptied{};
   };
   std::map<std::string, Zone> zones_;
   std::map<std::string, std::string> zone_of_;  // by node
   std::set<std::string> emptied_;               // nodes that may be, until they are ready again
-  base::Time next_check_{};
+  base::Steady next_check_{};
   base::Loop::Handle timer_;
   Reconciler reconciler_;
 };

@@ -90,8 +90,8 @@ base::Task<> PodGc::bury(std::string node, Reconciler::Finish finish) {
     finish(Outcome::kDone);
     co_return;
   }
-  const base::Time since = missing_since_.try_emplace(node, hub_.now()).first->second;
-  const base::Duration left = since + hub_.options.node_quarantine - hub_.now();
+  const base::Steady since = missing_since_.try_emplace(node, base::steady_now()).first->second;
+  const base::Duration left = since + hub_.options.node_quarantine - base::steady_now();
   if (left > base::Duration::zero()) {
     nodes_gone_.add_after(node, std::max<base::Duration>(left, 10ms));
     finish(Outcome::kDone);

@@ -28,8 +28,8 @@ class PodGc {
   Store<Node>& nodes_;
   Hub::Account& account_;
   std::set<FinishedPod> finished_;
-  std::map<std::string, base::Time> missing_since_;  // nodes that Pods name and the cache does not have
-  Reconciler surplus_, ending_, nodes_gone_;         // keys: one word; a Pod's; a node's name
+  std::map<std::string, base::Steady> missing_since_;  // nodes that Pods name and the cache does not have
+  Reconciler surplus_, ending_, nodes_gone_;           // keys: one word; a Pod's; a node's name
   base::Tasks tasks_;
 };
 

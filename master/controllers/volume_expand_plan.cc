@@ -51,7 +51,7 @@ VolumePlan raise(const Claim& claim, const Volume& volume, base::Time now) {
   }
   if (claim.request > max_local_size()) {
     plan.events.push_back({"Warning", "VolumeResizeFailed",
-                           fmt::format("requested {}, and a volume of sampan.io/local holds 16Ti at most",
+                           fmt::format("requested {}, and a volume of sampan.io/local holds 15Ti at most",
                                        claim.request_text)});
     return plan;
   }

@@ -49,7 +49,7 @@ std::string lacks(const ClaimView& view) {
   if (claim.selector)
     return "claim.Spec.Selector is not supported for dynamic provisioning on sampan.io/local";
   if (claim.request > max_local_size())
-    return fmt::format("requested {}, and a volume of sampan.io/local holds 16Ti at most",
+    return fmt::format("requested {}, and a volume of sampan.io/local holds 15Ti at most",
                        claim.request_text);
   if (claim.has_source) return "sampan.io/local is not capable to provision a volume with a data source";
   if (view.storage_class->has_mount_options) return "sampan.io/local does not support mount options";
@@ -146,7 +146,8 @@ VolumePlan make(const ClaimView& view) {
 
 }  // namespace
 
-api::Quantity max_local_size() { return api::Quantity::of(int64_t{16} << 40); }
+// A file of ext4 is a block short of 16 TiB at most.
+api::Quantity max_local_size() { return api::Quantity::of(int64_t{15} << 40); }
 
 VolumePlan plan_provision(const ClaimView& view) {
   const Claim& claim = *view.claim;

@@ -282,7 +282,7 @@ TEST(VolumeBinderPlan, AClaimGrowsStepByStep) {
             "claim default/c: capacity 1Gi\nthe")
       << "taken back before anything was done";
   EXPECT_EQ(plan(bound("17Ti", ""), {sized("1Gi", "1Gi")}),
-            "event Warning VolumeResizeFailed: requested 17Ti, and a volume of sampan.io/local holds 16Ti at "
+            "event Warning VolumeResizeFailed: requested 17Ti, and a volume of sampan.io/local holds 15Ti at "
             "most\n");
   EXPECT_EQ(plan(bound("2Gi", ""), {sized("1Gi", "1Gi", "example.com/disks")}),
             "event Normal ExternalExpanding: waiting for an external controller to expand this PVC\n");
