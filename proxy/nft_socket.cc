@@ -35,7 +35,7 @@ base::Result<base::UniqueFd> open_netfilter() {
   any.nl_family = AF_NETLINK;
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), sizeof any) != 0)
     return base::sys::last_error("bind netfilter socket");
-  int on = 1, size = 4 << 20;
+  int on = 1, size = 64 << 20;  // of what a large load of another table tells; held only while it is unread
   (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);

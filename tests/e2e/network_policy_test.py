@@ -230,7 +230,8 @@ class InForce(cluster.ClusterTest):
         ip = self.jsonpath("{.status.podIP}", "pod", "server")
         self.policy("closed", pods=labels(app="closed"), egress=[])
         self.until_table(True)
-        ask = ("sh", "-c", f"timeout 1 wget -qO- http://{ip}:8080/ && echo reached || echo denied")
+        # Until this node's proxy knows whose address it is, a Pod is denied: one that is free is let in when it asks again.
+        ask = ("sh", "-c", f"timeout 5 wget -qO- http://{ip}:8080/ && echo reached || echo denied")
         for number in range(10):
             self.apply(pod(f"closed-{number}", *ask, labels={"app": "closed"}, restartPolicy="Never"),
                        pod(f"open-{number}", *ask, restartPolicy="Never"))

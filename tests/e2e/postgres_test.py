@@ -6,7 +6,7 @@ import signal
 
 import cluster
 import images
-from cluster import is_ready
+from cluster import is_ready, restarts
 
 CLAIMS = "/api/v1/namespaces/{ns}/persistentvolumeclaims"
 CLAIM = "data-pg-0"
@@ -23,8 +23,8 @@ class Postgres(cluster.ClusterTest):
     def sql(self, text):
         return self.exec("pg-0", "psql", "-h", "/tmp", "-d", "postgres", "-qAtc", text).stdout.strip()
 
-    def until_ready(self):
-        self.until_pod("pg-0", is_ready, 90)
+    def until_ready(self, starts=0):
+        self.until_pod("pg-0", lambda pod: is_ready(pod) and restarts(pod, "pg") >= starts, 90)
 
     def test_rows_outlive_what_happens(self):
         labels = {"app": "pg"}
@@ -58,7 +58,7 @@ class Postgres(cluster.ClusterTest):
         for daemon in daemons:
             self.cluster.start(daemon)
         self.until(CLAIMS, lambda all: CLAIM in all, 60, "the API server answers")
-        self.until_ready()
+        self.until_ready(1)
         self.assertEqual(self.sql("select text from t where n = 1001"), "just before")
 
         self.kubectl("patch", "pvc", CLAIM, "-p", '{"spec":{"resources":{"requests":{"storage":"256Mi"}}}}')

@@ -104,6 +104,7 @@ class ProxyDaemon(ProxyCase):
         name = self.link_name("v")
         run("ip", "link", "add", name, "type", "veth", "peer", "name", link)
         run("ip", "link", "set", name, "alias", "sampan-pod 10.244.0.9")
+        run("ip", "link", "set", name, "up")  # of a link that is down nothing is told
         self.until(lambda: "10.244.0.9 : goto in_" in tables(), "the Pod's chain")
         self.assertIn("10.244.1.7", tables())
         run("nft", "delete", "table", "ip", "sampan_policy")
