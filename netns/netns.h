@@ -93,8 +93,8 @@ std::string host_link_name(std::string_view pod_uid);
 // tracking both ways, without br_netfilter. Idempotent.
 base::Status attach_pod(const PodLink& link, int netns, int pod_netlink);
 base::Status detach_pod(const std::string& host_name);  // absent is fine
-// Frames between the bridge's ports are dropped: one Pod reaches another through this node's routes and rules
-// alone, whatever it sends.
+// A frame to another Pod's link, or to a group of links, is dropped: one Pod reaches another through this
+// node's routes and rules alone.
 struct PodAddress {
   std::string host_name;
   base::Ip address;

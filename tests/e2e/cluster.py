@@ -23,6 +23,31 @@ os.environ.setdefault("SAMPAN_BIN_DIR", str(cases.BIN))
 
 BUSYBOX = "test/busybox:1"
 
+# A client for `python3 -c`: address, port, seconds. One connection after the other, until SIGTERM at most; says
+# "answered" once, and at the end how many were and the longest time without an answer after the first.
+ASK = r"""
+import signal, socket, sys, time
+address, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+begin = last = time.monotonic()
+worst = answered = 0
+while not ended and time.monotonic() < begin + seconds:
+    try:
+        with socket.create_connection((address, port), timeout=0.1) as connection:
+            connection.settimeout(0.1)
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            if b"200 OK" not in connection.recv(4096):
+                continue
+    except OSError:
+        continue
+    now = time.monotonic()
+    worst, last, answered = max(worst, now - last) if answered else 0, now, answered + 1
+    if answered == 1:
+        print("answered", flush=True)
+print(answered, max(worst, time.monotonic() - last))
+"""
+
 
 def missing_capability():
     """What this machine lacks for a cluster, or None."""

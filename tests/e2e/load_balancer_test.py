@@ -24,27 +24,6 @@ def condition(item):
     return next((c for c in item.get("status", {}).get("conditions", []) if c["type"] == "sampan.io/LoadBalancer"), {})
 
 
-# One connection after the other for a time; prints how many were answered, and the longest time without an answer.
-ASK = r"""
-import socket, sys, time
-address, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-begin = last = time.monotonic()
-worst = answered = 0
-while time.monotonic() < begin + seconds:
-    try:
-        with socket.create_connection((address, port), timeout=0.1) as connection:
-            connection.settimeout(0.1)
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            if b"200 OK" not in connection.recv(4096):
-                continue
-    except OSError:
-        continue
-    now = time.monotonic()
-    worst, last, answered = max(worst, now - last), now, answered + 1
-    if answered == 1:
-        print("answered", flush=True)
-print(answered, max(worst, time.monotonic() - last))
-"""
 # Until somebody answers for the address on the link, whatever he says.
 REACH = r"""
 import socket, sys, time
@@ -194,7 +173,7 @@ class Announced(Balanced):
         node = self.announcer("192.0.2.100")
         others = [other for other in self.cluster.nodes if other != node]
         self.serve("web", others)
-        asking = self.from_client(ASK, "192.0.2.100", 80, 5)
+        asking = self.from_client(cluster.ASK, "192.0.2.100", 80, 5)
         self.assertEqual(asking.stdout.readline(), "answered\n")
         run("ip", "-n", self.cluster.netns, "link", "set", node, "down")
         for daemon in ("proxy", "kubelet"):
@@ -205,7 +184,7 @@ class Announced(Balanced):
         self.assertIn(heir, others)
         self.assertLess(worst, 1)
         # A proxy that is killed and comes back, and a node that does.
-        asking = self.from_client(ASK, "192.0.2.100", 80, 6)
+        asking = self.from_client(cluster.ASK, "192.0.2.100", 80, 6)
         self.assertEqual(asking.stdout.readline(), "answered\n")
         self.cluster.kill(f"{heir}/proxy")
         self.cluster.start(f"{heir}/proxy")
@@ -245,11 +224,11 @@ class Announced(Balanced):
         self.until_addresses(web=["192.0.2.120"])
         self.serve("web", self.cluster.nodes[:1])
         self.announcer_of_anybody("192.0.2.120")
-        count, _ = self.answered(self.from_client(ASK, "192.0.2.120", 80, 1))
+        count, _ = self.answered(self.from_client(cluster.ASK, "192.0.2.120", 80, 1))
         self.assertEqual(count, 0)
         self.kubectl("patch", "service", "web", "-p", json.dumps({"spec": {"loadBalancerSourceRanges": [f"{self.client_ip}/32"]}}))
         self.reach("192.0.2.120")
-        count, _ = self.answered(self.from_client(ASK, "192.0.2.120", 80, 1))
+        count, _ = self.answered(self.from_client(cluster.ASK, "192.0.2.120", 80, 1))
         self.assertGreater(count, 0)
 
 
